@@ -1,0 +1,30 @@
+"""``python -m bench [names…] [--quick]``: run the benchmarks and write bench/results/latest.json."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+
+from bench import dispatch, list_page, start
+from bench.harness import Result, publish
+from dragoman.cli import logs
+
+BENCHMARKS = {"dispatch": dispatch.run, "list_page": list_page.run, "start": start.run}
+
+
+async def main() -> None:
+    """Run what was asked for, one after the other."""
+    parser = argparse.ArgumentParser(prog="bench")
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which ones; all by default")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer, to see that they run")
+    arguments = parser.parse_args()
+    logs.configure("text", level=logging.WARNING)
+    names = arguments.names or list(BENCHMARKS)
+    results: list[Result] = []
+    for name in names:
+        results += await BENCHMARKS[name](quick=arguments.quick)
+    publish(results, keep_others=bool(arguments.names))
+
+
+asyncio.run(main())

@@ -1,0 +1,49 @@
+// Single keys, with a switch to turn them off (WCAG 2.1.4). With the drawer open J and K step the drawer.
+import { keepFocusOnce } from './drawer.js';
+import { all, one, remember, whenever } from './page.js';
+
+const step = (by) => {
+  const links = all('.row-link');
+  const focused = links.indexOf(document.activeElement);
+  const now = focused >= 0 ? focused : links.findIndex((link) => link.hasAttribute('aria-current'));
+  const next = links[Math.max(0, Math.min(links.length - 1, now + by))];
+  if (!next) {
+    one(by > 0 ? '.dr [data-next]' : '.dr [data-previous]')?.click();
+    return;
+  }
+  next.focus();
+  next.closest('tr').scrollIntoView({ block: 'nearest' });
+  if (one('.drawer > .dr')) {
+    keepFocusOnce();
+    next.click();
+  }
+};
+
+const actions = {
+  j: () => step(1),
+  k: () => step(-1),
+  '/': () => one('#phone')?.select(),
+  '?': () => one('#keys')?.togglePopover(),
+  c: () => one('[data-copy-link]')?.click(),
+};
+
+document.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.matches?.('input:not([type=checkbox]),textarea,select,[contenteditable]');
+  if (event.key === 'Escape') {
+    if (one(':popover-open')) return;
+    if (typing) event.target.blur();
+    else one('.dr [data-close]')?.click();
+    return;
+  }
+  if (typing || one('[data-keys-toggle]')?.checked === false || !actions[event.key]) return;
+  event.preventDefault();
+  actions[event.key]();
+});
+
+document.addEventListener('change', (event) => {
+  if (event.target.matches('[data-keys-toggle]')) remember('keys', event.target.checked ? 'on' : 'off');
+});
+
+// Both ways of opening the menu on a phone must close again when one goes on.
+whenever(() => one('#side:popover-open')?.hidePopover());

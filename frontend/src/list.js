@@ -1,0 +1,51 @@
+// The list: a click anywhere on a row opens it, the open row is marked, a new result is announced.
+import htmx from 'htmx.org/dist/htmx.esm.js';
+import { all, one, say, whenever } from './page.js';
+
+document.addEventListener('click', (event) => {
+  const row = event.target.closest('[data-row]');
+  if (!row || event.target.closest('a,button,input,summary') || getSelection().toString()) return;
+  one('.row-link', row).click();
+});
+
+whenever(() => {
+  const open = one('.drawer > .dr')?.dataset.session;
+  all('.row-link').forEach((link) => {
+    if (open && link.closest('tr').id === `row-${open}`) link.setAttribute('aria-current', 'true');
+    else link.removeAttribute('aria-current');
+  });
+  const current = one('.facets a[aria-current]');
+  const bar = current?.parentElement;
+  if (bar && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = current.offsetLeft - bar.clientWidth / 2;
+});
+
+document.addEventListener('htmx:after:swap', (event) => {
+  if (event.detail?.ctx?.target?.id !== 'list') return;
+  const list = one('#list');
+  say(list.dataset.announce);
+  one('.scroll', list)?.scrollTo({ top: 0 });
+  all('.chip.sel').forEach((chip) => chip.classList.toggle('on', one('select', chip).value !== ''));
+  // The open conversation's neighbours and links belong to the list as it was.
+  const open = one('.drawer > .dr');
+  if (open) {
+    const address = `${open.dataset.address}${list.dataset.query}`;
+    htmx.ajax('GET', address, {
+      source: '#drawer',
+      target: '#drawer',
+      headers: { 'HX-Target': 'aside#drawer' },
+      swap: 'innerMorph',
+      replace: address,
+    });
+  }
+});
+
+// A chip with a value can be emptied without opening its list.
+document.addEventListener('click', (event) => {
+  const clear = event.target.closest('[data-clear]');
+  if (!clear) return;
+  event.preventDefault();
+  const field = one(`#${clear.dataset.clear}`);
+  field.value = '';
+  field.dispatchEvent(new Event('change', { bubbles: true }));
+  field.focus();
+});

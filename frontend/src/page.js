@@ -1,0 +1,24 @@
+// What the other modules share: looking things up, saying things to assistive technology, keeping a choice.
+
+export const one = (selector, root = document) => root.querySelector(selector);
+export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+export const say = (text) => {
+  const place = one('#announce');
+  if (!place) return;
+  // The same text twice in a row would not be read out again.
+  place.textContent = place.textContent === text ? `${text}\u00a0` : text;
+};
+
+export const remember = (name, value) => {
+  const secure = location.protocol === 'https:' ? '; secure' : '';
+  document.cookie = `${name}=${encodeURIComponent(value)}; path=/; max-age=31536000; samesite=lax${secure}`;
+};
+
+// Runs now and after every swap, on a page as well as on a fragment.
+export const whenever = (action) => {
+  action();
+  document.addEventListener('htmx:after:swap', () => action());
+};
+
+export const isNarrow = () => matchMedia('(max-width: 699px)').matches;

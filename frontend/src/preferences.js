@@ -1,0 +1,44 @@
+// Theme, row height and time zone live in cookies, so that the server renders the right ones at once.
+import { all, one, remember, say } from './page.js';
+
+const root = document.documentElement;
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && root.dataset.zone !== zone) remember('zone', zone);
+
+document.addEventListener('click', (event) => {
+  const theme = event.target.closest('[data-theme-set]');
+  if (theme) {
+    root.dataset.theme = theme.dataset.themeSet;
+    remember('theme', theme.dataset.themeSet);
+    all('[data-theme-set]').forEach((button) => button.setAttribute('aria-pressed', button === theme));
+  }
+  const density = event.target.closest('[data-density]');
+  if (density && density !== root) {
+    const comfortable = density.getAttribute('aria-pressed') !== 'true';
+    density.setAttribute('aria-pressed', comfortable);
+    root.dataset.density = comfortable ? 'comfortable' : 'compact';
+    remember('density', root.dataset.density);
+  }
+  if (event.target.closest('[data-copy-link]')) copy(location.href, 'Link copied');
+  const copied = event.target.closest('[data-copy]');
+  if (copied) copy(copied.dataset.copy, 'Copied', copied);
+});
+
+const copy = async (text, done, button) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    say('The browser did not allow copying');
+    return;
+  }
+  say(done);
+  const note = one('#note');
+  if (note) {
+    note.textContent = done;
+    note.hidden = false;
+    clearTimeout(note.timer);
+    note.timer = setTimeout(() => { note.hidden = true; }, 1600);
+  }
+  button?.focus({ preventScroll: true });
+};

@@ -1,0 +1,30 @@
+// Says that something is on its way, and when it did not arrive.
+import { one, say } from './page.js';
+
+let running = 0;
+const count = (by) => {
+  running = Math.max(0, running + by);
+  document.body.classList.toggle('busy', running > 0);
+};
+// The simulator asks every second; that is no news.
+const quiet = (event) => event.detail?.ctx?.sourceElement?.hasAttribute?.('data-quiet');
+
+document.addEventListener('htmx:before:request', (event) => { if (!quiet(event)) count(1); });
+document.addEventListener('htmx:finally:request', (event) => { if (!quiet(event)) count(-1); });
+
+const lost = (text) => {
+  say(text);
+  const note = one('#note');
+  if (!note) return;
+  note.textContent = text;
+  note.hidden = false;
+  clearTimeout(note.timer);
+  note.timer = setTimeout(() => { note.hidden = true; }, 6000);
+};
+document.addEventListener('htmx:error', (event) => {
+  if (!quiet(event)) lost('The server did not answer. Check the connection and try again.');
+});
+document.addEventListener('htmx:response:error', (event) => {
+  const status = event.detail?.ctx?.response?.status ?? 0;
+  if (status >= 500) lost('The server could not answer. Try again in a moment.');
+});

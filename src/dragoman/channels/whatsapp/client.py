@@ -1,0 +1,133 @@
+"""Calls Meta's Graph API to send a message, and tells what became of the call.
+
+Delivery is at least once: :class:`Unanswered` says so where nobody can know whether Meta took the message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from dragoman.channels.whatsapp.errors import RetryClass, meaning_of
+from dragoman.channels.whatsapp.wire import (
+    MalformedError,
+    Object,
+    each,
+    identifier,
+    integer,
+    read_object,
+    table,
+    text,
+)
+
+VERSION = "v24.0"
+
+_SHOWN = 2000
+"""Characters kept of an answer that is not JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Meta took the message; that it arrived is told by statuses under this id."""
+
+    channel_message_id: str
+    http_status: int
+    answer: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Meta did not take the message; ``retry`` says what to do now, ``meaning`` says why in one sentence."""
+
+    http_status: int
+    code: int | None
+    message: str
+    answer: dict[str, Any]
+    retry: RetryClass
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer, or none that says anything.
+
+    With ``certain_not_sent`` the request never left, and sending again is safe; without it Meta may have
+    taken the message.
+    """
+
+    reason: str
+    certain_not_sent: bool
+
+
+Answer = Accepted | Refused | Unanswered
+
+_NEVER_LEFT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.ProxyError,
+)
+
+
+class GraphClient:
+    """Meta's Graph API at one address. Time-outs are those of *http*; it is not closed here."""
+
+    def __init__(self, http: httpx.AsyncClient, base_url: str, version: str = VERSION) -> None:
+        self._http = http
+        self._base = f"{base_url.rstrip('/')}/{version}"
+
+    async def send(self, phone_number_id: str, token: str, body: dict[str, Any]) -> Answer:
+        """Post one message that :func:`dragoman.channels.whatsapp.outbound.render` made.
+
+        What goes wrong on the way is an :class:`Unanswered`, not an exception.
+        """
+        url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
+        try:
+            response = await self._http.post(url, json=body, headers={"Authorization": f"Bearer {token}"})
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            return Unanswered(reason, certain_not_sent=isinstance(error, _NEVER_LEFT))
+        return _read(response.status_code, response.content)
+
+
+def _read(http_status: int, content: bytes) -> Answer:
+    try:
+        answer = read_object(content)
+    except MalformedError:
+        return _unreadable(http_status, content)
+    if isinstance(answer.get("error"), dict):
+        return _refused(http_status, answer)
+    if not 200 <= http_status < 300:
+        return _unreadable(http_status, content)
+    message_id = next(
+        (found for item in each(answer.get("messages")) if (found := identifier(table(item).get("id")))), None
+    )
+    if message_id is None:
+        return Unanswered("the answer names no message", certain_not_sent=False)
+    return Accepted(message_id, http_status, answer)
+
+
+def _unreadable(http_status: int, content: bytes) -> Answer:
+    """An answer without Meta's error object: it came from something on the way, or Meta itself broke."""
+    if 200 <= http_status < 300 or http_status in {502, 504}:
+        # A gateway that lost the answer; the request itself may have arrived.
+        return Unanswered(f"HTTP {http_status} without a readable answer", certain_not_sent=False)
+    meaning = meaning_of(None, http_status=http_status)
+    shown = content[:_SHOWN].decode("utf-8", "replace").replace("\x00", "\ufffd")
+    message = f"HTTP {http_status} without a readable answer"
+    return Refused(http_status, None, message, {"text": shown}, meaning.retry, meaning.meaning)
+
+
+def _refused(http_status: int, answer: Object) -> Refused:
+    error = table(answer.get("error"))
+    code = integer(error.get("code"))
+    data = error.get("error_data")
+    details = text(table(data).get("details")) or (data if isinstance(data, str) else None)
+    said = text(error.get("message")) or f"HTTP {http_status}"
+    message = f"{said}: {details}" if details and details not in said else said
+    meaning = meaning_of(code, http_status=http_status, transient=error.get("is_transient") is True)
+    return Refused(http_status, code, message, answer, meaning.retry, meaning.meaning)

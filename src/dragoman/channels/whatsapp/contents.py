@@ -1,0 +1,264 @@
+"""From Meta's message objects to :mod:`dragoman.domain.content`, one reader for each message type.
+
+A reader answers None where the message's body is not what its type promises; such a message becomes
+:class:`~dragoman.domain.content.Unsupported` with the best reason at hand, and is never dropped.
+Formats: https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dragoman.channels.whatsapp.items import ChannelError
+from dragoman.channels.whatsapp.wire import (
+    MalformedError,
+    Object,
+    each,
+    identifier,
+    integer,
+    number,
+    read_object,
+    table,
+    text,
+)
+from dragoman.domain.content import (
+    Choice,
+    ContactCard,
+    ContactCards,
+    Content,
+    Edit,
+    FormReply,
+    Location,
+    Media,
+    Order,
+    OrderItem,
+    Reaction,
+    Revoke,
+    SystemNotice,
+    Text,
+    Unsupported,
+)
+
+
+def channel_errors(value: Any) -> tuple[ChannelError, ...]:
+    """The errors in an ``errors`` array; details may stand in ``error_data``, which may be plain text."""
+    return tuple(_channel_error(item) for item in each(value) if isinstance(item, dict))
+
+
+def _channel_error(item: Object) -> ChannelError:
+    data = item.get("error_data")
+    details = text(table(data).get("details")) or (data if isinstance(data, str) else None)
+    return ChannelError(
+        code=integer(item.get("code")),
+        title=text(item.get("title")) or text(item.get("message")) or "",
+        details=details or text(item.get("details")) or text(item.get("message")) or "",
+    )
+
+
+def content_of(message: Object, around: tuple[ChannelError, ...] = ()) -> Content:
+    """What *message* carries. *around* are errors reported beside it, used when it has none itself."""
+    kind = (text(message.get("type")) or "missing")[:80]
+    errors = channel_errors(message.get("errors"))
+    reader = _READERS.get(kind)
+    content = reader(message, errors) if reader else None
+    if content is not None:
+        return content
+    if errors or around:
+        error = (errors or around)[0]
+        return Unsupported(channel_type=kind, reason=error.sentence, code=error.code)
+    if reader is None:
+        return Unsupported(channel_type=kind, reason="messages of this type are not known here")
+    return Unsupported(channel_type=kind, reason="the body is not what messages of this type have")
+
+
+def _text(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = text(table(message.get("text")).get("body"))
+    return Text(body) if body and body.strip() else None
+
+
+def _media(message: Object, errors: tuple[ChannelError, ...]) -> Content | None:
+    kind = str(message["type"])
+    body = table(message.get(kind))
+    media_id = identifier(body.get("id"))
+    if media_id is None and not errors:
+        return None
+    return Media(
+        media="voice" if kind == "audio" and body.get("voice") is True else kind,
+        media_id=media_id,
+        mime_type=text(body.get("mime_type")),
+        sha256=text(body.get("sha256")),
+        caption=text(body.get("caption")),
+        filename=text(body.get("filename")),
+        animated=body.get("animated") is True,
+        error=errors[0].sentence if errors else None,
+    )
+
+
+def _location(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("location"))
+    latitude, longitude = number(body.get("latitude")), number(body.get("longitude"))
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
+        return None
+    return Location(
+        latitude=latitude,
+        longitude=longitude,
+        name=text(body.get("name")),
+        address=text(body.get("address")),
+    )
+
+
+def _contacts(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    cards = tuple(_card(card) for card in each(message.get("contacts")) if isinstance(card, dict))
+    return ContactCards(cards) if cards else None
+
+
+def _card(card: Object) -> ContactCard:
+    name = table(card.get("name"))
+    phones = tuple(
+        phone
+        for item in each(card.get("phones"))
+        if (phone := text(table(item).get("phone")) or text(table(item).get("wa_id")))
+    )
+    emails = tuple(email for item in each(card.get("emails")) if (email := text(table(item).get("email"))))
+    parts = (text(name.get(part)) for part in ("first_name", "middle_name", "last_name"))
+    return ContactCard(
+        name=text(name.get("formatted_name")) or " ".join(filter(None, parts)) or (phones or ("?",))[0],
+        phones=phones,
+        emails=emails,
+        organisation=text(table(card.get("org")).get("company")),
+    )
+
+
+def _reaction(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("reaction"))
+    target = identifier(body.get("message_id"))
+    return Reaction(target=target, emoji=text(body.get("emoji"))) if target else None
+
+
+def _interactive(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("interactive"))
+    kind = text(body.get("type"))
+    answer = table(body.get(kind)) if kind else {}
+    match kind:
+        case "button_reply":
+            return _choice("button", answer)
+        case "list_reply":
+            return _choice("list", answer)
+        case "nfm_reply":
+            return _form(answer)
+        case "call_permission_reply":
+            response = text(answer.get("response")) or "unknown"
+            return Unsupported(channel_type=f"interactive {kind}", reason=f"answer to a call request: {response}")
+        case str():
+            return Unsupported(channel_type=f"interactive {kind}", reason="answers of this type are not known here")
+        case None:
+            return None
+
+
+def _choice(source: str, answer: Object) -> Content | None:
+    chosen, title = text(answer.get("id")), text(answer.get("title"))
+    if chosen is None and title is None:
+        return None
+    return Choice(
+        source=source,
+        id=chosen or title or "",
+        title=title or chosen or "",
+        description=text(answer.get("description")),
+    )
+
+
+def _form(answer: Object) -> Content | None:
+    # Meta sends the fields as JSON inside a string, and what a form's author put there need not be an object.
+    written = answer.get("response_json")
+    fields = written if isinstance(written, dict) else None
+    raw: str | None = None
+    if isinstance(written, str):
+        try:
+            fields = read_object(written)
+        except MalformedError:
+            raw = written
+    if fields is None and raw is None:
+        return None
+    return FormReply(name=text(answer.get("name")) or "flow", body=text(answer.get("body")), fields=fields, raw=raw)
+
+
+def _button(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("button"))
+    return _choice("quick_reply", {"id": body.get("payload"), "title": body.get("text")})
+
+
+def _order(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("order"))
+    items = tuple(
+        OrderItem(
+            product=text(item.get("product_retailer_id")) or "?",
+            quantity=text(item.get("quantity")) or "?",
+            price=text(item.get("item_price")),
+            currency=text(item.get("currency")),
+        )
+        for item in each(body.get("product_items"))
+        if isinstance(item, dict)
+    )
+    if not items:
+        return None
+    return Order(catalog_id=text(body.get("catalog_id")), text=text(body.get("text")), items=items)
+
+
+def _system(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("system"))
+    event, said = text(body.get("type")), text(body.get("body"))
+    if event is None and said is None:
+        return None
+    new = next((found for key in ("wa_id", "new_wa_id", "user_id") if (found := identifier(body.get(key)))), None)
+    return SystemNotice(event=event or "unknown", body=said or event or "", new_address=new)
+
+
+def _edit(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("edit"))
+    target = identifier(body.get("original_message_id"))
+    edited = table(body.get("message"))
+    part = table(edited.get(text(edited.get("type")) or "text"))
+    said = text(part.get("body")) or text(part.get("caption"))
+    return Edit(target=target, body=said) if target and said else None
+
+
+def _revoke(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    target = identifier(table(message.get("revoke")).get("original_message_id"))
+    return Revoke(target=target) if target else None
+
+
+def _unsupported(message: Object, errors: tuple[ChannelError, ...]) -> Content | None:
+    reason = errors[0].sentence if errors else "WhatsApp does not pass this message on"
+    # The newer payloads name the type that WhatsApp could not pass on.
+    kind = text(table(message.get("unsupported")).get("type")) or str(message["type"])
+    return Unsupported(channel_type=kind, reason=reason, code=errors[0].code if errors else None)
+
+
+def _welcome(_message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    return SystemNotice(event="request_welcome", body="The contact opened the chat for the first time")
+
+
+_READERS: dict[str, Callable[[Object, tuple[ChannelError, ...]], Content | None]] = {
+    "text": _text,
+    "image": _media,
+    "video": _media,
+    "audio": _media,
+    "document": _media,
+    "sticker": _media,
+    "location": _location,
+    "contacts": _contacts,
+    "reaction": _reaction,
+    "interactive": _interactive,
+    "button": _button,
+    "order": _order,
+    "system": _system,
+    "edit": _edit,
+    "revoke": _revoke,
+    "unsupported": _unsupported,
+    "unknown": _unsupported,
+    "request_welcome": _welcome,
+}
+
+KNOWN_TYPES = frozenset(_READERS)
+"""Every message type that has a reader; all others are shown as unsupported."""

@@ -1,0 +1,104 @@
+"""What a delivery of Meta's is made of, once it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dragoman.channels.whatsapp.wire import Object
+from dragoman.domain.content import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a WhatsApp user is: by number (digits, no plus), by business-scoped user id, or by both.
+
+    Since 2026 either may be missing:
+    https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids
+    """
+
+    wa_id: str | None = None
+    user_id: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to know the user by."""
+        return self.wa_id is not None or self.user_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelError:
+    """An error as Meta reports it; ``code`` is what to decide on, the words are for people."""
+
+    code: int | None
+    title: str
+    details: str
+
+    @property
+    def sentence(self) -> str:
+        """The most telling of its texts."""
+        return self.details or self.title or "no reason given"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundItem:
+    """One message from a user.
+
+    ``fingerprint`` tells two messages under one id apart and is the same for a redelivery. ``channel_at`` is
+    None where Meta's time stamp could not be read. ``group_id`` is set when it was written in a group.
+    """
+
+    waba_id: str | None
+    phone_number_id: str
+    channel_message_id: str
+    sender: Identity
+    profile_name: str | None
+    channel_at: datetime | None
+    content: Content
+    reply_to: str | None
+    forwarded: bool
+    referral: dict[str, Any] | None
+    group_id: str | None
+    fingerprint: str
+    raw: Object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusItem:
+    """What became of a message of ours.
+
+    ``status`` is Meta's word: sent, delivered, read, played, failed, deleted, warning, or one to come.
+    ``correlation`` is the text that we had asked to get back, or None.
+    """
+
+    waba_id: str | None
+    phone_number_id: str
+    channel_message_id: str
+    status: str
+    channel_at: datetime | None
+    recipient: Identity
+    errors: tuple[ChannelError, ...]
+    correlation: str | None
+    raw: Object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherItem:
+    """Anything else, kept with the reason, in plain words, why it is neither a message nor a status."""
+
+    waba_id: str | None
+    phone_number_id: str | None
+    field: str
+    reason: str
+    raw: Object
+
+
+Item = InboundItem | StatusItem | OtherItem
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook call; ``items`` in the order in which they stand in it."""
+
+    items: tuple[Item, ...]

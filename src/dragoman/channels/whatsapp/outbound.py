@@ -1,0 +1,200 @@
+"""Renders what we say as a request body for ``POST /<version>/<phone number id>/messages``.
+
+Limits: https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/send-messages
+and the pages of each message type below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from dragoman.domain.content import Content, Location, Media, Option, Options, Reaction, Template, Text
+from dragoman.domain.errors import DragomanError
+
+TEXT_BODY = 4096
+BUTTONS = 3
+BUTTON_TITLE = 20
+BUTTON_ID = 256
+BUTTON_BODY = 1024
+LIST_ROWS = 10
+LIST_BODY = 4096
+LIST_BUTTON = 20
+ROW_TITLE = 24
+ROW_DESCRIPTION = 72
+ROW_ID = 200
+CAPTION = 1024
+CORRELATION = 512
+
+_WITH_CAPTION = frozenset({"image", "video", "document"})
+_MEDIA_TYPES = {kind: kind for kind in ("image", "video", "audio", "document", "sticker")} | {"voice": "audio"}
+
+
+class LimitError(DragomanError):
+    """WhatsApp would refuse this message; the text is one sentence that says why."""
+
+
+class Addressee(Protocol):
+    """Whom to send to; :class:`Recipient` is one."""
+
+    @property
+    def kind(self) -> str:
+        """``wa_id`` or ``wa_user_id``."""
+        ...
+
+    @property
+    def value(self) -> str:
+        """The number, or the business-scoped user id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A WhatsApp user by number (``wa_id``, digits) or by business-scoped user id (``wa_user_id``)."""
+
+    kind: Literal["wa_id", "wa_user_id"]
+    value: str
+
+
+def render(content: Content, *, recipient: Addressee, reply_to: str | None, correlation: str) -> dict[str, Any]:
+    """The request body that says *content* to *recipient*.
+
+    *correlation* comes back in every status of the message. Raises LimitError where WhatsApp's limits would
+    be broken, and for content that only a contact can send.
+    """
+    if len(correlation) > CORRELATION:
+        raise LimitError(f"The correlation has {len(correlation)} characters; {CORRELATION} are allowed.")
+    body: dict[str, Any] = {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        **_address(recipient),
+        **_message(content),
+        "biz_opaque_callback_data": correlation,
+    }
+    if reply_to is not None:
+        body["context"] = {"message_id": reply_to}
+    return body
+
+
+def _address(recipient: Addressee) -> dict[str, str]:
+    if not recipient.value:
+        raise LimitError("The message has no recipient.")
+    match recipient.kind:
+        case "wa_id":
+            return {"to": recipient.value}
+        case "wa_user_id":
+            return {"recipient": recipient.value}
+        case kind:
+            raise LimitError(f"WhatsApp cannot send to an address of kind {kind}.")
+
+
+def _message(content: Content) -> dict[str, Any]:
+    match content:
+        case Text(body=body):
+            _measure("The text", body, TEXT_BODY)
+            return {"type": "text", "text": {"body": body, "preview_url": False}}
+        case Options():
+            return {"type": "interactive", "interactive": _interactive(content)}
+        case Template():
+            return {"type": "template", "template": _template(content)}
+        case Media():
+            return _media(content)
+        case Location(latitude=latitude, longitude=longitude, name=name, address=address):
+            place = {"latitude": latitude, "longitude": longitude, "name": name, "address": address}
+            return {"type": "location", "location": _given(place)}
+        case Reaction(target=target, emoji=emoji):
+            return {"type": "reaction", "reaction": {"message_id": target, "emoji": emoji or ""}}
+        case _:
+            raise LimitError(f"Content of kind {content.kind} cannot be sent on WhatsApp.")
+
+
+def _measure(what: str, value: str, most: int) -> None:
+    if not value.strip():
+        raise LimitError(f"{what} is empty.")
+    if len(value) > most:
+        raise LimitError(f"{what} has {len(value)} characters; WhatsApp allows {most}.")
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _interactive(content: Options) -> dict[str, Any]:
+    if not content.options:
+        raise LimitError("There are no options to choose from.")
+    if len({option.id for option in content.options}) < len(content.options):
+        raise LimitError("Two options have the same id.")
+    return _buttons(content) if fits_buttons(content) else _list(content)
+
+
+def fits_buttons(content: Options) -> bool:
+    """Whether the options can be shown as reply buttons, which need one tap less than a list.
+
+    Buttons have no room for descriptions and must differ in their titles.
+    """
+    options = content.options
+    return (
+        0 < len(options) <= BUTTONS
+        and len(content.body) <= BUTTON_BODY
+        and len({option.title for option in options}) == len(options)
+        and all(
+            len(option.title) <= BUTTON_TITLE and len(option.id) <= BUTTON_ID and not option.description
+            for option in options
+        )
+    )
+
+
+def _buttons(content: Options) -> dict[str, Any]:
+    _measure("The text above the buttons", content.body, BUTTON_BODY)
+    for option in content.options:
+        _measure(f"The title of button {option.id}", option.title, BUTTON_TITLE)
+        _measure("The id of a button", option.id, BUTTON_ID)
+    buttons = [{"type": "reply", "reply": {"id": o.id, "title": o.title}} for o in content.options]
+    return {"type": "button", "body": {"text": content.body}, "action": {"buttons": buttons}}
+
+
+def _list(content: Options) -> dict[str, Any]:
+    if len(content.options) > LIST_ROWS:
+        raise LimitError(f"There are {len(content.options)} options; a WhatsApp list holds {LIST_ROWS}.")
+    _measure("The text above the list", content.body, LIST_BODY)
+    _measure("The caption of the list's button", content.button, LIST_BUTTON)
+    rows = [_row(option) for option in content.options]
+    return {
+        "type": "list",
+        "body": {"text": content.body},
+        "action": {"button": content.button, "sections": [{"rows": rows}]},
+    }
+
+
+def _row(option: Option) -> dict[str, Any]:
+    _measure("The id of an option", option.id, ROW_ID)
+    _measure(f"The title of option {option.id}", option.title, ROW_TITLE)
+    if option.description:
+        _measure(f"The description of option {option.id}", option.description, ROW_DESCRIPTION)
+    return _given({"id": option.id, "title": option.title, "description": option.description or None})
+
+
+def _template(content: Template) -> dict[str, Any]:
+    if not content.name or not content.language:
+        raise LimitError("A template needs a name and a language.")
+    body: dict[str, Any] = {"name": content.name, "language": {"code": content.language}}
+    if content.parameters:
+        parameters = [{"type": "text", "text": parameter} for parameter in content.parameters]
+        body["components"] = [{"type": "body", "parameters": parameters}]
+    return body
+
+
+def _media(content: Media) -> dict[str, Any]:
+    kind = _MEDIA_TYPES.get(content.media)
+    if kind is None:
+        raise LimitError(f"WhatsApp has no media of type {content.media}.")
+    if not content.media_id:
+        raise LimitError("The media file was not uploaded: it has neither an id nor an address.")
+    if content.caption and kind not in _WITH_CAPTION:
+        raise LimitError(f"WhatsApp shows no caption with media of type {content.media}.")
+    if content.caption:
+        _measure("The caption", content.caption, CAPTION)
+    source = "link" if content.media_id.startswith(("https://", "http://")) else "id"
+    filename = content.filename if kind == "document" else None
+    fields = {source: content.media_id, "caption": content.caption or None, "filename": filename}
+    return {"type": kind, kind: _given(fields)}

@@ -1,0 +1,90 @@
+"""Puts a :class:`~dragoman.runtime.Runtime` together out of the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import httpx
+
+from dragoman.classify.provider import LocalClassifiers
+from dragoman.domain.errors import ConfigurationError
+from dragoman.jobs.queue import PgQueue
+from dragoman.runtime import Clock, Keyring, Queue, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.services.deliver import SEND_SECONDS
+from dragoman.skills.registry import load_entry_points
+from dragoman.store import embedded, migrate
+from dragoman.store.database import Database
+from dragoman.store.embedded import DatabaseURLs
+
+PARTITIONS_AHEAD = timedelta(weeks=4)
+
+
+def locate_database(settings: Settings) -> DatabaseURLs:
+    """The operator's own database, or the embedded one, started or joined."""
+    urls = settings.database_urls()
+    if urls is not None:
+        return urls
+    _, urls = embedded.start(settings.data_directory)
+    return urls
+
+
+async def migrate_database(urls: DatabaseURLs) -> None:
+    """Bring roles, schema and partitions up to date. Raises ConfigurationError with one line to read."""
+    try:
+        await migrate.create_roles(urls)
+        await asyncio.to_thread(migrate.upgrade, urls)
+        connection = await asyncpg.connect(urls.owner)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigurationError(
+            f"the database login may not do this ({error}); run CREATE ROLE dragoman_app NOLOGIN as an "
+            "administrator and grant it to the login"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(f"the database cannot be reached: {error}") from error
+    try:
+        today = SystemClock().now().date()
+        await migrate.ensure_partitions(connection, today, today + PARTITIONS_AHEAD)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings,
+    urls: DatabaseURLs,
+    *,
+    clock: Clock | None = None,
+    queue: Queue | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[Runtime]:
+    """A runtime for as long as the block runs; *clock*, *queue*, *transport* and *sleep* replace the real ones."""
+    clock = clock or SystemClock()
+    database = await Database.connect(urls.application)
+    http = httpx.AsyncClient(
+        transport=transport,
+        timeout=httpx.Timeout(SEND_SECONDS, connect=5.0),
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=50),
+        follow_redirects=False,
+        trust_env=False,
+    )
+    try:
+        yield Runtime(
+            settings=settings,
+            database=database,
+            clock=clock,
+            source=TimeOrderedIds(clock),
+            http=http,
+            queue=queue or PgQueue(),
+            keyring=Keyring(settings.secret_key),
+            classifiers=LocalClassifiers(),
+            skills=load_entry_points(),
+            sleep=sleep,
+        )
+    finally:
+        await http.aclose()
+        await database.close()

@@ -1,0 +1,151 @@
+"""``demo``: a tenant with a hundred days of conversations, made by the real dispatcher through the real webhook.
+
+Nothing is inserted as a row: :mod:`~dragoman.cli.past` plays each message through the signed webhook. What stands here
+is the tenant around it: users, number, business partners, skills, and the file that tells scripts how to get in.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from dragoman.cli import logs, loop, past, standin
+from dragoman.cli.compose import locate_database, migrate_database, open_runtime
+from dragoman.cli.shared import err, settings_or_exit
+from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
+from dragoman.runtime import Runtime, Settings, SystemClock
+from dragoman.store import accounts, channel_accounts, contacts, migrate, skills, tenants
+from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.embedded import DatabaseURLs
+from dragoman_shop.customers import BUSINESS_PARTNERS
+from dragoman_shop.menu import MENU
+from dragoman_shop.registry import RETIRED
+
+SLUG = "voltfair"
+NAME = "Voltfair"
+USERS = (
+    ("admin", "administrator", "Ada Moreno"),
+    ("auditor", "auditor", "Otto Brandt"),
+    ("agent", "agent", "Ana Lima"),
+)
+TOKEN_DAYS = 365
+
+
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """The file for scripts, and the mark that the past is complete."""
+
+    access: Path
+    complete: Path
+
+
+def demo() -> None:
+    """Make the demo tenant with its conversations; says how to log in. A second run changes nothing."""
+    settings = settings_or_exit()
+    logs.configure(settings.log_format, level=logging.WARNING)
+    paths = _Paths(settings.data_directory / "demo.json", settings.data_directory / "demo.complete")
+    if not paths.complete.exists():
+        if paths.access.exists():
+            raise ConfigurationError(
+                f"an earlier `dragoman demo` was interrupted; remove {settings.data_directory} and run it again"
+            )
+        err.print("Starting the database")
+        urls = locate_database(settings)
+        loop.run(_make(settings, urls, paths))
+        paths.complete.touch()
+    _tell(json.loads(paths.access.read_text()), settings)
+
+
+async def _make(settings: Settings, urls: DatabaseURLs, paths: _Paths) -> None:
+    await migrate_database(urls)
+    now = SystemClock().now()
+    await _make_partitions(urls, now)
+    playing = standin.make()
+    standin.save(settings, playing)
+    settings = standin.point_at(settings, playing)
+    async with open_runtime(settings, urls) as runtime:
+        tenant_id, access = await _furnish(runtime, playing, now - timedelta(days=past.DAYS))
+    paths.access.touch(mode=0o600)
+    paths.access.write_text(json.dumps(access, indent=1))
+    await past.play(settings, urls, tenant_id, playing, until=now)
+
+
+async def _make_partitions(urls: DatabaseURLs, now: datetime) -> None:
+    connection = await asyncpg.connect(urls.owner)
+    try:
+        await migrate.ensure_partitions(connection, now.date() - timedelta(days=past.DAYS + 1), now.date())
+    finally:
+        await connection.close()
+
+
+async def _furnish(runtime: Runtime, playing: standin.Standin, opened: datetime) -> tuple[UUID, dict[str, Any]]:
+    """The tenant with all that is set up by hand elsewhere; its id, and what ``demo.json`` says."""
+    tenant_id = runtime.source.new_id()
+    users: dict[str, dict[str, str]] = {}
+    async with runtime.database.tenant(tenant_id) as connection:
+        await tenants.create_tenant(connection, tenant_id, slug=SLUG, name=NAME, now=opened)
+        for login, role, name in USERS:
+            users[login] = {"email": f"{login}@{SLUG}.example", "password": secrets.token_urlsafe(12)}
+            await accounts.create_user(
+                connection, tenant_id, user_id=runtime.source.new_id(), name=name, role=role, now=opened,
+                **users[login],
+            )  # fmt: skip
+        token = await accounts.create_token(
+            connection, tenant_id, token_id=runtime.source.new_id(), name="demo", role="administrator",
+            now=opened, expires_at=runtime.clock.now() + timedelta(days=TOKEN_DAYS),
+        )  # fmt: skip
+        credentials = WhatsAppCredentials(
+            token=playing.token, app_secret=playing.app_secret, verify_token=playing.verify_token
+        )
+        account = ChannelAccount(
+            channel_account_id=runtime.source.new_id(),
+            channel="whatsapp",
+            address=playing.phone_number_id,
+            display=standin.DISPLAY_PHONE_NUMBER,
+            name=f"{NAME} service",
+            secrets=runtime.keyring.encrypt(credentials.to_bytes()),
+        )
+        await channel_accounts.add(connection, tenant_id, account, waba_id=playing.waba_id, now=opened)
+        for partner in BUSINESS_PARTNERS:
+            record = BusinessPartner(
+                business_partner_id=runtime.source.new_id(), number=partner.number, name=partner.name
+            )
+            await contacts.add_business_partner(connection, tenant_id, record, partner.phones, now=opened)
+        await skills.register(connection, tenant_id, [s.spec for s in runtime.skills.values()], now=opened)
+        menu = tuple(MenuItem(skill=name, titles=titles) for name, titles in MENU.items())
+        await skills.set_policy(connection, tenant_id, Policy(menu=menu))
+        for name in RETIRED:
+            await skills.retire(connection, tenant_id, name, now=opened + timedelta(days=past.DAYS // 2))
+    access = {
+        "base_url": runtime.settings.base_url,
+        "tenant": SLUG,
+        "users": users,
+        "api_token": token,
+        "whatsapp": {
+            "phone_number_id": playing.phone_number_id,
+            "display_phone_number": standin.DISPLAY_PHONE_NUMBER,
+            "app_secret": playing.app_secret,
+            "verify_token": playing.verify_token,
+        },
+        "standin": {
+            "url": f"{runtime.settings.base_url}{standin.PATH}",
+            "control_token": playing.control_token,
+        },
+    }
+    return tenant_id, access
+
+
+def _tell(access: dict[str, Any], settings: Settings) -> None:
+    err.print(f"\n  Dragoman's demo is at [bold]{settings.base_url}[/bold]\n")
+    for login, user in access["users"].items():
+        err.print(f"  {login:<9}{user['email']}   {user['password']}", markup=False)
+    err.print(f"\n  Scripts find the same in {settings.data_directory / 'demo.json'}\n", markup=False)

@@ -1,0 +1,66 @@
+"""``dragoman``: every command, and the one place where an expected failure becomes one clear line."""
+
+from __future__ import annotations
+
+import sys
+
+import asyncpg
+import typer
+from cryptography.fernet import Fernet, InvalidToken
+
+from dragoman.cli import administer, audit, demo, loop, serve
+from dragoman.cli.compose import locate_database, migrate_database
+from dragoman.cli.shared import err, settings_or_exit
+from dragoman.domain.errors import DragomanError
+
+app = typer.Typer(
+    name="dragoman",
+    help="A dispatcher for WhatsApp conversations whose every decision is on record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve.serve)
+app.command()(serve.web)
+app.command()(serve.worker)
+app.command()(demo.demo)
+app.add_typer(administer.tenant, name="tenant")
+app.add_typer(administer.user, name="user")
+app.add_typer(administer.token, name="token")
+app.add_typer(administer.channel, name="channel")
+app.add_typer(administer.skill, name="skill")
+app.add_typer(audit.audit, name="audit")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring roles, schema and partitions of the database up to date."""
+    settings = settings_or_exit()
+    loop.run(migrate_database(locate_database(settings)))
+    err.print("The database is up to date.")
+
+
+@app.command("secret-key")
+def secret_key() -> None:
+    """Print a new value for DRAGOMAN_SECRET_KEY."""
+    sys.stdout.write(Fernet.generate_key().decode() + "\n")
+
+
+def main() -> None:
+    """Run the command line; failures that one can do something about are one line and exit code 1."""
+    try:
+        app()
+    except DragomanError as error:
+        err.print(f"dragoman: {error}", style="red")
+    except InvalidToken:
+        err.print("dragoman: channel credentials were sealed under another DRAGOMAN_SECRET_KEY", style="red")
+    except asyncpg.UndefinedTableError:
+        err.print("dragoman: the database is not migrated; run `dragoman migrate`", style="red")
+    except (OSError, asyncpg.PostgresError) as error:
+        err.print(f"dragoman: {type(error).__name__}: {error}", style="red")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    else:
+        return
+    sys.exit(1)

@@ -1,0 +1,148 @@
+"""``serve``, ``web`` and ``worker``: the processes of an installation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+
+from dragoman.cli import logs, loop, standin
+from dragoman.cli.asgi import ASGIApp, Beside
+from dragoman.cli.compose import locate_database, migrate_database, open_runtime
+from dragoman.cli.shared import settings_or_exit
+from dragoman.domain.errors import ConfigurationError
+from dragoman.jobs import worker as jobs_worker
+from dragoman.runtime import Settings
+from dragoman.store.embedded import DatabaseURLs
+from dragoman.web.app import create_app
+
+log = structlog.get_logger()
+
+
+def serve(
+    *,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Talk to the local stand-in for Meta's side, and serve it too.")
+    ] = False,
+) -> None:
+    """Web and worker in one process, after bringing the database up to date."""
+    settings = settings_or_exit()
+    logs.configure(settings.log_format)
+    playing = standin.load(settings) if demo else None
+    if playing is not None:
+        settings = standin.point_at(settings, playing)
+    loop.run(_serve(settings, playing))
+
+
+def web() -> None:
+    """The web process alone: pages, API and webhooks. The database must be migrated."""
+    settings = settings_or_exit()
+    logs.configure(settings.log_format)
+    loop.run(_web(settings, locate_database(settings)))
+
+
+def worker() -> None:
+    """A worker process alone: dispatches, sends, expires. Run as many as you like."""
+    settings = settings_or_exit()
+    logs.configure(settings.log_format)
+    loop.run(_worker(settings, locate_database(settings)))
+
+
+async def _serve(settings: Settings, playing: standin.Standin | None) -> None:
+    listener = _listen(settings)
+    urls = await asyncio.to_thread(locate_database, settings)
+    await migrate_database(urls)
+    async with open_runtime(settings, urls) as runtime:
+        stop = asyncio.Event()
+        working = asyncio.create_task(jobs_worker.run(runtime, urls.application, stop))
+        app: ASGIApp = create_app(runtime)
+        meta = None
+        if playing is not None:
+            other, meta = standin.application(settings, playing)
+            app = Beside(app=app, other=other, path=standin.PATH)
+        try:
+            await _run_web(app, settings, listener, working)
+        finally:
+            stop.set()
+            if meta is not None:
+                await meta.close()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+
+async def _web(settings: Settings, urls: DatabaseURLs) -> None:
+    listener = _listen(settings)
+    async with open_runtime(settings, urls) as runtime:
+        await _run_web(create_app(runtime), settings, listener, None)
+
+
+async def _worker(settings: Settings, urls: DatabaseURLs) -> None:
+    stop = asyncio.Event()
+    _on_signals(stop.set)
+    async with open_runtime(settings, urls) as runtime:
+        log.info("worker_started", owner=runtime.owner)
+        await jobs_worker.run(runtime, urls.application, stop)
+
+
+async def _run_web(
+    app: ASGIApp, settings: Settings, listener: socket.socket, working: asyncio.Task[None] | None
+) -> None:
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            lifespan="on",
+        )
+    )
+    _on_signals(lambda: setattr(server, "should_exit", True))
+    log.info("serving", url=settings.base_url)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    waiting: set[asyncio.Task[None]] = {serving, working} if working else {serving}
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    if serving not in done:
+        # The worker ended by itself: that is a fault, and a console that answers while nothing works hides it.
+        server.should_exit = True
+        await serving
+    for task in done:
+        task.result()
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: the original raises them again at its end, before the worker could finish."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+def _on_signals(act: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, act)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the port before anything else is done, so that a second server says so at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"{settings.host}:{settings.port} cannot be used ({error.strerror}); set DRAGOMAN_PORT to another port"
+        ) from error
+    listener.listen(2048)
+    return listener

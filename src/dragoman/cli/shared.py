@@ -1,0 +1,68 @@
+"""What the commands share: settings, one runtime for a short job, and the two ways to print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dragoman.cli import loop
+from dragoman.cli.compose import locate_database, open_runtime
+from dragoman.domain.errors import NotFoundError
+from dragoman.runtime import Runtime, Settings
+from dragoman.store import tenants
+
+T = TypeVar("T")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant's slug.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def settings_or_exit() -> Settings:
+    """The settings of this environment; problems are told by ``main``."""
+    return Settings.from_environment(os.environ)
+
+
+def with_runtime(job: Callable[[Runtime], Awaitable[T]]) -> T:
+    """Run *job* against this installation."""
+    settings = settings_or_exit()
+    urls = locate_database(settings)
+
+    async def run() -> T:
+        async with open_runtime(settings, urls) as runtime:
+            return await job(runtime)
+
+    return loop.run(run())
+
+
+async def tenant_id_of(runtime: Runtime, slug: str) -> UUID:
+    """The id of the tenant called *slug*. Raises NotFoundError."""
+    async with runtime.database.directory() as connection:
+        found = await tenants.find(connection, slug)
+    if found is None:
+        raise NotFoundError(f"there is no tenant called {slug}")
+    return found
+
+
+def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, empty: str) -> None:
+    """Print *rows* as a table, or as a JSON array."""
+    if as_json:
+        sys.stdout.write(json.dumps(list(rows), default=str, indent=1) + "\n")
+        return
+    if not rows:
+        err.print(empty)
+        return
+    table = Table(*rows[0].keys(), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    out.print(table)

@@ -1,0 +1,108 @@
+"""The demo's stand-in for Meta's side: its credentials, and where it answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+
+from dragoman.cli.asgi import ASGIApp
+from dragoman.domain.errors import ConfigurationError
+from dragoman.runtime import Settings
+from graph_standin.app import create_app
+from graph_standin.config import Number, StandinConfig
+from graph_standin.standin import Standin as Playing
+
+PATH = "/standin"
+PHONE_NUMBER_ID = "106540352242922"
+DISPLAY_PHONE_NUMBER = "+43 1 555 0100"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Standin:
+    """Credentials of the demo's only number, made at random on each machine."""
+
+    token: str
+    control_token: str
+    app_secret: str
+    verify_token: str
+    phone_number_id: str = PHONE_NUMBER_ID
+    waba_id: str = "102290129340398"
+
+
+def make() -> Standin:
+    """New credentials."""
+    return Standin(
+        token=secrets.token_urlsafe(24),
+        control_token=secrets.token_urlsafe(24),
+        app_secret=secrets.token_hex(16),
+        verify_token=secrets.token_urlsafe(16),
+    )
+
+
+def _path(settings: Settings) -> Path:
+    return settings.data_directory / "standin.json"
+
+
+def save(settings: Settings, standin: Standin) -> None:
+    """Keep the credentials for the next start, readable by this user only."""
+    path = _path(settings)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(dataclasses.asdict(standin), indent=1))
+
+
+def load(settings: Settings) -> Standin:
+    """The credentials that the demo made. Raises ConfigurationError where there is no demo yet."""
+    try:
+        return Standin(**json.loads(_path(settings).read_text()))
+    except FileNotFoundError as error:
+        raise ConfigurationError("there is no demo in this data directory yet; run `dragoman demo` first") from error
+
+
+def point_at(settings: Settings, standin: Standin) -> Settings:
+    """The settings with the Graph API's address turned to the stand-in, unless the operator named another."""
+    local = f"http://127.0.0.1:{settings.port}{PATH}"
+    own = settings.graph_url if settings.graph_url_given else local
+    return dataclasses.replace(settings, graph_url=own, standin_token=standin.control_token)
+
+
+def application(
+    settings: Settings,
+    standin: Standin,
+    *,
+    http: Callable[[], httpx.AsyncClient] | None = None,
+    clock: Callable[[], datetime] | None = None,
+    instant: bool = False,
+) -> tuple[ASGIApp, Playing]:
+    """The stand-in's application, and its state to close at the end.
+
+    *instant* sends all statuses of a message at once and without delay.
+    """
+    config = StandinConfig(
+        webhook_url=f"http://127.0.0.1:{settings.port}/webhooks/whatsapp",
+        control_token=standin.control_token,
+        numbers=(
+            Number(
+                phone_number_id=standin.phone_number_id,
+                token=standin.token,
+                app_secret=standin.app_secret,
+                display_phone_number=DISPLAY_PHONE_NUMBER,
+                waba_id=standin.waba_id,
+            ),
+        ),
+        journal_path=settings.data_directory / "standin-journal.jsonl",
+        public_url=f"http://127.0.0.1:{settings.port}{PATH}",
+        status_delay=0.0 if instant else 0.4,
+        statuses_together=instant,
+    )
+    if http is not None:
+        config = dataclasses.replace(config, http=http)
+    if clock is not None:
+        config = dataclasses.replace(config, clock=clock)
+    app = create_app(config)
+    return app, app.state.standin

@@ -1,0 +1,200 @@
+"""The turn under construction: the only way for the core to say that something happened."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.dispatch.turn import Source, Turn
+from dragoman.domain import content
+from dragoman.domain.content import Content
+from dragoman.domain.events import (
+    AuditEvent,
+    MessageReceived,
+    MessageSent,
+    OutcomeAssigned,
+    Payload,
+    SessionResolved,
+    StateChanged,
+)
+from dragoman.domain.nouns import (
+    DISPATCHER,
+    Actor,
+    Awaiting,
+    InboundMessage,
+    Sender,
+    Session,
+    TranscriptItem,
+)
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import TERMINAL, State, check_transition
+
+LAST_MESSAGE_LENGTH = 200
+
+
+class Draft:
+    """Collects the events, the transcript and the changes of one session until they are cut into turns.
+
+    Each change of the session leaves its event here, so that neither can exist without the other. Times never
+    run backwards within a draft, whatever clock readings come with the effects' results.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        now: datetime,
+        source: Source,
+        dispatch_id: UUID | None,
+        actor: Actor = DISPATCHER,
+    ) -> None:
+        self._session = session
+        self._now = now
+        self._source = source
+        self._dispatch_id = dispatch_id
+        self._actor = actor
+        self._events: list[AuditEvent] = []
+        self._transcript: list[TranscriptItem] = []
+
+    @property
+    def session(self) -> Session:
+        """The session as it is now."""
+        return self._session
+
+    @property
+    def now(self) -> datetime:
+        """The latest clock reading."""
+        return self._now
+
+    def clock(self, reading: datetime) -> None:
+        """Take over a later clock reading."""
+        self._now = max(self._now, reading)
+
+    def record(self, payload: Payload) -> None:
+        """Put an event on the timeline."""
+        self._events.append(AuditEvent(at=self._now, actor=self._actor, payload=payload, dispatch_id=self._dispatch_id))
+
+    def change(self, **fields: Any) -> None:
+        """Set fields of the session that need no event of their own."""
+        self._session = dataclasses.replace(self._session, **fields)
+
+    def move(self, new: State, reason: str) -> None:
+        """Go to *new*. Raises IllegalTransitionError where the product knows no such change."""
+        old = self._session.state
+        check_transition(old, new)
+        fields: dict[str, Any] = {"state": new}
+        if old is State.AWAITING_USER:
+            fields["awaiting"] = None
+        if new in TERMINAL:
+            fields["resolved_at"] = self._now
+        self.change(**fields)
+        self.record(StateChanged(old=old.value, new=new.value, reason=reason))
+
+    def receive(self, message: InboundMessage, sender_name: str) -> None:
+        """Put the contact's message into the transcript."""
+        self._transcript.append(
+            TranscriptItem(
+                message_id=message.message_id,
+                sender=Sender.CONTACT,
+                sender_name=sender_name,
+                content=message.content,
+                at=message.received_at,
+                channel_at=message.channel_at,
+                channel_message_id=message.channel_message_id,
+                reply_to=message.reply_to,
+                forwarded=message.forwarded,
+                referral=message.referral,
+            )
+        )
+        self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
+        if not isinstance(message.content, content.SystemNotice):
+            self.change(last_user_message=content.preview(message.content)[:LAST_MESSAGE_LENGTH])
+        self.record(
+            MessageReceived(
+                message_id=str(message.message_id),
+                kind=_kind(message.content),
+                content_digest=content.digest(message.content),
+                channel_message_id=message.channel_message_id,
+                channel_at=message.channel_at.isoformat(),
+            )
+        )
+
+    def say(self, reply: Content) -> None:
+        """Answer the contact. Raises RuntimeError once the session has ended: nothing is sent after that."""
+        if self._session.state in TERMINAL:
+            raise RuntimeError(f"nothing can be sent in a session that is {self._session.state}")
+        message_id = self._source.new_id()
+        self._transcript.append(
+            TranscriptItem(message_id=message_id, sender=Sender.BOT, sender_name="", content=reply, at=self._now)
+        )
+        self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
+        self.record(
+            MessageSent(
+                message_id=str(message_id),
+                kind=_kind(reply),
+                content_digest=content.digest(reply),
+                sender=Sender.BOT.value,
+            )
+        )
+
+    def await_user(self, awaiting: Awaiting, reason: str) -> None:
+        """Leave a question open; the contact's next message is read as its answer."""
+        self.move(State.AWAITING_USER, reason)
+        self.change(awaiting=awaiting)
+
+    def resolve(self, reason: str) -> None:
+        """End the session well."""
+        self.record(SessionResolved(reason=reason))
+        self.move(State.RESOLVED, reason)
+
+    def count_error(self) -> None:
+        """One more error in this session, as lists show it."""
+        self.change(error_count=self._session.error_count + 1)
+
+    def spend(self, micros: int) -> None:
+        """Add to what the session has cost so far."""
+        self.change(cost_micros=self._session.cost_micros + micros)
+
+    def assign(self, outcome: Outcome, reason: str) -> None:
+        """Set the session's outcome."""
+        self.change(outcome=outcome, outcome_reason=reason)
+        self.record(OutcomeAssigned(outcome=outcome.value, reason=reason))
+
+    def close(self, outcome: Outcome, reason: str) -> None:
+        """End the dispatch with its outcome; *reason* is read by administrators."""
+        self._count_dispatch()
+        self.assign(outcome, reason)
+
+    def keep(self, reason: str, *, shown: bool = True) -> None:
+        """End the dispatch without an outcome of its own: the session's stays, and *reason* says why.
+
+        As long as there is no final outcome the session shows the reason of its latest dispatch, except where
+        that is not *shown* because it did nothing; later it shows that of the dispatch with the outcome.
+        """
+        outcome, known = self._session.outcome, self._session.outcome_reason
+        self._count_dispatch()
+        if outcome is Outcome.IN_PROGRESS and (shown or not known):
+            self.change(outcome_reason=reason)
+        self.record(OutcomeAssigned(outcome=outcome.value, reason=reason))
+
+    def _count_dispatch(self) -> None:
+        self.change(dispatch_count=self._session.dispatch_count + 1, last_activity_at=self._now)
+
+    def cut(self, *, final: bool = False) -> Turn:
+        """Everything since the last cut, to be written in one transaction."""
+        turn = Turn(
+            session=self._session,
+            events=tuple(self._events),
+            transcript=tuple(self._transcript),
+            final=final,
+        )
+        self._events.clear()
+        self._transcript.clear()
+        return turn
+
+
+def _kind(value: Content) -> str:
+    """What an administrator calls it: an image is an image, not "media"."""
+    return value.media if isinstance(value, content.Media) else value.kind

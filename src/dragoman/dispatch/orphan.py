@@ -1,0 +1,42 @@
+"""What is recorded of a dispatch whose worker died, by the worker that found it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.dispatch.draft import Draft
+from dragoman.dispatch.texts import sentence
+from dragoman.dispatch.turn import Source, Turn
+from dragoman.domain.content import Text
+from dragoman.domain.events import DispatchOrphaned
+from dragoman.domain.nouns import SYSTEM, Contact, Session
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import TERMINAL, State
+
+
+def orphaned(
+    session: Session,
+    *,
+    now: datetime,
+    dispatch_id: UUID,
+    source: Source,
+    contact: Contact,
+    skill: str | None,
+    attempt: int | None,
+    reason: str,
+) -> Turn:
+    """The turn that closes the lost dispatch and asks the contact to write again.
+
+    Nothing is sent where a person has the conversation or the session ended meanwhile.
+    """
+    draft = Draft(session, now=now, source=source, dispatch_id=dispatch_id, actor=SYSTEM)
+    draft.count_error()
+    draft.record(DispatchOrphaned(reason=reason, skill=skill, attempt=attempt))
+    if session.state is State.PROCESSING:
+        draft.move(State.ACTIVE, "the dispatch that was running is lost")
+    if session.state is not State.WITH_AGENT and session.state not in TERMINAL:
+        draft.say(Text(sentence("orphaned", contact.locale)))
+    during = f" while {skill} was running (attempt {attempt})" if skill else ""
+    draft.close(Outcome.DISPATCH_ORPHANED, f"the dispatch was lost{during}: {reason}")
+    return draft.cut(final=True)

@@ -1,0 +1,45 @@
+"""How the core asks the outside world: one effect out, one result of the right type in."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import overload
+
+from dragoman.dispatch.effects import (
+    Classified,
+    Classify,
+    Commit,
+    Committed,
+    Effect,
+    InvokeSkill,
+    Pause,
+    Result,
+    Resumed,
+    SkillRaised,
+    SkillReturned,
+)
+
+_ANSWERS: dict[type[Effect], tuple[type[Result], ...]] = {
+    Commit: (Committed,),
+    Classify: (Classified,),
+    InvokeSkill: (SkillReturned, SkillRaised),
+    Pause: (Resumed,),
+}
+
+
+@overload
+def ask(effect: Commit) -> Generator[Effect, Result, Committed]: ...
+@overload
+def ask(effect: Classify) -> Generator[Effect, Result, Classified]: ...
+@overload
+def ask(effect: InvokeSkill) -> Generator[Effect, Result, SkillReturned | SkillRaised]: ...
+@overload
+def ask(effect: Pause) -> Generator[Effect, Result, Resumed]: ...
+def ask(effect: Effect) -> Generator[Effect, Result, Result]:
+    """Yield *effect* and return its result. Raises TypeError when a driver sends back anything else."""
+    result = yield effect
+    answers = _ANSWERS[type(effect)]
+    if not isinstance(result, answers):
+        expected = " or ".join(answer.__name__ for answer in answers)
+        raise TypeError(f"a driver answers {type(effect).__name__} with {expected}, not {type(result).__name__}")
+    return result

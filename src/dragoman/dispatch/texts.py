@@ -1,0 +1,184 @@
+"""What the dispatcher says on its own account, in the six languages that it speaks.
+
+Skills bring their own words; these are the sentences around them. A locale such as ``pt-BR`` is answered
+in ``pt``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Template
+
+SENTENCES: dict[str, dict[str, str]] = {
+    "greeting": {
+        "en": "Hello$name! How can I help you? Pick a topic or just write what you need.",
+        "de": "Hallo$name! Wie kann ich helfen? Wählen Sie ein Thema oder schreiben Sie einfach, worum es geht.",
+        "es": "¡Hola$name! ¿En qué puedo ayudarle? Elija un tema o escriba lo que necesita.",
+        "fr": "Bonjour$name ! Comment puis-je vous aider ? Choisissez un sujet ou écrivez simplement votre demande.",
+        "pt": "Olá$name! Como posso ajudar? Escolha um assunto ou escreva o que precisa.",
+        "it": "Ciao$name! Come posso aiutarti? Scegli un argomento o scrivi semplicemente cosa ti serve.",
+    },
+    "unclear": {
+        "en": "Sorry, I did not understand that. Could you put it differently, or pick one of these?",
+        "de": "Das habe ich leider nicht verstanden. Können Sie es anders sagen oder eines davon auswählen?",
+        "es": "Perdone, no le he entendido. ¿Puede decirlo de otra manera o elegir una de estas opciones?",
+        "fr": "Désolé, je n'ai pas compris. Pouvez-vous le dire autrement ou choisir l'une de ces options ?",
+        "pt": "Desculpe, não entendi. Pode dizer de outra forma ou escolher uma destas opções?",
+        "it": "Scusa, non ho capito. Puoi dirlo in un altro modo o scegliere una di queste opzioni?",
+    },
+    "only_text": {
+        "en": "I can only read text so far. Please tell me in words what you need, or pick one of these.",
+        "de": "Ich kann bisher nur Text lesen. Bitte schreiben Sie, worum es geht, oder wählen Sie eines davon aus.",
+        "es": "Por ahora solo puedo leer texto. Escriba lo que necesita o elija una de estas opciones.",
+        "fr": "Je ne sais lire que du texte pour le moment. Écrivez votre demande ou choisissez l'une de ces options.",
+        "pt": "Por enquanto só consigo ler texto. Escreva o que precisa ou escolha uma destas opções.",
+        "it": "Per ora so leggere solo il testo. Scrivi cosa ti serve o scegli una di queste opzioni.",
+    },
+    "bad_answer": {
+        "en": "I could not use that answer.",
+        "de": "Mit dieser Antwort kann ich nichts anfangen.",
+        "es": "No he podido usar esa respuesta.",
+        "fr": "Je n'ai pas pu utiliser cette réponse.",
+        "pt": "Não consegui usar essa resposta.",
+        "it": "Non ho potuto usare questa risposta.",
+    },
+    "ask": {
+        "en": "Please tell me: $parameter",
+        "de": "Bitte nennen Sie mir: $parameter",
+        "es": "Por favor, indíqueme: $parameter",
+        "fr": "Merci de m'indiquer : $parameter",
+        "pt": "Por favor, informe: $parameter",
+        "it": "Per favore, indicami: $parameter",
+    },
+    "yes": {"en": "Yes", "de": "Ja", "es": "Sí", "fr": "Oui", "pt": "Sim", "it": "Sì"},
+    "no": {"en": "No", "de": "Nein", "es": "No", "fr": "Non", "pt": "Não", "it": "No"},
+    "menu_button": {
+        "en": "Choose",
+        "de": "Auswählen",
+        "es": "Elegir",
+        "fr": "Choisir",
+        "pt": "Escolher",
+        "it": "Scegli",
+    },
+    "human_option": {
+        "en": "Talk to a person",
+        "de": "Mit jemandem reden",
+        "es": "Hablar con alguien",
+        "fr": "Parler à quelqu'un",
+        "pt": "Falar com alguém",
+        "it": "Parlare con qualcuno",
+    },
+    "to_agent": {
+        "en": "Of course. A colleague will answer you here as soon as possible.",
+        "de": "Gern. Eine Kollegin oder ein Kollege antwortet Ihnen hier so bald wie möglich.",
+        "es": "Por supuesto. Un compañero le responderá aquí lo antes posible.",
+        "fr": "Bien sûr. Un collègue vous répondra ici dès que possible.",
+        "pt": "Claro. Um colega vai responder aqui assim que possível.",
+        "it": "Certo. Un collega ti risponderà qui appena possibile.",
+    },
+    "handoff": {
+        "en": "I am not getting this right, so I am handing over to a colleague who will answer you here.",
+        "de": "Ich komme hier nicht weiter und übergebe an eine Kollegin oder einen Kollegen; die Antwort kommt hier.",
+        "es": "No consigo ayudarle con esto, así que le paso con un compañero que le responderá aquí.",
+        "fr": "Je n'y arrive pas ; je passe la main à un collègue qui vous répondra ici.",
+        "pt": "Não estou conseguindo ajudar, então vou passar para um colega, que vai responder aqui.",
+        "it": "Non riesco ad aiutarti, quindi passo la conversazione a un collega che ti risponderà qui.",
+    },
+    "goodbye": {
+        "en": "You are welcome. Write again whenever you need something!",
+        "de": "Gern geschehen. Schreiben Sie einfach wieder, wenn Sie etwas brauchen!",
+        "es": "De nada. ¡Escríbanos de nuevo cuando lo necesite!",
+        "fr": "Avec plaisir. Écrivez-nous à nouveau quand vous voulez !",
+        "pt": "De nada. Escreva de novo quando precisar!",
+        "it": "Prego. Scrivici di nuovo quando vuoi!",
+    },
+    "done": {
+        "en": "Done.",
+        "de": "Erledigt.",
+        "es": "Hecho.",
+        "fr": "C'est fait.",
+        "pt": "Feito.",
+        "it": "Fatto.",
+    },
+    "skill_error": {
+        "en": 'Sorry, that is not working at the moment. Please try again later, or write "agent" for a person.',
+        "de": "Das klappt im Moment leider nicht. Bitte versuchen Sie es später noch einmal, "
+        "oder schreiben Sie „Mitarbeiter“.",
+        "es": "Lo siento, eso no funciona en este momento. Inténtelo más tarde o escriba «agente».",
+        "fr": "Désolé, cela ne fonctionne pas pour le moment. Réessayez plus tard ou écrivez « conseiller ».",
+        "pt": 'Desculpe, isso não está funcionando agora. Tente mais tarde ou escreva "atendente".',
+        "it": 'Mi dispiace, al momento non funziona. Riprova più tardi o scrivi "operatore".',
+    },
+    "skill_retired": {
+        "en": 'Sorry, we no longer offer that here. Write "agent" if you would like to talk to a person.',
+        "de": "Das bieten wir hier leider nicht mehr an. Schreiben Sie „Mitarbeiter“, um mit jemandem zu reden.",
+        "es": "Lo siento, ya no ofrecemos eso aquí. Escriba «agente» si quiere hablar con una persona.",
+        "fr": "Désolé, nous ne proposons plus cela ici. Écrivez « conseiller » pour parler à quelqu'un.",
+        "pt": 'Desculpe, não oferecemos mais isso aqui. Escreva "atendente" para falar com uma pessoa.',
+        "it": 'Mi dispiace, qui non lo offriamo più. Scrivi "operatore" per parlare con una persona.',
+    },
+    "verify_phone": {
+        "en": "I may only tell that to registered customers, and this number is not linked to a customer account. "
+        'Write "agent" and a colleague will link it.',
+        "de": "Das darf ich nur registrierten Kunden sagen, und diese Nummer gehört zu keinem Kundenkonto. "
+        "Schreiben Sie „Mitarbeiter“, dann verknüpfen wir sie.",
+        "es": "Solo puedo decirlo a clientes registrados y este número no está vinculado a ninguna cuenta. "
+        "Escriba «agente» y un compañero lo vinculará.",
+        "fr": "Je ne peux le dire qu'aux clients enregistrés, et ce numéro n'est lié à aucun compte client. "
+        "Écrivez « conseiller » et un collègue le liera.",
+        "pt": "Só posso informar isso a clientes cadastrados, e este número não está ligado a nenhuma conta. "
+        'Escreva "atendente" e um colega fará a ligação.',
+        "it": "Posso dirlo solo ai clienti registrati e questo numero non è collegato a nessun account. "
+        'Scrivi "operatore" e un collega lo collegherà.',
+    },
+    "verify_identity": {
+        "en": "For that I need to be sure that it is really you, and your identity is not confirmed yet. "
+        'Write "agent" and a colleague will confirm it with you.',
+        "de": "Dafür muss ich sicher sein, dass Sie es wirklich sind; Ihre Identität ist noch nicht bestätigt. "
+        "Schreiben Sie „Mitarbeiter“, dann bestätigen wir sie mit Ihnen.",
+        "es": "Para eso necesito estar seguro de que es usted, y su identidad aún no está confirmada. "
+        "Escriba «agente» y un compañero la confirmará con usted.",
+        "fr": "Pour cela, je dois être sûr que c'est bien vous, et votre identité n'est pas encore confirmée. "
+        "Écrivez « conseiller » et un collègue la confirmera avec vous.",
+        "pt": "Para isso preciso ter certeza de que é você, e sua identidade ainda não foi confirmada. "
+        'Escreva "atendente" e um colega vai confirmá-la com você.',
+        "it": "Per questo devo essere certo che sia davvero tu e la tua identità non è ancora confermata. "
+        'Scrivi "operatore" e un collega la confermerà con te.',
+    },
+    "orphaned": {
+        "en": "Sorry, something went wrong on our side and your last message was not handled. Please write it again.",
+        "de": "Bei uns ist etwas schiefgegangen, und Ihre letzte Nachricht wurde nicht bearbeitet. "
+        "Bitte schreiben Sie sie noch einmal.",
+        "es": "Lo siento, algo ha fallado por nuestra parte y su último mensaje no se ha atendido. "
+        "Escríbalo de nuevo, por favor.",
+        "fr": "Désolé, un problème est survenu de notre côté et votre dernier message n'a pas été traité. "
+        "Merci de l'écrire à nouveau.",
+        "pt": "Desculpe, algo deu errado do nosso lado e sua última mensagem não foi atendida. "
+        "Por favor, escreva de novo.",
+        "it": "Mi dispiace, qualcosa è andato storto da parte nostra e il tuo ultimo messaggio "
+        "non è stato gestito. Per favore, scrivilo di nuovo.",
+    },
+}
+
+LANGUAGES = ("en", "de", "es", "fr", "pt", "it")
+
+
+def language(locale: str) -> str:
+    """The primary part of a language tag: ``pt`` of ``pt-BR`` or ``pt_BR``."""
+    return locale.replace("_", "-").split("-")[0].lower()
+
+
+def pick(by_locale: Mapping[str, str], *locales: str) -> str | None:
+    """The text for the first of *locales* that has one (as written, or its language), else English, else any."""
+    for locale in (*locales, "en"):
+        for key in (locale, language(locale)):
+            if key in by_locale:
+                return by_locale[key]
+    return next(iter(by_locale.values()), None)
+
+
+def sentence(key: str, *locales: str, **values: str) -> str:
+    """A sentence of :data:`SENTENCES` in the first of *locales* that Dragoman speaks, else in English."""
+    text = pick(SENTENCES[key], *locales)
+    assert text is not None, key  # noqa: S101 - every sentence stands there in English; a test looks
+    return Template(text).substitute(values)

@@ -1,0 +1,58 @@
+"""What the core is given, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from dragoman.domain.events import AuditEvent
+from dragoman.domain.nouns import Contact, InboundMessage, Policy, Registry, Session, TranscriptItem
+
+
+class Source(Protocol):
+    """Where ids and chance come from: outside, so that a recorded run can be repeated exactly."""
+
+    def new_id(self) -> UUID:
+        """A fresh id; ids of one source sort in the order in which they were made."""
+        ...
+
+    def jitter(self) -> float:
+        """A number in [0, 1) that spreads retries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """All that one dispatch may know.
+
+    ``session`` is the thread's session in progress or None; ``previous_session_id`` the one that ended
+    before it. ``now`` is the clock's reading at the start; later readings come with the effects' results.
+    """
+
+    dispatch_id: UUID
+    now: datetime
+    source: Source
+    policy: Policy
+    registry: Registry
+    contact: Contact
+    thread_id: UUID
+    channel: str
+    message: InboundMessage
+    session: Session | None
+    previous_session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What is to be written in ONE transaction: the session as it is now, and all that led there.
+
+    ``events`` are in order; ``transcript`` holds the new messages, in order, and those that are not from the
+    contact are also put in the outbox. ``final`` is False for a part that is committed before an effect.
+    """
+
+    session: Session
+    events: tuple[AuditEvent, ...]
+    transcript: tuple[TranscriptItem, ...]
+    final: bool

@@ -1,0 +1,232 @@
+"""What does the contact want? The order of product, section 4: choice, open question, rules, classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+
+from dragoman.dispatch import extract, menu, words
+from dragoman.dispatch.draft import Draft
+from dragoman.dispatch.effects import Classify, Effect, Result
+from dragoman.dispatch.extract import Value
+from dragoman.dispatch.steps import ask
+from dragoman.dispatch.turn import Inputs
+from dragoman.domain import content
+from dragoman.domain.content import Choice
+from dragoman.domain.events import ClassifierRan, IntentAssigned
+from dragoman.domain.nouns import Awaiting, AwaitingKind, Parameter, ParameterKind
+from dragoman.domain.outcomes import Outcome
+
+OUT_OF_SCOPE = frozenset({"none", "out_of_scope"})
+"""What a classifier answers when it is sure that no skill is meant."""
+
+HUMAN_INTENT = "talk_to_human"
+GREETING_INTENT = "greeting"
+GOODBYE_INTENT = "goodbye"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantsSkill:
+    """A skill is wanted; ``known`` are the values for it that are there already."""
+
+    skill: str
+    known: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantsHuman:
+    """The contact asks for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaysGoodbye:
+    """The contact has what was wanted, or wants no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greets:
+    """A greeting, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersBadly:
+    """No value for what was asked could be read in the answer."""
+
+    awaiting: Awaiting
+    parameter: Parameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """Nothing fits. ``wordless``: there was nothing to read at all."""
+
+    reason: str
+    wordless: bool = False
+
+
+Understanding = WantsSkill | WantsHuman | SaysGoodbye | Greets | AnswersBadly | Unclear
+
+
+def understand(inputs: Inputs, draft: Draft, awaiting: Awaiting | None) -> Generator[Effect, Result, Understanding]:
+    """Read the message, which may answer *awaiting*; what was understood and why is on the timeline."""
+    message = inputs.message.content
+    chosen = _chosen(inputs, draft, awaiting)
+    if chosen is not None:
+        return chosen
+    text = content.words(message).strip()
+    if isinstance(message, Choice) and message.id.startswith(menu.ANSWER):
+        text = message.id.removeprefix(menu.ANSWER)
+    answering = awaiting is not None and awaiting.kind is AwaitingKind.PARAMETER
+    ruled = _ruled(draft, text, answering=answering)
+    if ruled is not None:
+        return ruled
+    if awaiting is not None and answering:
+        return _answered(inputs, draft, awaiting, text)
+    if not text:
+        return Unclear(reason=f"{content.preview(message)}: there are no words to read", wordless=True)
+    named = _keyword(inputs, text)
+    if named is not None:
+        skill, keyword = named
+        return _wants(inputs, draft, skill, text, source="rule", detail=f'the keyword "{keyword}"')
+    return (yield from _classified(inputs, draft, text))
+
+
+def _chosen(inputs: Inputs, draft: Draft, awaiting: Awaiting | None) -> Understanding | None:
+    """An explicit choice: a button, a row of a list, or the number or label of an option typed out."""
+    message = inputs.message.content
+    if isinstance(message, Choice):
+        option, detail = message.id, f'picked "{message.title}"'
+    elif awaiting is not None and awaiting.kind is not AwaitingKind.PARAMETER:
+        typed = content.words(message)
+        option, detail = (
+            menu.typed(awaiting, typed) or "",
+            f'typed "{typed.strip()}" for an option of the menu',
+        )
+    else:
+        return None
+    if option == menu.HUMAN:
+        return _wants_human(draft, source="choice", detail=detail)
+    if option.startswith(menu.SKILL):
+        return _wants(inputs, draft, option.removeprefix(menu.SKILL), "", source="choice", detail=detail)
+    return None
+
+
+def _ruled(draft: Draft, text: str, *, answering: bool) -> Understanding | None:
+    if words.asks_for_human(text):
+        return _wants_human(draft, source="rule", detail="asks for a person")
+    served = draft.session.outcome is Outcome.SUCCESS and not answering
+    if words.says_goodbye(text) or (served and words.acknowledges(text)):
+        _assign(draft, GOODBYE_INTENT, source="rule", detail="says thanks, goodbye or stop")
+        return SaysGoodbye()
+    if not answering and words.greets(text):
+        _assign(draft, GREETING_INTENT, source="rule", detail="greets or asks for help")
+        return Greets()
+    return None
+
+
+def _answered(inputs: Inputs, draft: Draft, awaiting: Awaiting, text: str) -> WantsSkill | AnswersBadly:
+    skill = awaiting.skill or ""
+    spec = inputs.registry.get(skill)
+    open_ = [p for p in spec.parameters if p.name == awaiting.parameter] if spec and not spec.retired else []
+    known = dict(awaiting.collected)
+    # Where the skill changed or went away under its question, running it finds out what to do.
+    for parameter in open_:
+        value = extract.answer(parameter, text, today=draft.now.date(), locale=inputs.contact.locale)
+        if value is None:
+            return AnswersBadly(awaiting=awaiting, parameter=parameter)
+        known[parameter.name] = value
+    detail = f"answers the question for {awaiting.parameter}"
+    return _wants(inputs, draft, skill, text, source="answer", detail=detail, known=known)
+
+
+def _keyword(inputs: Inputs, text: str) -> tuple[str, str] | None:
+    """The one skill that a keyword names; two skills at once are left to the classifier."""
+    said = words.tokens(text)
+    named = {
+        spec.name: keyword
+        for spec in inputs.registry.values()
+        for keyword in spec.keywords
+        if (wanted := words.tokens(keyword)) and words.contains(said, [wanted])
+    }
+    return next(iter(named.items())) if len(named) == 1 else None
+
+
+def _classified(inputs: Inputs, draft: Draft, text: str) -> Generator[Effect, Result, Understanding]:
+    result = yield from ask(Classify(text=text, locale=inputs.contact.locale))
+    threshold = inputs.policy.threshold
+    draft.clock(result.at)
+    draft.spend(result.cost_micros)
+    draft.record(
+        ClassifierRan(
+            classifier=result.classifier,
+            classifier_version=result.classifier_version,
+            candidates=result.candidates,
+            threshold=threshold,
+            duration_ms=result.duration_ms,
+            cost_micros=result.cost_micros,
+        )
+    )
+    if not result.candidates:
+        return Unclear(reason="the classifier has no guess")
+    best = result.candidates[0]
+    if best.intent in OUT_OF_SCOPE:
+        return Unclear(reason=f"nothing that any skill covers ({best.intent} at {best.confidence:.2f})")
+    if best.confidence < threshold:
+        guess = f"{best.intent} at {best.confidence:.2f}"
+        return Unclear(reason=f"the best guess, {guess}, is below the threshold {threshold:.2f}")
+    return _wants(
+        inputs,
+        draft,
+        best.intent,
+        text,
+        source="classifier",
+        detail=f"{result.classifier} {result.classifier_version}",
+        confidence=best.confidence,
+    )
+
+
+def _wants(
+    inputs: Inputs,
+    draft: Draft,
+    skill: str,
+    text: str,
+    *,
+    source: str,
+    detail: str,
+    confidence: float | None = None,
+    known: Mapping[str, Value] | None = None,
+) -> WantsSkill:
+    """Assign the skill as intent, with the values for it that the message mentions by the way."""
+    draft.record(IntentAssigned(intent=skill, source=source, detail=detail, confidence=confidence))
+    # The row names the skill that was run for its intent; a new intent has none yet.
+    ran = draft.session.skill if draft.session.skill == skill else None
+    draft.change(intent=skill, skill=ran, misses=0)
+    spec = inputs.registry.get(skill)
+    mentioned = _mentioned(inputs, draft, spec.parameters if spec else (), text)
+    return WantsSkill(skill=skill, known={**mentioned, **(known or {})})
+
+
+def _mentioned(inputs: Inputs, draft: Draft, parameters: tuple[Parameter, ...], text: str) -> dict[str, Value]:
+    kinds = [parameter.kind for parameter in parameters]
+    found = {
+        parameter.name: extract.mention(parameter, text, today=draft.now.date(), locale=inputs.contact.locale)
+        for parameter in parameters
+        # One number cannot say which of two parameters it belongs to.
+        if parameter.kind not in _NUMERIC or sum(kinds.count(kind) for kind in _NUMERIC) == 1
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+_NUMERIC = (ParameterKind.INTEGER, ParameterKind.NUMBER)
+
+
+def _wants_human(draft: Draft, *, source: str, detail: str) -> WantsHuman:
+    draft.record(IntentAssigned(intent=HUMAN_INTENT, source=source, detail=detail))
+    draft.change(intent=HUMAN_INTENT)
+    return WantsHuman()
+
+
+def _assign(draft: Draft, intent: str, *, source: str, detail: str) -> None:
+    """Assign an intent that is no topic: it names a session only as long as nothing else does."""
+    draft.record(IntentAssigned(intent=intent, source=source, detail=detail))
+    draft.change(intent=draft.session.intent or intent)

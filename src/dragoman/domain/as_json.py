@@ -1,0 +1,97 @@
+"""Sessions and skill specs as JSON and back, for the store, the scenario driver and manifests.
+
+The forms hold plain JSON values only: ids and times as text, enumerations under their own names. Reading is
+strict: a missing or unknown field raises KeyError or TypeError.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain.nouns import (
+    Awaiting,
+    AwaitingKind,
+    Level,
+    Parameter,
+    ParameterKind,
+    Phrase,
+    Session,
+    SkillSpec,
+)
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+
+
+def awaiting_to_json(awaiting: Awaiting) -> dict[str, Any]:
+    """The JSON form of an open question."""
+    return {**_fields(awaiting), "collected": dict(awaiting.collected)}
+
+
+def awaiting_from_json(value: dict[str, Any]) -> Awaiting:
+    """The open question that :func:`awaiting_to_json` wrote."""
+    return Awaiting(**{**value, "kind": AwaitingKind(value["kind"])})
+
+
+def session_to_json(session: Session) -> dict[str, Any]:
+    """The JSON form of a session."""
+    value = _fields(session)
+    for name in ("session_id", "thread_id", "contact_id"):
+        value[name] = str(value[name])
+    for name in ("started_at", "last_activity_at", "resolved_at"):
+        value[name] = value[name] and value[name].isoformat()
+    value["awaiting"] = session.awaiting and awaiting_to_json(session.awaiting)
+    return value
+
+
+def session_from_json(value: dict[str, Any]) -> Session:
+    """The session that :func:`session_to_json` wrote."""
+    fields = dict(value)
+    for name in ("session_id", "thread_id", "contact_id"):
+        fields[name] = UUID(fields[name])
+    for name in ("started_at", "last_activity_at", "resolved_at"):
+        fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+    fields["state"] = State(fields["state"])
+    fields["outcome"] = Outcome(fields["outcome"])
+    fields["awaiting"] = fields["awaiting"] and awaiting_from_json(fields["awaiting"])
+    return Session(**fields)
+
+
+def spec_to_json(spec: SkillSpec) -> dict[str, Any]:
+    """The JSON form of a skill's spec, as the ``skill`` table keeps it."""
+    return {
+        **_fields(spec),
+        "minimum_level": spec.minimum_level.name,
+        "keywords": list(spec.keywords),
+        "phrases": [_fields(phrase) for phrase in spec.phrases],
+        "parameters": [
+            {
+                **_fields(parameter),
+                "choices": list(parameter.choices),
+                "prompts": dict(parameter.prompts),
+                "titles": {choice: dict(titles) for choice, titles in parameter.titles.items()},
+            }
+            for parameter in spec.parameters
+        ],
+    }
+
+
+def spec_from_json(value: dict[str, Any]) -> SkillSpec:
+    """The spec that :func:`spec_to_json` wrote; fields with a default may be left out."""
+    fields = dict(value)
+    if "minimum_level" in fields:
+        fields["minimum_level"] = Level[fields["minimum_level"]]
+    fields["keywords"] = tuple(fields.get("keywords", ()))
+    fields["phrases"] = tuple(Phrase(**phrase) for phrase in fields.get("phrases", ()))
+    fields["parameters"] = tuple(_parameter(parameter) for parameter in fields.get("parameters", ()))
+    return SkillSpec(**fields)
+
+
+def _parameter(value: dict[str, Any]) -> Parameter:
+    return Parameter(**{**value, "kind": ParameterKind(value["kind"]), "choices": tuple(value.get("choices", ()))})
+
+
+def _fields(value: Session | Awaiting | SkillSpec | Parameter | Phrase) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

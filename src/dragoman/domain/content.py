@@ -1,0 +1,310 @@
+"""What a message carries, free of any channel's format.
+
+A channel translates its own payloads to and from these values; the dispatcher, the ledger and the
+pages know nothing else. Each value travels as JSON with its ``kind`` beside its fields
+(:func:`to_json`, :func:`from_json`), and :func:`preview` gives the one line that lists show.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text, with the channel's own inline formatting left in (``*bold*``)."""
+
+    kind: ClassVar[str] = "text"
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """An attachment that stays with the channel until it is downloaded.
+
+    ``media`` is one of image, video, audio, voice, document, sticker. ``error`` holds the channel's own
+    reason where it could not deliver the file.
+    """
+
+    kind: ClassVar[str] = "media"
+    media: str
+    media_id: str | None = None
+    mime_type: str | None = None
+    sha256: str | None = None
+    caption: str | None = None
+    filename: str | None = None
+    animated: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A place; degrees in WGS 84."""
+
+    kind: ClassVar[str] = "location"
+    latitude: float
+    longitude: float
+    name: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactCard:
+    """One card out of an address book."""
+
+    name: str
+    phones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    organisation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactCards:
+    """Address book cards, shared in one message."""
+
+    kind: ClassVar[str] = "contacts"
+    cards: tuple[ContactCard, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction:
+    """An emoji put on another message, or taken off it when ``emoji`` is None."""
+
+    kind: ClassVar[str] = "reaction"
+    target: str
+    emoji: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The contact picked one of the options offered.
+
+    ``source`` is button, list or quick_reply; ``id`` is what the sender of the options gave it.
+    """
+
+    kind: ClassVar[str] = "choice"
+    source: str
+    id: str
+    title: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormReply:
+    """A filled-in form; ``fields`` is None where the channel's JSON could not be read, ``raw`` has it."""
+
+    kind: ClassVar[str] = "form"
+    name: str
+    body: str | None = None
+    fields: dict[str, Any] | None = None
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderItem:
+    """One line of an order; ``price`` as the channel wrote it."""
+
+    product: str
+    quantity: str
+    price: str | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A basket sent from the channel's catalogue."""
+
+    kind: ClassVar[str] = "order"
+    catalog_id: str | None
+    text: str | None
+    items: tuple[OrderItem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemNotice:
+    """The channel itself says something about the contact, such as a new number."""
+
+    kind: ClassVar[str] = "system"
+    event: str
+    body: str
+    new_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """The contact changed the text of an earlier message; both stay on record."""
+
+    kind: ClassVar[str] = "edit"
+    target: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoke:
+    """The contact deleted an earlier message for everyone; what had arrived stays on record."""
+
+    kind: ClassVar[str] = "revoke"
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsupported:
+    """A message that this channel or Dragoman cannot show; shown as such, never dropped."""
+
+    kind: ClassVar[str] = "unsupported"
+    channel_type: str
+    reason: str
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One thing to pick; ``id`` comes back in :class:`Choice`."""
+
+    id: str
+    title: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Text with things to pick from; a channel shows them as buttons or as a list.
+
+    ``button`` is the caption that opens the list where the channel needs one.
+    """
+
+    kind: ClassVar[str] = "options"
+    body: str
+    options: tuple[Option, ...]
+    button: str = "Menu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A message template of the channel with its parameters, and the text as it is read."""
+
+    kind: ClassVar[str] = "template"
+    name: str
+    language: str
+    rendered: str
+    parameters: tuple[str, ...] = ()
+
+
+Content = (
+    Text
+    | Media
+    | Location
+    | ContactCards
+    | Reaction
+    | Choice
+    | FormReply
+    | Order
+    | SystemNotice
+    | Edit
+    | Revoke
+    | Unsupported
+    | Options
+    | Template
+)
+
+KINDS: dict[str, type[Content]] = {
+    kind.kind: kind
+    for kind in (
+        Text,
+        Media,
+        Location,
+        ContactCards,
+        Reaction,
+        Choice,
+        FormReply,
+        Order,
+        SystemNotice,
+        Edit,
+        Revoke,
+        Unsupported,
+        Options,
+        Template,
+    )
+}
+
+_PARTS: dict[str, tuple[str, type[ContactCard | OrderItem | Option]]] = {
+    "contacts": ("cards", ContactCard),
+    "order": ("items", OrderItem),
+    "options": ("options", Option),
+}
+
+
+def to_json(content: Content) -> dict[str, Any]:
+    """The JSON form of *content*, with its ``kind``."""
+    return {"kind": content.kind, **dataclasses.asdict(content)}
+
+
+def from_json(value: dict[str, Any]) -> Content:
+    """The content that :func:`to_json` wrote. Raises KeyError or TypeError for anything else."""
+    fields = dict(value)
+    kind = fields.pop("kind")
+    if kind in _PARTS:
+        name, part = _PARTS[kind]
+        fields[name] = tuple(part(**_without_lists(item)) for item in fields[name])
+    if kind == "template":
+        fields["parameters"] = tuple(fields["parameters"])
+    return KINDS[kind](**fields)
+
+
+def _without_lists(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in item.items()}
+
+
+def digest(content: Content) -> str:
+    """SHA-256 of the canonical JSON form, in hex: what an audit event keeps of a message's body.
+
+    It lets the record stay checkable after the body itself was lawfully erased.
+    """
+    canonical = json.dumps(to_json(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def words(content: Content) -> str:
+    """What the contact said in words, as far as the content has any; empty otherwise."""
+    match content:
+        case Text(body=body) | Edit(body=body):
+            return body
+        case Media(caption=caption):
+            return caption or ""
+        case Choice(title=title):
+            return title
+        case Order(text=text):
+            return text or ""
+        case _:
+            return ""
+
+
+def preview(content: Content) -> str:  # noqa: PLR0911 - one line for each kind
+    """One line of text that stands for *content* in a list; not cut, line breaks become spaces."""
+    match content:
+        case Text(body=body) | Options(body=body) | Template(rendered=body) | SystemNotice(body=body):
+            return " ".join(body.split())
+        case Media(media=media, caption=caption, filename=filename):
+            return " ".join((caption or filename or f"[{media}]").split())
+        case Location(name=name):
+            return f"[location] {name}" if name else "[location]"
+        case ContactCards(cards=cards):
+            return f"[contact] {', '.join(card.name for card in cards)}"
+        case Reaction(emoji=emoji):
+            return emoji or "[reaction removed]"
+        case Choice(title=title):
+            return title
+        case FormReply(name=name, body=body):
+            return body or f"[form] {name}"
+        case Order(items=items, text=text):
+            return text or f"[order] {len(items)} items"
+        case Edit(body=body):
+            return f"[edited] {' '.join(body.split())}"
+        case Revoke():
+            return "[message deleted]"
+        case Unsupported(channel_type=channel_type):
+            return f"[unsupported: {channel_type}]"

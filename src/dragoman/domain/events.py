@@ -1,0 +1,444 @@
+"""The catalogue of audit events (product, section 4): one frozen class for each type.
+
+A class is the schema of its payload: ``type`` is the name on record, ``version`` the schema's version, the
+fields are the payload. :data:`CATALOGUE` drives the pages' labels, the docs and a test that demands a golden
+scenario of each. Payloads hold no message bodies (only their digest) and no secret parameter values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from dragoman.domain.nouns import Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """Base of all payloads."""
+
+    type: ClassVar[str]
+    label: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened(Payload):
+    """A contact wrote and had no session in progress in this thread."""
+
+    type: ClassVar[str] = "session.opened"
+    label: ClassVar[str] = "Session opened"
+    channel: str
+    previous_session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReceived(Payload):
+    """A message of the contact entered the transcript."""
+
+    type: ClassVar[str] = "message.received"
+    label: ClassVar[str] = "Message received"
+    message_id: str
+    kind: str
+    content_digest: str
+    channel_message_id: str
+    channel_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactResolved(Payload):
+    """Who is writing: contact, business partner and verification level at this moment."""
+
+    type: ClassVar[str] = "contact.resolved"
+    label: ClassVar[str] = "Contact resolved"
+    contact_id: str
+    level: str
+    business_partner: str | None
+    locale: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionRefused(Payload):
+    """A rate limit was hit; the message is kept and not handled."""
+
+    type: ClassVar[str] = "admission.refused"
+    label: ClassVar[str] = "Admission refused"
+    limit: str
+    allowed: int
+    window_seconds: float
+    contact_told: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetExceeded(Payload):
+    """The session would pass its message budget or its cost budget."""
+
+    type: ClassVar[str] = "budget.exceeded"
+    label: ClassVar[str] = "Budget exceeded"
+    budget: str
+    allowed: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionBusy(Payload):
+    """The contact has another session in progress, or this one could not be had in time."""
+
+    type: ClassVar[str] = "session.busy"
+    label: ClassVar[str] = "Session busy"
+    reason: str
+    other_session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One guess of a classifier; ``confidence`` between 0 and 1."""
+
+    intent: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierRan(Payload):
+    """A classifier read the message: what it thought possible, best first, against which threshold."""
+
+    type: ClassVar[str] = "classifier.ran"
+    label: ClassVar[str] = "Classifier ran"
+    classifier: str
+    classifier_version: str
+    candidates: tuple[Candidate, ...]
+    threshold: float
+    duration_ms: float
+    cost_micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentAssigned(Payload):
+    """What the contact wants, and who said so.
+
+    ``source`` is choice, flow, rule, classifier or answer (the reply to a question of ours); ``detail`` names the
+    rule, the button or the question in words.
+    """
+
+    type: ClassVar[str] = "intent.assigned"
+    label: ClassVar[str] = "Intent assigned"
+    intent: str
+    source: str
+    detail: str = ""
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentUnclear(Payload):
+    """Nothing fitted well enough; the contact is asked again or handed over."""
+
+    type: ClassVar[str] = "intent.unclear"
+    label: ClassVar[str] = "Not understood"
+    reason: str
+    misses: int
+    misses_before_handoff: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterAsked(Payload):
+    """A skill needs something that the contact has not said yet, so it is asked for."""
+
+    type: ClassVar[str] = "parameter.asked"
+    label: ClassVar[str] = "Parameter asked for"
+    skill: str
+    parameter: str
+    asked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationRequired(Payload):
+    """The skill demands a higher verification level than the contact has."""
+
+    type: ClassVar[str] = "verification.required"
+    label: ClassVar[str] = "Verification required"
+    skill: str
+    required: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillInvoked(Payload):
+    """A skill is about to be called; on record before the call is made."""
+
+    type: ClassVar[str] = "skill.invoked"
+    label: ClassVar[str] = "Skill invoked"
+    skill: str
+    skill_version: str
+    attempt: int
+    max_attempts: int
+    parameters: Mapping[str, Any]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillSucceeded(Payload):
+    """The skill answered."""
+
+    type: ClassVar[str] = "skill.succeeded"
+    label: ClassVar[str] = "Skill succeeded"
+    skill: str
+    attempt: int
+    duration_ms: float
+    cost_micros: int
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillFailed(Payload):
+    """An attempt failed: its error class, message and duration."""
+
+    type: ClassVar[str] = "skill.failed"
+    label: ClassVar[str] = "Skill failed"
+    skill: str
+    attempt: int
+    error_class: str
+    message: str
+    duration_ms: float
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillRetryScheduled(Payload):
+    """Another attempt follows after a pause."""
+
+    type: ClassVar[str] = "skill.retry_scheduled"
+    label: ClassVar[str] = "Retry scheduled"
+    skill: str
+    next_attempt: int
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillRetired(Payload):
+    """The skill that was asked for is no longer in the registry."""
+
+    type: ClassVar[str] = "skill.retired"
+    label: ClassVar[str] = "Skill retired"
+    skill: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowStarted(Payload):
+    """A flow began."""
+
+    type: ClassVar[str] = "flow.started"
+    label: ClassVar[str] = "Flow started"
+    flow: str
+    flow_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowStepEntered(Payload):
+    """A flow came to one of its steps."""
+
+    type: ClassVar[str] = "flow.step_entered"
+    label: ClassVar[str] = "Flow step entered"
+    flow: str
+    step: str
+    step_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowStepFailed(Payload):
+    """A step of a flow failed."""
+
+    type: ClassVar[str] = "flow.step_failed"
+    label: ClassVar[str] = "Flow step failed"
+    flow: str
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowCompleted(Payload):
+    """A flow reached its end."""
+
+    type: ClassVar[str] = "flow.completed"
+    label: ClassVar[str] = "Flow completed"
+    flow: str
+    flow_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged(Payload):
+    """The session went from one state to the next."""
+
+    type: ClassVar[str] = "state.changed"
+    label: ClassVar[str] = "State changed"
+    old: str
+    new: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeAssigned(Payload):
+    """What became of the dispatch, and why."""
+
+    type: ClassVar[str] = "outcome.assigned"
+    label: ClassVar[str] = "Outcome assigned"
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffRequested(Payload):
+    """The session waits for a human agent from here on."""
+
+    type: ClassVar[str] = "handoff.requested"
+    label: ClassVar[str] = "Handoff requested"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffClaimed(Payload):
+    """An agent took the session."""
+
+    type: ClassVar[str] = "handoff.claimed"
+    label: ClassVar[str] = "Handoff claimed"
+    agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffReleased(Payload):
+    """The session was given back to the dispatcher."""
+
+    type: ClassVar[str] = "handoff.released"
+    label: ClassVar[str] = "Handoff released"
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent(Payload):
+    """A reply was written to the outbox, in the same transaction as this event."""
+
+    type: ClassVar[str] = "message.sent"
+    label: ClassVar[str] = "Reply put in the outbox"
+    message_id: str
+    kind: str
+    content_digest: str
+    sender: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageStatus(Payload):
+    """What the channel said of a message of ours; statuses only move forward.
+
+    ``status`` is sent (the channel took it), delivered, read or failed; ``code`` is the channel's own error code.
+    """
+
+    type: ClassVar[str] = "message.status"
+    label: ClassVar[str] = "Delivery status"
+    message_id: str
+    status: str
+    channel_message_id: str | None = None
+    code: int | None = None
+    reason: str = ""
+    attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchOrphaned(Payload):
+    """A dispatch lost its session before it completed; what it still finds out is not sent."""
+
+    type: ClassVar[str] = "dispatch.orphaned"
+    label: ClassVar[str] = "Dispatch orphaned"
+    reason: str
+    skill: str | None = None
+    attempt: int | None = None
+    late_result: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionResolved(Payload):
+    """The session ended well."""
+
+    type: ClassVar[str] = "session.resolved"
+    label: ClassVar[str] = "Session resolved"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionExpired(Payload):
+    """The contact did not come back in time."""
+
+    type: ClassVar[str] = "session.expired"
+    label: ClassVar[str] = "Session expired"
+    idle_seconds: int
+    allowed_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionTruncated(Payload):
+    """Transcript and timeline were removed by the retention rule; the row and this event stay."""
+
+    type: ClassVar[str] = "retention.truncated"
+    label: ClassVar[str] = "Truncated by retention"
+    retention_days: int
+    removed_messages: int
+    removed_events: int
+
+
+CATALOGUE: dict[str, type[Payload]] = {
+    event.type: event
+    for event in (
+        SessionOpened,
+        MessageReceived,
+        ContactResolved,
+        AdmissionRefused,
+        BudgetExceeded,
+        SessionBusy,
+        ClassifierRan,
+        IntentAssigned,
+        IntentUnclear,
+        ParameterAsked,
+        VerificationRequired,
+        SkillInvoked,
+        SkillSucceeded,
+        SkillFailed,
+        SkillRetryScheduled,
+        SkillRetired,
+        FlowStarted,
+        FlowStepEntered,
+        FlowStepFailed,
+        FlowCompleted,
+        StateChanged,
+        OutcomeAssigned,
+        HandoffRequested,
+        HandoffClaimed,
+        HandoffReleased,
+        MessageSent,
+        MessageStatus,
+        DispatchOrphaned,
+        SessionResolved,
+        SessionExpired,
+        RetentionTruncated,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One entry of a timeline before the ledger gives it its position and its seal.
+
+    ``dispatch_id`` is None for what no inbound message caused (expiry, delivery statuses, administrators).
+    """
+
+    at: datetime
+    actor: Actor
+    payload: Payload
+    dispatch_id: UUID | None = None
+
+
+def payload_json(payload: Payload) -> dict[str, Any]:
+    """The payload as it is stored; dataclasses inside become objects, tuples become arrays."""
+    return dataclasses.asdict(payload)

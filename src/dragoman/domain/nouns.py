@@ -1,0 +1,248 @@
+"""The product's nouns as the dispatcher sees them: contact, session, message, skill, policy.
+
+These are working values, not database rows: the store builds them, the core changes them by making
+new ones, the ledger writes them back. Money is in micro-units (millionths) of the tenant's currency,
+durations are in seconds unless a name says ``_ms``, times are aware UTC datetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain.content import Content
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+
+
+class Level(IntEnum):
+    """How sure we are who a contact is (product, section 6); higher includes lower."""
+
+    UNVERIFIED = 0
+    PHONE_MATCHED = 1
+    CONTACT_CONFIRMED = 2
+
+
+class Sender(StrEnum):
+    """Who wrote a message of the transcript."""
+
+    CONTACT = "contact"
+    BOT = "bot"
+    AGENT = "agent"
+
+
+class ActorKind(StrEnum):
+    """Who did what an audit event tells."""
+
+    DISPATCHER = "dispatcher"
+    AGENT = "agent"
+    ADMINISTRATOR = "administrator"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The doer of an audit event; ``name`` is kept as text, so that the record reads alone."""
+
+    kind: ActorKind
+    name: str = ""
+
+
+DISPATCHER = Actor(ActorKind.DISPATCHER)
+SYSTEM = Actor(ActorKind.SYSTEM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusinessPartner:
+    """The company or person record that a contact is matched to by phone."""
+
+    business_partner_id: UUID
+    number: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """A person on a channel.
+
+    ``phone`` is E.164 with its plus sign and may be None; ``locale`` is a language tag such as ``de``.
+    """
+
+    contact_id: UUID
+    display_name: str
+    phone: str | None
+    locale: str
+    level: Level
+    business_partner: BusinessPartner | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundMessage:
+    """One message as the channel brought it, ready for dispatch.
+
+    ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp.
+    """
+
+    message_id: UUID
+    channel_message_id: str
+    received_at: datetime
+    channel_at: datetime
+    content: Content
+    reply_to: str | None = None
+    forwarded: bool = False
+    referral: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptItem:
+    """One message of the transcript, from either side; everything not from the contact is to be sent."""
+
+    message_id: UUID
+    sender: Sender
+    sender_name: str
+    content: Content
+    at: datetime
+    channel_at: datetime | None = None
+    channel_message_id: str | None = None
+    reply_to: str | None = None
+    forwarded: bool = False
+    referral: Mapping[str, Any] | None = None
+
+
+class AwaitingKind(StrEnum):
+    """What a session in AWAITING_USER waits for."""
+
+    PARAMETER = "parameter"
+    REPHRASE = "rephrase"
+    MENU = "menu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaiting:
+    """The open question of a session: what was asked and what had been collected before it."""
+
+    kind: AwaitingKind
+    intent: str | None = None
+    skill: str | None = None
+    parameter: str | None = None
+    collected: Mapping[str, Any] = field(default_factory=dict)
+    asked: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One bounded conversation, as the core carries it from turn to turn."""
+
+    session_id: UUID
+    thread_id: UUID
+    contact_id: UUID
+    state: State
+    outcome: Outcome
+    started_at: datetime
+    last_activity_at: datetime
+    outcome_reason: str = ""
+    intent: str | None = None
+    skill: str | None = None
+    resolved_at: datetime | None = None
+    last_user_message: str = ""
+    message_count: int = 0
+    error_count: int = 0
+    dispatch_count: int = 0
+    misses: int = 0
+    cost_micros: int = 0
+    agent_name: str | None = None
+    awaiting: Awaiting | None = None
+
+
+class ParameterKind(StrEnum):
+    """How a skill's parameter is read out of what a contact wrote."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    DATE = "date"
+    EMAIL = "email"
+    BOOLEAN = "boolean"
+    PATTERN = "pattern"
+    CHOICE = "choice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a skill.
+
+    ``prompts`` maps a locale to the question that asks for it. ``pattern`` is a regular expression: what a
+    PATTERN must look like, or where a TEXT may be found in a longer message (its first group, if it has one,
+    is the value). ``choices`` are the values of kind CHOICE, ``titles`` what a contact reads for each of them,
+    by locale. A ``secret`` is redacted on the record.
+    """
+
+    name: str
+    kind: ParameterKind
+    required: bool = True
+    pattern: str | None = None
+    choices: tuple[str, ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """Something that people say when they want a skill."""
+
+    text: str
+    locale: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillSpec:
+    """A skill as the registry knows it, without the code that runs it.
+
+    ``name`` is ``service.skill``. ``keywords`` are words that assign the skill by rule, before the classifier.
+    """
+
+    name: str
+    label: str
+    version: str
+    description: str = ""
+    owner: str = ""
+    module: str = ""
+    minimum_level: Level = Level.UNVERIFIED
+    parameters: tuple[Parameter, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
+    keywords: tuple[str, ...] = ()
+    timeout_seconds: float = 10.0
+    max_attempts: int = 3
+    cost_micros: int = 0
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuItem:
+    """One choice of the default menu: the skill that it starts, and its title by locale."""
+
+    skill: str
+    titles: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a tenant's administrator decided about dispatching; every field has a sane default."""
+
+    threshold: float = 0.5
+    misses_before_handoff: int = 3
+    idle_active_seconds: int = 30 * 60
+    idle_awaiting_seconds: int = 15 * 60
+    retry_base_seconds: float = 0.5
+    retry_cap_seconds: float = 8.0
+    menu: tuple[MenuItem, ...] = ()
+    default_locale: str = "en"
+
+
+Registry = Mapping[str, SkillSpec]
+"""Every skill that the tenant knows, retired ones included, by name."""

@@ -1,0 +1,33 @@
+"""JSON text that PostgreSQL can store as ``jsonb``, whatever a contact or a skill put into it."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+# The escape of U+0000, but not an escaped backslash that happens to stand before the letters u0000.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def dump(value: object) -> str:
+    """The JSON text of *value*: U+0000 and lone surrogates, which cannot be stored, become replacements.
+
+    Raises ValueError for NaN and infinities: JSON has none. Values of other types (UUIDs, times) become text.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
+    return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", text).encode("utf-8", "replace").decode()
+
+
+def as_read_back(text: str) -> Any:
+    """What the database will give back for *text*: ``jsonb`` writes numbers out, ``1e+22`` as an integer."""
+    return json.loads(text, parse_float=_number)
+
+
+def _number(text: str) -> float | int:
+    if "e" in text.lower():
+        exact = Decimal(text)
+        if exact == exact.to_integral_value():
+            return int(exact)
+    return float(text)

@@ -1,0 +1,24 @@
+"""Which service each kind of wake-up runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
+
+from dragoman.runtime import Runtime
+from dragoman.services.apply_statuses import apply_statuses
+from dragoman.services.deliver import deliver
+from dragoman.services.handle_inbound import handle
+
+Service = Callable[[Runtime, UUID, UUID], Awaitable[object]]
+
+
+async def _apply_statuses(runtime: Runtime, tenant_id: UUID, _: UUID) -> None:
+    await apply_statuses(runtime, tenant_id)
+
+
+ENTRYPOINTS: Mapping[str, Service] = {
+    "handle_inbound": handle,
+    "deliver": deliver,
+    "apply_statuses": _apply_statuses,
+}

@@ -1,0 +1,46 @@
+"""Wake-ups through PgQueuer, written on the caller's connection so that they commit with its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
+
+from dragoman.runtime import Job
+from dragoman.store.database import Connection
+
+
+class PgQueue:
+    """The queue of a PostgreSQL that PgQueuer's workers listen to."""
+
+    def __init__(self) -> None:
+        # PgQueuer's own statement; built once, since building it reads settings each time.
+        self._insert = QueryQueueBuilder().build_enqueue_query()
+
+    async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:
+        """Add *jobs*; PgQueuer's trigger notifies the workers when the transaction commits."""
+        if not jobs:
+            return
+        await connection.execute(
+            self._insert,
+            [0] * len(jobs),
+            [job.entrypoint for job in jobs],
+            [payload(job.tenant_id, job.key) for job in jobs],
+            [max(job.delay, timedelta()) for job in jobs],
+            [None] * len(jobs),
+            [None] * len(jobs),
+        )
+
+
+def payload(tenant_id: UUID, key: UUID) -> bytes:
+    """What a job carries: sixteen bytes of tenant, sixteen bytes of key."""
+    return tenant_id.bytes + key.bytes
+
+
+def read_payload(data: bytes | None) -> tuple[UUID, UUID]:
+    """Tenant and key out of :func:`payload`. Raises ValueError for anything else."""
+    if data is None or len(data) != 32:
+        raise ValueError("a job's payload is 32 bytes")
+    return UUID(bytes=data[:16]), UUID(bytes=data[16:])

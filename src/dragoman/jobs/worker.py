@@ -1,0 +1,118 @@
+"""The worker: takes wake-ups from the queue and runs the services that they name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import asyncpg
+import structlog
+from pgqueuer import PgQueuer
+from pgqueuer.models import Job as QueuedJob
+from pgqueuer.models import Schedule
+
+from dragoman.jobs.entrypoints import ENTRYPOINTS, Service
+from dragoman.jobs.queue import read_payload
+from dragoman.runtime import Runtime
+from dragoman.services import sweep
+from dragoman.store.database import APPLICATION_ROLE, UNAVAILABLE
+
+log = structlog.get_logger()
+
+BATCH = 20
+CONCURRENT_JOBS = 64
+"""Slow skills wait inside a job without holding a connection, so there may be many more jobs than connections."""
+
+PAUSE_SECONDS = 1.0
+DRAIN_SECONDS = 10.0
+
+
+def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record]) -> PgQueuer:
+    """PgQueuer with our entry points and schedules on it."""
+    queuer = PgQueuer.from_asyncpg_connection(connection)
+
+    for name, service in ENTRYPOINTS.items():
+        queuer.entrypoint(name)(_shim(runtime, name, service))
+
+    # The sixth field is seconds.
+    @queuer.schedule("wake_neglected", "* * * * * */5")
+    async def wake_neglected(_: Schedule) -> None:
+        await sweep.wake_neglected(runtime)
+
+    @queuer.schedule("expire_sessions", "* * * * * */30")
+    async def expire_sessions(_: Schedule) -> None:
+        await sweep.expire_everywhere(runtime)
+
+    @queuer.schedule("tidy", "17 * * * *")
+    async def tidy(_: Schedule) -> None:
+        await sweep.tidy(runtime)
+
+    return queuer
+
+
+def _shim(runtime: Runtime, name: str, service: Service) -> Callable[[QueuedJob], Awaitable[None]]:
+    async def run(job: QueuedJob) -> None:
+        try:
+            await service(runtime, *read_payload(job.payload))
+        except UNAVAILABLE as error:
+            log.warning("job_put_off", job=name, error=repr(error))
+        except Exception:
+            # The sweep wakes somebody for whatever is left undone; the record has no gap meanwhile.
+            log.exception("job_failed", job=name)
+
+    return run
+
+
+async def run(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
+    """Work until *stop* is set; a database that goes away is waited for, however long that takes."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            try:
+                await _run_once(runtime, database_url, stopping)
+            except UNAVAILABLE as error:
+                log.warning("worker_waits_for_database", error=repr(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
+    finally:
+        stopping.cancel()
+
+
+async def _run_once(runtime: Runtime, database_url: str, stopping: asyncio.Task[bool]) -> None:
+    # One connection, not a pool: a pool would quietly replace a connection that broke, and with it lose the LISTEN.
+    connection = await asyncpg.connect(
+        database_url,
+        server_settings={"role": APPLICATION_ROLE, "application_name": "dragoman-worker"},
+        command_timeout=30,
+    )
+    queuer = build(runtime, connection)
+    # What an earlier worker left undone is not in the queue any more: look for it at once.
+    await sweep.wake_neglected(runtime)
+    running = asyncio.create_task(
+        queuer.run(
+            batch_size=BATCH,
+            max_concurrent_tasks=CONCURRENT_JOBS,
+            dequeue_timeout=timedelta(seconds=5),
+            heartbeat_timeout=timedelta(seconds=30),
+        )
+    )
+    lost = asyncio.Event()
+    connection.add_termination_listener(lambda _: lost.set())
+    losing = asyncio.create_task(lost.wait())
+    try:
+        await asyncio.wait({running, stopping, losing}, return_when=asyncio.FIRST_COMPLETED)
+        queuer.shutdown.set()
+        if lost.is_set():
+            raise ConnectionError("the worker's connection to the database was closed")
+        # Jobs in flight may finish; what takes longer is found by the next worker when the lease runs out.
+        await asyncio.wait_for(running, DRAIN_SECONDS)
+    except TimeoutError:
+        log.warning("jobs_left_running", seconds=DRAIN_SECONDS)
+    finally:
+        losing.cancel()
+        running.cancel()
+        with contextlib.suppress(BaseException):
+            await asyncio.wait_for(running, PAUSE_SECONDS)
+        connection.terminate()

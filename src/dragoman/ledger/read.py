@@ -1,0 +1,172 @@
+"""Reads one session's transcript and timeline, in parts, in the order in which they were written.
+
+Every statement names the tenant, the session and a lower bound of time, so that no partition from before the
+retention window is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+import asyncpg
+
+from dragoman.domain import content
+from dragoman.domain.content import Content, Unsupported
+from dragoman.domain.events import CATALOGUE
+from dragoman.domain.nouns import ActorKind, Sender
+from dragoman.ledger.connection import Connection
+
+Delivery = Literal["queued", "sent", "delivered", "read", "failed"]
+
+CLOCK_SKEW = timedelta(days=1)
+"""How far apart the clocks of two workers may be, so that an event seems older than its session."""
+
+
+class RecordedSession(Protocol):
+    """What is asked of a session here: its id and when it began."""
+
+    @property
+    def session_id(self) -> UUID:
+        """The session's id."""
+        ...
+
+    @property
+    def started_at(self) -> datetime:
+        """When the session began."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One item of a transcript; ``ordinal`` counts from 1 within the session.
+
+    ``at`` is our clock, ``channel_at`` the channel's. ``delivery`` is None for what a contact wrote;
+    ``delivery_reason`` says why something was not delivered, empty otherwise.
+    """
+
+    ordinal: int
+    message_id: UUID
+    sender: Sender
+    sender_name: str
+    content: Content
+    at: datetime
+    channel_at: datetime | None
+    channel_message_id: str | None
+    reply_to: str | None
+    forwarded: bool
+    referral: dict[str, Any] | None
+    dispatch_id: UUID | None
+    delivery: Delivery | None
+    delivery_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of a timeline; ``position`` counts from 1 without gaps, ``seal`` is SHA-256 in hex.
+
+    ``label`` is the catalogue's; a type that this version does not know is shown under its own name.
+    """
+
+    position: int
+    at: datetime
+    type: str
+    label: str
+    schema_version: int
+    actor_kind: ActorKind
+    actor_name: str
+    dispatch_id: UUID | None
+    trace_id: str | None
+    payload: dict[str, Any]
+    seal: str
+
+
+async def transcript(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    *,
+    cutoff: datetime,
+    after: int = 0,
+    limit: int = 200,
+) -> list[Message]:
+    """Up to *limit* messages after the ordinal *after*; nothing from before *cutoff*, the retention window.
+
+    The session's start is no lower bound: a message that waited while no worker ran is older than its session.
+    """
+    rows = await connection.fetch(
+        "SELECT m.ordinal, m.message_id, m.sender, m.sender_name, m.content, m.at, m.channel_at, m.reply_to,"
+        " coalesce(m.channel_message_id, o.channel_message_id) AS channel_message_id, m.forwarded, m.referral,"
+        " m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason"
+        " FROM message m LEFT JOIN outbox_entry o"
+        " ON o.tenant_id = $1 AND o.session_id = $2 AND o.message_id = m.message_id"
+        " WHERE m.tenant_id = $1 AND m.session_id = $2 AND m.ordinal > $3 AND m.at >= $4"
+        " ORDER BY m.ordinal LIMIT $5",
+        tenant_id,
+        conversation.session_id,
+        after,
+        cutoff,
+        limit,
+    )
+    return [_message(row) for row in rows]
+
+
+async def timeline(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    *,
+    cutoff: datetime,
+    after: int = 0,
+    limit: int = 500,
+) -> list[Event]:
+    """Up to *limit* events after the position *after*; nothing from before *cutoff*, the retention window."""
+    rows = await connection.fetch(
+        "SELECT position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, payload,"
+        " encode(seal, 'hex') AS seal FROM audit_event"
+        " WHERE tenant_id = $1 AND session_id = $2 AND position > $3 AND at >= $4"
+        " ORDER BY position LIMIT $5",
+        tenant_id,
+        conversation.session_id,
+        after,
+        max(conversation.started_at - CLOCK_SKEW, cutoff),
+        limit,
+    )
+    return [_event(row) for row in rows]
+
+
+def _message(row: asyncpg.Record) -> Message:
+    fields = dict(row)
+    delivery = _delivery(fields.pop("status"), fields.pop("delivery"))
+    reason = fields.pop("reason")
+    fields["sender"] = Sender(fields["sender"])
+    fields["content"] = _content(fields["content"])
+    return Message(**fields, delivery=delivery, delivery_reason=reason if delivery == "failed" else "")
+
+
+def _content(stored: dict[str, Any]) -> Content:
+    try:
+        return content.from_json(stored)
+    except (KeyError, TypeError):
+        # Written by a newer version, during an upgrade or before a step back: shown as such, never dropped.
+        kind = str(stored.get("kind"))
+        return Unsupported(channel_type=kind, reason="written by another version of Dragoman")
+
+
+def _delivery(status: str | None, delivery: Delivery | None) -> Delivery | None:
+    if status is None:
+        return None
+    if delivery is not None:
+        return delivery
+    if status in {"SCHEDULED", "PENDING", "RETRYING"}:
+        return "queued"
+    return "sent" if status == "SENT" else "failed"
+
+
+def _event(row: asyncpg.Record) -> Event:
+    fields = dict(row)
+    known = CATALOGUE.get(fields["type"])
+    fields["actor_kind"] = ActorKind(fields["actor_kind"])
+    return Event(**fields, label=known.label if known else fields["type"])

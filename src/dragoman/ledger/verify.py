@@ -1,0 +1,72 @@
+"""Checks the chain of seals: any changed, missing, reordered or inserted event of a session is named.
+
+What it proves today: the events of a session are those that were sealed, in that order, none missing up to the
+head on the session's row. Whoever may rewrite all of that may also rewrite the seals; signed checkpoints outside the
+database will close that gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from dragoman.ledger import seal
+from dragoman.ledger.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """Something is wrong with a session's record at *position*; *kind* says what, in words."""
+
+    session_id: UUID
+    position: int
+    kind: str
+
+
+async def verify_session(connection: Connection, tenant_id: UUID, session_id: UUID) -> tuple[int, Breach | None]:
+    """How many events were checked, and the first breach if there is one."""
+    session = await connection.fetchrow(
+        "SELECT next_position, head, truncated_at FROM session WHERE tenant_id = $1 AND session_id = $2",
+        tenant_id,
+        session_id,
+    )
+    if session is None:
+        return 0, Breach(session_id=session_id, position=0, kind="the session is missing")
+    if session["truncated_at"] is not None:
+        return 0, None
+    rows = await connection.fetch(
+        "SELECT position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, payload, seal "
+        "FROM audit_event WHERE tenant_id = $1 AND session_id = $2 ORDER BY position",
+        tenant_id,
+        session_id,
+    )
+    position, kind = _first_breach(session_id, rows, session["next_position"], session["head"])
+    return len(rows), Breach(session_id=session_id, position=position, kind=kind) if kind else None
+
+
+def _first_breach(session_id: UUID, rows: list[Any], next_position: int, head: bytes | None) -> tuple[int, str]:
+    """Where the chain breaks and how; the text is empty where it does not."""
+    previous = seal.GENESIS
+    for expected, row in enumerate(rows, 1):
+        if row["position"] != expected:
+            kind = "an event is missing" if row["position"] > expected else "an event stands here twice"
+            return expected, kind
+        fields = {name: row[name] for name in row.keys() if name != "seal"}  # noqa: SIM118 - a record
+        previous = seal.seal(previous, seal.canonical(session_id=session_id, **fields))
+        if previous != row["seal"]:
+            return expected, "the event is not the one that was sealed"
+    if len(rows) + 1 < next_position:
+        return len(rows) + 1, "events are missing at the end"
+    if len(rows) + 1 > next_position:
+        return next_position, "events were added at the end"
+    return len(rows), "the head is not the last seal" if rows and previous != head else ""
+
+
+async def session_ids(connection: Connection, tenant_id: UUID) -> AsyncIterator[UUID]:
+    """All sessions of the tenant, a few hundred at a time; needs a transaction for its cursor."""
+    async for row in connection.cursor(
+        "SELECT session_id FROM session WHERE tenant_id = $1 ORDER BY session_id", tenant_id, prefetch=500
+    ):
+        yield row["session_id"]

@@ -1,0 +1,220 @@
+"""The ports, in one frozen value: database, HTTP client, clock, ids, queue, classifiers, skills, settings.
+
+Built once by ``cli`` (or by a test) and handed to every service. What differs between production, the demo with
+its moved clock and a test differs here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+import httpx
+from cryptography.fernet import Fernet
+
+from dragoman.classify import Classifier
+from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.nouns import Registry
+from dragoman.skills.python import PythonSkill
+from dragoman.store.database import Connection, Database
+from dragoman.store.embedded import DatabaseURLs
+
+META_GRAPH_URL = "https://graph.facebook.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How this installation is set up; the contract lists the variables that they are read from.
+
+    ``secret_key`` encrypts channel credentials: 32 random bytes, URL-safe base64. ``standin_token`` opens the
+    controls of the stand-in for Meta's side, where ``graph_url`` is one.
+    """
+
+    data_directory: Path
+    secret_key: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    base_url: str = "http://127.0.0.1:8000"
+    database_url: str | None = None
+    owner_database_url: str | None = None
+    graph_url: str = META_GRAPH_URL
+    graph_url_given: bool = False
+    standin_token: str | None = None
+    log_format: str = "text"
+    retention_days: int = 90
+    lease_seconds: float = 15.0
+    webhook_body_limit: int = 4 * 1024 * 1024
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings; raises ConfigurationError, with what to do, where one cannot be used."""
+        data_directory = Path(environment.get("DRAGOMAN_DATA_DIR", "var")).resolve()
+        host = environment.get("DRAGOMAN_HOST", "127.0.0.1")
+        port = _number(environment, "DRAGOMAN_PORT", 8000)
+        log_format = environment.get("DRAGOMAN_LOG_FORMAT", "text")
+        if log_format not in {"text", "json"}:
+            raise ConfigurationError(f"DRAGOMAN_LOG_FORMAT is {log_format!r}; use text or json")
+        shown_host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+        return cls(
+            data_directory=data_directory,
+            secret_key=environment.get("DRAGOMAN_SECRET_KEY") or _kept_secret(data_directory),
+            host=host,
+            port=port,
+            base_url=environment.get("DRAGOMAN_BASE_URL", f"http://{shown_host}:{port}").rstrip("/"),
+            database_url=environment.get("DRAGOMAN_DATABASE_URL") or None,
+            owner_database_url=environment.get("DRAGOMAN_OWNER_DATABASE_URL") or None,
+            graph_url=environment.get("DRAGOMAN_GRAPH_URL", META_GRAPH_URL).rstrip("/"),
+            graph_url_given="DRAGOMAN_GRAPH_URL" in environment,
+            standin_token=environment.get("DRAGOMAN_STANDIN_TOKEN") or None,
+            log_format=log_format,
+            retention_days=_number(environment, "DRAGOMAN_RETENTION_DAYS", 90),
+            lease_seconds=float(_number(environment, "DRAGOMAN_LEASE_SECONDS", 15)),
+        )
+
+    def database_urls(self) -> DatabaseURLs | None:
+        """The two addresses of a database of the operator's own; None for the embedded one."""
+        if self.database_url is None:
+            return None
+        return DatabaseURLs(self.database_url, self.owner_database_url or self.database_url)
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name, "")
+    if not value:
+        return default
+    if not value.isdecimal() or int(value) == 0:
+        raise ConfigurationError(f"{name} is {value!r}; use a whole number above zero")
+    return int(value)
+
+
+def _kept_secret(data_directory: Path) -> str:
+    path = data_directory / "secret.key"
+    if not path.exists():
+        data_directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(Fernet.generate_key().decode())
+    return path.read_text().strip()
+
+
+class Clock(Protocol):
+    """Tells the time; the demo and the tests move theirs."""
+
+    def now(self) -> datetime:
+        """An aware datetime in UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.now(UTC)
+
+
+class TimeOrderedIds:
+    """Version 7 UUIDs (RFC 9562, 5.7): milliseconds, a counter within them, then random bits.
+
+    Ids of one process sort in the order in which they were made, so that indexes grow at one end.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new_id(self) -> UUID:
+        """A fresh id."""
+        stamp = int(self._clock.now().timestamp() * 1000) << 12
+        with self._lock:
+            # Two clocks' readings may be equal or go back a little; ids must not.
+            self._last = stamp if stamp > self._last or self._last - stamp > 1 << 40 else self._last + 1
+            value = self._last
+        millis, counter = value >> 12, value & 0xFFF
+        return UUID(int=millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | secrets.randbits(62))
+
+    def jitter(self) -> float:
+        """A number in [0, 1) that spreads retries."""
+        return secrets.randbelow(1 << 30) / (1 << 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A wake-up: which job, for which tenant, about whom or what, after which delay."""
+
+    entrypoint: str
+    tenant_id: UUID
+    key: UUID
+    delay: timedelta = timedelta()
+
+
+class Queue(Protocol):
+    """Where wake-ups go: written on the caller's connection, so that they commit with its transaction."""
+
+    async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:
+        """Add *jobs*; they become visible to workers when the transaction commits."""
+        ...
+
+
+class Keyring:
+    """Encrypts what must not be read from the database alone: channel tokens and app secrets."""
+
+    def __init__(self, secret_key: str) -> None:
+        try:
+            self._fernet = Fernet(secret_key)
+        except ValueError as error:
+            raise ConfigurationError(
+                "DRAGOMAN_SECRET_KEY must be 32 random bytes in URL-safe base64, as `dragoman secret-key` prints"
+            ) from error
+
+    def encrypt(self, plain: bytes) -> bytes:
+        """The sealed form."""
+        return self._fernet.encrypt(plain)
+
+    def decrypt(self, sealed: bytes) -> bytes:
+        """What was encrypted. Raises cryptography.fernet.InvalidToken under another key."""
+        return self._fernet.decrypt(sealed)
+
+
+class ClassifierProvider(Protocol):
+    """Gives the classifier that fits a tenant's registry, trained once for each state of it."""
+
+    async def classifier_for(self, registry: Registry) -> Classifier:
+        """Trains on first use (about a second, in a thread), then answers at once."""
+        ...
+
+
+def owner_name() -> str:
+    """Who holds a lease: host, process, and a number of its own, since process ids come round again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_BOOT}"
+
+
+_BOOT = f"{time.time_ns():x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Everything that a service needs from outside."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    source: TimeOrderedIds
+    http: httpx.AsyncClient
+    queue: Queue
+    keyring: Keyring
+    classifiers: ClassifierProvider
+    skills: Mapping[str, PythonSkill]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    owner: str = field(default_factory=owner_name)

@@ -1,0 +1,1 @@
+"""The use cases, one file each. A module's docstring names its transactions."""

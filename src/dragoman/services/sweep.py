@@ -1,0 +1,57 @@
+"""Find what fell between two chairs, and wake a worker for it; the jobs that it writes are harmless when doubled.
+
+Transactions: one for each tenant. What it looks for: messages and outbox entries that nobody holds (their worker died),
+statuses that will never find their message, and mailbox rows that are old enough to be forgotten.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from dragoman.runtime import Job, Runtime
+from dragoman.services.expire_sessions import expire_sessions
+from dragoman.store import deliveries, mailbox, migrate, outbox, tenants
+
+BATCH = 500
+
+MAILBOX_KEPT = timedelta(days=14)
+"""Meta redelivers for up to seven days (whatsapp facts, section 1); twice that."""
+
+STATUS_PATIENCE = timedelta(days=1)
+
+
+async def _tenants(runtime: Runtime) -> list[UUID]:
+    async with runtime.database.directory() as connection:
+        return await tenants.every_id(connection)
+
+
+async def wake_neglected(runtime: Runtime) -> int:
+    """Enqueue a job for each contact whose messages or replies nobody is working on; returns how many jobs."""
+    woken = 0
+    for tenant_id in await _tenants(runtime):
+        async with runtime.database.tenant(tenant_id) as connection:
+            now = runtime.clock.now()
+            inbound = await mailbox.neglected(connection, tenant_id, limit=BATCH)
+            outbound = await outbox.neglected(connection, tenant_id, now=now, limit=BATCH)
+            jobs = [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=key) for key in inbound]
+            jobs += [Job(entrypoint="deliver", tenant_id=tenant_id, key=key) for key in outbound]
+            await runtime.queue.enqueue(connection, jobs)
+            woken += len(jobs)
+    return woken
+
+
+async def expire_everywhere(runtime: Runtime) -> int:
+    """Expire idle sessions of all tenants; returns how many."""
+    return sum([await expire_sessions(runtime, t) for t in await _tenants(runtime)])
+
+
+async def tidy(runtime: Runtime) -> None:
+    """Let go of what is not needed any more, and make the partitions of the weeks to come."""
+    now = runtime.clock.now()
+    for tenant_id in await _tenants(runtime):
+        async with runtime.database.tenant(tenant_id) as connection:
+            await mailbox.forget(connection, tenant_id, before=now - MAILBOX_KEPT)
+            await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
+    async with runtime.database.directory() as connection:
+        await migrate.ensure_partitions(connection, now.date(), now.date() + timedelta(weeks=4))

@@ -1,0 +1,34 @@
+"""Skills: written with :func:`skill`, found by :func:`load_entry_points`, called by
+:func:`dragoman.skills.invoke.invoke`.
+
+What a skill's author needs is exported here; nothing else of Dragoman is theirs to import.
+"""
+
+from dragoman.domain.as_json import spec_from_json, spec_to_json
+from dragoman.domain.nouns import Level, ParameterKind
+from dragoman.skills.python import (
+    Ask,
+    PythonSkill,
+    Reply,
+    RetryableError,
+    SkillAnswer,
+    SkillContext,
+    skill,
+)
+from dragoman.skills.registry import collect, load_entry_points
+
+__all__ = [
+    "Ask",
+    "Level",
+    "ParameterKind",
+    "PythonSkill",
+    "Reply",
+    "RetryableError",
+    "SkillAnswer",
+    "SkillContext",
+    "collect",
+    "load_entry_points",
+    "skill",
+    "spec_from_json",
+    "spec_to_json",
+]

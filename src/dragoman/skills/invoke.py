@@ -1,0 +1,156 @@
+"""Calls a Python skill so that nothing which it does can take the worker down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
+from dragoman.dispatch.redact import without
+from dragoman.domain.content import Content, Option, Options, Text
+from dragoman.skills.python import Answer, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
+
+Clock = Callable[[], datetime]
+
+MAX_MESSAGE = 500
+
+GRACE_SECONDS = 1.0
+"""How long a skill that was cancelled may take to clean up before it is left to itself."""
+
+
+class InvalidAnswerError(Exception):
+    """The skill answered with something that is no answer."""
+
+
+async def invoke(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> SkillReturned | SkillRaised:
+    """Run one attempt. Never raises for what the skill does; only a cancellation of the caller passes through.
+
+    Time-outs, :class:`RetryableError` and connection errors (OSError, which includes them, and TimeoutError) may
+    be tried again; everything else may not. Messages are cut at 500 characters and hold no secret parameter.
+    """
+    started = time.perf_counter()
+    task = asyncio.ensure_future(_guarded(skill, call, clock))
+    try:
+        done, _ = await asyncio.wait({task}, timeout=call.timeout_seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if done:
+        outcome = _result(task)
+    else:
+        await _stop(task)
+        outcome = TimeoutError(f"no answer within {call.timeout_seconds:g} seconds")
+    elapsed = (time.perf_counter() - started) * 1000
+    if isinstance(outcome, BaseException):
+        return _raised(skill, call, outcome, at=clock(), duration_ms=round(elapsed, 3))
+    replies, answer = outcome
+    cost = skill.spec.cost_micros if answer.cost_micros is None else answer.cost_micros
+    return SkillReturned(
+        at=clock(),
+        duration_ms=round(elapsed, 3),
+        replies=replies,
+        data=dict(answer.data),
+        resolve=answer.resolve,
+        cost_micros=cost,
+    )
+
+
+_Good = tuple[tuple[Content, ...], SkillAnswer]
+
+
+async def _guarded(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> _Good | BaseException:
+    """The skill's answer, checked, or whatever it raised, as a value."""
+    try:
+        context = SkillContext(
+            contact_id=call.contact_id,
+            locale=call.locale,
+            idempotency_key=call.idempotency_key,
+            deadline=clock() + timedelta(seconds=call.timeout_seconds),
+            attempt=call.attempt,
+            business_partner=call.business_partner,
+        )
+        parameters = skill.model.model_validate(dict(call.parameters))
+        return _checked(await skill(context, parameters))
+    # SystemExit raised inside a task would end the event loop, and with it the worker.
+    except (Exception, SystemExit, GeneratorExit) as error:
+        return error
+
+
+def _result(task: asyncio.Task[_Good | BaseException]) -> _Good | BaseException:
+    if task.cancelled():
+        return asyncio.CancelledError("the skill cancelled itself")
+    return task.result()
+
+
+async def _stop(task: asyncio.Task[_Good | BaseException]) -> None:
+    """Cancel *task*; one that will not stop is left behind, its result unread."""
+    task.cancel()
+    try:
+        await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    finally:
+        task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Task[_Good | BaseException]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _checked(answer: Answer) -> _Good:
+    whole = answer if isinstance(answer, SkillAnswer) else SkillAnswer(replies=(answer,))
+    if isinstance(whole.replies, str | Mapping) or not whole.replies:
+        raise InvalidAnswerError("the answer has no replies")
+    replies = tuple(_content(reply) for reply in whole.replies)
+    if not isinstance(whole.data, Mapping):
+        raise InvalidAnswerError(f"the answer's data is no mapping but {type(whole.data).__name__}")
+    try:
+        # What is recorded must stay what was answered: no keys turned into text, no tuples into lists.
+        if json.loads(json.dumps(dict(whole.data), allow_nan=False)) != dict(whole.data):
+            raise InvalidAnswerError("the answer's data is not plain JSON")
+    except (TypeError, ValueError) as error:
+        raise InvalidAnswerError(f"the answer's data is not plain JSON: {error}") from error
+    if whole.cost_micros is not None and (not isinstance(whole.cost_micros, int) or whole.cost_micros < 0):
+        raise InvalidAnswerError("the answer's cost is no whole number of micro-units")
+    return replies, whole
+
+
+def _content(reply: object) -> Content:
+    shaped = Reply(reply) if isinstance(reply, str) else reply
+    if not isinstance(shaped, Reply) or not isinstance(shaped.text, str):
+        raise InvalidAnswerError(f"a reply is text or a Reply, not {type(reply).__name__}")
+    if not shaped.text.strip():
+        raise InvalidAnswerError("a reply has no text")
+    if not shaped.options:
+        return Text(shaped.text)
+    options = tuple(Option(id=key, title=title) for key, title in shaped.options.items())
+    return Options(body=shaped.text, options=options)
+
+
+def _raised(
+    skill: PythonSkill, call: InvokeSkill, error: BaseException, *, at: datetime, duration_ms: float
+) -> SkillRaised:
+    secrets = [str(call.parameters[p.name]) for p in skill.spec.parameters if p.secret and p.name in call.parameters]
+    return SkillRaised(
+        at=at,
+        duration_ms=duration_ms,
+        error_class=type(error).__name__,
+        message=without(secrets, _message(error))[:MAX_MESSAGE],
+        retryable=isinstance(error, RetryableError | TimeoutError | OSError),
+    )
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, ValidationError):
+        # Pydantic's own text quotes the input, which may be a secret.
+        problems: list[Any] = error.errors(include_url=False, include_context=False, include_input=False)
+        return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'parameters'}: {p['msg']}" for p in problems)
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__

@@ -1,0 +1,114 @@
+"""Channel accounts: the WhatsApp numbers and mailboxes of tenants, with their credentials sealed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.domain.errors import AlreadyTakenError
+from dragoman.store import directory
+from dragoman.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatsAppCredentials:
+    """What a number needs: ``token`` to send, ``app_secret`` to trust what comes, ``verify_token`` to be set up."""
+
+    token: str
+    app_secret: str
+    verify_token: str
+
+    def to_bytes(self) -> bytes:
+        """The plain form; seal it before it is stored."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, plain: bytes) -> WhatsAppCredentials:
+        """What :meth:`to_bytes` wrote."""
+        return cls(**json.loads(plain))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """A channel account as the webhook needs it."""
+
+    tenant_id: UUID
+    channel_account_id: UUID
+    address: str
+    display: str
+    waba_id: str | None
+    credentials: WhatsAppCredentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelAccount:
+    """A channel account as senders and pages need it; ``secrets`` is sealed."""
+
+    channel_account_id: UUID
+    channel: str
+    address: str
+    display: str
+    name: str
+    secrets: bytes
+
+
+async def receivers(connection: Connection, decrypt: Callable[[bytes], bytes]) -> list[Receiver]:
+    """Every WhatsApp account of the installation; takes a connection without a tenant."""
+    rows = await connection.fetch("SELECT * FROM directory_receivers('whatsapp')")
+    return [
+        Receiver(
+            tenant_id=row["tenant_id"],
+            channel_account_id=row["channel_account_id"],
+            address=row["address"],
+            display=row["display"],
+            waba_id=row["waba_id"],
+            credentials=WhatsAppCredentials.from_bytes(decrypt(row["secrets"])),
+        )
+        for row in rows
+    ]
+
+
+async def load(connection: Connection, tenant_id: UUID, channel_account_id: UUID) -> ChannelAccount:
+    """The account of that id. Raises TypeError for one that this tenant does not have: ids come from our rows."""
+    row = await connection.fetchrow(
+        "SELECT channel_account_id, channel, address, display, name, secrets FROM channel_account "
+        "WHERE tenant_id = $1 AND channel_account_id = $2",
+        tenant_id,
+        channel_account_id,
+    )
+    return ChannelAccount(**dict(row or {}))
+
+
+async def every(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
+    """The tenant's accounts, oldest first."""
+    rows = await connection.fetch(
+        "SELECT channel_account_id, channel, address, display, name, secrets FROM channel_account "
+        "WHERE tenant_id = $1 ORDER BY created_at, channel_account_id",
+        tenant_id,
+    )
+    return [ChannelAccount(**dict(row)) for row in rows]
+
+
+async def add(
+    connection: Connection, tenant_id: UUID, account: ChannelAccount, *, waba_id: str | None, now: datetime
+) -> None:
+    """Add a WhatsApp number or a mailbox; AlreadyTakenError where any tenant of the installation has it."""
+    kind = f"{account.channel}_address"
+    if not await directory.enter(connection, tenant_id, kind, account.address, account.channel_account_id):
+        raise AlreadyTakenError(f"{account.address} is a channel account already")
+    await connection.execute(
+        "INSERT INTO channel_account (tenant_id, channel_account_id, channel, address, display, name, waba_id, "
+        "secrets, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        tenant_id,
+        account.channel_account_id,
+        account.channel,
+        account.address,
+        account.display,
+        account.name,
+        waba_id,
+        account.secrets,
+        now,
+    )

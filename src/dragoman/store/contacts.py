@@ -1,0 +1,195 @@
+"""Contacts, the identities that lead to them, and the threads between them and a channel account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain.nouns import BusinessPartner, Contact, Level
+from dragoman.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One way to know a contact on a channel; ``kind`` is wa_id, wa_user_id or email."""
+
+    kind: str
+    value: str
+
+
+async def resolve(
+    connection: Connection,
+    tenant_id: UUID,
+    identities: tuple[Identity, ...],
+    *,
+    display_name: str | None,
+    phone: str | None,
+    locale: str,
+    now: datetime,
+    new_id: Callable[[], UUID],
+) -> UUID:
+    """The contact behind *identities*, made if nobody is, with the identities that are new linked to it.
+
+    Two deliveries that bring the same stranger at once end with one contact: the second waits for the first.
+    """
+    found = await _find(connection, tenant_id, identities)
+    if found is None:
+        for identity in sorted(identities, key=lambda i: (i.kind, i.value)):
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+                f"{tenant_id}/{identity.kind}/{identity.value}",
+            )
+        found = await _find(connection, tenant_id, identities)
+    if found is None:
+        contact_id = new_id()
+        await connection.execute(
+            "INSERT INTO contact (tenant_id, contact_id, display_name, phone, locale, created_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6)",
+            tenant_id,
+            contact_id,
+            display_name or phone or identities[0].value,
+            phone,
+            locale,
+            now,
+        )
+        known: set[tuple[str, str]] = set()
+    else:
+        contact_id, known = found
+        if display_name:
+            await connection.execute(
+                "UPDATE contact SET display_name = $3 WHERE tenant_id = $1 AND contact_id = $2 AND display_name <> $3",
+                tenant_id,
+                contact_id,
+                display_name,
+            )
+    for identity in identities:
+        if (identity.kind, identity.value) not in known:
+            await connection.execute(
+                "INSERT INTO contact_identity (tenant_id, kind, value, contact_id, created_at) "
+                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                tenant_id,
+                identity.kind,
+                identity.value,
+                contact_id,
+                now,
+            )
+    return contact_id
+
+
+async def _find(
+    connection: Connection, tenant_id: UUID, identities: tuple[Identity, ...]
+) -> tuple[UUID, set[tuple[str, str]]] | None:
+    rows = await connection.fetch(
+        "SELECT kind, value, contact_id FROM contact_identity WHERE tenant_id = $1 "
+        "AND (kind, value) IN (SELECT * FROM unnest($2::text[], $3::text[])) ORDER BY created_at, kind, value",
+        tenant_id,
+        [identity.kind for identity in identities],
+        [identity.value for identity in identities],
+    )
+    if not rows:
+        return None
+    return rows[0]["contact_id"], {(row["kind"], row["value"]) for row in rows}
+
+
+async def load(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Contact:
+    """The contact with the business partner that its phone maps to today, and the level that follows."""
+    row: Any = await connection.fetchrow(
+        "SELECT c.contact_id, c.display_name, c.phone, c.locale, c.level, b.business_partner_id, b.number, b.name "
+        "FROM contact c "
+        "LEFT JOIN business_partner_phone p ON p.tenant_id = c.tenant_id AND p.phone = c.phone "
+        "LEFT JOIN business_partner b ON b.tenant_id = p.tenant_id "
+        "AND b.business_partner_id = p.business_partner_id "
+        "WHERE c.tenant_id = $1 AND c.contact_id = $2",
+        tenant_id,
+        contact_id,
+    )
+    partner = None
+    level = Level(row["level"])
+    if row["business_partner_id"] is not None:
+        partner = BusinessPartner(
+            business_partner_id=row["business_partner_id"], number=row["number"], name=row["name"]
+        )
+        level = max(level, Level.PHONE_MATCHED)
+    return Contact(
+        contact_id=row["contact_id"],
+        display_name=row["display_name"],
+        phone=row["phone"],
+        locale=row["locale"],
+        level=level,
+        business_partner=partner,
+    )
+
+
+async def thread(
+    connection: Connection,
+    tenant_id: UUID,
+    contact_id: UUID,
+    channel_account_id: UUID,
+    *,
+    now: datetime,
+    new_id: Callable[[], UUID],
+) -> UUID:
+    """The thread between this contact and this channel account; the first message makes it."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT thread_id FROM thread WHERE tenant_id = $1 AND contact_id = $2 AND channel_account_id = $3",
+        tenant_id,
+        contact_id,
+        channel_account_id,
+    )
+    if found is not None:
+        return found
+    made: UUID = await connection.fetchval(
+        "INSERT INTO thread (tenant_id, thread_id, contact_id, channel_account_id, created_at) "
+        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, contact_id, channel_account_id) "
+        "DO UPDATE SET created_at = thread.created_at RETURNING thread_id",
+        tenant_id,
+        new_id(),
+        contact_id,
+        channel_account_id,
+        now,
+    )
+    return made
+
+
+async def addresses(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[Identity]:
+    """All identities of a contact, oldest first."""
+    rows = await connection.fetch(
+        "SELECT kind, value FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 "
+        "ORDER BY created_at, kind, value",
+        tenant_id,
+        contact_id,
+    )
+    return [Identity(kind=row["kind"], value=row["value"]) for row in rows]
+
+
+async def add_business_partner(
+    connection: Connection,
+    tenant_id: UUID,
+    partner: BusinessPartner,
+    phones: tuple[str, ...],
+    *,
+    now: datetime,
+) -> None:
+    """Add a business partner, or bring its name and phones up to date; phones in E.164 with the plus sign."""
+    await connection.execute(
+        "INSERT INTO business_partner (tenant_id, business_partner_id, number, name, created_at) "
+        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, business_partner_id) DO UPDATE SET name = excluded.name",
+        tenant_id,
+        partner.business_partner_id,
+        partner.number,
+        partner.name,
+        now,
+    )
+    await connection.execute(
+        "DELETE FROM business_partner_phone WHERE tenant_id = $1 AND business_partner_id = $2",
+        tenant_id,
+        partner.business_partner_id,
+    )
+    await connection.executemany(
+        "INSERT INTO business_partner_phone (tenant_id, phone, business_partner_id) VALUES ($1, $2, $3) "
+        "ON CONFLICT (tenant_id, phone) DO UPDATE SET business_partner_id = excluded.business_partner_id",
+        [(tenant_id, phone, partner.business_partner_id) for phone in phones],
+    )

@@ -1,0 +1,90 @@
+"""Connections to PostgreSQL, and the one way to a tenant's rows: a transaction that names the tenant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from dragoman.domain import storable
+
+Record: TypeAlias = asyncpg.Record
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+APPLICATION_ROLE = "dragoman_app"
+NO_TENANT = UUID(int=0)
+"""The tenant of what no tenant can be found for, such as a signed delivery for an unknown number."""
+
+# Errors of a database that is restarting or out of reach: the caller may try again later.
+UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+async def _prepare(connection: asyncpg.Connection[Any]) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, encoder=storable.dump, decoder=json.loads, schema="pg_catalog", format="text"
+        )
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Database:
+    """A pool of connections in the application's role.
+
+    That role cannot bypass row-level security and cannot change or delete messages and audit events, whatever
+    the login behind the URL may do: the role is set when the connection starts.
+    """
+
+    pool: asyncpg.Pool[asyncpg.Record]
+
+    @classmethod
+    async def connect(cls, url: str, *, minimum: int = 2, maximum: int = 16, name: str = "dragoman") -> Database:
+        """Open the pool. Raises OSError or asyncpg.PostgresError when the database cannot be reached."""
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=minimum,
+            max_size=maximum,
+            init=_prepare,
+            command_timeout=60,
+            server_settings={"role": APPLICATION_ROLE, "application_name": name, "jit": "off"},
+        )
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Give all connections back to the server."""
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: UUID) -> AsyncIterator[Connection]:
+        """One transaction that sees and writes this tenant's rows only; commits unless the block raises."""
+        async with self.pool.acquire() as connection:
+            # One round trip instead of two; a UUID cannot carry SQL.
+            await connection.execute(f"BEGIN; SET LOCAL app.tenant = '{tenant_id}'")
+            try:
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+                raise
+            else:
+                await connection.execute("COMMIT")
+
+    @asynccontextmanager
+    async def directory(self) -> AsyncIterator[Connection]:
+        """A connection with no tenant: it sees no rows, only the ``directory_*`` functions."""
+        async with self.pool.acquire() as connection:
+            yield connection

@@ -1,0 +1,227 @@
+"""The outbox: what is to be sent, each attempt at it, and what the channel answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain.content import Content, from_json, to_json
+from dragoman.store.database import Connection
+
+OPEN = ("SCHEDULED", "PENDING", "RETRYING")
+
+FORWARD = ("sent", "delivered", "read")
+"""Delivery statuses only move along this line; failed is terminal (whatsapp facts, section 1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One outbound delivery, due at ``due_at``; ``attempts`` counts those that were begun."""
+
+    outbox_entry_id: UUID
+    contact_id: UUID
+    channel_account_id: UUID
+    session_id: UUID | None
+    message_id: UUID | None
+    recipient: str
+    recipient_kind: str
+    content: Content
+    reply_to: str | None
+    status: str
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    delivery: str | None
+    channel_message_id: str | None
+
+
+_COLUMNS = (
+    "outbox_entry_id, contact_id, channel_account_id, session_id, message_id, recipient, recipient_kind, content, "
+    "reply_to, status, attempts, due_at, created_at, delivery, channel_message_id"
+)
+
+
+async def add(
+    connection: Connection,
+    tenant_id: UUID,
+    *,
+    outbox_entry_id: UUID,
+    contact_id: UUID,
+    channel_account_id: UUID,
+    session_id: UUID,
+    message_id: UUID,
+    channel: str,
+    recipient: str,
+    recipient_kind: str,
+    content: Content,
+    now: datetime,
+) -> None:
+    """Put a reply in the outbox, due at once."""
+    await connection.execute(
+        "INSERT INTO outbox_entry (tenant_id, outbox_entry_id, contact_id, channel_account_id, session_id, "
+        "message_id, channel, recipient, recipient_kind, content, status, due_at, created_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $11)",
+        tenant_id,
+        outbox_entry_id,
+        contact_id,
+        channel_account_id,
+        session_id,
+        message_id,
+        channel,
+        recipient,
+        recipient_kind,
+        to_json(content),
+        now,
+    )
+
+
+async def first_open(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Entry | None:
+    """The contact's oldest entry that is still to be sent: what was said first goes out first."""
+    row: Any = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM outbox_entry WHERE tenant_id = $1 AND contact_id = $2 "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') ORDER BY sequence LIMIT 1 FOR UPDATE",
+        tenant_id,
+        contact_id,
+    )
+    return None if row is None else _entry(row)
+
+
+async def lock(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -> Entry:
+    """The entry, held until the transaction ends. Raises TypeError for an unknown id: ids come from our rows."""
+    row: Any = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM outbox_entry WHERE tenant_id = $1 AND outbox_entry_id = $2 FOR UPDATE",
+        tenant_id,
+        outbox_entry_id,
+    )
+    return _entry(row)
+
+
+async def begin_attempt(connection: Connection, tenant_id: UUID, entry: Entry, *, due_at: datetime) -> None:
+    """Count an attempt before it is made; if its worker dies, the entry is due again at *due_at*."""
+    await connection.execute(
+        "UPDATE outbox_entry SET attempts = attempts + 1, due_at = $3 WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        entry.outbox_entry_id,
+        due_at,
+    )
+
+
+async def record_attempt(
+    connection: Connection,
+    tenant_id: UUID,
+    outbox_entry_id: UUID,
+    number: int,
+    *,
+    at: datetime,
+    result: str,
+    http_status: int | None = None,
+    code: int | None = None,
+    answer: Mapping[str, Any] | None = None,
+    duration_ms: float | None = None,
+) -> None:
+    """Keep what the server answered; *result* is accepted, refused or unanswered."""
+    await connection.execute(
+        "INSERT INTO outbox_attempt (tenant_id, outbox_entry_id, number, at, result, http_status, code, answer, "
+        "duration_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        tenant_id,
+        outbox_entry_id,
+        number,
+        at,
+        result,
+        http_status,
+        code,
+        answer,
+        duration_ms,
+    )
+
+
+async def has_record_of(
+    connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, number: int, *, since: datetime
+) -> bool:
+    """Whether attempt *number* has an answer on record; *since* is when the entry was made."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM outbox_attempt WHERE tenant_id = $1 AND outbox_entry_id = $2 "
+        "AND number = $3 AND at >= $4)",
+        tenant_id,
+        outbox_entry_id,
+        number,
+        since,
+    )
+    return found
+
+
+async def mark_sent(
+    connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, channel_message_id: str, now: datetime
+) -> None:
+    """The channel took it, and calls it by that id."""
+    await connection.execute(
+        "UPDATE outbox_entry SET status = 'SENT', sent_at = $4, channel_message_id = $3, reason = '' "
+        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        outbox_entry_id,
+        channel_message_id,
+        now,
+    )
+
+
+async def mark_delivery(
+    connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, delivery: str, *, reason: str = ""
+) -> None:
+    """How far the message came after the channel took it; failed also fails the entry."""
+    await connection.execute(
+        "UPDATE outbox_entry SET delivery = $3, reason = $4, "
+        "status = CASE WHEN $3 = 'failed' THEN 'FAILED' ELSE status END "
+        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        outbox_entry_id,
+        delivery,
+        reason,
+    )
+
+
+async def mark_retrying(
+    connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, due_at: datetime, reason: str
+) -> None:
+    """Another attempt follows at *due_at*."""
+    await connection.execute(
+        "UPDATE outbox_entry SET status = 'RETRYING', due_at = $3, reason = $4 "
+        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        outbox_entry_id,
+        due_at,
+        reason,
+    )
+
+
+async def mark_failed(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, reason: str) -> None:
+    """It will not be tried again."""
+    await connection.execute(
+        "UPDATE outbox_entry SET status = 'FAILED', delivery = 'failed', reason = $3 "
+        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        outbox_entry_id,
+        reason,
+    )
+
+
+async def neglected(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
+    """Contacts with entries that are due and that no living worker is sending."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT o.contact_id FROM outbox_entry o "
+        "LEFT JOIN lease l ON l.tenant_id = o.tenant_id AND l.name = 'outbound:' || o.contact_id "
+        "WHERE o.tenant_id = $1 AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND o.due_at <= $2 "
+        "AND (l.owner IS NULL OR l.deadline < clock_timestamp()) LIMIT $3",
+        tenant_id,
+        now,
+        limit,
+    )
+    return [row["contact_id"] for row in rows]
+
+
+def _entry(row: Any) -> Entry:
+    values = dict(row)
+    values["content"] = from_json(row["content"])
+    return Entry(**values)

@@ -1,0 +1,128 @@
+"""The skill registry, every version that was ever in it, and what the tenant decided about dispatching.
+
+Both are read for each dispatch, so both are parsed once for each state that they are in: ``tenant.settings`` carries a
+``registry_revision`` that grows with every change to the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain.as_json import spec_from_json, spec_to_json
+from dragoman.domain.errors import NotFoundError
+from dragoman.domain.nouns import MenuItem, Policy, Registry, SkillSpec
+from dragoman.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchRules:
+    """A tenant's policy and registry at one moment."""
+
+    policy: Policy
+    registry: Registry
+
+
+_parsed: dict[tuple[UUID, str], DispatchRules] = {}
+_PARSED_LIMIT = 256
+
+
+async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRules:
+    """What the dispatcher of this tenant goes by right now."""
+    settings: dict[str, Any] = await connection.fetchval("SELECT settings FROM tenant WHERE tenant_id = $1", tenant_id)
+    key = (tenant_id, repr(settings))
+    if key not in _parsed:
+        if len(_parsed) >= _PARSED_LIMIT:
+            _parsed.clear()
+        _parsed[key] = DispatchRules(
+            policy=policy_from_json(settings.get("policy", {})), registry=await registry(connection, tenant_id)
+        )
+    return _parsed[key]
+
+
+async def registry(connection: Connection, tenant_id: UUID) -> Registry:
+    """Every skill in its current version, retired ones included."""
+    rows = await connection.fetch(
+        "SELECT name, spec, retired_at FROM skill WHERE tenant_id = $1 AND current ORDER BY name", tenant_id
+    )
+    return {row["name"]: replace(spec_from_json(row["spec"]), retired=row["retired_at"] is not None) for row in rows}
+
+
+async def register(connection: Connection, tenant_id: UUID, specs: Iterable[SkillSpec], *, now: datetime) -> list[str]:
+    """Make these the current versions; names of the skills that were new or changed. The old ones stay."""
+    known = await registry(connection, tenant_id)
+    changed = [s for s in specs if s.name not in known or replace(known[s.name], retired=s.retired) != s]
+    for spec in changed:
+        await connection.execute(
+            "UPDATE skill SET current = false WHERE tenant_id = $1 AND name = $2 AND current", tenant_id, spec.name
+        )
+        await connection.execute(
+            "INSERT INTO skill (tenant_id, name, version, spec, registered_at) VALUES ($1, $2, $3, $4, $5) "
+            "ON CONFLICT (tenant_id, name, version) DO UPDATE SET spec = excluded.spec, current = true, "
+            "retired_at = NULL",
+            tenant_id,
+            spec.name,
+            spec.version,
+            spec_to_json(spec),
+            now,
+        )
+    if changed:
+        await _next_revision(connection, tenant_id)
+    return [spec.name for spec in changed]
+
+
+async def retire(connection: Connection, tenant_id: UUID, name: str, *, now: datetime) -> None:
+    """Take a skill out of use; its history stays. Raises NotFoundError for one that is not in use."""
+    status = await connection.execute(
+        "UPDATE skill SET retired_at = $3 WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NULL",
+        tenant_id,
+        name,
+        now,
+    )
+    if status == "UPDATE 0":
+        raise NotFoundError(f"no skill {name} is in use")
+    await _next_revision(connection, tenant_id)
+
+
+async def restore(connection: Connection, tenant_id: UUID, name: str) -> None:
+    """Put a retired skill back into use. Raises NotFoundError where none of that name is retired."""
+    status = await connection.execute(
+        "UPDATE skill SET retired_at = NULL WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NOT NULL",
+        tenant_id,
+        name,
+    )
+    if status == "UPDATE 0":
+        raise NotFoundError(f"no skill {name} is retired")
+    await _next_revision(connection, tenant_id)
+
+
+async def set_policy(connection: Connection, tenant_id: UUID, policy: Policy) -> None:
+    """Store the tenant's policy whole."""
+    await connection.execute(
+        "UPDATE tenant SET settings = settings || jsonb_build_object('policy', $2::jsonb) WHERE tenant_id = $1",
+        tenant_id,
+        policy_to_json(policy),
+    )
+
+
+async def _next_revision(connection: Connection, tenant_id: UUID) -> None:
+    await connection.execute(
+        "UPDATE tenant SET settings = settings || jsonb_build_object('registry_revision', "
+        "coalesce((settings->>'registry_revision')::int, 0) + 1) WHERE tenant_id = $1",
+        tenant_id,
+    )
+
+
+def policy_to_json(policy: Policy) -> dict[str, Any]:
+    """The JSON form of a policy."""
+    plain = {name: getattr(policy, name) for name in Policy.__dataclass_fields__ if name != "menu"}
+    return {**plain, "menu": [{"skill": item.skill, "titles": dict(item.titles)} for item in policy.menu]}
+
+
+def policy_from_json(value: dict[str, Any]) -> Policy:
+    """The policy that :func:`policy_to_json` wrote; what is left out has its default."""
+    menu = tuple(MenuItem(**item) for item in value.get("menu", ()))
+    return Policy(**{**value, "menu": menu})

@@ -1,0 +1,64 @@
+"""Tenants: the isolated customers of the installation, and how one is found by its slug."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.domain.errors import AlreadyTakenError, ConfigurationError
+from dragoman.store import directory
+from dragoman.store.database import Connection
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One tenant; ``slug`` is what command lines and URLs call it."""
+
+    tenant_id: UUID
+    slug: str
+    name: str
+    created_at: datetime
+
+
+async def create_tenant(connection: Connection, tenant_id: UUID, *, slug: str, name: str, now: datetime) -> Tenant:
+    """Add a tenant; *connection* is already that of the new tenant (``database.tenant(tenant_id)``).
+
+    Raises ConfigurationError for a slug that is not lower-case letters, digits and inner hyphens (63 at most, as a
+    DNS label) and AlreadyTakenError for one in use.
+    """
+    if not _SLUG.fullmatch(slug):
+        raise ConfigurationError(f"{slug!r} cannot be a tenant's slug; use a-z, 0-9 and hyphens between them")
+    if not await directory.enter(connection, tenant_id, directory.TENANT_SLUG, slug, tenant_id):
+        raise AlreadyTakenError(f"a tenant {slug} exists already")
+    await connection.execute(
+        "INSERT INTO tenant (tenant_id, slug, name, created_at) VALUES ($1, $2, $3, $4)",
+        tenant_id,
+        slug,
+        name,
+        now,
+    )
+    return Tenant(tenant_id=tenant_id, slug=slug, name=name, created_at=now)
+
+
+async def one(connection: Connection, tenant_id: UUID) -> Tenant | None:
+    """The tenant of that id, on a connection of its own."""
+    row = await connection.fetchrow(
+        "SELECT tenant_id, slug, name, created_at FROM tenant WHERE tenant_id = $1", tenant_id
+    )
+    return None if row is None else Tenant(**row)
+
+
+async def find(connection: Connection, slug: str) -> UUID | None:
+    """The id of the tenant with that slug; works on a connection without a tenant."""
+    found = await directory.find(connection, directory.TENANT_SLUG, slug)
+    return None if found is None else found.tenant_id
+
+
+async def every_id(connection: Connection) -> list[UUID]:
+    """The ids of all tenants, oldest first; works on a connection without a tenant."""
+    rows = await connection.fetch("SELECT directory_tenants() AS tenant_id")
+    return [row["tenant_id"] for row in rows]

@@ -1,0 +1,141 @@
+"""The JSON API, version 1: conversations, read-only, with a bearer token or a login session."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from dragoman.domain.errors import NotFoundError
+from dragoman.ledger import read
+from dragoman.store import conversations
+from dragoman.store.conversations import Conversation, MalformedCursorError
+from dragoman.store.database import Connection
+from dragoman.web import resources
+from dragoman.web.auth import Identity, require
+from dragoman.web.filters import ConversationQuery, PartQuery, given_once
+from dragoman.web.ports import Ports, retention_cutoff
+from dragoman.web.problems import MEDIA_TYPE, InvalidParameterError, Problem
+
+Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    titles = {
+        401: "Nobody is signed in",
+        403: "A permission is missing",
+        404: "No such conversation in this tenant",
+        422: "A parameter is unknown or cannot be used",
+    }
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
+
+
+router = APIRouter(prefix="/api/v1", tags=["conversations"])
+
+
+@router.get("/conversations", dependencies=[Depends(given_once)], responses=_problems(401, 403, 422))
+async def list_conversations(
+    identity: Reader, runtime: Ports, query: Annotated[ConversationQuery, Query()]
+) -> resources.ConversationPage:
+    """The sessions that fit all filters, newest activity first."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        try:
+            page = await conversations.page(
+                connection,
+                identity.tenant_id,
+                query.filters(),
+                cursor=query.cursor,
+                limit=query.limit,
+                transcripts_since=retention_cutoff(runtime),
+            )
+        except MalformedCursorError as error:
+            raise InvalidParameterError("cursor", str(error)) from error
+    items = [resources.conversation_item(found) for found in page.items]
+    return resources.ConversationPage(items=items, next_cursor=page.next_cursor)
+
+
+@router.get("/conversations/{session_id}", responses=_problems(401, 403, 404, 422))
+async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) -> resources.ConversationSummary:
+    """One session, without its transcript and timeline."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        return resources.conversation_summary(await _found(connection, identity, session_id))
+
+
+@router.get(
+    "/conversations/{session_id}/transcript",
+    dependencies=[Depends(given_once)],
+    responses=_problems(401, 403, 404, 422),
+)
+async def show_transcript(
+    session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]
+) -> resources.TranscriptPage:
+    """The session's messages, oldest first; empty once retention has removed them."""
+    after = _decode("t", query.cursor)
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        messages = await read.transcript(
+            connection,
+            identity.tenant_id,
+            await _found(connection, identity, session_id),
+            cutoff=retention_cutoff(runtime),
+            after=after,
+            limit=query.limit + 1,
+        )
+    items = [resources.transcript_message(found) for found in messages[: query.limit]]
+    following = _encode("t", items[-1].ordinal) if len(messages) > query.limit else None
+    return resources.TranscriptPage(items=items, next_cursor=following)
+
+
+@router.get(
+    "/conversations/{session_id}/timeline",
+    dependencies=[Depends(given_once)],
+    responses=_problems(401, 403, 404, 422),
+)
+async def show_timeline(
+    session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]
+) -> resources.TimelinePage:
+    """The session's audit events, oldest first; empty once retention has removed them."""
+    after = _decode("e", query.cursor)
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        events = await read.timeline(
+            connection,
+            identity.tenant_id,
+            await _found(connection, identity, session_id),
+            cutoff=retention_cutoff(runtime),
+            after=after,
+            limit=query.limit + 1,
+        )
+    items = [resources.timeline_event(found) for found in events[: query.limit]]
+    following = _encode("e", items[-1].position) if len(events) > query.limit else None
+    return resources.TimelinePage(items=items, next_cursor=following)
+
+
+async def _found(connection: Connection, identity: Identity, session_id: UUID) -> Conversation:
+    found = await conversations.one(connection, identity.tenant_id, session_id)
+    if found is None:
+        raise NotFoundError(f"There is no conversation {session_id}.")
+    return found
+
+
+_PLACE = struct.Struct(">ci")
+
+
+def _encode(kind: str, place: int) -> str:
+    return base64.urlsafe_b64encode(_PLACE.pack(kind.encode(), place)).decode().rstrip("=")
+
+
+def _decode(kind: str, cursor: str | None) -> int:
+    """The place after which to go on; the kind keeps a transcript's cursor from being used on a timeline."""
+    if cursor is None:
+        return 0
+    try:
+        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+        found, place = _PLACE.unpack(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, struct.error) as error:
+        raise InvalidParameterError("cursor", "not a cursor of this list") from error
+    if found != kind.encode() or place < 0:
+        raise InvalidParameterError("cursor", "not a cursor of this list")
+    return int(place)

@@ -1,0 +1,39 @@
+"""Puts the web process together: middleware, error answers, routers, the console."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from dragoman import __version__
+from dragoman.runtime import Runtime
+from dragoman.store import accounts, migrate
+from dragoman.web import api, console, health, login, problems, reference, webhook
+from dragoman.web.middleware import BodyLimit, LastCatch, RequestId, SecurityHeaders
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The ASGI application on *runtime*, which the caller opens and closes."""
+    app = FastAPI(
+        title="Dragoman",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        middleware=[
+            Middleware(RequestId, source=runtime.source),
+            Middleware(SecurityHeaders),
+            Middleware(LastCatch, answer=problems.unexpected),
+            Middleware(BodyLimit, limit=runtime.settings.webhook_body_limit),
+        ],
+    )
+    app.state.runtime = runtime
+    app.state.door = login.Door()
+    app.state.schema_revision = migrate.head()
+    # Made now, so that the first unknown user's login takes no longer than the next.
+    accounts.dummy_hash()
+    problems.install(app)
+    for part in (health, webhook, login, api, reference):
+        app.include_router(part.router)
+    console.install(app)
+    return app

@@ -1,0 +1,165 @@
+"""Who is asking, and may they: login session or bearer token, one permission for each route.
+
+A route declares ``Annotated[Identity, Depends(require("communications.access:read"))]``. A test walks the routes
+and demands such a declaration of each that is not on its list of public ones.
+"""
+
+# No postponed annotations here: FastAPI reads those of Require.__call__ from an instance, which has no module.
+import hmac
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+
+from dragoman.store import accounts
+from dragoman.store.accounts import PERMISSIONS, ROLES, Holder
+from dragoman.web.ports import runtime_of
+
+SESSION_COOKIE = "dragoman_session"
+CSRF_FIELD = "csrf_token"
+CSRF_HEADER = "X-CSRF-Token"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+__all__ = ["PERMISSIONS", "ROLES", "Identity", "Require", "SignInRequired", "identify", "require"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who is asking; ``user_id`` and ``csrf_token`` are None for a token."""
+
+    tenant_id: UUID
+    tenant_name: str
+    user_id: UUID | None
+    name: str
+    role: str
+    permissions: frozenset[str]
+    csrf_token: str | None
+    via: Literal["session", "token"]
+
+    def may(self, permission: str) -> bool:
+        """Whether this permission is granted."""
+        return permission in self.permissions
+
+
+class SignInRequired(Exception):  # noqa: N818 - says what is to be done, and is answered by a redirect to it
+    """Nobody is signed in, and the route wants somebody."""
+
+
+async def identify(request: Request) -> Identity | None:
+    """Who is asking, looked up once for each request.
+
+    An ``Authorization: Bearer`` header counts alone: a bad token is not made good by a cookie.
+    """
+    state = request.scope.setdefault("state", {})
+    if "identity" not in state:
+        state["identity"] = await _look_up(request)
+    found: Identity | None = state["identity"]
+    return found
+
+
+async def _look_up(request: Request) -> Identity | None:
+    runtime = runtime_of(request)
+    now = runtime.clock.now()
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return _identity(await accounts.use_token(runtime.database, credentials.strip(), now=now), "token")
+    secret = request.cookies.get(SESSION_COOKIE)
+    if secret is None:
+        return None
+    return _identity(await accounts.resume_login_session(runtime.database, secret, now=now), "session")
+
+
+def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Identity | None:
+    if holder is None:
+        return None
+    return Identity(
+        tenant_id=holder.tenant_id,
+        tenant_name=holder.tenant_name,
+        user_id=holder.user_id,
+        name=holder.name,
+        role=holder.role,
+        permissions=ROLES.get(holder.role, frozenset()),
+        csrf_token=holder.csrf_token,
+        via=via,
+    )
+
+
+@dataclass(frozen=True)
+class Require:
+    """A dependency that gives the Identity, or refuses; ``permission`` None asks only for someone signed in.
+
+    Raises SignInRequired, and HTTPException 403 for a missing permission or a forged unsafe request.
+    """
+
+    permission: str | None
+
+    async def __call__(self, request: Request) -> Identity:
+        """The identity."""
+        identity = await identify(request)
+        if identity is None:
+            raise SignInRequired
+        if self.permission is not None and not identity.may(self.permission):
+            raise HTTPException(403, f"This needs the permission {self.permission}.")
+        if identity.via == "session" and request.method not in SAFE_METHODS:
+            await _check_forgery(request, identity)
+        return identity
+
+
+def require(permission: str) -> Require:
+    """The dependency for a route that needs *permission*. Raises ValueError for one that no role knows."""
+    if permission not in PERMISSIONS:
+        raise ValueError(f"{permission!r} is no permission")
+    return Require(permission)
+
+
+signed_in = Require(None)
+"""The dependency for a route that anyone signed in may use."""
+
+
+async def _check_forgery(request: Request, identity: Identity) -> None:
+    check_origin(request)
+    given: object = request.headers.get(CSRF_HEADER)
+    if given is None:
+        # A route that takes files has had its form read by now; elsewhere a file would only be left open.
+        given = (await request.form(max_files=0)).get(CSRF_FIELD)
+    if not isinstance(given, str) or not same(given, identity.csrf_token or ""):
+        raise HTTPException(403, "The form's token is missing or old. Go back, reload the page, and try again.")
+
+
+def check_origin(request: Request) -> None:
+    """Refuse, with HTTPException 403, what a browser sends on behalf of another site.
+
+    Browsers say so in ``Sec-Fetch-Site`` (Fetch Metadata) or ``Origin`` (Fetch, 3.2). What sends neither is no
+    browser, and has no cookie that it did not put there itself.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site not in {"same-origin", "none"}:
+        raise HTTPException(403, "The request came from another site.")
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    own = urlsplit(runtime_of(request).settings.base_url)
+    # The Host header too, since one installation may be reached under several names.
+    if origin != f"{own.scheme}://{own.netloc}" and urlsplit_netloc(origin) != request.headers.get("host"):
+        raise HTTPException(403, "The request came from another site.")
+
+
+def urlsplit_netloc(origin: str) -> str:
+    """The host and port of an origin; empty for what is none, such as ``null``."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+def same(given: str, expected: str) -> bool:
+    """Compare secrets in a time that does not tell how much of them is right; never true for an empty one."""
+    return bool(expected) and hmac.compare_digest(given.encode(errors="replace"), expected.encode())
+
+
+def session_cookie(request: Request) -> str | None:
+    """The login session's secret as the browser sent it."""
+    return request.cookies.get(SESSION_COOKIE)

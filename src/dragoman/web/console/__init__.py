@@ -1,0 +1,19 @@
+"""The web console: pages for people. ``render`` is for the other pages of the edge, login and errors."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from dragoman.web.console import assets, logs, simulator
+from dragoman.web.console.page import render
+
+__all__ = ["install", "render"]
+
+
+def install(app: FastAPI) -> None:
+    """Add the console's pages and its static files to *app*."""
+    app.include_router(logs.router)
+    app.include_router(simulator.router)
+    # The folder is made by the build; without it the pages say what to do.
+    app.mount(assets.PREFIX, StaticFiles(directory=assets.FOLDER, check_dir=False), name="static")

@@ -1,0 +1,176 @@
+"""How values are written on the pages: times in the reader's zone, durations, money, phone numbers, chat text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from markupsafe import Markup, escape
+
+# Country calling codes of one and two digits (ITU-T E.164 assigned codes); all others have three.
+_SHORT_CODES = re.compile(
+    r"1|7|20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Writes points in time for one reader; ``now`` is the clock's reading for this page."""
+
+    zone: tzinfo
+    zone_name: str
+    now: datetime
+
+    @classmethod
+    def for_zone(cls, name: str, now: datetime) -> Times:
+        """In the zone of that IANA name; in UTC where this machine does not know it."""
+        try:
+            return cls(ZoneInfo(name), name, now)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return cls(UTC, "UTC", now)
+
+    def local(self, at: datetime) -> datetime:
+        """*at* in the reader's zone."""
+        return at.astimezone(self.zone)
+
+    def clock(self, at: datetime) -> str:
+        """Hours and minutes."""
+        return f"{self.local(at):%H:%M}"
+
+    def seconds(self, at: datetime) -> str:
+        """Hours, minutes and seconds."""
+        return f"{self.local(at):%H:%M:%S}"
+
+    def full(self, at: datetime) -> str:
+        """Date and time to the second, for hints."""
+        local = self.local(at)
+        return f"{local.day} {local:%b %Y, %H:%M:%S}"
+
+    def moment(self, at: datetime) -> str:
+        """Date and time; the year only where it is not this one."""
+        local = self.local(at)
+        year = "" if local.year == self.local(self.now).year else f" {local.year}"
+        return f"{local.day} {local:%b}{year}, {local:%H:%M:%S}"
+
+    def short(self, at: datetime) -> str:
+        """The time today, the date before."""
+        local, today = self.local(at), self.local(self.now)
+        if local.date() == today.date():
+            return f"{local:%H:%M}"
+        if local.year == today.year:
+            return f"{local.day} {local:%b}, {local:%H:%M}"
+        return f"{local.day} {local:%b %Y}"
+
+    def day(self, at: datetime) -> str:
+        """The day in words."""
+        local, today = self.local(at).date(), self.local(self.now).date()
+        name = f"{local.day} {local:%B}" + ("" if local.year == today.year else f" {local.year}")
+        if local == today:
+            return f"Today, {name}"
+        if local == today - timedelta(days=1):
+            return f"Yesterday, {name}"
+        return name
+
+    def ago(self, at: datetime) -> str:
+        """How long before now, in one unit or two."""
+        elapsed = (self.now - at).total_seconds()
+        if elapsed < 5:
+            return "now"
+        if elapsed < 24 * 3600:
+            return duration(elapsed)
+        return self.short(at)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units; below a second in milliseconds."""
+    if seconds < 0:
+        seconds = 0.0
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 24 * 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+
+
+def milliseconds(value: object) -> str:
+    """A measured duration as events hold it; a dash for what is no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "–"
+    if value < 10:
+        return f"{value:.1f} ms"
+    if value < 1000:
+        return f"{value:.0f} ms"
+    return f"{value / 1000:.2f} s"
+
+
+def percent(value: object) -> str:
+    """A share between 0 and 1 as a percentage; a dash for what is no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "–"
+    shown = value * 100
+    return f"{shown:.1f} %" if shown < 10 or shown > 99 else f"{shown:.0f} %"
+
+
+def money(micros: int) -> str:
+    """Millionths of the tenant's currency as a plain amount; four places where cents would show nothing."""
+    amount = micros / 1_000_000
+    if micros == 0:
+        return "0.00"
+    return f"{amount:.2f}" if abs(amount) >= 1 else f"{amount:.4f}"
+
+
+def phone(number: str) -> Markup:
+    """An E.164 number, spaced for the eye only: copied, searched and read out it is the number as it is."""
+    if not re.fullmatch(r"\+[0-9]{6,15}", number):
+        return Markup('<span class="tel">{}</span>').format(number)
+    digits = number[1:]
+    short = _SHORT_CODES.match(digits)
+    code, rest = digits[: len(short.group()) if short else 3], digits[len(short.group()) if short else 3 :]
+    groups = _GROUPS.get(len(rest), (len(rest),))
+    parts, place = [], 0
+    for length in groups:
+        parts.append(Markup("<span>{}</span>").format(rest[place : place + length]))
+        place += length
+    return Markup('<span class="tel">+{}{}</span>').format(code, Markup("").join(parts))
+
+
+# How many digits stand together; where a country's own way differs, this is still easy to read.
+_GROUPS = {6: (3, 3), 7: (3, 4), 8: (4, 4), 9: (3, 3, 3), 10: (3, 3, 4), 11: (3, 4, 4), 12: (4, 4, 4)}
+
+_EMPHASIS = (
+    (re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]*[^*\s])\*(?![\w*])"), r"<strong>\1</strong>"),
+    (re.compile(r"(?<![\w])_(?=[^\s_])([^_\n]*[^_\s])_(?![\w])"), r"<em>\1</em>"),
+    (re.compile(r"(?<![\w~])~(?=[^\s~])([^~\n]*[^~\s])~(?![\w~])"), r"<s>\1</s>"),
+)
+_CODE = re.compile(r"(```.+?```|`[^`\n]+`)", re.DOTALL)
+_QUOTE = re.compile(r"^&gt; ?(.+)$\n?", re.MULTILINE)
+
+
+def chat(text: str) -> Markup:
+    """WhatsApp's inline formatting as HTML; everything is escaped first, addresses stay plain text.
+
+    ``*bold*``, ``_italic_``, ``~struck~``, backticks for code, ``>`` for a quoted line.
+    """
+    parts = []
+    for place, piece in enumerate(_CODE.split(text)):
+        if place % 2 == 0:
+            parts.append(_emphasised(piece))
+        elif piece.startswith("```"):
+            parts.append(f"<pre>{escape(piece[3:-3].strip())}</pre>")
+        else:
+            parts.append(f"<code>{escape(piece[1:-1])}</code>")
+    return Markup("".join(parts))  # noqa: S704 - escaped piece by piece above
+
+
+def _emphasised(text: str) -> str:
+    html = str(escape(text))
+    for pattern, replacement in _EMPHASIS:
+        html = pattern.sub(replacement, html)
+    return _QUOTE.sub(r"<q>\1</q>", html)

@@ -1,0 +1,127 @@
+"""The Conversation Logs: the list, one conversation in its drawer or on a page of its own, the Email tab.
+
+One address serves the page and its fragments: ``#list`` and ``#drawer`` are asked for by name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from dragoman.store import conversations
+from dragoman.store.conversations import Conversation, MalformedCursorError, Page
+from dragoman.store.database import Connection
+from dragoman.web.auth import Identity, require
+from dragoman.web.console import columns, detail
+from dragoman.web.console.page import render, target_of
+from dragoman.web.console.query import ADDRESS, COOKIE, Mistake, Query
+from dragoman.web.ports import Ports, retention_cutoff
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+PAGE_SIZE = 50
+_A_YEAR = 365 * 24 * 3600
+
+Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+
+
+@router.get(ADDRESS)
+async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
+    """The list, or the Email tab."""
+    if request.query_params.get("tab") == "email":
+        return render(request, "logs/email.html")
+    # A closed drawer: the list beside it stands already.
+    if target_of(request) == "drawer":
+        return HTMLResponse("", headers={"Vary": "HX-Request, HX-Target"})
+    query = Query.read(request.query_params, request.cookies)
+    if "col" in request.query_params and target_of(request) != "list":
+        return _remember(RedirectResponse(query.address(), 303), query)
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        shown = await _list(connection, identity.tenant_id, query)
+    if target_of(request) != "list":
+        return render(request, "logs/page.html", status_code=_status(shown), active=None, **shown)
+    response = render(request, "logs/_list.html", status_code=_status(shown), active=None, **shown)
+    response.headers["HX-Push-Url"] = query.address()
+    return _remember(response, query) if "col" in request.query_params else response
+
+
+@router.get(f"{ADDRESS}/{{session_id}}")
+async def conversation(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """One conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
+    query = Query.read(request.query_params, request.cookies)
+    now = ports.clock.now()
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        found = await _one(connection, identity.tenant_id, session_id)
+        if query.mistakes():
+            return RedirectResponse(f"{ADDRESS}/{found.session_id}", 303)
+        active = await detail.load(
+            connection, identity.tenant_id, found, query.filters(), cutoff=retention_cutoff(ports)
+        )
+        context = detail.view(request, active, now)
+        full = request.query_params.get("view") == "full"
+        if target_of(request) == "drawer":
+            return render(request, "logs/_drawer.html", query=query, full=False, **context)
+        if full:
+            labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
+            return render(request, "logs/conversation.html", query=query, full=True, labels=labels, **context)
+        shown = await _list(connection, identity.tenant_id, query)
+    return render(request, "logs/page.html", status_code=_status(shown), full=False, **{**shown, **context})
+
+
+async def _one(connection: Connection, tenant_id: UUID, session_id: str) -> Conversation:
+    try:
+        found = await conversations.one(connection, tenant_id, UUID(session_id))
+    except ValueError:
+        found = None
+    if found is None:
+        raise HTTPException(404, "There is no such conversation. It may belong to another tenant, or the link is cut.")
+    return found
+
+
+async def _list(connection: Connection, tenant_id: UUID, query: Query) -> dict[str, Any]:
+    """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``."""
+    mistakes = query.mistakes()
+    page = Page([], None)
+    if not mistakes:
+        try:
+            page = await conversations.page(
+                connection, tenant_id, query.filters(), cursor=query.cursor or None, limit=PAGE_SIZE
+            )
+        except MalformedCursorError:
+            mistakes = [Mistake("cursor", "is not a place in this list. Start again from the newest.")]
+    skills = await conversations.skills_and_intents(connection, tenant_id)
+    return {
+        "query": query,
+        "mistakes": mistakes,
+        "rows": page.items,
+        "next_cursor": page.next_cursor,
+        "skills": skills,
+        "labels": dict(skills),
+        "columns": [columns.COLUMNS[key] for key in query.columns],
+        "offered": columns.offered(query.columns),
+        "all_columns": tuple(columns.COLUMNS),
+        "announcement": _announcement(page, query, mistakes),
+    }
+
+
+def _announcement(page: Page, query: Query, mistakes: list[Mistake]) -> str:
+    if mistakes:
+        return f"{mistakes[0].parameter} {mistakes[0].advice}"
+    if not page.items:
+        return "No conversations match" if query.narrowed else "No conversations"
+    noun = "conversation" if len(page.items) == 1 else "conversations"
+    return f"{len(page.items)} {noun} shown{', older ones follow' if page.next_cursor else ''}"
+
+
+def _status(shown: dict[str, Any]) -> int:
+    return 422 if shown["mistakes"] else 200
+
+
+def _remember(response: Response, query: Query) -> Response:
+    chosen = "" if query.columns == columns.DEFAULT else ",".join(query.columns)
+    response.set_cookie(COOKIE, chosen.replace(",", "%2C"), max_age=_A_YEAR, samesite="lax", path="/")
+    return response

@@ -1,0 +1,59 @@
+"""The menu: every page that exists, where it stands, and the permission that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from dragoman.web.auth import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page; ``section`` is the menu's heading, ``group`` the fold below it, empty for none."""
+
+    section: str
+    group: str
+    label: str
+    icon: str
+    address: str
+    permission: str
+
+
+PAGES = (
+    Entry(
+        "Communications",
+        "Automation",
+        "Logs",
+        "messages-square",
+        "/communications/automation/logs",
+        "communications.access:read",
+    ),
+    Entry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
+)
+
+GROUP_ICONS = {"Automation": "workflow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with its folds; a fold is its name, its icon and its pages."""
+
+    label: str
+    groups: tuple[tuple[str, str, tuple[Entry, ...]], ...]
+
+
+def menu(identity: Identity | None) -> tuple[Section, ...]:
+    """What *identity* may see of :data:`PAGES`."""
+    if identity is None:
+        return ()
+    seen = [entry for entry in PAGES if identity.may(entry.permission)]
+    return tuple(
+        Section(label, tuple(_groups(entries))) for label, entries in groupby(seen, lambda entry: entry.section)
+    )
+
+
+def _groups(entries: Iterator[Entry]) -> Iterator[tuple[str, str, tuple[Entry, ...]]]:
+    for name, grouped in groupby(entries, lambda entry: entry.group):
+        yield name, GROUP_ICONS.get(name, ""), tuple(grouped)

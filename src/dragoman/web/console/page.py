@@ -1,0 +1,113 @@
+"""Renders templates: the Jinja environment, and what every page is given besides its own context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from dragoman.web.auth import Identity
+from dragoman.web.console import assets, formatting, wording
+from dragoman.web.console.menu import menu
+from dragoman.web.ports import runtime_of
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
+
+
+@cache
+def icon(name: str) -> Markup:
+    """An icon of the sprite; decoration only, the text beside it says what it means."""
+    return Markup('<svg class="i" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>').format(
+        assets.address("icons.svg"), name
+    )
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(
+        icon=icon,
+        asset=assets.address,
+        STATES=wording.STATES,
+        OUTCOMES=wording.OUTCOMES,
+        CHANNELS=wording.CHANNELS,
+        MEDIA=wording.MEDIA,
+        DELIVERIES=wording.DELIVERIES,
+    )
+    made.filters.update(
+        chat=formatting.chat,
+        phone=formatting.phone,
+        money=formatting.money,
+        duration=formatting.duration,
+        milliseconds=formatting.milliseconds,
+        percent=formatting.percent,
+    )
+    return made
+
+
+environment = _environment()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How this browser wants its pages; from cookies, each one of a few words."""
+
+    theme: str
+    density: str
+    summary: str
+    keys: str
+
+    @classmethod
+    def of(cls, request: Request) -> Look:
+        """What the cookies say; what they must not say counts as nothing."""
+
+        def choice(name: str, words: tuple[str, ...]) -> str:
+            given = request.cookies.get(name, "")
+            return given if given in words else words[0]
+
+        return cls(
+            theme=choice("theme", ("system", "light", "dark")),
+            density=choice("density", ("compact", "comfortable")),
+            summary=choice("summary", ("off", "on")),
+            keys=choice("keys", ("on", "off")),
+        )
+
+
+def times_of(request: Request) -> formatting.Times:
+    """Writes times in the zone that the browser named in its cookie, else in UTC."""
+    name = request.cookies.get("zone", "UTC").replace("%2F", "/")
+    return formatting.Times.for_zone(name, runtime_of(request).clock.now())
+
+
+def target_of(request: Request) -> str:
+    """Which element of the page a fragment is wanted for (``list``); empty when the whole page is."""
+    headers = request.headers
+    if "hx-request" not in headers or "hx-history-restore-request" in headers:
+        return ""
+    return headers.get("hx-target", "").partition("#")[2]
+
+
+def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
+    """The page or fragment *template*; one address serves both, so caches must keep them apart."""
+    identity: Identity | None = request.scope.get("state", {}).get("identity")
+    html = environment.get_template(template).render(
+        look=Look.of(request),
+        times=times_of(request),
+        identity=identity,
+        menu=menu(identity),
+        path=request.url.path,
+        fragment=target_of(request),
+        **context,
+    )
+    return HTMLResponse(html, status_code, {"Vary": "HX-Request, HX-Target"})

@@ -1,0 +1,267 @@
+"""The simulator: a phone in the browser that writes to the tenant as any contact.
+
+What the contact wrote is read from the record, what reached the phone from the stand-in's journal; a message that
+no worker has taken up yet is shown from the memory of this process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID, uuid5
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.datastructures import FormData
+
+from dragoman.channels.whatsapp.contents import content_of
+from dragoman.domain.content import Content
+from dragoman.domain.nouns import Sender
+from dragoman.ledger import read
+from dragoman.ledger.read import Event, Message
+from dragoman.services import simulate
+from dragoman.services.simulate import Phone, Received, StandinUnreachableError
+from dragoman.store import channel_accounts, conversations
+from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.store.conversations import Conversation, Filters
+from dragoman.store.database import Connection
+from dragoman.web.auth import Identity, require
+from dragoman.web.console import timeline, transcript
+from dragoman.web.console.examples import EXAMPLES, example
+from dragoman.web.console.page import render, target_of, times_of
+from dragoman.web.ports import Ports, retention_cutoff
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+Developer = Annotated[Identity, Depends(require("communications.access:write"))]
+
+SESSIONS_SHOWN = 3
+PEOPLE_OFFERED = 8
+_NUMBER = re.compile(r"\+?[0-9]{6,15}")
+_NAMESPACE = UUID("6f1b3a52-7f0e-4a8e-9a39-0d6f3a2c9b11")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnItsWay:
+    """A message of the simulator that is not on record yet."""
+
+    wamid: str
+    at: datetime
+    content: Content
+    reply_to: str | None
+
+
+class Pending:
+    """What was sent a moment ago, for each phone; bounded, since it is only shown until it is on record."""
+
+    MOST_PHONES = 200
+    MOST_MESSAGES = 20
+
+    def __init__(self) -> None:
+        self._phones: OrderedDict[tuple[UUID, str], list[OnItsWay]] = OrderedDict()
+
+    def add(self, tenant_id: UUID, phone: Phone, message: OnItsWay) -> None:
+        """Keep *message*."""
+        kept = self._phones.setdefault((tenant_id, phone.number), [])
+        kept.append(message)
+        del kept[: -self.MOST_MESSAGES]
+        self._phones.move_to_end((tenant_id, phone.number))
+        if len(self._phones) > self.MOST_PHONES:
+            self._phones.popitem(last=False)
+
+    def missing(self, tenant_id: UUID, phone: Phone, on_record: set[str | None]) -> list[OnItsWay]:
+        """Those that are not among *on_record*; the others are forgotten."""
+        kept = self._phones.get((tenant_id, phone.number), [])
+        kept[:] = [message for message in kept if message.wamid not in on_record]
+        return list(kept)
+
+
+_pending = Pending()
+
+
+@router.get("/simulator")
+async def simulator(request: Request, ports: Ports, identity: Developer) -> Response:
+    """The page, with the phone of the contact that the address names."""
+    phone = _phone(request.query_params.get("phone", ""), request.query_params.get("name", ""))
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        people = await _people(connection, identity.tenant_id)
+        accounts = await _accounts(connection, identity.tenant_id)
+    context: dict[str, Any] = {
+        "people": people,
+        "accounts": accounts,
+        "phone": phone,
+        "given": request.query_params.get("phone", ""),
+        "examples": EXAMPLES,
+        "standin": ports.settings.standin_token is not None,
+        "items": [],
+        "groups": [],
+        "latest": None,
+        "trouble": "",
+    }
+    if phone is not None and context["standin"]:
+        context |= await _chat(request, ports, identity, phone)
+    return render(request, "simulator/page.html", **context)
+
+
+@router.get("/simulator/chat")
+async def chat(request: Request, ports: Ports, identity: Developer) -> Response:
+    """The phone's messages, as a fragment that the page asks for every second."""
+    phone = _phone(request.query_params.get("phone", ""), request.query_params.get("name", ""))
+    if phone is None or target_of(request) == "":
+        return RedirectResponse("/simulator", 303)
+    return render(request, "simulator/_fragment.html", phone=phone, **await _chat(request, ports, identity, phone))
+
+
+@router.post("/simulator/send")
+async def send(request: Request, ports: Ports, identity: Developer) -> Response:
+    """Write a message from the phone, then show its messages again."""
+    form = await request.form()
+    phone = _phone(_text(form, "phone"), _text(form, "name"))
+    if phone is None:
+        return RedirectResponse("/simulator", 303)
+    trouble = await _write(ports, identity, phone, form)
+    if target_of(request) == "":
+        return RedirectResponse(str(request.url_for("simulator").include_query_params(phone=phone.number)), 303)
+    shown = await _chat(request, ports, identity, phone)
+    return render(request, "simulator/_fragment.html", phone=phone, **{**shown, "trouble": trouble or shown["trouble"]})
+
+
+async def _write(ports: Ports, identity: Identity, phone: Phone, form: FormData) -> str:
+    """Send what the form says; answers what went wrong, empty if nothing did."""
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        accounts = await _accounts(connection, identity.tenant_id)
+    if not accounts:
+        return "This tenant has no WhatsApp number."
+    try:
+        made = await _message(ports, phone, form, accounts[0])
+        if made is None:
+            return ""
+        message, reply_to = made
+        played = await simulate.write(ports, accounts[0].address, phone, message)
+    except StandinUnreachableError as error:
+        return f"The stand-in did not take the message: {error}."
+    if played.status != 200:
+        return f"The webhook answered {played.status or 'nothing'}: {played.text[:200]}"
+    sent = OnItsWay(wamid=played.wamid, at=ports.clock.now(), content=content_of(message, ()), reply_to=reply_to)
+    _pending.add(identity.tenant_id, phone, sent)
+    return ""
+
+
+async def _message(
+    ports: Ports, phone: Phone, form: FormData, account: ChannelAccount
+) -> tuple[dict[str, Any], str | None] | None:
+    """The message in the Cloud API's form and what it answers to; None when there is nothing to send."""
+    if named := _text(form, "example"):
+        arrived = await simulate.received(ports, phone) if named == "reaction" else []
+        made = example(named, last_wamid=arrived[-1].wamid if arrived else "")
+        return None if made is None else (made, None)
+    if chosen := _text(form, "choice"):
+        kind = "list_reply" if _text(form, "source") == "list" else "button_reply"
+        picked = {"id": chosen, "title": _text(form, f"title:{chosen}")}
+        context = {"from": account.display.lstrip("+").replace(" ", ""), "id": _text(form, "offered")}
+        reply = {"type": "interactive", "interactive": {"type": kind, kind: picked}, "context": context}
+        return reply, context["id"]
+    body = _text(form, "text").strip()
+    return ({"type": "text", "text": {"body": body}}, None) if body else None
+
+
+async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone) -> dict[str, Any]:
+    """Both sides of the chat as the phone shows them, and the session that it belongs to."""
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        sessions = await _sessions(connection, identity.tenant_id, phone)
+        recorded = [
+            message
+            for session in sessions
+            for message in await read.transcript(
+                connection, identity.tenant_id, session, cutoff=retention_cutoff(ports), limit=1000
+            )
+            if message.sender is Sender.CONTACT
+        ]
+        events = await _events(connection, identity.tenant_id, sessions, retention_cutoff(ports))
+    trouble = ""
+    try:
+        since = min((session.started_at for session in sessions), default=None)
+        arrived = [r for r in await simulate.received(ports, phone) if since is None or r.at >= since]
+    except StandinUnreachableError as error:
+        arrived, trouble = [], f"The stand-in cannot be reached: {error}."
+    waiting = _pending.missing(identity.tenant_id, phone, {message.channel_message_id for message in recorded})
+    both = [
+        *recorded,
+        *(_as_message(m, Sender.BOT) for m in arrived),
+        *(_as_message(m, Sender.CONTACT) for m in waiting),
+    ]
+    both.sort(key=lambda message: message.at)
+    return {
+        "items": transcript.items(_numbered(both), [], contact=phone.name, times=times_of(request)),
+        "latest": sessions[0] if sessions else None,
+        "groups": timeline.grouped(timeline.entries_of(events, frozenset()), recorded),
+        "waiting": {f"m-{uuid5(_NAMESPACE, message.wamid)}" for message in waiting},
+        "trouble": trouble,
+    }
+
+
+async def _events(
+    connection: Connection, tenant_id: UUID, sessions: list[Conversation], cutoff: datetime
+) -> list[Event]:
+    if not sessions:
+        return []
+    return await read.timeline(connection, tenant_id, sessions[0], cutoff=cutoff, limit=1000)
+
+
+def _numbered(messages: list[Message]) -> list[Message]:
+    return [dataclasses.replace(message, ordinal=place) for place, message in enumerate(messages, start=1)]
+
+
+def _as_message(found: Received | OnItsWay, sender: Sender) -> Message:
+    return Message(
+        ordinal=0,
+        message_id=uuid5(_NAMESPACE, found.wamid),
+        sender=sender,
+        sender_name="",
+        content=found.content,
+        at=found.at,
+        channel_at=None,
+        channel_message_id=found.wamid,
+        reply_to=found.reply_to,
+        forwarded=False,
+        referral=None,
+        dispatch_id=None,
+        delivery=None,
+        delivery_reason="",
+    )
+
+
+async def _sessions(connection: Connection, tenant_id: UUID, phone: Phone) -> list[Conversation]:
+    page = await conversations.page(
+        connection, tenant_id, Filters(phone=phone.number), cursor=None, limit=SESSIONS_SHOWN
+    )
+    return [session for session in page.items if session.contact_phone == phone.number]
+
+
+async def _people(connection: Connection, tenant_id: UUID) -> list[Phone]:
+    page = await conversations.page(connection, tenant_id, Filters(), cursor=None, limit=60)
+    found = {c.contact_phone: c.contact_name for c in reversed(page.items) if c.contact_phone}
+    return [Phone(number=number, name=name) for number, name in reversed(found.items())][:PEOPLE_OFFERED]
+
+
+async def _accounts(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
+    return [a for a in await channel_accounts.every(connection, tenant_id) if a.channel == "whatsapp"]
+
+
+def _phone(number: str, name: str) -> Phone | None:
+    bare = re.sub(r"[\s()./-]", "", number)
+    if bare.startswith("00"):
+        bare = bare[2:]
+    if not _NUMBER.fullmatch(bare):
+        return None
+    number = f"+{bare.removeprefix('+')}"
+    return Phone(number=number, name=" ".join(name.split())[:60] or number)
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name)
+    return value.replace("\0", "")[:4096] if isinstance(value, str) else ""

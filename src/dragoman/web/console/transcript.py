@@ -1,0 +1,267 @@
+"""The transcript as the page shows it: bubbles with what was done to them later, days, notices between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dragoman.domain.content import (
+    Choice,
+    Edit,
+    Options,
+    Reaction,
+    Revoke,
+    SystemNotice,
+    preview,
+)
+from dragoman.domain.nouns import Sender
+from dragoman.ledger.read import Event, Message
+from dragoman.web.console import wording
+from dragoman.web.console.formatting import Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a message answers to; ``anchor`` is empty where that stands in no transcript of this session."""
+
+    who: str
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReactionMark:
+    """An emoji on a bubble; ``goto`` leads to its dispatch, ``removed_at`` is when it was taken off again."""
+
+    anchor: str
+    emoji: str
+    who: str
+    at: datetime
+    goto: str = ""
+    removed_at: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Bubble:
+    """One message, with what later messages did to it.
+
+    ``first`` opens a run of one sender. ``steps`` counts the events that its dispatch caused; ``group`` is their
+    place in the timeline. ``tapped`` holds the ids of the options that were chosen.
+    """
+
+    message: Message
+    first: bool
+    who: str
+    quote: Quote | None = None
+    earlier: list[tuple[str, datetime]] = field(default_factory=list)
+    body: str | None = None
+    revoked_at: datetime | None = None
+    reactions: list[ReactionMark] = field(default_factory=list)
+    tapped: set[str] = field(default_factory=set)
+    steps: int = 0
+    group: str = ""
+    item: str = "bubble"
+
+    @property
+    def anchor(self) -> str:
+        """The element's id."""
+        return f"m-{self.message.message_id}"
+
+    @property
+    def side(self) -> str:
+        """Where it stands: ``in`` for the contact, ``out`` for us."""
+        return "in" if self.message.sender is Sender.CONTACT else "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """The mark before the first message of a day."""
+
+    label: str
+    item: str = "day"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something between the bubbles; ``goto`` is the element that it leads to, empty for none."""
+
+    anchor: str
+    icon: str
+    text: str
+    goto: str = ""
+    hue: str = ""
+    item: str = "notice"
+
+
+Item = Bubble | Day | Notice
+
+_NOTICES: Mapping[str, tuple[str, str]] = {
+    "admission.refused": ("gauge", "amber"),
+    "budget.exceeded": ("wallet", "amber"),
+    "handoff.requested": ("headset", "violet"),
+    "handoff.claimed": ("user-round-check", ""),
+    "handoff.released": ("undo-2", ""),
+    "verification.required": ("shield-alert", "amber"),
+    "skill.retired": ("archive", "red"),
+    "flow.step_failed": ("circle-x", "red"),
+    "dispatch.orphaned": ("unlink", "pink"),
+    "session.resolved": ("flag", ""),
+    "session.expired": ("timer-off", ""),
+}
+"""Events that stand in the transcript too, with icon and hue; an outcome that is an error joins them."""
+
+
+def items(messages: Sequence[Message], events: Sequence[Event], *, contact: str, times: Times) -> list[Item]:
+    """Everything in the order in which it came; what was done to a message stands on that message."""
+    bubbles = _bubbles(messages, contact)
+    by_channel_id = {
+        bubble.message.channel_message_id: bubble for bubble in bubbles.values() if bubble.message.channel_message_id
+    }
+    placed: list[tuple[datetime, int, Item]] = []
+    for order, message in enumerate(messages):
+        applied = _apply(message, by_channel_id, contact)
+        shown = [_notice_of(message) or bubbles[message.ordinal]] if applied is None else applied
+        placed += [(message.at, order, item) for item in shown]
+    _quote(bubbles, by_channel_id, contact)
+    _tap(messages, bubbles, by_channel_id)
+    _count_steps(bubbles, events)
+    placed += [(event.at, len(messages) + event.position, notice) for event, notice in _notices(events)]
+    return list(_with_days([item for *_, item in sorted(placed, key=lambda place: place[:2])], placed, times))
+
+
+def _bubbles(messages: Sequence[Message], contact: str) -> dict[int, Bubble]:
+    return {message.ordinal: Bubble(message=message, first=True, who=_who(message, contact)) for message in messages}
+
+
+def _who(message: Message, contact: str) -> str:
+    if message.sender is Sender.CONTACT:
+        return message.sender_name or contact
+    if message.sender is Sender.BOT:
+        return "Bot"
+    return message.sender_name or "Agent"
+
+
+def _apply(message: Message, bubbles: Mapping[str, Bubble], contact: str) -> list[Item] | None:
+    """Put a reaction, an edit or a deletion on the bubble that it is about.
+
+    Answers the notices that tell of it, or None for what is not about a bubble here and stands alone.
+    """
+    content = message.content
+    if not isinstance(content, Reaction | Edit | Revoke):
+        return None
+    target = bubbles.get(content.target)
+    if target is None or target.message.message_id == message.message_id:
+        return None
+    anchor, who = f"m-{message.message_id}", _who(message, contact)
+    match content:
+        case Reaction():
+            return _react(message, content, target, who)
+        case Edit(body=body):
+            before = target.body if target.body is not None else preview(target.message.content)
+            target.earlier.append((before, message.at))
+            target.body = body
+            return [Notice(anchor=anchor, icon="pencil", text=f"{who} edited a message", goto=target.anchor)]
+        case Revoke():
+            target.revoked_at = message.at
+            text = f"{who} deleted a message; it stays on record"
+            return [Notice(anchor=anchor, icon="trash-2", text=text, goto=target.anchor)]
+
+
+def _react(message: Message, reaction: Reaction, target: Bubble, who: str) -> list[Item]:
+    anchor = f"m-{message.message_id}"
+    for place, mark in enumerate(target.reactions):
+        # A contact has one reaction on a message; the mark of the one before stays, struck through.
+        if mark.who == who and mark.removed_at is None:
+            target.reactions[place] = dataclasses.replace(mark, removed_at=message.at)
+    if reaction.emoji is None:
+        return [Notice(anchor=anchor, icon="smile", text=f"{who} took a reaction back", goto=target.anchor)]
+    goto = f"d-{message.dispatch_id}" if message.dispatch_id else ""
+    target.reactions.append(ReactionMark(anchor=anchor, emoji=reaction.emoji, who=who, at=message.at, goto=goto))
+    return []
+
+
+def _notice_of(message: Message) -> Notice | None:
+    if not isinstance(message.content, SystemNotice):
+        return None
+    return Notice(anchor=f"m-{message.message_id}", icon="circle-alert", text=message.content.body)
+
+
+def _quote(bubbles: Mapping[int, Bubble], by_channel_id: Mapping[str, Bubble], contact: str) -> None:
+    for bubble in bubbles.values():
+        wanted = bubble.message.reply_to
+        # A tap says itself what it answers to.
+        if not wanted or isinstance(bubble.message.content, Choice):
+            continue
+        target = by_channel_id.get(wanted)
+        if target is None:
+            bubble.quote = Quote(who="An earlier message", text="It is not part of this session.", anchor="")
+        else:
+            text = preview(target.message.content)
+            bubble.quote = Quote(who=_who(target.message, contact), text=text[:200], anchor=target.anchor)
+
+
+def _tap(messages: Sequence[Message], bubbles: Mapping[int, Bubble], by_channel_id: Mapping[str, Bubble]) -> None:
+    for place, message in enumerate(messages):
+        if not isinstance(message.content, Choice):
+            continue
+        named = by_channel_id.get(message.reply_to) if message.reply_to else None
+        before = (bubbles[earlier.ordinal] for earlier in reversed(messages[:place]))
+        for bubble in [named] if named else before:
+            content = bubble.message.content
+            if isinstance(content, Options) and any(o.id == message.content.id for o in content.options):
+                bubble.tapped.add(message.content.id)
+                break
+
+
+def _count_steps(bubbles: Mapping[int, Bubble], events: Iterable[Event]) -> None:
+    counts: dict[object, int] = {}
+    for event in events:
+        if event.dispatch_id is not None:
+            counts[event.dispatch_id] = counts.get(event.dispatch_id, 0) + 1
+    for bubble in bubbles.values():
+        if bubble.message.sender is Sender.CONTACT and bubble.message.dispatch_id in counts:
+            bubble.steps = counts[bubble.message.dispatch_id]
+            bubble.group = f"d-{bubble.message.dispatch_id}"
+
+
+def _notices(events: Sequence[Event]) -> Iterable[tuple[Event, Notice]]:
+    for event in events:
+        look = _NOTICES.get(event.type)
+        outcome = str(event.payload.get("outcome")) if event.type == "outcome.assigned" else ""
+        if outcome in _TOLD_OUTCOMES:
+            words = wording.OUTCOMES[outcome]
+            look = (words.icon, words.hue)
+            text = f"{words.label}: {event.payload.get('reason', '')}"
+        elif look is not None:
+            facts = wording.Facts(event.payload)
+            told = wording.EVENTS[event.type]
+            text = ": ".join(part.striptags() for part in (told.title(facts), told.detail(facts)) if part)
+        if look is not None:
+            yield (
+                event,
+                Notice(anchor=f"n{event.position}", icon=look[0], hue=look[1], text=text, goto=f"e{event.position}"),
+            )
+
+
+_TOLD_OUTCOMES = frozenset({"SKILL_ERROR", "SESSION_BUSY"})
+"""Outcomes whose event has no notice of its own beside it."""
+
+
+def _with_days(ordered: Sequence[Item], placed: Sequence[tuple[datetime, int, Item]], times: Times) -> Iterable[Item]:
+    at_of = {id(item): at for at, _, item in placed}
+    day, previous = None, None
+    for item in ordered:
+        at = times.local(at_of[id(item)])
+        if at.date() != day:
+            day = at.date()
+            previous = None
+            yield Day(label=times.day(at))
+        if isinstance(item, Bubble):
+            item.first = not isinstance(previous, Bubble) or (
+                previous.message.sender,
+                previous.who,
+            ) != (item.message.sender, item.who)
+        previous = item
+        yield item

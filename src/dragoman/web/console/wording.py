@@ -1,0 +1,431 @@
+"""What the pages call things: states, outcomes, and every type of audit event, in plain language.
+
+The only place for such words. A test walks the catalogue of events, the states and the outcomes and demands an
+entry of each. A sentence is built from the payload as it was stored, so each tolerates fields of an older schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+from dragoman.web.console.formatting import duration, milliseconds, money, percent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateWords:
+    """A state's name and its pill: ``hollow`` draws an empty dot, ``breathing`` a moving one."""
+
+    label: str
+    hue: str
+    hollow: bool = False
+    breathing: bool = False
+
+    @property
+    def look(self) -> str:
+        """The classes of its pill."""
+        return " ".join([self.hue, *(["hollow"] if self.hollow else []), *(["breathing"] if self.breathing else [])])
+
+
+STATES: dict[str, StateWords] = {
+    State.OPEN: StateWords(label="Open", hue="green"),
+    State.ACTIVE: StateWords(label="Active", hue="green"),
+    State.AWAITING_USER: StateWords(label="Awaiting user", hue="amber"),
+    State.PROCESSING: StateWords(label="Processing", hue="blue", breathing=True),
+    State.WITH_AGENT: StateWords(label="With agent", hue="red"),
+    State.RESOLVED: StateWords(label="Resolved", hue="gray"),
+    State.EXPIRED: StateWords(label="Expired", hue="gray", hollow=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeWords:
+    """An outcome's name and its tag."""
+
+    label: str
+    hue: str
+    icon: str
+
+
+OUTCOMES: dict[str, OutcomeWords] = {
+    Outcome.IN_PROGRESS: OutcomeWords(label="In Progress", hue="gray", icon="loader"),
+    Outcome.SUCCESS: OutcomeWords(label="Success", hue="green", icon="circle-check"),
+    Outcome.SKILL_ERROR: OutcomeWords(label="Skill Error", hue="red", icon="circle-x"),
+    Outcome.SKILL_RETIRED: OutcomeWords(label="Skill Retired", hue="gray", icon="archive"),
+    Outcome.PARTIAL_FLOW_FAILURE: OutcomeWords(label="Partial Flow Failure", hue="orange", icon="split"),
+    Outcome.BUDGET_EXCEEDED: OutcomeWords(label="Budget Exceeded", hue="amber", icon="wallet"),
+    Outcome.HANDOFF: OutcomeWords(label="Handoff", hue="violet", icon="headset"),
+    Outcome.SESSION_BUSY: OutcomeWords(label="Session Busy", hue="teal", icon="lock"),
+    Outcome.DISPATCH_ORPHANED: OutcomeWords(label="Dispatch Orphaned", hue="pink", icon="unlink"),
+    Outcome.RATE_LIMITED: OutcomeWords(label="Rate Limited", hue="amber", icon="gauge"),
+    Outcome.TO_AGENT: OutcomeWords(label="To Agent", hue="violet", icon="user-round"),
+    Outcome.VERIFICATION_REQUIRED: OutcomeWords(label="Verification Required", hue="blue", icon="shield-alert"),
+    Outcome.NONE: OutcomeWords(label="None", hue="gray", icon="circle-dashed"),
+}
+
+LEVELS = {
+    "UNVERIFIED": "unverified",
+    "PHONE_MATCHED": "phone matched to a business partner",
+    "CONTACT_CONFIRMED": "identity confirmed",
+}
+
+SOURCES = {
+    "choice": "the contact chose it",
+    "flow": "a flow says so",
+    "rule": "a rule matched",
+    "classifier": "the classifier decided",
+    "answer": "answers our question",
+}
+
+KINDS = {
+    "text": "a text",
+    "media": "a file",
+    "image": "an image",
+    "video": "a video",
+    "audio": "an audio file",
+    "voice": "a voice message",
+    "document": "a document",
+    "sticker": "a sticker",
+    "location": "a location",
+    "contacts": "contact cards",
+    "reaction": "a reaction",
+    "choice": "a tapped option",
+    "form": "a filled-in form",
+    "order": "an order",
+    "system": "a notice of the channel",
+    "edit": "a correction of an earlier message",
+    "revoke": "the deletion of an earlier message",
+    "unsupported": "something that the channel cannot pass on",
+    "options": "options to choose from",
+    "template": "a template",
+}
+
+MEDIA = {
+    "image": ("Image", "image"),
+    "video": ("Video", "video"),
+    "audio": ("Audio", "music"),
+    "voice": ("Voice message", "mic"),
+    "document": ("Document", "file-text"),
+    "sticker": ("Sticker", "sticker"),
+}
+
+CHANNELS = {"whatsapp": "WhatsApp", "email": "Email"}
+
+ACTORS = {"dispatcher": "Dispatcher", "agent": "Agent", "administrator": "Administrator", "system": "System"}
+
+DELIVERIES = {
+    "queued": ("clock", "waiting to be sent"),
+    "sent": ("check", "sent"),
+    "delivered": ("check-check", "delivered"),
+    "read": ("check-check", "read"),
+    "failed": ("circle-alert", "not delivered"),
+}
+
+
+class Facts(dict[str, Any]):
+    """A payload whose missing fields read as a dash, so that an old schema breaks no page."""
+
+    def __missing__(self, key: str) -> str:
+        return "–"
+
+
+Sentence = Callable[[Facts], Markup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventWords:
+    """How one type of event is told.
+
+    ``title`` and ``detail`` make a line each from the payload; ``hue`` colours its icon, empty for none; ``about``
+    names the filters of the timeline that keep it (skill, error).
+    """
+
+    icon: str
+    title: Sentence
+    detail: Sentence
+    hue: str = ""
+    about: str = ""
+
+
+def _say(template: str, *names: str) -> Sentence:
+    """A sentence with payload fields in its places, escaped."""
+    markup = Markup(template)  # noqa: S704 - our own constants below
+    return lambda facts: markup.format(*(facts[name] for name in names))
+
+
+def _named(names: Mapping[str, str], value: object, other: str = "{}") -> str:
+    """What *names* calls *value*; the value itself, in *other*, where it has no name."""
+    return names.get(str(value), other.format(value))
+
+
+def _nothing(_facts: Facts) -> Markup:
+    return Markup("")
+
+
+def _message_received(facts: Facts) -> Markup:
+    return Markup("The contact sent {}").format(_named(KINDS, facts["kind"]))
+
+
+def _message_sent(facts: Facts) -> Markup:
+    who = _named({"bot": "The dispatcher", "agent": "An agent"}, facts["sender"])
+    return Markup("{} wrote {} and put it in the outbox").format(who, _named(KINDS, facts["kind"]))
+
+
+def _contact(facts: Facts) -> Markup:
+    partner = facts.get("business_partner")
+    level = _named(LEVELS, facts["level"])
+    if partner:
+        return Markup("Business partner <b>{}</b> · {} · speaks {}").format(partner, level, facts["locale"])
+    return Markup("No business partner has this number · {} · speaks {}").format(level, facts["locale"])
+
+
+def _opened(facts: Facts) -> Markup:
+    channel = _named(CHANNELS, facts["channel"])
+    if facts.get("previous_session_id"):
+        return Markup("On {}; an earlier session in this thread had ended").format(channel)
+    return Markup("On {}; the first session in this thread").format(channel)
+
+
+def _refused(facts: Facts) -> Markup:
+    told = "the contact was told" if facts.get("contact_told") else "the contact was not told again"
+    return Markup("Limit <code>{}</code>: {} in {} · {}").format(
+        facts["limit"], facts["allowed"], _seconds(facts["window_seconds"]), told
+    )
+
+
+def _budget(facts: Facts) -> Markup:
+    allowed, used = facts["allowed"], facts["used"]
+    if facts["budget"] == "cost" and isinstance(allowed, int) and isinstance(used, int):
+        allowed, used = money(allowed), money(used)
+    return Markup("{} budget: {} used of {}").format(str(facts["budget"]).capitalize(), used, allowed)
+
+
+def _classified(facts: Facts) -> Markup:
+    cost = facts.get("cost_micros")
+    paid = Markup(" · cost {}").format(money(cost)) if isinstance(cost, int) and cost else Markup("")
+    return Markup("<code>{} {}</code> · {} · needs {}{}").format(
+        facts["classifier"],
+        facts["classifier_version"],
+        milliseconds(facts["duration_ms"]),
+        percent(facts["threshold"]),
+        paid,
+    )
+
+
+def _intent(facts: Facts) -> Markup:
+    source = _named(SOURCES, facts["source"])
+    parts = [Markup("{}").format(source)]
+    if facts.get("detail"):
+        parts.append(Markup("{}").format(facts["detail"]))
+    if facts.get("confidence") is not None:
+        parts.append(Markup("{} sure").format(percent(facts["confidence"])))
+    return Markup(" · ").join(parts)
+
+
+def _invoked(facts: Facts) -> Markup:
+    return Markup("version {} · attempt {} of {} · may take {}").format(
+        facts["skill_version"], facts["attempt"], facts["max_attempts"], _seconds(facts["timeout_seconds"])
+    )
+
+
+def _succeeded(facts: Facts) -> Markup:
+    cost = facts.get("cost_micros")
+    paid = Markup(" · cost {}").format(money(cost)) if isinstance(cost, int) and cost else Markup("")
+    return Markup("Answered in {} · attempt {}{}").format(milliseconds(facts["duration_ms"]), facts["attempt"], paid)
+
+
+def _failed(facts: Facts) -> Markup:
+    again = "may be tried again" if facts.get("retryable") else "another attempt makes no sense"
+    return Markup('<code>{}</code>: <span class="why">{}</span> · attempt {} · after {} · {}').format(
+        facts["error_class"], facts["message"], facts["attempt"], milliseconds(facts["duration_ms"]), again
+    )
+
+
+def _asked(facts: Facts) -> Markup:
+    times = _named({"1": "once", "2": "twice"}, facts["asked"], "{} times")
+    return Markup("<code>{}</code> needs it · asked {}").format(facts["skill"], times)
+
+
+def _verification(facts: Facts) -> Markup:
+    return Markup("<code>{}</code> asks for: {} · this contact is: {}").format(
+        facts["skill"],
+        _named(LEVELS, facts["required"]),
+        _named(LEVELS, facts["actual"]),
+    )
+
+
+def _status_title(facts: Facts) -> Markup:
+    words = {
+        "sent": "Taken by WhatsApp",
+        "delivered": "Message delivered",
+        "read": "Message read",
+        "failed": "Message not delivered",
+    }
+    return Markup("{}").format(words.get(str(facts["status"]), f"Delivery status {facts['status']}"))
+
+
+def _status(facts: Facts) -> Markup:
+    parts = []
+    if facts.get("code") is not None:
+        parts.append(Markup("<code>{}</code>").format(facts["code"]))
+    if facts.get("reason"):
+        parts.append(Markup('<span class="why">{}</span>').format(facts["reason"]))
+    if isinstance(facts.get("attempts"), int) and facts["attempts"] > 1:
+        parts.append(Markup("after {} attempts").format(facts["attempts"]))
+    return Markup(" · ").join(parts)
+
+
+def _orphaned(facts: Facts) -> Markup:
+    parts = [Markup('<span class="why">{}</span>').format(facts["reason"])]
+    if facts.get("skill"):
+        parts.append(Markup("while <code>{}</code> ran").format(facts["skill"]))
+    if facts.get("late_result"):
+        parts.append(Markup("late result: {}").format(facts["late_result"]))
+    return Markup(" · ").join(parts)
+
+
+def _expired(facts: Facts) -> Markup:
+    return Markup("Silent for {}, {} allowed").format(
+        _seconds(facts["idle_seconds"]), _seconds(facts["allowed_seconds"])
+    )
+
+
+def _busy(facts: Facts) -> Markup:
+    return Markup("{}").format(facts["reason"])
+
+
+def _seconds(value: object) -> str:
+    return duration(float(value)) if isinstance(value, int | float) else "–"
+
+
+EVENTS: Mapping[str, EventWords] = {
+    "session.opened": EventWords(icon="log-in", hue="accent", title=_say("Session opened"), detail=_opened),
+    "message.received": EventWords(icon="message-circle", title=_say("Message received"), detail=_message_received),
+    "contact.resolved": EventWords(icon="contact-round", title=_say("Contact recognised"), detail=_contact),
+    "admission.refused": EventWords(
+        icon="gauge", hue="amber", about="error", title=_say("Not admitted: rate limit"), detail=_refused
+    ),
+    "budget.exceeded": EventWords(
+        icon="wallet", hue="amber", about="error", title=_say("Budget exceeded"), detail=_budget
+    ),
+    "session.busy": EventWords(icon="lock", hue="amber", title=_say("Session busy"), detail=_busy),
+    "classifier.ran": EventWords(icon="brain-circuit", title=_say("Classifier read the message"), detail=_classified),
+    "intent.assigned": EventWords(
+        icon="target", hue="accent", title=_say("Intent: <code>{}</code>", "intent"), detail=_intent
+    ),
+    "intent.unclear": EventWords(
+        icon="message-circle-question-mark",
+        hue="amber",
+        title=_say("Not understood"),
+        detail=_say("{} · miss {} of {} before a person is called", "reason", "misses", "misses_before_handoff"),
+    ),
+    "parameter.asked": EventWords(
+        icon="text-cursor-input",
+        about="skill",
+        title=_say("Asked for <code>{}</code>", "parameter"),
+        detail=_asked,
+    ),
+    "verification.required": EventWords(
+        icon="shield-alert", hue="blue", about="skill", title=_say("Verification required"), detail=_verification
+    ),
+    "skill.invoked": EventWords(
+        icon="wrench", about="skill", title=_say("Skill called: <code>{}</code>", "skill"), detail=_invoked
+    ),
+    "skill.succeeded": EventWords(
+        icon="circle-check",
+        hue="green",
+        about="skill",
+        title=_say("Skill succeeded: <code>{}</code>", "skill"),
+        detail=_succeeded,
+    ),
+    "skill.failed": EventWords(
+        icon="circle-x",
+        hue="red",
+        about="skill error",
+        title=_say("Skill failed: <code>{}</code>", "skill"),
+        detail=_failed,
+    ),
+    "skill.retry_scheduled": EventWords(
+        icon="refresh-cw",
+        hue="amber",
+        about="skill error",
+        title=_say("Trying again"),
+        detail=lambda facts: Markup("Attempt {} of <code>{}</code> after a pause of {}").format(
+            facts["next_attempt"], facts["skill"], _seconds(facts["delay_seconds"])
+        ),
+    ),
+    "skill.retired": EventWords(
+        icon="archive",
+        hue="red",
+        about="skill error",
+        title=_say("Skill retired: <code>{}</code>", "skill"),
+        detail=_say("It was asked for, and is no longer in the registry"),
+    ),
+    "flow.started": EventWords(
+        icon="play",
+        hue="accent",
+        title=_say("Flow started: <code>{}</code>", "flow"),
+        detail=_say("version {}", "flow_version"),
+    ),
+    "flow.step_entered": EventWords(
+        icon="milestone",
+        title=_say("Step <code>{}</code>", "step"),
+        detail=_say("{} · flow <code>{}</code>", "step_type", "flow"),
+    ),
+    "flow.step_failed": EventWords(
+        icon="circle-x",
+        hue="red",
+        about="error",
+        title=_say("Step failed: <code>{}</code>", "step"),
+        detail=_say('<span class="why">{}</span> · flow <code>{}</code>', "reason", "flow"),
+    ),
+    "flow.completed": EventWords(
+        icon="flag",
+        hue="green",
+        title=_say("Flow completed: <code>{}</code>", "flow"),
+        detail=_say("version {}", "flow_version"),
+    ),
+    "state.changed": EventWords(icon="signpost", hue="accent", title=_say("State"), detail=_say("{}", "reason")),
+    "outcome.assigned": EventWords(
+        icon="list-checks", hue="accent", title=_say("Outcome"), detail=_say("{}", "reason")
+    ),
+    "handoff.requested": EventWords(
+        icon="headset", hue="violet", title=_say("A person was asked for"), detail=_say("{}", "reason")
+    ),
+    "handoff.claimed": EventWords(
+        icon="user-round-check", hue="violet", title=_say("{} took over", "agent"), detail=_nothing
+    ),
+    "handoff.released": EventWords(
+        icon="undo-2",
+        hue="violet",
+        title=_say("Given back to the dispatcher"),
+        detail=_say("by {} · {}", "by", "reason"),
+    ),
+    "message.sent": EventWords(icon="send", title=_say("Reply written"), detail=_message_sent),
+    "message.status": EventWords(icon="check-check", title=_status_title, detail=_status),
+    "dispatch.orphaned": EventWords(
+        icon="unlink", hue="red", about="error", title=_say("Dispatch lost its session"), detail=_orphaned
+    ),
+    "session.resolved": EventWords(
+        icon="flag", hue="accent", title=_say("Session resolved"), detail=_say("{}", "reason")
+    ),
+    "session.expired": EventWords(icon="timer-off", title=_say("Session expired"), detail=_expired),
+    "retention.truncated": EventWords(
+        icon="scissors",
+        title=_say("Removed by retention"),
+        detail=_say(
+            "{} messages and {} events were older than {} days",
+            "removed_messages",
+            "removed_events",
+            "retention_days",
+        ),
+    ),
+}
+
+UNKNOWN = EventWords(icon="circle-dashed", title=_nothing, detail=_nothing)
+"""For a type that this version does not know: its own name is the title, its payload the detail."""

@@ -1,0 +1,58 @@
+"""For those who watch the process: is it alive, is it ready, what does it count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from dragoman.store.database import Connection
+from dragoman.web.ports import Ports
+
+router = APIRouter(include_in_schema=False)
+
+CHECK_SECONDS = 5.0
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """The process answers; nothing else is looked at, so that a database's outage restarts nobody."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(request: Request, runtime: Ports) -> Response:
+    """200 when database, schema and queue are there, else 503; each check by name, with what is wrong."""
+    needed: str = request.app.state.schema_revision
+
+    async def database(connection: Connection) -> str:
+        await connection.execute("SELECT 1")
+        return "ok"
+
+    async def migrations(connection: Connection) -> str:
+        found = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return "ok" if found == needed else f"at revision {found}, {needed} is needed: run `dragoman migrate`"
+
+    async def queue(connection: Connection) -> str:
+        there = await connection.fetchval("SELECT to_regclass('pgqueuer') IS NOT NULL")
+        return "ok" if there else "its tables are missing: run `dragoman migrate`"
+
+    async def result(check: Callable[[Connection], Awaitable[str]]) -> str:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:
+                return await check(connection)
+        except Exception as error:
+            return f"failed: {type(error).__name__}"
+
+    checks = {check.__name__: await result(check) for check in (database, migrations, queue)}
+    ready = set(checks.values()) == {"ok"}
+    return JSONResponse({"status": "ok" if ready else "unavailable", "checks": checks}, 200 if ready else 503)
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

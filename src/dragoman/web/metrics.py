@@ -1,0 +1,19 @@
+"""What the web process counts; ``/metrics`` shows it together with the process's own figures."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+WEBHOOK_REQUESTS = Counter(
+    "dragoman_webhook_requests_total",
+    "Requests to the WhatsApp webhook by what became of them; a refused one leaves nothing but this count.",
+    ["result"],
+)
+
+LOGINS = Counter("dragoman_logins_total", "Attempts to log in by what became of them.", ["result"])
+
+# A result that has not happened yet is shown as 0, so that alerts on a rate see its first occurrence.
+for _result in ("accepted", "unsigned", "wrong_signature", "malformed", "too_large", "unavailable", "failed"):
+    WEBHOOK_REQUESTS.labels(_result)
+for _result in ("accepted", "refused", "throttled"):
+    LOGINS.labels(_result)

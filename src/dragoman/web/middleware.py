@@ -1,0 +1,176 @@
+"""What every request passes through, outermost first: request id, headers, the last catch, the size cap.
+
+Plain ASGI: Starlette's base class would wrap streaming responses in tasks of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dragoman.runtime import TimeOrderedIds
+
+log = structlog.get_logger()
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+STATIC_PREFIX = "/static/"
+WEBHOOK_PREFIX = "/webhooks/"
+UNLOGGED = (STATIC_PREFIX, "/healthz", "/readyz", "/metrics")
+
+
+class RequestId:
+    """Gives each request an id, in ``X-Request-ID`` and in every log line, and writes one line for each request.
+
+    A client's own header is not taken over: it could forge log lines of others. The line holds no query string:
+    phone numbers stand there.
+    """
+
+    def __init__(self, app: ASGIApp, source: TimeOrderedIds) -> None:
+        self._app, self._source = app, source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = str(self._source.new_id())
+        scope["dragoman.request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                if status >= 400 or not scope["path"].startswith(UNLOGGED):
+                    log.info(
+                        "request",
+                        method=scope["method"],
+                        path=scope["path"],
+                        status=status,
+                        duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                    )
+
+
+class SecurityHeaders:
+    """The content security policy of the interface design, and no caching of what is private."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                # Static files carry a hash of their content in their names.
+                if scope["path"].startswith(STATIC_PREFIX) and message["status"] in {200, 206, 304}:
+                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
+                else:
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class LastCatch:
+    """Answers what nobody expected, inside the other middleware, so that its headers stand there too."""
+
+    def __init__(self, app: ASGIApp, answer: Callable[[Request, Exception], Awaitable[Response]]) -> None:
+        self._app, self._answer = app, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def noting_start(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_start)
+        except Exception as error:
+            if started:
+                # Too late for an answer; the connection is cut, so that the client sees that it is incomplete.
+                raise
+            response = await self._answer(Request(scope, receive), error)
+            await response(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses bodies over *limit* bytes with 413; the webhook counts its own, to keep its own figures."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app, self._limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"].startswith(WEBHOOK_PREFIX):
+            await self._app(scope, receive, send)
+            return
+        received = 0
+        declared = Headers(scope=scope).get("content-length", "")
+
+        async def counted() -> Message:
+            nonlocal received
+            if declared.isdecimal() and int(declared[:20]) > self._limit:
+                raise too_large(self._limit)
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self._limit:
+                    raise too_large(self._limit)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def too_large(limit: int) -> HTTPException:
+    """The refusal of a body over *limit* bytes."""
+    return HTTPException(413, f"The body is larger than {limit} bytes.")
+
+
+async def read_limited(request: Request, limit: int) -> bytes:
+    """The whole body; raises :func:`too_large` as soon as it is known to pass *limit* bytes."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise too_large(limit)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large(limit)
+    return bytes(body)

@@ -1,0 +1,224 @@
+"""The JSON forms that the API answers with; their names are the contract's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from dragoman.domain.content import to_json
+from dragoman.domain.nouns import ActorKind, Sender
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+from dragoman.ledger import read
+from dragoman.store import conversations
+
+
+class BusinessPartnerResource(BaseModel):
+    """The company or person record that the contact was matched to."""
+
+    id: UUID
+    name: str
+
+
+class ContactResource(BaseModel):
+    """The person on the channel, as they were known when the session was last written."""
+
+    id: UUID
+    phone: str | None = Field(description="E.164, with the plus sign; a contact may have none")
+    name: str
+    business_partner: BusinessPartnerResource | None
+
+
+class ConversationItem(BaseModel):
+    """One session, as the list has it. Times are RFC 3339 in UTC."""
+
+    session_id: UUID
+    thread_id: UUID
+    contact: ContactResource
+    channel: str = Field(description="`whatsapp` or `email`")
+    state: State
+    outcome: Outcome
+    intent: str | None
+    skill: str | None
+    last_user_message: str
+    message_count: int
+    started_at: datetime
+    last_activity_at: datetime
+    resolved_at: datetime | None
+
+
+class ConversationPage(BaseModel):
+    """A part of the list, newest activity first."""
+
+    items: list[ConversationItem]
+    next_cursor: str | None
+
+
+class ChannelAccountResource(BaseModel):
+    """The number or mailbox that the contact wrote to."""
+
+    id: UUID
+    display: str
+
+
+class ConversationSummary(ConversationItem):
+    """One session whole. ``seal`` is the head of its hash chain, SHA-256 in hex."""
+
+    channel_account: ChannelAccountResource
+    agent: str | None
+    outcome_reason: str
+    error_count: int
+    dispatch_count: int
+    cost_micros: int = Field(description="Millionths of the tenant's currency")
+    event_count: int
+    seal: str | None
+    truncated_at: datetime | None = Field(description="When retention removed transcript and timeline")
+
+
+class DeliveryResource(BaseModel):
+    """How far a message of ours got."""
+
+    status: Literal["queued", "sent", "delivered", "read", "failed"]
+    reason: str
+
+
+class TranscriptMessage(BaseModel):
+    """One message. ``content`` has its ``kind`` beside the fields of that kind."""
+
+    ordinal: int
+    message_id: UUID
+    sender: Sender
+    sender_name: str
+    content: dict[str, Any]
+    at: datetime = Field(description="Our clock")
+    channel_at: datetime | None = Field(description="The channel's clock")
+    channel_message_id: str | None
+    reply_to: str | None = Field(description="`channel_message_id` of the message that this one quotes")
+    forwarded: bool
+    referral: dict[str, Any] | None
+    dispatch_id: UUID | None
+    delivery: DeliveryResource | None = Field(description="Null for what the contact wrote")
+
+
+class TranscriptPage(BaseModel):
+    """A part of a transcript, oldest first."""
+
+    items: list[TranscriptMessage]
+    next_cursor: str | None
+
+
+class ActorResource(BaseModel):
+    """Who did it."""
+
+    kind: ActorKind
+    name: str
+
+
+class TimelineEvent(BaseModel):
+    """One audit event. ``seal`` covers this event and, through the seal before it, all earlier ones."""
+
+    position: int
+    at: datetime
+    type: str
+    label: str
+    schema_version: int
+    actor: ActorResource
+    dispatch_id: UUID | None
+    trace_id: str | None
+    payload: dict[str, Any]
+    seal: str
+
+
+class TimelinePage(BaseModel):
+    """A part of a timeline, oldest first."""
+
+    items: list[TimelineEvent]
+    next_cursor: str | None
+
+
+def _item_fields(found: conversations.Conversation) -> dict[str, Any]:
+    partner = None
+    if found.business_partner_id is not None:
+        partner = BusinessPartnerResource(id=found.business_partner_id, name=found.business_partner_name or "")
+    return {
+        "session_id": found.session_id,
+        "thread_id": found.thread_id,
+        "contact": ContactResource(
+            id=found.contact_id,
+            phone=found.contact_phone,
+            name=found.contact_name,
+            business_partner=partner,
+        ),
+        "channel": found.channel,
+        "state": found.state,
+        "outcome": found.outcome,
+        "intent": found.intent,
+        "skill": found.skill,
+        "last_user_message": found.last_user_message,
+        "message_count": found.message_count,
+        "started_at": found.started_at,
+        "last_activity_at": found.last_activity_at,
+        "resolved_at": found.resolved_at,
+    }
+
+
+def conversation_item(found: conversations.Conversation) -> ConversationItem:
+    """The list's form."""
+    return ConversationItem(**_item_fields(found))
+
+
+def conversation_summary(found: conversations.Conversation) -> ConversationSummary:
+    """The whole form."""
+    return ConversationSummary(
+        **_item_fields(found),
+        channel_account=ChannelAccountResource(id=found.channel_account_id, display=found.channel_display),
+        agent=found.agent_name,
+        outcome_reason=found.outcome_reason,
+        error_count=found.error_count,
+        dispatch_count=found.dispatch_count,
+        cost_micros=found.cost_micros,
+        event_count=found.event_count,
+        seal=found.head,
+        truncated_at=found.truncated_at,
+    )
+
+
+def transcript_message(found: read.Message) -> TranscriptMessage:
+    """A message's form."""
+    delivery = None
+    if found.delivery is not None:
+        delivery = DeliveryResource(status=found.delivery, reason=found.delivery_reason)
+    return TranscriptMessage(
+        ordinal=found.ordinal,
+        message_id=found.message_id,
+        sender=found.sender,
+        sender_name=found.sender_name,
+        content=to_json(found.content),
+        at=found.at,
+        channel_at=found.channel_at,
+        channel_message_id=found.channel_message_id,
+        reply_to=found.reply_to,
+        forwarded=found.forwarded,
+        referral=found.referral,
+        dispatch_id=found.dispatch_id,
+        delivery=delivery,
+    )
+
+
+def timeline_event(found: read.Event) -> TimelineEvent:
+    """An event's form."""
+    return TimelineEvent(
+        position=found.position,
+        at=found.at,
+        type=found.type,
+        label=found.label,
+        schema_version=found.schema_version,
+        actor=ActorResource(kind=found.actor_kind, name=found.actor_name),
+        dispatch_id=found.dispatch_id,
+        trace_id=found.trace_id,
+        payload=found.payload,
+        seal=found.seal,
+    )

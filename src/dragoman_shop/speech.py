@@ -1,0 +1,18 @@
+"""The shop's sentences in the contact's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LANGUAGES = ("en", "de", "es", "fr", "pt", "it")
+
+
+def language_of(locale: str) -> str:
+    """Which of the shop's languages serves *locale*; English where none does."""
+    primary = locale.replace("_", "-").split("-")[0].lower()
+    return primary if primary in LANGUAGES else "en"
+
+
+def say(texts: Mapping[str, str], locale: str, **values: object) -> str:
+    """The sentence in the contact's language, with *values* filled in."""
+    return texts[language_of(locale)].format(**values)

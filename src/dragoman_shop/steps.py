@@ -1,0 +1,102 @@
+"""What a demo contact does: one step is one message, as Meta's webhooks describe it.
+
+Message objects follow https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference
+and lack only what the sender of the webhook fills in: ``from``, ``id`` and ``timestamp``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+LAST_REPLY = "{last_reply}"
+"""Stands in a message where the channel's id of the bot's latest message to this contact belongs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The file behind a media message; whoever plays the step uploads it and puts its id into the message."""
+
+    mime_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Wait *pause_seconds* after the message before, then send *message*."""
+
+    pause_seconds: float
+    message: dict[str, Any]
+    attachment: Attachment | None = None
+
+
+def text(body: str) -> dict[str, Any]:
+    """Words."""
+    return {"type": "text", "text": {"body": body}}
+
+
+def answer_to_last(message: dict[str, Any]) -> dict[str, Any]:
+    """*message* as a quoted reply to the bot's latest one."""
+    return {**message, "context": {"id": LAST_REPLY}}
+
+
+def tap(option_id: str, title: str, *, offered: int) -> dict[str, Any]:
+    """A tap on one of *offered* options: up to three come as buttons, more as a list."""
+    kind = "button_reply" if offered <= 3 else "list_reply"
+    return answer_to_last(
+        {"type": "interactive", "interactive": {"type": kind, kind: {"id": option_id, "title": title}}}
+    )
+
+
+def reaction(emoji: str) -> dict[str, Any]:
+    """An emoji on the bot's latest message."""
+    return {"type": "reaction", "reaction": {"message_id": LAST_REPLY, "emoji": emoji}}
+
+
+def image(caption: str | None = None) -> dict[str, Any]:
+    """A photo; its file comes as the step's attachment."""
+    return {"type": "image", "image": {"mime_type": "image/png", **({"caption": caption} if caption else {})}}
+
+
+def voice_note(media_id: str) -> dict[str, Any]:
+    """A voice note, whose file Meta no longer has."""
+    audio = {"id": media_id, "mime_type": "audio/ogg; codecs=opus", "sha256": "bm90IGthcHQ=", "voice": True}
+    return {"type": "audio", "audio": audio}
+
+
+def sticker(media_id: str) -> dict[str, Any]:
+    """A sticker, whose file Meta no longer has."""
+    part = {"id": media_id, "mime_type": "image/webp", "sha256": "bm90IGthcHQ=", "animated": False}
+    return {"type": "sticker", "sticker": part}
+
+
+def document(media_id: str, filename: str) -> dict[str, Any]:
+    """A document, whose file Meta no longer has."""
+    part = {"id": media_id, "mime_type": "application/pdf", "sha256": "bm90IGthcHQ=", "filename": filename}
+    return {"type": "document", "document": part}
+
+
+def location(latitude: float, longitude: float, name: str) -> dict[str, Any]:
+    """A place."""
+    return {"type": "location", "location": {"latitude": latitude, "longitude": longitude, "name": name}}
+
+
+def contact_card(name: str, phone: str) -> dict[str, Any]:
+    """A card out of the address book."""
+    first, _, last = name.partition(" ")
+    card = {
+        "name": {"formatted_name": name, "first_name": first, "last_name": last},
+        "phones": [{"phone": phone, "type": "CELL"}],
+    }
+    return {"type": "contacts", "contacts": [card]}
+
+
+def unsupported() -> dict[str, Any]:
+    """Something that the business's side of WhatsApp cannot show, such as a poll."""
+    error = {
+        "code": 131051,
+        "title": "Message type unknown",
+        "message": "Message type unknown",
+        "error_data": {"details": "Message type is currently not supported."},
+    }
+    return {"type": "unsupported", "errors": [error]}

@@ -1,0 +1,58 @@
+"""How one stand-in is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """One business phone number. ``app_secret`` signs what is sent to the webhook."""
+
+    phone_number_id: str
+    token: str
+    app_secret: str
+    display_phone_number: str = "15550100000"
+    waba_id: str = "100000000000001"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandinConfig:
+    """All that a stand-in is told.
+
+    ``control_token`` opens ``/journal``, ``/control`` and ``/inbound``. ``http`` makes the client that calls
+    the webhook; give it an ASGI transport to stay in one process. ``status_delay`` is in seconds and stands
+    before every status; with ``statuses_together`` all statuses of a message come in one webhook call, as
+    Meta may do. A webhook call is tried ``webhook_attempts`` times, with pauses that start at
+    ``webhook_pause`` seconds and double. ``journal_path`` None keeps the journal in memory only.
+    """
+
+    webhook_url: str
+    control_token: str
+    numbers: tuple[Number, ...]
+    journal_path: Path | None = None
+    public_url: str = "http://127.0.0.1:8010"
+    http: Callable[[], httpx.AsyncClient] = _client
+    clock: Callable[[], datetime] = _now
+    statuses: bool = True
+    status_delay: float = 0.0
+    statuses_together: bool = False
+    webhook_attempts: int = 5
+    webhook_pause: float = 0.2
+
+    def number(self, phone_number_id: str) -> Number | None:
+        """The number with this id, or None."""
+        return next((n for n in self.numbers if n.phone_number_id == phone_number_id), None)

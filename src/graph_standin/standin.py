@@ -1,0 +1,188 @@
+"""The stand-in itself, free of HTTP: takes messages, remembers them, and reports on them to the webhook."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from graph_standin.answers import Fault, accepted, digits, new_wamid
+from graph_standin.config import Number, StandinConfig
+from graph_standin.journal import Journal
+from graph_standin.media import Files
+from graph_standin.rules import Rule, Rules
+from graph_standin.validation import fault_in
+from graph_standin.webhooks import Deliverer, envelope, seconds, status_object, status_value
+
+USUAL = ("sent", "delivered", "read")
+_FILES = ("image", "video", "audio", "document", "sticker")
+
+
+class InboundError(Exception):
+    """A request to play a contact's message that makes no sense; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How to answer a send. ``hang_up`` means not at all; a text ``answer`` goes out as it stands."""
+
+    status: int
+    answer: dict[str, Any] | str
+    delay_seconds: float = 0.0
+    hang_up: bool = False
+
+
+class Standin:
+    """One stand-in with its numbers, journal, rules, files and pending webhooks."""
+
+    def __init__(self, config: StandinConfig) -> None:
+        self.config = config
+        self.journal = Journal(config.journal_path)
+        self.rules = Rules()
+        self.files = Files()
+        self.deliverer = Deliverer(config)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def pending(self) -> int:
+        """How many messages still have statuses to come."""
+        return len(self._tasks)
+
+    def send(self, number: Number, body: Any) -> Reply:
+        """What ``POST …/messages`` does: check, write to the journal, start the statuses.
+
+        Answers how to answer; raises OSError if the journal cannot be written.
+        """
+        known = body if isinstance(body, dict) else {}
+        receipt = "status" in known
+        rule = None if receipt or body is not known else self.rules.take(number.phone_number_id, known)
+        reply, wamid = _decide(number, body, rule)
+        self.journal.append(
+            at=self.config.clock().isoformat(),
+            phone_number_id=number.phone_number_id,
+            kind="unreadable" if body is not known else "read" if receipt else "message",
+            to=_said(known.get("to") or known.get("recipient")),
+            type=None if receipt else _said(known.get("type", "text")),
+            wamid=wamid,
+            status=reply.status,
+            request=body,
+            answer=reply.answer,
+            lost=reply.hang_up,
+        )
+        statuses = rule.statuses if rule and rule.statuses is not None else USUAL
+        if wamid is not None and self.config.statuses and statuses:
+            self._start(self._report(number, known, wamid, statuses, rule.status_error if rule else 131026))
+        return reply
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _report(
+        self, number: Number, body: dict[str, Any], wamid: str, statuses: tuple[str, ...], error: int
+    ) -> None:
+        """Send the statuses of one message, one webhook after the other, or all in one."""
+        held: list[dict[str, Any]] = []
+        for word in statuses:
+            if self.config.status_delay > 0:
+                await asyncio.sleep(self.config.status_delay)
+            held.append(status_object(body, wamid, word, self.config.clock(), error))
+            if not self.config.statuses_together or len(held) == len(statuses):
+                await self.deliverer.deliver(number, envelope(number, status_value(held)))
+                held = held if self.config.statuses_together else []
+
+    async def drain(self) -> None:
+        """Wait until every status webhook has been delivered or given up, also those started meanwhile."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    async def close(self) -> None:
+        """Drop what is pending and let go of files and connections."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.deliverer.close()
+        self.journal.close()
+
+    async def play(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Be a contact: build a webhook, sign it, post it once.
+
+        *payload* is ``{phone_number_id, from, user_id, name, message}``, or ``{phone_number_id, field,
+        value}``, or a whole webhook body. Answers ``{"wamid", "status", "text"}``: the webhook's HTTP status
+        (None if there was no answer) and what it said. Raises InboundError for anything else.
+        """
+        number, body, wamid = self._webhook_of(payload)
+        receipt = await self.deliverer.post(number, body)
+        return {"wamid": wamid, "status": receipt.status, "text": receipt.text}
+
+    def _webhook_of(self, payload: dict[str, Any]) -> tuple[Number, dict[str, Any], str | None]:
+        if "entry" in payload:
+            return self._number_in(payload), payload, None
+        number = self.config.number(str(payload.get("phone_number_id")))
+        if number is None:
+            raise InboundError("phone_number_id names no number of this stand-in")
+        if isinstance(payload.get("value"), dict):
+            return number, envelope(number, payload["value"], str(payload.get("field", "messages"))), None
+        if not isinstance(payload.get("message"), dict):
+            raise InboundError("message, value or entry is missing")
+        value = self._message_value(payload)
+        return number, envelope(number, value), value["messages"][0]["id"]
+
+    def _number_in(self, whole: dict[str, Any]) -> Number:
+        """The number whose secret signs *whole*: the one that it names, else the first."""
+        written = str(whole)
+        named = (n for n in self.config.numbers if repr(n.phone_number_id) in written)
+        return next(named, self.config.numbers[0])
+
+    def _message_value(self, payload: dict[str, Any]) -> dict[str, Any]:
+        wa_id, user_id = digits(payload.get("from") or ""), payload.get("user_id")
+        if not wa_id and not user_id:
+            raise InboundError("from (a number) or user_id is missing")
+        contact: dict[str, Any] = {"profile": {"name": str(payload.get("name") or wa_id or user_id)}}
+        message: dict[str, Any] = {}
+        if wa_id:
+            contact["wa_id"] = message["from"] = wa_id
+        if user_id:
+            contact["user_id"] = message["from_user_id"] = str(user_id)
+        message |= {"id": new_wamid(), "timestamp": seconds(self.config.clock()), **payload["message"]}
+        self._describe_file(message)
+        return {"contacts": [contact], "messages": [message]}
+
+    def _describe_file(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        part = message.get(kind) if kind in _FILES else None
+        stored = self.files.get(str(part.get("id"))) if isinstance(part, dict) else None
+        if kind in _FILES and isinstance(part, dict) and stored:
+            # Meta writes this digest in base64 here, and in hex where the file is looked up.
+            digest = base64.b64encode(bytes.fromhex(stored.sha256)).decode()
+            message[kind] = {"mime_type": stored.mime_type, "sha256": digest, **part}
+
+
+def _decide(number: Number, body: Any, rule: Rule | None) -> tuple[Reply, str | None]:
+    """The reply to a call, and the id of the message if it is taken."""
+    delay = rule.delay_seconds if rule else 0.0
+    hang_up = bool(rule and rule.drop_connection)
+    fault = Fault(100, "The request body is not a JSON object.")
+    if rule and rule.drop_connection == "before":
+        return Reply(0, {}, delay, hang_up=True), None
+    if rule and rule.raw is not None:
+        return Reply(rule.http_status or 500, rule.raw, delay), None
+    if rule and (rule.error is not None or rule.http_status is not None):
+        code = 131000 if rule.error is None else rule.error
+        fault = Fault(code, rule.message or "as the stand-in was told", rule.http_status)
+    elif isinstance(body, dict):
+        found = fault_in(body, number.display_phone_number)
+        if found is None and "status" in body:
+            return Reply(200, {"success": True}, delay), None
+        if found is None:
+            wamid = new_wamid()
+            return Reply(200, accepted(body, wamid), delay, hang_up), wamid
+        fault = found
+    return Reply(fault.status, fault.body, delay, hang_up), None
+
+
+def _said(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,1 @@
+"""Tests; a package, so that their shared parts have names."""

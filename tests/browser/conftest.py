@@ -1,0 +1,148 @@
+"""The stage, a Chromium, and axe-core, once for all browser tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from dragoman.store import embedded
+from tests.browser import stage as stages
+from tests.browser.axe import axe_source
+from tests.browser.stage import ADMIN, Stage
+from tests.conftest import TEMPLATE
+
+LOGS = "/communications/automation/logs"
+
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them in one worker: they share one stage."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+def chromium() -> str | None:
+    """The Chromium of this machine; None leaves the choice to Playwright, which may have its own."""
+    named = os.environ.get("CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return named or next((found for name in names if (found := shutil.which(name))), None)
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser; hears every violation of the content security policy and every script error."""
+
+    context: BrowserContext
+    page: Page
+    stage: Stage
+    heard: list[str] = field(default_factory=list)
+
+    @classmethod
+    def enter(cls, browser: Browser, stage: Stage, **options: Any) -> Visitor:
+        context = browser.new_context(
+            timezone_id="Europe/Vienna", locale="en-GB", reduced_motion="reduce", base_url=stage.url, **options
+        )
+        context.set_default_timeout(15_000)
+        # Reported by the page itself, before anything else of it runs.
+        context.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error("
+            "`CSP ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`))"
+        )
+        visitor = cls(context, context.new_page(), stage)
+        visitor.page.on("pageerror", lambda error: visitor.heard.append(f"error: {error}"))
+        visitor.page.on("dialog", visitor._dialog)
+        visitor.page.on(
+            "console", lambda said: visitor.heard.append(said.text) if said.text.startswith("CSP ") else None
+        )
+        return visitor
+
+    def _dialog(self, dialog: Any) -> None:
+        self.heard.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def sign_in(self, email: str = ADMIN) -> Page:
+        """Come back as someone who signed in before; the form itself has a test of its own."""
+        kept = {"dragoman_session": self.stage.ticket(email), "zone": "Europe/Vienna"}
+        self.context.add_cookies([{"name": n, "value": v, "url": self.stage.url} for n, v in kept.items()])
+        self.page.goto(LOGS)
+        return self.page
+
+    def open(self, session_id: UUID, query: str = "") -> Page:
+        self.page.goto(f"{LOGS}/{session_id}{query}")
+        return self.page
+
+    def leave(self) -> None:
+        self.context.close()
+        assert self.heard == []
+
+
+Theme = Literal["light", "dark"]
+
+
+@pytest.fixture(scope="package")
+def stage(postgres_server: object) -> Iterator[Stage]:
+    """The pages, with conversations on them, for tests that do not change what others look at."""
+    name = f"stage_{os.getpid()}_{uuid4().hex[:8]}"
+    urls = embedded.urls(postgres_server, name)  # type: ignore[arg-type]
+    asyncio.run(stages.make_database(urls, name, TEMPLATE))
+    with stages.open_stage(urls) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def browser(stage: Stage) -> Iterator[Browser]:
+    """One Chromium; closed before other tests go on, since Playwright's loop would stand in theirs' way."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, stage: Stage) -> Iterator[Visitor]:
+    """At a desk, not signed in."""
+    entered = Visitor.enter(browser, stage, viewport={"width": 1440, "height": 900})
+    yield entered
+    entered.leave()
+
+
+@pytest.fixture
+def desk(visitor: Visitor) -> Visitor:
+    """At a desk, signed in as administrator."""
+    visitor.sign_in()
+    return visitor
+
+
+@pytest.fixture
+def phone(browser: Browser, stage: Stage) -> Iterator[Visitor]:
+    """On a phone, signed in as administrator."""
+    entered = Visitor.enter(browser, stage, viewport={"width": 390, "height": 844}, has_touch=True)
+    entered.sign_in()
+    yield entered
+    entered.leave()
+
+
+@pytest.fixture(scope="package")
+def axe() -> str:
+    """axe-core's source, in the version that ``frontend/package-lock.json`` names."""
+    return axe_source(Path(__file__).resolve().parents[2])

@@ -1,0 +1,265 @@
+"""One conversation with every kind of content and every type of event, written by the ledger's own writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from dragoman.dispatch.turn import Turn
+from dragoman.domain import content as c
+from dragoman.domain import events as e
+from dragoman.domain.content import Content
+from dragoman.domain.nouns import DISPATCHER, SYSTEM, Actor, ActorKind, Sender, Session, TranscriptItem
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+from dragoman.ledger import append
+from dragoman.ledger.append import Context
+from dragoman.store import contacts
+from tests.browser.people import Person
+
+if TYPE_CHECKING:
+    from tests.world import World
+
+CHANGES = (
+    (State.OPEN, State.ACTIVE, "a message came"),
+    (State.ACTIVE, State.PROCESSING, "a skill runs"),
+    (State.PROCESSING, State.ACTIVE, "the skill answered"),
+    (State.ACTIVE, State.WITH_AGENT, "two attempts failed"),
+    (State.WITH_AGENT, State.ACTIVE, "given back"),
+    (State.ACTIVE, State.RESOLVED, "the contact said thanks"),
+)
+
+
+def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e.Payload]:
+    """A plausible payload of every type of the catalogue, in an order that could have happened."""
+    told: dict[str, Any] = {"message_id": message_id, "content_digest": "0" * 64}
+    guesses = tuple(
+        e.Candidate(intent=name, confidence=sure)
+        for name, sure in (("orders.return", 0.81), ("orders.status", 0.11), ("support.warranty", 0.04))
+    )
+    skill: dict[str, Any] = {"skill": "orders.return", "attempt": 1}
+    return [
+        e.SessionOpened(channel="WhatsApp", previous_session_id=None),
+        e.StateChanged(old="OPEN", new="ACTIVE", reason="a message came"),
+        e.MessageReceived(**told, kind="text", channel_message_id="wamid.1", channel_at="2026-11-23T08:00:00Z"),
+        e.ContactResolved(contact_id="c", level="PHONE_MATCHED", business_partner="BP-1001 Elektro Huber", locale="es"),
+        e.AdmissionRefused(limit="messages per contact", allowed=20, window_seconds=60.0, contact_told=True),
+        e.BudgetExceeded(budget="cost", allowed=500_000, used=512_000),
+        e.SessionBusy(reason="the contact has a session in progress on another number", other_session_id="x"),
+        e.ClassifierRan(
+            classifier="local",
+            classifier_version="7f3a91",
+            candidates=guesses,
+            threshold=0.5,
+            duration_ms=1.7,
+            cost_micros=0,
+        ),
+        e.IntentAssigned(intent="orders.return", source="classifier", detail="local 7f3a91", confidence=0.81),
+        e.IntentUnclear(reason="the best guess is below the threshold", misses=1, misses_before_handoff=3),
+        e.ParameterAsked(skill="orders.return", parameter="order_number", asked=1),
+        e.VerificationRequired(skill="finance.ar_balance", required="PHONE_MATCHED", actual="UNVERIFIED"),
+        e.StateChanged(old="ACTIVE", new="PROCESSING", reason="a skill runs"),
+        e.SkillInvoked(
+            **skill,
+            skill_version="1.4.0",
+            max_attempts=3,
+            parameters={"order_number": "VF-48213", "pin": "•••"},
+            timeout_seconds=10.0,
+        ),
+        e.SkillFailed(
+            **skill,
+            error_class="RetryableError",
+            message="returns.voltfair.example answered 502 Bad Gateway",
+            duration_ms=3020.0,
+            retryable=True,
+        ),
+        e.SkillRetryScheduled(skill="orders.return", next_attempt=2, delay_seconds=0.5),
+        e.SkillSucceeded(
+            skill="orders.return", attempt=2, duration_ms=412.0, cost_micros=400, result={"label": "RT-2291"}
+        ),
+        e.StateChanged(old="PROCESSING", new="ACTIVE", reason="the skill answered"),
+        e.SkillRetired(skill="orders.gift_wrap"),
+        e.FlowStarted(flow="return_goods", flow_version=4),
+        e.FlowStepEntered(flow="return_goods", step="ask_photo", step_type="prompt"),
+        e.FlowStepFailed(flow="return_goods", step="check_policy", reason="no such variable: order_date"),
+        e.FlowCompleted(flow="return_goods", flow_version=4),
+        e.MessageSent(**told, kind="options", sender="bot"),
+        e.MessageStatus(message_id=message_id, status="delivered", channel_message_id="wamid.2"),
+        e.MessageStatus(
+            message_id=message_id, status="failed", code=131026, reason="Message undeliverable", attempts=2
+        ),
+        e.StateChanged(old="ACTIVE", new="WITH_AGENT", reason="two attempts failed"),
+        e.HandoffRequested(reason="the contact asked for a person"),
+        e.HandoffClaimed(agent="Ana Lima"),
+        e.HandoffReleased(by="Rui Costa", reason="claimed by mistake"),
+        e.StateChanged(old="WITH_AGENT", new="ACTIVE", reason="given back"),
+        e.DispatchOrphaned(reason="the worker died", skill="orders.return", attempt=2, late_result="RT-2291"),
+        e.SessionExpired(idle_seconds=1860, allowed_seconds=1800),
+        e.RetentionTruncated(retention_days=90, removed_messages=12, removed_events=40),
+        e.OutcomeAssigned(outcome="SUCCESS", reason="orders.return answered"),
+        e.StateChanged(old="ACTIVE", new="RESOLVED", reason="the contact said thanks"),
+        e.SessionResolved(reason="the contact said thanks"),
+    ]
+
+
+@dataclass
+class _Wall:
+    """Hangs one message after the other, seven seconds apart."""
+
+    made: World
+    at: datetime
+    dispatch_id: UUID
+    hung: list[TranscriptItem] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def hang(self, sender: Sender, content: Content, **more: Any) -> str:
+        """Add it; returns the channel's id of it."""
+        self.at += timedelta(seconds=7)
+        name = {Sender.CONTACT: "Tomás Aguirre", Sender.AGENT: "Ana Lima", Sender.BOT: ""}[sender]
+        wamid = f"wamid.gallery{next(self.numbers)}"
+        self.hung.append(
+            TranscriptItem(
+                message_id=self.made.runtime.source.new_id(),
+                sender=sender,
+                sender_name=name,
+                content=content,
+                at=self.at,
+                channel_message_id=wamid,
+                **more,
+            )
+        )
+        return wamid
+
+
+async def hang(made: World, person: Person) -> UUID:
+    """Write the conversation; returns its session's id."""
+    new_id, now = made.runtime.source.new_id, made.clock.now()
+    async with made.runtime.database.tenant(made.tenant_id) as connection:
+        contact_id = await contacts.resolve(
+            connection,
+            made.tenant_id,
+            (contacts.Identity(kind="wa_id", value=person.phone),),
+            display_name=person.name,
+            phone=f"+{person.phone}",
+            locale="es",
+            now=now,
+            new_id=new_id,
+        )
+        thread_id = await contacts.thread(
+            connection, made.tenant_id, contact_id, made.channel_account_id, now=now, new_id=new_id
+        )
+        wall = _Wall(made, now - timedelta(minutes=20), new_id())
+        _transcript(wall)
+        session = Session(
+            session_id=new_id(),
+            thread_id=thread_id,
+            contact_id=contact_id,
+            state=State.RESOLVED,
+            outcome=Outcome.SUCCESS,
+            outcome_reason="orders.return answered on its second attempt",
+            intent="orders.return",
+            skill="orders.return",
+            started_at=now - timedelta(minutes=20),
+            last_activity_at=now,
+            resolved_at=now,
+            last_user_message="¡Gracias! 🙏",
+            error_count=3,
+            dispatch_count=1,
+            cost_micros=400,
+            agent_name="Ana Lima",
+        )
+        turn = Turn(session=session, events=tuple(_events(wall, session)), transcript=tuple(wall.hung), final=True)
+        context = Context(
+            channel_account_id=made.channel_account_id,
+            channel="whatsapp",
+            channel_display="+43 1 555 0100",
+            contact_name=person.name,
+            contact_phone=f"+{person.phone}",
+            business_partner_id=None,
+            business_partner_name=None,
+        )
+        await append.write_turn(
+            connection, made.tenant_id, turn, context, dispatch_id=wall.dispatch_id, trace_id="4bf92f3577b34da6"
+        )
+    return session.session_id
+
+
+def _events(wall: _Wall, session: Session) -> Iterator[e.AuditEvent]:
+    at = session.started_at
+    agent = Actor(ActorKind.AGENT, "Ana Lima")
+    for payload in payloads(str(wall.hung[0].message_id)):
+        at += timedelta(seconds=23)
+        beside = isinstance(payload, e.MessageStatus | e.SessionExpired | e.RetentionTruncated)
+        yield e.AuditEvent(
+            at=at,
+            actor=SYSTEM if beside else agent if isinstance(payload, e.HandoffClaimed) else DISPATCHER,
+            payload=payload,
+            dispatch_id=None if beside else wall.dispatch_id,
+        )
+
+
+def _transcript(wall: _Wall) -> None:
+    say = wall.hang
+    contact, bot, agent = Sender.CONTACT, Sender.BOT, Sender.AGENT
+    first = say(
+        contact,
+        c.Text("hola, *mi batidora* llegó _rota_ 😡 ~no sirve~ ```código 12```\n> citado\nhttps://example.com/a_b_c"),
+        referral={
+            "source_type": "ad",
+            "headline": "Black Friday en Voltfair",
+            "source_url": "https://example.com",
+        },
+    )
+    offer = say(
+        bot,
+        c.Options(
+            body="¿En qué puedo *ayudarte*?",
+            options=(
+                c.Option(id="a", title="Cambiar el producto"),
+                c.Option(id="b", title="Pedir reembolso"),
+                c.Option(id="h", title="Hablar con una persona"),
+            ),
+        ),
+    )
+    say(contact, c.Choice(source="button", id="b", title="Pedir reembolso"), reply_to=offer)
+    rows = tuple(c.Option(id=f"r{n}", title=f"Pedido VF-4821{n}", description="Batidora 900 W") for n in range(4))
+    listed = say(bot, c.Options(body="Elige el pedido", options=rows, button="Pedidos"))
+    say(
+        contact,
+        c.Choice(source="list", id="r2", title="Pedido VF-48212", description="Batidora 900 W"),
+        reply_to=listed,
+    )
+    say(contact, c.Media(media="image", media_id="1", mime_type="image/jpeg", caption="llegó así 😕"))
+    say(contact, c.Media(media="video", media_id="2", mime_type="video/mp4"))
+    say(contact, c.Media(media="voice", media_id="3", mime_type="audio/ogg; codecs=opus"))
+    say(contact, c.Media(media="audio", media_id="4", mime_type="audio/mpeg"))
+    say(
+        contact,
+        c.Media(media="document", media_id="5", mime_type="application/pdf", filename="factura.pdf"),
+        forwarded=True,
+    )
+    say(contact, c.Media(media="sticker", media_id="6", mime_type="image/webp", animated=True))
+    say(contact, c.Media(media="image", error="Media file too large"))
+    say(contact, c.Location(latitude=-34.6037, longitude=-58.3816, name="Obelisco", address="Buenos Aires"))
+    card = c.ContactCard(name="Eva Lang", phones=("+43 660 1234567",), emails=("eva@example.com",))
+    say(contact, c.ContactCards(cards=(card,)))
+    say(contact, c.FormReply(name="flow", body="Sent", fields={"color": "rojo", "size": 42}))
+    item = c.OrderItem(product="SKU-9", quantity="2", price="19.90", currency="EUR")
+    say(contact, c.Order(catalog_id="77", text="por favor", items=(item,)))
+    typo = say(contact, c.Text("mi pedido es VF-48213"))
+    say(contact, c.Edit(target=typo, body="mi pedido es VF-48212"))
+    regret = say(contact, c.Text("olvidé mi contraseña: hunter2"))
+    say(contact, c.Revoke(target=regret))
+    say(contact, c.Unsupported(channel_type="poll", reason="Message type unknown", code=131051))
+    say(contact, c.SystemNotice(event="user_changed_number", body="Tomás changed his number"))
+    say(bot, c.Template(name="refund_started", language="es", rendered="Tu reembolso de *28,90 €* está en camino."))
+    answer = say(agent, c.Text("Hola Tomás, soy Ana. Ya aprobé el reembolso."), reply_to=first)
+    say(contact, c.Reaction(target=answer, emoji="❤️"))
+    say(contact, c.Reaction(target=offer, emoji="👍"))
+    say(contact, c.Reaction(target=offer, emoji=None))
+    say(contact, c.Reaction(target="wamid.elsewhere", emoji="🎉"))
+    say(contact, c.Text("¡Gracias! 🙏"), reply_to="wamid.elsewhere")

@@ -1,0 +1,76 @@
+"""Takes the pictures of ``docs/shots``: ``python -m tests.browser.shots``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from dragoman.store import embedded
+from tests import conftest as database
+from tests.browser import stage as stages
+from tests.browser.conftest import CHROMIUM_ARGUMENTS, Visitor, chromium
+from tests.browser.people import MARINA
+from tests.browser.stage import Stage
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "shots"
+SIZES = ((1440, 900, 1), (390, 844, 2))
+
+
+def main() -> None:
+    """Play the conversations, then photograph the pages in both themes and sizes."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="dragoman-shots-") as directory:
+        home = Path(directory)
+        home.chmod(0o755)
+        server, _ = embedded.start(home)
+        asyncio.run(database._make_template(embedded.urls(server, database.TEMPLATE)))
+        urls = embedded.urls(server, "shots")
+        asyncio.run(stages.make_database(urls, "shots", database.TEMPLATE))
+        with stages.open_stage(urls) as stage, sync_playwright() as playwright:
+            launched = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
+            for (width, height, scale), theme in product(SIZES, ("light", "dark")):
+                _photograph(launched, stage, width, height, scale, theme)
+            launched.close()
+        server.cleanup()
+
+
+def _photograph(launched: Browser, stage: Stage, width: int, height: int, scale: int, theme: str) -> None:
+    visitor = Visitor.enter(
+        launched,
+        stage,
+        viewport={"width": width, "height": height},
+        device_scale_factor=scale,
+        color_scheme=theme,
+    )
+    page = visitor.sign_in()
+
+    def take(name: str) -> None:
+        page.evaluate("document.fonts.ready")
+        page.wait_for_timeout(300)
+        page.screenshot(path=FOLDER / f"{name}-{width}x{height}-{theme}.png")
+        sys.stdout.write(f"{name}-{width}x{height}-{theme}.png\n")
+
+    take("logs")
+    visitor.open(stage.session_of(MARINA))
+    take("drawer")
+    _to_the_failure(page)
+    take("timeline")
+    page.goto("/simulator?phone=%2B5511987652485&name=Marina+Duarte")
+    take("simulator")
+    visitor.leave()
+
+
+def _to_the_failure(page: Page) -> None:
+    if page.locator(".dr-seg").is_visible():
+        page.locator("[data-pane-set=timeline]").click()
+    failed = page.locator(".timeline .ev").filter(has_text="Skill called").last
+    failed.evaluate("(element) => element.scrollIntoView({ block: 'start' })")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""axe-core (WCAG 2.0 to 2.2, A and AA) finds nothing on any page, in any state, theme and size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import LOGS, Visitor
+from tests.browser.people import GALLERY, MARINA
+from tests.browser.stage import NEWCOMER, Stage
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
+SIZES = {"desk": (1440, 900), "phone": (390, 844)}
+
+State = tuple[str, Callable[[Page], object]]
+
+
+def _at(address: str) -> Callable[[Page], object]:
+    return lambda page: page.goto(address)
+
+
+def _then(address: str, *steps: Callable[[Page], object]) -> Callable[[Page], object]:
+    def go(page: Page) -> None:
+        page.goto(address)
+        for step in steps:
+            step(page)
+
+    return go
+
+
+def _open_payloads(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+
+
+def states(stage: Stage, size: str) -> Iterator[State]:
+    marina, gallery = f"{LOGS}/{stage.session_of(MARINA)}", f"{LOGS}/{stage.session_of(GALLERY)}"
+    yield "list", _at(LOGS)
+    yield "nothing found", _at(f"{LOGS}?phone=000000000&state=OPEN&outcome=SUCCESS")
+    yield "bad filter", _at(f"{LOGS}?state=NOPE")
+    yield "email", _at(f"{LOGS}?tab=email")
+    yield "drawer", _at(marina)
+    yield "gallery", _then(gallery, _open_payloads)
+    yield "full page", _at(f"{marina}?view=full")
+    yield "not found", _at(f"{LOGS}/nothing")
+    yield "simulator", _at("/simulator")
+    yield "phone", _then("/simulator?phone=%2B5511987652485", lambda page: page.wait_for_timeout(300))
+    yield "keys", _then(LOGS, lambda page: page.keyboard.press("?"))
+    if size == "desk":
+        yield (
+            "every column",
+            _at(
+                f"{LOGS}?cols=contact,state,outcome,intent,last,messages,started,activity,duration,channel,agent,cost,session"
+            ),
+        )
+        yield "columns", _then(LOGS, lambda page: page.get_by_role("button", name="Columns").click())
+        yield "details", _then(marina, lambda page: page.get_by_role("button", name="All details").click())
+    else:
+        yield "menu", _then(LOGS, lambda page: page.get_by_role("button", name="Menu").click())
+        for pane in ("summary", "timeline"):
+            yield pane, _then(gallery, lambda page, pane=pane: page.locator(f"[data-pane-set={pane}]").click())  # type: ignore[misc]
+
+
+def violations(page: Page, axe: str, rules: dict[str, object]) -> list[str]:
+    page.evaluate(axe)
+    found = page.evaluate("(options) => axe.run(document, options)", rules)
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["desk", "phone"])
+def test_axe_finds_nothing(browser: Browser, stage: Stage, axe: str, size: str, theme: str) -> None:
+    width, height = SIZES[size]
+    visitor = Visitor.enter(browser, stage, viewport={"width": width, "height": height}, color_scheme=theme)
+    page = visitor.page
+    wrong = {}
+    page.goto("/login")
+    wrong["login"] = violations(page, axe, {"runOnly": RULES})
+    visitor.sign_in()
+    for name, go in states(stage, size):
+        go(page)
+        found = violations(page, axe, {"runOnly": RULES, "rules": {"color-contrast": {"enabled": False}}})
+        # What is scrolled out of view has no colours for axe; a tall window shows all of it.
+        page.set_viewport_size({"width": width, "height": 4000})
+        found += violations(page, axe, {"runOnly": {"type": "rule", "values": ["color-contrast"]}})
+        page.set_viewport_size({"width": width, "height": height})
+        wrong[name] = found
+    assert {name: found for name, found in wrong.items() if found} == {}
+    visitor.leave()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_an_empty_tenant(browser: Browser, stage: Stage, axe: str, theme: str) -> None:
+    visitor = Visitor.enter(browser, stage, color_scheme=theme)
+    visitor.sign_in(NEWCOMER)
+    expect(visitor.page.get_by_text("No conversations yet")).to_be_visible()
+    assert violations(visitor.page, axe, {"runOnly": RULES}) == []
+    visitor.page.goto("/simulator")
+    assert violations(visitor.page, axe, {"runOnly": RULES}) == []
+    visitor.leave()
+
+
+def test_axe_would_find_something(desk: Visitor, axe: str) -> None:
+    desk.page.evaluate(
+        "document.querySelector('#phone').closest('label').replaceWith(document.querySelector('#phone'))"
+    )
+    desk.page.evaluate("document.querySelector('#phone').removeAttribute('placeholder')")
+    assert any(found.startswith("label:") for found in violations(desk.page, axe, {"runOnly": RULES}))

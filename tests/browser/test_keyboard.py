@@ -1,0 +1,92 @@
+"""Everything without a mouse: stepping, opening, closing, and where the focus goes."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import LOGS, Visitor
+
+
+def test_a_walk_through_the_logs_by_keyboard(desk: Visitor) -> None:
+    page = desk.page
+    link = page.locator("#rows .row-link")
+    page.keyboard.press("j")
+    expect(link.nth(0)).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(link.nth(1)).to_be_focused()
+    second, third = link.nth(1).inner_text(), link.nth(2).inner_text()
+    page.keyboard.press("Enter")
+    expect(page.locator("#dr-name")).to_have_text(second)
+    expect(page.locator("#dr-name")).to_be_focused()
+    page.keyboard.press("j")
+    expect(page.locator("#dr-name")).to_have_text(third)
+    # With the drawer open, stepping keeps the focus in the list.
+    expect(link.nth(2)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".dr")).to_have_count(0)
+    expect(link.nth(2)).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox", name="Phone")).to_be_focused()
+    page.keyboard.type("491512345149")
+    expect(link).to_have_count(1)
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(link.nth(0)).to_be_focused()
+
+
+def test_escape_from_inside_the_drawer_returns_to_the_row(desk: Visitor) -> None:
+    page = desk.page
+    page.locator("#rows .row-link").nth(3).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#dr-name")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(page.locator("#rows .row-link").nth(3)).to_be_focused()
+
+
+def test_the_sheet_of_keys_and_its_switch(desk: Visitor) -> None:
+    page = desk.page
+    page.keyboard.press("?")
+    sheet = page.get_by_role("dialog", name="Keyboard shortcuts")
+    expect(sheet).to_be_visible()
+    sheet.get_by_label("Single-key shortcuts are on").uncheck()
+    page.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.className") != "row-link"
+    page.goto(LOGS)
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.className") != "row-link"
+
+
+def test_the_first_tab_leads_past_the_menu(desk: Visitor) -> None:
+    page = desk.page
+    page.goto(LOGS)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Conversation", exact=True)).to_be_focused()
+
+
+def test_the_phone_menu_opens_and_closes_by_keyboard(phone: Visitor) -> None:
+    page = phone.page
+    page.get_by_role("button", name="Menu").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("navigation", name="Primary")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("navigation", name="Primary")).to_be_hidden()
+    expect(page.get_by_role("button", name="Menu")).to_be_focused()
+
+
+def test_copying_is_said_aloud(desk: Visitor) -> None:
+    desk.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    desk.page.keyboard.press("c")
+    expect(desk.page.locator("#announce")).to_have_text(re.compile("Link copied"))
+    assert desk.page.evaluate("navigator.clipboard.readText()") == desk.page.url

@@ -1,0 +1,77 @@
+"""A real PostgreSQL for every test that asks: one server a run, one database a test, cloned from a template."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from dragoman.runtime import SystemClock
+from dragoman.store import embedded, migrate
+from dragoman.store.database import Database
+from dragoman.store.embedded import DatabaseURLs
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+TEMPLATE = "dragoman_template"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="write the scenarios' golden timelines anew")
+
+
+@pytest.fixture
+def rewrite_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written instead of compared; the environment works where options do not."""
+    return bool(request.config.getoption("--rewrite-golden") or os.environ.get("REWRITE_GOLDEN"))
+
+
+async def _make_template(urls: DatabaseURLs) -> None:
+    await migrate.create_roles(urls)
+    await asyncio.to_thread(migrate.upgrade, urls)
+    connection = await asyncpg.connect(urls.owner)
+    today = SystemClock().now().date()
+    await migrate.ensure_partitions(connection, today - timedelta(days=14), today + timedelta(days=8))
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[object]:
+    """The server of this run; each xdist worker has its own."""
+    with tempfile.TemporaryDirectory(prefix="dragoman-test-") as directory:
+        home = Path(directory)
+        home.chmod(0o755)
+        server, _ = embedded.start(home)
+        asyncio.run(_make_template(embedded.urls(server, TEMPLATE)))
+        yield server
+        server.cleanup()
+
+
+@pytest.fixture
+async def database_urls(postgres_server: object) -> AsyncIterator[DatabaseURLs]:
+    """An empty, migrated database of the test's own."""
+    name = f"test_{os.getpid()}_{uuid4().hex[:10]}"
+    urls = embedded.urls(postgres_server, name)  # type: ignore[arg-type]
+    assert urls.superuser is not None
+    connection = await asyncpg.connect(urls.superuser)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER dragoman_owner")
+    try:
+        yield urls
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+@pytest.fixture
+async def database(database_urls: DatabaseURLs) -> AsyncIterator[Database]:
+    """The application's own door to that database: no superuser, no way round row-level security."""
+    database = await Database.connect(database_urls.application, minimum=1, maximum=8)
+    yield database
+    await database.close()

@@ -1,0 +1,1 @@
+"""Tests that need PostgreSQL; each has a database of its own."""

@@ -1,0 +1,80 @@
+"""A runtime on the test's own database, and the real application on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+from fastapi import FastAPI
+
+from dragoman.classify import Classifier
+from dragoman.domain.nouns import Registry
+from dragoman.runtime import Job, Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.store.database import Connection, Database
+from dragoman.web.app import create_app
+
+from .house import House, MovableClock
+
+
+class RecordingQueue:
+    """Keeps the wake-ups; nobody is woken."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the port's
+        self.jobs.extend(jobs)
+
+
+class NoClassifiers:
+    """For tests in which nothing is dispatched."""
+
+    async def classifier_for(self, registry: Registry) -> Classifier:
+        raise AssertionError(f"nothing is classified here, with {len(registry)} skills or without")
+
+
+def refuse(request: httpx.Request) -> httpx.Response:
+    raise AssertionError(f"a request to {request.url}, and nothing should be sent here")
+
+
+@pytest.fixture
+async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
+    secret_key = Fernet.generate_key().decode()
+    clock = SystemClock()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http:
+        yield Runtime(
+            settings=Settings(data_directory=tmp_path, secret_key=secret_key, webhook_body_limit=100_000),
+            database=database,
+            clock=clock,
+            source=TimeOrderedIds(clock),
+            http=http,
+            queue=RecordingQueue(),
+            keyring=Keyring(secret_key),
+            classifiers=NoClassifiers(),
+            skills={},
+        )
+
+
+@pytest.fixture
+async def house(runtime: Runtime) -> House:
+    return await House.build(runtime, "house")
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+def app(runtime: Runtime) -> FastAPI:
+    return create_app(runtime)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that sends what it is told to send: no cookies are kept, no redirects followed."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8000") as client:
+        yield client

@@ -1,0 +1,192 @@
+"""A tenant with people, tokens and session rows, for tests of what is read and who may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from dragoman.runtime import Runtime
+from dragoman.store import accounts, tenants
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass
+class MovableClock:
+    """Stands still until it is moved."""
+
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def now(self) -> datetime:
+        return self.time
+
+    def advance(self, **parts: float) -> None:
+        self.time += timedelta(**parts)
+
+
+@dataclass
+class House:
+    """One tenant of the test's installation."""
+
+    runtime: Runtime
+    slug: str
+    tenant_id: UUID = field(default_factory=uuid4)
+    channel_account_id: UUID = field(default_factory=uuid4)
+
+    @classmethod
+    async def build(cls, runtime: Runtime, slug: str) -> House:
+        house = cls(runtime, slug)
+        async with runtime.database.tenant(house.tenant_id) as connection:
+            now = runtime.clock.now()
+            await tenants.create_tenant(connection, house.tenant_id, slug=slug, name=f"House {slug}", now=now)
+            await connection.execute(
+                "INSERT INTO channel_account (tenant_id, channel_account_id, channel, address, display, name, "
+                "secrets, created_at) VALUES ($1, $2, 'whatsapp', $3, '+43 1 0000', 'Main', '', $4)",
+                house.tenant_id,
+                house.channel_account_id,
+                uuid4().hex,
+                now,
+            )
+        return house
+
+    async def token(self, role: str, *, valid_for: timedelta = timedelta(days=1)) -> str:
+        now = self.runtime.clock.now()
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            return await accounts.create_token(
+                connection,
+                self.tenant_id,
+                token_id=uuid4(),
+                name=f"{role}'s script",
+                role=role,
+                now=now,
+                expires_at=now + valid_for,
+            )
+
+    async def user(self, role: str) -> accounts.User:
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            return await accounts.create_user(
+                connection,
+                self.tenant_id,
+                user_id=uuid4(),
+                email=f"{role}@{self.slug}.example",
+                name=role.title(),
+                password=PASSWORD,
+                role=role,
+                now=self.runtime.clock.now(),
+            )
+
+    async def cookie(self, user: accounts.User) -> dict[str, str]:
+        """The header of a browser in which *user* is logged in."""
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            ticket = await accounts.open_login_session(
+                connection, self.tenant_id, user.user_id, now=self.runtime.clock.now()
+            )
+        return {"Cookie": f"dragoman_session={ticket.secret}"}
+
+    async def session(self, **columns: Any) -> UUID:
+        """Insert a session row with its contact and thread; *columns* override what the row says."""
+        session_id: UUID = columns.pop("session_id", None) or uuid4()
+        contact_id, thread_id = uuid4(), uuid4()
+        now = self.runtime.clock.now()
+        row = {
+            "tenant_id": self.tenant_id,
+            "session_id": session_id,
+            "thread_id": thread_id,
+            "contact_id": contact_id,
+            "channel_account_id": self.channel_account_id,
+            "state": "RESOLVED",
+            "outcome": "SUCCESS",
+            "contact_name": "Ada",
+            "contact_phone": "+436601234567",
+            "channel": "whatsapp",
+            "channel_display": "+43 1 0000",
+            "started_at": columns.get("last_activity_at", now) - timedelta(minutes=5),
+            "last_activity_at": now,
+            **columns,
+        }
+        row.setdefault("state_path", row["state"])
+        contact = {
+            "tenant_id": self.tenant_id,
+            "contact_id": contact_id,
+            "display_name": row["contact_name"],
+            "phone": row["contact_phone"],
+            "locale": "de",
+            "created_at": now,
+        }
+        thread = {
+            "tenant_id": self.tenant_id,
+            "thread_id": thread_id,
+            "contact_id": contact_id,
+            "channel_account_id": row["channel_account_id"],
+            "created_at": now,
+        }
+        await self._insert("contact", contact)
+        await self._insert("thread", thread)
+        await self._insert("session", row)
+        return session_id
+
+    async def message(self, session_id: UUID, ordinal: int, content: dict[str, Any], **columns: Any) -> UUID:
+        """Insert a message of the contact, or whatever *columns* say."""
+        message_id: UUID = columns.pop("message_id", None) or uuid4()
+        row = {
+            "tenant_id": self.tenant_id,
+            "session_id": session_id,
+            "ordinal": ordinal,
+            "at": self.runtime.clock.now(),
+            "message_id": message_id,
+            "sender": "contact",
+            "sender_name": "Ada",
+            "kind": content["kind"],
+            "content": content,
+            **columns,
+        }
+        await self._insert("message", row)
+        return message_id
+
+    async def event(self, session_id: UUID, position: int, type_: str, **columns: Any) -> None:
+        """Insert an audit event of the dispatcher, or whatever *columns* say."""
+        row = {
+            "tenant_id": self.tenant_id,
+            "session_id": session_id,
+            "position": position,
+            "at": self.runtime.clock.now(),
+            "type": type_,
+            "schema_version": 1,
+            "actor_kind": "dispatcher",
+            "payload": {},
+            "seal": bytes([position]) * 32,
+            **columns,
+        }
+        await self._insert("audit_event", row)
+
+    async def outbox(self, session_id: UUID, message_id: UUID, **columns: Any) -> None:
+        """Insert the outbox entry of a message of ours."""
+        now = self.runtime.clock.now()
+        row = {
+            "tenant_id": self.tenant_id,
+            "outbox_entry_id": uuid4(),
+            "contact_id": uuid4(),
+            "channel_account_id": self.channel_account_id,
+            "session_id": session_id,
+            "message_id": message_id,
+            "channel": "whatsapp",
+            "recipient": "436601234567",
+            "recipient_kind": "wa_id",
+            "content": {},
+            "status": "SENT",
+            "due_at": now,
+            "created_at": now,
+            **columns,
+        }
+        await self._insert("outbox_entry", row)
+
+    async def _insert(self, table: str, row: dict[str, Any]) -> None:
+        places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}

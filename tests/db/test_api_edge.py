@@ -1,0 +1,151 @@
+"""What every answer of the web process has in common: headers, problems, limits; its description and its health."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dragoman.runtime import Runtime
+from dragoman.web.middleware import CONTENT_SECURITY_POLICY
+
+from .house import House, bearer
+
+
+@pytest.fixture
+async def reader(house: House) -> dict[str, str]:
+    """The header of a script that may read."""
+    return bearer(await house.token("developer"))
+
+
+async def test_every_answer_has_the_security_headers(client: httpx.AsyncClient, reader: dict[str, str]) -> None:
+    for address, status in (
+        ("/api/v1/conversations", 200),
+        ("/api/v1/conversations?limit=x", 422),
+        ("/api/v1/nothing", 404),
+        ("/nothing", 404),
+        ("/login", 200),
+        ("/communications/automation/logs", 200),
+        ("/healthz", 200),
+    ):
+        answer = await client.get(address, headers=reader if address != "/login" else {})
+        assert answer.status_code == status, address
+        assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [
+        ("GET", "/api/v1/nothing", 404),
+        ("POST", "/api/v1/conversations", 405),
+        ("DELETE", "/api/v1/conversations/00000000-0000-0000-0000-000000000000", 405),
+        ("PUT", "/webhooks/whatsapp", 405),
+        ("BREW", "/api/v1/conversations", 405),
+    ],
+)
+async def test_refusals_are_problems(
+    client: httpx.AsyncClient, reader: dict[str, str], method: str, address: str, status: int
+) -> None:
+    answer = await client.request(method, address, headers={**reader, "Accept": "text/html"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {"type", "title", "status", "detail", "request_id"} <= set(answer.json())
+    assert status != 405 or answer.headers["allow"]
+
+
+async def test_people_get_a_page_instead(client: httpx.AsyncClient) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = await client.get("/nothing", headers=browser)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/")
+    assert answer.headers["x-request-id"] in answer.text
+    assert (await client.get("/nothing")).headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_that_is_too_large_is_413(client: httpx.AsyncClient, runtime: Runtime) -> None:
+    async def chunks() -> Any:
+        for _ in range(200):
+            yield b"email=" + b"a" * 1000
+
+    limit = runtime.settings.webhook_body_limit
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    declared = await client.post("/login", content=b"a" * (limit + 1), headers=form)
+    streamed = await client.post("/login", content=chunks(), headers=form)
+    assert (declared.status_code, streamed.status_code) == (413, 413)
+
+
+async def test_what_nobody_expected_is_a_500_with_the_request_id_and_no_detail(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    async def broken() -> None:
+        raise RuntimeError("the secret is 12345")
+
+    async def away() -> None:
+        raise ConnectionRefusedError("connection refused")
+
+    app.add_api_route("/api/broken", broken)
+    app.add_api_route("/api/away", away)
+    answer = await client.get("/api/broken")
+    assert answer.status_code == 500
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert "12345" not in answer.text
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    gone = await client.get("/api/away")
+    assert (gone.status_code, gone.headers["retry-after"]) == (503, "5")
+
+
+async def test_the_openapi_document_names_every_parameter_and_answer(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/api/v1/openapi.json")).json()
+    base = "/api/v1/conversations"
+    assert set(document["paths"]) == {
+        base, f"{base}/{{session_id}}", f"{base}/{{session_id}}/transcript", f"{base}/{{session_id}}/timeline",
+    }  # fmt: skip
+    listing = document["paths"][base]["get"]
+    names = {parameter["name"]: parameter for parameter in listing["parameters"]}
+    assert set(names) == {
+        "phone", "intent", "skill", "state", "outcome", "channel", "q", "from", "to", "cursor", "limit",
+    }  # fmt: skip
+    assert all(parameter["description"] for parameter in names.values())
+    assert set(listing["responses"]) == {"200", "401", "403", "422"}
+    assert listing["responses"]["422"]["content"].keys() == {"application/problem+json"}
+    assert {"token", "session"} == set(document["components"]["securitySchemes"])
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert references <= set(document["components"]["schemas"])
+
+
+async def test_the_reference_page_lists_what_the_document_has(client: httpx.AsyncClient) -> None:
+    page = await client.get("/api/docs")
+    assert page.status_code == 200
+    document = (await client.get("/api/v1/openapi.json")).json()
+    for path in document["paths"]:
+        assert path in page.text
+    for name in document["components"]["schemas"]:
+        assert f'id="{name}"' in page.text
+    assert "https://" not in page.text
+    for link in re.findall(r'href="#(\w+)"', page.text):
+        assert f'id="{link}"' in page.text
+
+
+async def test_health(runtime: Runtime, client: httpx.AsyncClient, app: FastAPI) -> None:
+    assert (await client.get("/healthz")).json() == {"status": "ok"}
+    ready = await client.get("/readyz")
+    assert ready.json() == {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "queue": "ok"}}
+    assert ready.status_code == 200
+    metrics = await client.get("/metrics")
+    assert 'dragoman_webhook_requests_total{result="accepted"}' in metrics.text
+    app.state.schema_revision = "9999"
+    behind = await client.get("/readyz")
+    assert behind.status_code == 503
+    assert behind.json()["checks"]["migrations"] != "ok"
+    await runtime.database.close()
+    away = await client.get("/readyz")
+    assert away.status_code == 503
+    assert away.json()["checks"]["database"].startswith("failed")
+    assert (await client.get("/healthz")).status_code == 200

@@ -1,0 +1,33 @@
+"""Two skills for the server under test: one answers at once, one leaves a mark and then takes a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from dragoman.skills import SkillContext, skill
+
+
+class Nothing(BaseModel):
+    """No parameters."""
+
+
+@skill(name="test.quick", label="Quick", version="1", phrases={"en": ["be quick"]}, keywords=["quick"])
+async def quick(context: SkillContext, parameters: Nothing) -> str:
+    """Answer at once."""
+    return "here you are"
+
+
+@skill(name="test.slow", label="Slow", version="1", phrases={"en": ["take it easy"]}, keywords=["slow"], timeout=90)
+async def slow(context: SkillContext, parameters: Nothing) -> str:
+    """Say that it has begun, and take a minute."""
+    with (Path(os.environ["SLOW_SHOP_HOME"]) / "begun").open("a") as mark:
+        mark.write("slow\n")
+    await asyncio.sleep(60)
+    return "done"
+
+
+SHOP = {made.spec.name: made for made in (quick, slow)}

@@ -1,0 +1,316 @@
+"""Plays a scenario: YAML in, the whole timeline out.
+
+A scenario names a contact, the skills of ``registry.yaml`` beside it (or its own), and what happens when:
+
+    about: what this scenario shows
+    contact: {name: Ana Lopes, phone: "+351910000001", locale: pt, level: PHONE_MATCHED}
+    retired: [loyalty.points]
+    policy: {misses_before_handoff: 2}
+    steps:
+      - at: 0                       # seconds since the scenario's beginning
+        text: Onde está meu pedido?  # or `content:`, as domain.content writes it
+        effects:                    # what the outside answers, in order
+          - classified: {orders.status: 0.91}
+          - returned: {replies: [...], data: {...}, resolve: true}
+          - raised: {class: ConnectionError, message: refused, retryable: true}
+          - dies: true              # the worker is gone; nothing after the latest commit happened
+      - {at: 60, orphaned: {skill: orders.status, attempt: 1, reason: the worker died}}
+      - {at: 900, expire: true}
+
+Every committed session goes through JSON and back before it is used again, so that whatever the core needs to
+go on is known to survive being stored. Ids count up, the clock follows the script, and chance is always a half.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml
+
+from dragoman.dispatch.core import dispatch
+from dragoman.dispatch.effects import (
+    Classified,
+    Classify,
+    Commit,
+    Committed,
+    Effect,
+    InvokeSkill,
+    Pause,
+    Result,
+    Resumed,
+    SkillRaised,
+    SkillReturned,
+)
+from dragoman.dispatch.expire import expire
+from dragoman.dispatch.orphan import orphaned
+from dragoman.dispatch.turn import Inputs, Turn
+from dragoman.domain import content
+from dragoman.domain.as_json import session_from_json, session_to_json, spec_from_json
+from dragoman.domain.content import Content, Text
+from dragoman.domain.events import Candidate, payload_json
+from dragoman.domain.nouns import (
+    BusinessPartner,
+    Contact,
+    InboundMessage,
+    Level,
+    MenuItem,
+    Policy,
+    Registry,
+    Session,
+)
+from dragoman.domain.states import TERMINAL
+
+HERE = Path(__file__).parent
+BEGINNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+CLASSIFY_MS = 1.5
+SKILL_MS = 20.0
+
+
+class CountingSource:
+    """Ids 1, 2, 3, and a coin that always lands on its edge."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new_id(self) -> UUID:
+        self._last += 1
+        return UUID(int=self._last)
+
+    def jitter(self) -> float:
+        return 0.5
+
+
+class WorkerDiedError(Exception):
+    """The script says that the worker is gone at this effect."""
+
+
+@dataclass
+class Scenario:
+    """One scenario while it is played."""
+
+    script: dict[str, Any]
+    source: CountingSource = field(default_factory=CountingSource)
+    now: datetime = BEGINNING
+    session: Session | None = None
+    previous_session_id: UUID | None = None
+    turns: list[Turn] = field(default_factory=list)
+
+    def play(self) -> dict[str, Any]:
+        """The golden form: what each step wrote, and the session after it."""
+        self.contact = _contact(self.script.get("contact", {}), self.source)
+        self.registry = _registry(self.script)
+        self.policy = _policy(self.script.get("policy", {}))
+        self.thread_id = self.source.new_id()
+        return {
+            "about": self.script["about"],
+            "steps": [self._step(step) for step in self.script["steps"]],
+        }
+
+    def _step(self, step: dict[str, Any]) -> dict[str, Any]:
+        self.now = max(self.now, BEGINNING + timedelta(seconds=step["at"]))
+        self.turns = []
+        if step.get("expire"):
+            assert self.session is not None
+            turn = expire(self.session, self.now, self.policy, self.source)
+            if turn is not None:
+                self._commit(turn)
+        elif "orphaned" in step:
+            assert self.session is not None
+            self._commit(
+                orphaned(
+                    self.session,
+                    now=self.now,
+                    dispatch_id=self.source.new_id(),
+                    source=self.source,
+                    contact=self.contact,
+                    **step["orphaned"],
+                )
+            )
+        else:
+            self._message(step)
+        return self._written(step)
+
+    def _message(self, step: dict[str, Any]) -> None:
+        answers = iter(step.get("effects", ()))
+        core = dispatch(self._inputs(_content(step)))
+        try:
+            effect = next(core)
+            while True:
+                effect = core.send(self._answer(effect, answers))
+        except StopIteration as stop:
+            self._commit(stop.value)
+        except WorkerDiedError:
+            pass
+        left = list(answers)
+        assert not left, f"the core did not ask for {left}"
+
+    def _inputs(self, said: Content) -> Inputs:
+        message = InboundMessage(
+            message_id=self.source.new_id(),
+            channel_message_id=f"wamid.{self.source.new_id().int}",
+            received_at=self.now,
+            channel_at=self.now,
+            content=said,
+        )
+        return Inputs(
+            dispatch_id=self.source.new_id(),
+            now=self.now,
+            source=self.source,
+            policy=self.policy,
+            registry=self.registry,
+            contact=self.contact,
+            thread_id=self.thread_id,
+            channel="whatsapp",
+            message=message,
+            session=self.session,
+            previous_session_id=self.previous_session_id,
+        )
+
+    def _answer(self, effect: Effect, answers: Iterator[dict[str, Any]]) -> Result:
+        match effect:
+            case Commit(turn=turn):
+                self._commit(turn)
+                return Committed(at=self.now)
+            case Pause(seconds=seconds):
+                self.now += timedelta(seconds=seconds)
+                return Resumed(at=self.now)
+        scripted = next(answers, None)
+        assert scripted is not None, f"the script has no answer to {effect}"
+        match effect, *scripted.items():
+            case Classify(), ("classified", guesses):
+                return self._classified(guesses)
+            case InvokeSkill(), ("returned", answer):
+                return self._returned(answer)
+            case InvokeSkill(), ("raised", error):
+                return self._raised(error)
+            case InvokeSkill(), ("dies", True):
+                raise WorkerDiedError
+        raise AssertionError(f"the script answers {effect} with {scripted}")
+
+    def _classified(self, guesses: dict[str, float]) -> Classified:
+        self.now += timedelta(milliseconds=CLASSIFY_MS)
+        return Classified(
+            at=self.now,
+            classifier="scripted",
+            classifier_version="1",
+            candidates=tuple(Candidate(intent=i, confidence=c) for i, c in guesses.items()),
+            duration_ms=CLASSIFY_MS,
+            cost_micros=5,
+        )
+
+    def _returned(self, answer: dict[str, Any]) -> SkillReturned:
+        self.now += timedelta(milliseconds=SKILL_MS)
+        replies = [Text(r) if isinstance(r, str) else content.from_json(r) for r in answer.get("replies", ())]
+        return SkillReturned(
+            at=self.now,
+            duration_ms=SKILL_MS,
+            replies=tuple(replies),
+            data=answer.get("data", {}),
+            resolve=answer.get("resolve", False),
+            cost_micros=answer.get("cost_micros", 0),
+        )
+
+    def _raised(self, error: dict[str, Any]) -> SkillRaised:
+        self.now += timedelta(milliseconds=SKILL_MS)
+        return SkillRaised(
+            at=self.now,
+            duration_ms=SKILL_MS,
+            error_class=error["class"],
+            message=error["message"],
+            retryable=error["retryable"],
+        )
+
+    def _commit(self, turn: Turn) -> None:
+        """Store the session as JSON and go on with what is read back."""
+        stored = json.dumps(session_to_json(turn.session))
+        read = session_from_json(json.loads(stored))
+        assert read == turn.session
+        self.turns.append(turn)
+        ended = read.state in TERMINAL
+        self.session = None if ended else read
+        self.previous_session_id = read.session_id if ended else self.previous_session_id
+
+    def _written(self, step: dict[str, Any]) -> dict[str, Any]:
+        said: dict[str, Any] = {name: step[name] for name in ("text", "content", "expire", "orphaned") if name in step}
+        return {
+            "at": step["at"],
+            **said,
+            "turns": [self._turn(turn) for turn in self.turns],
+            "session": _plain(session_to_json(self.turns[-1].session)) if self.turns else None,
+        }
+
+    def _turn(self, turn: Turn) -> dict[str, Any]:
+        return {
+            "final": turn.final,
+            "events": [
+                {
+                    "type": event.payload.type,
+                    "after": round((event.at - BEGINNING).total_seconds(), 4),
+                    "actor": event.actor.kind.value,
+                    "payload": _plain(payload_json(event.payload)),
+                }
+                for event in turn.events
+            ],
+            "transcript": [
+                {"sender": item.sender.value, **_plain(content.to_json(item.content))} for item in turn.transcript
+            ],
+        }
+
+
+def play(path: Path) -> dict[str, Any]:
+    """Play the scenario in this file."""
+    return Scenario(yaml.safe_load(path.read_text())).play()
+
+
+def drain(core: Generator[Effect, Result, Turn], answer: Any) -> tuple[list[Effect], list[Turn]]:
+    """Run *core* to its end with ``answer(effect)`` as results: its effects, and its turns in order."""
+    effects: list[Effect] = []
+    turns: list[Turn] = []
+    try:
+        effect = next(core)
+        while True:
+            effects.append(effect)
+            if isinstance(effect, Commit):
+                turns.append(effect.turn)
+            effect = core.send(answer(effect))
+    except StopIteration as stop:
+        turns.append(stop.value)
+    return effects, turns
+
+
+def _contact(script: dict[str, Any], source: CountingSource) -> Contact:
+    partner = script.get("business_partner")
+    return Contact(
+        contact_id=source.new_id(),
+        display_name=script.get("name", "Ada Byron"),
+        phone=script.get("phone", "+447700900001"),
+        locale=script.get("locale", "en"),
+        level=Level[script.get("level", "UNVERIFIED")],
+        business_partner=partner and BusinessPartner(business_partner_id=source.new_id(), **partner),
+    )
+
+
+def _registry(script: dict[str, Any]) -> Registry:
+    specs = script.get("registry") or yaml.safe_load((HERE / "registry.yaml").read_text())["skills"]
+    retired = script.get("retired", ())
+    return {spec["name"]: spec_from_json({**spec, "retired": spec["name"] in retired}) for spec in specs}
+
+
+def _policy(script: dict[str, Any]) -> Policy:
+    menu = script.get("menu") or yaml.safe_load((HERE / "registry.yaml").read_text())["menu"]
+    return Policy(**{**script, "menu": tuple(MenuItem(**item) for item in menu)})
+
+
+def _content(step: dict[str, Any]) -> Content:
+    return Text(step["text"]) if "text" in step else content.from_json(step["content"])
+
+
+def _plain(value: Any) -> Any:
+    """Through JSON, as the ledger stores it; what is no JSON fails here."""
+    return json.loads(json.dumps(value, allow_nan=False))

@@ -1,0 +1,108 @@
+"""Times, durations, numbers and chat text as the pages write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragoman.web.console.formatting import Times, chat, duration, milliseconds, money, percent, phone
+
+NOW = datetime(2026, 11, 23, 22, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("*bold*", "<strong>bold</strong>"),
+        ("_it_ and ~no~", "<em>it</em> and <s>no</s>"),
+        ("*_both_*", "<strong><em>both</em></strong>"),
+        ("```x = *1*```", "<pre>x = *1*</pre>"),
+        ("`a_b_c`", "<code>a_b_c</code>"),
+        ("> said\nme", "<q>said</q>me"),
+        ("snake_case_name", "snake_case_name"),
+        ("2 * 3 * 4", "2 * 3 * 4"),
+        ("https://example.com/a_b_c?d=*e*", "https://example.com/a_b_c?d=<strong>e</strong>"),
+        ("<b>*x*</b>", "&lt;b&gt;<strong>x</strong>&lt;/b&gt;"),
+        ("\"a\" & 'b'", "&#34;a&#34; &amp; &#39;b&#39;"),
+        ("***", "***"),
+        ("``````", "``````"),
+    ],
+)
+def test_chat_formatting(text: str, html: str) -> None:
+    assert str(chat(text)) == html
+
+
+@given(st.text(alphabet="*_~`<>&\"' ab\n", max_size=60) | st.text())
+def test_chat_text_never_becomes_other_markup(text: str) -> None:
+    html = str(chat(text))
+    assert not re.search(r"<(?!/?(strong|em|s|q|pre|code)>)", html)
+    for tag in ("strong", "em", "s", "q", "pre", "code"):
+        assert html.count(f"<{tag}>") == html.count(f"</{tag}>")
+
+
+def test_long_runs_of_marks_take_no_time() -> None:
+    for mark in "*_~`>":
+        chat(mark * 20_000)
+        chat(f"{mark} a" * 10_000)
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("+436601234567", ["+43", "660", "123", "4567"]),
+        ("+14155550132", ["+1", "415", "555", "0132"]),
+        ("+5511987652485", ["+55", "119", "8765", "2485"]),
+        ("+2348031234452", ["+234", "803", "123", "4452"]),
+        ("+359881238986", ["+359", "881", "238", "986"]),
+    ],
+)
+def test_a_phone_number_is_spaced_for_the_eye_only(number: str, shown: list[str]) -> None:
+    html = str(phone(number))
+    assert re.sub(r"<[^>]*>", "", html) == number
+    assert re.findall(r">([^<]+)<", html) == shown
+
+
+def test_what_is_no_phone_number_is_shown_as_it_is() -> None:
+    assert "&lt;b&gt;" in str(phone("<b>"))
+
+
+@given(st.from_regex(r"\+[0-9]{6,15}", fullmatch=True))
+def test_no_digit_is_lost(number: str) -> None:
+    assert re.sub(r"<[^>]*>", "", str(phone(number))) == number
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0s"), (0.25, "250 ms"), (59.9, "59s"), (61, "1m 01s"), (3661, "1h 01m"), (90000, "1d 01h"), (-3, "0s")],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_small_numbers() -> None:
+    assert [milliseconds(v) for v in (0.54, 42.2, 3020, None, True)] == ["0.5 ms", "42 ms", "3.02 s", "–", "–"]
+    assert [percent(v) for v in (0.018, 0.5, 0.9999, None, "x")] == ["1.8 %", "50 %", "100.0 %", "–", "–"]
+    assert [money(v) for v in (0, 400, 1_250_000)] == ["0.00", "0.0004", "1.25"]
+
+
+def test_times_are_in_the_readers_zone() -> None:
+    times = Times.for_zone("Europe/Vienna", NOW)
+    assert times.clock(NOW) == "23:30"
+    assert times.day(NOW) == "Today, 23 November"
+    # 23:30 UTC of the day before is today in Vienna.
+    assert times.day(NOW - timedelta(hours=23)) == "Today, 23 November"
+    assert times.day(NOW - timedelta(hours=24)) == "Yesterday, 22 November"
+    assert times.day(NOW - timedelta(days=400)) == "20 October 2025"
+    assert times.moment(NOW) == "23 Nov, 23:30:00"
+    assert times.ago(NOW - timedelta(seconds=3)) == "now"
+    assert times.ago(NOW - timedelta(minutes=3, seconds=5)) == "3m 05s"
+    assert times.ago(NOW - timedelta(days=2)) == "21 Nov, 23:30"
+
+
+@pytest.mark.parametrize("name", ["Nowhere/At_All", "../../etc/passwd", "", "\0", "Europe", "x" * 5000])
+def test_an_unknown_zone_is_utc(name: str) -> None:
+    assert Times.for_zone(name, NOW).zone_name == "UTC"

@@ -1,0 +1,89 @@
+"""The address of the Conversation Logs: read, checked, written back."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
+
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+from dragoman.web.console import columns
+from dragoman.web.console.query import ADDRESS, Query
+
+SESSION = UUID("0190f2c4-0000-7000-8000-000000000001")
+
+
+def read(text: str, **cookies: str) -> Query:
+    return Query.read(QueryParams(text), cookies)
+
+
+def test_the_bare_list_has_a_bare_address() -> None:
+    assert read("").address() == ADDRESS
+    assert not read("").narrowed
+    assert read("phone=&state=").string == ""
+
+
+def test_filters_reach_the_store() -> None:
+    query = read("phone=%2B43+660&skill_intent=orders.status&state=EXPIRED&outcome=NONE")
+    assert query.mistakes() == []
+    filters = query.filters()
+    assert filters.phone == "+43 660"
+    assert filters.skill_or_intent == "orders.status"
+    assert filters.state is State.EXPIRED
+    assert filters.outcome is Outcome.NONE
+
+
+def test_an_address_keeps_the_filters_and_a_change_starts_at_the_newest() -> None:
+    query = read("phone=660&cursor=abc")
+    assert query.address(SESSION) == f"{ADDRESS}/{SESSION}?phone=660&cursor=abc"
+    assert query.address(state="OPEN") == f"{ADDRESS}?phone=660&state=OPEN"
+    assert query.address(cursor="def") == f"{ADDRESS}?phone=660&cursor=def"
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [
+        ("state=open", "state"),
+        ("outcome=SUCCESSFUL", "outcome"),
+        ("phone=%00", "phone"),
+        ("skill_intent=a%0Ab", "skill_intent"),
+        (f"cursor={'x' * 201}", "cursor"),
+    ],
+)
+def test_what_cannot_be_used_is_named(text: str, parameter: str) -> None:
+    assert [mistake.parameter for mistake in read(text).mistakes()] == [parameter]
+
+
+def test_columns_of_the_address_win_over_the_remembered_ones() -> None:
+    assert read("").columns == columns.DEFAULT
+    assert read("", columns="contact%2Ccost").columns == ("contact", "cost")
+    assert read("cols=contact,agent", columns="contact%2Ccost").columns == ("contact", "agent")
+    assert read("col=contact&col=state", columns="contact%2Ccost").columns == ("contact", "state")
+
+
+def test_unknown_columns_are_left_out_and_the_link_stays() -> None:
+    assert read("cols=nope,cost,cost").columns == ("contact", "cost")
+    assert read("cols=nope").columns == columns.DEFAULT
+    assert read("cols=cost,contact").columns == ("cost", "contact")
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "phone": st.text(max_size=30),
+            "skill_intent": st.text(max_size=30),
+            "state": st.sampled_from([*State, "x"]),
+            "outcome": st.sampled_from([*Outcome, "x"]),
+            "cols": st.lists(st.sampled_from(list(columns.COLUMNS))).map(",".join),
+        },
+    )
+)
+def test_an_address_reads_back_as_itself(given: dict[str, str]) -> None:
+    query = Query.read(QueryParams(given), {})
+    again = Query.read(QueryParams(query.string.removeprefix("?")), {})
+    assert again == query

@@ -1,0 +1,111 @@
+"""Every state, outcome and type of event has its words and its icon, and no payload can break a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dragoman.domain import content
+from dragoman.domain.events import CATALOGUE, payload_json
+from dragoman.domain.nouns import Level
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+from dragoman.web.console import columns, examples, menu, wording
+from dragoman.web.console.page import TEMPLATES
+from dragoman.web.console.transcript import _NOTICES
+from dragoman.web.console.wording import Facts
+from tests.browser.gallery import payloads
+
+ROOT = Path(__file__).resolve().parents[2]
+HUES = {"green", "amber", "blue", "red", "gray", "teal", "violet", "orange", "pink", "accent"}
+
+
+def test_every_state_and_outcome_has_a_label_and_a_colour() -> None:
+    assert set(wording.STATES) == set(State)
+    assert set(wording.OUTCOMES) == set(Outcome)
+    assert {words.hue for words in wording.STATES.values()} <= HUES
+    assert {words.hue for words in wording.OUTCOMES.values()} <= HUES
+    assert [wording.STATES[state].hue for state in State] == [
+        "green",
+        "green",
+        "amber",
+        "blue",
+        "red",
+        "gray",
+        "gray",
+    ]
+    assert len({words.label for words in wording.STATES.values()}) == len(State)
+    assert len({words.label for words in wording.OUTCOMES.values()}) == len(Outcome)
+
+
+def test_every_type_of_event_has_words() -> None:
+    assert set(wording.EVENTS) == set(CATALOGUE)
+    assert {words.hue for words in wording.EVENTS.values()} <= HUES | {""}
+
+
+def test_the_sample_payloads_cover_the_catalogue() -> None:
+    assert {payload.type for payload in payloads()} == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("payload", payloads(), ids=lambda payload: payload.type)
+def test_an_event_is_told_from_its_payload(payload: object) -> None:
+    told = wording.EVENTS[payload.type]  # type: ignore[attr-defined]
+    facts = Facts(json.loads(json.dumps(payload_json(payload))))  # type: ignore[arg-type]
+    sentence = f"{told.title(facts)} {told.detail(facts)}"
+    assert len(sentence.strip()) > 8
+    assert "–" not in sentence, "a field is read by a name that the payload does not have"
+    assert "None" not in sentence
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("junk", [{}, None, "<b>", 7, [], {"a": 1}])
+def test_a_payload_of_another_schema_breaks_nothing_and_stays_text(name: str, junk: object) -> None:
+    fields = CATALOGUE[name].__dataclass_fields__
+    facts = Facts({} if junk == {} else dict.fromkeys(fields, junk))
+    told = wording.EVENTS[name]
+    for said in (told.title(facts), told.detail(facts)):
+        assert "<b><" not in str(said)
+        assert not re.search(r"<(?!/?(code|b|span)\b)", str(said))
+
+
+def test_every_kind_of_content_and_every_level_has_words() -> None:
+    assert set(content.KINDS) <= set(wording.KINDS)
+    assert set(wording.LEVELS) == {level.name for level in Level}
+
+
+def test_every_icon_is_in_the_sprite() -> None:
+    wanted = set(json.loads((ROOT / "frontend/src/icons.json").read_text())) | {"mark"}
+    used = {words.icon for words in (*wording.EVENTS.values(), wording.UNKNOWN)}
+    used |= {words.icon for words in wording.OUTCOMES.values()}
+    used |= {icon for _, icon in wording.MEDIA.values()} | {icon for icon, _ in wording.DELIVERIES.values()}
+    used |= {icon for _, icon in examples.EXAMPLES.values()}
+    used |= {entry.icon for entry in menu.PAGES} | set(menu.GROUP_ICONS.values())
+    for source in (*TEMPLATES.rglob("*.html"), *(ROOT / "src/dragoman/web/console").glob("*.py")):
+        text = source.read_text()
+        used |= set(re.findall(r"icon\('([a-z0-9-]+)'", text)) | set(re.findall(r'icon="([a-z0-9-]+)"', text))
+        # Names in tables and conditions cannot be told from other words; at least none is carried in vain.
+        used |= set(re.findall(r"""['"]([a-z0-9-]+)['"]""", text)) & wanted
+    used |= {icon for icon, _ in _NOTICES.values()} - {""}
+    assert used - {""} == wanted
+
+
+def test_templates_hold_no_inline_style_script_or_evaluated_attribute() -> None:
+    for template in TEMPLATES.rglob("*.html"):
+        text = template.read_text()
+        assert not re.search(r"\sstyle=|<style|\son[a-z]+=|hx-on|js:|javascript:|\| *safe", text), template
+        for script in re.findall(r"<script[^>]*>", text):
+            assert "src=" in script
+
+
+def test_the_default_columns_are_those_of_the_product() -> None:
+    assert [columns.COLUMNS[key].label for key in columns.DEFAULT] == [
+        "Phone / Contact",
+        "State",
+        "Outcome",
+        "Intent / Skill",
+        "Last User Message",
+        "Message Count",
+    ]

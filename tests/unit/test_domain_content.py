@@ -1,0 +1,141 @@
+"""Content as JSON and back, and the one line that stands for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragoman.domain.content import (
+    KINDS,
+    Choice,
+    ContactCard,
+    ContactCards,
+    Content,
+    Edit,
+    FormReply,
+    Location,
+    Media,
+    Option,
+    Options,
+    Order,
+    OrderItem,
+    Reaction,
+    Revoke,
+    SystemNotice,
+    Template,
+    Text,
+    Unsupported,
+    digest,
+    from_json,
+    preview,
+    to_json,
+    words,
+)
+
+texts = st.text(max_size=20)
+maybe = st.none() | texts
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=4,
+)
+cards = st.builds(
+    ContactCard,
+    name=texts,
+    phones=st.lists(texts, max_size=2).map(tuple),
+    emails=st.lists(texts, max_size=2).map(tuple),
+    organisation=maybe,
+)
+MADE: dict[type[Any], st.SearchStrategy[Any]] = {
+    Text: st.builds(Text, texts),
+    Media: st.builds(
+        Media,
+        media=st.sampled_from(["image", "voice", "document"]),
+        media_id=maybe,
+        caption=maybe,
+        filename=maybe,
+        animated=st.booleans(),
+        error=maybe,
+    ),
+    Location: st.builds(
+        Location, latitude=st.floats(-90, 90), longitude=st.floats(-180, 180), name=maybe, address=maybe
+    ),
+    ContactCards: st.builds(ContactCards, st.lists(cards, max_size=3).map(tuple)),
+    Reaction: st.builds(Reaction, target=texts, emoji=maybe),
+    Choice: st.builds(Choice, source=texts, id=texts, title=texts, description=maybe),
+    FormReply: st.builds(
+        FormReply, name=texts, body=maybe, fields=st.none() | st.dictionaries(texts, json_values), raw=maybe
+    ),
+    Order: st.builds(
+        Order,
+        catalog_id=maybe,
+        text=maybe,
+        items=st.lists(st.builds(OrderItem, product=texts, quantity=texts, price=maybe), max_size=2).map(tuple),
+    ),
+    SystemNotice: st.builds(SystemNotice, event=texts, body=texts, new_address=maybe),
+    Edit: st.builds(Edit, target=texts, body=texts),
+    Revoke: st.builds(Revoke, target=texts),
+    Unsupported: st.builds(Unsupported, channel_type=texts, reason=texts, code=st.none() | st.integers()),
+    Options: st.builds(
+        Options,
+        body=texts,
+        options=st.lists(st.builds(Option, id=texts, title=texts, description=maybe), max_size=3).map(tuple),
+        button=texts,
+    ),
+    Template: st.builds(
+        Template, name=texts, language=texts, rendered=texts, parameters=st.lists(texts, max_size=2).map(tuple)
+    ),
+}
+contents: st.SearchStrategy[Content] = st.one_of(*MADE.values())
+
+
+def test_every_kind_is_tried_here() -> None:
+    assert set(MADE) == set(KINDS.values()) == set(get_args(Content))
+
+
+@given(contents)
+def test_what_is_written_as_json_is_read_back_the_same(content: Content) -> None:
+    assert from_json(json.loads(json.dumps(to_json(content)))) == content
+
+
+@given(contents)
+def test_the_digest_survives_storage_and_tells_contents_apart(content: Content) -> None:
+    stored = from_json(json.loads(json.dumps(to_json(content))))
+    assert digest(stored) == digest(content)
+    assert digest(content) != digest(Text("something else entirely, longer than any of these"))
+
+
+@given(contents)
+def test_a_preview_is_one_line_for_text_of_any_shape(content: Content) -> None:
+    if not isinstance(content, Choice | FormReply | Order | Location | ContactCards | Reaction | Unsupported):
+        assert "\n" not in preview(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "said"),
+    [
+        (Text("two\n lines"), "two lines", "two\n lines"),
+        (Media(media="voice"), "[voice]", ""),
+        (Media(media="image", caption="look"), "look", "look"),
+        (Media(media="document", filename="a.pdf"), "a.pdf", ""),
+        (Location(latitude=1, longitude=2), "[location]", ""),
+        (Reaction(target="x", emoji=None), "[reaction removed]", ""),
+        (Reaction(target="x", emoji="👍"), "👍", ""),
+        (Choice(source="button", id="a", title="Yes"), "Yes", "Yes"),
+        (Revoke(target="x"), "[message deleted]", ""),
+        (Unsupported(channel_type="poll", reason="?"), "[unsupported: poll]", ""),
+    ],
+)
+def test_previews_and_words(content: Content, line: str, said: str) -> None:
+    assert preview(content) == line
+    assert words(content) == said
+
+
+@pytest.mark.parametrize("broken", [{}, {"kind": "nothing"}, {"kind": "text"}, {"kind": "text", "extra": 1}])
+def test_anything_else_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        from_json(broken)

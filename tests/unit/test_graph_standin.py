@@ -1,0 +1,356 @@
+"""The stand-in: what it refuses, what it remembers, what it sends back, and what it can be told to do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from graph_standin import StandinConfig, create_app
+from tests.unit.standin_world import NOW, NUMBER, OURS, TEXT, World, world_of
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with world_of() as made:
+        yield made
+
+
+async def test_a_message_is_answered_as_meta_does(world: World) -> None:
+    response = await world.send()
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["messaging_product"] == "whatsapp"
+    assert answer["contacts"] == [{"input": "+43 664 1", "wa_id": "436641"}]
+    assert answer["messages"][0]["id"].startswith("wamid.")
+
+
+async def test_signed_statuses_come_back_in_order(world: World) -> None:
+    wamid = (await world.send({**TEXT, "biz_opaque_callback_data": "entry-1"})).json()["messages"][0]["id"]
+    await world.standin.drain()
+    assert [status["status"] for status in world.receiver.statuses] == ["sent", "delivered", "read"]
+    for body, signature in zip(world.receiver.bodies, world.receiver.signatures, strict=True):
+        assert signature == "sha256=" + hmac.new(b"s-700", body, hashlib.sha256).hexdigest()
+    value = world.receiver.values[0]
+    assert value["metadata"] == {"display_phone_number": "+43 1 23", "phone_number_id": "700"}
+    assert value["contacts"] == [{"wa_id": "436641"}]
+    assert value["statuses"] == [
+        {
+            "id": wamid,
+            "status": "sent",
+            "timestamp": str(int(NOW.timestamp())),
+            "recipient_id": "436641",
+            "biz_opaque_callback_data": "entry-1",
+            "pricing": {
+                "billable": False,
+                "pricing_model": "PMP",
+                "type": "free_customer_service",
+                "category": "service",
+            },
+        }
+    ]
+
+
+async def test_statuses_can_come_in_one_call_or_not_at_all() -> None:
+    async with world_of(statuses_together=True) as world:
+        await world.send()
+        await world.standin.drain()
+        assert len(world.receiver.bodies) == 1
+        assert len(world.receiver.statuses) == 3
+    async with world_of(statuses=False) as world:
+        await world.send()
+        assert world.standin.pending == 0
+
+
+async def test_statuses_wait_for_their_delay() -> None:
+    async with world_of(status_delay=0.05) as world:
+        await world.send()
+        assert world.receiver.bodies == []
+        await world.standin.drain()
+        assert len(world.receiver.bodies) == 3
+
+
+async def test_a_user_id_is_a_recipient(world: World) -> None:
+    body = {key: value for key, value in TEXT.items() if key != "to"} | {"recipient": "AT.1"}
+    assert (await world.send(body)).json()["contacts"] == [{"input": "AT.1", "user_id": "AT.1"}]
+    await world.standin.drain()
+    assert world.receiver.statuses[0]["recipient_user_id"] == "AT.1"
+    assert "recipient_id" not in world.receiver.statuses[0]
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "t-70"])
+async def test_a_wrong_bearer_is_refused(world: World, token: str) -> None:
+    response = await world.send(token=token)
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == 190
+    assert response.json()["error"]["type"] == "OAuthException"
+    assert (await world.http.get("/v24.0/123")).status_code == 401
+    assert (await world.http.get("/media-download/123")).status_code == 401
+    upload = await world.http.post("/v24.0/700/media", headers={"Authorization": f"Bearer {token}"})
+    assert upload.status_code == 401
+    assert await world.journal() == []
+
+
+async def test_another_numbers_bearer_is_refused(world: World) -> None:
+    for number in ("701", "999"):
+        response = await world.send(number=number)
+        assert response.status_code == 400
+        error = response.json()["error"]
+        assert (error["code"], error["error_subcode"]) == (100, 33)
+    assert (await world.send(token="t-701", number="701")).status_code == 200
+
+
+def interactive(kind: str, action: Any, text: str = "b", **fields: Any) -> dict[str, Any]:
+    part = {"type": kind, "body": {"text": text}, "action": action, **fields}
+    return {**TEXT, "type": "interactive", "interactive": part}
+
+
+def button(title: str = "t", **reply: Any) -> dict[str, Any]:
+    return {"type": "reply", "reply": {"id": title, "title": title, **reply}}
+
+
+def rows(count: int, **fields: Any) -> dict[str, Any]:
+    made = [{"id": str(n), "title": "t", **fields} for n in range(count)]
+    return {"button": "Menu", "sections": [{"rows": made}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({**TEXT, "messaging_product": "sms"}, 100),
+        ({key: value for key, value in TEXT.items() if key != "to"}, 100),
+        ({**TEXT, "to": "Anna"}, 131009),
+        ({**TEXT, "to": 43}, 131009),
+        ({**TEXT, "to": None, "recipient": "Anna"}, 131009),
+        ({**TEXT, "to": "43123"}, 131021),
+        ({**TEXT, "type": "smell"}, 100),
+        ({**TEXT, "type": ["text"]}, 100),
+        ({**TEXT, "text": None}, 131008),
+        ({**TEXT, "text": {"body": ""}}, 131008),
+        ({**TEXT, "text": {"body": "x" * 4097}}, 100),
+        ({**TEXT, "context": {}}, 131009),
+        ({**TEXT, "biz_opaque_callback_data": "x" * 513}, 131009),
+        ({**TEXT, "type": "image", "image": {}}, 131008),
+        ({**TEXT, "type": "image", "image": {"id": "1", "caption": "x" * 1025}}, 131009),
+        ({**TEXT, "type": "audio", "audio": {"id": "1", "caption": "x"}}, 100),
+        ({**TEXT, "type": "template", "template": {"name": "n"}}, 131008),
+        ({**TEXT, "type": "location", "location": {"latitude": 91, "longitude": 0}}, 131009),
+        ({**TEXT, "type": "reaction", "reaction": {"message_id": "wamid.1"}}, 131008),
+        ({**TEXT, "type": "contacts", "contacts": []}, 131008),
+        (interactive("button", {"buttons": [button(str(n)) for n in range(4)]}), 131009),
+        (interactive("button", {"buttons": [button("x" * 21)]}), 131009),
+        (interactive("button", {"buttons": [button(), button()]}), 131009),
+        (interactive("button", {"buttons": [button()]}, text="x" * 1025), 131009),
+        (interactive("button", {"buttons": [button()]}, footer={"text": "x" * 61}), 131009),
+        (interactive("button", None), 131008),
+        (interactive("list", rows(11)), 131009),
+        (interactive("list", rows(1, title="x" * 25)), 131009),
+        (interactive("list", rows(1, description="x" * 73)), 131009),
+        (interactive("list", rows(2, id="same")), 131009),
+        (interactive("list", {**rows(1), "button": "x" * 21}), 131009),
+        (interactive("hologram", {}), 131009),
+        ({"messaging_product": "whatsapp", "status": "sent", "message_id": "wamid.1"}, 131009),
+        ({"messaging_product": "whatsapp", "status": "read", "message_id": ""}, 131009),
+        (["no object"], 100),
+    ],
+)
+async def test_meta_s_refusals(world: World, body: Any, code: int) -> None:
+    response = await world.send(body)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["code"] == code
+    assert error["message"].startswith(f"(#{code})")
+    assert error["error_data"]["details"]
+    (entry,) = await world.journal()
+    assert (entry["status"], entry["wamid"], entry["request"]) == (400, None, body)
+    assert world.standin.pending == 0
+
+
+async def test_a_read_receipt_gets_no_statuses(world: World) -> None:
+    receipt = {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.1"}
+    typing = {**receipt, "typing_indicator": {"type": "text"}}
+    for body in (receipt, typing):
+        response = await world.send(body)
+        assert (response.status_code, response.json()) == (200, {"success": True})
+    assert [entry["kind"] for entry in await world.journal()] == ["read", "read"]
+    assert world.standin.pending == 0
+
+
+async def test_the_journal_survives_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "journal.jsonl"
+    async with world_of(path) as world:
+        await world.send()
+        await world.send({**TEXT, "to": "432000"})
+        before = await world.journal()
+    # What kill -9 can leave behind: a line that was not finished.
+    with path.open("ab") as file:
+        file.write(b'{"seq":3,"at":')
+    async with world_of(path) as world:
+        assert await world.journal() == before
+        await world.send()
+        assert [entry["seq"] for entry in await world.journal()] == [1, 2, 3]
+    async with world_of(path) as world:
+        assert [entry["seq"] for entry in await world.journal()] == [1, 2, 3]
+        assert before[0] == (await world.journal())[0]
+
+
+async def test_the_journal_can_be_searched(world: World) -> None:
+    for to in ("431000", "432000", "431000"):
+        await world.send({**TEXT, "to": to})
+    assert [entry["seq"] for entry in await world.journal(to="431000")] == [1, 3]
+    assert [entry["seq"] for entry in await world.journal(after=1)] == [2, 3]
+    assert [entry["seq"] for entry in await world.journal(limit=2)] == [1, 2]
+    assert (await world.journal())[0] | {"answer": None, "wamid": None} == {
+        "seq": 1,
+        "at": NOW.isoformat(),
+        "phone_number_id": "700",
+        "kind": "message",
+        "to": "431000",
+        "type": "text",
+        "wamid": None,
+        "status": 200,
+        "request": {**TEXT, "to": "431000"},
+        "answer": None,
+        "lost": False,
+    }
+    wrong = await world.http.get("/journal", params={"after": "x"}, headers=OURS)
+    assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/journal"), ("GET", "/control"), ("POST", "/control"), ("DELETE", "/control"), ("POST", "/inbound")],
+)
+async def test_our_doors_need_the_control_token(world: World, method: str, path: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer t-700"}, {"Authorization": "Basic control"}):
+        assert (await world.http.request(method, path, headers=headers)).status_code == 401
+
+
+async def test_rules_match_count_down_and_can_be_taken_back(world: World) -> None:
+    told = await world.tell({"match": {"to": "431000"}, "times": 2, "error": 131056}, {"times": None, "error": 4})
+    assert [rule["error"] for rule in told.json()["rules"]] == [131056, 4]
+    codes = [
+        (await world.send({**TEXT, "to": to})).json()["error"]["code"]
+        for to in ("431000", "432000", "431000", "431000")
+    ]
+    assert codes == [131056, 4, 131056, 4]
+    cleared = await world.http.delete("/control", headers=OURS)
+    assert cleared.json()["rules"] == []
+    assert (await world.send()).status_code == 200
+
+
+async def test_rules_match_words_and_types(world: World) -> None:
+    await world.tell({"match": {"text": "invoice", "type": "text"}, "error": 1})
+    assert (await world.send()).status_code == 200
+    assert (await world.send({**TEXT, "text": {"body": "your invoice"}})).json()["error"]["code"] == 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "x",
+        {"errors": 1},
+        {"error": "1"},
+        {"match": {"color": "red"}},
+        {"statuses": ["lost"]},
+        {"drop_connection": "sometimes"},
+    ],
+)
+async def test_a_rule_that_cannot_be_followed_is_refused_whole(world: World, rule: Any) -> None:
+    response = await world.tell({"error": 1}, rule)
+    assert response.status_code == 422
+    assert response.json()["detail"]
+    assert (await world.http.get("/control", headers=OURS)).json()["rules"] == []
+
+
+async def test_other_statuses_can_be_ordered(world: World) -> None:
+    await world.tell({"statuses": ["delivered", "failed"], "status_error": 131047})
+    await world.send()
+    await world.standin.drain()
+    delivered, failed = world.receiver.statuses
+    assert (delivered["status"], failed["status"]) == ("delivered", "failed")
+    assert failed["errors"][0]["code"] == 131047
+    assert "contacts" not in world.receiver.values[1]
+
+
+async def test_raw_answers_and_delays(world: World) -> None:
+    await world.tell({"http_status": 503, "raw": "not json"}, {"delay_seconds": 0.05}, {"http_status": 429})
+    response = await world.send()
+    assert (response.status_code, response.text) == (503, "not json")
+    waiting = asyncio.create_task(world.send())
+    await asyncio.sleep(0.02)
+    assert len(await world.journal()) == 2
+    assert not waiting.done()
+    assert (await waiting).status_code == 200
+    assert (await world.send()).status_code == 429
+
+
+@pytest.mark.parametrize(("how", "taken"), [(True, True), ("before", False)])
+async def test_the_connection_can_be_cut(world: World, how: Any, taken: bool) -> None:
+    await world.tell({"drop_connection": how})
+    with pytest.raises(httpx.ReadError):
+        await world.send()
+    (entry,) = await world.journal()
+    assert entry["lost"]
+    assert (entry["wamid"] is not None) is taken
+    await world.standin.drain()
+    assert bool(world.receiver.statuses) is taken
+
+
+async def test_a_webhook_that_fails_is_tried_again(world: World) -> None:
+    world.receiver.answers = [500, 204]
+    await world.tell({"statuses": ["sent"]})
+    await world.send()
+    await world.standin.drain()
+    assert len(world.receiver.bodies) == 3
+    assert len(set(world.receiver.bodies)) == 1
+    assert (await world.http.get("/control", headers=OURS)).json()["given_up"] == []
+
+
+async def test_a_webhook_that_always_fails_is_given_up(world: World) -> None:
+    world.receiver.answers = [503] * 5
+    await world.tell({"statuses": ["sent"]})
+    await world.send()
+    await world.standin.drain()
+    assert len(world.receiver.bodies) == 5
+    (given_up,) = (await world.http.get("/control", headers=OURS)).json()["given_up"]
+    assert given_up["status"] == 503
+
+
+async def test_nobody_at_the_webhook_is_bounded_too(unused_tcp_port: int) -> None:
+    async with world_of(
+        webhook_url=f"http://127.0.0.1:{unused_tcp_port}", http=httpx.AsyncClient, webhook_attempts=2
+    ) as world:
+        await world.tell({"statuses": ["sent"]})
+        await world.send()
+        await world.standin.drain()
+        assert world.standin.deliverer.given_up[0]["status"] is None
+
+
+async def test_behind_a_real_socket_a_cut_connection_is_a_broken_answer() -> None:
+    config = StandinConfig(webhook_url="http://nowhere", control_token="control", numbers=(NUMBER,), statuses=False)
+    app = create_app(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=base) as http:
+            assert (await http.get("/healthz")).text == "ok"
+            await http.post("/control", json={"rules": [{"drop_connection": True}]}, headers=OURS)
+            bearer = {"Authorization": "Bearer t-700"}
+            with pytest.raises(httpx.RemoteProtocolError):
+                await http.post("/v24.0/700/messages", json=TEXT, headers=bearer)
+            assert (await http.post("/v24.0/700/messages", json=TEXT, headers=bearer)).status_code == 200
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+    assert [entry.lost for entry in app.state.standin.journal.entries] == [True, False]

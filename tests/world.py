@@ -1,0 +1,221 @@
+"""A whole installation in one process, for tests: real database, real application, real stand-in for Meta's side.
+
+Only the clock can be moved, and jobs run when the test says so (or by real workers, with the real queue).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from cryptography.fernet import Fernet
+from fastapi import FastAPI
+
+from dragoman.channels.whatsapp.signature import sign
+from dragoman.classify.provider import LocalClassifiers
+from dragoman.domain.nouns import BusinessPartner, Policy
+from dragoman.jobs.immediate import ImmediateQueue
+from dragoman.runtime import Keyring, Queue, Runtime, Settings, TimeOrderedIds
+from dragoman.skills.python import PythonSkill
+from dragoman.store import channel_accounts, contacts, skills, tenants
+from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.database import Database
+from dragoman.web.app import create_app
+from graph_standin.app import create_app as create_standin
+from graph_standin.config import Number, StandinConfig
+
+PHONE_NUMBER_ID = "100200300400"
+APP_SECRET = "app-secret-of-the-test"
+VERIFY_TOKEN = "verify-token-of-the-test"
+TOKEN = "token-of-the-test"
+CONTROL = "control-token-of-the-test"
+GRAPH_URL = "http://graph.test"
+WEBHOOK_URL = "http://dragoman.test/webhooks/whatsapp"
+
+
+@dataclass
+class MovableClock:
+    """Stands still until it is moved."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+
+    def now(self) -> datetime:
+        return self.at
+
+    def move(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+class Switch(httpx.AsyncBaseTransport):
+    """Leads each host to its application in this process, and nowhere else."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, httpx.AsyncBaseTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self.hosts[request.url.host].handle_async_request(request)
+
+
+@dataclass
+class World:
+    """One tenant, ``shop``, with one WhatsApp number."""
+
+    runtime: Runtime
+    clock: MovableClock
+    queue: Queue
+    tenant_id: UUID
+    channel_account_id: UUID
+    app: FastAPI
+    web: httpx.AsyncClient
+    graph: httpx.AsyncClient
+    standin: Any
+    counter: int = 0
+
+    async def post(self, body: bytes, *, secret: str = APP_SECRET) -> httpx.Response:
+        """Deliver *body* to the webhook, signed."""
+        return await self.web.post(
+            "/webhooks/whatsapp", content=body, headers={"X-Hub-Signature-256": sign(body, secret)}
+        )
+
+    async def say(self, text: str, *, phone: str = "436601112233", name: str = "Ana Lima") -> str:
+        """A text message of a contact goes through the stand-in's signed webhook; returns its wamid."""
+        return await self.send({"type": "text", "text": {"body": text}}, phone=phone, name=name)
+
+    async def send(self, message: Mapping[str, Any], *, phone: str = "436601112233", name: str = "Ana Lima") -> str:
+        """Any message, in Meta's form without id and time stamp."""
+        response = await self.graph.post(
+            "/inbound",
+            json={"phone_number_id": PHONE_NUMBER_ID, "from": phone, "name": name, "message": dict(message)},
+        )
+        answer = response.json()
+        assert response.status_code == 200, answer
+        return str(answer["wamid"])
+
+    async def settle(self) -> None:
+        """Run jobs until nothing is due and every status has come back."""
+        assert isinstance(self.queue, ImmediateQueue)
+        while await self.queue.run_due(self.runtime):
+            await self.standin.drain()
+
+    async def journal(self, **query: str) -> list[dict[str, Any]]:
+        """What the stand-in was asked to send."""
+        response = await self.graph.get("/journal", params=query)
+        found: list[dict[str, Any]] = response.json()["entries"]
+        return found
+
+    async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
+        """What the application sees of this tenant."""
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            return [dict(row) for row in await connection.fetch(sql, *arguments)]
+
+    async def timeline(self, session_id: UUID) -> list[dict[str, Any]]:
+        """Audit events of a session, in order."""
+        return await self.rows(
+            "SELECT position, type, actor_kind, payload, dispatch_id FROM audit_event "
+            "WHERE session_id = $1 ORDER BY position",
+            session_id,
+        )
+
+
+@asynccontextmanager
+async def build(
+    database: Database,
+    home: Path,
+    shop: Mapping[str, PythonSkill],
+    *,
+    clock: MovableClock | None = None,
+    queue: Queue | None = None,
+    policy: Policy | None = None,
+    lease_seconds: float = 15.0,
+) -> AsyncIterator[World]:
+    """Set the installation up with the skills of *shop*."""
+    clock = clock or MovableClock()
+    queue = queue or ImmediateQueue(clock)
+    switch = Switch()
+    settings = Settings(
+        data_directory=home,
+        secret_key=Fernet.generate_key().decode(),
+        base_url="http://dragoman.test",
+        graph_url=GRAPH_URL,
+        standin_token=CONTROL,
+        lease_seconds=lease_seconds,
+    )
+    async with AsyncExitStack() as stack:
+        outbound = await stack.enter_async_context(httpx.AsyncClient(transport=switch))
+        runtime = Runtime(
+            settings=settings,
+            database=database,
+            clock=clock,
+            source=TimeOrderedIds(clock),
+            http=outbound,
+            queue=queue,
+            keyring=Keyring(settings.secret_key),
+            classifiers=LocalClassifiers(),
+            skills=shop,
+        )
+        tenant_id, account_id = await _set_up(runtime, policy)
+        app = create_app(runtime)
+        standin_app = create_standin(
+            StandinConfig(
+                webhook_url=WEBHOOK_URL,
+                control_token=CONTROL,
+                numbers=(Number(phone_number_id=PHONE_NUMBER_ID, token=TOKEN, app_secret=APP_SECRET),),
+                journal_path=home / "journal.jsonl",
+                http=lambda: httpx.AsyncClient(transport=switch),
+                clock=clock.now,
+                webhook_pause=0.01,
+            )
+        )
+        switch.hosts["dragoman.test"] = httpx.ASGITransport(app)
+        switch.hosts["graph.test"] = httpx.ASGITransport(standin_app)
+        web = await stack.enter_async_context(httpx.AsyncClient(transport=switch, base_url="http://dragoman.test"))
+        graph = await stack.enter_async_context(
+            httpx.AsyncClient(transport=switch, base_url=GRAPH_URL, headers={"Authorization": f"Bearer {CONTROL}"})
+        )
+        yield World(
+            runtime=runtime,
+            clock=clock,
+            queue=queue,
+            tenant_id=tenant_id,
+            channel_account_id=account_id,
+            app=app,
+            web=web,
+            graph=graph,
+            standin=standin_app.state.standin,
+        )
+
+
+async def _set_up(runtime: Runtime, policy: Policy | None) -> tuple[UUID, UUID]:
+    tenant_id, account_id = runtime.source.new_id(), runtime.source.new_id()
+    now = runtime.clock.now()
+    credentials = WhatsAppCredentials(token=TOKEN, app_secret=APP_SECRET, verify_token=VERIFY_TOKEN)
+    account = ChannelAccount(
+        channel_account_id=account_id,
+        channel="whatsapp",
+        address=PHONE_NUMBER_ID,
+        display="+43 1 555 0100",
+        name="Shop",
+        secrets=runtime.keyring.encrypt(credentials.to_bytes()),
+    )
+    async with runtime.database.tenant(tenant_id) as connection:
+        await tenants.create_tenant(connection, tenant_id, slug="shop", name="Shop", now=now)
+        await channel_accounts.add(connection, tenant_id, account, waba_id="555000", now=now)
+        await skills.register(connection, tenant_id, [s.spec for s in runtime.skills.values()], now=now)
+        if policy is not None:
+            await skills.set_policy(connection, tenant_id, policy)
+    return tenant_id, account_id
+
+
+async def add_business_partner(world: World, phone: str) -> None:
+    """Match *phone* (E.164) to a business partner."""
+    partner = BusinessPartner(
+        business_partner_id=world.runtime.source.new_id(), number="BP-1001", name="Elektro Huber GmbH"
+    )
+    async with world.runtime.database.tenant(world.tenant_id) as connection:
+        await contacts.add_business_partner(connection, world.tenant_id, partner, (phone,), now=world.clock.now())
