@@ -12,7 +12,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from dragoman.store import embedded
 from tests.browser import stage as stages
@@ -21,6 +21,9 @@ from tests.browser.stage import ADMIN, Stage
 from tests.conftest import TEMPLATE
 
 LOGS = "/communications/automation/logs"
+
+# A machine that runs other tests meanwhile may take its time.
+expect.set_options(timeout=20_000)
 
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
@@ -62,7 +65,7 @@ class Visitor:
         context = browser.new_context(
             timezone_id="Europe/Vienna", locale="en-GB", reduced_motion="reduce", base_url=stage.url, **options
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         # Reported by the page itself, before anything else of it runs.
         context.add_init_script(
             "addEventListener('securitypolicyviolation', (e) => console.error("

@@ -58,6 +58,7 @@ GALLERY = Person("Tomás Aguirre", "5491145678601")
 HOSTILE = Person("<img src=x onerror=alert(1)>", "436609998877")
 
 CONVERSATIONS: tuple[tuple[Person, tuple[Step, ...]], ...] = (
+    (HOSTILE, ("<script>alert(1)</script> <b>*bold*</b>", 1, "javascript:alert(1)")),
     (Person("Hannah Weiss", "491512345149"), ("Hallo", 1, "Wo ist meine Bestellung?", 1, "VF-10231", 2, "danke!")),
     (Person("Luca Moretti", "393471495233"), ("dov'è il mio ordine VF-20417?", 1, "grazie")),
     (Person("Priya Raman", "919845607560"), ("how much do I owe you", 2, "asdf qwer zxcv")),
@@ -90,7 +91,6 @@ CONVERSATIONS: tuple[tuple[Person, tuple[Step, ...]], ...] = (
     (Person("Marta Kowalska", "48601234567"), ("what are your opening hours",)),
     (Person("Pedro Saavedra", "56912345678"), ("dónde está mi pedido", 2, "VF-50123")),
     (Person("Voltage Wien", "4319876543", "Voltage Wien KG"), ("offene Posten unserer Firma", 1, "vielen Dank")),
-    (HOSTILE, ("<script>alert(1)</script> <b>*bold*</b>", 1, "javascript:alert(1)")),
 )
 
 MARINA_SAYS: tuple[Step, ...] = (

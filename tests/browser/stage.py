@@ -153,6 +153,7 @@ async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event)
 
 
 async def _people(made: World) -> None:
+    await made.rows("UPDATE tenant SET name = 'Voltfair'")
     now, new_id = made.clock.now(), made.runtime.source.new_id
     other = new_id()
     for tenant_id, email, name, role in (

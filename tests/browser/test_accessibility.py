@@ -84,7 +84,9 @@ def test_axe_finds_nothing(browser: Browser, stage: Stage, axe: str, size: str, 
     visitor.sign_in()
     for name, go in states(stage, size):
         go(page)
-        found = violations(page, axe, {"runOnly": RULES, "rules": {"color-contrast": {"enabled": False}}})
+        # Only colours depend on the theme; the rest is looked at once.
+        structure = {"runOnly": RULES, "rules": {"color-contrast": {"enabled": False}}}
+        found = violations(page, axe, structure) if theme == "light" else []
         # What is scrolled out of view has no colours for axe; a tall window shows all of it.
         page.set_viewport_size({"width": width, "height": 4000})
         found += violations(page, axe, {"runOnly": {"type": "rule", "values": ["color-contrast"]}})

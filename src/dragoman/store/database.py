@@ -41,6 +41,12 @@ async def _prepare(connection: asyncpg.Connection[Any]) -> None:
         )
 
 
+async def _clean(connection: asyncpg.Connection[Any]) -> None:
+    """Nothing outlives a transaction here, so that the driver's RESET ALL at each release would be a wasted trip."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Database:
     """A pool of connections in the application's role.
@@ -59,6 +65,7 @@ class Database:
             min_size=minimum,
             max_size=maximum,
             init=_prepare,
+            reset=_clean,
             command_timeout=60,
             server_settings={"role": APPLICATION_ROLE, "application_name": name, "jit": "off"},
         )

@@ -240,7 +240,7 @@ def _succeeded(facts: Facts) -> Markup:
 
 
 def _failed(facts: Facts) -> Markup:
-    again = "may be tried again" if facts.get("retryable") else "another attempt makes no sense"
+    again = "retryable" if facts.get("retryable") else "not retryable"
     return Markup('<code>{}</code>: <span class="why">{}</span> · attempt {} · after {} · {}').format(
         facts["error_class"], facts["message"], facts["attempt"], milliseconds(facts["duration_ms"]), again
     )
