@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench shots lock clean
+.PHONY: help run test check bench chaos shots lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ check: .venv/.installed-dev  ## format, lint, types, import boundaries, reposito
 
 bench: .venv/.installed-dev  ## every benchmark beside its limit; writes bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: .venv/.installed-dev  ## kill everything for some minutes and see that nothing is lost; ARGS="--seed 7"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 shots: .venv/.installed-dev  ## take the pictures of docs/shots anew
 	@scripts/find-chromium

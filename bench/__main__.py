@@ -6,11 +6,16 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, list_page, start
+from bench import dispatch, list_page, skill_hosts, start
 from bench.harness import Result, publish
 from dragoman.cli import logs
 
-BENCHMARKS = {"dispatch": dispatch.run, "list_page": list_page.run, "start": start.run}
+BENCHMARKS = {
+    "dispatch": dispatch.run,
+    "list_page": list_page.run,
+    "skill_hosts": skill_hosts.run,
+    "start": start.run,
+}
 
 
 async def main() -> None:

@@ -15,8 +15,11 @@ import httpx
 from cryptography.fernet import Fernet
 
 from dragoman.classify.provider import LocalClassifiers
+from dragoman.domain.nouns import Policy
+from dragoman.domain.policies import Budget, Limits
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
 from dragoman.store import channel_accounts, embedded, migrate, skills, tenants
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
@@ -39,7 +42,7 @@ class Installation:
 
 @asynccontextmanager
 async def open_installation(
-    shop: Mapping[str, PythonSkill], transport: httpx.AsyncBaseTransport
+    shop: Mapping[str, PythonSkill] | SkillInvoker, transport: httpx.AsyncBaseTransport
 ) -> AsyncIterator[Installation]:
     """Make it, and remove it at the end."""
     with tempfile.TemporaryDirectory(prefix="dragoman-bench-") as directory:
@@ -62,7 +65,7 @@ async def _furnish(
     home: Path,
     database: Database,
     http: httpx.AsyncClient,
-    shop: Mapping[str, PythonSkill],
+    shop: Mapping[str, PythonSkill] | SkillInvoker,
     urls: DatabaseURLs,
 ) -> Installation:
     clock = SystemClock()
@@ -78,7 +81,7 @@ async def _furnish(
         queue=PgQueue(),
         keyring=Keyring(settings.secret_key),
         classifiers=LocalClassifiers(),
-        skills=shop,
+        skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
     )
     today = clock.now().date()
     async with database.directory() as connection:
@@ -96,5 +99,8 @@ async def _furnish(
     async with database.tenant(tenant_id) as connection:
         await tenants.create_tenant(connection, tenant_id, slug="bench", name="Bench", now=clock.now())
         await channel_accounts.add(connection, tenant_id, account, waba_id=None, now=clock.now())
-        await skills.register(connection, tenant_id, [s.spec for s in shop.values()], now=clock.now())
+        await skills.register(connection, tenant_id, await runtime.skills.specs(), now=clock.now())
+        # Counted as in production, but never refused.
+        limits = Limits(contact_per_minute=10**6, channel_account_per_second=10**6, tenant_per_second=10**6)
+        await skills.set_policy(connection, tenant_id, Policy(limits=limits, budget=Budget(messages=0, cost_micros=0)))
     return Installation(runtime=runtime, urls=urls, tenant_id=tenant_id, channel_account_id=account_id)

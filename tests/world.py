@@ -22,6 +22,8 @@ from dragoman.classify.provider import LocalClassifiers
 from dragoman.domain.nouns import BusinessPartner, Policy
 from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Keyring, Queue, Runtime, Settings, TimeOrderedIds
+from dragoman.skills.http import HttpSkills
+from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
 from dragoman.store import channel_accounts, contacts, skills, tenants
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
@@ -127,14 +129,16 @@ class World:
 async def build(
     database: Database,
     home: Path,
-    shop: Mapping[str, PythonSkill],
+    shop: Mapping[str, PythonSkill] | SkillInvoker,
     *,
     clock: MovableClock | None = None,
     queue: Queue | None = None,
     policy: Policy | None = None,
     lease_seconds: float = 15.0,
+    http_skills: HttpSkills | None = None,
 ) -> AsyncIterator[World]:
-    """Set the installation up with the skills of *shop*."""
+    """Set the installation up with the skills of *shop*: run in this process, or as the invoker runs them."""
+    http_skills = http_skills or HttpSkills()
     clock = clock or MovableClock()
     queue = queue or ImmediateQueue(clock)
     switch = Switch()
@@ -148,6 +152,7 @@ async def build(
     )
     async with AsyncExitStack() as stack:
         outbound = await stack.enter_async_context(httpx.AsyncClient(transport=switch))
+        stack.push_async_callback(http_skills.aclose)
         runtime = Runtime(
             settings=settings,
             database=database,
@@ -157,7 +162,8 @@ async def build(
             queue=queue,
             keyring=Keyring(settings.secret_key),
             classifiers=LocalClassifiers(),
-            skills=shop,
+            skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
+            http_skills=http_skills,
         )
         tenant_id, account_id = await _set_up(runtime, policy)
         app = create_app(runtime)
@@ -203,10 +209,11 @@ async def _set_up(runtime: Runtime, policy: Policy | None) -> tuple[UUID, UUID]:
         name="Shop",
         secrets=runtime.keyring.encrypt(credentials.to_bytes()),
     )
+    specs = await runtime.skills.specs()
     async with runtime.database.tenant(tenant_id) as connection:
         await tenants.create_tenant(connection, tenant_id, slug="shop", name="Shop", now=now)
         await channel_accounts.add(connection, tenant_id, account, waba_id="555000", now=now)
-        await skills.register(connection, tenant_id, [s.spec for s in runtime.skills.values()], now=now)
+        await skills.register(connection, tenant_id, specs, now=now)
         if policy is not None:
             await skills.set_policy(connection, tenant_id, policy)
     return tenant_id, account_id

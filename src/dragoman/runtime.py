@@ -7,6 +7,8 @@ its moved clock and a test differs here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import os
 import secrets
 import socket
@@ -25,7 +27,9 @@ from cryptography.fernet import Fernet
 from dragoman.classify import Classifier
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Registry
-from dragoman.skills.python import PythonSkill
+from dragoman.skills.addresses import AllowList
+from dragoman.skills.http import HttpSkills
+from dragoman.skills.invoker import SkillInvoker
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
 
@@ -37,7 +41,10 @@ class Settings:
     """How this installation is set up; the contract lists the variables that they are read from.
 
     ``secret_key`` encrypts channel credentials: 32 random bytes, URL-safe base64. ``standin_token`` opens the
-    controls of the stand-in for Meta's side, where ``graph_url`` is one.
+    controls of the stand-in for Meta's side, where ``graph_url`` is one. ``http_skill_private`` lists the private
+    hosts and networks that skills behind HTTP may be called at. ``skill_hosts`` is how many processes run
+    Python skills for a worker (0: they run inside the worker, for debugging), ``skill_memory_mb`` what each may use
+    of memory (0: all there is).
     """
 
     data_directory: Path
@@ -54,6 +61,9 @@ class Settings:
     retention_days: int = 90
     lease_seconds: float = 15.0
     webhook_body_limit: int = 4 * 1024 * 1024
+    skill_hosts: int = 2
+    skill_memory_mb: int = 1024
+    http_skill_private: AllowList = field(default_factory=AllowList)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -79,6 +89,9 @@ class Settings:
             log_format=log_format,
             retention_days=_number(environment, "DRAGOMAN_RETENTION_DAYS", 90),
             lease_seconds=float(_number(environment, "DRAGOMAN_LEASE_SECONDS", 15)),
+            skill_hosts=_number(environment, "DRAGOMAN_SKILL_HOSTS", 2, least=0),
+            skill_memory_mb=_number(environment, "DRAGOMAN_SKILL_MEMORY_MB", 1024, least=0),
+            http_skill_private=AllowList.parse(environment.get("DRAGOMAN_HTTP_SKILL_PRIVATE", "")),
         )
 
     def database_urls(self) -> DatabaseURLs | None:
@@ -88,12 +101,12 @@ class Settings:
         return DatabaseURLs(self.database_url, self.owner_database_url or self.database_url)
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+def _number(environment: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
     value = environment.get(name, "")
     if not value:
         return default
-    if not value.isdecimal() or int(value) == 0:
-        raise ConfigurationError(f"{name} is {value!r}; use a whole number above zero")
+    if not value.isdecimal() or int(value) < least:
+        raise ConfigurationError(f"{name} is {value!r}; use a whole number, {least} or more")
     return int(value)
 
 
@@ -166,6 +179,10 @@ class Queue(Protocol):
         """Add *jobs*; they become visible to workers when the transaction commits."""
         ...
 
+    async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:
+        """Those of *jobs* for which nothing is in the queue that may run by now."""
+        ...
+
 
 class Keyring:
     """Encrypts what must not be read from the database alone: channel tokens and app secrets."""
@@ -173,6 +190,7 @@ class Keyring:
     def __init__(self, secret_key: str) -> None:
         try:
             self._fernet = Fernet(secret_key)
+            self._key = base64.urlsafe_b64decode(secret_key)
         except ValueError as error:
             raise ConfigurationError(
                 "DRAGOMAN_SECRET_KEY must be 32 random bytes in URL-safe base64, as `dragoman secret-key` prints"
@@ -181,6 +199,11 @@ class Keyring:
     def encrypt(self, plain: bytes) -> bytes:
         """The sealed form."""
         return self._fernet.encrypt(plain)
+
+    def digest(self, purpose: str, data: bytes) -> bytes:
+        """A keyed hash (HMAC-SHA256) of *data*, under a key of its own for each *purpose*."""
+        key = hmac.digest(self._key, purpose.encode(), "sha256")
+        return hmac.digest(key, data, "sha256")
 
     def decrypt(self, sealed: bytes) -> bytes:
         """What was encrypted. Raises cryptography.fernet.InvalidToken under another key."""
@@ -215,6 +238,7 @@ class Runtime:
     queue: Queue
     keyring: Keyring
     classifiers: ClassifierProvider
-    skills: Mapping[str, PythonSkill]
+    skills: SkillInvoker
+    http_skills: HttpSkills = field(default_factory=HttpSkills)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     owner: str = field(default_factory=owner_name)

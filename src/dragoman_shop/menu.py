@@ -1,6 +1,16 @@
-"""The demo tenant's menu: skill and its title by language, at most 24 characters each."""
+"""The demo tenant's topics: skill and its title by language, at most 24 characters each.
+
+``menu.yaml`` beside this module has them in the same order, with what one can do about returns in a submenu: the
+menu that contacts see. These titles are what they would pick from without it.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+DEFINITION = Path(__file__).with_name("menu.yaml")
+FLOWS = tuple(sorted(Path(__file__).with_name("flows").glob("*.yaml")))
+"""What ``dragoman menu import`` and ``dragoman flow import`` take in for the demo's tenant."""
 
 MENU: dict[str, dict[str, str]] = {
     "orders.status": {

@@ -28,6 +28,15 @@ from dragoman_shop.steps import (
 from dragoman_shop.stores import FIND
 from dragoman_shop.utterances import SAID
 
+PAY = {
+    "en": "Pay an order",
+    "de": "Bestellung bezahlen",
+    "es": "Pagar un pedido",
+    "fr": "Payer une commande",
+    "pt": "Pagar um pedido",
+    "it": "Pagare un ordine",
+}
+
 PLACES = ((51.5072, -0.1276, "Home"), (52.52, 13.405, "Work"), (40.4168, -3.7038, ""), (48.8566, 2.3522, "Home"))
 
 
@@ -59,7 +68,7 @@ class Tale:
         if self.random.random() < 0.2:
             self.write(str(position))
         else:
-            self.send(tap(f"skill:{skill}", MENU[skill][self.person.language], offered=len(MENU) + 1))
+            self.send(tap(f"skill:{skill}", MENU[skill][self.person.language], offered=len(MENU) + 2))
 
     def maybe(self, chance: float, *subjects: str) -> None:
         """Say something on *subjects* in some of the conversations."""
@@ -113,6 +122,37 @@ def sends_back(tale: Tale) -> None:
     else:
         tale.write(title)
     tale.maybe(0.8, "thanks")
+
+
+def is_guided(tale: Tale) -> None:
+    """A return by the menu's assistant; what is damaged comes to a person."""
+    tale.say("greeting")
+    tale.send(tap("menu:returns", MENU["orders.return"][tale.person.language], offered=len(MENU) + 2))
+    if tale.random.random() < 0.3:
+        tale.write("2")
+    tale.write("1")
+    tale.say("it_is")
+    reason = tale.random.choice([reason for reason in REASON.titles if reason != "damaged"])
+    tale.send(tap(f"answer:{reason}", REASON.titles[reason][tale.person.language], offered=len(REASON.titles)))
+    tale.maybe(0.7, "thanks")
+
+
+def is_guided_to_person(tale: Tale) -> None:
+    """The same with something that is broken."""
+    tale.say("greeting")
+    tale.send(tap("menu:returns", MENU["orders.return"][tale.person.language], offered=len(MENU) + 2))
+    tale.write("1")
+    tale.write(tale.order)
+    tale.send(tap("answer:damaged", REASON.titles["damaged"][tale.person.language], offered=len(REASON.titles)))
+    tale.maybe(0.6, "waiting")
+
+
+def pays_by_menu(tale: Tale) -> None:
+    """The menu's assistant gets half-way: the payment gateway is down."""
+    tale.say("greeting")
+    tale.send(tap("menu:pay", PAY[tale.person.language], offered=len(MENU) + 2))
+    tale.say("it_is")
+    tale.maybe(0.4, "thanks")
 
 
 def moves_delivery(tale: Tale) -> None:
@@ -287,6 +327,7 @@ STORIES: tuple[tuple[Story, int], ...] = (
     (status_asked, 34),
     (through_menu, 20),
     (sends_back, 24),
+    (is_guided, 14),
     (moves_delivery, 18),
     (moves_from_status, 14),
     (asks_hours, 22),
@@ -297,13 +338,18 @@ STORIES: tuple[tuple[Story, int], ...] = (
     (asks_balance, 26),
     (cancels, 9),
     (pays, 10),
-    (asks_points, 7),
+    (pays_by_menu, 6),
+    (asks_points, 14),
     (finds_words, 16),
-    (sends_things, 20),
+    (sends_things, 32),
     (says_nothing_more, 20),
     (wanders, 10),
 )
 """Stories that end by themselves, and how often each is told."""
 
-ESCALATIONS: tuple[tuple[Story, int], ...] = ((is_never_understood, 4), (wants_person, 5))
+ESCALATIONS: tuple[tuple[Story, int], ...] = (
+    (is_never_understood, 4),
+    (is_guided_to_person, 2),
+    (wants_person, 5),
+)
 """Stories that end with a person of Voltfair: nothing that the contact writes later reaches the bot."""

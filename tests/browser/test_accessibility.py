@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -62,7 +62,7 @@ def states(stage: Stage, size: str) -> Iterator[State]:
             yield pane, _then(gallery, lambda page, pane=pane: page.locator(f"[data-pane-set={pane}]").click())  # type: ignore[misc]
 
 
-def violations(page: Page, axe: str, rules: dict[str, object]) -> list[str]:
+def violations(page: Page, axe: str, rules: Mapping[str, object]) -> list[str]:
     page.evaluate(axe)
     found = page.evaluate("(options) => axe.run(document, options)", rules)
     return [

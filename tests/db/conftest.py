@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from dragoman.classify import Classifier
 from dragoman.domain.nouns import Registry
 from dragoman.runtime import Job, Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.skills.invoker import InProcessSkills
 from dragoman.store.database import Connection, Database
 from dragoman.web.app import create_app
 
@@ -27,6 +28,9 @@ class RecordingQueue:
 
     async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the port's
         self.jobs.extend(jobs)
+
+    async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:  # noqa: ARG002 - the port's
+        return [job for job in jobs if job not in self.jobs]
 
 
 class NoClassifiers:
@@ -54,7 +58,7 @@ async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
             queue=RecordingQueue(),
             keyring=Keyring(secret_key),
             classifiers=NoClassifiers(),
-            skills={},
+            skills=InProcessSkills({}, clock.now),
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dragoman.cli import compose, main
 from dragoman.jobs import worker
 from dragoman.runtime import Runtime
-from tests.process.slow_shop import SHOP
+from dragoman.skills.host_process import Plan
 
 HOLD = Path(os.environ["SLOW_SHOP_HOME"]) / "hold"
 work = worker.run
@@ -22,7 +22,7 @@ async def held_work(runtime: Runtime, database_url: str, stop: asyncio.Event) ->
     await work(runtime, database_url, stop)
 
 
-compose.load_entry_points = lambda: SHOP  # type: ignore[attr-defined]
+compose.host_plan = lambda _: Plan(modules=("tests.process.slow_shop",))  # type: ignore[assignment]
 worker.run = held_work
 sys.argv = ["dragoman", "serve"]
 main()

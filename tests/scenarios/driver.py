@@ -6,6 +6,10 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
     contact: {name: Ana Lopes, phone: "+351910000001", locale: pt, level: PHONE_MATCHED}
     retired: [loyalty.points]
     policy: {misses_before_handoff: 2}
+    flows: [orders.send_back]       # of `definitions/`
+    default_menu: main              # of `definitions/`; without it the policy's topics are offered
+    codes: true                     # the tenant sends one-time codes
+    begin: 2026-03-06T16:50:00Z     # instead of a Monday morning
     steps:
       - at: 0                       # seconds since the scenario's beginning
         text: Onde está meu pedido?  # or `content:`, as domain.content writes it
@@ -13,7 +17,12 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
           - classified: {orders.status: 0.91}
           - returned: {replies: [...], data: {...}, resolve: true}
           - raised: {class: ConnectionError, message: refused, retryable: true}
+          - code_sent: {to: "…233"} # also `seconds` until it expires, and `elsewhere`
+          - code_checked: {right: false, left: 4}
+          - code_refused: {why: too_soon, wait_seconds: 20}
           - dies: true              # the worker is gone; nothing after the latest commit happened
+        refused: {limit: contact, allowed: 20, window_seconds: 60, tell: true}
+        busy: {reason: waited 130 s, elsewhere: false}
       - {at: 60, orphaned: {skill: orders.status, attempt: 1, reason: the worker died}}
       - {at: 900, expire: true}
 
@@ -23,6 +32,7 @@ go on is known to survive being stored. Ids count up, the clock follows the scri
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -35,8 +45,13 @@ import yaml
 
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
+    CheckCode,
     Classified,
     Classify,
+    CodeChecked,
+    CodeRefusal,
+    CodeRefused,
+    CodeSent,
     Commit,
     Committed,
     Effect,
@@ -44,27 +59,32 @@ from dragoman.dispatch.effects import (
     Pause,
     Result,
     Resumed,
+    SendCode,
     SkillRaised,
     SkillReturned,
 )
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
-from dragoman.dispatch.turn import Inputs, Turn
+from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
+from dragoman.dispatch.verification import BUILT_IN
 from dragoman.domain import content
 from dragoman.domain.as_json import session_from_json, session_to_json, spec_from_json
 from dragoman.domain.content import Content, Text
 from dragoman.domain.events import Candidate, payload_json
+from dragoman.domain.flow_form import flow_from_json
+from dragoman.domain.flows import Flows
+from dragoman.domain.menus import Menu, menu_from_json
 from dragoman.domain.nouns import (
     BusinessPartner,
     Contact,
     InboundMessage,
     Level,
-    MenuItem,
     Policy,
     Registry,
     Session,
 )
 from dragoman.domain.states import TERMINAL
+from dragoman.store.skills import policy_from_json
 
 HERE = Path(__file__).parent
 BEGINNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -96,7 +116,9 @@ class Scenario:
 
     script: dict[str, Any]
     source: CountingSource = field(default_factory=CountingSource)
+    beginning: datetime = BEGINNING
     now: datetime = BEGINNING
+    code_open: bool = False
     session: Session | None = None
     previous_session_id: UUID | None = None
     turns: list[Turn] = field(default_factory=list)
@@ -104,8 +126,11 @@ class Scenario:
     def play(self) -> dict[str, Any]:
         """The golden form: what each step wrote, and the session after it."""
         self.contact = _contact(self.script.get("contact", {}), self.source)
+        self.beginning = self.now = self.script.get("begin", BEGINNING)
         self.registry = _registry(self.script)
         self.policy = _policy(self.script.get("policy", {}))
+        self.flows = _flows(self.script)
+        self.menu = _menu(self.script)
         self.thread_id = self.source.new_id()
         return {
             "about": self.script["about"],
@@ -113,7 +138,7 @@ class Scenario:
         }
 
     def _step(self, step: dict[str, Any]) -> dict[str, Any]:
-        self.now = max(self.now, BEGINNING + timedelta(seconds=step["at"]))
+        self.now = max(self.now, self.beginning + timedelta(seconds=step["at"]))
         self.turns = []
         if step.get("expire"):
             assert self.session is not None
@@ -138,7 +163,7 @@ class Scenario:
 
     def _message(self, step: dict[str, Any]) -> None:
         answers = iter(step.get("effects", ()))
-        core = dispatch(self._inputs(_content(step)))
+        core = dispatch(self._inputs(_content(step), step))
         try:
             effect = next(core)
             while True:
@@ -150,7 +175,7 @@ class Scenario:
         left = list(answers)
         assert not left, f"the core did not ask for {left}"
 
-    def _inputs(self, said: Content) -> Inputs:
+    def _inputs(self, said: Content, step: dict[str, Any]) -> Inputs:
         message = InboundMessage(
             message_id=self.source.new_id(),
             channel_message_id=f"wamid.{self.source.new_id().int}",
@@ -170,6 +195,12 @@ class Scenario:
             message=message,
             session=self.session,
             previous_session_id=self.previous_session_id,
+            flows=self.flows,
+            running=self.flows.get(self.session.flow.flow) if self.session and self.session.flow else None,
+            menu=self.menu,
+            refused=Refusal(**step["refused"]) if "refused" in step else None,
+            busy=_busy(step["busy"]) if "busy" in step else None,
+            code_open=self.code_open,
         )
 
     def _answer(self, effect: Effect, answers: Iterator[dict[str, Any]]) -> Result:
@@ -182,6 +213,8 @@ class Scenario:
                 return Resumed(at=self.now)
         scripted = next(answers, None)
         assert scripted is not None, f"the script has no answer to {effect}"
+        if isinstance(effect, SendCode | CheckCode):
+            return self._about_code(effect, scripted)
         match effect, *scripted.items():
             case Classify(), ("classified", guesses):
                 return self._classified(guesses)
@@ -216,6 +249,23 @@ class Scenario:
             cost_micros=answer.get("cost_micros", 0),
         )
 
+    def _about_code(self, effect: SendCode | CheckCode, scripted: dict[str, Any]) -> Result:
+        match effect, *scripted.items():
+            case SendCode(), ("code_sent", sent):
+                self.code_open = True
+                at = self.now + timedelta(seconds=sent.get("seconds", 600))
+                return CodeSent(at=self.now, to=sent["to"], expires_at=at, elsewhere=sent.get("elsewhere", False))
+            case CheckCode(), ("code_checked", checked):
+                if checked["right"]:
+                    self.code_open = False
+                    self.contact = dataclasses.replace(self.contact, level=Level.CONTACT_CONFIRMED)
+                return CodeChecked(at=self.now, right=checked["right"], attempts_left=checked["left"])
+            case _, ("code_refused", refused):
+                why = CodeRefusal(refused["why"])
+                self.code_open = self.code_open and why is CodeRefusal.TOO_SOON
+                return CodeRefused(at=self.now, why=why, wait_seconds=refused.get("wait_seconds", 0))
+        raise AssertionError(f"the script answers {effect} with {scripted}")
+
     def _raised(self, error: dict[str, Any]) -> SkillRaised:
         self.now += timedelta(milliseconds=SKILL_MS)
         return SkillRaised(
@@ -237,7 +287,9 @@ class Scenario:
         self.previous_session_id = read.session_id if ended else self.previous_session_id
 
     def _written(self, step: dict[str, Any]) -> dict[str, Any]:
-        said: dict[str, Any] = {name: step[name] for name in ("text", "content", "expire", "orphaned") if name in step}
+        said: dict[str, Any] = {
+            name: step[name] for name in ("text", "content", "expire", "orphaned", "refused", "busy") if name in step
+        }
         return {
             "at": step["at"],
             **said,
@@ -251,7 +303,7 @@ class Scenario:
             "events": [
                 {
                     "type": event.payload.type,
-                    "after": round((event.at - BEGINNING).total_seconds(), 4),
+                    "after": round((event.at - self.beginning).total_seconds(), 4),
                     "actor": event.actor.kind.value,
                     "payload": _plain(payload_json(event.payload)),
                 }
@@ -299,12 +351,33 @@ def _contact(script: dict[str, Any], source: CountingSource) -> Contact:
 def _registry(script: dict[str, Any]) -> Registry:
     specs = script.get("registry") or yaml.safe_load((HERE / "registry.yaml").read_text())["skills"]
     retired = script.get("retired", ())
-    return {spec["name"]: spec_from_json({**spec, "retired": spec["name"] in retired}) for spec in specs}
+    built_in = {spec.name: spec for spec in BUILT_IN} if script.get("codes") else {}
+    return built_in | {spec["name"]: spec_from_json({**spec, "retired": spec["name"] in retired}) for spec in specs}
+
+
+def _busy(script: dict[str, Any]) -> Busy:
+    return Busy(reason=script["reason"], other_session_id=UUID(int=999) if script.get("elsewhere") else None)
+
+
+def _flows(script: dict[str, Any]) -> Flows:
+    retired = script.get("retired", ())
+    return {
+        name: flow_from_json(definition(name), version=1, retired=name in retired) for name in script.get("flows", ())
+    }
+
+
+def _menu(script: dict[str, Any]) -> Menu | None:
+    return menu_from_json(definition(script["default_menu"]), version=1) if "default_menu" in script else None
+
+
+def definition(name: str) -> Any:
+    """The flow or menu of that name, in its JSON form."""
+    return yaml.safe_load((HERE / "definitions" / f"{name}.yaml").read_text())
 
 
 def _policy(script: dict[str, Any]) -> Policy:
     menu = script.get("menu") or yaml.safe_load((HERE / "registry.yaml").read_text())["menu"]
-    return Policy(**{**script, "menu": tuple(MenuItem(**item) for item in menu)})
+    return policy_from_json({**script, "menu": menu})
 
 
 def _content(step: dict[str, Any]) -> Content:

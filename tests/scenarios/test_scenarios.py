@@ -12,27 +12,16 @@ import pytest
 import yaml
 
 from dragoman.domain.events import CATALOGUE
+from dragoman.domain.flows import STEP_TYPES
+from dragoman.domain.menus import NODE_TYPES, menu_from_json
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-from tests.scenarios.driver import HERE, play
+from tests.scenarios.driver import HERE, definition, play
 
 SCENARIOS = sorted(path for path in HERE.glob("*.yaml") if path.name != "registry.yaml")
 GOLDEN = HERE / "golden"
 
 NOT_YET = {
-    # Limits, budgets and busy sessions come with the dispatcher's admission.
-    "admission.refused",
-    "budget.exceeded",
-    "session.busy",
-    Outcome.RATE_LIMITED,
-    Outcome.BUDGET_EXCEEDED,
-    Outcome.SESSION_BUSY,
-    # Flows.
-    "flow.started",
-    "flow.step_entered",
-    "flow.step_failed",
-    "flow.completed",
-    Outcome.PARTIAL_FLOW_FAILURE,
     # The handoff inbox.
     "handoff.claimed",
     "handoff.released",
@@ -75,3 +64,26 @@ def test_every_event_outcome_and_state_has_a_golden_scenario() -> None:
                     shown.add(event["payload"]["outcome"])
     wanted = {*CATALOGUE, *Outcome, *State}
     assert wanted - shown == NOT_YET, "each needs a golden scenario, or a place in NOT_YET as long as it has none"
+
+
+def test_every_step_type_of_flows_has_a_golden_scenario() -> None:
+    shown = set()
+    for path in GOLDEN.glob("flow_*.yaml"):
+        for step in yaml.safe_load(path.read_text())["steps"]:
+            events = [event for turn in step["turns"] for event in turn["events"]]
+            shown |= {event["payload"]["step_type"] for event in events if event["type"] == "flow.step_entered"}
+    assert shown == set(STEP_TYPES)
+
+
+def test_every_node_type_of_menus_is_picked_in_a_golden_scenario() -> None:
+    shown = set()
+    for path in HERE.glob("menu_*.yaml"):
+        script = yaml.safe_load(path.read_text())
+        if "default_menu" in script:
+            menu = menu_from_json(definition(script["default_menu"]))
+            picked = [
+                step["content"]["id"] for step in script["steps"] if step.get("content", {}).get("kind") == "choice"
+            ]
+            nodes = [menu.find(option.removeprefix("menu:"))[0] for option in picked]
+            shown |= {node.type for node in nodes if node is not None}
+    assert shown == set(NODE_TYPES)

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
+    CheckCode,
     Classified,
     Classify,
+    CodeRefusal,
+    CodeRefused,
     Commit,
     Committed,
     Effect,
@@ -25,6 +28,7 @@ from dragoman.dispatch.effects import (
     Pause,
     Result,
     Resumed,
+    SendCode,
     SkillRaised,
     SkillReturned,
 )
@@ -169,6 +173,8 @@ def results(data: st.DataObject) -> Callable[[Effect], Result]:
                     duration_ms=1.0,
                     cost_micros=3,
                 )
+            case SendCode() | CheckCode():
+                return CodeRefused(at=data.draw(readings), why=data.draw(st.sampled_from(CodeRefusal)))
             case InvokeSkill():
                 if data.draw(st.booleans()):
                     replies = data.draw(st.lists(st.text(min_size=1, max_size=5).map(Text), max_size=2))

@@ -14,6 +14,8 @@ from dragoman.domain.as_json import session_from_json, session_to_json, spec_fro
 from dragoman.domain.nouns import (
     Awaiting,
     AwaitingKind,
+    FlowPosition,
+    HttpTarget,
     Level,
     Parameter,
     ParameterKind,
@@ -35,6 +37,14 @@ awaitings = st.builds(
     collected=st.dictionaries(texts, texts | st.integers() | st.booleans(), max_size=3),
     asked=st.integers(1, 5),
 )
+positions = st.builds(
+    FlowPosition,
+    flow=texts,
+    version=st.integers(1, 5),
+    step=texts,
+    variables=st.dictionaries(texts, texts | st.integers() | st.booleans(), max_size=3),
+    done=st.integers(0, 5),
+)
 sessions = st.builds(
     Session,
     session_id=st.uuids(),
@@ -52,6 +62,7 @@ sessions = st.builds(
     cost_micros=st.integers(0),
     agent_name=st.none() | texts,
     awaiting=st.none() | awaitings,
+    flow=st.none() | positions,
 )
 by_locale = st.dictionaries(texts, texts, max_size=2)
 specs = st.builds(
@@ -78,6 +89,13 @@ specs = st.builds(
     keywords=st.lists(texts, max_size=2).map(tuple),
     timeout_seconds=st.floats(0.1, 60),
     retired=st.booleans(),
+    http=st.none()
+    | st.builds(
+        HttpTarget,
+        url=texts,
+        allow_private=st.booleans(),
+        answer=st.none() | st.dictionaries(texts, texts | st.lists(texts, max_size=2), max_size=2),
+    ),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -20,6 +21,10 @@ from dragoman.skills.python import PythonSkill
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 PARTNER = BusinessPartner(business_partner_id=UUID(int=3), number="BP-1", name="Acme")
+
+
+class OddError(BaseException):
+    """Neither an Exception nor anything that Python knows."""
 
 
 class Wanted(BaseModel):
@@ -125,6 +130,13 @@ async def test_replies_options_data_and_cost_come_back() -> None:
         SkillAnswer(replies=["x"], data={1: "x"}),  # type: ignore[dict-item]
         SkillAnswer(replies=["x"], data=["x"]),  # type: ignore[arg-type]
         SkillAnswer(replies=["x"], cost_micros=-1),
+        SkillAnswer(replies=["x"], cost_micros=10**20),
+        SkillAnswer(replies=["x"], resolve="yes"),  # type: ignore[arg-type]
+        SkillAnswer(replies=["x" * 600_000, "y" * 600_000]),
+        SkillAnswer(replies=["x"], data={"x": "y" * 1_100_000}),
+        SkillAnswer(replies=["x"], data={"deep": json.loads("[" * 40 + "]" * 40)}),
+        Reply("x", {"a": 3}),  # type: ignore[dict-item]
+        Reply("x", ["a"]),  # type: ignore[arg-type]
     ],
 )
 async def test_an_answer_that_is_none_is_the_skills_error(bad: Any) -> None:
@@ -145,6 +157,9 @@ async def test_an_answer_that_is_none_is_the_skills_error(bad: Any) -> None:
         (RecursionError(), False),
         (SystemExit(3), False),
         (GeneratorExit(), False),
+        (KeyboardInterrupt(), False),
+        (OddError("odd"), False),
+        (MemoryError(), False),
         (ExceptionGroup("both", [ValueError("a")]), False),
     ],
 )
@@ -190,7 +205,7 @@ async def test_a_slow_skill_is_given_up_at_its_deadline() -> None:
 
     result = await invoke(made(does), call(timeout=0.05), clock)
     assert isinstance(result, SkillRaised)
-    assert (result.error_class, result.retryable) == ("TimeoutError", True)
+    assert (result.error_class, result.retryable) == ("SkillTimedOut", True)
     assert result.message == "no answer within 0.05 seconds"
     assert result.duration_ms < 5000
     assert stopped.is_set()
@@ -210,7 +225,7 @@ async def test_a_skill_that_will_not_be_cancelled_is_left_behind(monkeypatch: py
 
     result = await asyncio.wait_for(invoke(made(does), call(timeout=0.05), clock), timeout=5)
     assert isinstance(result, SkillRaised)
-    assert result.error_class == "TimeoutError"
+    assert result.error_class == "SkillTimedOut"
     release.set()
     await asyncio.sleep(0.01)
 

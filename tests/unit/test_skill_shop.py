@@ -25,18 +25,23 @@ from dragoman.dispatch.effects import SkillReturned as Returned
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.turn import Inputs, Turn
 from dragoman.domain.content import Content, Options, Text, Unsupported
+from dragoman.domain.flow_graph import registry_problems
+from dragoman.domain.flows import STEP_TYPES, BranchStep, SkillStep
+from dragoman.domain.menus import NODE_TYPES, SkillNode, reference_problems, walk
 from dragoman.domain.nouns import BusinessPartner, Contact, InboundMessage, Level, MenuItem, Policy, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL
+from dragoman.services.import_definitions import read_flow, read_menu
 from dragoman.skills import collect, load_entry_points
 from dragoman.skills import registry as skill_registry
 from dragoman.skills.invoke import invoke
 from dragoman_shop import pace
 from dragoman_shop.conversations import Script, Step, conversations
 from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Person
-from dragoman_shop.menu import MENU
+from dragoman_shop.menu import DEFINITION, FLOWS, MENU
 from dragoman_shop.pictures import parcel
 from dragoman_shop.registry import RETIRED
+from dragoman_shop.stories import PAY
 from dragoman_shop.utterances import SAID
 from tests.scenarios.driver import CountingSource
 
@@ -81,6 +86,27 @@ def test_the_menu_and_the_sentences_are_complete_and_fit() -> None:
         assert set(titles) == LANGUAGES
         assert all(len(title) <= 24 for title in titles.values())
     assert all(set(sentences) == LANGUAGES and all(sentences.values()) for sentences in SAID.values())
+
+
+def test_the_flows_and_the_menu_speak_all_languages_and_name_what_is_there() -> None:
+    registry = {name: skill.spec for name, skill in SKILLS.items()}
+    flows = {flow.name: flow for flow, _ in (read_flow(path.read_text()) for path in FLOWS)}
+    assert {step.type for flow in flows.values() for step in flow.steps} == set(STEP_TYPES)
+    for flow in flows.values():
+        assert registry_problems(flow, registry) == []
+        titles = [choice.titles for variable in flow.variables for choice in variable.choices]
+        texts = [step.texts for step in flow.steps if not isinstance(step, SkillStep | BranchStep) and step.texts]
+        assert all(set(by_language) == LANGUAGES for by_language in (*titles, *texts))
+    menu, _ = read_menu(DEFINITION.read_text())
+    assert reference_problems(menu, registry, flows) == []
+    nodes = [node for node, _ in walk(menu.nodes)]
+    assert {node.type for node in nodes} == set(NODE_TYPES)
+    assert all(set(node.titles) == LANGUAGES for node in nodes)
+    assert next(node for node in nodes if node.node == "pay").titles == PAY
+    # People in the stories type the positions of topics.
+    assert [n.skill for n in menu.nodes if isinstance(n, SkillNode)] == [
+        name for name in MENU if name != "orders.return"
+    ]
 
 
 def test_people_have_numbers_of_their_own_in_the_language_of_their_country() -> None:
@@ -211,6 +237,9 @@ class World:
         self.sessions: dict[str, Session] = {}
         self.ended: list[Session] = []
         self.registry = {n: replace(s.spec, retired=n in RETIRED) for n, s in SKILLS.items()}
+        flows = [read_flow(path.read_text())[0] for path in FLOWS]
+        self.flows = {flow.name: replace(flow, version=1) for flow in flows}
+        self.menu, _ = read_menu(DEFINITION.read_text())
         self.policy = Policy(menu=tuple(MenuItem(skill=n, titles=t) for n, t in MENU.items()))
 
     async def tell(self, script: Script) -> None:
@@ -225,6 +254,7 @@ class World:
 
     async def _message(self, script: Script, step: Step, at: datetime) -> None:
         person = script.person
+        session = self.sessions.get(person.phone)
         core = dispatch(
             Inputs(
                 dispatch_id=self.source.new_id(),
@@ -242,7 +272,10 @@ class World:
                     channel_at=at,
                     content=received(step),
                 ),
-                session=self.sessions.get(person.phone),
+                session=session,
+                flows=self.flows,
+                running=self.flows[session.flow.flow] if session and session.flow else None,
+                menu=self.menu,
             )
         )
         try:
@@ -293,6 +326,7 @@ async def test_the_demo_shows_every_outcome_that_there_is_so_far(classifier: Cla
     for outcome in (
         Outcome.SKILL_ERROR,
         Outcome.SKILL_RETIRED,
+        Outcome.PARTIAL_FLOW_FAILURE,
         Outcome.VERIFICATION_REQUIRED,
         Outcome.HANDOFF,
         Outcome.TO_AGENT,

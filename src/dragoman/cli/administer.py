@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dragoman.cli.policy import policy
 from dragoman.cli.shared import JsonOption, TenantOption, err, out, show, tenant_id_of, with_runtime
+from dragoman.cli.skill_keys import key, register_manifest
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.store import accounts, channel_accounts, skills, tenants
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 
-tenant = typer.Typer(help="Create and list tenants.", no_args_is_help=True)
+tenant = typer.Typer(help="Create and list tenants; show and set their policies.", no_args_is_help=True)
+tenant.add_typer(policy, name="policy")
 user = typer.Typer(help="Create, list and disable users.", no_args_is_help=True)
 token = typer.Typer(help="Create API tokens.", no_args_is_help=True)
 channel = typer.Typer(help="Add and list WhatsApp numbers.", no_args_is_help=True)
 skill = typer.Typer(help="List, register, retire and restore skills.", no_args_is_help=True)
+skill.add_typer(key, name="key")
 
 Secret = Annotated[str, typer.Option(prompt=True, hide_input=True)]
 
@@ -29,9 +34,9 @@ def tenant_create(slug: str, name: str) -> None:
     async def job(runtime: Runtime) -> None:
         tenant_id = runtime.source.new_id()
         now = runtime.clock.now()
+        specs = await runtime.skills.specs()
         async with runtime.database.tenant(tenant_id) as connection:
             await tenants.create_tenant(connection, tenant_id, slug=slug, name=name, now=now)
-            specs = [s.spec for s in runtime.skills.values()]
             await skills.register(connection, tenant_id, specs, now=now)
         err.print(f"Tenant {slug} is there, with {len(specs)} skills.")
 
@@ -187,16 +192,19 @@ def skill_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> Non
 
 
 @skill.command("register")
-def skill_register(tenant_slug: TenantOption) -> None:
-    """Bring the registry up to the installed Python packages' versions."""
+def skill_register(
+    tenant_slug: TenantOption,
+    manifest: Annotated[Path | None, typer.Argument(help="The manifest of a skill behind HTTP, YAML or JSON.")] = None,
+) -> None:
+    """Register the skill of MANIFEST; without one, bring the registry up to the installed Python packages."""
 
     async def job(runtime: Runtime) -> list[str]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        specs = [s.spec for s in runtime.skills.values()]
+        specs = await runtime.skills.specs()
         async with runtime.database.tenant(tenant_id) as connection:
             return await skills.register(connection, tenant_id, specs, now=runtime.clock.now())
 
-    changed = with_runtime(job)
+    changed = register_manifest(manifest, tenant_slug) if manifest else with_runtime(job)
     err.print(f"New or changed: {', '.join(changed)}" if changed else "Nothing has changed.")
 
 

@@ -15,6 +15,10 @@ from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Clock, Keyring, Queue, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.services.deliver import SEND_SECONDS
+from dragoman.skills.host_process import Plan
+from dragoman.skills.hosting import HostedSkills
+from dragoman.skills.http import HttpSkills
+from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.registry import load_entry_points
 from dragoman.store import embedded, migrate
 from dragoman.store.database import Database
@@ -52,6 +56,11 @@ async def migrate_database(urls: DatabaseURLs) -> None:
         await connection.close()
 
 
+def host_plan(settings: Settings) -> Plan:
+    """How skill hosts are started."""
+    return Plan(memory_mb=settings.skill_memory_mb)
+
+
 @asynccontextmanager
 async def open_runtime(
     settings: Settings,
@@ -61,9 +70,16 @@ async def open_runtime(
     queue: Queue | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    skills: SkillInvoker | None = None,
 ) -> AsyncIterator[Runtime]:
-    """A runtime for as long as the block runs; *clock*, *queue*, *transport* and *sleep* replace the real ones."""
+    """A runtime for as long as the block runs; *clock*, *queue* and so on replace the real ones.
+
+    Skill hosts are started when a skill is called and stopped at the end of the block.
+    """
     clock = clock or SystemClock()
+    hosted = HostedSkills(clock.now, hosts=max(1, settings.skill_hosts), plan=host_plan(settings))
+    if skills is None and settings.skill_hosts == 0:
+        skills = InProcessSkills(load_entry_points(), clock.now)
     database = await Database.connect(urls.application)
     http = httpx.AsyncClient(
         transport=transport,
@@ -72,6 +88,7 @@ async def open_runtime(
         follow_redirects=False,
         trust_env=False,
     )
+    http_skills = HttpSkills(settings.http_skill_private)
     try:
         yield Runtime(
             settings=settings,
@@ -82,9 +99,12 @@ async def open_runtime(
             queue=queue or PgQueue(),
             keyring=Keyring(settings.secret_key),
             classifiers=LocalClassifiers(),
-            skills=load_entry_points(),
+            skills=skills or hosted,
+            http_skills=http_skills,
             sleep=sleep,
         )
     finally:
+        await hosted.close()
+        await http_skills.aclose()
         await http.aclose()
         await database.close()

@@ -23,11 +23,12 @@ from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
 from dragoman.runtime import Runtime, Settings, SystemClock
+from dragoman.services.import_definitions import import_flow, import_menu
 from dragoman.store import accounts, channel_accounts, contacts, migrate, skills, tenants
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.customers import BUSINESS_PARTNERS
-from dragoman_shop.menu import MENU
+from dragoman_shop.menu import DEFINITION, FLOWS, MENU
 from dragoman_shop.registry import RETIRED
 
 SLUG = "voltfair"
@@ -120,11 +121,14 @@ async def _furnish(runtime: Runtime, playing: standin.Standin, opened: datetime)
                 business_partner_id=runtime.source.new_id(), number=partner.number, name=partner.name
             )
             await contacts.add_business_partner(connection, tenant_id, record, partner.phones, now=opened)
-        await skills.register(connection, tenant_id, [s.spec for s in runtime.skills.values()], now=opened)
+        await skills.register(connection, tenant_id, await runtime.skills.specs(), now=opened)
         menu = tuple(MenuItem(skill=name, titles=titles) for name, titles in MENU.items())
         await skills.set_policy(connection, tenant_id, Policy(menu=menu))
         for name in RETIRED:
             await skills.retire(connection, tenant_id, name, now=opened + timedelta(days=past.DAYS // 2))
+    for path in FLOWS:
+        await import_flow(runtime, tenant_id, path.read_text(encoding="utf-8"), at=opened)
+    await import_menu(runtime, tenant_id, DEFINITION.read_text(encoding="utf-8"), as_default=True, at=opened)
     access = {
         "base_url": runtime.settings.base_url,
         "tenant": SLUG,

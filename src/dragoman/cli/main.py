@@ -8,7 +8,7 @@ import asyncpg
 import typer
 from cryptography.fernet import Fernet, InvalidToken
 
-from dragoman.cli import administer, audit, demo, loop, serve
+from dragoman.cli import administer, audit, demo, flows, loop, serve
 from dragoman.cli.compose import locate_database, migrate_database
 from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.errors import DragomanError
@@ -30,6 +30,8 @@ app.add_typer(administer.user, name="user")
 app.add_typer(administer.token, name="token")
 app.add_typer(administer.channel, name="channel")
 app.add_typer(administer.skill, name="skill")
+app.add_typer(flows.flow, name="flow")
+app.add_typer(flows.menu, name="menu")
 app.add_typer(audit.audit, name="audit")
 
 
@@ -52,7 +54,7 @@ def main() -> None:
     try:
         app()
     except DragomanError as error:
-        err.print(f"dragoman: {error}", style="red")
+        err.print(f"dragoman: {error}", style="red", markup=False)
     except InvalidToken:
         err.print("dragoman: channel credentials were sealed under another DRAGOMAN_SECRET_KEY", style="red")
     except asyncpg.UndefinedTableError:

@@ -27,6 +27,8 @@ from dragoman.domain.nouns import Policy
 from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Runtime, Settings
 from dragoman.services.expire_sessions import expire_sessions
+from dragoman.skills.invoker import InProcessSkills
+from dragoman.skills.registry import load_entry_points
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman_shop import pace
@@ -88,7 +90,11 @@ async def play(
     clock = MovedClock(begin)
     queue = ImmediateQueue(clock)
     switch = _Switch()
-    async with open_runtime(settings, urls, clock=clock, queue=queue, transport=switch, sleep=clock.sleep) as runtime:
+    # In this process: the scripts' pace, and the moved clock, are the skills' too.
+    shop = InProcessSkills(load_entry_points(), clock.now)
+    async with open_runtime(
+        settings, urls, clock=clock, queue=queue, transport=switch, sleep=clock.sleep, skills=shop
+    ) as runtime:
         app, meta = standin.application(
             settings,
             playing,

@@ -19,7 +19,7 @@ from dragoman.cli.compose import locate_database, migrate_database, open_runtime
 from dragoman.cli.shared import settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs import worker as jobs_worker
-from dragoman.runtime import Settings
+from dragoman.runtime import Runtime, Settings
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 
@@ -61,7 +61,7 @@ async def _serve(settings: Settings, playing: standin.Standin | None) -> None:
     await migrate_database(urls)
     async with open_runtime(settings, urls) as runtime:
         stop = asyncio.Event()
-        working = asyncio.create_task(jobs_worker.run(runtime, urls.application, stop))
+        working = asyncio.create_task(_work(runtime, urls, stop))
         app: ASGIApp = create_app(runtime)
         meta = None
         if playing is not None:
@@ -87,8 +87,14 @@ async def _worker(settings: Settings, urls: DatabaseURLs) -> None:
     stop = asyncio.Event()
     _on_signals(stop.set)
     async with open_runtime(settings, urls) as runtime:
-        log.info("worker_started", owner=runtime.owner)
-        await jobs_worker.run(runtime, urls.application, stop)
+        await _work(runtime, urls, stop)
+
+
+async def _work(runtime: Runtime, urls: DatabaseURLs, stop: asyncio.Event) -> None:
+    # A skill package that cannot be imported is told now, and not by each conversation.
+    found = await runtime.skills.specs()
+    log.info("worker_started", owner=runtime.owner, skills=len(found))
+    await jobs_worker.run(runtime, urls.application, stop)
 
 
 async def _run_web(

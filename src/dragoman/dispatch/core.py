@@ -7,26 +7,34 @@ Neighbours: :mod:`~dragoman.dispatch.understand` finds out what is wanted,
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator
 
-from dragoman.dispatch import menu
+from dragoman.dispatch import admission, menu, routing, verification
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result
+from dragoman.dispatch.pick_node import pick_node
+from dragoman.dispatch.run_flow import Handover, resume_flow, retry_step, start_flow
 from dragoman.dispatch.run_skill import ask_parameter, run_skill
 from dragoman.dispatch.texts import sentence
 from dragoman.dispatch.turn import Inputs, Turn
 from dragoman.dispatch.understand import (
     AnswersBadly,
+    AnswersFlow,
+    GivesCode,
     Greets,
+    PicksNode,
     SaysGoodbye,
+    TooDear,
     Unclear,
     Understanding,
+    WantsFlow,
     WantsHuman,
     WantsSkill,
     understand,
 )
 from dragoman.domain.content import Edit, Reaction, Revoke, SystemNotice, Text
-from dragoman.domain.events import ContactResolved, HandoffRequested, IntentUnclear, SessionOpened
+from dragoman.domain.events import HandoffRequested, IntentUnclear, SessionOpened
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL, State
@@ -55,12 +63,15 @@ def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
         draft.keep("a human agent has the conversation")
     elif quiet is not None:
         draft.keep(quiet, shown=False)
-    else:
+    elif not admission.refused(inputs, draft):
         awaiting = draft.session.awaiting
         if draft.session.state is State.AWAITING_USER:
             draft.move(State.ACTIVE, "the contact answered")
         understanding = yield from understand(inputs, draft, awaiting)
-        yield from _act(inputs, draft, understanding)
+        yield from _act(inputs, draft, understanding, awaiting)
+    if draft.session.state is State.ACTIVE:
+        # No question is open, so no flow waits for an answer.
+        draft.change(flow=None)
     return draft.cut(final=True)
 
 
@@ -78,16 +89,8 @@ def _begin(inputs: Inputs) -> Draft:
     if session is None:
         previous = inputs.previous_session_id
         draft.record(SessionOpened(channel=inputs.channel, previous_session_id=str(previous) if previous else None))
-    draft.receive(inputs.message, inputs.contact.display_name)
-    partner = inputs.contact.business_partner
-    draft.record(
-        ContactResolved(
-            contact_id=str(inputs.contact.contact_id),
-            level=inputs.contact.level.name,
-            business_partner=f"{partner.number} {partner.name}" if partner else None,
-            locale=inputs.contact.locale,
-        )
-    )
+    draft.receive(verification.on_record(inputs), inputs.contact.display_name)
+    draft.record(verification.resolved(inputs.contact))
     if draft.session.state is State.OPEN:
         draft.move(State.ACTIVE, "the first message is being handled")
     return draft
@@ -105,12 +108,41 @@ def _new_session(inputs: Inputs) -> Session:
     )
 
 
-def _act(inputs: Inputs, draft: Draft, understanding: Understanding) -> Generator[Effect, Result, None]:
+def _act(
+    inputs: Inputs, draft: Draft, understanding: Understanding, asked: Awaiting | None
+) -> Generator[Effect, Result, None]:
+    """Do what was understood; *asked* is the question that the message came after."""
+    handover: Handover | None = None
+    if not isinstance(understanding, AnswersFlow | GivesCode) and understanding != WantsSkill(
+        skill=verification.CONFIRM
+    ):
+        draft.change(flow=None)
     match understanding:
+        case WantsFlow(flow=flow, text=text):
+            handover = yield from start_flow(inputs, draft, flow, text)
+        case AnswersFlow(awaiting=awaiting, value=value):
+            handover = yield from resume_flow(inputs, draft, awaiting, value)
+        case PicksNode(node=node, page=page):
+            handover = pick_node(inputs, draft, node, page)
+        case GivesCode(code=code):
+            handover = yield from _take_code(inputs, draft, code, asked)
+        case WantsSkill(skill=verification.CONFIRM) if verification.available(inputs):
+            yield from verification.send(inputs, draft, asked)
         case WantsSkill(skill=skill, known=known):
             yield from run_skill(inputs, draft, skill, known)
-        case WantsHuman():
-            _hand_over(inputs, draft, Outcome.TO_AGENT, "the contact asked for a person", "to_agent")
+        case _:
+            _answer(inputs, draft, understanding)
+    if handover is not None:
+        _hand_over(inputs, draft, Outcome.HANDOFF, handover.reason, handover.said, handover.text)
+
+
+def _answer(inputs: Inputs, draft: Draft, understanding: Understanding) -> None:
+    """What needs nothing but words."""
+    match understanding:
+        case WantsHuman(reason=reason, by_rule=by_rule):
+            _hand_over(inputs, draft, Outcome.TO_AGENT, reason, "routed" if by_rule else "to_agent")
+        case TooDear(price_micros=price):
+            admission.exceed(inputs, draft, admission.COST, needed=price)
         case SaysGoodbye():
             _say_goodbye(inputs, draft)
         case Greets():
@@ -121,10 +153,30 @@ def _act(inputs: Inputs, draft: Draft, understanding: Understanding) -> Generato
             _ask_to_rephrase(inputs, draft, understanding)
 
 
-def _hand_over(inputs: Inputs, draft: Draft, outcome: Outcome, reason: str, said: str) -> None:
+def _take_code(
+    inputs: Inputs, draft: Draft, code: str | None, asked: Awaiting | None
+) -> Generator[Effect, Result, Handover | None]:
+    """Check a code, and go on with what waited for it."""
+    if code is None and asked is not None and asked.asked >= MAX_ASKED:
+        reason = f"asked {asked.asked} times for the code without an answer that has one"
+        _hand_over(inputs, draft, Outcome.HANDOFF, reason, "handoff")
+        return None
+    confirmed = yield from verification.check(inputs, draft, code, asked)
+    if confirmed is not None:
+        inputs = dataclasses.replace(inputs, contact=confirmed)
+        if draft.session.flow is not None and inputs.running is not None:
+            return (yield from retry_step(inputs, draft))
+        skill, known = verification.interrupted(asked)
+        yield from run_skill(inputs, draft, skill, known)
+    return None
+
+
+def _hand_over(inputs: Inputs, draft: Draft, outcome: Outcome, reason: str, said: str, text: str = "") -> None:
+    """Let a person take over; *text* is said in place of the sentence *said* where there is one."""
     draft.change(misses=0)
     draft.record(HandoffRequested(reason=reason))
-    draft.say(Text(sentence(said, *menu.locales(inputs))))
+    words = (text or sentence(said, *menu.locales(inputs)), routing.back(inputs, draft.now))
+    draft.say(Text(" ".join(filter(None, words))))
     draft.move(State.WITH_AGENT, reason)
     draft.close(outcome, reason)
 

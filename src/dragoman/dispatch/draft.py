@@ -38,7 +38,8 @@ class Draft:
     """Collects the events, the transcript and the changes of one session until they are cut into turns.
 
     Each change of the session leaves its event here, so that neither can exist without the other. Times never
-    run backwards within a draft, whatever clock readings come with the effects' results.
+    run backwards on a session's timeline, whatever clock readings come with the effects' results and however
+    far the clock of the worker before this one was ahead.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Draft:
         actor: Actor = DISPATCHER,
     ) -> None:
         self._session = session
-        self._now = now
+        self._now = max(now, session.last_activity_at)
         self._source = source
         self._dispatch_id = dispatch_id
         self._actor = actor
@@ -89,6 +90,8 @@ class Draft:
             fields["awaiting"] = None
         if new in TERMINAL:
             fields["resolved_at"] = self._now
+        if new in TERMINAL or new is State.WITH_AGENT:
+            fields["flow"] = None
         self.change(**fields)
         self.record(StateChanged(old=old.value, new=new.value, reason=reason))
 
@@ -121,13 +124,20 @@ class Draft:
             )
         )
 
-    def say(self, reply: Content) -> None:
+    def say(self, reply: Content, *, carries_code: bool = False) -> None:
         """Answer the contact. Raises RuntimeError once the session has ended: nothing is sent after that."""
         if self._session.state in TERMINAL:
             raise RuntimeError(f"nothing can be sent in a session that is {self._session.state}")
         message_id = self._source.new_id()
         self._transcript.append(
-            TranscriptItem(message_id=message_id, sender=Sender.BOT, sender_name="", content=reply, at=self._now)
+            TranscriptItem(
+                message_id=message_id,
+                sender=Sender.BOT,
+                sender_name="",
+                content=reply,
+                at=self._now,
+                carries_code=carries_code,
+            )
         )
         self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
         self.record(
@@ -184,6 +194,9 @@ class Draft:
 
     def cut(self, *, final: bool = False) -> Turn:
         """Everything since the last cut, to be written in one transaction."""
+        if not final:
+            # Whoever ends this dispatch after a crash must not go back behind what is on record by now.
+            self.change(last_activity_at=self._now)
         turn = Turn(
             session=self._session,
             events=tuple(self._events),

@@ -7,6 +7,10 @@ Commit         writes the turn in one transaction      Committed
 Classify       runs the tenant's classifier            Classified
 InvokeSkill    calls the skill, outside transactions   SkillReturned or SkillRaised
 Pause          waits before the next attempt           Resumed
+SendCode       makes a one-time code, to be sent in     CodeSent or CodeRefused
+               place of the dots of the next message
+CheckCode      compares a code; a right one confirms    CodeChecked or CodeRefused
+               the contact and is used up
 =============  ======================================  ==============================================
 
 Every result carries ``at``, the clock's reading when it came: the core has no clock of its own.
@@ -17,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -89,13 +94,17 @@ class SkillReturned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkillRaised:
-    """The attempt failed; ``retryable`` says whether another one makes sense."""
+    """The attempt failed; ``retryable`` says whether another one makes sense.
+
+    ``retry_after_seconds`` is the pause that the skill asked for; the policy's cap still holds.
+    """
 
     at: datetime
     duration_ms: float
     error_class: str
     message: str
     retryable: bool
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,5 +121,57 @@ class Resumed:
     at: datetime
 
 
-Effect = Commit | Classify | InvokeSkill | Pause
-Result = Committed | Classified | SkillReturned | SkillRaised | Resumed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendCode:
+    """Make a one-time code for the contact; the core never sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeSent:
+    """A code will go out with the next message that carries one; ``to`` is where to, as far as it may be shown.
+
+    ``elsewhere``: not to the number that the contact writes from.
+    """
+
+    at: datetime
+    to: str
+    expires_at: datetime
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckCode:
+    """Is this the contact's code?"""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeChecked:
+    """The code was right, and the contact is confirmed for a time; or it was wrong, with so many attempts left."""
+
+    at: datetime
+    right: bool
+    attempts_left: int
+
+
+class CodeRefusal(StrEnum):
+    """Why no code was sent or checked."""
+
+    TOO_SOON = "too_soon"
+    LOCKED = "locked"
+    NONE_OPEN = "none_open"
+    NO_ADDRESS = "no_address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRefused:
+    """No code was sent or checked; ``wait_seconds`` is when it can be tried again."""
+
+    at: datetime
+    why: CodeRefusal
+    wait_seconds: int = 0
+
+
+Effect = Commit | Classify | InvokeSkill | Pause | SendCode | CheckCode
+Result = Committed | Classified | SkillReturned | SkillRaised | Resumed | CodeSent | CodeChecked | CodeRefused

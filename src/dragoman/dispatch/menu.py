@@ -1,4 +1,8 @@
-"""What a contact may choose from, and how a choice is read back."""
+"""What a contact may choose from, and how a choice is read back.
+
+The ids of options say all that is needed to act on them later: a tap on an old menu works as long as what it names
+is there.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ from dragoman.dispatch import words
 from dragoman.dispatch.texts import pick, sentence
 from dragoman.dispatch.turn import Inputs
 from dragoman.domain.content import Option, Options
+from dragoman.domain.menus import FlowNode, Node, SkillNode, SubmenuNode
 from dragoman.domain.nouns import Awaiting, Parameter, ParameterKind
 
 HUMAN = "agent"
 SKILL = "skill:"
+FLOW = "flow:"
+NODE = "menu:"
 ANSWER = "answer:"
 
 # The shortest limits among the channels' lists: WhatsApp shows ten rows of 24 characters.
@@ -23,7 +30,9 @@ def locales(inputs: Inputs) -> tuple[str, str]:
 
 
 def topics(inputs: Inputs, body: str) -> Options:
-    """The default menu under *body*: the tenant's topics that can be had, and a person."""
+    """The tenant's default menu under *body*; without one, the policy's topics that can be had, and a person."""
+    if inputs.menu is not None and any(_can_be_had(inputs, node) for node in inputs.menu.nodes):
+        return page(inputs, None, 1, body)
     offered = [
         Option(id=SKILL + item.skill, title=(pick(item.titles, *locales(inputs)) or item.skill)[:MAX_TITLE])
         for item in inputs.policy.menu
@@ -35,6 +44,63 @@ def topics(inputs: Inputs, body: str) -> Options:
         options=(*offered[: MAX_OPTIONS - 1], person),
         button=sentence("menu_button", *locales(inputs)),
     )
+
+
+def page(inputs: Inputs, submenu: SubmenuNode | None, number: int, body: str) -> Options:
+    """A page of *submenu*, or of the menu's top, under *body*; a number beyond the last page shows the last one."""
+    pages = _pages(inputs, submenu)
+    number = max(1, min(number, len(pages)))
+    place = submenu.node if submenu else ""
+    options = [
+        Option(id=NODE + node.node, title=(pick(node.titles, *locales(inputs)) or node.node)[:MAX_TITLE])
+        for node in pages[number - 1]
+    ]
+    if number < len(pages):
+        options.append(Option(id=f"{NODE}{place}:{number + 1}", title=sentence("menu_more", *locales(inputs))))
+    if number > 1:
+        options.append(Option(id=f"{NODE}{place}:{number - 1}", title=sentence("menu_back", *locales(inputs))))
+    elif submenu is not None and inputs.menu is not None:
+        _, parent = inputs.menu.find(place)
+        above = f"{parent.node if parent else ''}:{page_of(inputs, submenu, parent)}"
+        options.append(Option(id=NODE + above, title=sentence("menu_back", *locales(inputs))))
+    return Options(body=body, options=tuple(options), button=sentence("menu_button", *locales(inputs)))
+
+
+def page_of(inputs: Inputs, node: Node, parent: SubmenuNode | None) -> int:
+    """On which page of *parent* the node stands; the first where it is not shown."""
+    pages = _pages(inputs, parent)
+    return next((number for number, shown in enumerate(pages, start=1) if node in shown), 1)
+
+
+def _pages(inputs: Inputs, submenu: SubmenuNode | None) -> list[list[Node]]:
+    """The nodes that can be had, as many to a page as leave room for the ways on and back."""
+    nodes = submenu.nodes if submenu else inputs.menu.nodes if inputs.menu else ()
+    left = [node for node in nodes if _can_be_had(inputs, node)]
+    pages: list[list[Node]] = []
+    while True:
+        room = MAX_OPTIONS - (1 if submenu or pages else 0)
+        if len(left) <= room:
+            return [*pages, left]
+        pages.append(left[: room - 1])
+        left = left[room - 1 :]
+
+
+def _can_be_had(inputs: Inputs, node: Node) -> bool:
+    match node:
+        case SkillNode(skill=skill):
+            return skill in inputs.registry and not inputs.registry[skill].retired
+        case FlowNode(flow=flow):
+            return flow in inputs.flows and not inputs.flows[flow].retired
+        case SubmenuNode(nodes=nodes):
+            return any(_can_be_had(inputs, below) for below in nodes)
+        case _:
+            return True
+
+
+def place(option: str) -> tuple[str, int]:
+    """The node and the page that an option of the menu leads to; an empty name is the menu's top."""
+    name, _, number = option.removeprefix(NODE).partition(":")
+    return name, int(number) if number.isdecimal() and len(number) < 4 else 1
 
 
 def answers(inputs: Inputs, parameter: Parameter, body: str) -> Options | None:
@@ -59,6 +125,8 @@ def typed(awaiting: Awaiting, text: str) -> str | None:
     """The id of the option that *text* names by its number or its label; None if it names none."""
     offered: list[list[str]] = awaiting.collected.get("offered", [])
     said = words.tokens(text)
+    if not said:
+        return None
     for number, (option, title) in enumerate(offered, start=1):
         if said in ((str(number),), words.tokens(title)):
             return option

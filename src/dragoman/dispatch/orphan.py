@@ -32,6 +32,8 @@ def orphaned(
     """
     draft = Draft(session, now=now, source=source, dispatch_id=dispatch_id, actor=SYSTEM)
     draft.count_error()
+    # Nobody knows whether the flow's skill did its work, so the flow cannot go on.
+    draft.change(flow=None)
     draft.record(DispatchOrphaned(reason=reason, skill=skill, attempt=attempt))
     if session.state is State.PROCESSING:
         draft.move(State.ACTIVE, "the dispatch that was running is lost")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from dragoman.dispatch import menu
+from dragoman.dispatch import admission, menu, verification
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import (
     Commit,
@@ -38,12 +39,15 @@ from dragoman.domain.states import State
 
 def run_skill(inputs: Inputs, draft: Draft, skill: str, known: Mapping[str, Value]) -> Generator[Effect, Result, None]:
     """Bring the dispatch to its end by running *skill*, or by saying why it cannot run."""
-    spec = _authorised(inputs, draft, skill)
+    spec = authorised(inputs, draft, skill, known)
     if spec is None:
         return
     missing = next((p for p in spec.parameters if p.required and p.name not in known), None)
     if missing is not None:
         ask_parameter(inputs, draft, spec.name, missing, known)
+        return
+    if not admission.affordable(inputs, draft, spec.cost_micros):
+        admission.exceed(inputs, draft, admission.COST, needed=spec.cost_micros)
         return
     yield from _call(inputs, draft, spec, known)
 
@@ -81,54 +85,127 @@ def ask_parameter(
     draft.keep(again if asked > 1 else f"asked for {parameter.name}")
 
 
-def _authorised(inputs: Inputs, draft: Draft, skill: str) -> SkillSpec | None:
-    """The skill's spec if this contact may run it; otherwise the dispatch is closed and the contact told."""
-    locales = menu.locales(inputs)
+def obstacle(inputs: Inputs, skill: str) -> str | None:
+    """Why this contact cannot run *skill*, for administrators; None where nothing is in the way."""
     spec = inputs.registry.get(skill)
+    if spec is None or spec.retired:
+        return f"{skill} is no longer in the registry"
+    level = inputs.contact.level
+    if level < spec.minimum_level:
+        return f"{skill} demands {spec.minimum_level.name}, the contact is {level.name}"
+    return None
+
+
+def authorised(inputs: Inputs, draft: Draft, skill: str, known: Mapping[str, Value] | None = None) -> SkillSpec | None:
+    """The skill's spec if this contact may run it; otherwise the dispatch is closed and the contact told.
+
+    Where a one-time code would help, it is offered, and the skill goes on with *known* once it was given.
+    """
+    reason = obstacle(inputs, skill)
+    spec = inputs.registry.get(skill)
+    if reason is None:
+        return spec
+    locales = menu.locales(inputs)
     if spec is None or spec.retired:
         draft.record(SkillRetired(skill=skill))
         draft.say(Text(sentence("skill_retired", *locales)))
-        draft.close(Outcome.SKILL_RETIRED, f"{skill} is no longer in the registry")
+        draft.close(Outcome.SKILL_RETIRED, reason)
         return None
     level = inputs.contact.level
-    if level < spec.minimum_level:
-        draft.record(VerificationRequired(skill=skill, required=spec.minimum_level.name, actual=level.name))
-        key = "verify_phone" if level < Level.PHONE_MATCHED else "verify_identity"
-        draft.say(Text(sentence(key, *locales)))
-        draft.close(
-            Outcome.VERIFICATION_REQUIRED,
-            f"{skill} demands {spec.minimum_level.name}, the contact is {level.name}",
-        )
+    draft.record(VerificationRequired(skill=skill, required=spec.minimum_level.name, actual=level.name))
+    if verification.available(inputs):
+        verification.offer(inputs, draft, skill, known or {}, reason)
         return None
-    return spec
+    key = "verify_phone" if level < Level.PHONE_MATCHED else "verify_identity"
+    draft.say(Text(sentence(key, *locales)))
+    draft.close(Outcome.VERIFICATION_REQUIRED, reason)
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """How a skill's call ended, after how many attempts; the record of it is complete."""
+
+    spec: SkillSpec
+    result: SkillReturned | SkillRaised
+    attempt: int
+    secrets: list[str]
+
+    def why(self) -> str:
+        """What went wrong, for administrators, without secrets."""
+        if isinstance(self.result, SkillReturned):
+            return ""
+        times = f"after {self.attempt} attempts" if self.attempt > 1 else "at the first attempt"
+        final = "" if self.result.retryable else ", which trying again would not cure"
+        what = f"{self.result.error_class}: {without(self.secrets, self.result.message)}"
+        return f"{self.spec.name} failed {times}: {what}{final}"
 
 
 def _call(inputs: Inputs, draft: Draft, spec: SkillSpec, known: Mapping[str, Value]) -> Generator[Effect, Result, None]:
+    called = yield from call(inputs, draft, spec, known)
+    if isinstance(called.result, SkillRaised):
+        draft.say(Text(sentence("skill_error", *menu.locales(inputs))))
+        draft.close(Outcome.SKILL_ERROR, called.why())
+        return
+    for reply in called.result.replies or (Text(sentence("done", *menu.locales(inputs))),):
+        draft.say(reply)
+    if called.result.resolve:
+        draft.resolve(f"{spec.name} settled the matter")
+    again = f" at attempt {called.attempt}" if called.attempt > 1 else ""
+    draft.close(Outcome.SUCCESS, f"{spec.name} answered{again}")
+
+
+def call(
+    inputs: Inputs,
+    draft: Draft,
+    spec: SkillSpec,
+    known: Mapping[str, Value],
+    *,
+    key: str = "",
+    hide: frozenset[str] = frozenset(),
+    hide_results: frozenset[str] = frozenset(),
+) -> Generator[Effect, Result, Called]:
+    """Call the skill, again after failures that may pass; the session is ACTIVE afterwards, and nothing is said.
+
+    *key* tells several calls of one dispatch apart; the parameters in *hide* are secret beside the skill's own, and
+    so are the results in *hide_results*.
+    """
     parameters = {p.name: known[p.name] for p in spec.parameters if p.name in known}
-    secrets = [str(parameters[p.name]) for p in spec.parameters if p.secret and p.name in parameters]
+    secret = {p.name for p in spec.parameters if p.secret} | hide
+    secrets = [str(value) for name, value in parameters.items() if name in secret]
     draft.change(skill=spec.name)
     draft.move(State.PROCESSING, f"running {spec.name}")
     attempts = max(1, spec.max_attempts)
-    for attempt in range(1, attempts + 1):
-        result = yield from _attempt(inputs, draft, spec, parameters, attempt)
+    attempt = 0
+    while True:
+        attempt += 1
+        result = yield from _attempt(inputs, draft, spec, parameters, attempt, secret, key)
+        called = Called(spec=spec, result=result, attempt=attempt, secrets=secrets)
         if isinstance(result, SkillReturned):
-            _succeeded(inputs, draft, spec, attempt, result, secrets=secrets)
-            return
-        _failed(draft, spec, attempt, result, secrets=secrets)
+            _succeeded(draft, called, result, hide_results)
+            return called
+        _failed(draft, called, result)
         if not result.retryable or attempt == attempts:
-            _gave_up(inputs, draft, spec, attempt, result, secrets=secrets)
-            return
+            draft.move(State.ACTIVE, f"{spec.name} failed")
+            return called
         delay = _delay(inputs.policy, attempt, inputs.source.jitter())
+        if result.retry_after_seconds is not None:
+            delay = max(delay, min(result.retry_after_seconds, inputs.policy.retry_cap_seconds))
         draft.record(SkillRetryScheduled(skill=spec.name, next_attempt=attempt + 1, delay_seconds=delay))
         draft.clock((yield from ask(Commit(turn=draft.cut()))).at)
         draft.clock((yield from ask(Pause(seconds=delay))).at)
 
 
 def _attempt(
-    inputs: Inputs, draft: Draft, spec: SkillSpec, parameters: Mapping[str, Value], attempt: int
+    inputs: Inputs,
+    draft: Draft,
+    spec: SkillSpec,
+    parameters: Mapping[str, Value],
+    attempt: int,
+    secret: frozenset[str] | set[str],
+    key: str,
 ) -> Generator[Effect, Result, SkillReturned | SkillRaised]:
     """Put the call on record, then make it."""
-    secret = {p.name for p in spec.parameters if p.secret}
     draft.record(
         SkillInvoked(
             skill=spec.name,
@@ -146,7 +223,7 @@ def _attempt(
         parameters=parameters,
         attempt=attempt,
         timeout_seconds=spec.timeout_seconds,
-        idempotency_key=f"{inputs.dispatch_id}:{spec.name}",
+        idempotency_key=f"{inputs.dispatch_id}:{spec.name}{key}",
         contact_id=inputs.contact.contact_id,
         locale=inputs.contact.locale,
         business_partner=inputs.contact.business_partner,
@@ -156,63 +233,33 @@ def _attempt(
     return result
 
 
-def _succeeded(
-    inputs: Inputs,
-    draft: Draft,
-    spec: SkillSpec,
-    attempt: int,
-    result: SkillReturned,
-    *,
-    secrets: list[str],
-) -> None:
+def _succeeded(draft: Draft, called: Called, result: SkillReturned, hide: frozenset[str]) -> None:
+    data = {name: hidden() if name in hide else value for name, value in result.data.items()}
     draft.spend(result.cost_micros)
     draft.record(
         SkillSucceeded(
-            skill=spec.name,
-            attempt=attempt,
+            skill=called.spec.name,
+            attempt=called.attempt,
             duration_ms=result.duration_ms,
             cost_micros=result.cost_micros,
-            result=without(secrets, dict(result.data)),
+            result=without(called.secrets, data),
         )
     )
-    draft.move(State.ACTIVE, f"{spec.name} returned")
-    for reply in result.replies or (Text(sentence("done", *menu.locales(inputs))),):
-        draft.say(reply)
-    if result.resolve:
-        draft.resolve(f"{spec.name} settled the matter")
-    again = f" at attempt {attempt}" if attempt > 1 else ""
-    draft.close(Outcome.SUCCESS, f"{spec.name} answered{again}")
+    draft.move(State.ACTIVE, f"{called.spec.name} returned")
 
 
-def _failed(draft: Draft, spec: SkillSpec, attempt: int, result: SkillRaised, *, secrets: list[str]) -> None:
+def _failed(draft: Draft, called: Called, result: SkillRaised) -> None:
     draft.count_error()
     draft.record(
         SkillFailed(
-            skill=spec.name,
-            attempt=attempt,
+            skill=called.spec.name,
+            attempt=called.attempt,
             error_class=result.error_class,
-            message=without(secrets, result.message),
+            message=without(called.secrets, result.message),
             duration_ms=result.duration_ms,
             retryable=result.retryable,
         )
     )
-
-
-def _gave_up(
-    inputs: Inputs,
-    draft: Draft,
-    spec: SkillSpec,
-    attempt: int,
-    result: SkillRaised,
-    *,
-    secrets: list[str],
-) -> None:
-    draft.move(State.ACTIVE, f"{spec.name} failed")
-    draft.say(Text(sentence("skill_error", *menu.locales(inputs))))
-    times = f"after {attempt} attempts" if attempt > 1 else "at the first attempt"
-    final = "" if result.retryable else ", which trying again would not cure"
-    what = f"{result.error_class}: {without(secrets, result.message)}"
-    draft.close(Outcome.SKILL_ERROR, f"{spec.name} failed {times}: {what}{final}")
 
 
 def _delay(policy: Policy, attempt: int, jitter: float) -> float:

@@ -6,8 +6,12 @@ from collections.abc import Generator
 from typing import overload
 
 from dragoman.dispatch.effects import (
+    CheckCode,
     Classified,
     Classify,
+    CodeChecked,
+    CodeRefused,
+    CodeSent,
     Commit,
     Committed,
     Effect,
@@ -15,6 +19,7 @@ from dragoman.dispatch.effects import (
     Pause,
     Result,
     Resumed,
+    SendCode,
     SkillRaised,
     SkillReturned,
 )
@@ -24,6 +29,8 @@ _ANSWERS: dict[type[Effect], tuple[type[Result], ...]] = {
     Classify: (Classified,),
     InvokeSkill: (SkillReturned, SkillRaised),
     Pause: (Resumed,),
+    SendCode: (CodeSent, CodeRefused),
+    CheckCode: (CodeChecked, CodeRefused),
 }
 
 
@@ -35,6 +42,10 @@ def ask(effect: Classify) -> Generator[Effect, Result, Classified]: ...
 def ask(effect: InvokeSkill) -> Generator[Effect, Result, SkillReturned | SkillRaised]: ...
 @overload
 def ask(effect: Pause) -> Generator[Effect, Result, Resumed]: ...
+@overload
+def ask(effect: SendCode) -> Generator[Effect, Result, CodeSent | CodeRefused]: ...
+@overload
+def ask(effect: CheckCode) -> Generator[Effect, Result, CodeChecked | CodeRefused]: ...
 def ask(effect: Effect) -> Generator[Effect, Result, Result]:
     """Yield *effect* and return its result. Raises TypeError when a driver sends back anything else."""
     result = yield effect

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from dragoman.domain.events import AuditEvent
+from dragoman.domain.flows import Flow, Flows
+from dragoman.domain.menus import Menu
 from dragoman.domain.nouns import Contact, InboundMessage, Policy, Registry, Session, TranscriptItem
 
 
@@ -24,11 +26,32 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A rate limit was hit by this message: which, and whether the contact is still to be told in this window."""
+
+    limit: str
+    allowed: int
+    window_seconds: float
+    tell: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Why the message cannot have its session: another one has the contact, or it waited too long for this one."""
+
+    reason: str
+    other_session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """All that one dispatch may know.
 
     ``session`` is the thread's session in progress or None; ``previous_session_id`` the one that ended
     before it. ``now`` is the clock's reading at the start; later readings come with the effects' results.
+    ``flows`` are those that can be started; ``running`` is the version that the session began with, where it is in
+    a flow. ``menu`` is the tenant's default one. ``refused`` and ``busy`` are what was found out before the core was
+    asked; ``code_open`` says that a one-time code of this contact could still be used.
     """
 
     dispatch_id: UUID
@@ -42,6 +65,12 @@ class Inputs:
     message: InboundMessage
     session: Session | None
     previous_session_id: UUID | None = None
+    flows: Flows = field(default_factory=dict)
+    running: Flow | None = None
+    menu: Menu | None = None
+    refused: Refusal | None = None
+    busy: Busy | None = None
+    code_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

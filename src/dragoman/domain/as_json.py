@@ -14,6 +14,8 @@ from uuid import UUID
 from dragoman.domain.nouns import (
     Awaiting,
     AwaitingKind,
+    FlowPosition,
+    HttpTarget,
     Level,
     Parameter,
     ParameterKind,
@@ -35,14 +37,30 @@ def awaiting_from_json(value: dict[str, Any]) -> Awaiting:
     return Awaiting(**{**value, "kind": AwaitingKind(value["kind"])})
 
 
+def position_to_json(position: FlowPosition) -> dict[str, Any]:
+    """The JSON form of where a session stands in its flow."""
+    return {**_fields(position), "variables": dict(position.variables)}
+
+
+def position_from_json(value: dict[str, Any]) -> FlowPosition:
+    """The position that :func:`position_to_json` wrote."""
+    return FlowPosition(**value)
+
+
 def session_to_json(session: Session) -> dict[str, Any]:
-    """The JSON form of a session."""
+    """The JSON form of a session; outside of a flow it has no field ``flow``, without notices no ``told``."""
     value = _fields(session)
     for name in ("session_id", "thread_id", "contact_id"):
         value[name] = str(value[name])
     for name in ("started_at", "last_activity_at", "resolved_at"):
         value[name] = value[name] and value[name].isoformat()
     value["awaiting"] = session.awaiting and awaiting_to_json(session.awaiting)
+    flow = value.pop("flow")
+    if flow is not None:
+        value["flow"] = position_to_json(flow)
+    told = value.pop("told")
+    if told:
+        value["told"] = list(told)
     return value
 
 
@@ -56,6 +74,8 @@ def session_from_json(value: dict[str, Any]) -> Session:
     fields["state"] = State(fields["state"])
     fields["outcome"] = Outcome(fields["outcome"])
     fields["awaiting"] = fields["awaiting"] and awaiting_from_json(fields["awaiting"])
+    fields["flow"] = position_from_json(fields["flow"]) if "flow" in fields else None
+    fields["told"] = tuple(fields.get("told", ()))
     return Session(**fields)
 
 
@@ -75,6 +95,7 @@ def spec_to_json(spec: SkillSpec) -> dict[str, Any]:
             }
             for parameter in spec.parameters
         ],
+        "http": spec.http and _fields(spec.http),
     }
 
 
@@ -86,6 +107,7 @@ def spec_from_json(value: dict[str, Any]) -> SkillSpec:
     fields["keywords"] = tuple(fields.get("keywords", ()))
     fields["phrases"] = tuple(Phrase(**phrase) for phrase in fields.get("phrases", ()))
     fields["parameters"] = tuple(_parameter(parameter) for parameter in fields.get("parameters", ()))
+    fields["http"] = HttpTarget(**fields["http"]) if fields.get("http") else None
     return SkillSpec(**fields)
 
 
@@ -93,5 +115,5 @@ def _parameter(value: dict[str, Any]) -> Parameter:
     return Parameter(**{**value, "kind": ParameterKind(value["kind"]), "choices": tuple(value.get("choices", ()))})
 
 
-def _fields(value: Session | Awaiting | SkillSpec | Parameter | Phrase) -> dict[str, Any]:
+def _fields(value: Session | Awaiting | FlowPosition | SkillSpec | Parameter | Phrase | HttpTarget) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

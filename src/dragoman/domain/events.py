@@ -75,13 +75,18 @@ class AdmissionRefused(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetExceeded(Payload):
-    """The session would pass its message budget or its cost budget."""
+    """The session would pass its message budget or its cost budget.
+
+    ``used`` is what it had used before, ``needed`` what came on top: one message, or the price of what was not run.
+    """
 
     type: ClassVar[str] = "budget.exceeded"
     label: ClassVar[str] = "Budget exceeded"
     budget: str
     allowed: int
     used: int
+    needed: int = 0
+    contact_told: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +97,7 @@ class SessionBusy(Payload):
     label: ClassVar[str] = "Session busy"
     reason: str
     other_session_id: str | None = None
+    contact_told: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

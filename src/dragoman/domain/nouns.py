@@ -16,6 +16,7 @@ from uuid import UUID
 
 from dragoman.domain.content import Content
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.policies import Budget, Confirmation, Limits, Routing
 from dragoman.domain.states import State
 
 
@@ -99,7 +100,10 @@ class InboundMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptItem:
-    """One message of the transcript, from either side; everything not from the contact is to be sent."""
+    """One message of the transcript, from either side; everything not from the contact is to be sent.
+
+    Where it ``carries_code``, what is sent has the one-time code in place of the dots that stand here.
+    """
 
     message_id: UUID
     sender: Sender
@@ -111,6 +115,7 @@ class TranscriptItem:
     reply_to: str | None = None
     forwarded: bool = False
     referral: Mapping[str, Any] | None = None
+    carries_code: bool = False
 
 
 class AwaitingKind(StrEnum):
@@ -119,6 +124,9 @@ class AwaitingKind(StrEnum):
     PARAMETER = "parameter"
     REPHRASE = "rephrase"
     MENU = "menu"
+    CONFIRM = "confirm"
+    CODE = "code"
+    FLOW = "flow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +142,26 @@ class Awaiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlowPosition:
+    """Where a session stands in a flow: in which version, at which step, with which values.
+
+    ``done`` counts the steps that succeeded or asked something: it tells a flow that failed half-way from one that
+    never got anywhere.
+    """
+
+    flow: str
+    version: int
+    step: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One bounded conversation, as the core carries it from turn to turn."""
+    """One bounded conversation, as the core carries it from turn to turn.
+
+    ``told`` names what the contact is told only once in a session and has been told.
+    """
 
     session_id: UUID
     thread_id: UUID
@@ -156,6 +182,8 @@ class Session:
     cost_micros: int = 0
     agent_name: str | None = None
     awaiting: Awaiting | None = None
+    told: tuple[str, ...] = ()
+    flow: FlowPosition | None = None
 
 
 class ParameterKind(StrEnum):
@@ -200,10 +228,24 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTarget:
+    """Where a skill behind HTTP is called. The keys that sign its calls are kept apart, sealed.
+
+    ``allow_private`` asks for addresses inside the operator's network, which the operator must have listed.
+    ``answer`` is the JSON Schema of the answer's data.
+    """
+
+    url: str
+    allow_private: bool = False
+    answer: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SkillSpec:
     """A skill as the registry knows it, without the code that runs it.
 
     ``name`` is ``service.skill``. ``keywords`` are words that assign the skill by rule, before the classifier.
+    ``http`` is where the skill is called; without it an installed package provides its code.
     """
 
     name: str
@@ -220,6 +262,7 @@ class SkillSpec:
     max_attempts: int = 3
     cost_micros: int = 0
     retired: bool = False
+    http: HttpTarget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +285,10 @@ class Policy:
     retry_cap_seconds: float = 8.0
     menu: tuple[MenuItem, ...] = ()
     default_locale: str = "en"
+    limits: Limits = field(default_factory=Limits)
+    budget: Budget = field(default_factory=Budget)
+    confirmation: Confirmation = field(default_factory=Confirmation)
+    routing: Routing = field(default_factory=Routing)
 
 
 Registry = Mapping[str, SkillSpec]

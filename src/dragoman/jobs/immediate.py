@@ -28,6 +28,11 @@ class ImmediateQueue:
             if not any(known == job and at <= due for at, known in self._jobs):
                 self._jobs.append((due, job))
 
+    async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:  # noqa: ARG002 - the port's
+        """Those of *jobs* that nobody has asked for yet."""
+        due = {(job.entrypoint, job.tenant_id, job.key) for at, job in self._jobs if at <= self._clock.now()}
+        return [job for job in jobs if (job.entrypoint, job.tenant_id, job.key) not in due]
+
     async def run_due(self, runtime: Runtime) -> int:
         """Run what is due, and what becomes due by that, until nothing is left; returns how many jobs ran."""
         ran = 0

@@ -33,6 +33,19 @@ class PgQueue:
             [None] * len(jobs),
         )
 
+    async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:
+        """Those of *jobs* for which no job waits to be picked; one that runs already does not count."""
+        if not jobs:
+            return []
+        rows = await connection.fetch(
+            "SELECT entrypoint, payload FROM pgqueuer WHERE status = 'queued' AND execute_after <= now() "
+            "AND entrypoint = ANY($1) AND payload = ANY($2)",
+            list({job.entrypoint for job in jobs}),
+            list({payload(job.tenant_id, job.key) for job in jobs}),
+        )
+        queued = {(row["entrypoint"], row["payload"]) for row in rows}
+        return [job for job in jobs if (job.entrypoint, payload(job.tenant_id, job.key)) not in queued]
+
 
 def payload(tenant_id: UUID, key: UUID) -> bytes:
     """What a job carries: sixteen bytes of tenant, sixteen bytes of key."""

@@ -25,16 +25,23 @@ BATCH = 20
 CONCURRENT_JOBS = 64
 """Slow skills wait inside a job without holding a connection, so there may be many more jobs than connections."""
 
+HEARTBEAT_SECONDS = 30.0
+"""After that long without a sign of life from its worker, a wake-up is given to another one."""
+
 PAUSE_SECONDS = 1.0
 DRAIN_SECONDS = 10.0
 
 
-def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record]) -> PgQueuer:
+Flights = set[asyncio.Task[None]]
+"""What wake-ups have started and what has not ended yet."""
+
+
+def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record], flights: Flights) -> PgQueuer:
     """PgQueuer with our entry points and schedules on it."""
     queuer = PgQueuer.from_asyncpg_connection(connection)
 
     for name, service in ENTRYPOINTS.items():
-        queuer.entrypoint(name)(_shim(runtime, name, service))
+        queuer.entrypoint(name)(_shim(runtime, name, service, flights))
 
     # The sixth field is seconds.
     @queuer.schedule("wake_neglected", "* * * * * */5")
@@ -52,8 +59,8 @@ def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record]) -> P
     return queuer
 
 
-def _shim(runtime: Runtime, name: str, service: Service) -> Callable[[QueuedJob], Awaitable[None]]:
-    async def run(job: QueuedJob) -> None:
+def _shim(runtime: Runtime, name: str, service: Service, flights: Flights) -> Callable[[QueuedJob], Awaitable[None]]:
+    async def fly(job: QueuedJob) -> None:
         try:
             await service(runtime, *read_payload(job.payload))
         except UNAVAILABLE as error:
@@ -62,32 +69,44 @@ def _shim(runtime: Runtime, name: str, service: Service) -> Callable[[QueuedJob]
             # The sweep wakes somebody for whatever is left undone; the record has no gap meanwhile.
             log.exception("job_failed", job=name)
 
+    async def run(job: QueuedJob) -> None:
+        flight = asyncio.create_task(fly(job))
+        flights.add(flight)
+        flight.add_done_callback(flights.discard)
+        # PgQueuer cancels its jobs when its connection is lost. The skill that one of them waits for must not be
+        # lost with it: its result is held until the database is back.
+        await asyncio.shield(flight)
+
     return run
 
 
 async def run(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
     """Work until *stop* is set; a database that goes away is waited for, however long that takes."""
     stopping = asyncio.create_task(stop.wait())
+    flights: Flights = set()
     try:
         while not stop.is_set():
             try:
-                await _run_once(runtime, database_url, stopping)
+                await _run_once(runtime, database_url, stopping, flights)
             except UNAVAILABLE as error:
                 log.warning("worker_waits_for_database", error=repr(error))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
     finally:
         stopping.cancel()
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
 
 
-async def _run_once(runtime: Runtime, database_url: str, stopping: asyncio.Task[bool]) -> None:
+async def _run_once(runtime: Runtime, database_url: str, stopping: asyncio.Task[bool], flights: Flights) -> None:
     # One connection, not a pool: a pool would quietly replace a connection that broke, and with it lose the LISTEN.
     connection = await asyncpg.connect(
         database_url,
         server_settings={"role": APPLICATION_ROLE, "application_name": "dragoman-worker"},
         command_timeout=30,
     )
-    queuer = build(runtime, connection)
+    queuer = build(runtime, connection, flights)
     # What an earlier worker left undone is not in the queue any more: look for it at once.
     await sweep.wake_neglected(runtime)
     running = asyncio.create_task(
@@ -95,7 +114,7 @@ async def _run_once(runtime: Runtime, database_url: str, stopping: asyncio.Task[
             batch_size=BATCH,
             max_concurrent_tasks=CONCURRENT_JOBS,
             dequeue_timeout=timedelta(seconds=5),
-            heartbeat_timeout=timedelta(seconds=30),
+            heartbeat_timeout=timedelta(seconds=HEARTBEAT_SECONDS),
         )
     )
     lost = asyncio.Event()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
 from dragoman.domain import storable
-from dragoman.domain.as_json import awaiting_to_json
+from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
@@ -258,7 +258,7 @@ async def _update_session(
         "skill = $8, contact_name = $9, contact_phone = $10, business_partner_id = $11, "
         "business_partner_name = $12, agent_name = $13, last_user_message = $14, message_count = $15, "
         "error_count = $16, dispatch_count = $17, misses = $18, cost_micros = $19, awaiting = $20, "
-        "last_activity_at = $21, resolved_at = $22, next_position = $23, head = $24 "
+        "last_activity_at = $21, resolved_at = $22, next_position = $23, head = $24, flow = $25, told = $26 "
         "WHERE tenant_id = $1 AND session_id = $2",
         tenant_id,
         session.session_id,
@@ -284,6 +284,8 @@ async def _update_session(
         session.resolved_at,
         next_position,
         head,
+        session.flow and position_to_json(session.flow),
+        list(session.told),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.as_json import awaiting_from_json
+from dragoman.domain.as_json import awaiting_from_json, position_from_json
 from dragoman.domain.nouns import Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
@@ -16,7 +16,7 @@ from dragoman.ledger.connection import Connection
 _COLUMNS = (
     "session_id, thread_id, contact_id, state, outcome, outcome_reason, intent, skill, started_at, "
     "last_activity_at, resolved_at, last_user_message, message_count, error_count, dispatch_count, misses, "
-    "cost_micros, agent_name, awaiting"
+    "cost_micros, agent_name, awaiting, flow, told"
 )
 
 
@@ -29,6 +29,19 @@ async def in_progress(connection: Connection, tenant_id: UUID, thread_id: UUID) 
         thread_id,
     )
     return None if row is None else _session(row)
+
+
+async def elsewhere(connection: Connection, tenant_id: UUID, contact_id: UUID, thread_id: UUID) -> list[Session]:
+    """The contact's sessions in progress in other threads than this one, the earliest first."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM session WHERE tenant_id = $1 AND thread_id IN "
+        "(SELECT t.thread_id FROM thread t WHERE t.tenant_id = $1 AND t.contact_id = $2 AND t.thread_id <> $3) "
+        "AND state NOT IN ('RESOLVED', 'EXPIRED') ORDER BY started_at, session_id",
+        tenant_id,
+        contact_id,
+        thread_id,
+    )
+    return [_session(row) for row in rows]
 
 
 async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Session | None:
@@ -84,4 +97,6 @@ def _session(row: Any) -> Session:
     values["state"] = State(row["state"])
     values["outcome"] = Outcome(row["outcome"])
     values["awaiting"] = row["awaiting"] and awaiting_from_json(row["awaiting"])
+    values["told"] = tuple(row["told"])
+    values["flow"] = row["flow"] and position_from_json(row["flow"])
     return Session(**values)

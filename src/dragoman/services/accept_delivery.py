@@ -193,6 +193,7 @@ async def _take_messages(
                 forwarded=item.forwarded,
                 referral=item.referral,
                 trace_id=runtime.source.new_id().hex,
+                sender=_identities(item.sender)[0],
             )
         )
     new = await mailbox.put(connection, tenant_id, arrivals)
@@ -207,19 +208,23 @@ async def _take_messages(
 
 async def _contact(runtime: Runtime, connection: Connection, tenant_id: UUID, item: InboundItem, now: datetime) -> UUID:
     sender = item.sender
-    identities = (
-        *((Identity(kind="wa_id", value=sender.wa_id),) if sender.wa_id else ()),
-        *((Identity(kind="wa_user_id", value=sender.user_id),) if sender.user_id else ()),
-    )
     return await contacts.resolve(
         connection,
         tenant_id,
-        identities,
+        _identities(sender),
         display_name=item.profile_name,
         phone=f"+{sender.wa_id}" if sender.wa_id and sender.wa_id.isdecimal() else None,
         locale=locale_of(sender.wa_id),
         now=now,
         new_id=runtime.source.new_id,
+    )
+
+
+def _identities(sender: WhatsAppIdentity) -> tuple[Identity, ...]:
+    """How the sender is known; the first one is answered."""
+    return (
+        *((Identity(kind="wa_id", value=sender.wa_id),) if sender.wa_id else ()),
+        *((Identity(kind="wa_user_id", value=sender.user_id),) if sender.user_id else ()),
     )
 
 

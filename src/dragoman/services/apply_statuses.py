@@ -11,7 +11,7 @@ from uuid import UUID
 from dragoman.domain.events import AuditEvent, MessageStatus
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append
-from dragoman.runtime import Runtime
+from dragoman.runtime import Job, Runtime
 from dragoman.store import deliveries, outbox
 from dragoman.store.database import Connection
 from dragoman.store.deliveries import MatchedStatus
@@ -54,6 +54,9 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, stat
             channel_message_id=status.channel_message_id,
             now=now,
         )
+        # This settles an attempt that was not answered; the contact's next reply waits behind it.
+        job = Job(entrypoint="deliver", tenant_id=tenant_id, key=entry.contact_id)
+        await runtime.queue.enqueue(connection, [job])
     error = status.errors[0] if status.errors else {}
     reason = str(error.get("reason", ""))
     await outbox.mark_delivery(connection, tenant_id, entry.outbox_entry_id, news, reason=reason)

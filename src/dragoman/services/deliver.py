@@ -64,6 +64,7 @@ async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
                         return sent
                 else:
                     await leases.check(connection, lease)
+                    await leases.extend(connection, lease)
                 attempt = await _begin(runtime, connection, tenant_id, contact_id)
                 if attempt is None:
                     await leases.release(connection, lease)

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
+    CheckCode,
     Classified,
     Classify,
     Commit,
@@ -30,20 +30,28 @@ from dragoman.dispatch.effects import (
     Pause,
     Result,
     Resumed,
+    SendCode,
     SkillRaised,
     SkillReturned,
 )
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
-from dragoman.dispatch.turn import Inputs, Turn
+from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
+from dragoman.dispatch.verification import with_code
 from dragoman.domain.content import preview
 from dragoman.domain.errors import StaleTokenError
 from dragoman.domain.events import AuditEvent, DispatchOrphaned, SkillInvoked
+from dragoman.domain.flows import Flow
 from dragoman.domain.nouns import SYSTEM, Contact, Sender, Session
+from dragoman.domain.outcomes import Outcome
 from dragoman.ledger import append, sessions
 from dragoman.runtime import Job, Runtime
-from dragoman.skills.invoke import invoke
-from dragoman.store import channel_accounts, contacts, leases, mailbox, outbox, skills
+from dragoman.services import admit
+from dragoman.services.admit import Hold, longer
+from dragoman.services.call_http_skill import call_http_skill
+from dragoman.services.hold_lease import give_back, kept
+from dragoman.services.one_time_codes import Made, check_code, make_code
+from dragoman.store import channel_accounts, contacts, flows, leases, mailbox, outbox, skills
 from dragoman.store.contacts import Identity
 from dragoman.store.database import UNAVAILABLE, Connection
 from dragoman.store.leases import Lease
@@ -69,6 +77,13 @@ class _Work:
     session: Session | None
     previous_session_id: UUID | None
     rules: DispatchRules
+    running: Flow | None
+    taken_up: datetime
+    hold: Hold | None = None
+    refused: Refusal | None = None
+    busy: Busy | None = None
+    made: list[Made] = field(default_factory=list)
+    """The one-time code of this dispatch, from when it was made until it is in the outbox."""
 
 
 async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
@@ -86,59 +101,35 @@ async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
         )
         if lease is None:
             return 0
-        work = await _load_or_release(runtime, connection, lease, contact_id)
+        work = await _load_or_release(runtime, connection, lease, contact_id, None)
     done = 0
     try:
-        async with _kept(runtime, lease):
+        async with kept(runtime, lease):
             while work is not None:
                 work = await _dispatch(runtime, lease, work)
                 done += 1
     except StaleTokenError:
         log.warning("lease_lost", contact_id=str(contact_id), tenant_id=str(tenant_id))
     except BaseException:
-        await _give_back(runtime, lease)
+        await give_back(runtime, lease)
         raise
     return done
 
 
-@asynccontextmanager
-async def _kept(runtime: Runtime, lease: Lease) -> AsyncIterator[None]:
-    """Extend the lease in the background for as long as the block runs."""
+async def _load_or_release(
+    runtime: Runtime, connection: Connection, lease: Lease, contact_id: UUID, before: _Work | None
+) -> _Work | None:
+    """The contact's next message with its surroundings; if none waits, the lease is released in this transaction.
 
-    async def extend() -> None:
-        while True:
-            await asyncio.sleep(lease.seconds / 3)
-            try:
-                async with runtime.database.tenant(lease.tenant_id) as connection:
-                    await leases.extend(connection, lease)
-            except UNAVAILABLE as error:
-                log.warning("lease_not_extended", lease=lease.name, error=repr(error))
-
-    beat = asyncio.create_task(extend())
-    try:
-        yield
-    finally:
-        beat.cancel()
-
-
-async def _give_back(runtime: Runtime, lease: Lease) -> None:
-    """Release after a failure, so that another worker need not wait for the deadline; it is no harm if we cannot."""
-    try:
-        async with runtime.database.tenant(lease.tenant_id) as connection:
-            await leases.release(connection, lease)
-    except UNAVAILABLE as error:
-        log.warning("lease_not_released", lease=lease.name, error=repr(error))
-
-
-async def _load_or_release(runtime: Runtime, connection: Connection, lease: Lease, contact_id: UUID) -> _Work | None:
-    """The contact's next message with its surroundings; if none waits, the lease is released in this transaction."""
+    *before* is what this worker has just done for the contact, which the next message had to wait for.
+    """
     tenant_id = lease.tenant_id
-    waiting = await mailbox.next_waiting(connection, tenant_id, contact_id)
+    now = runtime.clock.now()
+    waiting = await mailbox.next_waiting(connection, tenant_id, contact_id, now=now)
     if waiting is None:
         await leases.release(connection, lease)
         return None
-    now = runtime.clock.now()
-    contact = await contacts.load(connection, tenant_id, contact_id)
+    contact = await contacts.load(connection, tenant_id, contact_id, now=now)
     account = await channel_accounts.load(connection, tenant_id, waiting.channel_account_id)
     identities = {i.kind: i for i in await contacts.addresses(connection, tenant_id, contact_id)}
     thread_id = await contacts.thread(
@@ -166,16 +157,42 @@ async def _load_or_release(runtime: Runtime, connection: Connection, lease: Leas
         if late is not None:
             await append.write_turn(connection, tenant_id, late, context, dispatch_id=None, trace_id=None)
             session = None
+    position = session.flow if session else None
     previous = None if session else await sessions.latest_id(connection, tenant_id, thread_id)
-    return _Work(
+    work = _Work(
         waiting=waiting,
         contact=contact,
-        recipient=identities.get("wa_id") or identities["wa_user_id"],
+        recipient=waiting.sender or identities.get("wa_id") or identities["wa_user_id"],
         context=context,
         thread_id=thread_id,
         session=session,
         previous_session_id=previous,
         rules=rules,
+        # Whatever was imported since: a session goes on with the version that it began with.
+        running=await flows.one_version(connection, tenant_id, position.flow, position.version) if position else None,
+        taken_up=now,
+        hold=longer(before.hold, Hold(since=before.taken_up, until=now)) if before else None,
+    )
+    return work if waiting.running else await _admitted(runtime, connection, lease, work)
+
+
+async def _admitted(runtime: Runtime, connection: Connection, lease: Lease, work: _Work) -> _Work:
+    """The work with what has to be known before its message may be dispatched."""
+    waiting, policy, tenant_id = work.waiting, work.rules.policy, lease.tenant_id
+    return replace(
+        work,
+        busy=await admit.busy(
+            runtime,
+            connection,
+            tenant_id,
+            waiting,
+            policy=policy,
+            thread_id=work.thread_id,
+            session=work.session,
+            hold=work.hold,
+        ),
+        # Last, so that rows that many workers count in are held for as short as can be.
+        refused=await admit.within_limits(connection, tenant_id, waiting, policy),
     )
 
 
@@ -191,12 +208,18 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None
             source=runtime.source,
             policy=work.rules.policy,
             registry=work.rules.registry,
+            flows=work.rules.flows,
+            running=work.running,
+            menu=work.rules.menu,
             contact=work.contact,
             thread_id=work.thread_id,
             channel=work.context.channel,
             message=waiting.message,
             session=work.session,
             previous_session_id=work.previous_session_id,
+            refused=work.refused,
+            busy=work.busy,
+            code_open=waiting.code_open,
         )
     )
     part, late = 1, None
@@ -207,10 +230,10 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None
             if isinstance(effect, Commit):
                 session_id = effect.turn.session.session_id
                 await _commit(runtime, lease, work, effect.turn, part)
-                part += 1
+                part, late = part + 1, None
                 result: Result = Committed(at=runtime.clock.now())
             else:
-                result = await _perform(runtime, work, effect)
+                result = await _perform(runtime, lease, work, effect)
                 late = result if isinstance(result, SkillReturned | SkillRaised) else late
             effect = core.send(result)
     except StopIteration as stop:
@@ -220,12 +243,15 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None
         except StaleTokenError:
             await _record_late(runtime, lease.tenant_id, work, session_id, late)
             raise
+    except StaleTokenError:
+        await _record_late(runtime, lease.tenant_id, work, session_id, late)
+        raise
 
 
-async def _perform(runtime: Runtime, work: _Work, effect: Effect) -> Result:
+async def _perform(runtime: Runtime, lease: Lease, work: _Work, effect: Effect) -> Result:
     match effect:
         case Classify(text=text, locale=locale):
-            classifier = await runtime.classifiers.classifier_for(work.rules.registry)
+            classifier = await runtime.classifiers.classifier_for(work.rules.vocabulary)
             begun = time.perf_counter()
             candidates = classifier.classify(text, locale)
             return Classified(
@@ -236,25 +262,25 @@ async def _perform(runtime: Runtime, work: _Work, effect: Effect) -> Result:
                 duration_ms=round((time.perf_counter() - begun) * 1000, 3),
             )
         case InvokeSkill():
-            return await _invoke(runtime, effect)
+            return await _invoke(runtime, work, effect)
         case Pause(seconds=seconds):
             await runtime.sleep(seconds)
             return Resumed(at=runtime.clock.now())
+        case SendCode():
+            sent, made = await make_code(runtime, lease, work.contact.contact_id, work.recipient, work.rules.policy)
+            work.made[:] = [made] if made else []
+            return sent
+        case CheckCode(code=code):
+            return await check_code(runtime, lease, work.contact.contact_id, code, work.rules.policy)
         case Commit():
             raise TypeError("a Commit is not performed here")
 
 
-async def _invoke(runtime: Runtime, effect: InvokeSkill) -> Result:
-    skill = runtime.skills.get(effect.skill)
-    if skill is None:
-        return SkillRaised(
-            at=runtime.clock.now(),
-            duration_ms=0.0,
-            error_class="SkillNotInstalled",
-            message=f"{effect.skill} is in the registry, but no installed package provides its code",
-            retryable=False,
-        )
-    return await invoke(skill, effect, runtime.clock.now)
+async def _invoke(runtime: Runtime, work: _Work, effect: InvokeSkill) -> Result:
+    spec = work.rules.registry.get(effect.skill)
+    if spec is not None and spec.http is not None:
+        return await call_http_skill(runtime, work.rules, spec, effect)
+    return await runtime.skills.invoke(effect)
 
 
 async def _commit(runtime: Runtime, lease: Lease, work: _Work, turn: Turn, part: int) -> _Work | None:
@@ -265,7 +291,7 @@ async def _commit(runtime: Runtime, lease: Lease, work: _Work, turn: Turn, part:
                 await leases.check(connection, lease)
                 await _write(runtime, connection, lease, work, turn, part)
                 if turn.final:
-                    return await _load_or_release(runtime, connection, lease, work.contact.contact_id)
+                    return await _load_or_release(runtime, connection, lease, work.contact.contact_id, work)
                 return None
         except UNAVAILABLE as error:
             if attempt == COMMIT_TRIES:
@@ -300,8 +326,13 @@ async def _write(runtime: Runtime, connection: Connection, lease: Lease, work: _
         dispatch_id=waiting.dispatch_id,
         trace_id=waiting.trace_id,
     )
+    for item in turn.transcript:
+        if item.message_id == waiting.message.message_id and item.content != waiting.message.content:
+            await mailbox.redact(connection, tenant_id, item.message_id, item.content)
     replies = [item for item in turn.transcript if item.sender is not Sender.CONTACT]
     for item in replies:
+        made = work.made[0] if item.carries_code else None
+        recipient = made.recipient if made else work.recipient
         await outbox.add(
             connection,
             tenant_id,
@@ -311,9 +342,10 @@ async def _write(runtime: Runtime, connection: Connection, lease: Lease, work: _
             session_id=turn.session.session_id,
             message_id=item.message_id,
             channel=work.context.channel,
-            recipient=work.recipient.value,
-            recipient_kind=work.recipient.kind,
-            content=item.content,
+            recipient=recipient.value,
+            recipient_kind=recipient.kind,
+            content=with_code(item.content, made.code) if made else item.content,
+            kept=item.content if made else None,
             now=now,
         )
     if replies:
@@ -349,7 +381,7 @@ async def _close_orphan(runtime: Runtime, lease: Lease, work: _Work) -> _Work | 
                 outcome="DISPATCH_ORPHANED",
                 now=runtime.clock.now(),
             )
-            return await _load_or_release(runtime, connection, lease, waiting.contact_id)
+            return await _load_or_release(runtime, connection, lease, waiting.contact_id, None)
     turn = orphaned(
         session,
         now=runtime.clock.now(),
@@ -388,4 +420,8 @@ async def _record_late(
         dispatch_id=work.waiting.dispatch_id,
     )
     async with runtime.database.tenant(tenant_id) as connection:
+        outcome = await mailbox.outcome_of(connection, tenant_id, work.waiting.message.message_id)
+        if outcome not in (None, Outcome.DISPATCH_ORPHANED):
+            # Our own commit had gone through, only its answer was lost: the result is on record and on its way.
+            return
         await append.append_events(connection, tenant_id, session_id, [event], trace_id=work.waiting.trace_id)

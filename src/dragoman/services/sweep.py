@@ -1,7 +1,7 @@
 """Find what fell between two chairs, and wake a worker for it; the jobs that it writes are harmless when doubled.
 
 Transactions: one for each tenant. What it looks for: messages and outbox entries that nobody holds (their worker died),
-statuses that will never find their message, and mailbox rows that are old enough to be forgotten.
+statuses that nobody applied or that will never find their message, mailbox rows that are old enough to be forgotten.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from dragoman.runtime import Job, Runtime
 from dragoman.services.expire_sessions import expire_sessions
-from dragoman.store import deliveries, mailbox, migrate, outbox, tenants
+from dragoman.store import deliveries, limits, mailbox, migrate, outbox, tenants
 
 BATCH = 500
 
@@ -27,15 +27,21 @@ async def _tenants(runtime: Runtime) -> list[UUID]:
 
 
 async def wake_neglected(runtime: Runtime) -> int:
-    """Enqueue a job for each contact whose messages or replies nobody is working on; returns how many jobs."""
+    """Enqueue a job for each contact whose messages or replies nobody is working on, and for each account whose
+    statuses nobody applies; returns how many jobs.
+    """
     woken = 0
     for tenant_id in await _tenants(runtime):
         async with runtime.database.tenant(tenant_id) as connection:
             now = runtime.clock.now()
             inbound = await mailbox.neglected(connection, tenant_id, limit=BATCH)
             outbound = await outbox.neglected(connection, tenant_id, now=now, limit=BATCH)
+            accounts = await deliveries.neglected(connection, tenant_id)
             jobs = [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=key) for key in inbound]
             jobs += [Job(entrypoint="deliver", tenant_id=tenant_id, key=key) for key in outbound]
+            jobs += [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=key) for key in accounts]
+            # Where workers do not keep up, a job for each sweep would keep them from ever catching up.
+            jobs = await runtime.queue.missing(connection, jobs)
             await runtime.queue.enqueue(connection, jobs)
             woken += len(jobs)
     return woken
@@ -52,6 +58,7 @@ async def tidy(runtime: Runtime) -> None:
     for tenant_id in await _tenants(runtime):
         async with runtime.database.tenant(tenant_id) as connection:
             await mailbox.forget(connection, tenant_id, before=now - MAILBOX_KEPT)
+            await limits.forget(connection, tenant_id, before=now - limits.KEPT)
             await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
     async with runtime.database.directory() as connection:
         await migrate.ensure_partitions(connection, now.date(), now.date() + timedelta(weeks=4))

@@ -16,6 +16,7 @@ from dragoman.skills.python import (
     skill,
 )
 from dragoman.skills.registry import collect, load_entry_points
+from dragoman.skills.signing import verify_signature
 
 __all__ = [
     "Ask",
@@ -31,4 +32,5 @@ __all__ = [
     "skill",
     "spec_from_json",
     "spec_to_json",
+    "verify_signature",
 ]

@@ -1,4 +1,8 @@
-"""Calls a Python skill so that nothing which it does can take the worker down."""
+"""Calls a Python skill on this event loop, and makes a result of whatever it does there.
+
+What the loop itself cannot survive (a skill that blocks it, or ends the process) is what skill hosts are for: they
+call :func:`attempt` in a process of their own. See :mod:`dragoman.skills.hosting`.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,20 @@ from pydantic import ValidationError
 
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
-from dragoman.domain.content import Content, Option, Options, Text
+from dragoman.domain.content import Option, Options, Text
 from dragoman.skills.python import Answer, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
 
 Clock = Callable[[], datetime]
 
 MAX_MESSAGE = 500
+
+MAX_ANSWER = 1024 * 1024
+"""An answer's size, as characters of text and of JSON; channels and the record take far less."""
+
+MAX_DEPTH = 32
+"""How deeply an answer's data may be nested: what a skill's stack can hold, the worker's may not."""
+
+MAX_COST = 2**53
 
 GRACE_SECONDS = 1.0
 """How long a skill that was cancelled may take to clean up before it is left to itself."""
@@ -28,8 +40,22 @@ class InvalidAnswerError(Exception):
     """The skill answered with something that is no answer."""
 
 
+class SkillTimedOut(TimeoutError):  # noqa: N818 - its name is what administrators read
+    """The skill did not answer in time."""
+
+
 async def invoke(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> SkillReturned | SkillRaised:
-    """Run one attempt. Never raises for what the skill does; only a cancellation of the caller passes through.
+    """Run one attempt; see :func:`attempt`."""
+    result, _ = await attempt(skill, call, clock)
+    return result
+
+
+async def attempt(
+    skill: PythonSkill, call: InvokeSkill, clock: Clock
+) -> tuple[SkillReturned | SkillRaised, asyncio.Task[object] | None]:
+    """Run one attempt, and say what is left of it: the task of a skill that will not stop, or None.
+
+    Never raises for what the skill does; only a cancellation of the caller passes through.
 
     Time-outs, :class:`RetryableError` and connection errors (OSError, which includes them, and TimeoutError) may
     be tried again; everything else may not. Messages are cut at 500 characters and hold no secret parameter.
@@ -45,13 +71,14 @@ async def invoke(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> SkillRe
         outcome = _result(task)
     else:
         await _stop(task)
-        outcome = TimeoutError(f"no answer within {call.timeout_seconds:g} seconds")
+        outcome = SkillTimedOut(f"no answer within {call.timeout_seconds:g} seconds")
+    left = None if task.done() else task
     elapsed = (time.perf_counter() - started) * 1000
     if isinstance(outcome, BaseException):
-        return _raised(skill, call, outcome, at=clock(), duration_ms=round(elapsed, 3))
+        return _raised(skill, call, outcome, at=clock(), duration_ms=round(elapsed, 3)), left
     replies, answer = outcome
     cost = skill.spec.cost_micros if answer.cost_micros is None else answer.cost_micros
-    return SkillReturned(
+    returned = SkillReturned(
         at=clock(),
         duration_ms=round(elapsed, 3),
         replies=replies,
@@ -59,9 +86,10 @@ async def invoke(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> SkillRe
         resolve=answer.resolve,
         cost_micros=cost,
     )
+    return returned, left
 
 
-_Good = tuple[tuple[Content, ...], SkillAnswer]
+_Good = tuple[tuple[Text | Options, ...], SkillAnswer]
 
 
 async def _guarded(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> _Good | BaseException:
@@ -77,8 +105,10 @@ async def _guarded(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> _Good
         )
         parameters = skill.model.model_validate(dict(call.parameters))
         return _checked(await skill(context, parameters))
-    # SystemExit raised inside a task would end the event loop, and with it the worker.
-    except (Exception, SystemExit, GeneratorExit) as error:
+    except asyncio.CancelledError:
+        raise
+    # SystemExit and KeyboardInterrupt out of a task would end the event loop; others would pass through the caller.
+    except BaseException as error:
         return error
 
 
@@ -107,20 +137,45 @@ def _checked(answer: Answer) -> _Good:
     if isinstance(whole.replies, str | Mapping) or not whole.replies:
         raise InvalidAnswerError("the answer has no replies")
     replies = tuple(_content(reply) for reply in whole.replies)
+    size = sum(len(reply.body) for reply in replies)
+    if size > MAX_ANSWER:
+        raise InvalidAnswerError(f"the answer has {size} characters, {MAX_ANSWER} are allowed")
     if not isinstance(whole.data, Mapping):
         raise InvalidAnswerError(f"the answer's data is no mapping but {type(whole.data).__name__}")
-    try:
-        # What is recorded must stay what was answered: no keys turned into text, no tuples into lists.
-        if json.loads(json.dumps(dict(whole.data), allow_nan=False)) != dict(whole.data):
-            raise InvalidAnswerError("the answer's data is not plain JSON")
-    except (TypeError, ValueError) as error:
-        raise InvalidAnswerError(f"the answer's data is not plain JSON: {error}") from error
-    if whole.cost_micros is not None and (not isinstance(whole.cost_micros, int) or whole.cost_micros < 0):
+    _check_data(dict(whole.data))
+    if not isinstance(whole.resolve, bool):
+        raise InvalidAnswerError("whether the matter is settled is True or False")
+    cost = whole.cost_micros
+    if cost is not None and not (isinstance(cost, int) and 0 <= cost <= MAX_COST):
         raise InvalidAnswerError("the answer's cost is no whole number of micro-units")
     return replies, whole
 
 
-def _content(reply: object) -> Content:
+def _check_data(data: dict[Any, Any]) -> None:
+    try:
+        text = json.dumps(data, allow_nan=False)
+        if len(text) > MAX_ANSWER:
+            raise InvalidAnswerError(f"the answer's data has {len(text)} characters, {MAX_ANSWER} are allowed")
+        if _depth(data) > MAX_DEPTH:
+            raise RecursionError
+        # What is recorded must stay what was answered: no keys turned into text, no tuples into lists.
+        if json.loads(text) != data:
+            raise InvalidAnswerError("the answer's data is not plain JSON")
+    except RecursionError as error:
+        raise InvalidAnswerError(f"the answer's data is nested more than {MAX_DEPTH} deep") from error
+    except (TypeError, ValueError) as error:
+        raise InvalidAnswerError(f"the answer's data is not plain JSON: {error}") from error
+
+
+def _depth(value: object, above: int = 0) -> int:
+    """How deeply *value* is nested; no deeper look is taken than is needed to refuse it."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    if above > MAX_DEPTH:
+        return above
+    return max((_depth(item, above + 1) for item in inner), default=above)
+
+
+def _content(reply: object) -> Text | Options:
     shaped = Reply(reply) if isinstance(reply, str) else reply
     if not isinstance(shaped, Reply) or not isinstance(shaped.text, str):
         raise InvalidAnswerError(f"a reply is text or a Reply, not {type(reply).__name__}")
@@ -128,6 +183,10 @@ def _content(reply: object) -> Content:
         raise InvalidAnswerError("a reply has no text")
     if not shaped.options:
         return Text(shaped.text)
+    if not isinstance(shaped.options, Mapping) or not all(
+        isinstance(text, str) for option in shaped.options.items() for text in option
+    ):
+        raise InvalidAnswerError("a reply's options are titles by id, both text")
     options = tuple(Option(id=key, title=title) for key, title in shaped.options.items())
     return Options(body=shaped.text, options=options)
 
@@ -146,11 +205,13 @@ def _raised(
 
 
 def _message(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "the skill needed more memory than its process may use"
     if isinstance(error, ValidationError):
         # Pydantic's own text quotes the input, which may be a secret.
         problems: list[Any] = error.errors(include_url=False, include_context=False, include_input=False)
         return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'parameters'}: {p['msg']}" for p in problems)
     try:
         return str(error) or type(error).__name__
-    except Exception:
+    except BaseException:
         return type(error).__name__

@@ -94,10 +94,11 @@ async def _find(
     return rows[0]["contact_id"], {(row["kind"], row["value"]) for row in rows}
 
 
-async def load(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Contact:
-    """The contact with the business partner that its phone maps to today, and the level that follows."""
+async def load(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now: datetime) -> Contact:
+    """The contact with the business partner that its phone maps to today, and the level that follows *now*."""
     row: Any = await connection.fetchrow(
-        "SELECT c.contact_id, c.display_name, c.phone, c.locale, c.level, b.business_partner_id, b.number, b.name "
+        "SELECT c.contact_id, c.display_name, c.phone, c.locale, c.level, c.confirmed_until > $3 AS confirmed, "
+        "b.business_partner_id, b.number, b.name "
         "FROM contact c "
         "LEFT JOIN business_partner_phone p ON p.tenant_id = c.tenant_id AND p.phone = c.phone "
         "LEFT JOIN business_partner b ON b.tenant_id = p.tenant_id "
@@ -105,6 +106,7 @@ async def load(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Con
         "WHERE c.tenant_id = $1 AND c.contact_id = $2",
         tenant_id,
         contact_id,
+        now,
     )
     partner = None
     level = Level(row["level"])
@@ -113,6 +115,8 @@ async def load(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Con
             business_partner_id=row["business_partner_id"], number=row["number"], name=row["name"]
         )
         level = max(level, Level.PHONE_MATCHED)
+    if row["confirmed"]:
+        level = Level.CONTACT_CONFIRMED
     return Contact(
         contact_id=row["contact_id"],
         display_name=row["display_name"],

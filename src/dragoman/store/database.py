@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,8 @@ APPLICATION_ROLE = "dragoman_app"
 NO_TENANT = UUID(int=0)
 """The tenant of what no tenant can be found for, such as a signed delivery for an unknown number."""
 
-# Errors of a database that is restarting or out of reach: the caller may try again later.
+# Errors of a database that is restarting or out of reach: the caller may try again later. A Unix socket that is
+# gone while the server restarts is a file that is not there.
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -30,6 +32,7 @@ UNAVAILABLE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
     ConnectionError,
+    FileNotFoundError,
     TimeoutError,
 )
 
@@ -79,12 +82,13 @@ class Database:
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Connection]:
         """One transaction that sees and writes this tenant's rows only; commits unless the block raises."""
         async with self.pool.acquire() as connection:
-            # One round trip instead of two; a UUID cannot carry SQL.
-            await connection.execute(f"BEGIN; SET LOCAL app.tenant = '{tenant_id}'")
             try:
+                # One round trip instead of two; a UUID cannot carry SQL.
+                await connection.execute(f"BEGIN; SET LOCAL app.tenant = '{tenant_id}'")
                 yield connection
             except BaseException:
-                if not connection.is_closed():
+                # A connection that broke has nothing to roll back, and must not hide what happened.
+                with contextlib.suppress(*UNAVAILABLE):
                     await connection.execute("ROLLBACK")
                 raise
             else:

@@ -105,6 +105,17 @@ async def unapplied(connection: Connection, tenant_id: UUID, *, limit: int) -> l
     return [MatchedStatus(**dict(row)) for row in rows]
 
 
+async def neglected(connection: Connection, tenant_id: UUID) -> list[UUID]:
+    """Channel accounts with statuses whose message is known and that nobody applied: their wake-up was lost."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT s.channel_account_id FROM message_status s WHERE s.tenant_id = $1 AND s.applied IS NULL "
+        "AND EXISTS (SELECT 1 FROM outbox_entry o WHERE o.tenant_id = s.tenant_id "
+        "AND (o.channel_message_id = s.channel_message_id OR o.outbox_entry_id::text = s.correlation))",
+        tenant_id,
+    )
+    return [row["channel_account_id"] for row in rows]
+
+
 async def mark_applied(connection: Connection, tenant_id: UUID, status: MatchedStatus, applied: str) -> None:
     """Say what was done with a status, in words."""
     await connection.execute(

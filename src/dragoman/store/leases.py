@@ -46,12 +46,17 @@ async def acquire(connection: Connection, tenant_id: UUID, name: str, *, owner: 
 
 
 async def check(connection: Connection, lease: Lease) -> None:
-    """Raise StaleTokenError unless *lease* is still the latest; holds its row until the transaction ends."""
-    token = await connection.fetchval(
-        "SELECT token FROM lease WHERE tenant_id = $1 AND name = $2 FOR UPDATE", lease.tenant_id, lease.name
+    """Raise StaleTokenError unless *lease* is still the latest; holds its row until the transaction ends.
+
+    One that was given back counts as lost: its holder may have done so in a commit whose answer never came.
+    """
+    row = await connection.fetchrow(
+        "SELECT token, owner FROM lease WHERE tenant_id = $1 AND name = $2 FOR UPDATE", lease.tenant_id, lease.name
     )
-    if token != lease.token:
-        raise StaleTokenError(f"lease {lease.name} is at token {token}, not {lease.token}")
+    if row is None or row["token"] != lease.token:
+        raise StaleTokenError(f"lease {lease.name} is at token {row and row['token']}, not {lease.token}")
+    if row["owner"] is None:
+        raise StaleTokenError(f"lease {lease.name} was given back at token {lease.token}")
 
 
 async def extend(connection: Connection, lease: Lease) -> bool:

@@ -14,12 +14,13 @@ from uuid import UUID
 
 from dragoman.domain.content import Content, from_json, to_json
 from dragoman.domain.nouns import InboundMessage
+from dragoman.store.contacts import Identity
 from dragoman.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A message to be put in the mailbox."""
+    """A message to be put in the mailbox; ``sender`` is the identity that wrote it, and is answered."""
 
     message_id: UUID
     dispatch_id: UUID
@@ -34,11 +35,17 @@ class Arrival:
     forwarded: bool
     referral: Mapping[str, Any] | None
     trace_id: str
+    sender: Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A message whose dispatch is not done; ``running`` where a worker had begun it and did not finish."""
+    """A message whose dispatch is not done; ``running`` where a worker had begun it and did not finish.
+
+    ``admission`` is what was decided when the message was counted against its limits; None before that. ``sender``
+    is None for what was put here before senders were kept. ``code_open``: the contact has a one-time code that could
+    still be used.
+    """
 
     message: InboundMessage
     dispatch_id: UUID
@@ -50,6 +57,9 @@ class Waiting:
     session_id: UUID | None
     running_skill: str | None
     running_attempt: int | None
+    admission: Mapping[str, Any] | None
+    sender: Identity | None
+    code_open: bool
 
 
 async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arrival]) -> set[UUID]:
@@ -59,7 +69,8 @@ async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arriva
         message_id = await connection.fetchval(
             "INSERT INTO mailbox (tenant_id, message_id, dispatch_id, contact_id, channel_account_id, "
             "channel_message_id, fingerprint, received_at, channel_at, content, reply_to, forwarded, referral, "
-            "trace_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) "
+            "trace_id, sender_kind, sender) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) "
             "ON CONFLICT (tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING "
             "RETURNING message_id",
             tenant_id,
@@ -76,21 +87,26 @@ async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arriva
             a.forwarded,
             a.referral,
             a.trace_id,
+            a.sender.kind,
+            a.sender.value,
         )
         if message_id is not None:
             new.add(message_id)
     return new
 
 
-async def next_waiting(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Waiting | None:
+async def next_waiting(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now: datetime) -> Waiting | None:
     """The contact's next message: one that was begun first, then by the channel's time, then by arrival."""
     row: Any = await connection.fetchrow(
         "SELECT message_id, dispatch_id, contact_id, channel_account_id, channel_message_id, received_at, "
         "channel_at, content, reply_to, forwarded, referral, trace_id, progress, parts, session_id, running_skill, "
-        "running_attempt FROM mailbox WHERE tenant_id = $1 AND contact_id = $2 AND progress <> 'done' "
+        "running_attempt, admission, sender_kind, sender, EXISTS (SELECT 1 FROM one_time_code c WHERE c.tenant_id = $1 "
+        "AND c.contact_id = $2 AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open FROM mailbox "
+        "WHERE tenant_id = $1 AND contact_id = $2 AND progress <> 'done' "
         "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1",
         tenant_id,
         contact_id,
+        now,
     )
     if row is None:
         return None
@@ -114,6 +130,9 @@ async def next_waiting(connection: Connection, tenant_id: UUID, contact_id: UUID
         session_id=row["session_id"],
         running_skill=row["running_skill"],
         running_attempt=row["running_attempt"],
+        admission=row["admission"],
+        sender=Identity(kind=row["sender_kind"], value=row["sender"]) if row["sender"] else None,
+        code_open=row["code_open"],
     )
 
 
@@ -149,6 +168,34 @@ async def mark_progress(
         now,
     )
     return status == "UPDATE 1"
+
+
+async def mark_refused(connection: Connection, tenant_id: UUID, message_id: UUID, admission: Mapping[str, Any]) -> None:
+    """The message is over a limit, as *admission* says: whoever takes it up again need not count it."""
+    await connection.execute(
+        "UPDATE mailbox SET admission = $3 WHERE tenant_id = $1 AND message_id = $2",
+        tenant_id,
+        message_id,
+        admission,
+    )
+
+
+async def redact(connection: Connection, tenant_id: UUID, message_id: UUID, content: Content) -> None:
+    """Keep *content* in place of what the contact wrote."""
+    await connection.execute(
+        "UPDATE mailbox SET content = $3 WHERE tenant_id = $1 AND message_id = $2",
+        tenant_id,
+        message_id,
+        to_json(content),
+    )
+
+
+async def outcome_of(connection: Connection, tenant_id: UUID, message_id: UUID) -> str | None:
+    """What the message's dispatch ended with; None while it has not ended."""
+    outcome: str | None = await connection.fetchval(
+        "SELECT outcome FROM mailbox WHERE tenant_id = $1 AND message_id = $2", tenant_id, message_id
+    )
+    return outcome
 
 
 async def neglected(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:

@@ -58,12 +58,13 @@ async def add(
     recipient_kind: str,
     content: Content,
     now: datetime,
+    kept: Content | None = None,
 ) -> None:
-    """Put a reply in the outbox, due at once."""
+    """Put a reply in the outbox, due at once. *kept* takes the content's place once it was sent or has failed."""
     await connection.execute(
         "INSERT INTO outbox_entry (tenant_id, outbox_entry_id, contact_id, channel_account_id, session_id, "
-        "message_id, channel, recipient, recipient_kind, content, status, due_at, created_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $11)",
+        "message_id, channel, recipient, recipient_kind, content, status, due_at, created_at, kept) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $11, $12)",
         tenant_id,
         outbox_entry_id,
         contact_id,
@@ -75,6 +76,7 @@ async def add(
         recipient_kind,
         to_json(content),
         now,
+        kept and to_json(kept),
     )
 
 
@@ -158,8 +160,8 @@ async def mark_sent(
 ) -> None:
     """The channel took it, and calls it by that id."""
     await connection.execute(
-        "UPDATE outbox_entry SET status = 'SENT', sent_at = $4, channel_message_id = $3, reason = '' "
-        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        "UPDATE outbox_entry SET status = 'SENT', sent_at = $4, channel_message_id = $3, reason = '', "
+        "content = coalesce(kept, content), kept = NULL WHERE tenant_id = $1 AND outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
         channel_message_id,
@@ -199,8 +201,8 @@ async def mark_retrying(
 async def mark_failed(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, reason: str) -> None:
     """It will not be tried again."""
     await connection.execute(
-        "UPDATE outbox_entry SET status = 'FAILED', delivery = 'failed', reason = $3 "
-        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        "UPDATE outbox_entry SET status = 'FAILED', delivery = 'failed', reason = $3, "
+        "content = coalesce(kept, content), kept = NULL WHERE tenant_id = $1 AND outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
         reason,

@@ -6,24 +6,47 @@ Both are read for each dispatch, so both are parsed once for each state that the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from dragoman.dispatch.verification import BUILT_IN
 from dragoman.domain.as_json import spec_from_json, spec_to_json
-from dragoman.domain.errors import NotFoundError
+from dragoman.domain.errors import AlreadyTakenError, NotFoundError
+from dragoman.domain.flows import Flows, as_spec
+from dragoman.domain.menus import Menu
 from dragoman.domain.nouns import MenuItem, Policy, Registry, SkillSpec
+from dragoman.domain.policies import (
+    Budget,
+    Confirmation,
+    Limits,
+    part_from_json,
+    part_to_json,
+    routing_from_json,
+)
+from dragoman.store import flows, menus, skill_keys
 from dragoman.store.database import Connection
+from dragoman.store.skill_keys import SealedKey
+from dragoman.store.tenants import next_registry_revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchRules:
-    """A tenant's policy and registry at one moment."""
+    """A tenant's policy, registry, flows and default menu at one moment.
+
+    ``vocabulary`` is what a classifier learns: the skills, and the flows in the form of skills. ``skill_keys`` sign
+    calls of skills behind HTTP, by skill.
+    """
 
     policy: Policy
     registry: Registry
+    vocabulary: Registry
+    flows: Flows = field(default_factory=dict)
+    menu: Menu | None = None
+    skill_keys: Mapping[str, tuple[SealedKey, ...]] = field(default_factory=dict)
 
 
 _parsed: dict[tuple[UUID, str], DispatchRules] = {}
@@ -37,8 +60,14 @@ async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRul
     if key not in _parsed:
         if len(_parsed) >= _PARSED_LIMIT:
             _parsed.clear()
+        known, flowing = await registry(connection, tenant_id), await flows.every(connection, tenant_id)
         _parsed[key] = DispatchRules(
-            policy=policy_from_json(settings.get("policy", {})), registry=await registry(connection, tenant_id)
+            policy=policy_from_json(settings.get("policy", {})),
+            registry=known,
+            vocabulary={**known, **{flow.name: as_spec(flow) for flow in flowing.values()}} if flowing else known,
+            flows=flowing,
+            menu=await menus.default(connection, tenant_id),
+            skill_keys=await skill_keys.every(connection, tenant_id),
         )
     return _parsed[key]
 
@@ -52,9 +81,15 @@ async def registry(connection: Connection, tenant_id: UUID) -> Registry:
 
 
 async def register(connection: Connection, tenant_id: UUID, specs: Iterable[SkillSpec], *, now: datetime) -> list[str]:
-    """Make these the current versions; names of the skills that were new or changed. The old ones stay."""
+    """Make these, and what is built in, the current versions; names of the new and changed ones. Old ones stay.
+
+    Raises AlreadyTakenError for a name that a flow has.
+    """
     known = await registry(connection, tenant_id)
-    changed = [s for s in specs if s.name not in known or replace(known[s.name], retired=s.retired) != s]
+    changed = [s for s in (*BUILT_IN, *specs) if s.name not in known or replace(known[s.name], retired=s.retired) != s]
+    taken = {spec.name for spec in changed} & await flows.names(connection, tenant_id) if changed else set()
+    if taken:
+        raise AlreadyTakenError(f"there is a flow called {', '.join(sorted(taken))}; a skill needs a name of its own")
     for spec in changed:
         await connection.execute(
             "UPDATE skill SET current = false WHERE tenant_id = $1 AND name = $2 AND current", tenant_id, spec.name
@@ -70,7 +105,7 @@ async def register(connection: Connection, tenant_id: UUID, specs: Iterable[Skil
             now,
         )
     if changed:
-        await _next_revision(connection, tenant_id)
+        await next_registry_revision(connection, tenant_id)
     return [spec.name for spec in changed]
 
 
@@ -84,7 +119,7 @@ async def retire(connection: Connection, tenant_id: UUID, name: str, *, now: dat
     )
     if status == "UPDATE 0":
         raise NotFoundError(f"no skill {name} is in use")
-    await _next_revision(connection, tenant_id)
+    await next_registry_revision(connection, tenant_id)
 
 
 async def restore(connection: Connection, tenant_id: UUID, name: str) -> None:
@@ -96,7 +131,7 @@ async def restore(connection: Connection, tenant_id: UUID, name: str) -> None:
     )
     if status == "UPDATE 0":
         raise NotFoundError(f"no skill {name} is retired")
-    await _next_revision(connection, tenant_id)
+    await next_registry_revision(connection, tenant_id)
 
 
 async def set_policy(connection: Connection, tenant_id: UUID, policy: Policy) -> None:
@@ -108,21 +143,29 @@ async def set_policy(connection: Connection, tenant_id: UUID, policy: Policy) ->
     )
 
 
-async def _next_revision(connection: Connection, tenant_id: UUID) -> None:
-    await connection.execute(
-        "UPDATE tenant SET settings = settings || jsonb_build_object('registry_revision', "
-        "coalesce((settings->>'registry_revision')::int, 0) + 1) WHERE tenant_id = $1",
-        tenant_id,
-    )
-
-
 def policy_to_json(policy: Policy) -> dict[str, Any]:
     """The JSON form of a policy."""
     plain = {name: getattr(policy, name) for name in Policy.__dataclass_fields__ if name != "menu"}
-    return {**plain, "menu": [{"skill": item.skill, "titles": dict(item.titles)} for item in policy.menu]}
+    return {
+        **plain,
+        "menu": [{"skill": item.skill, "titles": dict(item.titles)} for item in policy.menu],
+        **{name: part_to_json(plain[name]) for name in _PARTS},
+    }
 
 
 def policy_from_json(value: dict[str, Any]) -> Policy:
-    """The policy that :func:`policy_to_json` wrote; what is left out has its default."""
+    """The policy that :func:`policy_to_json` wrote; what is left out has its default.
+
+    Raises ConfigurationError for a part that cannot be used, TypeError for an unknown field.
+    """
     menu = tuple(MenuItem(**item) for item in value.get("menu", ()))
-    return Policy(**{**value, "menu": menu})
+    parts = {name: read(value[name]) for name, read in _PARTS.items() if name in value}
+    return Policy(**{**value, "menu": menu, **parts})
+
+
+_PARTS: dict[str, Callable[[object], Any]] = {
+    "limits": partial(part_from_json, Limits),
+    "budget": partial(part_from_json, Budget),
+    "confirmation": partial(part_from_json, Confirmation),
+    "routing": routing_from_json,
+}

@@ -58,6 +58,15 @@ async def find(connection: Connection, slug: str) -> UUID | None:
     return None if found is None else found.tenant_id
 
 
+async def next_registry_revision(connection: Connection, tenant_id: UUID) -> None:
+    """Tell every worker that the registry, or something read with it, is another one now."""
+    await connection.execute(
+        "UPDATE tenant SET settings = settings || jsonb_build_object('registry_revision', "
+        "coalesce((settings->>'registry_revision')::int, 0) + 1) WHERE tenant_id = $1",
+        tenant_id,
+    )
+
+
 async def every_id(connection: Connection) -> list[UUID]:
     """The ids of all tenants, oldest first; works on a connection without a tenant."""
     rows = await connection.fetch("SELECT directory_tenants() AS tenant_id")

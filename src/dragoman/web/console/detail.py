@@ -43,12 +43,13 @@ async def load(
     filters: Filters,
     *,
     cutoff: datetime,
+    now: datetime,
 ) -> Detail:
     """Read it, up to :data:`MOST_MESSAGES` and :data:`MOST_EVENTS`; nothing from before *cutoff*."""
     newer, older = await conversations.neighbours(connection, tenant_id, filters, conversation)
     return Detail(
         conversation=conversation,
-        contact=await contacts.load(connection, tenant_id, conversation.contact_id),
+        contact=await contacts.load(connection, tenant_id, conversation.contact_id, now=now),
         identities=await contacts.addresses(connection, tenant_id, conversation.contact_id),
         messages=await read.transcript(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_MESSAGES),
         events=await read.timeline(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_EVENTS),

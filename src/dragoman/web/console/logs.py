@@ -59,7 +59,7 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         if query.mistakes():
             return RedirectResponse(f"{ADDRESS}/{found.session_id}", 303)
         active = await detail.load(
-            connection, identity.tenant_id, found, query.filters(), cutoff=retention_cutoff(ports)
+            connection, identity.tenant_id, found, query.filters(), cutoff=retention_cutoff(ports), now=now
         )
         context = detail.view(request, active, now)
         full = request.query_params.get("view") == "full"

@@ -1,0 +1,77 @@
+"""``tenant policy``: what a tenant decided about dispatching, out and in as YAML."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from dragoman.cli.shared import TenantOption, err, tenant_id_of, with_runtime
+from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.nouns import Policy
+from dragoman.runtime import Runtime
+from dragoman.store import skills
+
+policy = typer.Typer(help="Show and set limits, budgets, time-outs, codes and routing.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="A YAML file; - for standard input.", allow_dash=True)]
+
+
+@policy.command("show")
+def policy_show(tenant_slug: TenantOption) -> None:
+    """Print the tenant's policy as YAML, with every field: what `set` takes."""
+
+    async def job(runtime: Runtime) -> dict[str, Any]:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        async with runtime.database.tenant(tenant_id) as connection:
+            return skills.policy_to_json((await skills.dispatch_rules(connection, tenant_id)).policy)
+
+    sys.stdout.write(yaml.safe_dump(with_runtime(job), sort_keys=False, allow_unicode=True))
+
+
+@policy.command("set")
+def policy_set(file: File, tenant_slug: TenantOption) -> None:
+    """Set what the file names; fields and parts that it leaves out stay as they are. Holds from the next message."""
+    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        async with runtime.database.tenant(tenant_id) as connection:
+            known = (await skills.dispatch_rules(connection, tenant_id)).policy
+            await skills.set_policy(connection, tenant_id, changed(known, given))
+
+    with_runtime(job)
+    err.print(f"The policy of {tenant_slug} is set.")
+
+
+def changed(known: Policy, given: object) -> Policy:
+    """*known* with the fields that *given* names; a part such as ``limits`` may be given in part, lists only whole.
+
+    Raises ConfigurationError with what cannot be used.
+    """
+    if not isinstance(given, dict) or not given:
+        raise ConfigurationError("the file must name fields of the policy; `dragoman tenant policy show` prints them")
+    merged = skills.policy_to_json(known)
+    for name, value in given.items():
+        if name not in merged:
+            raise ConfigurationError(f"a policy has no {name}; it has {', '.join(merged)}")
+        old = merged[name]
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[name] = {**old, **value}
+        elif type(value) is type(old) or (isinstance(old, float) and type(value) is int):
+            merged[name] = value
+        else:
+            raise ConfigurationError(f"{name} is {value!r}; it was {old!r}")
+        if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+            raise ConfigurationError(f"{name} is {value!r}; it cannot be negative")
+    try:
+        return skills.policy_from_json(merged)
+    except TypeError as error:
+        raise ConfigurationError(f"the menu cannot be used: {error}") from error

@@ -1,0 +1,214 @@
+"""The parts of a tenant's policy: limits, budgets, confirmation by code, routing to people (product, section 8).
+
+Values as everywhere in the domain. :func:`part_from_json` reads one part strictly and says in one line what is wrong:
+an administrator wrote it. A limit or budget of 0 is switched off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import time
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from dragoman.domain.errors import ConfigurationError
+
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+SAME_NUMBER = "same_number"
+OTHER_NUMBER = "other_number"
+
+_SPAN = re.compile(r"\d\d:\d\d-\d\d:\d\d")
+_NEVER = (time(), time())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may come in, in fixed windows by the time of receipt; and how long a message waits for its session.
+
+    ``busy_wait_seconds`` is how long a message may wait because one earlier dispatch of its contact held the session.
+    """
+
+    contact_per_minute: int = 20
+    channel_account_per_second: int = 80
+    tenant_per_second: int = 200
+    busy_wait_seconds: int = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much one session may use. ``classifier_cost_micros`` is the most that one run of the classifier costs."""
+
+    messages: int = 200
+    cost_micros: int = 1_000_000
+    classifier_cost_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """How a contact confirms who they are by a one-time code, and for how long that holds.
+
+    ``channel`` is ``same_number`` (the one that they write from) or ``other_number`` (another one of the same contact).
+    ``unmatched``: also for contacts whose phone matches no business partner. After ``attempts`` wrong codes nothing is
+    sent or checked for ``locked_seconds``; a new code is not sent within ``resend_seconds`` of the last one.
+    """
+
+    channel: str = SAME_NUMBER
+    unmatched: bool = False
+    code_seconds: int = 10 * 60
+    attempts: int = 5
+    locked_seconds: int = 15 * 60
+    resend_seconds: int = 30
+    confirmed_seconds: int = 60 * 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingRule:
+    """Sends a contact straight to a person where all that it names is true.
+
+    ``keywords``: the message has one of these words or phrases. ``business_partners``: the contact belongs to one of
+    these (by number). ``hours``: ``open`` or ``closed`` for that part of the business hours only, or ``always``.
+    """
+
+    name: str
+    keywords: tuple[str, ...] = ()
+    business_partners: tuple[str, ...] = ()
+    hours: str = "always"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusinessHours:
+    """When people are there: spans of the local day by weekday. Without any span they are always there."""
+
+    time_zone: str = "UTC"
+    weekly: Mapping[str, tuple[tuple[time, time], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Which contacts do not speak with the dispatcher at all, and when the people are there."""
+
+    hours: BusinessHours = field(default_factory=BusinessHours)
+    rules: tuple[RoutingRule, ...] = ()
+
+
+Part = TypeVar("Part", Limits, Budget, Confirmation)
+
+
+def part_to_json(part: Limits | Budget | Confirmation | Routing) -> dict[str, Any]:
+    """The JSON form of a part, as an administrator writes it."""
+    if not isinstance(part, Routing):
+        return dataclasses.asdict(part)
+    weekly = {
+        day: [f"{opens:%H:%M}-{closes:%H:%M}" for opens, closes in part.hours.weekly[day]]
+        for day in DAYS
+        if part.hours.weekly.get(day)
+    }
+    return {
+        "hours": {"time_zone": part.hours.time_zone, "weekly": weekly},
+        "rules": [
+            {
+                "name": rule.name,
+                "keywords": list(rule.keywords),
+                "business_partners": list(rule.business_partners),
+                "hours": rule.hours,
+            }
+            for rule in part.rules
+        ],
+    }
+
+
+def part_from_json(kind: type[Part], value: object) -> Part:
+    """Limits, Budget or Confirmation; what is left out has its default. Raises ConfigurationError."""
+    where = kind.__name__.lower()
+    given = _fields(value, where, [f.name for f in dataclasses.fields(kind)])
+    defaults = kind()
+    for name, found in given.items():
+        default = getattr(defaults, name)
+        if isinstance(default, str):
+            if found not in (SAME_NUMBER, OTHER_NUMBER):
+                raise ConfigurationError(f"{where}.{name} is {found!r}; use {SAME_NUMBER} or {OTHER_NUMBER}")
+        elif isinstance(default, bool):
+            if not isinstance(found, bool):
+                raise ConfigurationError(f"{where}.{name} is {found!r}; use true or false")
+        elif not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _MOST:
+            raise ConfigurationError(f"{where}.{name} is {found!r}; use a whole number from 0")
+    made = kind(**given)
+    if isinstance(made, Confirmation) and min(made.code_seconds, made.attempts, made.confirmed_seconds) < 1:
+        raise ConfigurationError(f"{where}: code_seconds, attempts and confirmed_seconds are at least 1")
+    return made
+
+
+_MOST = 10**15
+
+
+def routing_from_json(value: object) -> Routing:
+    """The routing rules and business hours. Raises ConfigurationError."""
+    given = _fields(value, "routing", ["hours", "rules"])
+    rules = given.get("rules", [])
+    if not isinstance(rules, list):
+        raise ConfigurationError("routing.rules must be a list")
+    return Routing(hours=_hours(given.get("hours", {})), rules=tuple(_rule(rule) for rule in rules))
+
+
+def _rule(value: object) -> RoutingRule:
+    given = _fields(value, "routing.rules", ["name", "keywords", "business_partners", "hours"])
+    name = given.get("name")
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError("each of routing.rules needs a name")
+    hours = given.get("hours", "always")
+    if hours not in ("always", "open", "closed"):
+        raise ConfigurationError(f"hours of routing rule {name} is {hours!r}; use always, open or closed")
+    rule = RoutingRule(
+        name=name,
+        keywords=_texts(given.get("keywords", []), f"keywords of routing rule {name}"),
+        business_partners=_texts(given.get("business_partners", []), f"business_partners of routing rule {name}"),
+        hours=hours,
+    )
+    if not rule.keywords and not rule.business_partners and hours == "always":
+        raise ConfigurationError(f"routing rule {name} would send everybody to a person; name what it is for")
+    return rule
+
+
+def _hours(value: object) -> BusinessHours:
+    given = _fields(value, "routing.hours", ["time_zone", "weekly"])
+    zone = given.get("time_zone", "UTC")
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise ConfigurationError(
+            f"routing.hours.time_zone {zone!r} is not known; use one like Europe/Vienna"
+        ) from error
+    weekly = _fields(given.get("weekly", {}), "routing.hours.weekly", list(DAYS))
+    return BusinessHours(time_zone=zone, weekly={day: _spans(day, spans) for day, spans in weekly.items()})
+
+
+def _spans(day: str, value: object) -> tuple[tuple[time, time], ...]:
+    spans = []
+    for text in _texts(value, f"routing.hours.weekly.{day}"):
+        try:
+            opens, closes = (time.fromisoformat(part) for part in text.split("-")) if _SPAN.fullmatch(text) else _NEVER
+        except ValueError:
+            opens, closes = _NEVER
+        if opens >= closes:
+            raise ConfigurationError(f"routing.hours.weekly.{day}: {text!r} is no span like 08:00-17:30")
+        spans.append((opens, closes))
+    return tuple(sorted(spans))
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+        raise ConfigurationError(f"{where} must be a list of texts")
+    return tuple(value)
+
+
+def _fields(value: object, where: str, known: list[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{where} must be a mapping")
+    unknown = sorted(str(name) for name in value if name not in known)
+    if unknown:
+        raise ConfigurationError(f"{where} has no {', '.join(unknown)}; it has {', '.join(known)}")
+    return value

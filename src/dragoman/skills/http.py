@@ -1,0 +1,290 @@
+"""Calls a skill behind HTTP: a signed request, one deadline for all of it, an answer that is checked.
+
+The request, its signature and the answer are described for receivers in ``docs/http-skills.md``. Whatever the other
+side does, the result is a value: it can neither take the worker down, nor hold it beyond the deadline, nor fill its
+memory, nor lead it to an address that it may not reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import httpcore
+import httpx
+
+from dragoman import __version__
+from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
+from dragoman.dispatch.redact import without
+from dragoman.domain.nouns import HttpTarget, SkillSpec
+from dragoman.skills.addresses import AllowList, CheckedBackend, Reach, Resolver, checked_url, resolve
+from dragoman.skills.http_answer import HttpAnswer, read_answer
+from dragoman.skills.http_connections import Connections
+from dragoman.skills.http_errors import (
+    AnswerTooLargeError,
+    ConnectionFailedError,
+    ContentTypeError,
+    HttpSkillError,
+    HttpStatusError,
+    ProtocolFailedError,
+    RedirectError,
+    SigningKeyError,
+    TLSFailedError,
+    shown,
+)
+from dragoman.skills.signing import SigningKey, signature_headers
+
+Clock = Callable[[], datetime]
+
+MAX_ANSWER_BYTES = 1024 * 1024
+MAX_MESSAGE = 500
+
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_WITH_RETRY_AFTER = frozenset({429, 503})
+
+_EXCERPT_BYTES = 1024
+_EXCERPT_SECONDS = 1.0
+
+
+class HttpSkills:
+    """Connections to skills behind HTTP, kept open between calls. Close it with :meth:`aclose`.
+
+    *allowed* is the operator's list of private hosts; *ssl_context* and *resolver* are for tests. Proxies of the
+    environment are not used: they would make the connection where the checks cannot see it.
+    """
+
+    def __init__(
+        self,
+        allowed: AllowList = AllowList(),  # noqa: B008 - it is frozen
+        *,
+        resolver: Resolver = resolve,
+        ssl_context: ssl.SSLContext | None = None,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._allowed, self._resolver, self._ssl = allowed, resolver, ssl_context
+        self._max_answer_bytes = max_answer_bytes
+        # Apart for each reach: a connection that one skill was allowed to make must not serve another.
+        self._connections: dict[Reach, Connections] = {}
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        while self._connections:
+            _, connections = self._connections.popitem()
+            await connections.aclose()
+
+    async def invoke(
+        self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], clock: Clock
+    ) -> SkillReturned | SkillRaised:
+        """Make one attempt at the skill of *spec*, which has an HTTP target; *keys* sign the call.
+
+        Never raises for what the other side does; only a cancellation of the caller passes through.
+        """
+        started = time.perf_counter()
+        failed: tuple[str, str, bool, float | None]
+        try:
+            async with asyncio.timeout(call.timeout_seconds):
+                answer = await self._call(spec, call, keys, clock())
+            elapsed = round((time.perf_counter() - started) * 1000, 3)
+            return SkillReturned(
+                at=clock(),
+                duration_ms=elapsed,
+                replies=answer.contents(),
+                data=answer.data,
+                resolve=answer.resolve,
+                cost_micros=spec.cost_micros if answer.cost_micros is None else answer.cost_micros,
+            )
+        except HttpSkillError as error:
+            failed = type(error).__name__, str(error), error.may_retry, error.retry_after
+        except TimeoutError:
+            failed = "SkillTimedOut", f"no whole answer within {call.timeout_seconds:g} seconds", True, None
+        except Exception as error:  # a defect in what we use must end this attempt, not the worker
+            failed = type(error).__name__, f"the call failed: {shown(str(error))}", False, None
+        error_class, message, retryable, retry_after = failed
+        secrets = [str(call.parameters[p.name]) for p in spec.parameters if p.secret and p.name in call.parameters]
+        return SkillRaised(
+            at=clock(),
+            duration_ms=round((time.perf_counter() - started) * 1000, 3),
+            error_class=error_class,
+            message=without(secrets, message)[:MAX_MESSAGE],
+            retryable=retryable,
+            retry_after_seconds=retry_after,
+        )
+
+    async def _call(self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime) -> HttpAnswer:
+        target = spec.http
+        if target is None:
+            raise TypeError(f"{spec.name} is no skill behind HTTP")
+        if not keys:
+            raise SigningKeyError(f"{spec.name} has no signing key; `dragoman skill key add {spec.name}` makes one")
+        url = checked_url(target.url, allow_private=target.allow_private)
+        body = request_body(call, now)
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "User-Agent": f"Dragoman/{__version__}",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Accept": "application/json",
+            # A compressed answer could be a thousand times as large as what the cap counts.
+            "Accept-Encoding": "identity",
+            "Idempotency-Key": call.idempotency_key,
+            **signature_headers(body, keys, now=now),
+        }
+        try:
+            raw = await self._exchange(_reach(url, target), url, headers, body, call.timeout_seconds)
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+            raise _connection_error(url.host, error) from error
+        return read_answer(raw, target.answer)
+
+    async def _exchange(
+        self, reach: Reach, url: httpx.URL, headers: dict[str, str], body: bytes, seconds: float
+    ) -> bytes:
+        """The body of a successful answer."""
+        core_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        request = httpcore.Request(
+            "POST",
+            core_url,
+            headers=[(name.encode(), value.encode("ascii")) for name, value in headers.items()],
+            content=body,
+            extensions={"timeout": {"connect": seconds}},
+        )
+        async with (await self._within(reach)).send(request) as response:
+            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            await _check_status(url.host, response, found)
+            _check_headers(url.host, found, self._max_answer_bytes)
+            chunks = bytearray()
+            async for chunk in response.aiter_stream():
+                chunks += chunk
+                if len(chunks) > self._max_answer_bytes:
+                    raise _too_large(url.host, self._max_answer_bytes)
+            return bytes(chunks)
+
+    async def _within(self, reach: Reach) -> Connections:
+        if self._ssl is None and reach is not Reach.LISTED:
+            # Reading all authorities' certificates takes a moment that the event loop need not wait for.
+            self._ssl = await asyncio.to_thread(httpx.create_ssl_context)
+        if reach not in self._connections:
+            backend = CheckedBackend(reach, self._allowed, self._resolver)
+            self._connections[reach] = Connections(self._ssl, backend)
+        return self._connections[reach]
+
+
+def request_body(call: InvokeSkill, now: datetime) -> bytes:
+    """What the skill is sent: ASCII JSON, so that no middle box can spoil the signature by re-encoding it."""
+    partner = call.business_partner
+    document = {
+        "skill": call.skill,
+        "version": call.skill_version,
+        "parameters": dict(call.parameters),
+        "contact": {
+            "id": str(call.contact_id),
+            "locale": call.locale,
+            "business_partner": partner
+            and {"id": str(partner.business_partner_id), "number": partner.number, "name": partner.name},
+        },
+        "attempt": call.attempt,
+        "idempotency_key": call.idempotency_key,
+        "deadline": (now + timedelta(seconds=call.timeout_seconds)).isoformat(),
+    }
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _reach(url: httpx.URL, target: HttpTarget) -> Reach:
+    if url.scheme == "http":
+        return Reach.LISTED
+    return Reach.PUBLIC_OR_LISTED if target.allow_private else Reach.PUBLIC
+
+
+async def _check_status(host: str, response: httpcore.Response, headers: dict[str, str]) -> None:
+    status = response.status
+    if 200 <= status < 300:
+        return
+    if 300 <= status < 400:
+        to = shown(headers.get("location", "nowhere"), 120)
+        raise RedirectError(
+            f"{host} answered with a redirect ({status}) to {to}, which is not followed; the manifest must name the "
+            "final URL"
+        )
+    wait = headers.get("retry-after", "").strip()
+    raise HttpStatusError(
+        f"{host} answered HTTP {status}{await _excerpt(response)}",
+        retryable=status in RETRYABLE_STATUSES,
+        retry_after=float(wait) if status in _WITH_RETRY_AFTER and wait.isdecimal() and len(wait) < 9 else None,
+    )
+
+
+async def _excerpt(response: httpcore.Response) -> str:
+    """How the answer begins, where it comes quickly: what the skill's author wrote is the best explanation."""
+    found = bytearray()
+    try:
+        async with asyncio.timeout(_EXCERPT_SECONDS):
+            async for chunk in response.aiter_stream():
+                found += chunk
+                if len(found) >= _EXCERPT_BYTES:
+                    break
+    except (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, OSError):
+        pass
+    text = shown(bytes(found[:_EXCERPT_BYTES]).decode("utf-8", "replace"))
+    return f": {text}" if text else ""
+
+
+def _check_headers(host: str, headers: dict[str, str], most: int) -> None:
+    given = headers.get("content-type", "")
+    kind, _, rest = given.partition(";")
+    kind = kind.strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise ContentTypeError(f"{host} answered with content type {shown(given, 80) or 'none'}, not application/json")
+    charset = rest.lower().replace(" ", "").replace('"', "").partition("charset=")[2].partition(";")[0]
+    if charset not in {"", "utf-8", "utf8", "us-ascii"}:
+        raise ContentTypeError(f"{host} answered in charset {shown(charset, 40)}, not UTF-8")
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise ContentTypeError(f"{host} compressed its answer ({shown(encoding, 40)}), which it was asked not to do")
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > most:
+        raise _too_large(host, most)
+
+
+def _too_large(host: str, most: int) -> AnswerTooLargeError:
+    return AnswerTooLargeError(f"the answer of {host} is larger than {most} bytes; the rest was not read")
+
+
+def _connection_error(host: str, error: Exception) -> HttpSkillError:
+    """What to tell of an error below HTTP."""
+    system = next(
+        (c for c in _causes(error) if isinstance(c, ssl.SSLError) or (isinstance(c, OSError) and c.errno)), None
+    )
+    if system is not None:
+        return _system_error(host, system)
+    if isinstance(error, httpcore.TimeoutException):
+        return ConnectionFailedError(f"{host} did not take the connection in time")
+    if isinstance(error, httpcore.ProtocolError):
+        # httpcore has one class for both; only the text says that the other side hung up.
+        said = str(error)
+        if "disconnected" in said or "closed connection" in said:
+            return ConnectionFailedError(f"{host} closed the connection before its answer was whole")
+        return ProtocolFailedError(f"{host} did not answer in HTTP: {shown(said, 120)}")
+    return ConnectionFailedError(f"the connection with {host} broke")
+
+
+def _system_error(host: str, error: OSError) -> HttpSkillError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TLSFailedError(f"the TLS certificate of {host} is not trusted: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return TLSFailedError(f"no TLS connection with {host}: {error.reason or 'the handshake failed'}")
+    if error.errno == errno.ECONNREFUSED:
+        return ConnectionFailedError(f"{host} refused the connection; is the skill running?")
+    return ConnectionFailedError(f"no connection with {host}: {os.strerror(error.errno or 0)}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

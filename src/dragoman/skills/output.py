@@ -1,0 +1,92 @@
+"""What a skill host writes to its standard output and error, as lines in the worker's log.
+
+A skill may write without end: lines are cut, no more than some a second are logged, and a host that writes faster
+than that is made to wait, which its watch then notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger()
+
+LINE = 500
+LINES = 40
+WINDOW_SECONDS = 10.0
+CHUNK = 16 * 1024
+PAUSE_SECONDS = 0.05
+
+
+class Lines:
+    """Cuts bytes into lines and lets so many through in each window; *say* gets a line, *drop* how many were lost."""
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        drop: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say, self._drop, self._clock = say, drop, clock
+        self._rest, self._cutting = b"", False
+        self._window, self._said, self._dropped = clock(), 0, 0
+
+    def feed(self, data: bytes) -> bool:
+        """Take *data*; True when lines were dropped."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        before = self._dropped
+        for line in whole:
+            if not self._cutting:
+                self._line(line)
+            self._cutting = False
+        if len(self._rest) > LINE:
+            # The beginning of a long line is said at once; its remainder goes unread.
+            if not self._cutting:
+                self._line(self._rest)
+            self._rest, self._cutting = b"", True
+        return self._dropped > before
+
+    def end(self) -> None:
+        """Say what is left."""
+        if self._rest and not self._cutting:
+            self._line(self._rest)
+        self._rest = b""
+        if self._dropped:
+            self._drop(self._dropped)
+
+    def _line(self, line: bytes) -> None:
+        now = self._clock()
+        if now - self._window >= WINDOW_SECONDS:
+            if self._dropped:
+                self._drop(self._dropped)
+            self._window, self._said, self._dropped = now, 0, 0
+        if self._said >= LINES:
+            self._dropped += 1
+            return
+        self._said += 1
+        text = line[: LINE + 1].decode("utf-8", "replace").rstrip()
+        cut = text if len(text) <= LINE else text[:LINE] + "…"
+        # Terminal escapes of a skill have no business on the operator's terminal.
+        self._say("".join(letter if letter.isprintable() else " " for letter in cut))
+
+
+async def relay(reader: asyncio.StreamReader, host: str, stream: str) -> None:
+    """Log what comes from *reader* until its end."""
+
+    def say(line: str) -> None:
+        if line.strip():
+            log.info("skill_output", host=host, stream=stream, line=line)
+
+    def drop(count: int) -> None:
+        log.warning("skill_output_dropped", host=host, stream=stream, lines=count)
+
+    lines = Lines(say, drop)
+    try:
+        while data := await reader.read(CHUNK):
+            if lines.feed(data):
+                await asyncio.sleep(PAUSE_SECONDS)
+    finally:
+        lines.end()

@@ -1,0 +1,63 @@
+"""One-time codes: the latest one of a contact, as a keyed hash, and what keeps it from being guessed.
+
+The code itself is never here. Callers hold the contact's lease; the row is locked all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRow:
+    """What is known of a contact's latest code; ``digest`` is None once it was used or locked."""
+
+    code_id: UUID
+    digest: bytes | None
+    sent_at: datetime
+    expires_at: datetime
+    failures: int
+    locked_until: datetime | None
+
+
+async def lock(connection: Connection, tenant_id: UUID, contact_id: UUID) -> CodeRow | None:
+    """The contact's latest code, held until the transaction ends; None where there never was one."""
+    row = await connection.fetchrow(
+        "SELECT code_id, digest, sent_at, expires_at, failures, locked_until FROM one_time_code "
+        "WHERE tenant_id = $1 AND contact_id = $2 FOR UPDATE",
+        tenant_id,
+        contact_id,
+    )
+    return None if row is None else CodeRow(**row)
+
+
+async def put(connection: Connection, tenant_id: UUID, contact_id: UUID, row: CodeRow) -> None:
+    """Store it in place of what was there."""
+    await connection.execute(
+        "INSERT INTO one_time_code (tenant_id, contact_id, code_id, digest, sent_at, expires_at, failures, "
+        "locked_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, contact_id) DO UPDATE SET "
+        "code_id = excluded.code_id, digest = excluded.digest, sent_at = excluded.sent_at, "
+        "expires_at = excluded.expires_at, failures = excluded.failures, locked_until = excluded.locked_until",
+        tenant_id,
+        contact_id,
+        row.code_id,
+        row.digest,
+        row.sent_at,
+        row.expires_at,
+        row.failures,
+        row.locked_until,
+    )
+
+
+async def confirm(connection: Connection, tenant_id: UUID, contact_id: UUID, *, until: datetime) -> None:
+    """The contact counts as confirmed until then."""
+    await connection.execute(
+        "UPDATE contact SET confirmed_until = $3 WHERE tenant_id = $1 AND contact_id = $2",
+        tenant_id,
+        contact_id,
+        until,
+    )

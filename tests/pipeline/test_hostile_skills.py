@@ -1,0 +1,142 @@
+"""Hostile Python skills through the whole path, with real workers, hosts and database: each is a SKILL_ERROR with a
+reason, the worker lives on, and other contacts are served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dragoman.domain.nouns import Policy
+from dragoman.jobs import worker
+from dragoman.jobs.queue import PgQueue
+from dragoman.services.verify_audit import verify_audit
+from dragoman.skills.hosting import HostedSkills
+from dragoman.store.database import Database
+from dragoman.store.embedded import DatabaseURLs
+from tests import world
+from tests.hostile_shop import HOSTILE, Expected, keyword
+from tests.unit.test_skill_hosts import plan
+from tests.world import MovableClock, World
+
+PATIENCE = 90.0
+AT_ONCE = 4
+"""As many as may run apart: more of them would only wait for each other."""
+
+LONG = {"bad.hangs", "bad.will_not_be_cancelled", "bad.forks"}
+"""These wait long enough to be hit by their neighbours every time."""
+
+
+class RealClock(MovableClock):
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@pytest.fixture
+async def shop(
+    database: Database, database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """The installation with a worker at work; at the end the worker must still be there."""
+    monkeypatch.setattr(worker, "DRAIN_SECONDS", 0.5)
+    clock = RealClock()
+    hosts = HostedSkills(clock.now, hosts=2, plan=plan())
+    policy = Policy(retry_base_seconds=0.1, retry_cap_seconds=0.2)
+    async with world.build(database, tmp_path, hosts, clock=clock, queue=PgQueue(), policy=policy) as made:
+        stop = asyncio.Event()
+        working = asyncio.create_task(worker.run(made.runtime, database_urls.application, stop))
+        yield made
+        assert not working.done()
+        stop.set()
+        await working
+        await hosts.close()
+
+
+def phones() -> Iterator[str]:
+    return (f"43660{number:07d}" for number in range(1, 10_000))
+
+
+async def results(shop: World) -> dict[str, dict[str, Any]]:
+    """What the dispatch of each contact, by phone, has come to."""
+    rows = await shop.rows("SELECT contact_phone, state, outcome, outcome_reason FROM session")
+    return {row["contact_phone"].lstrip("+"): row for row in rows}
+
+
+async def finished(shop: World, *wanted: str) -> dict[str, dict[str, Any]]:
+    """Wait until the contacts *wanted* have their answers."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = await results(shop)
+        if all(phone in found and found[phone]["outcome"] not in {None, "IN_PROGRESS"} for phone in wanted):
+            return found
+        assert time.monotonic() < end, [(phone, found.get(phone)) for phone in wanted]
+        await asyncio.sleep(0.05)
+
+
+async def well_behaved(shop: World, numbers: Iterator[str], sent: list[str]) -> None:
+    """Contacts who know nothing of all this."""
+    while True:
+        phone = next(numbers)
+        await shop.say("waits" if len(sent) % 2 else "quick", phone=phone)
+        sent.append(phone)
+        await asyncio.sleep(0.1)
+
+
+def fits(skill: str, expected: Expected, row: dict[str, Any]) -> bool:
+    reason = row["outcome_reason"]
+    if expected.error_class is None:
+        served = row["outcome"] == "SUCCESS"
+    else:
+        told = re.search(rf": ({expected.error_class}): (.*)", reason)
+        served = row["outcome"] == "SKILL_ERROR" and told is not None and bool(re.search(expected.message, told[2]))
+    return served or (skill in LONG and row["outcome"] == "SKILL_ERROR" and "another skill is to blame" in reason)
+
+
+async def trouble(shop: World, asked: dict[str, str]) -> None:
+    """Each contact asks for a hostile skill, and is told the same as everybody: that it did not work."""
+    for skill, phone in asked.items():
+        await shop.say(keyword(skill.removeprefix("bad.")), phone=phone)
+    found = await finished(shop, *asked.values())
+    for skill, phone in asked.items():
+        assert found[phone]["state"] == "ACTIVE", (skill, found[phone])
+        assert fits(skill, HOSTILE[skill], found[phone]), (skill, found[phone]["outcome_reason"])
+
+
+async def test_each_hostile_skill_is_an_error_with_a_reason_and_others_are_served(shop: World) -> None:
+    numbers = phones()
+    others: list[str] = []
+    stream = asyncio.create_task(well_behaved(shop, numbers, others))
+    hostile = sorted(HOSTILE)
+    try:
+        for group in (hostile[n : n + AT_ONCE] for n in range(0, len(hostile), AT_ONCE)):
+            await trouble(shop, {skill: next(numbers) for skill in group})
+    finally:
+        stream.cancel()
+        await asyncio.wait({stream})
+    found = await finished(shop, *others)
+    assert len(others) > 20
+    assert {found[phone]["outcome"] for phone in others} == {"SUCCESS"}
+    hit = await shop.rows(
+        "SELECT session_id, count(*) AS times FROM audit_event WHERE type = 'skill.failed' "
+        "AND payload->>'skill' LIKE 'good.%' GROUP BY session_id"
+    )
+    assert all(row["times"] == 1 for row in hit), "who has been hit once is not hit again"
+    assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
+
+
+async def test_while_one_blocks_for_long_all_others_are_served(shop: World) -> None:
+    numbers = phones()
+    bad = next(numbers)
+    await shop.say("blockslong", phone=bad)
+    others = [next(numbers) for _ in range(30)]
+    for number, phone in enumerate(others):
+        await shop.say("waits" if number % 2 else "quick", phone=phone)
+        await asyncio.sleep(0.05)
+    found = await finished(shop, *others)
+    assert {found[phone]["outcome"] for phone in others} == {"SUCCESS"}
+    assert found[bad]["state"] == "PROCESSING", "the others did not have to wait for it"

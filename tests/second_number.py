@@ -1,0 +1,52 @@
+"""A second WhatsApp number of a test's tenant, and messages to it: for one person who writes to two."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+from dragoman.store import channel_accounts
+from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from tests.world import APP_SECRET, TOKEN, VERIFY_TOKEN, World
+
+PHONE_NUMBER_ID = "100200300401"
+DISPLAY = "+43 1 555 0101"
+
+
+async def add(world: World) -> UUID:
+    """Add the number under the same app; the id of its channel account."""
+    credentials = WhatsAppCredentials(token=TOKEN, app_secret=APP_SECRET, verify_token=VERIFY_TOKEN)
+    account = ChannelAccount(
+        channel_account_id=world.runtime.source.new_id(),
+        channel="whatsapp",
+        address=PHONE_NUMBER_ID,
+        display=DISPLAY,
+        name="Shop, second number",
+        secrets=world.runtime.keyring.encrypt(credentials.to_bytes()),
+    )
+    async with world.runtime.database.tenant(world.tenant_id) as connection:
+        await channel_accounts.add(connection, world.tenant_id, account, waba_id="555000", now=world.clock.now())
+    return account.channel_account_id
+
+
+async def say(world: World, text: str, *, phone: str = "436601112233", name: str = "Ana Lima") -> None:
+    """A text message to the second number, signed as Meta does."""
+    world.counter += 1
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "4315550101", "phone_number_id": PHONE_NUMBER_ID},
+        "contacts": [{"profile": {"name": name}, "wa_id": phone}],
+        "messages": [
+            {
+                "from": phone,
+                "id": f"wamid.second.{world.counter}",
+                "timestamp": str(int(world.clock.now().timestamp())),
+                "type": "text",
+                "text": {"body": text},
+            }
+        ],
+    }
+    change = {"field": "messages", "value": value}
+    body = {"object": "whatsapp_business_account", "entry": [{"id": "555000", "changes": [change]}]}
+    response = await world.post(json.dumps(body).encode())
+    assert response.status_code == 200, response.text
