@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import shutil
+import tempfile
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +16,14 @@ def axe_source(root: Path) -> str:
     lock = root / "frontend" / "package-lock.json"
     kept = root / ".cache" / f"axe-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}.js"
     if not kept.exists():
-        work = root / ".cache" / "npm"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(root / "frontend" / name, work / name)
-        build_hook(root).install_packages(work)
-        part = kept.with_suffix(".part")
-        shutil.copy(work / "node_modules" / "axe-core" / "axe.min.js", part)
-        part.replace(kept)
-        shutil.rmtree(work)
+        kept.parent.mkdir(exist_ok=True)
+        # A folder of its own: two test processes may come here at once.
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            work = Path(folder)
+            for name in ("package.json", "package-lock.json", ".npmrc"):
+                shutil.copy(root / "frontend" / name, work / name)
+            build_hook(root).install_packages(work)
+            (work / "node_modules" / "axe-core" / "axe.min.js").replace(kept)
     return kept.read_text("utf-8")
 
 
