@@ -14,7 +14,6 @@ help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 run: .venv/.installed  ## set up and serve the demo on http://127.0.0.1:8000
-	@$(BIN)/dragoman demo
 	@exec $(BIN)/dragoman serve --demo
 
 test: .venv/.installed-dev  ## every test, the browser's too

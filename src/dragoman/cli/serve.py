@@ -16,6 +16,7 @@ import uvicorn
 from dragoman.cli import logs, loop, standin
 from dragoman.cli.asgi import ASGIApp, Beside
 from dragoman.cli.compose import locate_database, migrate_database, open_runtime
+from dragoman.cli.demo import demo as make_demo
 from dragoman.cli.shared import settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs import worker as jobs_worker
@@ -29,11 +30,15 @@ log = structlog.get_logger()
 def serve(
     *,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Talk to the local stand-in for Meta's side, and serve it too.")
+        bool,
+        typer.Option("--demo", help="Make the demo if there is none, and serve the stand-in for Meta's side."),
     ] = False,
 ) -> None:
     """Web and worker in one process, after bringing the database up to date."""
     settings = settings_or_exit()
+    if demo:
+        # In this process: a second start of Python would take half of the time that a warm start has.
+        make_demo()
     logs.configure(settings.log_format)
     playing = standin.load(settings) if demo else None
     if playing is not None:
