@@ -94,7 +94,9 @@ async def test_an_orphan_of_a_session_that_was_ended_is_closed_on_its_timeline(s
         await dying
     await shop.settle()
     (row,) = await shop.rows("SELECT session_id FROM session")
-    assert (await shop.timeline(row["session_id"]))[-1]["type"] == "dispatch.orphaned"
+    timeline = await shop.timeline(row["session_id"])
+    assert [e["type"] for e in timeline[-2:]] == ["dispatch.orphaned", "outcome.assigned"]
+    assert timeline[-1]["payload"]["outcome"] == "DISPATCH_ORPHANED"
     (done,) = await shop.rows("SELECT progress, outcome FROM mailbox")
     assert (done["progress"], done["outcome"]) == ("done", "DISPATCH_ORPHANED")
     assert await shop.journal() == []

@@ -40,7 +40,7 @@ from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
 from dragoman.dispatch.verification import with_code
 from dragoman.domain.content import preview
 from dragoman.domain.errors import StaleTokenError
-from dragoman.domain.events import AuditEvent, DispatchOrphaned, SkillInvoked
+from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload, SkillInvoked
 from dragoman.domain.flows import Flow
 from dragoman.domain.nouns import SYSTEM, Contact, Sender, Session
 from dragoman.domain.outcomes import Outcome
@@ -363,14 +363,17 @@ async def _close_orphan(runtime: Runtime, lease: Lease, work: _Work) -> _Work | 
             await leases.check(connection, lease)
             if waiting.session_id is None:
                 raise TypeError("a dispatch that was begun has a session")
-            event = AuditEvent(
-                at=runtime.clock.now(),
-                actor=SYSTEM,
-                payload=DispatchOrphaned(reason=reason, skill=waiting.running_skill),
-                dispatch_id=waiting.dispatch_id,
+            payloads: tuple[Payload, ...] = (
+                DispatchOrphaned(reason=reason, skill=waiting.running_skill),
+                OutcomeAssigned(
+                    outcome=Outcome.DISPATCH_ORPHANED,
+                    reason="the session had ended before the dispatch was found; the session's own outcome stays",
+                ),
             )
+            now = runtime.clock.now()
+            events = [AuditEvent(at=now, actor=SYSTEM, payload=p, dispatch_id=waiting.dispatch_id) for p in payloads]
             await append.append_events(
-                connection, lease.tenant_id, waiting.session_id, [event], trace_id=waiting.trace_id, errors=1
+                connection, lease.tenant_id, waiting.session_id, events, trace_id=waiting.trace_id, errors=1
             )
             await mailbox.mark_progress(
                 connection,
@@ -378,8 +381,8 @@ async def _close_orphan(runtime: Runtime, lease: Lease, work: _Work) -> _Work | 
                 waiting.message.message_id,
                 part=waiting.parts + 1,
                 session_id=waiting.session_id,
-                outcome="DISPATCH_ORPHANED",
-                now=runtime.clock.now(),
+                outcome=Outcome.DISPATCH_ORPHANED,
+                now=now,
             )
             return await _load_or_release(runtime, connection, lease, waiting.contact_id, None)
     turn = orphaned(
