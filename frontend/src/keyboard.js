@@ -32,8 +32,11 @@ document.addEventListener('keydown', (event) => {
   const typing = event.target.matches?.('input:not([type=checkbox]),textarea,select,[contenteditable]');
   if (event.key === 'Escape') {
     if (one(':popover-open')) return;
-    if (typing) event.target.blur();
-    else one('.dr [data-close]')?.click();
+    if (typing) {
+      // The browser would empty a search field, and a moment later the list would be another one.
+      event.preventDefault();
+      event.target.blur();
+    } else one('.dr [data-close]')?.click();
     return;
   }
   if (typing || one('[data-keys-toggle]')?.checked === false || !actions[event.key]) return;

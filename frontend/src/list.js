@@ -22,7 +22,8 @@ whenever(() => {
 document.addEventListener('htmx:after:swap', (event) => {
   if (event.detail?.ctx?.target?.id !== 'list') return;
   const list = one('#list');
-  say(list.dataset.announce);
+  // Choosing columns says itself what was done, and leaves the result as it was.
+  if (!event.detail.ctx.sourceElement?.closest?.('#columns')) say(list.dataset.announce);
   one('.scroll', list)?.scrollTo({ top: 0 });
   all('.chip.sel').forEach((chip) => chip.classList.toggle('on', one('select', chip).value !== ''));
   // The open conversation's neighbours and links belong to the list as it was.

@@ -32,10 +32,13 @@ def test_a_walk_through_the_logs_by_keyboard(desk: Visitor) -> None:
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox", name="Phone")).to_be_focused()
     page.keyboard.type("491512345149")
+    expect(page).to_have_url(re.compile(r"phone=491512345149$"))
     expect(link).to_have_count(1)
     page.keyboard.press("Escape")
+    expect(page.get_by_role("searchbox", name="Phone")).to_have_value("491512345149")
     page.keyboard.press("j")
     expect(link.nth(0)).to_be_focused()
+    expect(link).to_have_count(1)
 
 
 def test_escape_from_inside_the_drawer_returns_to_the_row(desk: Visitor) -> None:
