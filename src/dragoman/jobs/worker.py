@@ -52,6 +52,10 @@ def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record], flig
     async def expire_sessions(_: Schedule) -> None:
         await sweep.expire_everywhere(runtime)
 
+    @queuer.schedule("trim_changes", "* * * * *")
+    async def trim_changes(_: Schedule) -> None:
+        await sweep.trim_changes(runtime)
+
     @queuer.schedule("tidy", "17 * * * *")
     async def tidy(_: Schedule) -> None:
         await sweep.tidy(runtime)

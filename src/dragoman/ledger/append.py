@@ -20,7 +20,8 @@ from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
 from dragoman.domain.nouns import Session, TranscriptItem
 from dragoman.domain.states import State
-from dragoman.ledger import seal
+from dragoman.ledger import changes, seal
+from dragoman.ledger.changes import Kind
 from dragoman.ledger.connection import Connection
 
 
@@ -72,6 +73,9 @@ async def write_turn(
         position + len(turn.events),
         head,
     )
+    kind = Kind.OPENED if row is None else Kind.MESSAGE if turn.transcript else Kind.CHANGED
+    events = position - 1 + len(turn.events)
+    await changes.record(connection, tenant_id, session.session_id, kind, messages=count, events=events)
 
 
 async def append_events(
@@ -109,6 +113,8 @@ async def append_events(
         head,
         errors,
     )
+    count = row["next_position"] - 1 + len(events)
+    await changes.record(connection, tenant_id, session_id, Kind.CHANGED, messages=row["message_count"], events=count)
 
 
 async def _lock(connection: Connection, tenant_id: UUID, session_id: UUID) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
 from dragoman.services.expire_sessions import expire_sessions
 from dragoman.store import deliveries, limits, mailbox, migrate, outbox, tenants
@@ -50,6 +51,13 @@ async def wake_neglected(runtime: Runtime) -> int:
 async def expire_everywhere(runtime: Runtime) -> int:
     """Expire idle sessions of all tenants; returns how many."""
     return sum([await expire_sessions(runtime, t) for t in await _tenants(runtime)])
+
+
+async def trim_changes(runtime: Runtime) -> None:
+    """Keep the change feed short: it is written by every dispatch."""
+    for tenant_id in await _tenants(runtime):
+        async with runtime.database.tenant(tenant_id) as connection:
+            await changes.trim(connection, tenant_id)
 
 
 async def tidy(runtime: Runtime) -> None:
