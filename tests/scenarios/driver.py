@@ -23,6 +23,8 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
           - dies: true              # the worker is gone; nothing after the latest commit happened
         refused: {limit: contact, allowed: 20, window_seconds: 60, tell: true}
         busy: {reason: waited 130 s, elsewhere: false}
+      - {at: 70, text: Where is it?, revision: {by: wamid.9, content: {kind: text, body: Where is VF-1?}}}
+      - {at: 80, text: Hi all, group: 120363@g.us}   # or attached_to: the id of the message that it came with
       - {at: 60, orphaned: {skill: orders.status, attempt: 1, reason: the worker died}}
       - {at: 900, expire: true}
 
@@ -81,6 +83,7 @@ from dragoman.domain.nouns import (
     Level,
     Policy,
     Registry,
+    Revision,
     Session,
 )
 from dragoman.domain.states import TERMINAL
@@ -182,6 +185,9 @@ class Scenario:
             received_at=self.now,
             channel_at=self.now,
             content=said,
+            group_id=step.get("group"),
+            attached_to=step.get("attached_to"),
+            revision=_revision(step.get("revision")),
         )
         return Inputs(
             dispatch_id=self.source.new_id(),
@@ -378,6 +384,13 @@ def definition(name: str) -> Any:
 def _policy(script: dict[str, Any]) -> Policy:
     menu = script.get("menu") or yaml.safe_load((HERE / "registry.yaml").read_text())["menu"]
     return policy_from_json({**script, "menu": menu})
+
+
+def _revision(script: dict[str, Any] | None) -> Revision | None:
+    if script is None:
+        return None
+    written = script.get("content")
+    return Revision(content=written and content.from_json(written), by=script["by"])
 
 
 def _content(step: dict[str, Any]) -> Content:

@@ -34,8 +34,8 @@ from dragoman.dispatch.understand import (
     understand,
 )
 from dragoman.domain.content import Edit, Reaction, Revoke, SystemNotice, Text
-from dragoman.domain.events import HandoffRequested, IntentUnclear, SessionOpened
-from dragoman.domain.nouns import Awaiting, AwaitingKind, Session
+from dragoman.domain.events import HandoffRequested, IntentUnclear, MessageRevised, SessionOpened
+from dragoman.domain.nouns import Awaiting, AwaitingKind, InboundMessage, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL, State
 
@@ -58,7 +58,8 @@ def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
     and TypeError when a driver sends back the wrong kind of result.
     """
     draft = _begin(inputs)
-    quiet = QUIET.get(type(inputs.message.content))
+    inputs = _as_revised(inputs, draft)
+    quiet = _why_quiet(inputs.message)
     if draft.session.state is State.WITH_AGENT:
         draft.keep("a human agent has the conversation")
     elif quiet is not None:
@@ -94,6 +95,29 @@ def _begin(inputs: Inputs) -> Draft:
     if draft.session.state is State.OPEN:
         draft.move(State.ACTIVE, "the first message is being handled")
     return draft
+
+
+def _as_revised(inputs: Inputs, draft: Draft) -> Inputs:
+    """The message as its author has left it by now; what it said first is on record already."""
+    message, revision = inputs.message, inputs.message.revision
+    if revision is None:
+        return inputs
+    how = "edited" if revision.content is not None else "deleted"
+    draft.record(MessageRevised(message_id=str(message.message_id), how=how, by=revision.by))
+    return dataclasses.replace(
+        inputs, message=dataclasses.replace(message, content=revision.content or message.content)
+    )
+
+
+def _why_quiet(message: InboundMessage) -> str | None:
+    """Why a message is put on record and otherwise left alone; None for one that is to be handled."""
+    if message.revision is not None and message.revision.content is None:
+        return "the contact deleted the message before it was handled"
+    if message.group_id is not None:
+        return "a message written in a group is not handled"
+    if message.attached_to is not None:
+        return "an attachment is handled with the message that it came with"
+    return QUIET.get(type(message.content))
 
 
 def _new_session(inputs: Inputs) -> Session:

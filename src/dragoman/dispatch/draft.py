@@ -109,6 +109,9 @@ class Draft:
                 reply_to=message.reply_to,
                 forwarded=message.forwarded,
                 referral=message.referral,
+                frequently_forwarded=message.frequently_forwarded,
+                group_id=message.group_id,
+                raw=message.raw,
             )
         )
         self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)

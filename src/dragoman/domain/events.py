@@ -50,6 +50,21 @@ class MessageReceived(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRevised(Payload):
+    """The contact had edited or deleted the message before it was handled; the original stays in the transcript.
+
+    ``how`` is edited or deleted; ``by`` is the channel's id of the edit or deletion. An edited message is handled as
+    edited, a deleted one is not handled.
+    """
+
+    type: ClassVar[str] = "message.revised"
+    label: ClassVar[str] = "Message revised"
+    message_id: str
+    how: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContactResolved(Payload):
     """Who is writing: contact, business partner and verification level at this moment."""
 
@@ -399,6 +414,7 @@ CATALOGUE: dict[str, type[Payload]] = {
     for event in (
         SessionOpened,
         MessageReceived,
+        MessageRevised,
         ContactResolved,
         AdmissionRefused,
         BudgetExceeded,

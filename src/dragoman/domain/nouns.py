@@ -82,10 +82,31 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RawItem:
+    """Where a message stands in what the channel delivered: the raw delivery, and the place in it, from 0."""
+
+    delivery_id: UUID
+    item: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """The contact changed a message before it was handled: ``content`` is None where it was deleted.
+
+    ``by`` is the channel's id of the edit or deletion, which is a message of its own.
+    """
+
+    content: Content | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMessage:
     """One message as the channel brought it, ready for dispatch.
 
-    ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp.
+    ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp. ``group_id`` is set when
+    it was written in a group, ``attached_to`` when it is a part of another message and handled with that one.
+    ``revision`` is what its author did to it while it waited.
     """
 
     message_id: UUID
@@ -96,6 +117,11 @@ class InboundMessage:
     reply_to: str | None = None
     forwarded: bool = False
     referral: Mapping[str, Any] | None = None
+    frequently_forwarded: bool = False
+    group_id: str | None = None
+    raw: RawItem | None = None
+    attached_to: str | None = None
+    revision: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +141,9 @@ class TranscriptItem:
     reply_to: str | None = None
     forwarded: bool = False
     referral: Mapping[str, Any] | None = None
+    frequently_forwarded: bool = False
+    group_id: str | None = None
+    raw: RawItem | None = None
     carries_code: bool = False
 
 

@@ -199,8 +199,9 @@ async def _insert_messages(
         return
     await connection.executemany(
         "INSERT INTO message (tenant_id, session_id, ordinal, at, message_id, sender, sender_name, kind, content, "
-        "channel_at, channel_message_id, reply_to, forwarded, referral, dispatch_id) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        "channel_at, channel_message_id, reply_to, forwarded, referral, dispatch_id, group_id, delivery_id, "
+        "delivery_item, frequently_forwarded) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
         [
             (
                 tenant_id,
@@ -218,6 +219,10 @@ async def _insert_messages(
                 item.forwarded,
                 item.referral,
                 dispatch_id,
+                item.group_id,
+                item.raw and item.raw.delivery_id,
+                item.raw and item.raw.item,
+                item.frequently_forwarded,
             )
             for number, item in enumerate(items, ordinal)
         ],

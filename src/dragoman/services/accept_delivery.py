@@ -22,6 +22,7 @@ from dragoman.channels.whatsapp.items import Identity as WhatsAppIdentity
 from dragoman.channels.whatsapp.items import InboundItem, Item, OtherItem, StatusItem
 from dragoman.channels.whatsapp.locales import locale_of
 from dragoman.channels.whatsapp.wire import MalformedError
+from dragoman.domain.nouns import RawItem
 from dragoman.runtime import Job, Runtime
 from dragoman.store import channel_accounts, contacts, deliveries, mailbox
 from dragoman.store.channel_accounts import Receiver
@@ -134,13 +135,14 @@ async def _accept_for_tenant(
     now = runtime.clock.now()
     report: list[dict[str, Any]] = []
     async with runtime.database.tenant(tenant_id) as connection:
-        woken = await _take_messages(runtime, connection, tenant_id, routed, now, report)
+        delivery_id = runtime.source.new_id()
+        woken = await _take_messages(runtime, connection, tenant_id, routed, delivery_id, now, report)
         accounts = await _take_statuses(connection, tenant_id, routed, now, report)
         report += [_other(item) for receiver, item in routed if _is_other(receiver, item)]
         await deliveries.keep_raw(
             connection,
             tenant_id,
-            delivery_id=runtime.source.new_id(),
+            delivery_id=delivery_id,
             at=now,
             channel="whatsapp",
             channel_account_id=next((r.channel_account_id for r, _ in routed if r), None),
@@ -167,13 +169,14 @@ async def _take_messages(
     connection: Connection,
     tenant_id: UUID,
     routed: Sequence[_Routed],
+    delivery_id: UUID,
     now: datetime,
     report: list[dict[str, Any]],
 ) -> list[UUID]:
     """Put the messages in the mailbox; the contacts that have something new, each once."""
     people: dict[WhatsAppIdentity, UUID] = {}
     arrivals: list[mailbox.Arrival] = []
-    for receiver, item in routed:
+    for place, (receiver, item) in enumerate(routed):
         if receiver is None or not isinstance(item, InboundItem):
             continue
         if item.sender not in people:
@@ -194,6 +197,8 @@ async def _take_messages(
                 referral=item.referral,
                 trace_id=runtime.source.new_id().hex,
                 sender=_identities(item.sender)[0],
+                raw=RawItem(delivery_id=delivery_id, item=place),
+                group_id=item.group_id,
             )
         )
     new = await mailbox.put(connection, tenant_id, arrivals)

@@ -6,14 +6,16 @@ after its dispatch: Meta redelivers for days (whatsapp facts, section 1).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.content import Content, from_json, to_json
-from dragoman.domain.nouns import InboundMessage
+from dragoman.domain import storable
+from dragoman.domain.content import Content, Edit, Media, Revoke, Text, from_json, to_json
+from dragoman.domain.nouns import InboundMessage, RawItem, Revision
 from dragoman.store.contacts import Identity
 from dragoman.store.database import Connection
 
@@ -36,6 +38,10 @@ class Arrival:
     referral: Mapping[str, Any] | None
     trace_id: str
     sender: Identity
+    raw: RawItem
+    frequently_forwarded: bool = False
+    group_id: str | None = None
+    attached_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,47 +69,73 @@ class Waiting:
 
 
 async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arrival]) -> set[UUID]:
-    """Insert what is new; the message ids of those. The others were here before: a redelivery."""
-    new: set[UUID] = set()
-    for a in arrivals:
-        message_id = await connection.fetchval(
-            "INSERT INTO mailbox (tenant_id, message_id, dispatch_id, contact_id, channel_account_id, "
-            "channel_message_id, fingerprint, received_at, channel_at, content, reply_to, forwarded, referral, "
-            "trace_id, sender_kind, sender) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) "
-            "ON CONFLICT (tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING "
-            "RETURNING message_id",
-            tenant_id,
-            a.message_id,
-            a.dispatch_id,
-            a.contact_id,
-            a.channel_account_id,
-            a.channel_message_id,
-            a.fingerprint,
-            a.received_at,
-            a.channel_at,
-            to_json(a.content),
-            a.reply_to,
-            a.forwarded,
-            a.referral,
-            a.trace_id,
-            a.sender.kind,
-            a.sender.value,
-        )
-        if message_id is not None:
-            new.add(message_id)
-    return new
+    """Insert what is new, in that order; the message ids of those. The others were here before: a redelivery."""
+    if not arrivals:
+        return set()
+    rows = await connection.fetch(
+        # ON CONFLICT also settles two copies of one message within this very statement.
+        "INSERT INTO mailbox (tenant_id, message_id, dispatch_id, contact_id, channel_account_id, "
+        "channel_message_id, fingerprint, received_at, channel_at, content, reply_to, forwarded, referral, "
+        "trace_id, sender_kind, sender, frequently_forwarded, group_id, delivery_id, delivery_item, "
+        "attached_to) SELECT $1, a.message_id, a.dispatch_id, a.contact_id, a.channel_account_id, "
+        "a.channel_message_id, a.fingerprint, a.received_at, a.channel_at, a.content::jsonb, a.reply_to, "
+        "a.forwarded, a.referral::jsonb, a.trace_id, a.sender_kind, a.sender, a.frequently_forwarded, a.group_id, "
+        "a.delivery_id, a.delivery_item, a.attached_to "
+        "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::timestamptz[], "
+        "$9::timestamptz[], $10::text[], $11::text[], $12::bool[], $13::text[], $14::text[], $15::text[], "
+        "$16::text[], $17::bool[], $18::text[], $19::uuid[], $20::int[], $21::text[]) WITH ORDINALITY "
+        "AS a(message_id, dispatch_id, contact_id, channel_account_id, channel_message_id, fingerprint, "
+        "received_at, channel_at, content, reply_to, forwarded, referral, trace_id, sender_kind, sender, "
+        "frequently_forwarded, group_id, delivery_id, delivery_item, attached_to, place) ORDER BY a.place "
+        "ON CONFLICT (tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING "
+        "RETURNING message_id",
+        tenant_id,
+        *map(list, zip(*map(_row, arrivals), strict=True)),
+    )
+    return {row["message_id"] for row in rows}
+
+
+def _row(a: Arrival) -> tuple[object, ...]:
+    return (
+        a.message_id,
+        a.dispatch_id,
+        a.contact_id,
+        a.channel_account_id,
+        a.channel_message_id,
+        a.fingerprint,
+        a.received_at,
+        a.channel_at,
+        storable.dump(to_json(a.content)),
+        a.reply_to,
+        a.forwarded,
+        None if a.referral is None else storable.dump(a.referral),
+        a.trace_id,
+        a.sender.kind,
+        a.sender.value,
+        a.frequently_forwarded,
+        a.group_id,
+        a.raw.delivery_id,
+        a.raw.item,
+        a.attached_to,
+    )
 
 
 async def next_waiting(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now: datetime) -> Waiting | None:
     """The contact's next message: one that was begun first, then by the channel's time, then by arrival."""
     row: Any = await connection.fetchrow(
-        "SELECT message_id, dispatch_id, contact_id, channel_account_id, channel_message_id, received_at, "
-        "channel_at, content, reply_to, forwarded, referral, trace_id, progress, parts, session_id, running_skill, "
-        "running_attempt, admission, sender_kind, sender, EXISTS (SELECT 1 FROM one_time_code c WHERE c.tenant_id = $1 "
-        "AND c.contact_id = $2 AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open FROM mailbox "
-        "WHERE tenant_id = $1 AND contact_id = $2 AND progress <> 'done' "
-        "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1",
+        "SELECT m.message_id, m.dispatch_id, m.contact_id, m.channel_account_id, m.channel_message_id, m.received_at, "
+        "m.channel_at, m.content, m.reply_to, m.forwarded, m.referral, m.trace_id, m.progress, m.parts, m.session_id, "
+        "m.running_skill, m.running_attempt, m.admission, m.sender_kind, m.sender, m.frequently_forwarded, m.group_id, "
+        "m.attached_to, m.delivery_id, m.delivery_item, r.content AS revision, r.channel_message_id AS revised_by, "
+        "EXISTS (SELECT 1 FROM one_time_code c WHERE c.tenant_id = $1 "
+        "AND c.contact_id = $2 AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open FROM mailbox m "
+        # What its author did to it meanwhile waits in the same mailbox; a deletion stands whatever else was done.
+        "LEFT JOIN LATERAL (SELECT e.content, e.channel_message_id FROM mailbox e WHERE e.tenant_id = $1 "
+        "AND e.contact_id = $2 AND e.progress = 'waiting' AND e.channel_account_id = m.channel_account_id "
+        "AND e.content->>'kind' IN ('edit', 'revoke') AND e.content->>'target' = m.channel_message_id "
+        "ORDER BY e.content->>'kind' DESC, e.channel_at DESC, e.arrival DESC LIMIT 1) r ON true "
+        "WHERE m.tenant_id = $1 AND m.contact_id = $2 AND m.progress <> 'done' "
+        "ORDER BY m.progress = 'waiting', m.channel_at, m.arrival LIMIT 1",
         tenant_id,
         contact_id,
         now,
@@ -120,6 +152,11 @@ async def next_waiting(connection: Connection, tenant_id: UUID, contact_id: UUID
             reply_to=row["reply_to"],
             forwarded=row["forwarded"],
             referral=row["referral"],
+            frequently_forwarded=row["frequently_forwarded"],
+            group_id=row["group_id"],
+            raw=RawItem(delivery_id=row["delivery_id"], item=row["delivery_item"]) if row["delivery_id"] else None,
+            attached_to=row["attached_to"],
+            revision=_revision(row),
         ),
         dispatch_id=row["dispatch_id"],
         contact_id=row["contact_id"],
@@ -134,6 +171,22 @@ async def next_waiting(connection: Connection, tenant_id: UUID, contact_id: UUID
         sender=Identity(kind=row["sender_kind"], value=row["sender"]) if row["sender"] else None,
         code_open=row["code_open"],
     )
+
+
+def _revision(row: Any) -> Revision | None:
+    """What the author made of a message that waits; only what was written can be written anew."""
+    if row["revision"] is None:
+        return None
+    change, written = from_json(row["revision"]), from_json(row["content"])
+    match change, written:
+        case Revoke(), _:
+            return Revision(content=None, by=row["revised_by"])
+        case Edit(body=body), Text():
+            return Revision(content=Text(body), by=row["revised_by"])
+        case Edit(body=body), Media():
+            return Revision(content=dataclasses.replace(written, caption=body), by=row["revised_by"])
+        case _:
+            return None
 
 
 async def mark_progress(

@@ -171,6 +171,12 @@ def _message_received(facts: Facts) -> Markup:
     return Markup("The contact sent {}").format(_named(KINDS, facts["kind"]))
 
 
+def _message_revised(facts: Facts) -> Markup:
+    if facts["how"] == "deleted":
+        return Markup("The contact deleted it before it was handled; it was not handled")
+    return Markup("The contact edited it before it was handled; it was handled as edited")
+
+
 def _message_sent(facts: Facts) -> Markup:
     who = _named({"bot": "The dispatcher", "agent": "An agent"}, facts["sender"])
     return Markup("{} wrote {} and put it in the outbox").format(who, _named(KINDS, facts["kind"]))
@@ -306,6 +312,7 @@ def _seconds(value: object) -> str:
 EVENTS: Mapping[str, EventWords] = {
     "session.opened": EventWords(icon="log-in", hue="accent", title=_say("Session opened"), detail=_opened),
     "message.received": EventWords(icon="message-circle", title=_say("Message received"), detail=_message_received),
+    "message.revised": EventWords(icon="pencil", title=_say("Message revised"), detail=_message_revised),
     "contact.resolved": EventWords(icon="contact-round", title=_say("Contact recognised"), detail=_contact),
     "admission.refused": EventWords(
         icon="gauge", hue="amber", about="error", title=_say("Not admitted: rate limit"), detail=_refused
