@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from dragoman.domain.content import Text, to_json
 from dragoman.runtime import Runtime
+from dragoman.store import tenants
 
 from .house import House, bearer
 
@@ -23,7 +24,7 @@ RFC_3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 @pytest.fixture
 async def reader(house: House) -> dict[str, str]:
     """The header of a script that may read."""
-    return bearer(await house.token("developer"))
+    return bearer(await house.token("auditor"))
 
 
 async def get(client: httpx.AsyncClient, path: str, reader: dict[str, str], **parameters: Any) -> dict[str, Any]:
@@ -324,3 +325,26 @@ async def test_nothing_from_before_the_retention_window_is_read(
     for part, key in (("transcript", "ordinal"), ("timeline", "position")):
         items = (await get(client, f"/{session_id}/{part}", reader))["items"]
         assert [item[key] for item in items] == [2]
+
+
+async def test_a_tenants_shorter_window_holds_at_once(
+    runtime: Runtime, client: httpx.AsyncClient, house: House, reader: dict[str, str]
+) -> None:
+    now = runtime.clock.now()
+    session_id = await house.session(started_at=now - timedelta(days=7), last_user_message="")
+    for ordinal, age in enumerate((timedelta(days=6), timedelta(days=1)), 1):
+        await house.message(session_id, ordinal, to_json(Text(f"Kettle {ordinal}")), at=now - age)
+        await house.event(session_id, ordinal, "session.opened", at=now - age)
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await tenants.set_retention_days(connection, house.tenant_id, 3)
+        assert await tenants.retention_days(connection, house.tenant_id) == 3
+    for part, key in (("transcript", "ordinal"), ("timeline", "position")):
+        assert [item[key] for item in (await get(client, f"/{session_id}/{part}", reader))["items"]] == [2]
+    assert (await get(client, "", reader, q='"kettle 1"'))["items"] == []
+    # A tenant cannot keep more than the installation does.
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await tenants.set_retention_days(connection, house.tenant_id, 900)
+    assert len((await get(client, f"/{session_id}/transcript", reader))["items"]) == 2
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await tenants.set_retention_days(connection, house.tenant_id, None)
+        assert await tenants.retention_days(connection, house.tenant_id) is None

@@ -18,7 +18,7 @@ from .house import House, bearer
 @pytest.fixture
 async def reader(house: House) -> dict[str, str]:
     """The header of a script that may read."""
-    return bearer(await house.token("developer"))
+    return bearer(await house.token("auditor"))
 
 
 async def test_every_answer_has_the_security_headers(client: httpx.AsyncClient, reader: dict[str, str]) -> None:

@@ -63,7 +63,7 @@ def tenant_list(*, as_json: JsonOption = False) -> None:
 
 @user.command("create")
 def user_create(email: str, name: str, role: str, password: Secret, tenant_slug: TenantOption) -> None:
-    """Create a user; ROLE is administrator, auditor, agent or developer."""
+    """Create a user; ROLE is administrator, auditor, agent, analyst or developer."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)

@@ -32,6 +32,7 @@ PERMISSIONS = frozenset(
         "communications.handoff_inbox:read",
         "communications.handoff_inbox:write",
         "audit.export",
+        "audit.unmask",
         "settings.admin",
     }
 )
@@ -39,18 +40,20 @@ PERMISSIONS = frozenset(
 ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "administrator": PERMISSIONS,
-        "auditor": frozenset({"communications.access:read", "audit.export"}),
+        "auditor": frozenset({"communications.access:read", "audit.export", "audit.unmask"}),
         "agent": frozenset(
             {
                 "communications.access:read",
                 "communications.handoff_inbox:read",
                 "communications.handoff_inbox:write",
+                "audit.unmask",
             }
         ),
+        "analyst": frozenset({"communications.access:read", "audit.export"}),
         "developer": frozenset({"communications.access:read"}),
     }
 )
-"""The ready-made roles. A role that is not here grants nothing."""
+"""The ready-made roles. A role that is not here grants nothing; one without ``audit.unmask`` sees no phone numbers."""
 
 IDLE_LIMIT = timedelta(hours=12)
 ABSOLUTE_LIMIT = timedelta(days=7)
@@ -100,7 +103,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a valid login session or token; ``user_id`` and ``csrf_token`` are None for a token."""
+    """Who holds a valid login session or token; ``user_id`` and ``csrf_token`` are None for a token.
+
+    ``retention_days`` is the tenant's own window, None where it goes by the installation's.
+    """
 
     tenant_id: UUID
     tenant_name: str
@@ -108,6 +114,7 @@ class Holder:
     name: str
     role: str
     csrf_token: str | None
+    retention_days: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +273,8 @@ async def resume_login_session(database: Database, secret: str, *, now: datetime
         return None
     async with database.tenant(found.tenant_id) as connection:
         row = await connection.fetchrow(
-            "SELECT u.user_id, u.name, u.role, t.name AS tenant_name, s.csrf_token, s.last_seen_at "
+            "SELECT u.user_id, u.name, u.role, t.name AS tenant_name, s.csrf_token, s.last_seen_at, "
+            "(t.settings->>'retention_days')::int AS retention_days "
             "FROM login_session s JOIN user_account u ON u.tenant_id = $1 AND u.user_id = s.user_id "
             "JOIN tenant t ON t.tenant_id = $1 WHERE s.tenant_id = $1 AND s.digest = $2 "
             "AND s.expires_at > $3 AND s.last_seen_at > $4 AND u.disabled_at IS NULL",
@@ -291,6 +299,7 @@ async def resume_login_session(database: Database, secret: str, *, now: datetime
         name=row["name"],
         role=row["role"],
         csrf_token=row["csrf_token"],
+        retention_days=row["retention_days"],
     )
 
 
@@ -372,7 +381,8 @@ async def use_token(database: Database, token: str, *, now: datetime) -> Holder 
         return None
     async with database.tenant(found.tenant_id) as connection:
         row = await connection.fetchrow(
-            "SELECT a.name, a.role, a.last_used_at, t.name AS tenant_name FROM api_token a "
+            "SELECT a.name, a.role, a.last_used_at, t.name AS tenant_name, "
+            "(t.settings->>'retention_days')::int AS retention_days FROM api_token a "
             "JOIN tenant t ON t.tenant_id = $1 WHERE a.tenant_id = $1 AND a.token_id = $2 AND a.digest = $3 "
             "AND a.expires_at > $4 AND a.revoked_at IS NULL",
             found.tenant_id,
@@ -396,6 +406,7 @@ async def use_token(database: Database, token: str, *, now: datetime) -> Holder 
         name=row["name"],
         role=row["role"],
         csrf_token=None,
+        retention_days=row["retention_days"],
     )
 
 

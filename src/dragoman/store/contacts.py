@@ -169,6 +169,17 @@ async def addresses(connection: Connection, tenant_id: UUID, contact_id: UUID) -
     return [Identity(kind=row["kind"], value=row["value"]) for row in rows]
 
 
+async def numbers(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[str]:
+    """Every phone number that the contact is known by, as it is on record: what a mask hides."""
+    rows = await connection.fetch(
+        "SELECT phone AS number FROM contact WHERE tenant_id = $1 AND contact_id = $2 AND phone IS NOT NULL UNION "
+        "SELECT value FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 AND kind = 'wa_id'",
+        tenant_id,
+        contact_id,
+    )
+    return [row["number"] for row in rows]
+
+
 async def add_business_partner(
     connection: Connection,
     tenant_id: UUID,

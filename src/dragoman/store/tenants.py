@@ -67,6 +67,24 @@ async def next_registry_revision(connection: Connection, tenant_id: UUID) -> Non
     )
 
 
+async def retention_days(connection: Connection, tenant_id: UUID) -> int | None:
+    """The tenant's own retention window; None where it goes by the installation's."""
+    found: int | None = await connection.fetchval(
+        "SELECT (settings->>'retention_days')::int FROM tenant WHERE tenant_id = $1", tenant_id
+    )
+    return found
+
+
+async def set_retention_days(connection: Connection, tenant_id: UUID, days: int | None) -> None:
+    """Shorten the tenant's window, or go by the installation's again; holds at once for all that is read."""
+    await connection.execute(
+        "UPDATE tenant SET settings = CASE WHEN $2::int IS NULL THEN settings - 'retention_days' "
+        "ELSE settings || jsonb_build_object('retention_days', $2::int) END WHERE tenant_id = $1",
+        tenant_id,
+        days,
+    )
+
+
 async def every_id(connection: Connection) -> list[UUID]:
     """The ids of all tenants, oldest first; works on a connection without a tenant."""
     rows = await connection.fetch("SELECT directory_tenants() AS tenant_id")

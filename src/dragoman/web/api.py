@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.ledger import read
-from dragoman.store import conversations
+from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation, MalformedCursorError
 from dragoman.store.database import Connection
 from dragoman.web import resources
@@ -47,14 +47,14 @@ async def list_conversations(
             page = await conversations.page(
                 connection,
                 identity.tenant_id,
-                query.filters(),
+                identity.sight.filters(query.filters()),
                 cursor=query.cursor,
                 limit=query.limit,
-                transcripts_since=retention_cutoff(runtime),
+                transcripts_since=retention_cutoff(runtime, identity.retention_days),
             )
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
-    items = [resources.conversation_item(found) for found in page.items]
+    items = [resources.conversation_item(identity.sight.conversation(found)) for found in page.items]
     return resources.ConversationPage(items=items, next_cursor=page.next_cursor)
 
 
@@ -62,7 +62,8 @@ async def list_conversations(
 async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) -> resources.ConversationSummary:
     """One session, without its transcript and timeline."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        return resources.conversation_summary(await _found(connection, identity, session_id))
+        found = await _found(connection, identity, session_id)
+    return resources.conversation_summary(identity.sight.conversation(found))
 
 
 @router.get(
@@ -76,15 +77,18 @@ async def show_transcript(
     """The session's messages, oldest first; empty once retention has removed them."""
     after = _decode("t", query.cursor)
     async with runtime.database.tenant(identity.tenant_id) as connection:
+        conversation = await _found(connection, identity, session_id)
         messages = await read.transcript(
             connection,
             identity.tenant_id,
-            await _found(connection, identity, session_id),
-            cutoff=retention_cutoff(runtime),
+            conversation,
+            cutoff=retention_cutoff(runtime, identity.retention_days),
             after=after,
             limit=query.limit + 1,
         )
-    items = [resources.transcript_message(found) for found in messages[: query.limit]]
+        numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
+    shown = identity.sight.messages(messages[: query.limit], [conversation.contact_phone, *numbers])
+    items = [resources.transcript_message(found) for found in shown]
     following = _encode("t", items[-1].ordinal) if len(messages) > query.limit else None
     return resources.TranscriptPage(items=items, next_cursor=following)
 
@@ -100,15 +104,18 @@ async def show_timeline(
     """The session's audit events, oldest first; empty once retention has removed them."""
     after = _decode("e", query.cursor)
     async with runtime.database.tenant(identity.tenant_id) as connection:
+        conversation = await _found(connection, identity, session_id)
         events = await read.timeline(
             connection,
             identity.tenant_id,
-            await _found(connection, identity, session_id),
-            cutoff=retention_cutoff(runtime),
+            conversation,
+            cutoff=retention_cutoff(runtime, identity.retention_days),
             after=after,
             limit=query.limit + 1,
         )
-    items = [resources.timeline_event(found) for found in events[: query.limit]]
+        numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
+    shown = identity.sight.events(events[: query.limit], [conversation.contact_phone, *numbers])
+    items = [resources.timeline_event(found) for found in shown]
     following = _encode("e", items[-1].position) if len(events) > query.limit else None
     return resources.TimelinePage(items=items, next_cursor=following)
 

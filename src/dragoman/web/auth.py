@@ -14,6 +14,7 @@ from uuid import UUID
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from dragoman.services.sight import UNMASK, Sight
 from dragoman.store import accounts
 from dragoman.store.accounts import PERMISSIONS, ROLES, Holder
 from dragoman.web.ports import runtime_of
@@ -37,11 +38,17 @@ class Identity:
     role: str
     permissions: frozenset[str]
     csrf_token: str | None
+    retention_days: int | None = None
     via: Literal["session", "token"]
 
     def may(self, permission: str) -> bool:
         """Whether this permission is granted."""
         return permission in self.permissions
+
+    @property
+    def sight(self) -> Sight:
+        """What they may see of what they may read."""
+        return Sight(self.may(UNMASK))
 
 
 class SignInRequired(Exception):  # noqa: N818 - says what is to be done, and is answered by a redirect to it
@@ -83,6 +90,7 @@ def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Identi
         role=holder.role,
         permissions=ROLES.get(holder.role, frozenset()),
         csrf_token=holder.csrf_token,
+        retention_days=holder.retention_days,
         via=via,
     )
 

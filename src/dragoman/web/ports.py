@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from dragoman.domain.retention import window
 from dragoman.runtime import Runtime
 
 
@@ -16,9 +17,12 @@ def runtime_of(request: Request) -> Runtime:
     return runtime
 
 
-def retention_cutoff(runtime: Runtime) -> datetime:
-    """The start of the retention window: no message and no event from before it is shown."""
-    return runtime.clock.now() - timedelta(days=runtime.settings.retention_days)
+def retention_cutoff(runtime: Runtime, tenant_days: int | None) -> datetime:
+    """The start of the tenant's retention window: no message and no event from before it is shown.
+
+    *tenant_days* is the tenant's own window as the identity has it.
+    """
+    return window(runtime.settings.retention_days, tenant_days).start(runtime.clock.now())
 
 
 def request_id_of(request: Request) -> str:

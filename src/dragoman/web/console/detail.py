@@ -12,6 +12,7 @@ from fastapi import Request
 from dragoman.domain.nouns import Contact
 from dragoman.ledger import read
 from dragoman.ledger.read import Event, Message
+from dragoman.services.sight import Sight
 from dragoman.store import contacts, conversations
 from dragoman.store.contacts import Identity
 from dragoman.store.conversations import Conversation, Filters
@@ -42,17 +43,28 @@ async def load(
     conversation: Conversation,
     filters: Filters,
     *,
+    sight: Sight,
     cutoff: datetime,
     now: datetime,
 ) -> Detail:
-    """Read it, up to :data:`MOST_MESSAGES` and :data:`MOST_EVENTS`; nothing from before *cutoff*."""
-    newer, older = await conversations.neighbours(connection, tenant_id, filters, conversation)
+    """Read it, up to :data:`MOST_MESSAGES` and :data:`MOST_EVENTS`; nothing from before *cutoff*.
+
+    All of it as *sight* may see it.
+    """
+    newer, older = await conversations.neighbours(
+        connection, tenant_id, sight.filters(filters), conversation, transcripts_since=cutoff
+    )
+    contact = await contacts.load(connection, tenant_id, conversation.contact_id, now=now)
+    identities = await contacts.addresses(connection, tenant_id, conversation.contact_id)
+    messages = await read.transcript(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_MESSAGES)
+    events = await read.timeline(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_EVENTS)
+    numbers = [conversation.contact_phone, contact.phone, *(i.value for i in identities if i.kind == "wa_id")]
     return Detail(
-        conversation=conversation,
-        contact=await contacts.load(connection, tenant_id, conversation.contact_id, now=now),
-        identities=await contacts.addresses(connection, tenant_id, conversation.contact_id),
-        messages=await read.transcript(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_MESSAGES),
-        events=await read.timeline(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_EVENTS),
+        conversation=sight.conversation(conversation),
+        contact=sight.contact(contact),
+        identities=sight.identities(identities),
+        messages=sight.messages(messages, numbers),
+        events=sight.events(events, numbers),
         newer=newer,
         older=older,
     )

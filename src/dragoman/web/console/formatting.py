@@ -9,10 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup, escape
 
-# Country calling codes of one and two digits (ITU-T E.164 assigned codes); all others have three.
-_SHORT_CODES = re.compile(
-    r"1|7|20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]",
-)
+from dragoman.domain.masking import country_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +127,8 @@ def phone(number: str) -> Markup:
     """An E.164 number, spaced for the eye only: copied, searched and read out it is the number as it is."""
     if not re.fullmatch(r"\+[0-9]{6,15}", number):
         return Markup('<span class="tel">{}</span>').format(number)
-    digits = number[1:]
-    short = _SHORT_CODES.match(digits)
-    code, rest = digits[: len(short.group()) if short else 3], digits[len(short.group()) if short else 3 :]
+    code = country_code(number[1:])
+    rest = number[1 + len(code) :]
     groups = _GROUPS.get(len(rest), (len(rest),))
     parts, place = [], 0
     for length in groups:

@@ -5,6 +5,7 @@ One address serves the page and its fragments: ``#list`` and ``#drawer`` are ask
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -41,7 +42,7 @@ async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
     if "col" in request.query_params and target_of(request) != "list":
         return _remember(RedirectResponse(query.address(), 303), query)
     async with ports.database.tenant(identity.tenant_id) as connection:
-        shown = await _list(connection, identity.tenant_id, query)
+        shown = await _list(connection, identity, query, retention_cutoff(ports, identity.retention_days))
     if target_of(request) != "list":
         return render(request, "logs/page.html", status_code=_status(shown), active=None, **shown)
     response = render(request, "logs/_list.html", status_code=_status(shown), active=None, **shown)
@@ -58,8 +59,9 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         found = await _one(connection, identity.tenant_id, session_id)
         if query.mistakes():
             return RedirectResponse(f"{ADDRESS}/{found.session_id}", 303)
+        cutoff = retention_cutoff(ports, identity.retention_days)
         active = await detail.load(
-            connection, identity.tenant_id, found, query.filters(), cutoff=retention_cutoff(ports), now=now
+            connection, identity.tenant_id, found, query.filters(), sight=identity.sight, cutoff=cutoff, now=now
         )
         context = detail.view(request, active, now)
         full = request.query_params.get("view") == "full"
@@ -68,7 +70,7 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         if full:
             labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
             return render(request, "logs/conversation.html", query=query, full=True, labels=labels, **context)
-        shown = await _list(connection, identity.tenant_id, query)
+        shown = await _list(connection, identity, query, cutoff)
     return render(request, "logs/page.html", status_code=_status(shown), full=False, **{**shown, **context})
 
 
@@ -82,22 +84,27 @@ async def _one(connection: Connection, tenant_id: UUID, session_id: str) -> Conv
     return found
 
 
-async def _list(connection: Connection, tenant_id: UUID, query: Query) -> dict[str, Any]:
+async def _list(connection: Connection, identity: Identity, query: Query, cutoff: datetime) -> dict[str, Any]:
     """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``."""
     mistakes = query.mistakes()
     page = Page([], None)
     if not mistakes:
         try:
             page = await conversations.page(
-                connection, tenant_id, query.filters(), cursor=query.cursor or None, limit=PAGE_SIZE
+                connection,
+                identity.tenant_id,
+                identity.sight.filters(query.filters()),
+                cursor=query.cursor or None,
+                limit=PAGE_SIZE,
+                transcripts_since=cutoff,
             )
         except MalformedCursorError:
             mistakes = [Mistake("cursor", "is not a place in this list. Start again from the newest.")]
-    skills = await conversations.skills_and_intents(connection, tenant_id)
+    skills = await conversations.skills_and_intents(connection, identity.tenant_id)
     return {
         "query": query,
         "mistakes": mistakes,
-        "rows": page.items,
+        "rows": [identity.sight.conversation(found) for found in page.items],
         "next_cursor": page.next_cursor,
         "skills": skills,
         "labels": dict(skills),

@@ -177,11 +177,17 @@ async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone
             message
             for session in sessions
             for message in await read.transcript(
-                connection, identity.tenant_id, session, cutoff=retention_cutoff(ports), limit=1000
+                connection,
+                identity.tenant_id,
+                session,
+                cutoff=retention_cutoff(ports, identity.retention_days),
+                limit=1000,
             )
             if message.sender is Sender.CONTACT
         ]
-        events = await _events(connection, identity.tenant_id, sessions, retention_cutoff(ports))
+        events = await _events(
+            connection, identity.tenant_id, sessions, retention_cutoff(ports, identity.retention_days)
+        )
     trouble = ""
     try:
         since = min((session.started_at for session in sessions), default=None)

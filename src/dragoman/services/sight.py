@@ -1,0 +1,105 @@
+"""What one reader may see: everything that is read for somebody passes through a :class:`Sight` first.
+
+Pages, API, exports and live updates all use it, so that a number hidden in one place is hidden in all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dragoman.domain import content, masking
+from dragoman.domain.content import Content
+from dragoman.domain.masking import Mask
+from dragoman.domain.nouns import Contact
+from dragoman.ledger.read import Event, Message
+from dragoman.store.contacts import Identity
+from dragoman.store.conversations import Conversation, Filters
+
+UNMASK = "audit.unmask"
+"""The permission to see phone numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """``whole`` readers see what is on record; for others phone numbers are masked."""
+
+    whole: bool
+
+    def filters(self, filters: Filters) -> Filters:
+        """The same filters; whoever sees no numbers may look for a whole one only, not feel for its digits."""
+        return filters if self.whole else dataclasses.replace(filters, whole_phone=True)
+
+    def conversation(self, found: Conversation) -> Conversation:
+        """The session's row."""
+        if self.whole:
+            return found
+        mask = Mask([found.contact_phone])
+        return dataclasses.replace(
+            found,
+            contact_phone=found.contact_phone and masking.phone(found.contact_phone),
+            contact_name=_name(found.contact_name, mask),
+            last_user_message=mask.text(found.last_user_message),
+            outcome_reason=mask.text(found.outcome_reason),
+        )
+
+    def contact(self, found: Contact) -> Contact:
+        """The person."""
+        if self.whole:
+            return found
+        return dataclasses.replace(
+            found,
+            phone=found.phone and masking.phone(found.phone),
+            display_name=_name(found.display_name, Mask([found.phone])),
+        )
+
+    def identities(self, found: Sequence[Identity]) -> list[Identity]:
+        """How the contact is known; a WhatsApp id is the number itself."""
+        if self.whole:
+            return list(found)
+        return [i if i.kind != "wa_id" else Identity(kind=i.kind, value=masking.phone(f"+{i.value}")) for i in found]
+
+    def messages(self, found: Iterable[Message], numbers: Iterable[str | None]) -> list[Message]:
+        """A transcript; *numbers* are those of its contact, as they are on record."""
+        if self.whole:
+            return list(found)
+        mask = Mask(numbers)
+        return [_message(message, mask) for message in found]
+
+    def events(self, found: Iterable[Event], numbers: Iterable[str | None]) -> list[Event]:
+        """A timeline; *numbers* are those of its contact, as they are on record."""
+        if self.whole:
+            return list(found)
+        mask = Mask(numbers)
+        return [
+            dataclasses.replace(event, payload=mask.value(event.payload), actor_name=mask.text(event.actor_name))
+            for event in found
+        ]
+
+
+EVERYTHING = Sight(whole=True)
+
+
+def _name(name: str, mask: Mask) -> str:
+    # A contact without a name is called by the number, or by the WhatsApp id.
+    return masking.phone(f"+{name}") if name.isdecimal() else mask.text(name)
+
+
+def _message(message: Message, mask: Mask) -> Message:
+    return dataclasses.replace(
+        message,
+        sender_name=_name(message.sender_name, mask),
+        content=_content(message.content, mask),
+        channel_message_id=message.channel_message_id and masking.channel_id(message.channel_message_id),
+        reply_to=message.reply_to and masking.channel_id(message.reply_to),
+        referral=mask.value(message.referral),
+        delivery_reason=mask.text(message.delivery_reason),
+    )
+
+
+def _content(held: Content, mask: Mask) -> Content:
+    stored = content.to_json(held)
+    # A notice of a new number says it in words, too.
+    mask = mask.also(stored.get("new_address"))
+    return content.from_json({"kind": stored.pop("kind"), **mask.value(stored)})

@@ -1,0 +1,60 @@
+"""Masking: a number is gone in every form in which it may stand, and what is no number stays."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragoman.domain import masking
+from dragoman.domain.masking import Mask
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "+436601234567", "436601234567", "00436601234567", "06601234567", "+43 660 123 45 67", "0660/1234567",
+        "0660-123-4567", "+43 (0)660 1234567", "(0660) 1234 567", "660.123.4567", "+43 660 1234567",
+    ],
+)  # fmt: skip
+def test_a_number_is_found_in_every_form(form: str) -> None:
+    shown = Mask(["+436601234567"]).text(f"call {form}, please")
+    assert shown.startswith("call ")
+    assert shown.endswith("67, please")
+    assert re.sub(r"[^0-9]", "", shown) in {"4367", "67"}
+
+
+def test_other_digits_stay() -> None:
+    text = "Order VF-12345 of 2026-11-25 costs 1.234,50; the shop is at +43 1 555 0100"
+    assert Mask(["+436601234567"]).text(text) == text
+
+
+@given(st.from_regex(r"\+[1-9][0-9]{7,14}", fullmatch=True), st.sampled_from(["", " ", "-", ".", "/", " - "]))
+def test_no_grouping_hides_a_number_from_the_mask(number: str, between: str) -> None:
+    shown = Mask([number]).text(f"x {between.join(number[1:])} y")
+    assert len(re.sub(r"[^0-9]", "", shown)) <= 5
+    assert Mask([number]).text(shown) == shown
+
+
+def test_values_are_masked_throughout_and_ids_stay_apart() -> None:
+    wamid = "wamid.HBgMNDM2NjAxMjM0NTY3FQIAERgS"
+    shown = Mask(["+436601234567"]).value({
+        "channel_message_id": wamid,
+        "deep": [{"said": f"06601234567 answered {wamid}", "n": 436601234567, "ok": True, "none": None, "f": 1.5}],
+        "phones": ["+49 170 0000000"],
+        "wa_id": "436601234567",
+    })  # fmt: skip
+    assert "1234567" not in str(shown)
+    assert "170" not in str(shown["phones"])
+    assert wamid not in str(shown)
+    assert shown["channel_message_id"] in shown["deep"][0]["said"]
+    assert (shown["deep"][0]["ok"], shown["deep"][0]["none"], shown["deep"][0]["f"]) == (True, None, 1.5)
+    assert masking.channel_id(wamid) != masking.channel_id(wamid + "=")
+
+
+def test_what_is_shown_tells_the_country_and_two_digits() -> None:
+    assert masking.phone("+436601234567") == "+43••••••67"
+    assert masking.phone("+12025550123") == "+1••••••23"
+    assert "555" not in masking.phone("555123")
