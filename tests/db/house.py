@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from dragoman.domain.search_words import text_of, vector
 from dragoman.runtime import Runtime
 from dragoman.store import accounts, tenants
 
@@ -143,6 +144,14 @@ class House:
             **columns,
         }
         await self._insert("message", row)
+        words = vector(self.tenant_id, text_of(content))
+        if words:
+            async with self.runtime.database.tenant(self.tenant_id) as connection:
+                await connection.execute(
+                    "INSERT INTO message_words (tenant_id, session_id, ordinal, at, words) "
+                    "VALUES ($1, $2, $3, $4, $5::text::tsvector)",
+                    *(self.tenant_id, session_id, ordinal, row["at"], words),
+                )
         return message_id
 
     async def event(self, session_id: UUID, position: int, type_: str, **columns: Any) -> None:

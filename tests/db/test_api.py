@@ -121,7 +121,8 @@ NARROWING: list[tuple[dict[str, str], set[str]]] = [
 
 
 async def test_each_parameter_narrows(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
-    new = await house.session(contact_phone="+436601110000", last_activity_at=NOON, last_user_message="Greetings")
+    new = await house.session(contact_phone="+436601110000", last_activity_at=NOON)
+    await house.message(new, 1, {"kind": "text", "body": "Greetings"}, at=NOON)
     old = await house.session(
         contact_phone="+491512220000",
         last_activity_at=NOON - timedelta(days=3),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dragoman.store.conversations import phone_patterns
+from dragoman.store import phone_numbers
 from dragoman.web.auth import same
 from dragoman.web.filters import ConversationQuery, moment
 from dragoman.web.login import HOME, Throttle, safe_next
@@ -70,7 +70,7 @@ def test_an_empty_secret_is_never_right() -> None:
     ],
 )
 def test_the_patterns_that_find_a_phone_number(phone: str, patterns: list[str]) -> None:
-    assert phone_patterns(phone) == patterns
+    assert phone_numbers.patterns(phone) == patterns
 
 
 @pytest.mark.parametrize(

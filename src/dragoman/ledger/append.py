@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
 from dragoman.domain.nouns import Session, TranscriptItem
+from dragoman.domain.search_words import name_of, text_of, vector
 from dragoman.domain.states import State
 from dragoman.ledger import changes, seal
 from dragoman.ledger.changes import Kind
@@ -63,6 +65,9 @@ async def write_turn(
         ordinal = row["message_count"] + 1
     head = await _insert_events(connection, tenant_id, session.session_id, turn.events, position, head, trace_id)
     await _insert_messages(connection, tenant_id, session.session_id, turn.transcript, ordinal, dispatch_id)
+    name = name_of(context.contact_name, context.contact_phone, context.business_partner_name)
+    opened = (session.started_at, name) if row is None else None
+    await _insert_words(connection, tenant_id, session.session_id, turn.transcript, ordinal, opened)
     count = ordinal - 1 + len(turn.transcript)
     await _update_session(
         connection,
@@ -227,6 +232,30 @@ async def _insert_messages(
             for number, item in enumerate(items, ordinal)
         ],
     )
+
+
+async def _insert_words(
+    connection: Connection,
+    tenant_id: UUID,
+    session_id: UUID,
+    items: Sequence[TranscriptItem],
+    ordinal: int,
+    opened: tuple[datetime, str] | None,
+) -> None:
+    """What the full-text search finds: the words of *items*, and of who it is when the session was just *opened*."""
+    rows = [(number, item.at, text_of(to_json(item.content))) for number, item in enumerate(items, ordinal)]
+    if opened is not None:
+        rows.append((0, *opened))
+    found = [(number, at, words) for number, at, text in rows if (words := vector(tenant_id, text))]
+    if found:
+        await connection.execute(
+            "INSERT INTO message_words (tenant_id, session_id, ordinal, at, words) "
+            "SELECT $1, $2, w.ordinal, w.at, w.words::tsvector "
+            "FROM unnest($3::int[], $4::timestamptz[], $5::text[]) AS w(ordinal, at, words) ON CONFLICT DO NOTHING",
+            tenant_id,
+            session_id,
+            *map(list, zip(*found, strict=True)),
+        )
 
 
 async def _insert_session(

@@ -5,47 +5,52 @@ The list reads the ``session`` row alone. Nothing here writes: sessions change t
 
 from __future__ import annotations
 
-import base64
-import re
-import struct
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
+
+import asyncpg
 
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
+from dragoman.store import conversation_paging as paging
+from dragoman.store import conversation_words
+from dragoman.store.conversation_filters import CHANNEL_KINDS, NEWEST, Filters, Order, Sort
+from dragoman.store.conversation_narrowing import narrow
+from dragoman.store.conversation_paging import MalformedCursorError, Place
+from dragoman.store.conversation_queries import Condition, Narrowed, select, walk
+from dragoman.store.conversation_words import Match
 from dragoman.store.database import Connection, Record
 
-CHANNEL_KINDS = frozenset({"whatsapp", "email"})
+__all__ = [
+    "CHANNEL_KINDS",
+    "NEWEST",
+    "Conversation",
+    "Filters",
+    "MalformedCursorError",
+    "Match",
+    "Order",
+    "Page",
+    "Sort",
+    "TooSlowError",
+    "neighbours",
+    "one",
+    "page",
+    "skills_and_intents",
+]
+
+STATEMENT_SECONDS = 5
+"""A list that takes longer is given up: it holds a connection, and nobody waits for it."""
+
+STEPS = (150, 850, 3000, 6000)
+"""How many sessions a walk reads at a time. After the last it stops: the reader asks for more, or narrows the list."""
 
 
-class MalformedCursorError(DragomanError):
-    """The text is not a cursor that this list gave out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """What the list is narrowed to; a field that is None narrows nothing.
-
-    ``phone`` is any part of a number in any formatting. ``skill_or_intent`` matches either column. ``channel`` is
-    a channel account's id, or a kind (``whatsapp``, ``email``). ``since`` (inclusive) and ``until`` (exclusive)
-    bound the last activity. ``q`` is searched for in the transcripts, word by word. With ``whole_phone`` a phone
-    fits only as a whole number: for readers who may not see the digits, and so must not feel for them.
-    """
-
-    phone: str | None = None
-    intent: str | None = None
-    skill: str | None = None
-    skill_or_intent: str | None = None
-    state: State | None = None
-    outcome: Outcome | None = None
-    channel: UUID | str | None = None
-    q: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    whole_phone: bool = False
+class TooSlowError(DragomanError):
+    """The database took longer than :data:`STATEMENT_SECONDS`; the list must be narrowed otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,7 @@ class Conversation:
 
     ``cost_micros`` is in millionths of the tenant's currency. ``event_count`` is the number of audit events ever
     written, ``head`` the latest one's seal in hex (None before the first). ``truncated_at`` is when retention
-    removed transcript and timeline.
+    removed transcript and timeline. ``lasted_ms`` is from the start to the end, or to the last activity.
     """
 
     session_id: UUID
@@ -85,21 +90,31 @@ class Conversation:
     truncated_at: datetime | None
     event_count: int
     head: str | None
+    lasted_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A part of the list; ``next_cursor`` leads to the part after it and is None at the end."""
+    """A part of the list.
+
+    ``next_cursor`` leads to the part after it, ``previous_cursor`` to the one before; None at either end. Where the
+    list was read without finding enough, it is short, ``searched_to`` says how far it was read, and the next cursor
+    goes on from there. ``matches`` has the newest message of each session that the words were found in.
+    """
 
     items: list[Conversation]
-    next_cursor: str | None
+    next_cursor: str | None = None
+    previous_cursor: str | None = None
+    searched_to: datetime | None = None
+    matches: dict[UUID, Match] = field(default_factory=dict)
 
 
 _COLUMNS = """
     session_id, thread_id, contact_id, channel_account_id, state, outcome, outcome_reason, intent, skill,
     contact_name, contact_phone, business_partner_id, business_partner_name, channel, channel_display, agent_name,
     last_user_message, message_count, error_count, dispatch_count, misses, cost_micros, started_at,
-    last_activity_at, resolved_at, truncated_at, next_position - 1 AS event_count, encode(head, 'hex') AS head
+    last_activity_at, resolved_at, truncated_at, next_position - 1 AS event_count,
+    encode(head, 'hex') AS head, lasted_ms
 """
 
 
@@ -108,28 +123,137 @@ async def page(
     tenant_id: UUID,
     filters: Filters,
     *,
+    order: Order = NEWEST,
     cursor: str | None,
     limit: int,
     transcripts_since: datetime | None = None,
 ) -> Page:
-    """Up to *limit* sessions, newest activity first, from where *cursor* points.
+    """Up to *limit* sessions in *order*, from where *cursor* points; words are found from *transcripts_since* on.
 
-    No COUNT and no join; every filter but ``phone`` and ``q`` has an index that ends in the sort order. ``q``
-    reads the messages of each session that the other filters leave, newest first, until the page is full: right,
-    but linear, until the Logs work brings a full-text index. It looks at messages from *transcripts_since* on
-    (the retention window's start). Raises MalformedCursorError.
+    No COUNT and no join. Raises MalformedCursorError, and TooSlowError after :data:`STATEMENT_SECONDS`.
     """
-    where = _Where(tenant_id)
-    where.narrow(filters, transcripts_since)
-    if cursor is not None:
-        where.add("(s.last_activity_at, s.session_id) < ({}, {})", *_decode_cursor(cursor))
-    rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM session s WHERE {where.sql()} "
-        f"ORDER BY s.last_activity_at DESC, s.session_id DESC LIMIT {limit + 1:d}",
-        *where.values,
+    place, before = (None, False) if cursor is None else paging.decode(cursor, order)
+    async with _bounded(connection):
+        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        if narrowed.impossible:
+            return Page(items=[])
+        part = await _part(connection, tenant_id, narrowed, _turned(order, before), place, limit)
+        if before and len(part.rows) < limit and part.stopped is None:
+            # Less than a page lies before: what is wanted is the first page, whole.
+            place, before = None, False
+            part = await _part(connection, tenant_id, narrowed, order, None, limit)
+        rows = part.rows[::-1] if before else part.rows
+        items = [_conversation(row) for row in rows]
+        matches: dict[UUID, Match] = {}
+        if filters.q is not None and items:
+            matches = await conversation_words.matches(
+                connection, tenant_id, filters.q, [(i.session_id, i.started_at, i.last_activity_at) for i in items],
+                since=transcripts_since,
+            )  # fmt: skip
+    first = paging.place_of(rows[0], order) if rows else None
+    last = paging.place_of(rows[-1], order) if rows else None
+    ahead, behind = (first, last) if before else (last, first)
+    onward = part.stopped or (ahead if part.more else None)
+    back = behind or place
+    cursors = [
+        paging.encode(onward, order, before=before) if onward else None,
+        paging.encode(back, order, before=not before) if place is not None and back else None,
+    ]
+    stopped = part.stopped.value if part.stopped and isinstance(part.stopped.value, datetime) else None
+    next_cursor, previous_cursor = reversed(cursors) if before else cursors
+    return Page(
+        items=items, next_cursor=next_cursor, previous_cursor=previous_cursor, searched_to=stopped, matches=matches
     )
-    items = [_conversation(row) for row in rows[:limit]]
-    return Page(items, _encode_cursor(items[-1]) if len(rows) > limit else None)
+
+
+async def neighbours(
+    connection: Connection,
+    tenant_id: UUID,
+    filters: Filters,
+    conversation: Conversation,
+    *,
+    order: Order = NEWEST,
+    transcripts_since: datetime | None = None,
+) -> tuple[UUID | None, UUID | None]:
+    """The sessions right before and right after *conversation* in the filtered list."""
+    row = {
+        "session_id": conversation.session_id,
+        "last_activity_at": conversation.last_activity_at,
+        "started_at": conversation.started_at,
+        "message_count": conversation.message_count,
+        "lasted_ms": conversation.lasted_ms,
+    }
+    place = paging.place_of(row, order)
+    found: list[UUID | None] = []
+    async with _bounded(connection):
+        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        for before in (True, False):
+            if narrowed.impossible:
+                return None, None
+            part = await _part(connection, tenant_id, narrowed, _turned(order, before), place, 1)
+            found.append(part.rows[0]["session_id"] if part.rows else None)
+    return found[0], found[1]
+
+
+@asynccontextmanager
+async def _bounded(connection: Connection) -> AsyncIterator[None]:
+    """Statements that are planned for their own values, since these are skewed, and given up when they take long."""
+    await connection.execute(
+        f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; SET LOCAL plan_cache_mode = force_custom_plan"
+    )
+    try:
+        yield
+    except asyncpg.QueryCanceledError as error:
+        raise TooSlowError(
+            f"The list took longer than {STATEMENT_SECONDS} seconds. Narrow it, by date for instance."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows in the order of reading; whether there are ``more``; where a walk ``stopped`` before it had enough."""
+
+    rows: list[Record]
+    more: bool
+    stopped: Place | None = None
+
+
+def _turned(order: Order, before: bool) -> Order:
+    return Order(order.sort, order.descending != before)
+
+
+async def _part(
+    connection: Connection, tenant_id: UUID, narrowed: Narrowed, order: Order, after: Place | None, limit: int
+) -> _Part:
+    if narrowed.tested:
+        return await _walked(connection, tenant_id, narrowed, order, after, limit)
+    sql, values = select(_COLUMNS, tenant_id, narrowed, order, after=after, limit=limit + 1)
+    rows = await connection.fetch(sql, *values.given)
+    return _Part(rows[:limit], more=len(rows) > limit)
+
+
+async def _walked(
+    connection: Connection, tenant_id: UUID, narrowed: Narrowed, order: Order, after: Place | None, limit: int
+) -> _Part:
+    """Read the list in order, in growing steps, until enough of it has stood the tests."""
+    fitting: list[UUID] = []
+    ended = False
+    for steps in STEPS:
+        wanted = limit + 1 - len(fitting)
+        sql, values = walk(tenant_id, narrowed, order, after=after, steps=steps, limit=wanted)
+        found = await connection.fetch(sql, *values.given)
+        fitting += [row["session_id"] for row in found if row["fits"]]
+        ended = not found or found[-1]["steps"] < steps
+        if ended or len(fitting) > limit:
+            break
+        after = Place(found[-1]["place"], found[-1]["session_id"])
+    sql, values = select(
+        _COLUMNS, tenant_id, Narrowed(), order, after=None, limit=limit + 1,
+        extra=[Condition("s.session_id = ANY ({}::uuid[])", (fitting,))],
+    )  # fmt: skip
+    rows = await connection.fetch(sql, *values.given) if fitting else []
+    more = len(rows) > limit
+    return _Part(rows[:limit], more=more, stopped=None if ended or more else after)
 
 
 async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conversation | None:
@@ -142,34 +266,6 @@ async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conv
     return None if row is None else _conversation(row)
 
 
-async def neighbours(
-    connection: Connection,
-    tenant_id: UUID,
-    filters: Filters,
-    conversation: Conversation,
-    *,
-    transcripts_since: datetime | None = None,
-) -> tuple[UUID | None, UUID | None]:
-    """The sessions right before (newer) and right after (older) *conversation* in the filtered list."""
-    found: list[UUID | None] = []
-    for comparison, direction in ((">", "ASC"), ("<", "DESC")):
-        where = _Where(tenant_id)
-        where.narrow(filters, transcripts_since)
-        where.add(
-            f"(s.last_activity_at, s.session_id) {comparison} ({{}}, {{}})",
-            conversation.last_activity_at,
-            conversation.session_id,
-        )
-        found.append(
-            await connection.fetchval(
-                f"SELECT s.session_id FROM session s WHERE {where.sql()} "
-                f"ORDER BY s.last_activity_at {direction}, s.session_id {direction} LIMIT 1",
-                *where.values,
-            )
-        )
-    return found[0], found[1]
-
-
 async def skills_and_intents(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
     """Every skill that the tenant has or had, as (name, label) in the order of labels: for a select."""
     rows = await connection.fetch(
@@ -180,108 +276,5 @@ async def skills_and_intents(connection: Connection, tenant_id: UUID) -> list[tu
     return sorted(((row["name"], row["label"]) for row in rows), key=lambda pair: (pair[1].casefold(), pair[0]))
 
 
-class _Where:
-    """Conditions and their values; the SQL is ours, only values come from outside."""
-
-    def __init__(self, tenant_id: UUID) -> None:
-        self.values: list[Any] = []
-        self._conditions: list[str] = []
-        self.add("s.tenant_id = {}", tenant_id)
-
-    def add(self, condition: str, *values: Any) -> None:
-        """Add *condition*, whose ``{}`` stand for *values* in turn."""
-        places = []
-        for value in values:
-            self.values.append(value)
-            places.append(f"${len(self.values)}")
-        self._conditions.append(condition.format(*places))
-
-    def sql(self) -> str:
-        return " AND ".join(self._conditions)
-
-    def narrow(self, filters: Filters, transcripts_since: datetime | None) -> None:
-        equal = (("state", filters.state), ("outcome", filters.outcome))
-        for column, value in (*equal, ("skill", filters.skill), ("intent", filters.intent)):
-            if value is not None:
-                self.add(f"s.{column} = {{}}", str(value))
-        if filters.skill_or_intent is not None:
-            self.add("(s.skill = {0} OR s.intent = {0})", filters.skill_or_intent)
-        if filters.channel is not None:
-            column = "channel_account_id" if isinstance(filters.channel, UUID) else "channel"
-            self.add(f"s.{column} = {{}}", filters.channel)
-        if filters.since is not None:
-            self.add("s.last_activity_at >= {}", filters.since)
-        if filters.until is not None:
-            self.add("s.last_activity_at < {}", filters.until)
-        if filters.phone is not None:
-            self._by_phone(filters.phone, whole=filters.whole_phone)
-        if filters.q is not None:
-            self._by_words(filters.q, transcripts_since)
-
-    def _by_phone(self, phone: str, *, whole: bool) -> None:
-        # On the row, not through the contact: among 50,000 sessions 11 ms for a rare number and under 1 ms for a
-        # common part, where a set of contact ids takes 2 ms and 30 to 50 ms. A regular expression takes 60 ms.
-        self.add("s.contact_phone LIKE ANY ({})", phone_patterns(phone, whole=whole))
-
-    def _by_words(self, q: str, transcripts_since: datetime | None) -> None:
-        self.add(
-            "(to_tsvector('simple', s.last_user_message) @@ websearch_to_tsquery('simple', {0}) OR EXISTS ("
-            " SELECT FROM message m WHERE m.tenant_id = s.tenant_id AND m.session_id = s.session_id"
-            " AND m.at >= s.started_at - {2}::interval AND m.at >= {1}"
-            " AND to_tsvector('simple', concat_ws(' ', m.content->>'body', m.content->>'caption',"
-            " m.content->>'title', m.content->>'description', m.content->>'rendered', m.content->>'text',"
-            " m.content->>'filename', m.content->>'name', m.content->>'address'))"
-            " @@ websearch_to_tsquery('simple', {0})))",
-            q,
-            transcripts_since or datetime(1970, 1, 1, tzinfo=UTC),
-            BEFORE_START,
-        )
-
-
-BEFORE_START = timedelta(days=7)
-"""How much earlier than its session a message may have come and be searched: it waited while no worker ran."""
-
-
-def phone_patterns(phone: str, *, whole: bool = False) -> list[str]:
-    """The LIKE patterns that find *phone*, any part of a number in any formatting, in E.164 numbers.
-
-    With *whole* only a complete number is found, in its international or national form.
-
-    Formatting is dropped. ``0043 660…`` and ``+43 (0)660…`` are the international forms, ``0660…`` the national
-    one behind a country code of one to three digits (ITU-T E.164, 6.1). What has no digit finds nothing.
-    """
-    digits = "".join(re.findall(r"[0-9]", phone.replace("(0)", "")))
-    if not digits:
-        return []
-    significant = digits.lstrip("0")
-    rest = "" if whole else "%"
-    patterns = [f"+{digits}" if whole else f"%{digits}%"]
-    if digits.startswith("00") and significant:
-        patterns.append(f"+{significant}{rest}")
-    elif digits.startswith("0") and significant:
-        patterns += [f"+{'_' * code}{significant}{rest}" for code in (1, 2, 3)]
-    return patterns
-
-
 def _conversation(row: Record) -> Conversation:
     return Conversation(**{**row, "state": State(row["state"]), "outcome": Outcome(row["outcome"])})
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CURSOR = struct.Struct(">Q16s")
-_CURSOR_TEXT = re.compile(r"[A-Za-z0-9_-]{32}")
-
-
-def _encode_cursor(last: Conversation) -> str:
-    micros = (last.last_activity_at - _EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(_CURSOR.pack(micros, last.session_id.bytes)).decode()
-
-
-def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
-    if not _CURSOR_TEXT.fullmatch(cursor):
-        raise MalformedCursorError("not a cursor of this list")
-    micros, session_id = _CURSOR.unpack(base64.urlsafe_b64decode(cursor))
-    try:
-        return _EPOCH + timedelta(microseconds=micros), UUID(bytes=session_id)
-    except OverflowError as error:
-        raise MalformedCursorError("not a cursor of this list") from error

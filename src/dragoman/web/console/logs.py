@@ -87,7 +87,7 @@ async def _one(connection: Connection, tenant_id: UUID, session_id: str) -> Conv
 async def _list(connection: Connection, identity: Identity, query: Query, cutoff: datetime) -> dict[str, Any]:
     """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``."""
     mistakes = query.mistakes()
-    page = Page([], None)
+    page = Page(items=[])
     if not mistakes:
         try:
             page = await conversations.page(

@@ -1,0 +1,254 @@
+"""Words as the full-text search knows them: how a text becomes words, and what a reader's query asks for.
+
+One folding for what is stored and what is asked, in Python: the database's own parser depends on its locale, and an
+embedded PostgreSQL has no extension that folds accents. Case, accents, full-width forms, Arabic and Hebrew points,
+and other scripts' digits are folded. Scripts that put no space between words (Chinese, Japanese, Thai, Khmer, Lao,
+Burmese) are cut into overlapping pairs of characters, so that any part of a sentence is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+LONGEST_WORD = 60
+MOST_WORDS = 8_000
+MOST_TERMS = 16
+"""Of a query; what stands behind them is left out."""
+
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed"
+    "\u200b-\u200f\ufe0e\ufe0f"
+)
+_FOLDED_AWAY = re.compile(f"[{_MARKS}]")
+_LETTERS = str.maketrans(
+    {"ı": "i", "ø": "o", "đ": "d", "ł": "l", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
+    | {"ى": "ي", "ة": "ه", "ک": "ك", "ی": "ي"}
+)
+
+
+def _combining() -> str:
+    """All combining characters, as a part of a character class: they belong to the word that they stand in."""
+    return "".join(chr(code) for code in range(0x300, 0x12000) if unicodedata.category(chr(code)) in {"Mn", "Mc"})
+
+
+_COMBINING = _combining()
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_PICTURES = "\u2600-\u27bf\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")
+_WORD = re.compile(f"[{_PICTURES}]|[{_UNSPACED}]+|(?:[^\\W_{_UNSPACED}{_PICTURES}]|[{_COMBINING}])+")
+_KEPT = re.compile(f"[{_PICTURES}{_COMBINING}]")
+_IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+
+
+@lru_cache(maxsize=4096)
+def fold(text: str) -> str:
+    """The form in which words are compared."""
+    if text.isascii():
+        return text.lower()
+    bare = _FOLDED_AWAY.sub("", unicodedata.normalize("NFKD", text))
+    folded = unicodedata.normalize("NFKC", bare.casefold()).translate(_LETTERS)
+    return "".join(str(unicodedata.digit(c)) if c.isdigit() else c for c in folded if c.isalnum() or _KEPT.match(c))
+
+
+class Place(NamedTuple):
+    """One word of a text: the folded word, and where it stands in the text as written."""
+
+    word: str
+    start: int
+    end: int
+
+
+def places(text: str, *, asked: bool = False) -> Iterator[Place]:
+    """The words of *text* in order, overlapping pairs where a script has no spaces.
+
+    The last character of such a run is stored alone, too, so that it can be asked for by itself; what is *asked*
+    has only pairs, unless one character is all there is.
+    """
+    if text.isascii():
+        for found in _ASCII_WORD.finditer(text):
+            yield Place(found.group().lower()[:LONGEST_WORD], *found.span())
+        return
+    for found in _WORD.finditer(text):
+        start, end = found.span()
+        if not _IS_UNSPACED.match(found.group()):
+            word = fold(found.group())[:LONGEST_WORD]
+            if word:
+                yield Place(word, start, end)
+            continue
+        for at in range(start, end - 1 if asked and end - start > 1 else end):
+            yield Place(fold(text[at : at + 2] if at + 2 <= end else text[at]), at, min(at + 2, end))
+
+
+def _words(text: str) -> list[str]:
+    if text.isascii():
+        return [word[:LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower())]
+    return [place.word for place in places(text)]
+
+
+_FIELDS = ("body", "caption", "filename", "title", "description", "rendered", "text", "name", "address", "organisation")
+_PARTS = ("options", "items", "cards")
+
+
+def text_of(content: dict[str, Any]) -> str:
+    """What can be read in a message's content (its JSON form): the text that is searched and shown as a match."""
+    found = [content[field] for field in _FIELDS if isinstance(content.get(field), str)]
+    for name in _PARTS:
+        parts = content.get(name)
+        if isinstance(parts, (list, tuple)):
+            found += [text_of(part) for part in parts if isinstance(part, dict)]
+    return " · ".join(text for text in found if text)
+
+
+def name_of(name: str, phone: str | None, partner: str | None) -> str:
+    """What a contact is called, which the search finds as well; a number that stands for a name is none."""
+    return " · ".join(text for text in ("" if name == phone else name, partner) if text)
+
+
+@lru_cache(maxsize=1024)
+def tag(tenant_id: UUID) -> str:
+    """A few letters before each word of a tenant: its words are its own entries in an index that all share."""
+    number = int.from_bytes(hashlib.blake2s(tenant_id.bytes, digest_size=4).digest())
+    return "".join("abcdefghijklmnopqrstuvwxyz234567"[number >> shift & 31] for shift in (0, 5, 10, 15)) + "."
+
+
+def vector(tenant_id: UUID, text: str) -> str:
+    """*text* as a ``tsvector`` in its text form, every word under the tenant's tag; empty without words."""
+    before = tag(tenant_id)
+    positions: dict[str, list[str]] = {}
+    for number, word in enumerate(_words(text)[:MOST_WORDS], 1):
+        positions.setdefault(word, []).append(str(number))
+    return " ".join(f"'{before}{word}':{','.join(where[:255])}" for word, where in positions.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One thing asked for: words that follow each other, of which with ``prefix`` the last may go on.
+
+    ``excluded``: a message must not have it.
+    """
+
+    words: tuple[str, ...]
+    prefix: bool = False
+    excluded: bool = False
+
+    def query(self, before: str) -> str:
+        """Its ``tsquery``."""
+        parts = [f"'{before}{word}'" for word in self.words]
+        if self.prefix:
+            parts[-1] += ":*"
+        return f"{'!' if self.excluded else ''}({' <-> '.join(parts)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a reader asks the transcripts for: groups of alternatives, all of which one message must meet."""
+
+    groups: tuple[tuple[Term, ...], ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to look for: no word at all, or excluded ones only."""
+        return not any(not term.excluded for group in self.groups for term in group)
+
+    def query(self, tenant_id: UUID) -> str:
+        """The ``tsquery`` in its text form, for the tenant's words."""
+        before = tag(tenant_id)
+        return " & ".join("(" + " | ".join(term.query(before) for term in group) + ")" for group in self.groups)
+
+    @classmethod
+    def parse(cls, asked: str) -> Search:
+        """Read a query: ``word``, ``"a phrase"``, ``begin*``, ``-excluded``, ``this OR that``. Never fails."""
+        groups: list[list[Term]] = []
+        joined = False
+        for number, found in enumerate(_TERM.finditer(asked)):
+            if number >= MOST_TERMS:
+                break
+            minus, phrase, bare = found.group("minus", "phrase", "bare")
+            if bare == "OR" and not minus:
+                joined = bool(groups)
+                continue
+            term = _term(phrase or bare or "", bare=phrase is None, excluded=bool(minus))
+            if term is None:
+                continue
+            if joined:
+                groups[-1].append(term)
+            else:
+                groups.append([term])
+            joined = False
+        return cls(tuple(tuple(group) for group in groups))
+
+    def marks(self, text: str) -> list[tuple[int, int]]:
+        """The parts of *text*, as (start, end), that the query asks for; in order, not overlapping."""
+        found: list[tuple[int, int]] = []
+        there = list(places(text))
+        for term in (term for group in self.groups for term in group if not term.excluded):
+            for first in range(len(there) - len(term.words) + 1):
+                part = there[first : first + len(term.words)]
+                if _fits(term, [place.word for place in part]):
+                    found.append((part[0].start, part[-1].end))
+        return _merged(found)
+
+
+_TERM = re.compile(r'(?P<minus>(?<!\S)-)?(?:["“”„«»](?P<phrase>[^"“”„«»]*)["“”„«»]?|(?P<bare>[^\s"“”„«»]+))')
+
+
+def _term(written: str, *, bare: bool, excluded: bool) -> Term | None:
+    words = tuple(place.word for place in places(written, asked=True))
+    if not words:
+        return None
+    lone = len(words) == 1 and len(words[0]) == 1 and _IS_UNSPACED.match(words[0]) is not None
+    return Term(words, prefix=lone or (bare and written.endswith("*")), excluded=excluded)
+
+
+def _fits(term: Term, words: list[str]) -> bool:
+    *whole, last = words
+    if tuple(whole) != term.words[:-1]:
+        return False
+    return last.startswith(term.words[-1]) if term.prefix else last == term.words[-1]
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+class Piece(NamedTuple):
+    """A part of a text, and whether it is what was searched for."""
+
+    text: str
+    hit: bool
+
+
+def snippet(text: str, search: Search, width: int = 140) -> tuple[Piece, ...]:
+    """About *width* characters of *text* around the first thing found, in pieces; line breaks become spaces."""
+    marks = search.marks(text)
+    begin = max(0, marks[0][0] - width // 3) if marks else 0
+    if begin:
+        # Not in the middle of a word, where there are words.
+        space = text.find(" ", begin, marks[0][0])
+        begin = space + 1 if space >= 0 else begin
+    end = min(len(text), begin + width)
+    pieces: list[Piece] = [Piece("…", hit=False)] if begin else []
+    at = begin
+    for start, stop in marks:
+        if start >= end:
+            break
+        pieces += [Piece(text[at:start], hit=False), Piece(text[start : min(stop, end)], hit=True)]
+        at = min(stop, end)
+    pieces += [Piece(text[at:end], hit=False), Piece("…" if end < len(text) else "", hit=False)]
+    return tuple(Piece(" ".join(f"·{p.text}·".split())[1:-1], p.hit) for p in pieces if p.text)

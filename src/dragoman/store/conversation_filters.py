@@ -1,0 +1,74 @@
+"""What the Conversation Logs can be narrowed to and sorted by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+
+CHANNEL_KINDS = frozenset({"whatsapp", "email"})
+
+
+class Sort(StrEnum):
+    """What the list can be sorted by; each has an index that ends in the session's id."""
+
+    ACTIVITY = "activity"
+    STARTED = "started"
+    DURATION = "duration"
+    MESSAGES = "messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A sort and its direction. The text form has a minus before what comes greatest first: ``-activity``."""
+
+    sort: Sort = Sort.ACTIVITY
+    descending: bool = True
+
+    @classmethod
+    def parse(cls, text: str) -> Order:
+        """Read the text form. Raises ValueError."""
+        return cls(Sort(text.removeprefix("-")), text.startswith("-"))
+
+    def __str__(self) -> str:
+        return f"{'-' if self.descending else ''}{self.sort}"
+
+
+NEWEST = Order()
+"""Newest activity first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What the list is narrowed to; a field that is None narrows nothing. All that are given must fit.
+
+    ``phone`` is any part of a number in any formatting. ``skill_or_intent`` matches either column. ``channel`` is
+    a channel account's id, or a kind (``whatsapp``, ``email``). ``business_partner`` is an id or a number.
+    ``agent`` is the name of the agent who has or had it. ``since`` (inclusive) and ``until`` (exclusive) bound the
+    last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
+    :meth:`dragoman.domain.search_words.Search.parse`. The ``not_…`` fields leave out what they name. With
+    ``whole_phone`` a phone fits only as a whole number: for readers who may not see the digits, and so must not
+    feel for them.
+    """
+
+    phone: str | None = None
+    intent: str | None = None
+    skill: str | None = None
+    skill_or_intent: str | None = None
+    state: State | None = None
+    outcome: Outcome | None = None
+    not_state: State | None = None
+    not_outcome: Outcome | None = None
+    not_skill_or_intent: str | None = None
+    channel: UUID | str | None = None
+    business_partner: UUID | str | None = None
+    agent: str | None = None
+    errors: bool | None = None
+    q: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    whole_phone: bool = False
