@@ -32,6 +32,7 @@ from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import SkillInvoker
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
+from dragoman.store.groups import Groups
 
 META_GRAPH_URL = "https://graph.facebook.com"
 
@@ -183,6 +184,13 @@ class Queue(Protocol):
         """Those of *jobs* for which nothing is in the queue that may run by now."""
         ...
 
+    def soon(self, jobs: Sequence[Job]) -> None:
+        """Run *jobs* here, now that what they are about is committed.
+
+        Nothing is written for them: if this process dies, or has no worker, the sweep finds what they are about.
+        """
+        ...
+
 
 class Keyring:
     """Encrypts what must not be read from the database alone: channel tokens and app secrets."""
@@ -242,3 +250,4 @@ class Runtime:
     http_skills: HttpSkills = field(default_factory=HttpSkills)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     owner: str = field(default_factory=owner_name)
+    groups: Groups = field(init=False, default_factory=Groups, compare=False, repr=False)

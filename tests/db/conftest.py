@@ -29,6 +29,9 @@ class RecordingQueue:
     async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the port's
         self.jobs.extend(jobs)
 
+    def soon(self, jobs: Sequence[Job]) -> None:
+        self.jobs.extend(jobs)
+
     async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:  # noqa: ARG002 - the port's
         return [job for job in jobs if job not in self.jobs]
 

@@ -39,8 +39,8 @@ class LosesOneAnswer:
         self.armed = False
 
     @contextlib.asynccontextmanager
-    async def tenant(self, tenant_id: UUID) -> AsyncIterator[Connection]:
-        async with self._database.tenant(tenant_id) as connection:
+    async def tenant(self, tenant_id: UUID, **how: bool) -> AsyncIterator[Connection]:
+        async with self._database.tenant(tenant_id, **how) as connection:
             yield connection
         if self.armed:
             self.armed = False

@@ -22,6 +22,10 @@ class ImmediateQueue:
 
     async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the port's
         """Remember *jobs*; one that is due for the same thing already need not be there twice."""
+        self.soon(jobs)
+
+    def soon(self, jobs: Sequence[Job]) -> None:
+        """The same: here nothing is lost with a process."""
         now = self._clock.now()
         for job in jobs:
             due = now + job.delay

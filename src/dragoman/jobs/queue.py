@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,6 +18,8 @@ class PgQueue:
     def __init__(self) -> None:
         # PgQueuer's own statement; built once, since building it reads settings each time.
         self._insert = QueryQueueBuilder().build_enqueue_query()
+        self.here: Callable[[Job], None] | None = None
+        """What runs a job in this process, where it has a worker."""
 
     async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:
         """Add *jobs*; PgQueuer's trigger notifies the workers when the transaction commits."""
@@ -32,6 +34,12 @@ class PgQueue:
             [None] * len(jobs),
             [None] * len(jobs),
         )
+
+    def soon(self, jobs: Sequence[Job]) -> None:
+        """Run *jobs* in this process, if it has a worker; nothing is written, and the sweep finds what is lost."""
+        if self.here is not None:
+            for job in jobs:
+                self.here(job)
 
     async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:
         """Those of *jobs* for which no job waits to be picked; one that runs already does not count."""

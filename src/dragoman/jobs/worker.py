@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -14,22 +16,27 @@ from pgqueuer.models import Job as QueuedJob
 from pgqueuer.models import Schedule
 
 from dragoman.jobs.entrypoints import ENTRYPOINTS, Service
-from dragoman.jobs.queue import read_payload
-from dragoman.runtime import Runtime
+from dragoman.jobs.queue import PgQueue, read_payload
+from dragoman.runtime import Job, Runtime
 from dragoman.services import sweep
 from dragoman.store.database import APPLICATION_ROLE, UNAVAILABLE
 
 log = structlog.get_logger()
 
-BATCH = 20
-CONCURRENT_JOBS = 64
+BATCH = 48
+CONCURRENT_JOBS = 256
 """Slow skills wait inside a job without holding a connection, so there may be many more jobs than connections."""
+
+CONCURRENT_HERE = 64
+"""How many wake-ups that no job was written for are followed at a time."""
 
 HEARTBEAT_SECONDS = 30.0
 """After that long without a sign of life from its worker, a wake-up is given to another one."""
 
 PAUSE_SECONDS = 1.0
 DRAIN_SECONDS = 10.0
+LAST_SECONDS = 2.0
+"""How long what is still in flight may take at the very end."""
 
 
 Flights = set[asyncio.Task[None]]
@@ -63,20 +70,40 @@ def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record], flig
     return queuer
 
 
-def _shim(runtime: Runtime, name: str, service: Service, flights: Flights) -> Callable[[QueuedJob], Awaitable[None]]:
-    async def fly(job: QueuedJob) -> None:
-        try:
-            await service(runtime, *read_payload(job.payload))
-        except UNAVAILABLE as error:
-            log.warning("job_put_off", job=name, error=repr(error))
-        except Exception:
-            # The sweep wakes somebody for whatever is left undone; the record has no gap meanwhile.
-            log.exception("job_failed", job=name)
+async def _fly(runtime: Runtime, name: str, service: Service, tenant_id: UUID, key: UUID) -> None:
+    try:
+        await service(runtime, tenant_id, key)
+    except UNAVAILABLE as error:
+        log.warning("job_put_off", job=name, error=repr(error))
+    except Exception:
+        # The sweep wakes somebody for whatever is left undone; the record has no gap meanwhile.
+        log.exception("job_failed", job=name)
 
+
+def _started(flights: Flights, flying: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    flight = asyncio.create_task(flying)
+    flights.add(flight)
+    flight.add_done_callback(flights.discard)
+    return flight
+
+
+def _here(runtime: Runtime, flights: Flights) -> Callable[[Job], None]:
+    """Runs the wake-ups that no job was written for."""
+    places = asyncio.Semaphore(CONCURRENT_HERE)
+
+    async def fly(job: Job) -> None:
+        async with places:
+            await _fly(runtime, job.entrypoint, ENTRYPOINTS[job.entrypoint], job.tenant_id, job.key)
+
+    def start(job: Job) -> None:
+        _started(flights, fly(job))
+
+    return start
+
+
+def _shim(runtime: Runtime, name: str, service: Service, flights: Flights) -> Callable[[QueuedJob], Awaitable[None]]:
     async def run(job: QueuedJob) -> None:
-        flight = asyncio.create_task(fly(job))
-        flights.add(flight)
-        flight.add_done_callback(flights.discard)
+        flight = _started(flights, _fly(runtime, name, service, *read_payload(job.payload)))
         # PgQueuer cancels its jobs when its connection is lost. The skill that one of them waits for must not be
         # lost with it: its result is held until the database is back.
         await asyncio.shield(flight)
@@ -88,6 +115,9 @@ async def run(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
     """Work until *stop* is set; a database that goes away is waited for, however long that takes."""
     stopping = asyncio.create_task(stop.wait())
     flights: Flights = set()
+    queue = runtime.queue
+    if isinstance(queue, PgQueue):
+        queue.here = _here(runtime, flights)
     try:
         while not stop.is_set():
             try:
@@ -98,6 +128,10 @@ async def run(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
                     await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
     finally:
         stopping.cancel()
+        if isinstance(queue, PgQueue):
+            queue.here = None
+        if flights:
+            await asyncio.wait(flights, timeout=LAST_SECONDS)
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
@@ -119,6 +153,8 @@ async def _run_once(runtime: Runtime, database_url: str, stopping: asyncio.Task[
             max_concurrent_tasks=CONCURRENT_JOBS,
             dequeue_timeout=timedelta(seconds=5),
             heartbeat_timeout=timedelta(seconds=HEARTBEAT_SECONDS),
+            # Nobody reads its statistics: what happened to a message is on its timeline.
+            log_aggregation_interval=timedelta(),
         )
     )
     lost = asyncio.Event()

@@ -1,13 +1,13 @@
 """The only writer of ``session``, ``message`` and ``audit_event``.
 
-Callers hold a transaction that names the tenant. Both doors lock the session's row first, so that positions are
-gapless and the chain has one head, whoever else writes to the session at that moment.
+Callers hold a transaction that names the tenant. All doors lock the sessions' rows first, in the order of their ids, so
+that positions are gapless and each chain has one head, whoever else writes to the sessions at that moment. They take
+many sessions at once: the statements are the same few for one turn and for a group of them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,10 @@ from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
-from dragoman.domain.nouns import Session, TranscriptItem
 from dragoman.domain.search_words import name_of, text_of, vector
 from dragoman.domain.states import State
 from dragoman.ledger import changes, seal
-from dragoman.ledger.changes import Kind
+from dragoman.ledger.changes import Change, Kind
 from dragoman.ledger.connection import Connection
 
 
@@ -40,6 +39,56 @@ class Context:
     business_partner_name: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A turn with what is written beside it."""
+
+    turn: Turn
+    context: Context
+    dispatch_id: UUID | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """Events for a session that is otherwise left as it is; *errors* is added to the row's error count."""
+
+    session_id: UUID
+    events: Sequence[AuditEvent]
+    trace_id: str | None = None
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the next event and the next message of a session go."""
+
+    position: int = 1
+    ordinal: int = 1
+    head: bytes = seal.GENESIS
+
+
+async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence[Entry]) -> None:
+    """Write each session as its turn leaves it, its new messages and its new events; one entry for a session.
+
+    Raises asyncpg.CheckViolationError where the states walked are not a legal path from a row's state, and
+    asyncpg.UniqueViolationError where a thread has another session in progress.
+    """
+    places = await _lock(connection, tenant_id, [entry.turn.session.session_id for entry in entries])
+    fresh = {entry.turn.session.session_id for entry in entries} - places.keys()
+    places |= dict.fromkeys(fresh, _Place())
+    chained = [_chained(entry.turn.session.session_id, entry.turn.events, entry.trace_id, places) for entry in entries]
+    rows = [_session_row(entry, places, events) for entry, events in zip(entries, chained, strict=True)]
+    await _insert_sessions(connection, tenant_id, [row for row in rows if row[0] in fresh])
+    await _update_sessions(connection, tenant_id, [row for row in rows if row[0] not in fresh])
+    await _insert_events(connection, tenant_id, [row for one in chained for row in one])
+    await _insert_messages(connection, tenant_id, [row for entry in entries for row in _message_rows(entry, places)])
+    await _insert_words(
+        connection, tenant_id, [row for entry in entries for row in _word_rows(tenant_id, entry, places, fresh)]
+    )
+    await changes.record_all(connection, tenant_id, [_change(entry, places, fresh) for entry in entries])
+
+
 async def write_turn(
     connection: Connection,
     tenant_id: UUID,
@@ -49,38 +98,45 @@ async def write_turn(
     dispatch_id: UUID | None,
     trace_id: str | None,
 ) -> None:
-    """Write the session as *turn* leaves it, its new messages and its new events.
+    """:func:`write_turns` for one."""
+    entry = Entry(turn=turn, context=context, dispatch_id=dispatch_id, trace_id=trace_id)
+    await write_turns(connection, tenant_id, [entry])
 
-    Raises asyncpg.CheckViolationError where the states walked are not a legal path from the row's state, and
-    asyncpg.UniqueViolationError where the thread has another session in progress.
+
+async def append_all(connection: Connection, tenant_id: UUID, additions: Sequence[Addition]) -> None:
+    """Add events to sessions, terminal ones included; one addition for a session.
+
+    For what happens beside a dispatch: delivery statuses, a late result. Raises NotFoundError for a session that
+    this tenant does not have.
     """
-    session = turn.session
-    walked = [e.payload.new for e in turn.events if isinstance(e.payload, StateChanged)]
-    row = await _lock(connection, tenant_id, session.session_id)
-    if row is None:
-        position, ordinal, head = 1, 1, seal.GENESIS
-        await _insert_session(connection, tenant_id, session, context, walked)
-    else:
-        position, head = row["next_position"], row["head"] or seal.GENESIS
-        ordinal = row["message_count"] + 1
-    head = await _insert_events(connection, tenant_id, session.session_id, turn.events, position, head, trace_id)
-    await _insert_messages(connection, tenant_id, session.session_id, turn.transcript, ordinal, dispatch_id)
-    name = name_of(context.contact_name, context.contact_phone, context.business_partner_name)
-    opened = (session.started_at, name) if row is None else None
-    await _insert_words(connection, tenant_id, session.session_id, turn.transcript, ordinal, opened)
-    count = ordinal - 1 + len(turn.transcript)
-    await _update_session(
-        connection,
+    if not additions:
+        return
+    places = await _lock(connection, tenant_id, [addition.session_id for addition in additions])
+    missing = [addition.session_id for addition in additions if addition.session_id not in places]
+    if missing:
+        raise NotFoundError(f"no session {missing[0]}")
+    chained = [_chained(a.session_id, a.events, a.trace_id, places) for a in additions]
+    await _insert_events(connection, tenant_id, [row for one in chained for row in one])
+    await connection.execute(
+        "UPDATE session AS s SET next_position = s.next_position + u.events, head = u.head, "
+        "error_count = s.error_count + u.errors FROM unnest($2::uuid[], $3::int[], $4::bytea[], $5::int[]) "
+        "AS u(session_id, events, head, errors) WHERE s.tenant_id = $1 AND s.session_id = u.session_id",
         tenant_id,
-        dataclasses.replace(session, message_count=count),
-        context,
-        walked if row is not None else [],
-        position + len(turn.events),
-        head,
+        [addition.session_id for addition in additions],
+        [len(rows) for rows in chained],
+        [rows[-1][-1] for rows in chained],
+        [addition.errors for addition in additions],
     )
-    kind = Kind.OPENED if row is None else Kind.MESSAGE if turn.transcript else Kind.CHANGED
-    events = position - 1 + len(turn.events)
-    await changes.record(connection, tenant_id, session.session_id, kind, messages=count, events=events)
+    changed = [
+        Change(
+            session_id=a.session_id,
+            kind=Kind.CHANGED,
+            message_count=places[a.session_id].ordinal - 1,
+            event_count=places[a.session_id].position - 1 + len(a.events),
+        )
+        for a in additions
+    ]
+    await changes.record_all(connection, tenant_id, changed)
 
 
 async def append_events(
@@ -92,56 +148,36 @@ async def append_events(
     trace_id: str | None = None,
     errors: int = 0,
 ) -> None:
-    """Add *events* to a session that is otherwise left as it is, terminal ones included.
+    """:func:`append_all` for one."""
+    addition = Addition(session_id=session_id, events=events, trace_id=trace_id, errors=errors)
+    await append_all(connection, tenant_id, [addition])
 
-    For what happens beside a dispatch: delivery statuses, a late result. *errors* is added to the row's error
-    count. Raises NotFoundError for a session that this tenant does not have.
-    """
-    row = await _lock(connection, tenant_id, session_id)
-    if row is None:
-        raise NotFoundError(f"no session {session_id}")
-    head = await _insert_events(
-        connection,
+
+async def _lock(connection: Connection, tenant_id: UUID, session_ids: Sequence[UUID]) -> dict[UUID, _Place]:
+    if len(set(session_ids)) < len(session_ids):
+        raise ValueError("a session can be written once in a transaction's statement")
+    rows = await connection.fetch(
+        "SELECT session_id, next_position, head, message_count FROM session "
+        "WHERE tenant_id = $1 AND session_id = ANY($2::uuid[]) ORDER BY session_id FOR UPDATE",
         tenant_id,
-        session_id,
-        events,
-        row["next_position"],
-        row["head"] or seal.GENESIS,
-        trace_id,
+        session_ids,
     )
-    await connection.execute(
-        "UPDATE session SET next_position = next_position + $3, head = $4, error_count = error_count + $5 "
-        "WHERE tenant_id = $1 AND session_id = $2",
-        tenant_id,
-        session_id,
-        len(events),
-        head,
-        errors,
-    )
-    count = row["next_position"] - 1 + len(events)
-    await changes.record(connection, tenant_id, session_id, Kind.CHANGED, messages=row["message_count"], events=count)
+    return {
+        row["session_id"]: _Place(row["next_position"], row["message_count"] + 1, row["head"] or seal.GENESIS)
+        for row in rows
+    }
 
 
-async def _lock(connection: Connection, tenant_id: UUID, session_id: UUID) -> Any:
-    return await connection.fetchrow(
-        "SELECT state, next_position, head, message_count FROM session "
-        "WHERE tenant_id = $1 AND session_id = $2 FOR UPDATE",
-        tenant_id,
-        session_id,
-    )
+_Row = tuple[Any, ...]
 
 
-async def _insert_events(
-    connection: Connection,
-    tenant_id: UUID,
-    session_id: UUID,
-    events: Sequence[AuditEvent],
-    position: int,
-    head: bytes,
-    trace_id: str | None,
-) -> bytes:
-    rows: list[tuple[object, ...]] = []
-    for number, event in enumerate(events, position):
+def _chained(
+    session_id: UUID, events: Sequence[AuditEvent], trace_id: str | None, places: Mapping[UUID, _Place]
+) -> list[_Row]:
+    """The rows of *events*, each sealed onto the one before."""
+    rows: list[_Row] = []
+    head = places[session_id].head
+    for number, event in enumerate(events, places[session_id].position):
         text = storable.dump(payload_json(event.payload))
         head = seal.seal(
             head,
@@ -161,6 +197,8 @@ async def _insert_events(
         )
         rows.append(
             (
+                session_id,
+                trace_id,
                 number,
                 event.at,
                 event.payload.type,
@@ -172,138 +210,184 @@ async def _insert_events(
                 head,
             )
         )
-    if rows:
-        # ON CONFLICT keeps the statement a plain INSERT on Citus; the count shows that nothing was in the way.
-        status = await connection.execute(
-            "INSERT INTO audit_event (tenant_id, session_id, trace_id, position, at, type, schema_version, "
-            "actor_kind, actor_name, dispatch_id, payload, seal) "
-            "SELECT $1, $2, $3, e.position, e.at, e.type, e.version, e.actor_kind, e.actor_name, e.dispatch_id, "
-            "e.payload::jsonb, e.seal FROM unnest($4::int[], $5::timestamptz[], $6::text[], $7::smallint[], "
-            "$8::text[], $9::text[], $10::uuid[], $11::text[], $12::bytea[]) "
-            "AS e(position, at, type, version, actor_kind, actor_name, dispatch_id, payload, seal) "
-            "ON CONFLICT DO NOTHING",
-            tenant_id,
-            session_id,
-            trace_id,
-            *map(list, zip(*rows, strict=True)),
-        )
-        if status != f"INSERT 0 {len(rows)}":
-            raise RuntimeError(f"positions of session {session_id} were taken: {status}")
-    return head
+    return rows
 
 
-async def _insert_messages(
-    connection: Connection,
-    tenant_id: UUID,
-    session_id: UUID,
-    items: Sequence[TranscriptItem],
-    ordinal: int,
-    dispatch_id: UUID | None,
-) -> None:
-    if not items:
+async def _insert_events(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
+    if not rows:
         return
-    await connection.executemany(
+    # ON CONFLICT keeps the statement a plain INSERT on Citus; the count shows that nothing was in the way.
+    status = await connection.execute(
+        "INSERT INTO audit_event (tenant_id, session_id, trace_id, position, at, type, schema_version, "
+        "actor_kind, actor_name, dispatch_id, payload, seal) "
+        "SELECT $1, e.session_id, e.trace_id, e.position, e.at, e.type, e.version, e.actor_kind, e.actor_name, "
+        "e.dispatch_id, e.payload::jsonb, e.seal FROM unnest($2::uuid[], $3::text[], $4::int[], $5::timestamptz[], "
+        "$6::text[], $7::smallint[], $8::text[], $9::text[], $10::uuid[], $11::text[], $12::bytea[]) "
+        "AS e(session_id, trace_id, position, at, type, version, actor_kind, actor_name, dispatch_id, payload, seal) "
+        "ON CONFLICT DO NOTHING",
+        tenant_id,
+        *_columns(rows),
+    )
+    if status != f"INSERT 0 {len(rows)}":
+        raise RuntimeError(f"positions of {len({r[0] for r in rows})} sessions were taken: {status}")
+
+
+def _message_rows(entry: Entry, places: Mapping[UUID, _Place]) -> list[_Row]:
+    session_id = entry.turn.session.session_id
+    return [
+        (
+            session_id,
+            number,
+            item.at,
+            item.message_id,
+            str(item.sender),
+            item.sender_name,
+            item.content.kind,
+            storable.dump(to_json(item.content)),
+            item.channel_at,
+            item.channel_message_id,
+            item.reply_to,
+            item.forwarded,
+            None if item.referral is None else storable.dump(item.referral),
+            entry.dispatch_id,
+            item.group_id,
+            item.raw and item.raw.delivery_id,
+            item.raw and item.raw.item,
+            item.frequently_forwarded,
+        )
+        for number, item in enumerate(entry.turn.transcript, places[session_id].ordinal)
+    ]
+
+
+async def _insert_messages(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
+    if not rows:
+        return
+    status = await connection.execute(
         "INSERT INTO message (tenant_id, session_id, ordinal, at, message_id, sender, sender_name, kind, content, "
         "channel_at, channel_message_id, reply_to, forwarded, referral, dispatch_id, group_id, delivery_id, "
         "delivery_item, frequently_forwarded) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
-        [
-            (
-                tenant_id,
-                session_id,
-                number,
-                item.at,
-                item.message_id,
-                str(item.sender),
-                item.sender_name,
-                item.content.kind,
-                to_json(item.content),
-                item.channel_at,
-                item.channel_message_id,
-                item.reply_to,
-                item.forwarded,
-                item.referral,
-                dispatch_id,
-                item.group_id,
-                item.raw and item.raw.delivery_id,
-                item.raw and item.raw.item,
-                item.frequently_forwarded,
-            )
-            for number, item in enumerate(items, ordinal)
-        ],
+        "SELECT $1, m.session_id, m.ordinal, m.at, m.message_id, m.sender, m.sender_name, m.kind, m.content::jsonb, "
+        "m.channel_at, m.channel_message_id, m.reply_to, m.forwarded, m.referral::jsonb, m.dispatch_id, m.group_id, "
+        "m.delivery_id, m.delivery_item, m.frequently_forwarded "
+        "FROM unnest($2::uuid[], $3::int[], $4::timestamptz[], $5::uuid[], $6::text[], $7::text[], $8::text[], "
+        "$9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::boolean[], $14::text[], $15::uuid[], "
+        "$16::text[], $17::uuid[], $18::int[], $19::boolean[]) "
+        "AS m(session_id, ordinal, at, message_id, sender, sender_name, kind, content, channel_at, "
+        "channel_message_id, reply_to, forwarded, referral, dispatch_id, group_id, delivery_id, delivery_item, "
+        "frequently_forwarded) ON CONFLICT DO NOTHING",
+        tenant_id,
+        *_columns(rows),
     )
+    if status != f"INSERT 0 {len(rows)}":
+        raise RuntimeError(f"ordinals of {len({r[0] for r in rows})} sessions were taken: {status}")
 
 
-async def _insert_words(
-    connection: Connection,
-    tenant_id: UUID,
-    session_id: UUID,
-    items: Sequence[TranscriptItem],
-    ordinal: int,
-    opened: tuple[datetime, str] | None,
-) -> None:
-    """What the full-text search finds: the words of *items*, and of who it is when the session was just *opened*."""
-    rows = [(number, item.at, text_of(to_json(item.content))) for number, item in enumerate(items, ordinal)]
-    if opened is not None:
-        rows.append((0, *opened))
-    found = [(number, at, words) for number, at, text in rows if (words := vector(tenant_id, text))]
-    if found:
+def _word_rows(tenant_id: UUID, entry: Entry, places: Mapping[UUID, _Place], fresh: Container[UUID]) -> list[_Row]:
+    """What the full-text search finds: the words of the messages, and of who it is when the session is a fresh one."""
+    session, context = entry.turn.session, entry.context
+    texts: list[tuple[int, datetime, str]] = [
+        (number, item.at, text_of(to_json(item.content)))
+        for number, item in enumerate(entry.turn.transcript, places[session.session_id].ordinal)
+    ]
+    if session.session_id in fresh:
+        name = name_of(context.contact_name, context.contact_phone, context.business_partner_name)
+        texts.append((0, session.started_at, name))
+    return [(session.session_id, number, at, words) for number, at, text in texts if (words := vector(tenant_id, text))]
+
+
+async def _insert_words(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
+    if rows:
         await connection.execute(
             "INSERT INTO message_words (tenant_id, session_id, ordinal, at, words) "
-            "SELECT $1, $2, w.ordinal, w.at, w.words::tsvector "
-            "FROM unnest($3::int[], $4::timestamptz[], $5::text[]) AS w(ordinal, at, words) ON CONFLICT DO NOTHING",
+            "SELECT $1, w.session_id, w.ordinal, w.at, w.words::tsvector "
+            "FROM unnest($2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) AS w(session_id, ordinal, at, words) "
+            "ON CONFLICT DO NOTHING",
             tenant_id,
-            session_id,
-            *map(list, zip(*found, strict=True)),
+            *_columns(rows),
         )
 
 
-async def _insert_session(
-    connection: Connection, tenant_id: UUID, session: Session, context: Context, walked: Sequence[str]
-) -> None:
-    path = ">".join([State.OPEN, *walked])
-    await connection.execute(
-        "INSERT INTO session (tenant_id, session_id, thread_id, contact_id, channel_account_id, state, state_path, "
-        "outcome, contact_name, contact_phone, channel, channel_display, started_at, last_activity_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        tenant_id,
-        session.session_id,
-        session.thread_id,
-        session.contact_id,
-        context.channel_account_id,
-        str(session.state),
-        path,
-        str(session.outcome),
-        context.contact_name,
-        context.contact_phone,
-        context.channel,
-        context.channel_display,
-        session.started_at,
-        session.last_activity_at,
+def _change(entry: Entry, places: Mapping[UUID, _Place], fresh: Container[UUID]) -> Change:
+    turn, session_id = entry.turn, entry.turn.session.session_id
+    place = places[session_id]
+    return Change(
+        session_id=session_id,
+        kind=Kind.OPENED if session_id in fresh else Kind.MESSAGE if turn.transcript else Kind.CHANGED,
+        message_count=place.ordinal - 1 + len(turn.transcript),
+        event_count=place.position - 1 + len(turn.events),
     )
 
 
-async def _update_session(
-    connection: Connection,
-    tenant_id: UUID,
-    session: Session,
-    context: Context,
-    walked: Sequence[str],
-    next_position: int,
-    head: bytes,
-) -> None:
-    await connection.execute(
-        # The old state stands first in the path, as the row has it: the CHECK sees every step.
-        "UPDATE session SET state = $3, state_path = state || $4, outcome = $5, outcome_reason = $6, intent = $7, "
-        "skill = $8, contact_name = $9, contact_phone = $10, business_partner_id = $11, "
-        "business_partner_name = $12, agent_name = $13, last_user_message = $14, message_count = $15, "
-        "error_count = $16, dispatch_count = $17, misses = $18, cost_micros = $19, awaiting = $20, "
-        "last_activity_at = $21, resolved_at = $22, next_position = $23, head = $24, flow = $25, told = $26 "
-        "WHERE tenant_id = $1 AND session_id = $2",
-        tenant_id,
+_SESSION = {
+    "session_id": "uuid",
+    "state": "text",
+    "walked": "text",
+    "outcome": "text",
+    "outcome_reason": "text",
+    "intent": "text",
+    "skill": "text",
+    "contact_name": "text",
+    "contact_phone": "text",
+    "business_partner_id": "uuid",
+    "business_partner_name": "text",
+    "agent_name": "text",
+    "last_user_message": "text",
+    "message_count": "int",
+    "error_count": "int",
+    "dispatch_count": "int",
+    "misses": "int",
+    "cost_micros": "bigint",
+    "awaiting": "text",
+    "last_activity_at": "timestamptz",
+    "resolved_at": "timestamptz",
+    "next_position": "int",
+    "head": "bytea",
+    "flow": "text",
+    "told": "text",
+    "thread_id": "uuid",
+    "contact_id": "uuid",
+    "channel_account_id": "uuid",
+    "channel": "text",
+    "channel_display": "text",
+    "started_at": "timestamptz",
+}
+"""What a turn says of a session's row: the columns, but for the walked states and for JSON, which travels as text."""
+
+_FIXED = ("session_id", "thread_id", "contact_id", "channel_account_id", "channel", "channel_display", "started_at")
+"""What is written once, with the row."""
+
+_FROM_ROWS = (
+    "FROM unnest("
+    + ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_SESSION.values(), 2))
+    + f") AS u({', '.join(_SESSION)})"
+)
+_VALUES = {name: f"u.{name}" for name in _SESSION if name != "walked"} | {
+    "awaiting": "u.awaiting::jsonb",
+    "flow": "u.flow::jsonb",
+    "told": "ARRAY(SELECT jsonb_array_elements_text(u.told::jsonb))",
+}
+_INSERT = (
+    f"INSERT INTO session (tenant_id, state_path, {', '.join(_VALUES)}) "
+    # As above; another session in progress in the thread is an error, though.
+    f"SELECT $1, '{State.OPEN}' || u.walked, {', '.join(_VALUES.values())} {_FROM_ROWS} "
+    "ON CONFLICT (tenant_id, session_id) DO NOTHING"
+)
+_UPDATE = (
+    # The old state stands first in the path, as the row has it: the CHECK sees every step.
+    "UPDATE session AS s SET state_path = s.state || u.walked, "
+    + ", ".join(f"{name} = {value}" for name, value in _VALUES.items() if name not in _FIXED)
+    + f" {_FROM_ROWS} WHERE s.tenant_id = $1 AND s.session_id = u.session_id"
+)
+
+
+def _session_row(entry: Entry, places: Mapping[UUID, _Place], events: Sequence[_Row]) -> _Row:
+    """The values of :data:`_SESSION`, in its order."""
+    turn, session, context = entry.turn, entry.turn.session, entry.context
+    place = places[session.session_id]
+    return (
         session.session_id,
         str(session.state),
-        "".join(f">{state}" for state in walked),
+        "".join(f">{e.payload.new}" for e in turn.events if isinstance(e.payload, StateChanged)),
         str(session.outcome),
         session.outcome_reason,
         session.intent,
@@ -314,19 +398,39 @@ async def _update_session(
         context.business_partner_name,
         session.agent_name,
         _cut(session.last_user_message),
-        session.message_count,
+        place.ordinal - 1 + len(turn.transcript),
         session.error_count,
         session.dispatch_count,
         session.misses,
         session.cost_micros,
-        session.awaiting and awaiting_to_json(session.awaiting),
+        session.awaiting and storable.dump(awaiting_to_json(session.awaiting)),
         session.last_activity_at,
         session.resolved_at,
-        next_position,
-        head,
-        session.flow and position_to_json(session.flow),
-        list(session.told),
+        place.position + len(events),
+        events[-1][-1] if events else place.head,
+        session.flow and storable.dump(position_to_json(session.flow)),
+        storable.dump(list(session.told)),
+        session.thread_id,
+        session.contact_id,
+        context.channel_account_id,
+        context.channel,
+        context.channel_display,
+        session.started_at,
     )
+
+
+async def _insert_sessions(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
+    if rows:
+        await connection.execute(_INSERT, tenant_id, *_columns(rows))
+
+
+async def _update_sessions(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
+    if rows:
+        await connection.execute(_UPDATE, tenant_id, *_columns(rows))
+
+
+def _columns(rows: Sequence[_Row]) -> list[list[Any]]:
+    return list(map(list, zip(*rows, strict=True)))
 
 
 def _cut(text: str, limit: int = 200) -> str:

@@ -9,6 +9,7 @@ that had not, and these can be asked for exactly: nothing is missed, nothing com
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -103,21 +104,31 @@ class News:
     changes: list[Change] | None
 
 
-async def record(
-    connection: Connection, tenant_id: UUID, session_id: UUID, kind: Kind, *, messages: int, events: int
-) -> None:
-    """Say that the session changes in the caller's transaction."""
+async def record_all(connection: Connection, tenant_id: UUID, changed: Sequence[Change]) -> None:
+    """Say that the sessions change in the caller's transaction."""
+    if not changed:
+        return
     await connection.execute(
         # Kinds sort as they rank.
-        "INSERT INTO session_change AS c (tenant_id, session_id, kind, messages, events) VALUES ($1, $2, $3, $4, $5) "
+        "INSERT INTO session_change AS c (tenant_id, session_id, kind, messages, events) "
+        "SELECT $1, u.session_id, u.kind, u.messages, u.events "
+        "FROM unnest($2::uuid[], $3::text[], $4::int[], $5::int[]) AS u(session_id, kind, messages, events) "
         "ON CONFLICT (tenant_id, xid, session_id) DO UPDATE SET kind = greatest(c.kind, excluded.kind), "
         "messages = excluded.messages, events = excluded.events",
         tenant_id,
-        session_id,
-        str(kind),
-        messages,
-        events,
+        [change.session_id for change in changed],
+        [str(change.kind) for change in changed],
+        [change.message_count for change in changed],
+        [change.event_count for change in changed],
     )
+
+
+async def record(
+    connection: Connection, tenant_id: UUID, session_id: UUID, kind: Kind, *, messages: int, events: int
+) -> None:
+    """:func:`record_all` for one."""
+    change = Change(session_id=session_id, kind=kind, message_count=messages, event_count=events)
+    await record_all(connection, tenant_id, [change])
 
 
 async def touch(connection: Connection, tenant_id: UUID, session_id: UUID) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,35 +15,58 @@ from dragoman.domain.states import State
 from dragoman.ledger.append import Context
 from dragoman.ledger.connection import Connection
 
-_COLUMNS = (
-    "session_id, thread_id, contact_id, state, outcome, outcome_reason, intent, skill, started_at, "
-    "last_activity_at, resolved_at, last_user_message, message_count, error_count, dispatch_count, misses, "
-    "cost_micros, agent_name, awaiting, flow, told"
-)
+_NAMES = tuple(field.name for field in fields(Session))
+_COLUMNS = ", ".join(_NAMES)
+_CONTEXT = tuple(field.name for field in fields(Context))
 
 
-async def in_progress(connection: Connection, tenant_id: UUID, thread_id: UUID) -> Session | None:
-    """The thread's session that is not resolved and not expired; there is at most one."""
-    row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM session WHERE tenant_id = $1 AND thread_id = $2 "
-        "AND state NOT IN ('RESOLVED', 'EXPIRED')",
-        tenant_id,
-        thread_id,
-    )
-    return None if row is None else _session(row)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A thread of a contact, with its session that is not resolved and not expired: there is at most one.
+
+    ``latest_id`` is the thread's most recent session, whatever became of it.
+    """
+
+    thread_id: UUID
+    channel_account_id: UUID
+    session: Session | None
+    context: Context | None
+    latest_id: UUID | None
 
 
-async def elsewhere(connection: Connection, tenant_id: UUID, contact_id: UUID, thread_id: UUID) -> list[Session]:
-    """The contact's sessions in progress in other threads than this one, the earliest first."""
+async def places(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, list[Place]]:
+    """Where each contact could be talking: its threads, those whose session began first at the front."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM session WHERE tenant_id = $1 AND thread_id IN "
-        "(SELECT t.thread_id FROM thread t WHERE t.tenant_id = $1 AND t.contact_id = $2 AND t.thread_id <> $3) "
-        "AND state NOT IN ('RESOLVED', 'EXPIRED') ORDER BY started_at, session_id",
+        f"SELECT t.contact_id AS of_contact, t.thread_id AS of_thread, t.channel_account_id AS of_account, "
+        f"{', '.join('s.' + name for name in _NAMES if name not in ('thread_id', 'contact_id'))}, "
+        f"{', '.join('s.' + name for name in _CONTEXT)}, "
+        "(SELECT l.session_id FROM session l WHERE l.tenant_id = $1 AND l.thread_id = t.thread_id "
+        "ORDER BY l.started_at DESC LIMIT 1) AS latest_id "
+        "FROM unnest($2::uuid[]) AS q(contact_id) "
+        "JOIN thread t ON t.tenant_id = $1 AND t.contact_id = q.contact_id "
+        "LEFT JOIN session s ON s.tenant_id = $1 AND s.thread_id = t.thread_id "
+        "AND s.state NOT IN ('RESOLVED', 'EXPIRED') ORDER BY s.started_at, s.session_id",
         tenant_id,
-        contact_id,
-        thread_id,
+        contact_ids,
     )
-    return [_session(row) for row in rows]
+    found: dict[UUID, list[Place]] = {}
+    for row in rows:
+        found.setdefault(row["of_contact"], []).append(_place(row))
+    return found
+
+
+def _place(row: Any) -> Place:
+    session = None
+    if row["session_id"] is not None:
+        values = {name: row[name] for name in _NAMES if name not in ("thread_id", "contact_id")}
+        session = _session({**values, "thread_id": row["of_thread"], "contact_id": row["of_contact"]})
+    return Place(
+        thread_id=row["of_thread"],
+        channel_account_id=row["of_account"],
+        session=session,
+        context=None if session is None else Context(**{name: row[name] for name in _CONTEXT}),
+        latest_id=row["latest_id"],
+    )
 
 
 async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Session | None:
@@ -50,16 +75,6 @@ async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Sess
         f"SELECT {_COLUMNS} FROM session WHERE tenant_id = $1 AND session_id = $2", tenant_id, session_id
     )
     return None if row is None else _session(row)
-
-
-async def latest_id(connection: Connection, tenant_id: UUID, thread_id: UUID) -> UUID | None:
-    """The thread's most recent session, whatever became of it."""
-    found: UUID | None = await connection.fetchval(
-        "SELECT session_id FROM session WHERE tenant_id = $1 AND thread_id = $2 ORDER BY started_at DESC LIMIT 1",
-        tenant_id,
-        thread_id,
-    )
-    return found
 
 
 async def idle_since(
@@ -84,8 +99,7 @@ async def idle_since(
 async def context(connection: Connection, tenant_id: UUID, session_id: UUID) -> Context:
     """What the session's row repeats of its surroundings. Raises TypeError for an unknown id."""
     row = await connection.fetchrow(
-        "SELECT channel_account_id, channel, channel_display, contact_name, contact_phone, business_partner_id, "
-        "business_partner_name FROM session WHERE tenant_id = $1 AND session_id = $2",
+        f"SELECT {', '.join(_CONTEXT)} FROM session WHERE tenant_id = $1 AND session_id = $2",
         tenant_id,
         session_id,
     )

@@ -6,6 +6,7 @@ is counted exactly when it is taken up, and once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +14,8 @@ from uuid import UUID
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.turn import Busy, Refusal
 from dragoman.domain.nouns import Policy, Session
-from dragoman.ledger import append, sessions
+from dragoman.ledger import append
+from dragoman.ledger.sessions import Place
 from dragoman.runtime import Runtime
 from dragoman.store import limits, mailbox
 from dragoman.store.database import Connection
@@ -37,50 +39,59 @@ def longer(known: Hold | None, latest: Hold) -> Hold:
     return latest if known is None or latest.until - latest.since > known.until - known.since else known
 
 
-async def within_limits(connection: Connection, tenant_id: UUID, waiting: Waiting, policy: Policy) -> Refusal | None:
-    """Count the message against its rate limits, or find what was decided when it was counted."""
-    decided = waiting.admission
-    if decided is not None:
-        return Refusal(**decided["refused"]) if "refused" in decided else None
-    full = await limits.admit(
-        connection,
-        tenant_id,
-        limits=policy.limits,
-        channel_account_id=waiting.channel_account_id,
-        contact_id=waiting.contact_id,
-        message_id=waiting.message.message_id,
-        received_at=waiting.message.received_at,
-    )
-    if full is None:
-        return None
-    window = full.window
-    refusal = Refusal(limit=window.scope, allowed=window.allowed, window_seconds=window.seconds, tell=full.tell)
-    await mailbox.mark_refused(connection, tenant_id, waiting.message.message_id, {"refused": asdict(refusal)})
-    return refusal
+async def within_limits(
+    connection: Connection, tenant_id: UUID, messages: Sequence[Waiting], policy: Policy
+) -> dict[UUID, Refusal]:
+    """Count the messages against their rate limits, or find what was decided when they were counted; the refused."""
+    refused = {
+        waiting.message.message_id: Refusal(**waiting.admission["refused"])
+        for waiting in messages
+        if waiting.admission and "refused" in waiting.admission
+    }
+    asking = [
+        limits.Asking(
+            message_id=waiting.message.message_id,
+            contact_id=waiting.contact_id,
+            channel_account_id=waiting.channel_account_id,
+            received_at=waiting.message.received_at,
+        )
+        for waiting in messages
+        if waiting.admission is None
+    ]
+    if not asking:
+        return refused
+    for message_id, full in (await limits.admit_all(connection, tenant_id, asking, policy.limits)).items():
+        window = full.window
+        refusal = Refusal(limit=window.scope, allowed=window.allowed, window_seconds=window.seconds, tell=full.tell)
+        await mailbox.mark_refused(connection, tenant_id, message_id, {"refused": asdict(refusal)})
+        refused[message_id] = refusal
+    return refused
 
 
-async def busy(
+def busy(
     runtime: Runtime,
-    connection: Connection,
-    tenant_id: UUID,
     waiting: Waiting,
-    *,
     policy: Policy,
-    thread_id: UUID,
+    others: Sequence[Place],
+    *,
     session: Session | None,
     hold: Hold | None,
+    late: list[append.Entry],
 ) -> Busy | None:
-    """Why the message cannot have its session, if it cannot.
+    """Why the message cannot have its session, if it cannot; *others* are the contact's other threads.
 
     Of a contact's sessions in progress the one that began first has the contact; the others are busy until it ends.
-    So there is always one that goes on. A session that should have expired by now is expired here.
+    So there is always one that goes on. A session that should have expired by now is expired by what is added to
+    *late*.
     """
     received_at = waiting.message.received_at
-    for other in await sessions.elsewhere(connection, tenant_id, waiting.contact_id, thread_id):
-        context = await sessions.context(connection, tenant_id, other.session_id)
-        late = expire(other, received_at, policy, runtime.source)
-        if late is not None:
-            await append.write_turn(connection, tenant_id, late, context, dispatch_id=None, trace_id=None)
+    for place in others:
+        other, context = place.session, place.context
+        if other is None or context is None:
+            continue
+        turn = expire(other, received_at, policy, runtime.source)
+        if turn is not None:
+            late.append(append.Entry(turn=turn, context=context))
         elif session is None or (other.started_at, other.session_id) < (session.started_at, session.session_id):
             return Busy(
                 reason=f"the contact has a conversation in progress on {context.channel} {context.channel_display}",

@@ -1,7 +1,8 @@
 """Dispatch a contact's waiting messages, one after the other, in the order they came.
 
-Transactions: (1) take the contact's lease and load the first message with all that its dispatch may know; (2) one for
-each turn that the core cuts, which checks the fencing token, writes the turn, its outbox entries and its jobs, and
+Transactions, all of them shared with other contacts of the tenant that are ready at the same time
+(services/commit_turns.py): (1) take the contact's lease and load the first message with all that its dispatch may know;
+(2) one for each turn that the core cuts, which checks the fencing token, writes the turn and its outbox entries, and
 after the last turn loads the next message or gives the lease back. Skills and pauses run between transactions.
 
 A worker that dies leaves its lease to run out. Whoever takes it over finds the message either untouched, and
@@ -12,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
-from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -34,29 +33,23 @@ from dragoman.dispatch.effects import (
     SkillRaised,
     SkillReturned,
 )
-from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
-from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
-from dragoman.dispatch.verification import with_code
+from dragoman.dispatch.turn import Inputs, Turn
 from dragoman.domain.content import preview
 from dragoman.domain.errors import StaleTokenError
-from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload, SkillInvoked
-from dragoman.domain.flows import Flow
-from dragoman.domain.nouns import SYSTEM, Contact, Sender, Session
+from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload
+from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.outcomes import Outcome
-from dragoman.ledger import append, sessions
-from dragoman.runtime import Job, Runtime
-from dragoman.services import admit
-from dragoman.services.admit import Hold, longer
+from dragoman.ledger import append
+from dragoman.runtime import Runtime
 from dragoman.services.call_http_skill import call_http_skill
+from dragoman.services.commit_turns import put, take
 from dragoman.services.hold_lease import give_back, kept
-from dragoman.services.one_time_codes import Made, check_code, make_code
-from dragoman.store import channel_accounts, contacts, flows, leases, mailbox, outbox, skills
-from dragoman.store.contacts import Identity
-from dragoman.store.database import UNAVAILABLE, Connection
+from dragoman.services.one_time_codes import check_code, make_code
+from dragoman.services.take_up import Wanted, Work, take_up
+from dragoman.store import leases, mailbox
+from dragoman.store.database import UNAVAILABLE
 from dragoman.store.leases import Lease
-from dragoman.store.mailbox import Waiting
-from dragoman.store.skills import DispatchRules
 
 log = structlog.get_logger()
 
@@ -65,44 +58,15 @@ COMMIT_PAUSE_SECONDS = 0.5
 """How long the result of a skill is held while the database is away: tries times pause."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """One message and all that its dispatch may know."""
-
-    waiting: Waiting
-    contact: Contact
-    recipient: Identity
-    context: append.Context
-    thread_id: UUID
-    session: Session | None
-    previous_session_id: UUID | None
-    rules: DispatchRules
-    running: Flow | None
-    taken_up: datetime
-    hold: Hold | None = None
-    refused: Refusal | None = None
-    busy: Busy | None = None
-    made: list[Made] = field(default_factory=list)
-    """The one-time code of this dispatch, from when it was made until it is in the outbox."""
-
-
 async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
     """Dispatch all that waits for this contact; returns how many messages were dispatched.
 
     Does nothing while another worker holds the contact: that one looks into the mailbox once more before it lets go.
     """
-    async with runtime.database.tenant(tenant_id) as connection:
-        lease = await leases.acquire(
-            connection,
-            tenant_id,
-            f"inbound:{contact_id}",
-            owner=runtime.owner,
-            seconds=runtime.settings.lease_seconds,
-        )
-        if lease is None:
-            return 0
-        work = await _load_or_release(runtime, connection, lease, contact_id, None)
-    done = 0
+    work = await _taken(runtime, tenant_id, contact_id)
+    if work is None:
+        return 0
+    lease, done = work.lease, 0
     try:
         async with kept(runtime, lease):
             while work is not None:
@@ -116,87 +80,19 @@ async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
     return done
 
 
-async def _load_or_release(
-    runtime: Runtime, connection: Connection, lease: Lease, contact_id: UUID, before: _Work | None
-) -> _Work | None:
-    """The contact's next message with its surroundings; if none waits, the lease is released in this transaction.
-
-    *before* is what this worker has just done for the contact, which the next message had to wait for.
-    """
-    tenant_id = lease.tenant_id
-    now = runtime.clock.now()
-    waiting = await mailbox.next_waiting(connection, tenant_id, contact_id, now=now)
-    if waiting is None:
-        await leases.release(connection, lease)
-        return None
-    contact = await contacts.load(connection, tenant_id, contact_id, now=now)
-    account = await channel_accounts.load(connection, tenant_id, waiting.channel_account_id)
-    identities = {i.kind: i for i in await contacts.addresses(connection, tenant_id, contact_id)}
-    thread_id = await contacts.thread(
-        connection,
-        tenant_id,
-        contact_id,
-        waiting.channel_account_id,
-        now=now,
-        new_id=runtime.source.new_id,
-    )
-    rules = await skills.dispatch_rules(connection, tenant_id)
-    partner = contact.business_partner
-    context = append.Context(
-        channel_account_id=waiting.channel_account_id,
-        channel=account.channel,
-        channel_display=account.display,
-        contact_name=contact.display_name,
-        contact_phone=contact.phone,
-        business_partner_id=partner.business_partner_id if partner else None,
-        business_partner_name=partner.name if partner else None,
-    )
-    session = await sessions.in_progress(connection, tenant_id, thread_id)
-    if session is not None and not waiting.running:
-        late = expire(session, waiting.message.received_at, rules.policy, runtime.source)
-        if late is not None:
-            await append.write_turn(connection, tenant_id, late, context, dispatch_id=None, trace_id=None)
-            session = None
-    position = session.flow if session else None
-    previous = None if session else await sessions.latest_id(connection, tenant_id, thread_id)
-    work = _Work(
-        waiting=waiting,
-        contact=contact,
-        recipient=waiting.sender or identities.get("wa_id") or identities["wa_user_id"],
-        context=context,
-        thread_id=thread_id,
-        session=session,
-        previous_session_id=previous,
-        rules=rules,
-        # Whatever was imported since: a session goes on with the version that it began with.
-        running=await flows.one_version(connection, tenant_id, position.flow, position.version) if position else None,
-        taken_up=now,
-        hold=longer(before.hold, Hold(since=before.taken_up, until=now)) if before else None,
-    )
-    return work if waiting.running else await _admitted(runtime, connection, lease, work)
+async def _taken(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> Work | None:
+    """The contact's next message; a lease that came when nobody wanted it any more is given back."""
+    taking = asyncio.ensure_future(take(runtime, tenant_id, contact_id))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        work = await taking
+        if work is not None:
+            await give_back(runtime, work.lease)
+        raise
 
 
-async def _admitted(runtime: Runtime, connection: Connection, lease: Lease, work: _Work) -> _Work:
-    """The work with what has to be known before its message may be dispatched."""
-    waiting, policy, tenant_id = work.waiting, work.rules.policy, lease.tenant_id
-    return replace(
-        work,
-        busy=await admit.busy(
-            runtime,
-            connection,
-            tenant_id,
-            waiting,
-            policy=policy,
-            thread_id=work.thread_id,
-            session=work.session,
-            hold=work.hold,
-        ),
-        # Last, so that rows that many workers count in are held for as short as can be.
-        refused=await admit.within_limits(connection, tenant_id, waiting, policy),
-    )
-
-
-async def _dispatch(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None:
+async def _dispatch(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
     """Drive the core over one message; the next one's work, or None once the lease is released."""
     waiting = work.waiting
     if waiting.running:
@@ -229,7 +125,7 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None
         while True:
             if isinstance(effect, Commit):
                 session_id = effect.turn.session.session_id
-                await _commit(runtime, lease, work, effect.turn, part)
+                await _commit(runtime, work, effect.turn, part)
                 part, late = part + 1, None
                 result: Result = Committed(at=runtime.clock.now())
             else:
@@ -239,7 +135,7 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None
     except StopIteration as stop:
         turn: Turn = stop.value
         try:
-            return await _commit(runtime, lease, work, turn, part)
+            return await _commit(runtime, work, turn, part)
         except StaleTokenError:
             await _record_late(runtime, lease.tenant_id, work, session_id, late)
             raise
@@ -248,7 +144,7 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None
         raise
 
 
-async def _perform(runtime: Runtime, lease: Lease, work: _Work, effect: Effect) -> Result:
+async def _perform(runtime: Runtime, lease: Lease, work: Work, effect: Effect) -> Result:
     match effect:
         case Classify(text=text, locale=locale):
             classifier = await runtime.classifiers.classifier_for(work.rules.vocabulary)
@@ -276,23 +172,18 @@ async def _perform(runtime: Runtime, lease: Lease, work: _Work, effect: Effect) 
             raise TypeError("a Commit is not performed here")
 
 
-async def _invoke(runtime: Runtime, work: _Work, effect: InvokeSkill) -> Result:
+async def _invoke(runtime: Runtime, work: Work, effect: InvokeSkill) -> Result:
     spec = work.rules.registry.get(effect.skill)
     if spec is not None and spec.http is not None:
         return await call_http_skill(runtime, work.rules, spec, effect)
     return await runtime.skills.invoke(effect)
 
 
-async def _commit(runtime: Runtime, lease: Lease, work: _Work, turn: Turn, part: int) -> _Work | None:
+async def _commit(runtime: Runtime, work: Work, turn: Turn, part: int) -> Work | None:
     """Write *turn*, trying again while the database is away; after the final one, the next work or None."""
     for attempt in range(1, COMMIT_TRIES + 1):
         try:
-            async with runtime.database.tenant(lease.tenant_id) as connection:
-                await leases.check(connection, lease)
-                await _write(runtime, connection, lease, work, turn, part)
-                if turn.final:
-                    return await _load_or_release(runtime, connection, lease, work.contact.contact_id, work)
-                return None
+            return await put(runtime, work, turn, part)
         except UNAVAILABLE as error:
             if attempt == COMMIT_TRIES:
                 raise
@@ -301,59 +192,7 @@ async def _commit(runtime: Runtime, lease: Lease, work: _Work, turn: Turn, part:
     raise AssertionError("unreachable")
 
 
-async def _write(runtime: Runtime, connection: Connection, lease: Lease, work: _Work, turn: Turn, part: int) -> None:
-    tenant_id, waiting = lease.tenant_id, work.waiting
-    now = runtime.clock.now()
-    invoked = next((e.payload for e in turn.events if isinstance(e.payload, SkillInvoked)), None)
-    new = await mailbox.mark_progress(
-        connection,
-        tenant_id,
-        waiting.message.message_id,
-        part=part,
-        session_id=turn.session.session_id,
-        skill=invoked.skill if invoked else None,
-        attempt=invoked.attempt if invoked else None,
-        outcome=str(turn.session.outcome) if turn.final else None,
-        now=now,
-    )
-    if not new:
-        return
-    await append.write_turn(
-        connection,
-        tenant_id,
-        turn,
-        work.context,
-        dispatch_id=waiting.dispatch_id,
-        trace_id=waiting.trace_id,
-    )
-    for item in turn.transcript:
-        if item.message_id == waiting.message.message_id and item.content != waiting.message.content:
-            await mailbox.redact(connection, tenant_id, item.message_id, item.content)
-    replies = [item for item in turn.transcript if item.sender is not Sender.CONTACT]
-    for item in replies:
-        made = work.made[0] if item.carries_code else None
-        recipient = made.recipient if made else work.recipient
-        await outbox.add(
-            connection,
-            tenant_id,
-            outbox_entry_id=runtime.source.new_id(),
-            contact_id=work.contact.contact_id,
-            channel_account_id=waiting.channel_account_id,
-            session_id=turn.session.session_id,
-            message_id=item.message_id,
-            channel=work.context.channel,
-            recipient=recipient.value,
-            recipient_kind=recipient.kind,
-            content=with_code(item.content, made.code) if made else item.content,
-            kept=item.content if made else None,
-            now=now,
-        )
-    if replies:
-        job = Job(entrypoint="deliver", tenant_id=tenant_id, key=work.contact.contact_id)
-        await runtime.queue.enqueue(connection, [job])
-
-
-async def _close_orphan(runtime: Runtime, lease: Lease, work: _Work) -> _Work | None:
+async def _close_orphan(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
     """End a dispatch that an earlier worker had begun and did not finish."""
     waiting, session = work.waiting, work.session
     reason = "the worker that ran it stopped or stalled, and its lease on the contact ran out"
@@ -375,16 +214,15 @@ async def _close_orphan(runtime: Runtime, lease: Lease, work: _Work) -> _Work | 
             await append.append_events(
                 connection, lease.tenant_id, waiting.session_id, events, trace_id=waiting.trace_id, errors=1
             )
-            await mailbox.mark_progress(
-                connection,
-                lease.tenant_id,
-                waiting.message.message_id,
+            done = mailbox.Progress(
+                message_id=waiting.message.message_id,
                 part=waiting.parts + 1,
                 session_id=waiting.session_id,
                 outcome=Outcome.DISPATCH_ORPHANED,
-                now=now,
             )
-            return await _load_or_release(runtime, connection, lease, waiting.contact_id, None)
+            await mailbox.mark_progress(connection, lease.tenant_id, [done], now=now)
+            wanted = Wanted(lease=lease, contact_id=waiting.contact_id)
+            return (await take_up(runtime, connection, lease.tenant_id, [wanted])).get(waiting.contact_id)
     turn = orphaned(
         session,
         now=runtime.clock.now(),
@@ -395,13 +233,13 @@ async def _close_orphan(runtime: Runtime, lease: Lease, work: _Work) -> _Work | 
         attempt=waiting.running_attempt,
         reason=reason,
     )
-    return await _commit(runtime, lease, work, turn, waiting.parts + 1)
+    return await _commit(runtime, work, turn, waiting.parts + 1)
 
 
 async def _record_late(
     runtime: Runtime,
     tenant_id: UUID,
-    work: _Work,
+    work: Work,
     session_id: UUID | None,
     late: SkillReturned | SkillRaised | None,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
@@ -72,14 +72,19 @@ async def receivers(connection: Connection, decrypt: Callable[[bytes], bytes]) -
 
 
 async def load(connection: Connection, tenant_id: UUID, channel_account_id: UUID) -> ChannelAccount:
-    """The account of that id. Raises TypeError for one that this tenant does not have: ids come from our rows."""
-    row = await connection.fetchrow(
+    """:func:`load_all` for one. Raises KeyError for one that this tenant does not have: ids come from our rows."""
+    return (await load_all(connection, tenant_id, [channel_account_id]))[channel_account_id]
+
+
+async def load_all(connection: Connection, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ChannelAccount]:
+    """The accounts of those ids that this tenant has."""
+    rows = await connection.fetch(
         "SELECT channel_account_id, channel, address, display, name, secrets FROM channel_account "
-        "WHERE tenant_id = $1 AND channel_account_id = $2",
+        "WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])",
         tenant_id,
-        channel_account_id,
+        list(ids),
     )
-    return ChannelAccount(**dict(row or {}))
+    return {row["channel_account_id"]: ChannelAccount(**dict(row)) for row in rows}
 
 
 async def every(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -95,19 +95,30 @@ async def _find(
 
 
 async def load(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now: datetime) -> Contact:
-    """The contact with the business partner that its phone maps to today, and the level that follows *now*."""
-    row: Any = await connection.fetchrow(
+    """:func:`load_all` for one. Raises KeyError for an unknown id."""
+    return (await load_all(connection, tenant_id, [contact_id], now=now))[contact_id]
+
+
+async def load_all(
+    connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID], *, now: datetime
+) -> dict[UUID, Contact]:
+    """The contacts, each with the business partner that its phone maps to today, and the level that follows *now*."""
+    rows = await connection.fetch(
         "SELECT c.contact_id, c.display_name, c.phone, c.locale, c.level, c.confirmed_until > $3 AS confirmed, "
         "b.business_partner_id, b.number, b.name "
         "FROM contact c "
         "LEFT JOIN business_partner_phone p ON p.tenant_id = c.tenant_id AND p.phone = c.phone "
         "LEFT JOIN business_partner b ON b.tenant_id = p.tenant_id "
         "AND b.business_partner_id = p.business_partner_id "
-        "WHERE c.tenant_id = $1 AND c.contact_id = $2",
+        "WHERE c.tenant_id = $1 AND c.contact_id = ANY($2::uuid[])",
         tenant_id,
-        contact_id,
+        contact_ids,
         now,
     )
+    return {row["contact_id"]: _contact(row) for row in rows}
+
+
+def _contact(row: Any) -> Contact:
     partner = None
     level = Level(row["level"])
     if row["business_partner_id"] is not None:
@@ -137,15 +148,7 @@ async def thread(
     new_id: Callable[[], UUID],
 ) -> UUID:
     """The thread between this contact and this channel account; the first message makes it."""
-    found: UUID | None = await connection.fetchval(
-        "SELECT thread_id FROM thread WHERE tenant_id = $1 AND contact_id = $2 AND channel_account_id = $3",
-        tenant_id,
-        contact_id,
-        channel_account_id,
-    )
-    if found is not None:
-        return found
-    made: UUID = await connection.fetchval(
+    found: UUID = await connection.fetchval(
         "INSERT INTO thread (tenant_id, thread_id, contact_id, channel_account_id, created_at) "
         "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, contact_id, channel_account_id) "
         "DO UPDATE SET created_at = thread.created_at RETURNING thread_id",
@@ -155,7 +158,7 @@ async def thread(
         channel_account_id,
         now,
     )
-    return made
+    return found
 
 
 async def addresses(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[Identity]:

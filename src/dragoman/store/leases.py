@@ -5,6 +5,7 @@ The database's clock decides, so that workers on machines whose clocks differ ag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -23,40 +24,86 @@ class Lease:
     seconds: float
 
 
-async def acquire(connection: Connection, tenant_id: UUID, name: str, *, owner: str, seconds: float) -> Lease | None:
-    """Take the lease if it is free or past its deadline; None while somebody else holds it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A lease's row as it was locked; ``free``: nobody holds it, or the holder is past the deadline."""
 
-    Waits for a holder that is just releasing it, so that no wake-up is lost between its last look into the
+    name: str
+    token: int
+    owner: str | None
+    free: bool
+
+
+async def lock(connection: Connection, tenant_id: UUID, names: Sequence[str], *, wait: bool) -> dict[str, Row]:
+    """The rows of these leases, held until the transaction ends, by name.
+
+    Without *wait*, what another transaction has locked is left out: whoever locks several at once must not wait for
+    any, or a worker that was stopped in the middle of a transaction would hold up everybody.
+    """
+    rows = await connection.fetch(
+        "SELECT name, token, owner, owner IS NULL OR deadline < clock_timestamp() AS free FROM lease "
+        f"WHERE tenant_id = $1 AND name = ANY($2::text[]) ORDER BY name FOR UPDATE{'' if wait else ' SKIP LOCKED'}",
+        tenant_id,
+        names,
+    )
+    return {row["name"]: Row(**row) for row in rows}
+
+
+async def existing(connection: Connection, tenant_id: UUID, names: Sequence[str]) -> set[str]:
+    """Those of *names* that are leases, locked or not."""
+    rows = await connection.fetch(
+        "SELECT name FROM lease WHERE tenant_id = $1 AND name = ANY($2::text[])", tenant_id, names
+    )
+    return {row["name"] for row in rows}
+
+
+async def acquire_all(
+    connection: Connection, tenant_id: UUID, names: Sequence[str], *, owner: str, seconds: float
+) -> dict[str, Lease]:
+    """Take those that are free or past their deadline, by name; the others are held by somebody else.
+
+    Waits for a holder that is just releasing one, so that no wake-up is lost between its last look into the
     mailbox and the release.
     """
-    token = await connection.fetchval(
+    rows = await connection.fetch(
         "INSERT INTO lease AS l (tenant_id, name, token, owner, deadline) "
-        "VALUES ($1, $2, 1, $3, clock_timestamp() + make_interval(secs => $4)) "
+        "SELECT $1, n.name, 1, $3, clock_timestamp() + make_interval(secs => $4) "
+        "FROM unnest($2::text[]) AS n(name) ORDER BY n.name "
         "ON CONFLICT (tenant_id, name) DO UPDATE "
         "SET token = l.token + 1, owner = excluded.owner, deadline = excluded.deadline "
-        "WHERE l.owner IS NULL OR l.deadline < clock_timestamp() RETURNING token",
+        "WHERE l.owner IS NULL OR l.deadline < clock_timestamp() RETURNING name, token",
         tenant_id,
-        name,
+        names,
         owner,
         seconds,
     )
-    if token is None:
-        return None
-    return Lease(tenant_id=tenant_id, name=name, token=token, owner=owner, seconds=seconds)
+    return {
+        row["name"]: Lease(tenant_id=tenant_id, name=row["name"], token=row["token"], owner=owner, seconds=seconds)
+        for row in rows
+    }
 
 
-async def check(connection: Connection, lease: Lease) -> None:
-    """Raise StaleTokenError unless *lease* is still the latest; holds its row until the transaction ends.
+async def acquire(connection: Connection, tenant_id: UUID, name: str, *, owner: str, seconds: float) -> Lease | None:
+    """:func:`acquire_all` for one; None while somebody else holds it."""
+    taken = await acquire_all(connection, tenant_id, [name], owner=owner, seconds=seconds)
+    return taken.get(name)
+
+
+def verify(lease: Lease, row: Row | None) -> None:
+    """Raise StaleTokenError unless *lease* is still the latest, as *row* says.
 
     One that was given back counts as lost: its holder may have done so in a commit whose answer never came.
     """
-    row = await connection.fetchrow(
-        "SELECT token, owner FROM lease WHERE tenant_id = $1 AND name = $2 FOR UPDATE", lease.tenant_id, lease.name
-    )
-    if row is None or row["token"] != lease.token:
-        raise StaleTokenError(f"lease {lease.name} is at token {row and row['token']}, not {lease.token}")
-    if row["owner"] is None:
+    if row is None or row.token != lease.token:
+        raise StaleTokenError(f"lease {lease.name} is at token {row and row.token}, not {lease.token}")
+    if row.owner is None:
         raise StaleTokenError(f"lease {lease.name} was given back at token {lease.token}")
+
+
+async def check(connection: Connection, lease: Lease) -> None:
+    """:func:`verify` against the row, which is held until the transaction ends."""
+    rows = await lock(connection, lease.tenant_id, [lease.name], wait=True)
+    verify(lease, rows.get(lease.name))
 
 
 async def extend(connection: Connection, lease: Lease) -> bool:
@@ -72,11 +119,17 @@ async def extend(connection: Connection, lease: Lease) -> bool:
     return status == "UPDATE 1"
 
 
-async def release(connection: Connection, lease: Lease) -> None:
-    """Give the lease back; the row and its token stay. Harmless when it was taken over."""
+async def release_all(connection: Connection, tenant_id: UUID, held: Sequence[Lease]) -> None:
+    """Give leases back; the rows and their tokens stay. Harmless where one was taken over."""
     await connection.execute(
-        "UPDATE lease SET owner = NULL, deadline = NULL WHERE tenant_id = $1 AND name = $2 AND token = $3",
-        lease.tenant_id,
-        lease.name,
-        lease.token,
+        "UPDATE lease AS l SET owner = NULL, deadline = NULL FROM unnest($2::text[], $3::bigint[]) AS h(name, token) "
+        "WHERE l.tenant_id = $1 AND l.name = h.name AND l.token = h.token",
+        tenant_id,
+        [lease.name for lease in held],
+        [lease.token for lease in held],
     )
+
+
+async def release(connection: Connection, lease: Lease) -> None:
+    """:func:`release_all` for one."""
+    await release_all(connection, lease.tenant_id, [lease])

@@ -3,12 +3,14 @@
 All workers count in the same rows, so the limits hold whatever their number, and what waited while no worker ran is
 not refused for that. A window with a high limit is spread over shards, each with its part of the limit: transactions
 of different contacts then seldom wait for each other's row. Locks are taken in one order (the tenant's rows, the
-channel account's, the contact's) and never on a row that is seen to be full, so waiting never goes in a circle.
+channel account's, the contact's) and never on a row that is seen to be full, so waiting never goes in a circle. A group
+of messages is counted in the statements of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -74,31 +76,88 @@ def windows(
     ]
 
 
-async def admit(
-    connection: Connection,
-    tenant_id: UUID,
-    *,
-    limits: Limits,
-    channel_account_id: UUID,
-    contact_id: UUID,
-    message_id: UUID,
-    received_at: datetime,
-) -> Refused | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """A message that is to be counted. Its contact's lease is held, and it was not counted before."""
+
+    message_id: UUID
+    contact_id: UUID
+    channel_account_id: UUID
+    received_at: datetime
+
+
+class ContendedError(Exception):
+    """A window filled up while the group waited for it: its messages have to be counted one by one."""
+
+
+async def admit_all(
+    connection: Connection, tenant_id: UUID, asking: Sequence[Asking], limits: Limits
+) -> dict[UUID, Refused]:
+    """Count the messages, each in all its windows, and mark it as counted, or in none: the refused ones by their id.
+
+    What :func:`admit` does for one, in as many statements for a group. Raises ContendedError when others were
+    quicker; then the transaction is of no use any more.
+    """
+    if len(asking) == 1:
+        refused = await admit(connection, tenant_id, asking[0], limits)
+        return {asking[0].message_id: refused} if refused else {}
+    wanted = {a.message_id: _wanted(limits, tenant_id, a) for a in asking}
+    distinct = list(dict.fromkeys(window for of_one in wanted.values() for window in of_one))
+    if not distinct:
+        return {}
+    room = await _room(connection, tenant_id, distinct)
+    full: dict[UUID, Window] = {}
+    claims: Counter[tuple[Window, int]] = Counter()
+    for message_id, of_one in wanted.items():
+        shards = {window: _shard(window, room[window], message_id) for window in of_one}
+        first_full = next((window for window in of_one if shards[window] is None), None)
+        if first_full is not None:
+            full[message_id] = first_full
+            continue
+        for window, shard in shards.items():
+            if shard is not None:
+                room[window][shard] -= 1
+                claims[window, shard] += 1
+    if claims:
+        counted = [message_id for message_id in wanted if message_id not in full]
+        done = await _count(connection, tenant_id, claims, counted)
+        if len(done) < len(claims):
+            raise ContendedError(f"{len(claims) - len(done)} of {len(claims)} windows filled up meanwhile")
+    by_id = {a.message_id: a for a in asking}
+    return {
+        message_id: Refused(window=window, tell=await _tell(connection, tenant_id, by_id[message_id], limits))
+        for message_id, window in full.items()
+    }
+
+
+def _shard(window: Window, room: dict[int, int], message_id: UUID) -> int | None:
+    """The shard that the group uses already, or one by chance; None where all are full."""
+    left = [shard for shard, free in room.items() if free > 0]
+    if not left:
+        return None
+    begun = [shard for shard in left if room[shard] < window.part(shard)]
+    return (begun or left)[message_id.int % len(begun or left)]
+
+
+def _wanted(limits: Limits, tenant_id: UUID, asking: Asking) -> list[Window]:
+    return windows(limits, tenant_id, asking.channel_account_id, asking.contact_id, asking.received_at)
+
+
+async def admit(connection: Connection, tenant_id: UUID, asking: Asking, limits: Limits) -> Refused | None:
     """Count the message in all its windows, and mark it as counted, or in none: then the one that is full.
 
-    The caller holds the contact's lease and has seen that this message was not counted before; a refusal is the
-    caller's to mark. To be called last in a transaction: what it locks, others wait for.
+    A refusal is the caller's to mark. To be called last in a transaction: what it locks, others wait for.
     """
-    wanted = windows(limits, tenant_id, channel_account_id, contact_id, received_at)
+    wanted = _wanted(limits, tenant_id, asking)
     if not wanted:
         return None
     room = await _room(connection, tenant_id, wanted)
-    full = next((window for window in wanted if not room[window.scope]), None)
+    full = next((window for window in wanted if not _free(room[window])), None)
     claimed: list[tuple[Window, int]] = []
     groups = _groups(wanted) if full is None else []
     for group in groups:
         last = group is groups[-1]
-        claimed += await _claim(connection, tenant_id, group, room[group[0].scope], message_id, mark=last)
+        claimed += await _claim(connection, tenant_id, group, _free(room[group[0]]), asking.message_id, mark=last)
         if group[0] not in [window for window, _ in claimed]:
             full = group[0]
             break
@@ -106,7 +165,11 @@ async def admit(
         return None
     for window, shard in claimed:
         await _give_back(connection, tenant_id, window, shard)
-    return Refused(window=full, tell=await _tell(connection, tenant_id, contact_id, received_at, limits))
+    return Refused(window=full, tell=await _tell(connection, tenant_id, asking, limits))
+
+
+def _free(room: dict[int, int]) -> list[int]:
+    return [shard for shard, free in room.items() if free > 0]
 
 
 def _groups(wanted: Sequence[Window]) -> list[list[Window]]:
@@ -131,21 +194,21 @@ def _start(at: datetime, seconds: int) -> datetime:
     return _EPOCH + timedelta(seconds=passed - passed % seconds)
 
 
-async def _room(connection: Connection, tenant_id: UUID, wanted: Sequence[Window]) -> dict[str, list[int]]:
-    """For each window the shards that are not seen to be full."""
+async def _room(connection: Connection, tenant_id: UUID, wanted: Sequence[Window]) -> dict[Window, dict[int, int]]:
+    """For each window how many more each of its shards can take, as far as can be seen."""
     rows: list[Record] = await connection.fetch(
-        # OFFSET keeps it three look-ups by key, whatever the planner believes about a table that has just been filled.
-        "SELECT w.scope, w.shard, w.taken FROM unnest($2::text[], $3::uuid[], $4::timestamptz[]) "
-        "AS q(scope, subject_id, start), LATERAL (SELECT scope, shard, taken FROM rate_window WHERE tenant_id = $1 "
+        # OFFSET keeps it look-ups by key, whatever the planner believes about a table that has just been filled.
+        "SELECT q.place, w.shard, w.taken FROM unnest($2::text[], $3::uuid[], $4::timestamptz[]) WITH ORDINALITY "
+        "AS q(scope, subject_id, start, place), LATERAL (SELECT shard, taken FROM rate_window WHERE tenant_id = $1 "
         "AND scope = q.scope AND subject_id = q.subject_id AND window_start = q.start OFFSET 0) AS w",
         tenant_id,
         [window.scope for window in wanted],
         [window.subject_id for window in wanted],
         [window.start for window in wanted],
     )
-    taken = {(row["scope"], row["shard"]): row["taken"] for row in rows}
+    taken = {(wanted[row["place"] - 1], row["shard"]): row["taken"] for row in rows}
     return {
-        window.scope: [s for s in range(window.shards) if taken.get((window.scope, s), 0) < window.part(s)]
+        window: {shard: max(0, window.part(shard) - taken.get((window, shard), 0)) for shard in range(window.shards)}
         for window in wanted
     }
 
@@ -158,38 +221,45 @@ async def _claim(
     claimed: list[tuple[Window, int]] = []
     while left:
         claims = [(window, left[message_id.int % len(left)]), *((other, 0) for other in own)]
-        done = await _count(connection, tenant_id, claims, message_id if mark else None)
-        claimed += [claim for claim in claims if claim[0].scope in done]
-        if window.scope in done:
+        done = await _count(connection, tenant_id, dict.fromkeys(claims, 1), [message_id] if mark else [])
+        claimed += [claim for claim in claims if claim in done]
+        if window in [counted for counted, _ in done]:
             break
         own = []
         # It filled up while we waited for it; what is full by now must not be tried.
-        left = (await _room(connection, tenant_id, [window]))[window.scope]
+        left = _free((await _room(connection, tenant_id, [window]))[window])
     return claimed
 
 
+_ORDER = {TENANT: 0, CHANNEL_ACCOUNT: 1, CONTACT: 2}
+"""In which order rows are locked, whoever counts."""
+
+
 async def _count(
-    connection: Connection, tenant_id: UUID, claims: Sequence[tuple[Window, int]], message_id: UUID | None
-) -> set[str]:
-    """Count one in each, in their order, where there is room, and mark the message; the scopes that had room."""
+    connection: Connection, tenant_id: UUID, claims: Mapping[tuple[Window, int], int], message_ids: Sequence[UUID]
+) -> set[tuple[Window, int]]:
+    """Count so many in each shard, where there is room, and mark the messages; the shards that had room."""
+    ordered = sorted(claims, key=lambda c: (_ORDER[c[0].scope], c[0].subject_id, c[0].start, c[1]))
     rows: list[Record] = await connection.fetch(
-        "WITH marked AS (UPDATE mailbox SET admission = '{}' WHERE tenant_id = $1 AND message_id = $7) "
+        "WITH marked AS (UPDATE mailbox SET admission = '{}' WHERE tenant_id = $1 AND message_id = ANY($8::uuid[])) "
         "INSERT INTO rate_window AS w (tenant_id, scope, subject_id, window_start, shard, allowed, taken) "
-        "SELECT $1, c.scope, c.subject_id, c.start, c.shard, c.allowed, 1 FROM unnest($2::text[], $3::uuid[], "
-        "$4::timestamptz[], $5::smallint[], $6::int[]) WITH ORDINALITY "
-        "AS c(scope, subject_id, start, shard, allowed, place) ORDER BY c.place "
+        "SELECT $1, c.scope, c.subject_id, c.start, c.shard, c.allowed, c.number FROM unnest($2::text[], $3::uuid[], "
+        "$4::timestamptz[], $5::smallint[], $6::int[], $7::int[]) WITH ORDINALITY "
+        "AS c(scope, subject_id, start, shard, allowed, number, place) ORDER BY c.place "
         "ON CONFLICT (tenant_id, scope, subject_id, window_start, shard) "
-        "DO UPDATE SET taken = w.taken + 1, allowed = excluded.allowed WHERE w.taken < excluded.allowed "
-        "RETURNING scope",
+        "DO UPDATE SET taken = w.taken + excluded.taken, allowed = excluded.allowed "
+        "WHERE w.taken + excluded.taken <= excluded.allowed RETURNING scope, subject_id, window_start, shard",
         tenant_id,
-        [window.scope for window, _ in claims],
-        [window.subject_id for window, _ in claims],
-        [window.start for window, _ in claims],
-        [shard for _, shard in claims],
-        [window.part(shard) for window, shard in claims],
-        message_id,
+        [window.scope for window, _ in ordered],
+        [window.subject_id for window, _ in ordered],
+        [window.start for window, _ in ordered],
+        [shard for _, shard in ordered],
+        [window.part(shard) for window, shard in ordered],
+        [claims[claim] for claim in ordered],
+        message_ids,
     )
-    return {row["scope"] for row in rows}
+    done = {(row["scope"], row["subject_id"], row["window_start"], row["shard"]) for row in rows}
+    return {(w, shard) for w, shard in ordered if (w.scope, w.subject_id, w.start, shard) in done}
 
 
 async def _give_back(connection: Connection, tenant_id: UUID, window: Window, shard: int) -> None:
@@ -204,9 +274,7 @@ async def _give_back(connection: Connection, tenant_id: UUID, window: Window, sh
     )
 
 
-async def _tell(
-    connection: Connection, tenant_id: UUID, contact_id: UUID, received_at: datetime, limits: Limits
-) -> bool:
+async def _tell(connection: Connection, tenant_id: UUID, asking: Asking, limits: Limits) -> bool:
     """Whether the contact was not told in this minute, whatever limit it was; from now on they were."""
     told: bool | None = await connection.fetchval(
         "INSERT INTO rate_window AS w (tenant_id, scope, subject_id, window_start, shard, allowed, taken, told) "
@@ -214,8 +282,8 @@ async def _tell(
         "DO UPDATE SET told = true WHERE NOT w.told RETURNING true",
         tenant_id,
         CONTACT,
-        contact_id,
-        _start(received_at, _MINUTE),
+        asking.contact_id,
+        _start(asking.received_at, _MINUTE),
         limits.contact_per_minute,
     )
     return bool(told)

@@ -120,28 +120,35 @@ def _row(a: Arrival) -> tuple[object, ...]:
     )
 
 
-async def next_waiting(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now: datetime) -> Waiting | None:
-    """The contact's next message: one that was begun first, then by the channel's time, then by arrival."""
-    row: Any = await connection.fetchrow(
-        "SELECT m.message_id, m.dispatch_id, m.contact_id, m.channel_account_id, m.channel_message_id, m.received_at, "
-        "m.channel_at, m.content, m.reply_to, m.forwarded, m.referral, m.trace_id, m.progress, m.parts, m.session_id, "
-        "m.running_skill, m.running_attempt, m.admission, m.sender_kind, m.sender, m.frequently_forwarded, m.group_id, "
-        "m.attached_to, m.delivery_id, m.delivery_item, r.content AS revision, r.channel_message_id AS revised_by, "
-        "EXISTS (SELECT 1 FROM one_time_code c WHERE c.tenant_id = $1 "
-        "AND c.contact_id = $2 AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open FROM mailbox m "
+async def next_waiting(
+    connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID], *, now: datetime
+) -> dict[UUID, Waiting]:
+    """The next message of each contact that has one: one that was begun first, then by the channel's time, then by
+    arrival.
+    """
+    rows = await connection.fetch(
+        "SELECT m.*, r.content AS revision, r.channel_message_id AS revised_by, "
+        "EXISTS (SELECT 1 FROM one_time_code c WHERE c.tenant_id = $1 AND c.contact_id = m.contact_id "
+        "AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open "
+        "FROM unnest($2::uuid[]) AS q(contact_id) CROSS JOIN LATERAL (SELECT message_id, dispatch_id, contact_id, "
+        "channel_account_id, channel_message_id, received_at, channel_at, content, reply_to, forwarded, referral, "
+        "trace_id, progress, parts, session_id, running_skill, running_attempt, admission, sender_kind, sender, "
+        "frequently_forwarded, group_id, attached_to, delivery_id, delivery_item FROM mailbox "
+        "WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
+        "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1) AS m "
         # What its author did to it meanwhile waits in the same mailbox; a deletion stands whatever else was done.
         "LEFT JOIN LATERAL (SELECT e.content, e.channel_message_id FROM mailbox e WHERE e.tenant_id = $1 "
-        "AND e.contact_id = $2 AND e.progress = 'waiting' AND e.channel_account_id = m.channel_account_id "
+        "AND e.contact_id = m.contact_id AND e.progress = 'waiting' AND e.channel_account_id = m.channel_account_id "
         "AND e.content->>'kind' IN ('edit', 'revoke') AND e.content->>'target' = m.channel_message_id "
-        "ORDER BY e.content->>'kind' DESC, e.channel_at DESC, e.arrival DESC LIMIT 1) r ON true "
-        "WHERE m.tenant_id = $1 AND m.contact_id = $2 AND m.progress <> 'done' "
-        "ORDER BY m.progress = 'waiting', m.channel_at, m.arrival LIMIT 1",
+        "ORDER BY e.content->>'kind' DESC, e.channel_at DESC, e.arrival DESC LIMIT 1) r ON true",
         tenant_id,
-        contact_id,
+        contact_ids,
         now,
     )
-    if row is None:
-        return None
+    return {row["contact_id"]: _waiting(row) for row in rows}
+
+
+def _waiting(row: Any) -> Waiting:
     return Waiting(
         message=InboundMessage(
             message_id=row["message_id"],
@@ -189,38 +196,44 @@ def _revision(row: Any) -> Revision | None:
             return None
 
 
-async def mark_progress(
-    connection: Connection,
-    tenant_id: UUID,
-    message_id: UUID,
-    *,
-    part: int,
-    session_id: UUID,
-    skill: str | None = None,
-    attempt: int | None = None,
-    outcome: str | None = None,
-    now: datetime,
-) -> bool:
-    """Count part number *part* (from 1) of a dispatch as on record; with *outcome* the dispatch is done.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Part number *part* (from 1) of a message's dispatch; with *outcome* the dispatch is done."""
 
-    False where that part was counted before: the commit had gone through and only its answer was lost. Until it
-    is done, a worker that finds the row knows that it must not run the dispatch again.
+    message_id: UUID
+    part: int
+    session_id: UUID
+    skill: str | None = None
+    attempt: int | None = None
+    outcome: str | None = None
+
+
+async def mark_progress(
+    connection: Connection, tenant_id: UUID, made: Sequence[Progress], *, now: datetime
+) -> set[UUID]:
+    """Count parts of dispatches as on record; the messages whose part had not been counted before.
+
+    For the others the commit had gone through and only its answer was lost. Until it is done, a worker that finds the
+    row knows that it must not run the dispatch again.
     """
-    status = await connection.execute(
-        "UPDATE mailbox SET parts = $3, progress = CASE WHEN $7::text IS NULL THEN 'running' ELSE 'done' END, "
-        "session_id = $4, running_skill = $5, running_attempt = $6, outcome = $7, "
-        "done_at = CASE WHEN $7::text IS NOT NULL THEN $8::timestamptz END "
-        "WHERE tenant_id = $1 AND message_id = $2 AND parts = $3 - 1",
+    rows = await connection.fetch(
+        "UPDATE mailbox AS m SET parts = p.part, "
+        "progress = CASE WHEN p.outcome IS NULL THEN 'running' ELSE 'done' END, "
+        "session_id = p.session_id, running_skill = p.skill, running_attempt = p.attempt, outcome = p.outcome, "
+        "done_at = CASE WHEN p.outcome IS NOT NULL THEN $8::timestamptz END "
+        "FROM unnest($2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::int[], $7::text[]) "
+        "AS p(message_id, part, session_id, skill, attempt, outcome) "
+        "WHERE m.tenant_id = $1 AND m.message_id = p.message_id AND m.parts = p.part - 1 RETURNING m.message_id",
         tenant_id,
-        message_id,
-        part,
-        session_id,
-        skill,
-        attempt,
-        outcome,
+        [p.message_id for p in made],
+        [p.part for p in made],
+        [p.session_id for p in made],
+        [p.skill for p in made],
+        [p.attempt for p in made],
+        [p.outcome for p in made],
         now,
     )
-    return status == "UPDATE 1"
+    return {row["message_id"] for row in rows}
 
 
 async def mark_refused(connection: Connection, tenant_id: UUID, message_id: UUID, admission: Mapping[str, Any]) -> None:

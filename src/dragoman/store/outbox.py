@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from dragoman.domain import storable
 from dragoman.domain.content import Content, from_json, to_json
 from dragoman.store.database import Connection
 
@@ -44,39 +45,48 @@ _COLUMNS = (
 )
 
 
-async def add(
-    connection: Connection,
-    tenant_id: UUID,
-    *,
-    outbox_entry_id: UUID,
-    contact_id: UUID,
-    channel_account_id: UUID,
-    session_id: UUID,
-    message_id: UUID,
-    channel: str,
-    recipient: str,
-    recipient_kind: str,
-    content: Content,
-    now: datetime,
-    kept: Content | None = None,
-) -> None:
-    """Put a reply in the outbox, due at once. *kept* takes the content's place once it was sent or has failed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What is to be sent, at once. *kept* takes the content's place once it was sent or has failed."""
+
+    outbox_entry_id: UUID
+    contact_id: UUID
+    channel_account_id: UUID
+    session_id: UUID
+    message_id: UUID
+    channel: str
+    recipient: str
+    recipient_kind: str
+    content: Content
+    kept: Content | None = None
+
+
+async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply], *, now: datetime) -> None:
+    """Put replies in the outbox, in their order."""
+    if not replies:
+        return
     await connection.execute(
         "INSERT INTO outbox_entry (tenant_id, outbox_entry_id, contact_id, channel_account_id, session_id, "
         "message_id, channel, recipient, recipient_kind, content, status, due_at, created_at, kept) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $11, $12)",
+        "SELECT $1, r.outbox_entry_id, r.contact_id, r.channel_account_id, r.session_id, r.message_id, r.channel, "
+        "r.recipient, r.recipient_kind, r.content::jsonb, 'PENDING', $12, $12, r.kept::jsonb "
+        "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], "
+        "$9::text[], $10::text[], $11::text[]) WITH ORDINALITY AS r(outbox_entry_id, contact_id, "
+        "channel_account_id, session_id, message_id, channel, recipient, recipient_kind, content, kept, place) "
+        # The sequence of a contact's entries is the order in which they go out.
+        "ORDER BY r.place ON CONFLICT DO NOTHING",
         tenant_id,
-        outbox_entry_id,
-        contact_id,
-        channel_account_id,
-        session_id,
-        message_id,
-        channel,
-        recipient,
-        recipient_kind,
-        to_json(content),
+        [r.outbox_entry_id for r in replies],
+        [r.contact_id for r in replies],
+        [r.channel_account_id for r in replies],
+        [r.session_id for r in replies],
+        [r.message_id for r in replies],
+        [r.channel for r in replies],
+        [r.recipient for r in replies],
+        [r.recipient_kind for r in replies],
+        [storable.dump(to_json(r.content)) for r in replies],
+        [r.kept and storable.dump(to_json(r.kept)) for r in replies],
         now,
-        kept and to_json(kept),
     )
 
 

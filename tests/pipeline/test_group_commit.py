@@ -1,0 +1,135 @@
+"""Contacts that are ready at the same time share transactions, and do each other no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from asyncpg import CheckViolationError
+
+from dragoman.domain.nouns import Policy
+from dragoman.domain.policies import Limits
+from dragoman.services.handle_inbound import handle
+from dragoman.services.verify_audit import verify_audit
+from dragoman.store import skills
+from dragoman.store.database import Connection, Database
+from tests.little_shop import Calls
+from tests.world import World
+
+PEOPLE = 12
+
+
+class Counting:
+    """A database that counts transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.transactions = 0
+
+    @contextlib.asynccontextmanager
+    async def tenant(self, tenant_id: UUID, **how: bool) -> AsyncIterator[Connection]:
+        self.transactions += 1
+        async with self._database.tenant(tenant_id, **how) as connection:
+            yield connection
+
+
+async def everybody_says(shop: World, text: str, people: int = PEOPLE) -> list[UUID]:
+    for number in range(people):
+        await shop.say(text, phone=f"4366000000{number:02}")
+    return [row["contact_id"] for row in await shop.rows("SELECT contact_id FROM contact ORDER BY phone")]
+
+
+async def outcomes(shop: World) -> list[str]:
+    return [row["outcome"] for row in await shop.rows("SELECT outcome FROM session ORDER BY contact_phone")]
+
+
+async def test_contacts_that_are_ready_together_share_transactions(shop: World) -> None:
+    counting = Counting(shop.runtime.database)
+    runtime = dataclasses.replace(shop.runtime, database=counting)  # type: ignore[arg-type]
+    people = await everybody_says(shop, "answer")
+    done = await asyncio.gather(*(handle(runtime, shop.tenant_id, contact_id) for contact_id in people))
+    assert done == [1] * PEOPLE
+    # Each took up, committed before its skill, and committed after it: one by one that would be three for each.
+    assert counting.transactions < PEOPLE
+    assert await outcomes(shop) == ["SUCCESS"] * PEOPLE
+    await shop.settle()
+    assert len(await shop.journal()) == PEOPLE
+    assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
+    assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == []
+
+
+async def test_a_contact_whose_commit_fails_harms_no_other(shop: World, calls: Calls) -> None:
+    people = await everybody_says(shop, "slow", 4)
+    handling = [asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id)) for contact_id in people]
+    async with asyncio.timeout(20):
+        while len(await shop.rows("SELECT 1 FROM mailbox WHERE progress = 'running'")) < 4:
+            await asyncio.sleep(0.02)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        # The steps that its next turn takes are not legal from here.
+        await connection.execute(
+            "UPDATE session SET state = 'RESOLVED', state_path = 'ACTIVE>RESOLVED' WHERE contact_id = $1",
+            people[1],
+        )
+    calls.go_on.set()
+    results = await asyncio.gather(*handling, return_exceptions=True)
+    assert isinstance(results[1], CheckViolationError)
+    assert [results[n] for n in (0, 2, 3)] == [1, 1, 1]
+    assert [(await outcomes(shop))[n] for n in (0, 2, 3)] == ["SUCCESS"] * 3
+    assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == [], "the failed one gave its lease back"
+
+
+async def test_a_contact_that_another_transaction_has_in_hand_keeps_nobody_waiting(shop: World) -> None:
+    """As when a worker is stopped in the middle of a transaction that holds the contact's lease."""
+    people = await everybody_says(shop, "answer", 4)
+    await asyncio.gather(*(handle(shop.runtime, shop.tenant_id, contact_id) for contact_id in people))
+    await everybody_says(shop, "answer", 4)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("SELECT 1 FROM lease WHERE name = $1 FOR UPDATE", f"inbound:{people[0]}")
+        stuck = asyncio.create_task(handle(shop.runtime, shop.tenant_id, people[0]))
+        async with asyncio.timeout(20):
+            done = await asyncio.gather(*(handle(shop.runtime, shop.tenant_id, one) for one in people[1:]))
+        assert done == [1, 1, 1]
+        assert not stuck.done()
+    assert await stuck == 1
+
+
+async def test_two_workers_that_take_the_same_contacts_share_them_without_doubles(shop: World) -> None:
+    other = dataclasses.replace(shop.runtime, owner="another worker")
+    people = await everybody_says(shop, "answer")
+    done = await asyncio.gather(
+        *(handle(runtime, shop.tenant_id, one) for one in people for runtime in (shop.runtime, other)),
+        *(handle(other, shop.tenant_id, one) for one in reversed(people)),
+    )
+    assert sum(done) == PEOPLE
+    rows = await shop.rows("SELECT dispatch_count, message_count FROM session")
+    assert [(r["dispatch_count"], r["message_count"]) for r in rows] == [(1, 2)] * PEOPLE
+
+
+@pytest.mark.parametrize("allowed", [5, 40])
+async def test_a_limit_holds_in_a_group(shop: World, allowed: int) -> None:
+    limits = Limits(contact_per_minute=0, channel_account_per_second=0, tenant_per_second=allowed)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await skills.set_policy(connection, shop.tenant_id, Policy(limits=limits))
+    people = await everybody_says(shop, "answer")
+    await asyncio.gather(*(handle(shop.runtime, shop.tenant_id, contact_id) for contact_id in people))
+    said = await outcomes(shop)
+    assert said.count("SUCCESS") == min(allowed, PEOPLE)
+    assert said.count("RATE_LIMITED") == max(0, PEOPLE - allowed)
+    (row,) = await shop.rows("SELECT sum(taken)::int AS taken FROM rate_window WHERE scope = 'tenant'")
+    assert row["taken"] == min(allowed, PEOPLE)
+
+
+async def test_a_take_that_nobody_wants_any_more_gives_the_lease_back(shop: World) -> None:
+    await shop.say("answer")
+    (row,) = await shop.rows("SELECT contact_id FROM contact")
+    going = asyncio.create_task(handle(shop.runtime, shop.tenant_id, row["contact_id"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    going.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await going
+    assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == []

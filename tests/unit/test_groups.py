@@ -1,0 +1,120 @@
+"""Group commit, without a database: who shares a transaction, who waits, who goes alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from dragoman.store.groups import LARGEST, Apart, Group, Groups
+
+
+class Recorder:
+    """Notes every transaction; ``gate`` holds them up, ``spoiled`` members make theirs fail, ``busy`` ones wait."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[list[int], bool]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.alone_gate = asyncio.Event()
+        self.alone_gate.set()
+        self.spoiled: set[int] = set()
+        self.busy: set[int] = set()
+        self.away = False
+
+    async def __call__(self, members: Sequence[int], alone: bool) -> Sequence[int | Exception]:
+        self.runs.append((list(members), alone))
+        await (self.alone_gate if alone else self.gate).wait()
+        if self.away:
+            raise ConnectionResetError("the database is away")
+        if self.spoiled & set(members):
+            raise ValueError(f"one of {members} is spoiled")
+        return [Apart() if m in self.busy and not alone else m * 10 for m in members]
+
+
+async def until(condition: Sequence[object] | set[int], length: int) -> None:
+    async with asyncio.timeout(10):
+        while len(condition) < length:
+            await asyncio.sleep(0)
+
+
+async def test_a_member_that_comes_alone_goes_at_once() -> None:
+    work = Recorder()
+    assert await Group(work).join(1) == 10
+    assert work.runs == [([1], False)]
+
+
+async def test_who_comes_while_a_transaction_is_in_flight_shares_the_next_one() -> None:
+    work = Recorder()
+    work.gate.clear()
+    group = Group(work)
+    joined = [asyncio.create_task(group.join(1))]
+    await until(work.runs, 1)
+    joined += [asyncio.create_task(group.join(n)) for n in range(2, LARGEST + 4)]
+    await asyncio.sleep(0)
+    work.gate.set()
+    assert await asyncio.gather(*joined) == [n * 10 for n in range(1, LARGEST + 4)]
+    assert [len(members) for members, _ in work.runs] == [1, LARGEST, 2]
+
+
+async def test_one_that_spoils_a_transaction_harms_itself_only() -> None:
+    work = Recorder()
+    work.spoiled = {2}
+    group = Group(work)
+    results = await asyncio.gather(*(group.join(n) for n in (1, 2, 3)), return_exceptions=True)
+    assert (results[0], results[2]) == (10, 30)
+    assert isinstance(results[1], ValueError)
+    assert work.runs == [([1, 2, 3], False), ([1], True), ([2], True), ([3], True)]
+
+
+async def test_one_that_has_to_wait_keeps_nobody_waiting() -> None:
+    work = Recorder()
+    work.busy = {2}
+    work.alone_gate.clear()
+    group = Group(work)
+    slow = asyncio.create_task(group.join(2))
+    async with asyncio.timeout(10):
+        assert await group.join(1) == 10
+        assert await group.join(3) == 30
+    assert not slow.done()
+    work.alone_gate.set()
+    assert await slow == 20
+
+
+async def test_a_database_that_is_away_is_everybodys_matter_and_is_not_tried_again_here() -> None:
+    work = Recorder()
+    work.away = True
+    group = Group(work)
+    results = await asyncio.gather(*(group.join(n) for n in (1, 2)), return_exceptions=True)
+    assert [type(r) for r in results] == [ConnectionResetError] * 2
+    work.away = False
+    assert await group.join(3) == 30
+    assert work.runs == [([1, 2], False), ([3], False)]
+
+
+async def test_who_has_gone_is_not_carried_out() -> None:
+    work = Recorder()
+    work.gate.clear()
+    group = Group(work)
+    first = asyncio.create_task(group.join(1))
+    await until(work.runs, 1)
+    gone = asyncio.create_task(group.join(2))
+    last = asyncio.create_task(group.join(3))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    work.gate.set()
+    assert await first == 10
+    assert await last == 30
+    assert work.runs == [([1], False), ([3], False)]
+
+
+def test_each_tenant_and_kind_has_a_group_of_its_own() -> None:
+    groups, work = Groups(), Recorder
+    one = groups.one("inbound", UUID(int=1), work())
+    assert groups.one("inbound", UUID(int=1), work()) is one
+    assert groups.one("inbound", UUID(int=2), work()) is not one
+    assert groups.one("outbound", UUID(int=1), work()) is not one
