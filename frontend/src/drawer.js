@@ -1,5 +1,6 @@
 // The open conversation: panes on a phone, the timeline's filter, and the way between messages and steps.
-import { all, isNarrow, one, remember } from './page.js';
+import { all, isNarrow, one, remember, whenever } from './page.js';
+import { bring, settle } from './parts.js';
 
 let keepFocus = false;
 export const keepFocusOnce = () => { keepFocus = true; };
@@ -9,6 +10,7 @@ const showPane = (drawer, name) => {
   all('[data-pane-set]', drawer).forEach((button) => {
     button.setAttribute('aria-pressed', button.dataset.paneSet === name);
   });
+  settle(drawer);
 };
 
 document.addEventListener('htmx:after:swap', (event) => {
@@ -30,10 +32,18 @@ document.addEventListener('htmx:after:swap', (event) => {
 });
 
 const light = (drawer, target) => {
+  const inTimeline = target.closest('.timeline');
+  if (isNarrow()) showPane(drawer, inTimeline ? 'timeline' : 'transcript');
+  for (let box = target.closest('details'); box; box = box.parentElement.closest('details')) box.open = true;
   all('.lit', drawer).forEach((element) => element.classList.remove('lit'));
   target.classList.add('lit');
   target.scrollIntoView({ block: 'center' });
   target.focus({ preventScroll: true });
+};
+
+const goTo = async (drawer, anchor) => {
+  const target = await bring(drawer, anchor);
+  if (target) light(drawer, target);
 };
 
 document.addEventListener('click', (event) => {
@@ -51,31 +61,24 @@ document.addEventListener('click', (event) => {
     remember('summary', drawer.dataset.more);
   }
 
-  const show = event.target.closest('[data-show-set]');
-  if (show) {
-    one('.timeline', drawer).dataset.show = show.dataset.showSet;
-    all('[data-show-set]', drawer).forEach((button) => button.setAttribute('aria-pressed', button === show));
-  }
-
   const link = event.target.closest('a[data-goto]');
   if (link) {
-    const target = document.getElementById(link.dataset.goto);
-    if (!target) return;
     event.preventDefault();
-    const inTimeline = target.closest('.timeline');
-    if (isNarrow()) showPane(drawer, inTimeline ? 'timeline' : 'transcript');
-    if (inTimeline && getComputedStyle(target).display === 'none') one('[data-show-set=all]', drawer).click();
-    light(drawer, target);
+    goTo(drawer, link.dataset.goto);
   }
 });
 
-// A link to one step or message, as /…/{session}#e12, lights it up.
-const fromAddress = () => {
+// A drawer that was just opened stands at the newest, unless its address names a message or a step (…#m-…, …#e12).
+let settled = null;
+const open = () => {
   const drawer = one('.dr');
-  const target = drawer && location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-  if (!target || !drawer.contains(target)) return;
-  if (isNarrow()) showPane(drawer, target.closest('.timeline') ? 'timeline' : 'transcript');
-  light(drawer, target);
+  if (!drawer || drawer === settled) return;
+  settled = drawer;
+  settle(drawer);
+  if (location.hash.length > 1) goTo(drawer, decodeURIComponent(location.hash.slice(1)));
 };
-addEventListener('hashchange', fromAddress);
-fromAddress();
+whenever(open);
+addEventListener('hashchange', () => {
+  const drawer = one('.dr');
+  if (drawer && location.hash.length > 1) goTo(drawer, decodeURIComponent(location.hash.slice(1)));
+});

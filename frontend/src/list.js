@@ -32,9 +32,11 @@ document.addEventListener('htmx:after:swap', (event) => {
     const address = `${open.dataset.address}${list.dataset.query}`;
     htmx.ajax('GET', address, {
       source: '#drawer',
-      target: '#drawer',
+      // Its panes may hold other parts than those that a new answer brings.
+      target: '.drawer .dr-h',
+      select: '.dr-h',
       headers: { 'HX-Target': 'aside#drawer' },
-      swap: 'innerMorph',
+      swap: 'outerMorph',
       replace: address,
     });
   }

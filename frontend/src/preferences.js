@@ -21,11 +21,16 @@ document.addEventListener('click', (event) => {
     remember('density', root.dataset.density);
   }
   if (event.target.closest('[data-copy-link]')) copy(location.href, 'Link copied');
+  const anchored = event.target.closest('[data-copy-anchor]');
+  if (anchored) {
+    const { address } = anchored.closest('.dr').dataset;
+    copy(`${location.origin}${address}#${anchored.dataset.copyAnchor}`, 'Link copied', anchored);
+  }
   const copied = event.target.closest('[data-copy]');
   if (copied) copy(copied.dataset.copy, 'Copied', copied);
 });
 
-const copy = async (text, done, button) => {
+export const copy = async (text, done, button) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {

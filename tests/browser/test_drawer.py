@@ -71,18 +71,26 @@ def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: 
     timeline = page.get_by_role("region", name="Audit Timeline")
     ran = timeline.locator(".ev").filter(has_text="Classifier read the message").first
     expect(ran).to_contain_text("needs 50 %")
-    expect(ran.get_by_role("list", name="Candidates").get_by_role("listitem")).to_have_count(5)
+    why = timeline.locator(".why-skill").first
+    expect(why.get_by_role("list", name="Candidates").get_by_role("listitem")).to_have_count(5)
+    expect(why).to_contain_text("below the threshold of 50 %")
     called = timeline.locator(".ev").filter(has_text="Skill called: payments.link").first
     expect(called).to_contain_text("attempt 1 of 3")
     expect(called).to_contain_text("VF-48213")
-    failed = timeline.locator(".ev").filter(has_text="Skill failed: payments.link")
+    failed = timeline.locator(".ev:not(.fold)").filter(has_text="Skill failed: payments.link")
     expect(failed).to_have_count(3)
+    expect(failed.first).to_be_hidden()
+    fold = timeline.locator(".fold").filter(has_text="2 failed attempts before")
+    expect(fold).to_contain_text("RetryableError · paused")
+    fold.locator("summary").first.click()
     expect(failed.first).to_contain_text("RetryableError")
+    expect(fold).to_contain_text("after a pause of")
     expect(timeline.locator(".ev").filter(has_text="Skill Error")).to_contain_text("failed after 3 attempts")
     state = timeline.locator(".ev").filter(has_text="With agent").first
     expect(state).to_contain_text("Active")
-    summary = failed.first.locator("summary")
-    summary.click()
+    failed.first.locator(".raw > summary").click()
+    expect(failed.first.locator(".raw > .kv")).to_contain_text("error_class")
+    failed.first.get_by_text("Raw JSON").click()
     expect(failed.first.locator("pre")).to_contain_text('"error_class": "RetryableError"')
     expect(failed.first).to_contain_text(re.compile(r"Seal [0-9a-f]{64}"))
 
@@ -94,10 +102,11 @@ def test_the_timeline_filters(desk: Visitor) -> None:
     expect(events).to_have_count(5)
     for text in events.all_inner_texts():
         assert re.search("failed|Trying again", text), text
-    page.get_by_role("button", name="Skills", exact=True).click()
-    expect(page.locator(".timeline .ev:visible").filter(has_text="Skill called")).to_have_count(4)
+    page.get_by_role("button", name="Skill calls", exact=True).click()
+    expect(page.locator(".timeline .ev:not(.fold)").filter(has_text="Skill called")).to_have_count(4)
+    expect(page.locator("#announce")).to_contain_text("events shown")
     page.get_by_role("button", name="All", exact=True).click()
-    expect(page.locator(".timeline .ev:visible").filter(has_text="Session opened")).to_have_count(1)
+    expect(page.locator(".timeline .ev").filter(has_text="Session opened")).to_have_count(1)
 
 
 def test_a_message_and_its_steps_point_at_each_other(desk: Visitor) -> None:

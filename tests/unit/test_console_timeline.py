@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from hypothesis import given
@@ -12,15 +11,16 @@ from hypothesis import strategies as st
 from dragoman.domain.content import Text
 from dragoman.domain.nouns import Sender
 from dragoman.ledger.read import Event
+from dragoman.ledger.window import Digest, Stay
 from dragoman.web.console import timeline
-from dragoman.web.console.timeline import Entry
+from dragoman.web.console.timeline import Entry, Fold
 from tests.browser.records import START, event, message
 
 ONE, TWO = UUID(int=1001), UUID(int=1002)
 
 
-def entry(found: Event, *known: str) -> Entry:
-    return timeline.entries_of([found], frozenset(known))[0]
+def entry(found: Event, known: frozenset[str] | None = None) -> Entry:
+    return timeline.entries_of([found], known)[0]
 
 
 def test_events_stand_under_the_message_that_caused_them() -> None:
@@ -51,18 +51,20 @@ def test_events_stand_under_the_message_that_caused_them() -> None:
 
 def test_an_event_points_only_at_a_message_that_is_there() -> None:
     received = event(1, "message.received", message_id="m1", kind="text")
-    assert entry(received, "m1").message == "m-m1"
-    assert entry(received).message == ""
+    assert entry(received, frozenset({"m1"})).message == "m-m1"
+    assert entry(received, frozenset()).message == ""
+    assert entry(received).message == "m-m1"
 
 
 def test_the_classifiers_guesses_have_bars() -> None:
     guesses = [{"intent": "a", "confidence": 0.9}, {"intent": "b", "confidence": 0.3}, {"intent": "c"}, "junk"]
     found = entry(event(1, "classifier.ran", candidates=guesses, threshold=0.5))
-    assert [(guess.intent, guess.width, guess.enough) for guess in found.candidates] == [
+    assert found.guesses is not None
+    assert [(guess.intent, guess.width, guess.enough) for guess in found.guesses.candidates] == [
         ("a", "90.00%", True),
         ("b", "30.00%", False),
     ]
-    assert found.threshold == "50.00%"
+    assert found.guesses.mark == "50.00%"
 
 
 def test_states_and_outcomes_are_badges_where_they_are_known() -> None:
@@ -84,35 +86,119 @@ def test_a_failed_delivery_is_an_error() -> None:
     assert entry(event(1, "message.status", None, status="read")).about == ""
 
 
+def stay(state: str, start: float, end: float | None) -> Stay:
+    until = None if end is None else START + timedelta(seconds=end)
+    return Stay(state=state, start=START + timedelta(seconds=start), end=until)
+
+
 def test_the_ribbon_shows_how_long_each_state_lasted() -> None:
-    events = [
-        event(1, "session.opened"),
-        event(2, "state.changed", seconds=0, new="ACTIVE"),
-        event(3, "state.changed", seconds=25, new="AWAITING_USER"),
-        event(4, "state.changed", seconds=100, new="EXPIRED"),
-    ]
-    found = timeline.ribbon(events, START + timedelta(hours=1))
+    stays = [stay("ACTIVE", 0, 25), stay("AWAITING_USER", 25, 100), stay("EXPIRED", 100, None)]
+    found = timeline.ribbon(stays, START + timedelta(hours=1))
     assert [(s.state, s.start, s.width) for s in found] == [
         ("ACTIVE", "0.00%", "25.00%"),
         ("AWAITING_USER", "25.00%", "75.00%"),
     ]
-    assert timeline.shares(found) == [("AWAITING_USER", 0.75), ("ACTIVE", 0.25)]
+    assert (found[1].since, found[1].until) == (START + timedelta(seconds=25), START + timedelta(seconds=100))
+    figures = Digest(events=9, errors=0, calls=0, stays=stays, spent={"ACTIVE": 25, "AWAITING_USER": 75, "X": 1})
+    assert timeline.spent(figures, START + timedelta(hours=1)) == [("AWAITING_USER", 75), ("ACTIVE", 25)]
 
 
 def test_a_session_in_progress_reaches_to_now() -> None:
-    events = [event(1, "session.opened"), event(2, "state.changed", seconds=10, new="ACTIVE")]
-    found = timeline.ribbon(events, START + timedelta(seconds=40))
-    assert [(s.state, s.width) for s in found] == [("OPEN", "25.00%"), ("ACTIVE", "75.00%")]
+    stays = [stay("OPEN", 0, 10), stay("ACTIVE", 10, None)]
+    now = START + timedelta(seconds=40)
+    assert [(s.state, s.width) for s in timeline.ribbon(stays, now)] == [("OPEN", "25.00%"), ("ACTIVE", "75.00%")]
+    figures = Digest(events=2, errors=0, calls=0, stays=stays, spent={"OPEN": 10.0})
+    assert timeline.spent(figures, now) == [("ACTIVE", 30), ("OPEN", 10)]
     assert timeline.ribbon([], START) == []
 
 
-@given(st.lists(st.tuples(st.sampled_from(["ACTIVE", "PROCESSING", "RESOLVED", 7]), st.floats(0, 1e6)), max_size=8))
-def test_the_ribbon_fills_the_width_whatever_happened(turns: list[tuple[Any, float]]) -> None:
-    times = sorted(second for _, second in turns)
-    events = [event(1, "session.opened")]
-    events += [
-        event(n, "state.changed", seconds=second, new=state)
-        for n, ((state, _), second) in enumerate(zip(turns, times, strict=True), start=2)
-    ]
-    found = timeline.ribbon(events, START + timedelta(seconds=2e6))
+@given(st.lists(st.tuples(st.sampled_from(["ACTIVE", "PROCESSING", "RESOLVED", "?"]), st.floats(0, 1e6)), max_size=8))
+def test_the_ribbon_fills_the_width_whatever_happened(turns: list[tuple[str, float]]) -> None:
+    starts = sorted(second for _, second in turns)
+    stays = [stay("OPEN", 0, None)]
+    stays += [stay(state, second, None) for (state, _), second in zip(turns, starts, strict=True)]
+    found = timeline.ribbon(stays, START + timedelta(seconds=2e6))
     assert abs(sum(stretch.share for stretch in found) - 1) < 1e-6
+
+
+def test_retries_are_folded_between_the_first_call_and_the_last_result() -> None:
+    events = [
+        event(1, "message.received"),
+        event(2, "skill.invoked", skill="a.b", attempt=1),
+        event(3, "skill.failed", skill="a.b", attempt=1, error_class="RetryableError"),
+        event(4, "skill.retry_scheduled", skill="a.b", next_attempt=2, delay_seconds=0.5),
+        event(5, "skill.invoked", skill="a.b", attempt=2),
+        event(6, "skill.failed", skill="a.b", attempt=2, error_class="TimeoutError"),
+        event(7, "skill.retry_scheduled", skill="a.b", next_attempt=3, delay_seconds=1.5),
+        event(8, "skill.invoked", skill="a.b", attempt=3),
+        event(9, "skill.succeeded", skill="a.b", attempt=3),
+        event(10, "skill.invoked", skill="c.d", attempt=1),
+        event(11, "skill.failed", skill="c.d", attempt=1),
+    ]
+    (group,) = timeline.grouped(timeline.entries_of(events), [])
+    shape = [
+        [e.event.position for e in row.entries] if isinstance(row, Fold) else row.event.position for row in group.rows
+    ]
+    assert shape == [1, 2, [3, 4, 5, 6, 7, 8], 9, 10, 11]
+    fold = group.rows[2]
+    assert isinstance(fold, Fold)
+    assert (fold.title, fold.detail) == ("2 failed attempts before", "RetryableError, TimeoutError · paused 2s")
+
+
+def test_a_part_that_begins_inside_a_dispatch_says_so() -> None:
+    entries = timeline.entries_of([event(41, "outcome.assigned", ONE), event(42, "message.received", TWO)])
+    groups = timeline.grouped(entries, [message(7, Text("hello"), dispatch_id=ONE)], before=40)
+    assert [(group.title, group.anchor) for group in groups] == [
+        ("Continued: “hello”", "g41"),
+        ("Dispatch", f"d-{TWO}"),
+    ]
+
+
+def why(*events: Event) -> dict[str, str]:
+    panel = timeline.entries_of(events)[-1].why
+    assert panel is not None
+    return {label: str(sentence.striptags()) for label, sentence in panel.facts}
+
+
+def ran(*guesses: tuple[str, float]) -> Event:
+    candidates = [{"intent": intent, "confidence": confidence} for intent, confidence in guesses]
+    return event(
+        1,
+        "classifier.ran",
+        candidates=candidates,
+        classifier="local",
+        classifier_version="v7",
+        duration_ms=0.4,
+        threshold=0.5,
+    )
+
+
+def test_the_panel_says_what_decided_and_what_would_have_come_next() -> None:
+    chosen = event(2, "intent.assigned", intent="a.b", source="classifier", confidence=0.81)
+    assert why(ran(("a.b", 0.81), ("c.d", 0.12)), chosen) == {
+        "Decided by": "Classifier local, version v7, in 0.4 ms",
+        "Chosen": "a.b with 81 %, 31 points above the threshold of 50 %",
+        "Runner-up": "c.d with 12 %, not enough: the contact would have been asked again",
+    }
+    assert "taken instead" in why(ran(("a.b", 0.81), ("c.d", 0.6)), chosen)["Runner-up"]
+    assert "no other guess" in why(ran(("a.b", 0.81)), chosen)["Runner-up"]
+
+
+def test_what_a_rule_or_a_choice_decided_needed_no_classifier() -> None:
+    tapped = event(2, "intent.assigned", intent="a.b", source="choice", detail="the button “Track”")
+    assert why(tapped) == {
+        "Decided by": "The contact chose it: the button “Track”",
+        "Classifier": "Not asked: nothing had to be guessed",
+    }
+
+
+def test_what_was_not_understood_is_explained_too() -> None:
+    missed = event(2, "intent.unclear", reason="the best guess is below the threshold", misses=1)
+    assert why(ran(("a.b", 0.41)), missed)["Best guess"] == "a.b with 41 %, 9 points below the threshold of 50 %"
+    assert timeline.entries_of([missed])[0].why is None
+
+
+def test_a_payload_is_listed_value_by_value_and_shows_what_would_be_invisible() -> None:
+    found = entry(event(1, "planet.aligned", a={"b": [1, {"c": None}]}, d="x\u202ey\x07", e={}))
+    assert found.fields == (("a.b 1", "1"), ("a.b 2.c", "–"), ("d", r"x\u202ey\u0007"), ("e", "–"))
+    assert "\u202e" not in found.payload

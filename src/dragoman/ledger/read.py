@@ -25,6 +25,18 @@ CLOCK_SKEW = timedelta(days=1)
 """How far apart the clocks of two workers may be, so that an event seems older than its session."""
 
 
+MESSAGE_COLUMNS = (
+    "m.ordinal, m.message_id, m.sender, m.sender_name, m.content, m.at, m.channel_at, m.reply_to, "
+    "coalesce(m.channel_message_id, o.channel_message_id) AS channel_message_id, m.forwarded, m.referral, "
+    "m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason"
+)
+OUTBOX_OF_MESSAGE = "LEFT JOIN outbox_entry o ON o.tenant_id = $1 AND o.session_id = $2 AND o.message_id = m.message_id"
+EVENT_COLUMNS = (
+    "position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, payload, "
+    "encode(seal, 'hex') AS seal"
+)
+
+
 class RecordedSession(Protocol):
     """What is asked of a session here: its id and when it began."""
 
@@ -97,11 +109,7 @@ async def transcript(
     The session's start is no lower bound: a message that waited while no worker ran is older than its session.
     """
     rows = await connection.fetch(
-        "SELECT m.ordinal, m.message_id, m.sender, m.sender_name, m.content, m.at, m.channel_at, m.reply_to,"
-        " coalesce(m.channel_message_id, o.channel_message_id) AS channel_message_id, m.forwarded, m.referral,"
-        " m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason"
-        " FROM message m LEFT JOIN outbox_entry o"
-        " ON o.tenant_id = $1 AND o.session_id = $2 AND o.message_id = m.message_id"
+        f"SELECT {MESSAGE_COLUMNS} FROM message m {OUTBOX_OF_MESSAGE}"
         " WHERE m.tenant_id = $1 AND m.session_id = $2 AND m.ordinal > $3 AND m.at >= $4"
         " ORDER BY m.ordinal LIMIT $5",
         tenant_id,
@@ -110,7 +118,7 @@ async def transcript(
         cutoff,
         limit,
     )
-    return [_message(row) for row in rows]
+    return [message_of(row) for row in rows]
 
 
 async def timeline(
@@ -124,8 +132,7 @@ async def timeline(
 ) -> list[Event]:
     """Up to *limit* events after the position *after*; nothing from before *cutoff*, the retention window."""
     rows = await connection.fetch(
-        "SELECT position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, payload,"
-        " encode(seal, 'hex') AS seal FROM audit_event"
+        f"SELECT {EVENT_COLUMNS} FROM audit_event"
         " WHERE tenant_id = $1 AND session_id = $2 AND position > $3 AND at >= $4"
         " ORDER BY position LIMIT $5",
         tenant_id,
@@ -134,10 +141,11 @@ async def timeline(
         max(conversation.started_at - CLOCK_SKEW, cutoff),
         limit,
     )
-    return [_event(row) for row in rows]
+    return [event_of(row) for row in rows]
 
 
-def _message(row: asyncpg.Record) -> Message:
+def message_of(row: asyncpg.Record) -> Message:
+    """The message of a row that has :data:`MESSAGE_COLUMNS`."""
     fields = dict(row)
     delivery = _delivery(fields.pop("status"), fields.pop("delivery"))
     reason = fields.pop("reason")
@@ -165,7 +173,8 @@ def _delivery(status: str | None, delivery: Delivery | None) -> Delivery | None:
     return "sent" if status == "SENT" else "failed"
 
 
-def _event(row: asyncpg.Record) -> Event:
+def event_of(row: asyncpg.Record) -> Event:
+    """The event of a row that has :data:`EVENT_COLUMNS`."""
     fields = dict(row)
     known = CATALOGUE.get(fields["type"])
     fields["actor_kind"] = ActorKind(fields["actor_kind"])

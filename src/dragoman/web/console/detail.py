@@ -1,7 +1,13 @@
-"""One conversation as its drawer shows it: what is read for it, and the context of ``logs/_drawer.html``."""
+"""One conversation as its drawer shows it: what is read for it, and the context of its templates.
+
+Whatever its length, a conversation is opened by the same number of statements: the newest part of its transcript and of
+its timeline, what belongs to them elsewhere, and the whole in figures. Decision page: 0012.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,86 +16,190 @@ from uuid import UUID
 from fastapi import Request
 
 from dragoman.domain.nouns import Contact
-from dragoman.ledger import read
+from dragoman.ledger import window
 from dragoman.ledger.read import Event, Message
-from dragoman.services.sight import Sight
+from dragoman.ledger.window import Digest, Part, Place, Steps, Wanted
+from dragoman.services.sight import EVERYTHING, Sight
 from dragoman.store import contacts, conversations
 from dragoman.store.contacts import Identity
 from dragoman.store.conversations import Conversation, Filters
 from dragoman.store.database import Connection
-from dragoman.web.console import timeline, transcript
+from dragoman.web.console import timeline, transcript, wording
 from dragoman.web.console.page import times_of
 
-MOST_MESSAGES = 1000
-MOST_EVENTS = 3000
+MESSAGES = 60
+EVENTS = 120
+"""How many messages and events one part has."""
+
+SHOWN: dict[str, Wanted | None] = {"all": None, "skills": wording.CALLS, "errors": wording.ERRORS}
+"""What the timeline can be narrowed to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """A part of the transcript with what belongs to it elsewhere in the session."""
+
+    part: Part[Message]
+    beside: list[Message]
+    steps: dict[UUID, Steps]
+    notices: list[Event]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """A part of the timeline with the messages that caused its dispatches; ``show`` is a key of :data:`SHOWN`."""
+
+    part: Part[Event]
+    causes: list[Message]
+    show: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """All that is known of one conversation. ``newer`` and ``older`` are its neighbours in the filtered list."""
+    """What one conversation is opened with. ``newer`` and ``older`` are its neighbours in the filtered list."""
 
     conversation: Conversation
     contact: Contact
     identities: list[Identity]
-    messages: list[Message]
-    events: list[Event]
+    transcript: Transcript
+    timeline: Timeline
+    digest: Digest
     newer: UUID | None
     older: UUID | None
 
 
-async def load(
-    connection: Connection,
-    tenant_id: UUID,
-    conversation: Conversation,
-    filters: Filters,
-    *,
-    sight: Sight,
-    cutoff: datetime,
-    now: datetime,
-) -> Detail:
-    """Read it, up to :data:`MOST_MESSAGES` and :data:`MOST_EVENTS`; nothing from before *cutoff*.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Reads parts of one conversation as ``sight`` may see them.
 
-    All of it as *sight* may see it.
+    Nothing from before ``cutoff``, the retention window. ``conversation`` is the row as it is on record, ``numbers``
+    are the contact's.
     """
+
+    connection: Connection
+    tenant_id: UUID
+    conversation: Conversation
+    cutoff: datetime
+    sight: Sight = EVERYTHING
+    numbers: tuple[str | None, ...] = ()
+
+    @property
+    def shown(self) -> Conversation:
+        """The row as ``sight`` may see it."""
+        return self.sight.conversation(self.conversation)
+
+    def _messages(self, found: Iterable[Message]) -> list[Message]:
+        return self.sight.messages(found, self.numbers)
+
+    def _seen(self, part: Part[Message]) -> Part[Message]:
+        return dataclasses.replace(part, items=self._messages(part.items))
+
+    async def transcript(self, place: Place, *, limit: int = MESSAGES) -> Transcript:
+        """The messages at *place*."""
+        of = (self.connection, self.tenant_id, self.conversation)
+        part = await window.messages(*of, place, cutoff=self.cutoff, limit=limit)
+        beside = await window.beside(*of, part.items, cutoff=self.cutoff)
+        dispatches = {message.dispatch_id for message in part.items if message.dispatch_id is not None}
+        notices = await window.notices(*of, part, cutoff=self.cutoff, types=transcript.NOTICE_TYPES)
+        return Transcript(
+            part=self._seen(part),
+            beside=self._messages(beside),
+            steps=await window.steps(*of, dispatches, cutoff=self.cutoff, errors=wording.ERRORS),
+            notices=self.sight.events(notices, self.numbers),
+        )
+
+    async def transcript_of(self, message_ids: Collection[UUID], last: int) -> Transcript:
+        """Those messages, as far as they stand up to the ordinal *last*; without notices."""
+        of = (self.connection, self.tenant_id, self.conversation)
+        found = await window.messages_of(*of, message_ids, last, cutoff=self.cutoff) if message_ids else []
+        dispatches = {message.dispatch_id for message in found if message.dispatch_id is not None}
+        beside = await window.beside(*of, found, cutoff=self.cutoff)
+        return Transcript(
+            part=Part(items=self._messages(found), earlier=False, later=False),
+            beside=self._messages(beside),
+            steps=await window.steps(*of, dispatches, cutoff=self.cutoff, errors=wording.ERRORS) if found else {},
+            notices=[],
+        )
+
+    async def timeline(self, place: Place, *, show: str = "all", limit: int = EVENTS) -> Timeline:
+        """The events at *place* that *show* keeps."""
+        of = (self.connection, self.tenant_id, self.conversation)
+        part = await window.events(*of, place, cutoff=self.cutoff, limit=limit, wanted=SHOWN[show])
+        dispatches = {event.dispatch_id for event in part.items if event.dispatch_id is not None}
+        causes = await window.causes(*of, dispatches, cutoff=self.cutoff)
+        part = dataclasses.replace(part, items=self.sight.events(part.items, self.numbers))
+        return Timeline(part=part, causes=self._messages(causes), show=show)
+
+    async def digest(self) -> Digest:
+        """The whole timeline in figures."""
+        of = (self.connection, self.tenant_id, self.conversation)
+        return await window.digest(*of, cutoff=self.cutoff, errors=wording.ERRORS, calls=wording.CALLS)
+
+
+async def load(reading: Reading, filters: Filters, *, now: datetime) -> Detail:
+    """What the drawer opens with: the newest messages and events, and the conversation's surroundings."""
+    connection, tenant_id, conversation = reading.connection, reading.tenant_id, reading.conversation
+    sight = reading.sight
     newer, older = await conversations.neighbours(
-        connection, tenant_id, sight.filters(filters), conversation, transcripts_since=cutoff
+        connection, tenant_id, sight.filters(filters), conversation, transcripts_since=reading.cutoff
     )
     contact = await contacts.load(connection, tenant_id, conversation.contact_id, now=now)
-    identities = await contacts.addresses(connection, tenant_id, conversation.contact_id)
-    messages = await read.transcript(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_MESSAGES)
-    events = await read.timeline(connection, tenant_id, conversation, cutoff=cutoff, limit=MOST_EVENTS)
-    numbers = [conversation.contact_phone, contact.phone, *(i.value for i in identities if i.kind == "wa_id")]
     return Detail(
         conversation=sight.conversation(conversation),
         contact=sight.contact(contact),
-        identities=sight.identities(identities),
-        messages=sight.messages(messages, numbers),
-        events=sight.events(events, numbers),
+        identities=sight.identities(await contacts.addresses(connection, tenant_id, conversation.contact_id)),
+        transcript=await reading.transcript(window.LATEST),
+        timeline=await reading.timeline(window.LATEST),
+        digest=await reading.digest(),
         newer=newer,
         older=older,
     )
 
 
 def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
-    """The template's context."""
+    """The context of ``logs/_drawer.html``."""
     conversation = detail.conversation
-    name = conversation.contact_name or conversation.contact_phone or "Contact"
-    known = frozenset(str(message.message_id) for message in detail.messages)
-    entries = timeline.entries_of(detail.events, known)
-    stretches = timeline.ribbon(detail.events, now)
+    stretches = timeline.ribbon(detail.digest.stays, now)
     return {
         "active": conversation,
         "detail": detail,
-        "name": name,
-        "items": transcript.items(detail.messages, detail.events, contact=name, times=times_of(request)),
-        "groups": timeline.grouped(entries, detail.messages),
-        "entries": entries,
-        "errors": sum("error" in entry.about for entry in entries),
-        "calls": sum("skill" in entry.about for entry in entries),
+        "digest": detail.digest,
+        "name": name_of(conversation),
+        "side": "around",
         "ribbon": stretches,
-        "shares": timeline.shares(stretches),
+        "spent": timeline.spent(detail.digest, now),
         "lasted": (
             (conversation.resolved_at or conversation.last_activity_at) - conversation.started_at
         ).total_seconds(),
-        "sealed": sum(1 for event in detail.events if event.seal),
+        **transcript_view(request, conversation, detail.transcript),
+        **timeline_view(detail.timeline),
     }
+
+
+def transcript_view(request: Request, conversation: Conversation, shown: Transcript) -> dict[str, Any]:
+    """The context of ``logs/_messages.html``."""
+    found = transcript.items(
+        shown.part.items,
+        shown.notices,
+        contact=name_of(conversation),
+        times=times_of(request),
+        beside=shown.beside,
+        steps=shown.steps,
+    )
+    return {"items": found, "messages": shown.part}
+
+
+def timeline_view(shown: Timeline) -> dict[str, Any]:
+    """The context of ``logs/_events.html``."""
+    entries = timeline.entries_of(shown.part.items)
+    before = shown.part.items[0].position - 1 if shown.part.items and shown.show == "all" else 0
+    return {
+        "groups": timeline.grouped(entries, shown.causes, before=before),
+        "events": shown.part,
+        "show": shown.show,
+    }
+
+
+def name_of(conversation: Conversation) -> str:
+    """What the contact is called on the page."""
+    return conversation.contact_name or conversation.contact_phone or "Contact"

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.exceptions import HTTPException
 
 from dragoman.store import conversations
-from dragoman.store.conversations import Conversation, MalformedCursorError, Page
+from dragoman.store.conversations import MalformedCursorError, Page
 from dragoman.store.database import Connection
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import columns, detail
+from dragoman.web.console import columns, detail, parts
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, Mistake, Query
 from dragoman.web.ports import Ports, retention_cutoff
@@ -56,13 +54,10 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
     query = Query.read(request.query_params, request.cookies)
     now = ports.clock.now()
     async with ports.database.tenant(identity.tenant_id) as connection:
-        found = await _one(connection, identity.tenant_id, session_id)
+        reading = await parts.reading_of(connection, ports, identity, session_id)
         if query.mistakes():
-            return RedirectResponse(f"{ADDRESS}/{found.session_id}", 303)
-        cutoff = retention_cutoff(ports, identity.retention_days)
-        active = await detail.load(
-            connection, identity.tenant_id, found, query.filters(), sight=identity.sight, cutoff=cutoff, now=now
-        )
+            return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
+        active = await detail.load(reading, query.filters(), now=now)
         context = detail.view(request, active, now)
         full = request.query_params.get("view") == "full"
         if target_of(request) == "drawer":
@@ -70,18 +65,8 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         if full:
             labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
             return render(request, "logs/conversation.html", query=query, full=True, labels=labels, **context)
-        shown = await _list(connection, identity, query, cutoff)
+        shown = await _list(connection, identity, query, reading.cutoff)
     return render(request, "logs/page.html", status_code=_status(shown), full=False, **{**shown, **context})
-
-
-async def _one(connection: Connection, tenant_id: UUID, session_id: str) -> Conversation:
-    try:
-        found = await conversations.one(connection, tenant_id, UUID(session_id))
-    except ValueError:
-        found = None
-    if found is None:
-        raise HTTPException(404, "There is no such conversation. It may belong to another tenant, or the link is cut.")
-    return found
 
 
 async def _list(connection: Connection, identity: Identity, query: Query, cutoff: datetime) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -15,26 +18,28 @@ from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
 from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger.read import Event, Message
-from dragoman.web.console import wording
+from dragoman.ledger.window import Digest, Stay
+from dragoman.web.console import why, wording
+from dragoman.web.console.formatting import duration
+from dragoman.web.console.why import Guesses, Why, share
 from dragoman.web.console.wording import Facts
 
+MOST_FIELDS = 80
+"""How many of a payload's values are listed one by one; its JSON has all."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A classifier's guess; ``width`` is its bar's, in percent, ``enough`` says that it reached the threshold."""
+# C0 and C1 controls but line breaks and tabs, zero-width and bidirectional formatting characters (UAX #9, 2).
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
-    intent: str
-    confidence: float
-    width: str
-    enough: bool
+_ATTEMPTS = frozenset({"skill.invoked", "skill.failed", "skill.retry_scheduled", "skill.succeeded"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One event in words.
 
-    ``message`` is the id of the transcript element that it speaks of, empty for none. ``payload`` is the JSON as
-    it was stored, indented.
+    ``message`` is the id of the transcript element that it speaks of, empty for none. ``fields`` are the payload's
+    leaves with their paths, ``payload`` is the JSON as it was stored, indented. ``values`` are those that the page
+    shows without being asked.
     """
 
     event: Event
@@ -49,14 +54,24 @@ class Entry:
     old_state: str = ""
     new_state: str = ""
     outcome: str = ""
-    candidates: tuple[Candidate, ...] = ()
-    threshold: str = ""
+    guesses: Guesses | None = None
+    why: Why | None = None
+    fields: tuple[tuple[str, str], ...] = ()
     values: tuple[tuple[str, str], ...] = ()
 
     @property
     def anchor(self) -> str:
         """The element's id."""
         return f"e{self.event.position}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """The attempts of one call between the first one's start and the last one's result; shown when asked for."""
+
+    title: str
+    detail: str
+    entries: list[Entry]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,12 +81,13 @@ class Group:
     anchor: str
     title: str
     message: str
+    dispatch: UUID | None = None
     entries: list[Entry] = field(default_factory=list)
 
     @property
-    def about(self) -> str:
-        """Which filters keep something of the group."""
-        return " ".join(sorted({word for entry in self.entries for word in entry.about.split()}))
+    def rows(self) -> list[Entry | Fold]:
+        """The entries, with a call's retries folded into one row."""
+        return _folded(self.entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,20 +98,22 @@ class Stretch:
     start: str
     width: str
     share: float
+    since: datetime
+    until: datetime
 
 
-def entries_of(events: Sequence[Event], known_messages: frozenset[str]) -> list[Entry]:
-    """Every event in words; a message that is not in *known_messages* is not pointed at."""
-    return [_entry(event, known_messages) for event in events]
+def entries_of(events: Sequence[Event], known_messages: Container[str] | None = None) -> list[Entry]:
+    """Every event in words; where *known_messages* are given, no other message is pointed at."""
+    return _explained([_entry(event, known_messages) for event in events])
 
 
-def _entry(event: Event, known_messages: frozenset[str]) -> Entry:
+def _entry(event: Event, known_messages: Container[str] | None) -> Entry:
     words = wording.EVENTS.get(event.type, wording.UNKNOWN)
     facts = Facts(event.payload)
     failed = event.type == "message.status" and facts["status"] == "failed"
     named = wording.ACTORS.get(event.actor_kind, str(event.actor_kind))
     message = facts.get("message_id")
-    candidates, threshold = _candidates(facts) if event.type == "classifier.ran" else ((), "")
+    known = isinstance(message, str) and (known_messages is None or message in known_messages)
     return Entry(
         event=event,
         icon="circle-alert" if failed else words.icon,
@@ -104,13 +122,13 @@ def _entry(event: Event, known_messages: frozenset[str]) -> Entry:
         detail=words.detail(facts),
         about="error" if failed else words.about,
         actor=f"{named} {event.actor_name}".strip(),
-        payload=json.dumps(event.payload, indent=2, ensure_ascii=False, default=str),
-        message=f"m-{message}" if str(message) in known_messages else "",
+        payload=visible(json.dumps(event.payload, indent=2, ensure_ascii=False, default=str)),
+        message=f"m-{message}" if known else "",
         old_state=_known(facts.get("old"), wording.STATES) if event.type == "state.changed" else "",
         new_state=_new_state(event, facts),
         outcome=_known(facts.get("outcome"), wording.OUTCOMES) if event.type == "outcome.assigned" else "",
-        candidates=candidates,
-        threshold=threshold,
+        guesses=Guesses.of(facts) if event.type == "classifier.ran" else None,
+        fields=tuple(_leaves(event.payload))[:MOST_FIELDS],
         values=_values(event, facts),
     )
 
@@ -125,25 +143,6 @@ def _new_state(event: Event, facts: Facts) -> str:
     return _known(facts.get("new"), wording.STATES) if event.type == "state.changed" else ""
 
 
-def _candidates(facts: Facts) -> tuple[tuple[Candidate, ...], str]:
-    threshold = facts.get("threshold")
-    needed = float(threshold) if isinstance(threshold, int | float) else 0.0
-    found = []
-    guesses = facts.get("candidates")
-    for guess in guesses if isinstance(guesses, list) else ():
-        confidence = guess.get("confidence") if isinstance(guess, dict) else None
-        if isinstance(confidence, int | float):
-            found.append(
-                Candidate(
-                    intent=str(guess.get("intent", "–")),
-                    confidence=float(confidence),
-                    width=_share(float(confidence)),
-                    enough=float(confidence) >= needed,
-                )
-            )
-    return tuple(found[:5]), _share(needed)
-
-
 def _values(event: Event, facts: Facts) -> tuple[tuple[str, str], ...]:
     name = {"skill.invoked": "parameters", "skill.succeeded": "result"}.get(event.type)
     held = facts.get(name) if name else None
@@ -154,45 +153,121 @@ def _values(event: Event, facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _written(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 160 else f"{text[:159]}…"
+    return visible(text if len(text) <= 160 else f"{text[:159]}…")
 
 
-def _share(part: float) -> str:
-    return f"{min(max(part, 0.0), 1.0) * 100:.2f}%"
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each value of a payload with the path that leads to it."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value:
+        for number, inner in enumerate(value, 1):
+            yield from _leaves(inner, f"{path} {number}")
+    elif value is None or value in ("", [], {}):
+        yield visible(path), "–"
+    else:
+        yield visible(path), visible(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
-def grouped(entries: Sequence[Entry], messages: Sequence[Message]) -> list[Group]:
-    """Runs of events of one dispatch, in order, under the message that each run handles."""
-    causes = {
+def visible(text: str) -> str:
+    """*text* with what would be invisible, or would turn the order of the text round, written as an escape."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _explained(entries: list[Entry]) -> list[Entry]:
+    """The same with a panel at each intent; the classifier's bars move there from the event that brought them."""
+    ran: dict[UUID | None, int] = {}
+    for place, entry in enumerate(entries):
+        dispatch = entry.event.dispatch_id
+        if entry.event.type == "classifier.ran":
+            ran[dispatch] = place
+        elif entry.event.type in {"intent.assigned", "intent.unclear"}:
+            before = ran.pop(dispatch, None)
+            classified = None if before is None else Facts(entries[before].event.payload)
+            explain = why.assigned if entry.event.type == "intent.assigned" else why.unclear
+            panel = explain(Facts(entry.event.payload), classified)
+            entries[place] = dataclasses.replace(entry, why=panel)
+            if before is not None and panel is not None:
+                entries[before] = dataclasses.replace(entries[before], guesses=None)
+    return entries
+
+
+def _folded(entries: Sequence[Entry]) -> list[Entry | Fold]:
+    rows: list[Entry | Fold] = []
+    rest = list(entries)
+    while rest:
+        rows.append(entry := rest.pop(0))
+        if entry.event.type != "skill.invoked":
+            continue
+        attempts = list(takewhile(lambda later: _goes_on(entry, later), rest))
+        if attempts and attempts[-1].event.type in {"skill.failed", "skill.succeeded"}:
+            attempts.pop()
+        retries = [later for later in attempts if later.event.type == "skill.retry_scheduled"]
+        if retries:
+            rows.append(_fold(attempts, retries))
+            del rest[: len(attempts)]
+    return rows
+
+
+def _goes_on(call: Entry, later: Entry) -> bool:
+    """Whether *later* belongs to the same call: another attempt of it, or the end of one."""
+    first = later.event.type == "skill.invoked" and later.event.payload.get("attempt") == 1
+    same = later.event.payload.get("skill") == call.event.payload.get("skill")
+    return later.event.type in _ATTEMPTS and same and not first
+
+
+def _fold(attempts: list[Entry], retries: list[Entry]) -> Fold:
+    failed = [entry for entry in attempts if entry.event.type == "skill.failed"]
+    classes = dict.fromkeys(str(entry.event.payload.get("error_class")) for entry in failed)
+    pauses = [entry.event.payload.get("delay_seconds") for entry in retries]
+    paused = sum(pause for pause in pauses if isinstance(pause, int | float))
+    return Fold(
+        title=f"{len(failed)} failed {'attempt' if len(failed) == 1 else 'attempts'} before",
+        detail=f"{', '.join(classes)} · paused {duration(paused)}",
+        entries=attempts,
+    )
+
+
+def grouped(entries: Sequence[Entry], causes: Iterable[Message], *, before: int = 0) -> list[Group]:
+    """Runs of events of one dispatch, in order, under the message that each run handles.
+
+    *causes* are the messages that may have caused them; *before* is how many events of the session come before
+    these: what began among those goes on here.
+    """
+    caused = {
         message.dispatch_id: message
-        for message in reversed(messages)
+        for message in causes
         if message.sender is Sender.CONTACT and message.dispatch_id is not None
     }
+    begun = {entry.event.dispatch_id for entry in entries if entry.event.type == "message.received"}
     groups: list[Group] = []
     seen: set[UUID] = set()
     current: object = object()
     for entry in entries:
         dispatch = entry.event.dispatch_id
         if dispatch != current:
-            groups.append(_group(dispatch, entry, causes, seen))
+            again = dispatch in seen or (before > 0 and dispatch not in begun)
+            groups.append(_group(dispatch, entry, caused, again=again))
             current = dispatch
+            if dispatch is not None:
+                seen.add(dispatch)
         groups[-1].entries.append(entry)
     return groups
 
 
-def _group(dispatch: UUID | None, first: Entry, causes: Mapping[UUID, Message], seen: set[UUID]) -> Group:
+def _group(dispatch: UUID | None, first: Entry, causes: Mapping[UUID, Message], *, again: bool) -> Group:
     if dispatch is None:
         delivery = first.event.type == "message.status"
         title = "Delivery of the replies" if delivery else "Without a message"
         return Group(anchor=f"g{first.event.position}", title=title, message="")
-    again = dispatch in seen
-    seen.add(dispatch)
     cause = causes.get(dispatch)
     shown = "Dispatch" if cause is None else f"“{_cut(preview(cause.content))}”"
     return Group(
         anchor=f"g{first.event.position}" if again else f"d-{dispatch}",
         title=f"Continued: {shown}" if again else shown,
         message="" if cause is None else f"m-{cause.message_id}",
+        dispatch=dispatch,
     )
 
 
@@ -200,33 +275,39 @@ def _cut(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def ribbon(events: Sequence[Event], now: datetime) -> list[Stretch]:
+def ribbon(stays: Sequence[Stay], now: datetime) -> list[Stretch]:
     """How long the session spent in each state: up to its end, or up to *now* while it lasts."""
-    turns: list[tuple[datetime, str]] = []
-    for event in events:
-        if event.type == "session.opened":
-            turns.append((event.at, State.OPEN))
-        elif event.type == "state.changed" and (new := str(event.payload.get("new"))) in wording.STATES:
-            turns.append((event.at, new))
-    if not turns:
+    known = [stay for stay in stays if stay.state in wording.STATES]
+    if not known:
         return []
-    start = turns[0][0]
-    end = turns[-1][0] if turns[-1][1] in TERMINAL else max(now, turns[-1][0])
+    start = known[0].start
+    last = known[-1]
+    end = last.start if last.state in TERMINAL else max(now, last.start)
     total = (end - start).total_seconds()
     if total <= 0:
-        return [Stretch(state=turns[-1][1], start="0%", width="100%", share=1.0)]
+        return [Stretch(state=last.state, start="0%", width="100%", share=1.0, since=start, until=end)]
     stretches = []
-    for (at, state), (until, _) in zip(turns, [*turns[1:], (end, "")], strict=True):
-        share = (until - at).total_seconds() / total
-        if share > 0:
-            place = (at - start).total_seconds() / total
-            stretches.append(Stretch(state=state, start=_share(place), width=_share(share), share=share))
+    for stay, until in zip(known, [*(stay.start for stay in known[1:]), end], strict=True):
+        part = (until - stay.start).total_seconds() / total
+        if part > 0:
+            place = (stay.start - start).total_seconds() / total
+            stretches.append(
+                Stretch(
+                    state=stay.state,
+                    start=share(place),
+                    width=share(part),
+                    share=part,
+                    since=stay.start,
+                    until=until,
+                )
+            )
     return stretches
 
 
-def shares(stretches: Sequence[Stretch]) -> list[tuple[str, float]]:
-    """The ribbon in words: each state's share of the whole, largest first."""
-    totals: dict[str, float] = {}
-    for stretch in stretches:
-        totals[stretch.state] = totals.get(stretch.state, 0.0) + stretch.share
+def spent(digest: Digest, now: datetime) -> list[tuple[str, float]]:
+    """Each state's seconds, most first; the state that lasts is counted up to *now*."""
+    totals = {state: seconds for state, seconds in digest.spent.items() if state in wording.STATES and seconds > 0}
+    last = digest.stays[-1] if digest.stays else None
+    if last is not None and last.state in wording.STATES and last.state not in TERMINAL:
+        totals[last.state] = totals.get(last.state, 0.0) + max((now - last.start).total_seconds(), 0.0)
     return sorted(totals.items(), key=lambda pair: -pair[1])

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from dragoman.domain.content import (
     Choice,
@@ -18,6 +19,7 @@ from dragoman.domain.content import (
 )
 from dragoman.domain.nouns import Sender
 from dragoman.ledger.read import Event, Message
+from dragoman.ledger.window import Steps
 from dragoman.web.console import wording
 from dragoman.web.console.formatting import Times
 
@@ -47,8 +49,9 @@ class ReactionMark:
 class Bubble:
     """One message, with what later messages did to it.
 
-    ``first`` opens a run of one sender. ``steps`` counts the events that its dispatch caused; ``group`` is their
-    place in the timeline. ``tapped`` holds the ids of the options that were chosen.
+    ``first`` opens a run of one sender. ``steps`` counts the events that its dispatch caused, ``errors`` those of
+    them that are errors; ``group`` is their place in the timeline. ``tapped`` holds the ids of the options that
+    were chosen.
     """
 
     message: Message
@@ -61,6 +64,7 @@ class Bubble:
     reactions: list[ReactionMark] = field(default_factory=list)
     tapped: set[str] = field(default_factory=set)
     steps: int = 0
+    errors: int = 0
     group: str = ""
     item: str = "bubble"
 
@@ -77,9 +81,10 @@ class Bubble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """The mark before the first message of a day."""
+    """The mark before the first message of a day, ``date`` in ISO form."""
 
     label: str
+    date: str
     item: str = "day"
 
 
@@ -112,9 +117,26 @@ _NOTICES: Mapping[str, tuple[str, str]] = {
 }
 """Events that stand in the transcript too, with icon and hue; an outcome that is an error joins them."""
 
+NOTICE_TYPES = frozenset({*_NOTICES, "outcome.assigned"})
+"""The types of events that :func:`items` looks at for its notices."""
 
-def items(messages: Sequence[Message], events: Sequence[Event], *, contact: str, times: Times) -> list[Item]:
-    """Everything in the order in which it came; what was done to a message stands on that message."""
+
+def items(
+    messages: Sequence[Message],
+    events: Sequence[Event],
+    *,
+    contact: str,
+    times: Times,
+    beside: Sequence[Message] = (),
+    steps: Mapping[UUID, Steps] | None = None,
+) -> list[Item]:
+    """Everything in the order in which it came; what was done to a message stands on that message.
+
+    *messages* may be a part of the transcript: *beside* are the messages elsewhere that have to do with it, which
+    are not shown themselves. Without *steps* a dispatch's steps are counted among *events*.
+    """
+    shown = {message.ordinal for message in messages}
+    messages = sorted([*messages, *beside], key=lambda message: message.ordinal)
     bubbles = _bubbles(messages, contact)
     by_channel_id = {
         bubble.message.channel_message_id: bubble for bubble in bubbles.values() if bubble.message.channel_message_id
@@ -122,11 +144,12 @@ def items(messages: Sequence[Message], events: Sequence[Event], *, contact: str,
     placed: list[tuple[datetime, int, Item]] = []
     for order, message in enumerate(messages):
         applied = _apply(message, by_channel_id, contact)
-        shown = [_notice_of(message) or bubbles[message.ordinal]] if applied is None else applied
-        placed += [(message.at, order, item) for item in shown]
+        made = [_notice_of(message) or bubbles[message.ordinal]] if applied is None else applied
+        if message.ordinal in shown:
+            placed += [(message.at, order, item) for item in made]
     _quote(bubbles, by_channel_id, contact)
     _tap(messages, bubbles, by_channel_id)
-    _count_steps(bubbles, events)
+    _count_steps(bubbles, _steps(events) if steps is None else steps)
     placed += [(event.at, len(messages) + event.position, notice) for event, notice in _notices(events)]
     return list(_with_days([item for *_, item in sorted(placed, key=lambda place: place[:2])], placed, times))
 
@@ -215,15 +238,22 @@ def _tap(messages: Sequence[Message], bubbles: Mapping[int, Bubble], by_channel_
                 break
 
 
-def _count_steps(bubbles: Mapping[int, Bubble], events: Iterable[Event]) -> None:
-    counts: dict[object, int] = {}
+def _steps(events: Iterable[Event]) -> Mapping[UUID, Steps]:
+    counted: dict[UUID, Steps] = {}
     for event in events:
         if event.dispatch_id is not None:
-            counts[event.dispatch_id] = counts.get(event.dispatch_id, 0) + 1
+            before = counted.get(event.dispatch_id, Steps(count=0, errors=0))
+            error = event.type in wording.ERRORS.types
+            counted[event.dispatch_id] = Steps(count=before.count + 1, errors=before.errors + error)
+    return counted
+
+
+def _count_steps(bubbles: Mapping[int, Bubble], steps: Mapping[UUID, Steps]) -> None:
     for bubble in bubbles.values():
-        if bubble.message.sender is Sender.CONTACT and bubble.message.dispatch_id in counts:
-            bubble.steps = counts[bubble.message.dispatch_id]
-            bubble.group = f"d-{bubble.message.dispatch_id}"
+        dispatch = bubble.message.dispatch_id
+        if bubble.message.sender is Sender.CONTACT and dispatch is not None and dispatch in steps:
+            bubble.steps, bubble.errors = steps[dispatch].count, steps[dispatch].errors
+            bubble.group = f"d-{dispatch}"
 
 
 def _notices(events: Sequence[Event]) -> Iterable[tuple[Event, Notice]]:
@@ -257,7 +287,7 @@ def _with_days(ordered: Sequence[Item], placed: Sequence[tuple[datetime, int, It
         if at.date() != day:
             day = at.date()
             previous = None
-            yield Day(label=times.day(at))
+            yield Day(label=times.day(at), date=at.date().isoformat())
         if isinstance(item, Bubble):
             item.first = not isinstance(previous, Bubble) or (
                 previous.message.sender,

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
+from dragoman.ledger.window import Wanted
 from dragoman.web.console.formatting import duration, milliseconds, money, percent
 
 
@@ -436,3 +437,14 @@ EVENTS: Mapping[str, EventWords] = {
 
 UNKNOWN = EventWords(icon="circle-dashed", title=_nothing, detail=_nothing)
 """For a type that this version does not know: its own name is the title, its payload the detail."""
+
+
+def _about(filter_name: str) -> frozenset[str]:
+    return frozenset(name for name, words in EVENTS.items() if filter_name in words.about.split())
+
+
+CALLS = Wanted(types=_about("skill"))
+"""What the timeline keeps under Skill calls."""
+
+ERRORS = Wanted(types=_about("error"), failed_deliveries=True)
+"""What the timeline keeps under Errors."""

@@ -1,0 +1,360 @@
+"""Reads a part of one session's transcript or timeline, from either end or around a place in it.
+
+Ordinals and positions are gapless, so that a part is found by its number, however long the session is. What a part
+says of the rest of the session (reactions that came later, how many steps a dispatch has, how long each state
+lasted) is asked for in statements of its own, whose number does not depend on the length either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+from uuid import UUID
+
+from dragoman.ledger.connection import Connection
+from dragoman.ledger.read import (
+    CLOCK_SKEW,
+    EVENT_COLUMNS,
+    MESSAGE_COLUMNS,
+    OUTBOX_OF_MESSAGE,
+    Event,
+    Message,
+    RecordedSession,
+    event_of,
+    message_of,
+)
+
+T = TypeVar("T")
+
+RIBBON_PLACES = 300
+"""Into how many places a session's states are put: more than a screen can tell apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a part stands: right before or after the item with *number*, or with that item in its middle."""
+
+    side: Literal["before", "after", "around"]
+    number: int = 0
+
+
+LATEST = Place(side="before", number=2**31 - 1)
+FIRST = Place(side="after", number=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Generic[T]):
+    """Items in the order in which they were written, and whether there are others before and after them."""
+
+    items: list[T]
+    earlier: bool
+    later: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which types of events are kept; ``failed_deliveries`` keeps those too, whose type alone does not tell."""
+
+    types: Collection[str]
+    failed_deliveries: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """What a dispatch left on the timeline: how many events, and how many of them are errors."""
+
+    count: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """Time in one state, from ``start`` to ``end`` (None: it lasts); very short stays beside it are in it."""
+
+    state: str
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """A whole timeline in figures. ``spent`` are the seconds in each state that has ended."""
+
+    events: int
+    errors: int
+    calls: int
+    stays: list[Stay]
+    spent: dict[str, float]
+
+
+async def messages(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    place: Place,
+    *,
+    cutoff: datetime,
+    limit: int,
+) -> Part[Message]:
+    """Up to *limit* messages at *place*; nothing from before *cutoff*, the retention window."""
+    comparison, direction, number = _bounds(place, limit)
+    rows = await connection.fetch(
+        f"SELECT {MESSAGE_COLUMNS} FROM (SELECT * FROM message WHERE tenant_id = $1 AND session_id = $2 "
+        f"AND at >= $3 AND ordinal {comparison} $4 ORDER BY ordinal {direction} LIMIT {limit + 1:d}) m "
+        f"{OUTBOX_OF_MESSAGE} ORDER BY m.ordinal {direction}",
+        tenant_id,
+        conversation.session_id,
+        cutoff,
+        number,
+    )
+    return _part([message_of(row) for row in rows], place, limit, lambda message: message.ordinal)
+
+
+async def messages_of(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    message_ids: Collection[UUID],
+    last: int,
+    *,
+    cutoff: datetime,
+) -> list[Message]:
+    """Those of *message_ids* that stand up to the ordinal *last*, in order."""
+    rows = await connection.fetch(
+        f"SELECT {MESSAGE_COLUMNS} FROM message m {OUTBOX_OF_MESSAGE} WHERE m.tenant_id = $1 AND m.session_id = $2 "
+        "AND m.at >= $3 AND m.ordinal <= $4 AND m.message_id = ANY ($5) ORDER BY m.ordinal",
+        tenant_id,
+        conversation.session_id,
+        cutoff,
+        last,
+        list(message_ids),
+    )
+    return [message_of(row) for row in rows]
+
+
+async def events(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    place: Place,
+    *,
+    cutoff: datetime,
+    limit: int,
+    wanted: Wanted | None = None,
+) -> Part[Event]:
+    """Up to *limit* events at *place*, only the *wanted* ones if any are named; nothing from before *cutoff*."""
+    comparison, direction, number = _bounds(place, limit)
+    rows = await connection.fetch(
+        f"SELECT {EVENT_COLUMNS} FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
+        f"AND position {comparison} $4 AND ($5::text[] IS NULL OR type = ANY ($5) OR "
+        "($6 AND type = 'message.status' AND payload->>'status' = 'failed')) "
+        f"ORDER BY position {direction} LIMIT {limit + 1:d}",
+        tenant_id,
+        conversation.session_id,
+        _since(conversation, cutoff),
+        number,
+        None if wanted is None else list(wanted.types),
+        wanted is not None and wanted.failed_deliveries,
+    )
+    return _part([event_of(row) for row in rows], place, limit, lambda event: event.position)
+
+
+async def beside(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    part: Sequence[Message],
+    *,
+    cutoff: datetime,
+) -> list[Message]:
+    """Messages elsewhere in the session that have to do with those of *part*, in order.
+
+    Those that react to one, correct it, delete it or choose from it, and those that it answers or is about.
+    """
+    if not part:
+        return []
+    here = [message.channel_message_id for message in part if message.channel_message_id]
+    named = [message.reply_to for message in part if message.reply_to]
+    named += [target for message in part if (target := getattr(message.content, "target", None))]
+    rows = await connection.fetch(
+        f"SELECT {MESSAGE_COLUMNS} FROM (SELECT * FROM message WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
+        # As the partial index has them.
+        "AND kind IN ('reaction', 'edit', 'revoke', 'choice') AND coalesce(content->>'target', reply_to) = ANY ($4) "
+        "UNION SELECT * FROM message WHERE cardinality($5::text[]) > 0 AND tenant_id = $1 AND session_id = $2 "
+        "AND at >= $3 AND (channel_message_id = ANY ($5) OR message_id IN (SELECT message_id FROM outbox_entry "
+        "WHERE tenant_id = $1 AND channel_message_id = ANY ($5)))) m "
+        f"{OUTBOX_OF_MESSAGE} WHERE NOT m.ordinal = ANY ($6) ORDER BY m.ordinal",
+        tenant_id,
+        conversation.session_id,
+        cutoff,
+        here,
+        named,
+        [message.ordinal for message in part],
+    )
+    return [message_of(row) for row in rows]
+
+
+async def steps(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    dispatches: Collection[UUID],
+    *,
+    cutoff: datetime,
+    errors: Wanted,
+) -> dict[UUID, Steps]:
+    """What each of *dispatches* left on the timeline."""
+    rows = await connection.fetch(
+        "SELECT dispatch_id, count(*) AS count, count(*) FILTER (WHERE type = ANY ($5)) AS errors FROM audit_event "
+        "WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 AND dispatch_id = ANY ($4) GROUP BY dispatch_id",
+        tenant_id,
+        conversation.session_id,
+        _since(conversation, cutoff),
+        list(dispatches),
+        list(errors.types),
+    )
+    return {row["dispatch_id"]: Steps(count=row["count"], errors=row["errors"]) for row in rows}
+
+
+async def notices(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    part: Part[Message],
+    *,
+    cutoff: datetime,
+    types: Collection[str],
+) -> list[Event]:
+    """Events of *types* that happened while the messages of *part* were written, up to the message after it."""
+    since = _since(conversation, cutoff)
+    if part.earlier and part.items:
+        since = max(since, part.items[0].at)
+    rows = await connection.fetch(
+        f"SELECT {EVENT_COLUMNS} FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
+        "AND at < coalesce((SELECT at FROM message WHERE tenant_id = $1 AND session_id = $2 AND ordinal = $5), "
+        "'infinity') AND type = ANY ($4) ORDER BY position",
+        tenant_id,
+        conversation.session_id,
+        since,
+        list(types),
+        part.items[-1].ordinal + 1 if part.items else 0,
+    )
+    return [event_of(row) for row in rows]
+
+
+async def causes(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    dispatches: Collection[UUID],
+    *,
+    cutoff: datetime,
+) -> list[Message]:
+    """The contact's messages that caused *dispatches*."""
+    rows = await connection.fetch(
+        f"SELECT {MESSAGE_COLUMNS} FROM message m {OUTBOX_OF_MESSAGE} WHERE m.tenant_id = $1 AND m.session_id = $2 "
+        "AND m.at >= $3 AND m.sender = 'contact' AND m.dispatch_id = ANY ($4) ORDER BY m.ordinal",
+        tenant_id,
+        conversation.session_id,
+        cutoff,
+        list(dispatches),
+    )
+    return [message_of(row) for row in rows]
+
+
+async def ordinal_of(
+    connection: Connection, tenant_id: UUID, conversation: RecordedSession, message_id: UUID
+) -> int | None:
+    """Which message of the session has that id."""
+    found: int | None = await connection.fetchval(
+        "SELECT ordinal FROM message WHERE tenant_id = $1 AND session_id = $2 AND message_id = $3",
+        tenant_id,
+        conversation.session_id,
+        message_id,
+    )
+    return found
+
+
+async def position_of(
+    connection: Connection, tenant_id: UUID, conversation: RecordedSession, dispatch_id: UUID
+) -> int | None:
+    """Where the dispatch begins on the timeline."""
+    found: int | None = await connection.fetchval(
+        "SELECT min(position) FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND dispatch_id = $3",
+        tenant_id,
+        conversation.session_id,
+        dispatch_id,
+    )
+    return found
+
+
+async def digest(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    *,
+    cutoff: datetime,
+    errors: Wanted,
+    calls: Wanted,
+) -> Digest:
+    """The whole timeline in figures, in two passes over its events."""
+    session = (tenant_id, conversation.session_id, _since(conversation, cutoff))
+    counted = await connection.fetchrow(
+        "SELECT count(*) AS events, count(*) FILTER (WHERE type = ANY ($5)) AS calls, "
+        "count(*) FILTER (WHERE type = ANY ($4) OR (type = 'message.status' AND payload->>'status' = 'failed')) "
+        "AS errors FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3",
+        *session,
+        list(errors.types),
+        list(calls.types),
+    )
+    rows = await connection.fetch(
+        "WITH turn AS (SELECT at, CASE type WHEN 'session.opened' THEN 'OPEN' ELSE payload->>'new' END AS state, "
+        "lead(at) OVER (ORDER BY position) AS until FROM audit_event WHERE tenant_id = $1 AND session_id = $2 "
+        "AND at >= $3 AND type IN ('session.opened', 'state.changed')), "
+        "span AS (SELECT min(at) AS start, greatest(max(at), min(at) + interval '1 microsecond') AS stop FROM turn) "
+        "SELECT width_bucket(extract(epoch FROM at), extract(epoch FROM start), extract(epoch FROM stop), "
+        f"{RIBBON_PLACES}) AS place, state, min(at) AS start, nullif(max(coalesce(until, 'infinity')), 'infinity') "
+        "AS stop, coalesce(sum(extract(epoch FROM until - at)), 0)::float AS seconds "
+        "FROM turn, span GROUP BY place, state ORDER BY place, min(at)",
+        *session,
+    )
+    spent: dict[str, float] = {}
+    by_place: dict[int, list[tuple[float, Stay]]] = {}
+    for row in rows:
+        spent[row["state"]] = spent.get(row["state"], 0.0) + row["seconds"]
+        stay = Stay(state=row["state"], start=row["start"], end=row["stop"])
+        by_place.setdefault(row["place"], []).append((row["seconds"], stay))
+    return Digest(**dict(counted or {}), stays=[_longest(stays) for stays in by_place.values()], spent=spent)
+
+
+def _longest(stays: list[tuple[float, Stay]]) -> Stay:
+    """The stays of one place as one: the state that lasts, or the one with most time, over all of their time."""
+    ends = [stay.end for _, stay in stays]
+    lasting = [stay.state for _, stay in stays if stay.end is None]
+    state = lasting[-1] if lasting else max(stays, key=lambda pair: pair[0])[1].state
+    return Stay(
+        state=state,
+        start=min(stay.start for _, stay in stays),
+        end=None if lasting else max(end for end in ends if end is not None),
+    )
+
+
+def _since(conversation: RecordedSession, cutoff: datetime) -> datetime:
+    return max(conversation.started_at - CLOCK_SKEW, cutoff)
+
+
+def _bounds(place: Place, limit: int) -> tuple[str, str, int]:
+    """Comparison, direction and number of a part's statement."""
+    if place.side == "before":
+        return "<", "DESC", place.number
+    return ">", "ASC", place.number if place.side == "after" else place.number - limit // 2 - 1
+
+
+def _part(items: list[T], place: Place, limit: int, number: Callable[[T], int]) -> Part[T]:
+    more, items = len(items) > limit, items[:limit]
+    if place.side == "before":
+        items.reverse()
+        return Part(items=items, earlier=more, later=place != LATEST)
+    return Part(items=items, earlier=bool(items) and number(items[0]) > 1, later=more)

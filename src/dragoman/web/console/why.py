@@ -1,0 +1,144 @@
+"""Why this skill: what decided an intent, against which threshold, and what would have come next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from dragoman.web.console.formatting import milliseconds, percent
+from dragoman.web.console.wording import SOURCES, Facts
+
+MOST_CANDIDATES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A classifier's guess; ``width`` is its bar's, in percent, ``enough`` says that it reached the threshold."""
+
+    intent: str
+    confidence: float
+    width: str
+    enough: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guesses:
+    """What a classifier thought possible, best first; ``mark`` is where the threshold stands on the bars."""
+
+    candidates: tuple[Candidate, ...]
+    threshold: float
+    mark: str
+
+    @classmethod
+    def of(cls, classified: Facts) -> Guesses:
+        """Those of a ``classifier.ran``; what is no guess in it is left out."""
+        needed = _number(classified.get("threshold"))
+        given = classified.get("candidates")
+        found = []
+        for guess in given if isinstance(given, list) else ():
+            confidence = guess.get("confidence") if isinstance(guess, dict) else None
+            if isinstance(confidence, int | float):
+                found.append(
+                    Candidate(
+                        intent=str(guess.get("intent", "–")),
+                        confidence=float(confidence),
+                        width=share(float(confidence)),
+                        enough=float(confidence) >= needed,
+                    )
+                )
+        return cls(candidates=tuple(found[:MOST_CANDIDATES]), threshold=needed, mark=share(needed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """The panel at an assigned intent, or at a message that was not understood.
+
+    ``facts`` are (label, sentence) pairs; ``guesses`` is None where no classifier was asked.
+    """
+
+    title: str
+    short: Markup
+    facts: tuple[tuple[str, Markup], ...]
+    guesses: Guesses | None
+
+
+def assigned(intent: Facts, classified: Facts | None) -> Why:
+    """Why this intent was assigned; *classified* is what the classifier had said of the same message."""
+    guesses = None if classified is None else Guesses.of(classified)
+    source, detail = str(intent["source"]), intent.get("detail")
+    by = Markup("{}").format(SOURCES.get(source, source).capitalize())
+    facts: list[tuple[str, Markup]] = []
+    short = by
+    if source == "classifier":
+        facts.append(("Decided by", _classifier(classified)))
+        short = Markup("{} sure").format(percent(intent.get("confidence")))
+        if guesses is not None:
+            short += Markup(", {} needed").format(percent(guesses.threshold))
+            facts.append(("Chosen", _chosen(str(intent["intent"]), _number(intent.get("confidence")), guesses)))
+    else:
+        facts.append(("Decided by", Markup("{}: {}").format(by, detail) if detail else by))
+        facts.append(("Classifier", _not_needed() if classified is None else _classifier(classified)))
+    if guesses is not None:
+        facts.append(("Runner-up", _runner_up(str(intent["intent"]), guesses)))
+    return Why(title="Why this skill", short=short, facts=tuple(facts), guesses=guesses)
+
+
+def unclear(facts_of: Facts, classified: Facts | None) -> Why | None:
+    """Why nothing was assigned; None where the event's own line says all there is."""
+    if classified is None:
+        return None
+    guesses = Guesses.of(classified)
+    facts = [("Asked", _classifier(classified))]
+    short = Markup("nothing reached {}").format(percent(guesses.threshold))
+    if guesses.candidates:
+        best = guesses.candidates[0]
+        facts.append(("Best guess", _against(best, guesses.threshold)))
+    facts.append(("Then", Markup("{}").format(facts_of["reason"])))
+    return Why(title="Why no skill", short=short, facts=tuple(facts), guesses=guesses)
+
+
+def share(part: float) -> str:
+    """A part of a whole, as a length in percent."""
+    return f"{min(max(part, 0.0), 1.0) * 100:.2f}%"
+
+
+def _classifier(classified: Facts | None) -> Markup:
+    if classified is None:
+        return Markup("The classifier; its own record is not among the events shown here")
+    return Markup("Classifier <code>{}</code>, version <code>{}</code>, in {}").format(
+        classified["classifier"], classified["classifier_version"], milliseconds(classified["duration_ms"])
+    )
+
+
+def _not_needed() -> Markup:
+    return Markup("Not asked: nothing had to be guessed")
+
+
+def _against(guess: Candidate, threshold: float) -> Markup:
+    points = (guess.confidence - threshold) * 100
+    place = "above" if points >= 0 else "below"
+    return Markup("<code>{}</code> with {}, {:.0f} points {} the threshold of {}").format(
+        guess.intent, percent(guess.confidence), abs(points), place, percent(threshold)
+    )
+
+
+def _chosen(intent: str, confidence: float, guesses: Guesses) -> Markup:
+    width = share(confidence)
+    enough = confidence >= guesses.threshold
+    return _against(Candidate(intent=intent, confidence=confidence, width=width, enough=enough), guesses.threshold)
+
+
+def _runner_up(intent: str, guesses: Guesses) -> Markup:
+    others = [guess for guess in guesses.candidates if guess.intent != intent]
+    if not others:
+        return Markup("None: the classifier had no other guess")
+    then = (
+        "would have been taken instead" if others[0].enough else "not enough: the contact would have been asked again"
+    )
+    return Markup("<code>{}</code> with {}, {}").format(others[0].intent, percent(others[0].confidence), then)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
