@@ -1,5 +1,5 @@
 // The open conversation: panes on a phone, the timeline's filter, and the way between messages and steps.
-import { all, isNarrow, one, remember, whenever } from './page.js';
+import { all, isNarrow, one, remember, say, whenever } from './page.js';
 import { bring, settle } from './parts.js';
 
 let keepFocus = false;
@@ -81,4 +81,12 @@ whenever(open);
 addEventListener('hashchange', () => {
   const drawer = one('.dr');
   if (drawer && location.hash.length > 1) goTo(drawer, decodeURIComponent(location.hash.slice(1)));
+});
+
+// What a reviewer did is said, and a form that was taken is empty again.
+document.addEventListener('htmx:after:swap', (event) => {
+  if (event.detail?.ctx?.target?.id !== 'review') return;
+  const review = one('#review');
+  say(review.dataset.said);
+  if (!review.dataset.mistake) all('.add-tag, .add-note', review).forEach((form) => form.reset());
 });

@@ -1,6 +1,6 @@
 // Single keys, with a switch to turn them off (WCAG 2.1.4). With the drawer open J and K step the drawer.
 import { keepFocusOnce } from './drawer.js';
-import { all, one, remember, whenever } from './page.js';
+import { all, isNarrow, one, remember, whenever } from './page.js';
 
 const step = (by) => {
   const links = all('.row-link');
@@ -25,6 +25,18 @@ const actions = {
   '/': () => one('#phone')?.select(),
   '?': () => one('#keys')?.togglePopover(),
   c: () => one('[data-copy-link]')?.click(),
+  e: () => {
+    const shown = one('.dr .timeline')?.dataset.show;
+    if (shown) one(`.dr [data-show-set=${shown === 'errors' ? 'all' : 'errors'}]`).click();
+  },
+  n: () => {
+    const field = one('.dr #add-note');
+    if (!field) return;
+    if (isNarrow()) one('.dr [data-pane-set=summary]').click();
+    field.closest('details').open = true;
+    field.focus();
+  },
+  p: () => one('.dr #take-away a')?.click(),
 };
 
 document.addEventListener('keydown', (event) => {

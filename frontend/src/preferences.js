@@ -26,6 +26,9 @@ document.addEventListener('click', (event) => {
     const { address } = anchored.closest('.dr').dataset;
     copy(`${location.origin}${address}#${anchored.dataset.copyAnchor}`, 'Link copied', anchored);
   }
+  const whole = event.target.closest('[data-copy-text]');
+  if (whole) copyWhole(`${one('.dr').dataset.address}/${whole.dataset.copyText}`);
+  if (event.target.closest('[data-print]')) print();
   const copied = event.target.closest('[data-copy]');
   if (copied) copy(copied.dataset.copy, 'Copied', copied);
 });
@@ -46,4 +49,15 @@ export const copy = async (text, done, button) => {
     note.timer = setTimeout(() => { note.hidden = true; }, 1600);
   }
   button?.focus({ preventScroll: true });
+};
+
+const copyWhole = async (address) => {
+  one('#take-away')?.hidePopover();
+  try {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    await copy(await answer.text(), 'Transcript copied');
+  } catch {
+    say('The transcript could not be fetched. Try again.');
+  }
 };

@@ -99,7 +99,9 @@ def test_the_ribbon_shows_how_long_each_state_lasted() -> None:
         ("AWAITING_USER", "25.00%", "75.00%"),
     ]
     assert (found[1].since, found[1].until) == (START + timedelta(seconds=25), START + timedelta(seconds=100))
-    figures = Digest(events=9, errors=0, calls=0, stays=stays, spent={"ACTIVE": 25, "AWAITING_USER": 75, "X": 1})
+    figures = Digest(
+        events=9, errors=0, calls=0, versions=[], stays=stays, spent={"ACTIVE": 25, "AWAITING_USER": 75, "X": 1}
+    )
     assert timeline.spent(figures, START + timedelta(hours=1)) == [("AWAITING_USER", 75), ("ACTIVE", 25)]
 
 
@@ -107,7 +109,7 @@ def test_a_session_in_progress_reaches_to_now() -> None:
     stays = [stay("OPEN", 0, 10), stay("ACTIVE", 10, None)]
     now = START + timedelta(seconds=40)
     assert [(s.state, s.width) for s in timeline.ribbon(stays, now)] == [("OPEN", "25.00%"), ("ACTIVE", "75.00%")]
-    figures = Digest(events=2, errors=0, calls=0, stays=stays, spent={"OPEN": 10.0})
+    figures = Digest(events=2, errors=0, calls=0, versions=[], stays=stays, spent={"OPEN": 10.0})
     assert timeline.spent(figures, now) == [("ACTIVE", 30), ("OPEN", 10)]
     assert timeline.ribbon([], START) == []
 

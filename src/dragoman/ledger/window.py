@@ -80,11 +80,16 @@ class Stay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """A whole timeline in figures. ``spent`` are the seconds in each state that has ended."""
+    """A whole timeline in figures.
+
+    ``versions`` are the skills and flows that ran, each with its version; ``spent`` are the seconds in each state
+    that has ended.
+    """
 
     events: int
     errors: int
     calls: int
+    versions: list[str]
     stays: list[Stay]
     spent: dict[str, float]
 
@@ -264,6 +269,20 @@ async def causes(
     return [message_of(row) for row in rows]
 
 
+async def last_inbound(
+    connection: Connection, tenant_id: UUID, conversation: RecordedSession, *, cutoff: datetime
+) -> datetime | None:
+    """When the contact wrote last, by the channel's clock where it has said."""
+    found: datetime | None = await connection.fetchval(
+        "SELECT coalesce(channel_at, at) FROM message WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
+        "AND sender = 'contact' ORDER BY ordinal DESC LIMIT 1",
+        tenant_id,
+        conversation.session_id,
+        cutoff,
+    )
+    return found
+
+
 async def ordinal_of(
     connection: Connection, tenant_id: UUID, conversation: RecordedSession, message_id: UUID
 ) -> int | None:
@@ -304,7 +323,10 @@ async def digest(
     counted = await connection.fetchrow(
         "SELECT count(*) AS events, count(*) FILTER (WHERE type = ANY ($5)) AS calls, "
         "count(*) FILTER (WHERE type = ANY ($4) OR (type = 'message.status' AND payload->>'status' = 'failed')) "
-        "AS errors FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3",
+        "AS errors, coalesce(array_agg(DISTINCT coalesce((payload->>'skill') || ' ' || (payload->>'skill_version'), "
+        "(payload->>'flow') || ' ' || (payload->>'flow_version'))) "
+        "FILTER (WHERE type IN ('skill.invoked', 'flow.started')), '{}') AS versions "
+        "FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3",
         *session,
         list(errors.types),
         list(calls.types),

@@ -23,7 +23,8 @@ from dragoman.web.problems import MEDIA_TYPE, InvalidParameterError, Problem
 Reader = Annotated[Identity, Depends(require("communications.access:read"))]
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with, for the OpenAPI document."""
     titles = {
         401: "Nobody is signed in",
         403: "A permission is missing",
@@ -37,7 +38,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 
 
-@router.get("/conversations", dependencies=[Depends(given_once)], responses=_problems(401, 403, 422))
+@router.get("/conversations", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422))
 async def list_conversations(
     identity: Reader, runtime: Ports, query: Annotated[ConversationQuery, Query()]
 ) -> resources.ConversationPage:
@@ -58,7 +59,7 @@ async def list_conversations(
     return resources.ConversationPage(items=items, next_cursor=page.next_cursor)
 
 
-@router.get("/conversations/{session_id}", responses=_problems(401, 403, 404, 422))
+@router.get("/conversations/{session_id}", responses=problems_of(401, 403, 404, 422))
 async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) -> resources.ConversationSummary:
     """One session, without its transcript and timeline."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
@@ -69,7 +70,7 @@ async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) 
 @router.get(
     "/conversations/{session_id}/transcript",
     dependencies=[Depends(given_once)],
-    responses=_problems(401, 403, 404, 422),
+    responses=problems_of(401, 403, 404, 422),
 )
 async def show_transcript(
     session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]
@@ -96,7 +97,7 @@ async def show_transcript(
 @router.get(
     "/conversations/{session_id}/timeline",
     dependencies=[Depends(given_once)],
-    responses=_problems(401, 403, 404, 422),
+    responses=problems_of(401, 403, 404, 422),
 )
 async def show_timeline(
     session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]

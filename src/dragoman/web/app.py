@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from dragoman import __version__
 from dragoman.runtime import Runtime
 from dragoman.store import accounts, migrate
-from dragoman.web import api, console, health, login, problems, reference, webhook
+from dragoman.web import api, api_reviews, console, health, login, problems, reference, webhook
 from dragoman.web.middleware import BodyLimit, LastCatch, RequestId, SecurityHeaders
 
 
@@ -33,7 +33,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     # Made now, so that the first unknown user's login takes no longer than the next.
     accounts.dummy_hash()
     problems.install(app)
-    for part in (health, webhook, login, api, reference):
+    for part in (health, webhook, login, api, api_reviews, reference):
         app.include_router(part.router)
     console.install(app)
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from dragoman.web.console import assets, logs, parts, simulator
+from dragoman.web.console import assets, logs, parts, reviews, simulator, whole
 from dragoman.web.console.page import render
 
 __all__ = ["install", "render"]
@@ -15,6 +15,8 @@ def install(app: FastAPI) -> None:
     """Add the console's pages and its static files to *app*."""
     app.include_router(logs.router)
     app.include_router(parts.router)
+    app.include_router(whole.router)
+    app.include_router(reviews.router)
     app.include_router(simulator.router)
     # The folder is made by the build; without it the pages say what to do.
     app.mount(assets.PREFIX, StaticFiles(directory=assets.FOLDER, check_dir=False), name="static")

@@ -9,27 +9,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from fastapi import Request
 
+from dragoman.domain import retention
 from dragoman.domain.nouns import Contact
 from dragoman.ledger import window
 from dragoman.ledger.read import Event, Message
 from dragoman.ledger.window import Digest, Part, Place, Steps, Wanted
+from dragoman.runtime import Runtime
 from dragoman.services.sight import EVERYTHING, Sight
 from dragoman.store import contacts, conversations
-from dragoman.store.contacts import Identity
+from dragoman.store.contacts import Identity as ContactIdentity
 from dragoman.store.conversations import Conversation, Filters
 from dragoman.store.database import Connection
+from dragoman.web.auth import Identity
 from dragoman.web.console import timeline, transcript, wording
 from dragoman.web.console.page import times_of
 
 MESSAGES = 60
 EVENTS = 120
 """How many messages and events one part has."""
+
+SERVICE_WINDOW = timedelta(hours=24)
+"""How long after the contact's last message the channel takes free text (WhatsApp's customer service window)."""
 
 SHOWN: dict[str, Wanted | None] = {"all": None, "skills": wording.CALLS, "errors": wording.ERRORS}
 """What the timeline can be narrowed to."""
@@ -60,7 +66,9 @@ class Detail:
 
     conversation: Conversation
     contact: Contact
-    identities: list[Identity]
+    identities: list[ContactIdentity]
+    known_since: list[datetime]
+    last_inbound: datetime | None
     transcript: Transcript
     timeline: Timeline
     digest: Digest
@@ -148,6 +156,8 @@ async def load(reading: Reading, filters: Filters, *, now: datetime) -> Detail:
         conversation=sight.conversation(conversation),
         contact=sight.contact(contact),
         identities=sight.identities(await contacts.addresses(connection, tenant_id, conversation.contact_id)),
+        known_since=await contacts.known_since(connection, tenant_id, conversation.contact_id),
+        last_inbound=await window.last_inbound(connection, tenant_id, conversation, cutoff=reading.cutoff),
         transcript=await reading.transcript(window.LATEST),
         timeline=await reading.timeline(window.LATEST),
         digest=await reading.digest(),
@@ -168,12 +178,19 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
         "side": "around",
         "ribbon": stretches,
         "spent": timeline.spent(detail.digest, now),
+        "window_until": detail.last_inbound and detail.last_inbound + SERVICE_WINDOW,
         "lasted": (
             (conversation.resolved_at or conversation.last_activity_at) - conversation.started_at
         ).total_seconds(),
         **transcript_view(request, conversation, detail.transcript),
         **timeline_view(detail.timeline),
     }
+
+
+def keeping(ports: Runtime, identity: Identity, conversation: Conversation) -> dict[str, Any]:
+    """When the content goes, and by which rule."""
+    kept = retention.window(ports.settings.retention_days, identity.retention_days)
+    return {"kept": kept, "gone_at": conversation.last_activity_at + timedelta(days=kept.days)}
 
 
 def transcript_view(request: Request, conversation: Conversation, shown: Transcript) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dragoman.store import conversations
 from dragoman.store.conversations import MalformedCursorError, Page
 from dragoman.store.database import Connection
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import columns, detail, parts
+from dragoman.web.console import columns, detail, parts, reviews
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, Mistake, Query
 from dragoman.web.ports import Ports, retention_cutoff
@@ -58,7 +58,8 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         if query.mistakes():
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
         active = await detail.load(reading, query.filters(), now=now)
-        context = detail.view(request, active, now)
+        context = detail.view(request, active, now) | detail.keeping(ports, identity, active.conversation)
+        context |= await reviews.context(connection, identity, active.conversation.session_id)
         full = request.query_params.get("view") == "full"
         if target_of(request) == "drawer":
             return render(request, "logs/_drawer.html", query=query, full=False, **context)

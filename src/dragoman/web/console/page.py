@@ -98,10 +98,10 @@ def target_of(request: Request) -> str:
     return headers.get("hx-target", "").partition("#")[2]
 
 
-def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
-    """The page or fragment *template*; one address serves both, so caches must keep them apart."""
+def html(request: Request, template: str, **context: Any) -> str:
+    """The page or fragment *template* as text."""
     identity: Identity | None = request.scope.get("state", {}).get("identity")
-    html = environment.get_template(template).render(
+    return environment.get_template(template).render(
         look=Look.of(request),
         times=times_of(request),
         identity=identity,
@@ -110,4 +110,8 @@ def render(request: Request, template: str, *, status_code: int = 200, **context
         fragment=target_of(request),
         **context,
     )
-    return HTMLResponse(html, status_code, {"Vary": "HX-Request, HX-Target"})
+
+
+def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
+    """The answer with *template*; one address serves page and fragments, so caches must keep them apart."""
+    return HTMLResponse(html(request, template, **context), status_code, {"Vary": "HX-Request, HX-Target"})

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from dragoman.ledger import window
 from dragoman.ledger.read import Event
+from dragoman.ledger.verify import verify_session
 from dragoman.ledger.window import FIRST, LATEST, Part, Place
 from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation
@@ -63,18 +64,17 @@ async def reading_of(connection: Connection, ports: Ports, identity: Identity, s
     )
 
 
-async def _opened(ports: Ports, identity: Reader, session_id: str) -> AsyncIterator[Reading]:
+@asynccontextmanager
+async def opened(ports: Ports, identity: Identity, session_id: str) -> AsyncIterator[Reading]:
+    """The same in a transaction of its own."""
     async with ports.database.tenant(identity.tenant_id) as connection:
         yield await reading_of(connection, ports, identity, session_id)
-
-
-_open = asynccontextmanager(_opened)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/transcript")
 async def transcript(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
     """Messages at the place that the query names."""
-    async with _open(ports, identity, session_id) as reading:
+    async with opened(ports, identity, session_id) as reading:
         place = await _place(request, reading)
         shown = await reading.transcript(place)
     context = detail.transcript_view(request, reading.shown, shown)
@@ -87,7 +87,7 @@ async def timeline(request: Request, ports: Ports, identity: Reader, session_id:
     show = request.query_params.get("show", "all")
     if show not in detail.SHOWN:
         raise HTTPException(422, "show is all, skills or errors.")
-    async with _open(ports, identity, session_id) as reading:
+    async with opened(ports, identity, session_id) as reading:
         place = await _place(request, reading)
         shown = await reading.timeline(place, show=show)
     context = detail.timeline_view(shown)
@@ -101,13 +101,21 @@ async def newer(request: Request, ports: Ports, identity: Reader, session_id: st
     Among the messages are those before that changed meanwhile: by a reaction, a correction or a delivery status.
     """
     numbers = {name: _number(request.query_params.get(name, "0"), name) for name in ("message", "event")}
-    async with _open(ports, identity, session_id) as reading:
+    async with opened(ports, identity, session_id) as reading:
         events = await reading.timeline(Place(side="after", number=numbers["event"]))
         fresh = await reading.transcript(Place(side="after", number=numbers["message"]))
         changed = await _changed(reading, fresh, events.part, numbers["message"])
     context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
     changed_items = detail.transcript_view(request, reading.shown, changed)["items"]
     return render(request, "logs/_newer.html", active=reading.shown, changed=changed_items, **context)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/seal")
+async def seal(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """Check the chain of seals now, and say what was found."""
+    async with opened(ports, identity, session_id) as reading:
+        checked, breach = await verify_session(reading.connection, identity.tenant_id, reading.conversation.session_id)
+    return render(request, "logs/_seal.html", checked=checked, breach=breach)
 
 
 async def _changed(reading: Reading, fresh: Transcript, events: Part[Event], last: int) -> Transcript:

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
@@ -13,7 +13,7 @@ CREATE TABLE review_note (
     tenant_id   uuid NOT NULL,
     session_id  uuid NOT NULL,
     note_id     uuid NOT NULL,
-    author_id   uuid NOT NULL,                 -- the user, or the token that wrote it
+    author_id   uuid,                          -- NULL: written through an API token
     author_name text NOT NULL,
     body        text NOT NULL,
     written_at  timestamptz NOT NULL,

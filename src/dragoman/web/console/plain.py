@@ -1,0 +1,109 @@
+"""A conversation in plain text: what one pastes into a ticket or a letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from dragoman.domain.content import Content, FormReply, Location, Media, Options, Order, Text, preview
+from dragoman.store.conversations import Conversation
+from dragoman.web.console import wording
+from dragoman.web.console.formatting import Times
+from dragoman.web.console.timeline import Entry, Group
+from dragoman.web.console.transcript import Bubble, Day, Item
+
+TIMELINE = "\nAudit timeline\n==============\n"
+
+_SENDERS = {"contact": "contact", "bot": "bot", "agent": "agent"}
+
+
+def heading(found: Conversation, times: Times) -> str:
+    """Who, where, when, and how it ended."""
+    name = found.contact_name or found.contact_phone or "Contact"
+    phone = f" ({found.contact_phone})" if found.contact_phone and found.contact_phone != name else ""
+    outcome = wording.OUTCOMES[found.outcome].label
+    reason = f": {found.outcome_reason}" if found.outcome_reason else ""
+    ended = times.full(found.resolved_at) if found.resolved_at else "not yet"
+    lines = (
+        f"Conversation with {name}{phone}",
+        f"Session {found.session_id}, {wording.CHANNELS.get(found.channel, found.channel)} {found.channel_display}",
+        f"Started {times.full(found.started_at)}, ended {ended} (times in {times.zone_name})",
+        f"{wording.STATES[found.state].label}; {outcome}{reason}",
+    )
+    return "\n".join(lines) + "\n\nTranscript\n==========\n"
+
+
+def transcript(items: Sequence[Item], times: Times) -> str:
+    """Messages and notices, each with its time and who it is from."""
+    return "".join(f"{line}\n" for item in items for line in _item(item, times))
+
+
+def _item(item: Item, times: Times) -> Iterator[str]:
+    if isinstance(item, Day):
+        yield ""
+        yield item.label
+    elif isinstance(item, Bubble):
+        yield from _bubble(item, times)
+    else:
+        yield f"          -- {item.text}"
+
+
+def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
+    message = bubble.message
+    role = _SENDERS[message.sender]
+    who = role.capitalize() if bubble.who.casefold() == role else f"{bubble.who} ({role})"
+    text = bubble.body if bubble.body is not None else _written(message.content)
+    first, *others = text.splitlines() or [""]
+    yield f"{times.seconds(message.at)}  {who}: {first}"
+    yield from (f"          {line}" for line in others)
+    for before, until in bubble.earlier:
+        yield f"          (edited; until {times.seconds(until)}: {before})"
+    if bubble.revoked_at:
+        yield f"          (deleted by the contact at {times.seconds(bubble.revoked_at)})"
+    for mark in bubble.reactions:
+        taken = f", taken back at {times.seconds(mark.removed_at)}" if mark.removed_at else ""
+        yield f"          ({mark.who} reacted with {mark.emoji}{taken})"
+    if message.delivery == "failed":
+        yield f"          (not delivered{': ' + message.delivery_reason if message.delivery_reason else ''})"
+
+
+def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each kind
+    """What a content says, with line breaks and options; what is no text in square brackets."""
+    match content:
+        case Text(body=body):
+            return body
+        case Options(body=body, options=options):
+            return "\n".join([body, *(f"[{option.title}]" for option in options)])
+        case Media(media=media, caption=caption, filename=filename):
+            return "\n".join(part for part in (f"[{media}{': ' + filename if filename else ''}]", caption) if part)
+        case Location(latitude=latitude, longitude=longitude):
+            return f"{preview(content)} {latitude:.5f}, {longitude:.5f}"
+        case FormReply(fields=fields):
+            return "\n".join([preview(content), *(f"{key}: {value}" for key, value in (fields or {}).items())])
+        case Order(items=items):
+            return "\n".join([preview(content), *(f"{item.quantity} x {item.product}" for item in items)])
+        case _:
+            return preview(content)
+
+
+def timeline(groups: Iterable[Group], times: Times) -> str:
+    """Events under the messages that caused them."""
+    return "".join(f"{line}\n" for group in groups for line in _group(group, times))
+
+
+def _group(group: Group, times: Times) -> Iterator[str]:
+    yield ""
+    yield group.title
+    for entry in group.entries:
+        yield from _entry(entry, times)
+
+
+def _entry(entry: Entry, times: Times) -> Iterator[str]:
+    states = " -> ".join(wording.STATES[state].label for state in (entry.old_state, entry.new_state) if state)
+    outcome = wording.OUTCOMES[entry.outcome].label if entry.outcome else ""
+    title = " ".join(part for part in (entry.title.striptags(), outcome, states) if part)
+    yield f"{times.seconds(entry.event.at)}  {entry.event.position}. {title}"
+    if entry.detail:
+        yield f"          {entry.detail.striptags()}"
+    yield from (f"          {key}: {value}" for key, value in entry.values)
+    if entry.why:
+        yield from (f"          {label}: {sentence.striptags()}" for label, sentence in entry.why.facts)

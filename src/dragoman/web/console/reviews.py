@@ -1,0 +1,133 @@
+"""Notes, tags and the reviewed mark of one conversation: forms of the drawer, each answered by the panel anew."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from dragoman.store import reviews
+from dragoman.store.database import Connection
+from dragoman.store.reviews import Author, UnusableReviewError
+from dragoman.web.auth import Identity, require
+from dragoman.web.console import parts
+from dragoman.web.console.page import render, target_of
+from dragoman.web.console.query import ADDRESS
+from dragoman.web.ports import Ports
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+Reviewer = Annotated[Identity, Depends(require("communications.access:write"))]
+ADMIN = "communications.access:admin"
+
+Text = Annotated[str, Form()]
+
+
+@router.post(f"{ADDRESS}/{{session_id}}/notes")
+async def write(request: Request, ports: Ports, identity: Reviewer, session_id: str, body: Text = "") -> Response:
+    """Write a note."""
+
+    async def do(connection: Connection, session: UUID) -> None:
+        await reviews.write_note(
+            connection,
+            identity.tenant_id,
+            session,
+            body,
+            author(identity),
+            note_id=ports.source.new_id(),
+            now=ports.clock.now(),
+        )
+
+    return await _answer(request, ports, identity, session_id, do, "Note added")
+
+
+@router.post(f"{ADDRESS}/{{session_id}}/notes/{{note_id}}/delete")
+async def delete(request: Request, ports: Ports, identity: Reviewer, session_id: str, note_id: UUID) -> Response:
+    """Delete an own note; an administrator may delete any."""
+
+    async def do(connection: Connection, session: UUID) -> None:
+        if not await reviews.delete_note(
+            connection,
+            identity.tenant_id,
+            session,
+            note_id,
+            author(identity),
+            of_anybody=identity.may(ADMIN),
+            now=ports.clock.now(),
+        ):
+            raise HTTPException(404, "There is no such note of yours.")
+
+    return await _answer(request, ports, identity, session_id, do, "Note deleted")
+
+
+@router.post(f"{ADDRESS}/{{session_id}}/tags")
+async def tag(
+    request: Request, ports: Ports, identity: Reviewer, session_id: str, add: Text = "", remove: Text = ""
+) -> Response:
+    """Put a tag on the conversation, or take one off."""
+
+    async def do(connection: Connection, session: UUID) -> None:
+        if remove:
+            await reviews.remove_tag(connection, identity.tenant_id, session, remove)
+        else:
+            await reviews.add_tag(connection, identity.tenant_id, session, add, identity.name, now=ports.clock.now())
+
+    return await _answer(request, ports, identity, session_id, do, "Tag removed" if remove else "Tag added")
+
+
+@router.post(f"{ADDRESS}/{{session_id}}/reviewed")
+async def reviewed(request: Request, ports: Ports, identity: Reviewer, session_id: str, mark: Text = "yes") -> Response:
+    """Mark the conversation as reviewed, or take the mark back."""
+
+    async def do(connection: Connection, session: UUID) -> None:
+        if mark == "yes":
+            await reviews.mark(connection, identity.tenant_id, session, identity.name, now=ports.clock.now())
+        else:
+            await reviews.unmark(connection, identity.tenant_id, session)
+
+    done = "Marked as reviewed" if mark == "yes" else "No longer marked as reviewed"
+    return await _answer(request, ports, identity, session_id, do, done)
+
+
+async def context(connection: Connection, identity: Identity, session_id: UUID) -> dict[str, Any]:
+    """The context of ``logs/_review.html``."""
+    return {
+        "review": await reviews.load(connection, identity.tenant_id, session_id),
+        "known_tags": await reviews.known_tags(connection, identity.tenant_id),
+        "review_said": "",
+        "review_mistake": "",
+    }
+
+
+def author(identity: Identity) -> Author:
+    """The identity as the writer of notes."""
+    return Author(user_id=identity.user_id, name=identity.name)
+
+
+async def _answer(
+    request: Request,
+    ports: Ports,
+    identity: Identity,
+    session_id: str,
+    do: Callable[[Connection, UUID], Awaitable[None]],
+    done: str,
+) -> Response:
+    """Do it and show the panel, or the page where the browser sent a plain form."""
+    mistake = ""
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        found = await parts.find(connection, identity.tenant_id, session_id)
+        try:
+            await do(connection, found.session_id)
+        except UnusableReviewError as error:
+            mistake = str(error)
+        shown = await context(connection, identity, found.session_id)
+    if target_of(request) != "review":
+        if mistake:
+            raise HTTPException(422, mistake)
+        return RedirectResponse(f"{ADDRESS}/{found.session_id}", 303)
+    shown |= {"review_said": mistake or done, "review_mistake": mistake}
+    return render(request, "logs/_review.html", status_code=422 if mistake else 200, active=found, **shown)
