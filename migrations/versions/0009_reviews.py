@@ -50,8 +50,8 @@ CREATE TABLE review_mark (
     PRIMARY KEY (tenant_id, session_id)
 );
 
--- What was done to messages later, and what was chosen from them: found by the message that it is about.
-CREATE INDEX message_marks ON message (tenant_id, session_id, (coalesce(content->>'target', reply_to)))
+-- What was done to messages later, and what was chosen from them: few of a session's messages.
+CREATE INDEX message_marks ON message (tenant_id, session_id, ordinal)
     WHERE kind IN ('reaction', 'edit', 'revoke', 'choice');
 
 -- How far one message got, without all entries of its session.

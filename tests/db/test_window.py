@@ -221,7 +221,7 @@ async def test_the_number_of_statements_does_not_depend_on_the_length(house: Hou
 
     await asked(f"{LOGS}/{short}")  # the driver asks about types once
     drawer = [await asked(f"{LOGS}/{session_id}", "aside#drawer") for session_id in (short, long)]
-    assert drawer[0] == drawer[1] <= 20
+    assert drawer[0] == drawer[1] <= 24
     assert await asked(LOGS) <= 8
     for part in ("transcript?before=300", "timeline?before=900"):
         assert await asked(f"{LOGS}/{long}/{part}", "x") <= 10

@@ -172,15 +172,15 @@ async def addresses(connection: Connection, tenant_id: UUID, contact_id: UUID) -
     return [Identity(kind=row["kind"], value=row["value"]) for row in rows]
 
 
-async def known_since(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[datetime]:
-    """When each identity of :func:`addresses` was first seen, in the same order."""
+async def identities(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[tuple[Identity, datetime]]:
+    """All identities of a contact with when each was first seen, oldest first."""
     rows = await connection.fetch(
-        "SELECT created_at FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 "
+        "SELECT kind, value, created_at FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 "
         "ORDER BY created_at, kind, value",
         tenant_id,
         contact_id,
     )
-    return [row["created_at"] for row in rows]
+    return [(Identity(kind=row["kind"], value=row["value"]), row["created_at"]) for row in rows]
 
 
 async def numbers(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[str]:

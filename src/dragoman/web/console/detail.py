@@ -66,8 +66,7 @@ class Detail:
 
     conversation: Conversation
     contact: Contact
-    identities: list[ContactIdentity]
-    known_since: list[datetime]
+    identities: list[tuple[ContactIdentity, datetime]]
     last_inbound: datetime | None
     transcript: Transcript
     timeline: Timeline
@@ -152,11 +151,13 @@ async def load(reading: Reading, filters: Filters, *, now: datetime) -> Detail:
         connection, tenant_id, sight.filters(filters), conversation, transcripts_since=reading.cutoff
     )
     contact = await contacts.load(connection, tenant_id, conversation.contact_id, now=now)
+    known = await contacts.identities(connection, tenant_id, conversation.contact_id)
     return Detail(
         conversation=sight.conversation(conversation),
         contact=sight.contact(contact),
-        identities=sight.identities(await contacts.addresses(connection, tenant_id, conversation.contact_id)),
-        known_since=await contacts.known_since(connection, tenant_id, conversation.contact_id),
+        identities=list(
+            zip(sight.identities([identity for identity, _ in known]), [at for _, at in known], strict=True)
+        ),
         last_inbound=await window.last_inbound(connection, tenant_id, conversation, cutoff=reading.cutoff),
         transcript=await reading.transcript(window.LATEST),
         timeline=await reading.timeline(window.LATEST),
