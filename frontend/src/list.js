@@ -26,6 +26,7 @@ document.addEventListener('htmx:after:swap', (event) => {
   if (!event.detail.ctx.sourceElement?.closest?.('#columns')) say(list.dataset.announce);
   one('.scroll', list)?.scrollTo({ top: 0 });
   all('.chip.sel').forEach((chip) => chip.classList.toggle('on', one('select', chip).value !== ''));
+  countFilters();
   // The open conversation's neighbours and links belong to the list as it was.
   const open = one('.drawer > .dr');
   if (open) {
@@ -40,6 +41,25 @@ document.addEventListener('htmx:after:swap', (event) => {
       replace: address,
     });
   }
+});
+
+// How many of the filters behind the button are set; the sort is none.
+const countFilters = () => {
+  const set = all('#more :is(input, select)').filter((field) => field.value !== '' && field.name !== 'sort').length;
+  one('[data-count-set]').textContent = set ? ` · ${set}` : '';
+  one('#more-button').classList.toggle('on', set > 0);
+};
+
+// A message that was found is lit up as soon as its conversation stands in the drawer.
+let wanted = '';
+document.addEventListener('click', (event) => {
+  wanted = event.target.closest('a.found')?.hash ?? '';
+});
+document.addEventListener('htmx:after:swap', (event) => {
+  if (!wanted || event.detail?.ctx?.target?.id !== 'drawer') return;
+  if (location.hash !== wanted) history.replaceState(history.state, '', wanted);
+  wanted = '';
+  dispatchEvent(new HashChangeEvent('hashchange'));
 });
 
 // A chip with a value can be emptied without opening its list.

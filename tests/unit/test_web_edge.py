@@ -8,8 +8,9 @@ import pytest
 
 from dragoman.store import phone_numbers
 from dragoman.web.auth import same
-from dragoman.web.filters import ConversationQuery, moment
+from dragoman.web.filters import ConversationQuery
 from dragoman.web.login import HOME, Throttle, safe_next
+from dragoman.web.reading import moment
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEY = ("ada@house.example", "10.0.0.1")

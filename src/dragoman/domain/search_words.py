@@ -12,13 +12,16 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 LONGEST_WORD = 60
 MOST_WORDS = 8_000
+BEFORE_START = timedelta(days=1)
+"""How much earlier than its session a message is searched at most: it waited while no worker ran."""
 MOST_TERMS = 16
 """Of a query; what stands behind them is left out."""
 
@@ -166,8 +169,11 @@ class Search:
         return " & ".join("(" + " | ".join(term.query(before) for term in group) + ")" for group in self.groups)
 
     @classmethod
-    def parse(cls, asked: str) -> Search:
-        """Read a query: ``word``, ``"a phrase"``, ``begin*``, ``-excluded``, ``this OR that``. Never fails."""
+    def parse(cls, asked: str, *, whole_numbers: bool = False) -> Search:
+        """Read a query: ``word``, ``"a phrase"``, ``begin*``, ``-excluded``, ``this OR that``. Never fails.
+
+        With *whole_numbers* a number is found whole only: for readers who may not feel for the digits of one.
+        """
         groups: list[list[Term]] = []
         joined = False
         for number, found in enumerate(_TERM.finditer(asked)):
@@ -180,6 +186,8 @@ class Search:
             term = _term(phrase or bare or "", bare=phrase is None, excluded=bool(minus))
             if term is None:
                 continue
+            if whole_numbers and term.words[-1].isdigit():
+                term = replace(term, prefix=False)
             if joined:
                 groups[-1].append(term)
             else:

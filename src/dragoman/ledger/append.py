@@ -19,7 +19,7 @@ from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
-from dragoman.domain.search_words import name_of, text_of, vector
+from dragoman.domain.search_words import BEFORE_START, name_of, text_of, vector
 from dragoman.domain.states import State
 from dragoman.ledger import changes, seal
 from dragoman.ledger.changes import Change, Kind
@@ -285,8 +285,10 @@ async def _insert_messages(connection: Connection, tenant_id: UUID, rows: Sequen
 def _word_rows(tenant_id: UUID, entry: Entry, places: Mapping[UUID, _Place], fresh: Container[UUID]) -> list[_Row]:
     """What the full-text search finds: the words of the messages, and of who it is when the session is a fresh one."""
     session, context = entry.turn.session, entry.context
+    # A search looks for them no earlier than that.
+    earliest = session.started_at - BEFORE_START
     texts: list[tuple[int, datetime, str]] = [
-        (number, item.at, text_of(to_json(item.content)))
+        (number, max(item.at, earliest), text_of(to_json(item.content)))
         for number, item in enumerate(entry.turn.transcript, places[session.session_id].ordinal)
     ]
     if session.session_id in fresh:

@@ -44,6 +44,10 @@ class Sight:
             outcome_reason=mask.text(found.outcome_reason),
         )
 
+    def text(self, found: Conversation, text: str) -> str:
+        """What was written in that session."""
+        return text if self.whole else Mask([found.contact_phone]).text(text)
+
     def contact(self, found: Contact) -> Contact:
         """The person."""
         if self.whole:

@@ -16,7 +16,7 @@ from dragoman.store.conversation_queries import Condition, Narrowed, plain
 from dragoman.store.database import Connection
 
 MOST_CONTACTS = 300
-MOST_HITS = 3000
+MOST_HITS = 5000
 SHORTEST_PART = 3
 """Digits that the index of numbers takes; fewer stand in most numbers anyway."""
 
@@ -34,7 +34,8 @@ async def narrow(
         await _by_phone(connection, found, filters.phone, whole=filters.whole_phone)
     if filters.q is not None and not found.impossible:
         since = transcripts_since or datetime(1970, 1, 1, tzinfo=UTC)
-        await _by_words(connection, tenant_id, found, filters.q, since)
+        search = Search.parse(filters.q, whole_numbers=filters.whole_phone)
+        await _by_words(connection, tenant_id, found, search, since)
     return found
 
 
@@ -82,8 +83,7 @@ async def _by_phone(connection: Connection, found: Narrowed, phone: str, *, whol
     found.phones = patterns
 
 
-async def _by_words(connection: Connection, tenant_id: UUID, found: Narrowed, q: str, since: datetime) -> None:
-    search = Search.parse(q)
+async def _by_words(connection: Connection, tenant_id: UUID, found: Narrowed, search: Search, since: datetime) -> None:
     if search.empty:
         found.impossible = True
         return

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.search_words import BEFORE_START
 from dragoman.domain.states import State
 from dragoman.store.conversation_filters import Filters, Order, Sort
 from dragoman.store.conversation_paging import COLUMNS, Place
@@ -24,8 +25,6 @@ from dragoman.store.conversation_paging import COLUMNS, Place
 MOST_BRANCHES = 14
 """Of one statement: as many as there are outcomes, and one more."""
 
-BEFORE_START = timedelta(days=7)
-"""How much earlier than its session a message may have come: it waited while no worker ran."""
 AFTER_ACTIVITY = timedelta(days=1)
 """How much later than its session's last activity a message may have been written, by another machine's clock."""
 

@@ -1,4 +1,4 @@
-"""The message that a search found in each session of a page, with the part of it that a row shows."""
+"""The message that a search found in each session of a page."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from dragoman.domain.search_words import Piece, Search, snippet, text_of
-from dragoman.store.conversation_queries import AFTER_ACTIVITY, BEFORE_START
+from dragoman.domain.search_words import BEFORE_START, Search, text_of
+from dragoman.store.conversation_queries import AFTER_ACTIVITY
 from dragoman.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A message that fits a search: where it stands, who wrote it, and a part of its text in pieces."""
+    """A message that fits a search: where it stands, who wrote it, and what can be read in it."""
 
     ordinal: int
     message_id: UUID
     sender: str
-    pieces: tuple[Piece, ...]
+    text: str
 
 
 async def matches(
     connection: Connection,
     tenant_id: UUID,
-    q: str,
+    search: Search,
     sessions: Sequence[tuple[UUID, datetime, datetime]],
     *,
     since: datetime | None,
 ) -> dict[UUID, Match]:
-    """The newest message in each of *sessions* (id, start, last activity) that fits *q*, by session.
+    """The newest message in each of *sessions* (id, start, last activity) that fits *search*, by session.
 
     A session of which only the contact's name fits has none.
     """
-    search = Search.parse(q)
     earliest = min(started for _, started, _ in sessions) - BEFORE_START
     rows = await connection.fetch(
         "SELECT w.session_id, m.ordinal, m.message_id, m.sender, m.content FROM ("
@@ -42,19 +41,20 @@ async def matches(
         " WHERE tenant_id = $1 AND session_id = ANY ($2::uuid[]) AND at >= $3 AND at <= $4"
         " AND ordinal > 0 AND words @@ $5::text::tsquery ORDER BY session_id, ordinal DESC) AS w"
         " JOIN message m ON m.tenant_id = $1 AND m.session_id = w.session_id AND m.ordinal = w.ordinal"
-        " AND m.at = w.at AND m.at >= $3 AND m.at <= $4",
+        " AND m.at >= $6 AND m.at <= $4",
         tenant_id,
         [session_id for session_id, _, _ in sessions],
         max(earliest, since or datetime(1970, 1, 1, tzinfo=UTC)),
         max(ended for _, _, ended in sessions) + AFTER_ACTIVITY,
         search.query(tenant_id),
+        since or datetime(1970, 1, 1, tzinfo=UTC),
     )
     return {
         row["session_id"]: Match(
             ordinal=row["ordinal"],
             message_id=row["message_id"],
             sender=row["sender"],
-            pieces=snippet(text_of(row["content"]), search),
+            text=text_of(row["content"]),
         )
         for row in rows
     }

@@ -15,6 +15,7 @@ import asyncpg
 
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.search_words import Search
 from dragoman.domain.states import State
 from dragoman.store import conversation_paging as paging
 from dragoman.store import conversation_words
@@ -36,6 +37,7 @@ __all__ = [
     "Page",
     "Sort",
     "TooSlowError",
+    "agents",
     "neighbours",
     "one",
     "page",
@@ -146,10 +148,9 @@ async def page(
         items = [_conversation(row) for row in rows]
         matches: dict[UUID, Match] = {}
         if filters.q is not None and items:
-            matches = await conversation_words.matches(
-                connection, tenant_id, filters.q, [(i.session_id, i.started_at, i.last_activity_at) for i in items],
-                since=transcripts_since,
-            )  # fmt: skip
+            search = Search.parse(filters.q, whole_numbers=filters.whole_phone)
+            found = [(item.session_id, item.started_at, item.last_activity_at) for item in items]
+            matches = await conversation_words.matches(connection, tenant_id, search, found, since=transcripts_since)
     first = paging.place_of(rows[0], order) if rows else None
     last = paging.place_of(rows[-1], order) if rows else None
     ahead, behind = (first, last) if before else (last, first)
@@ -264,6 +265,20 @@ async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conv
         session_id,
     )
     return None if row is None else _conversation(row)
+
+
+async def agents(connection: Connection, tenant_id: UUID, most: int = 200) -> list[str]:
+    """The names of up to *most* agents who have or had a session, in order; one step in an index for each."""
+    rows = await connection.fetch(
+        "WITH RECURSIVE names AS ("
+        " (SELECT agent_name FROM session WHERE tenant_id = $1 AND agent_name IS NOT NULL ORDER BY agent_name LIMIT 1)"
+        " UNION ALL SELECT (SELECT s.agent_name FROM session s WHERE s.tenant_id = $1 AND s.agent_name > n.agent_name"
+        " ORDER BY s.agent_name LIMIT 1) FROM names n WHERE n.agent_name IS NOT NULL)"
+        " SELECT agent_name FROM names WHERE agent_name IS NOT NULL LIMIT $2",
+        tenant_id,
+        most,
+    )
+    return [row["agent_name"] for row in rows]
 
 
 async def skills_and_intents(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:

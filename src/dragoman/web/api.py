@@ -14,7 +14,7 @@ from dragoman.ledger import read
 from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation, MalformedCursorError
 from dragoman.store.database import Connection
-from dragoman.web import resources
+from dragoman.web import matched, resources
 from dragoman.web.auth import Identity, require
 from dragoman.web.filters import ConversationQuery, PartQuery, given_once
 from dragoman.web.ports import Ports, retention_cutoff
@@ -42,21 +42,35 @@ router = APIRouter(prefix="/api/v1", tags=["conversations"])
 async def list_conversations(
     identity: Reader, runtime: Ports, query: Annotated[ConversationQuery, Query()]
 ) -> resources.ConversationPage:
-    """The sessions that fit all filters, newest activity first."""
+    """The sessions that fit all filters, newest activity first unless sorted otherwise."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         try:
             page = await conversations.page(
                 connection,
                 identity.tenant_id,
                 identity.sight.filters(query.filters()),
+                order=query.order,
                 cursor=query.cursor,
                 limit=query.limit,
                 transcripts_since=retention_cutoff(runtime, identity.retention_days),
             )
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
-    items = [resources.conversation_item(identity.sight.conversation(found)) for found in page.items]
-    return resources.ConversationPage(items=items, next_cursor=page.next_cursor)
+    pieces = matched.pieces(page, identity.sight, query.q)
+    items = [
+        resources.found_conversation(
+            identity.sight.conversation(found),
+            page.matches.get(found.session_id),
+            "".join(piece.text for piece in pieces.get(found.session_id, ())),
+        )
+        for found in page.items
+    ]
+    return resources.ConversationPage(
+        items=items,
+        next_cursor=page.next_cursor,
+        previous_cursor=page.previous_cursor,
+        searched_to=page.searched_to,
+    )
 
 
 @router.get("/conversations/{session_id}", responses=problems_of(401, 403, 404, 422))

@@ -9,6 +9,7 @@ from dragoman import __version__
 from dragoman.runtime import Runtime
 from dragoman.store import accounts, migrate
 from dragoman.web import api, api_reviews, console, health, login, problems, reference, webhook
+from dragoman.web.compression import Compression
 from dragoman.web.middleware import BodyLimit, LastCatch, RequestId, SecurityHeaders
 
 
@@ -23,6 +24,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         middleware=[
             Middleware(RequestId, source=runtime.source),
             Middleware(SecurityHeaders),
+            Middleware(Compression),
             Middleware(LastCatch, answer=problems.unexpected),
             Middleware(BodyLimit, limit=runtime.settings.webhook_body_limit),
         ],

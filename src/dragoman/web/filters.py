@@ -2,66 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-from dragoman.store.conversations import CHANNEL_KINDS, Filters
+from dragoman.store.conversations import Filters, Order, Sort
 from dragoman.web.problems import InvalidParameterError
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-# RFC 3339, 5.6. A plus sign that was not percent-encoded arrives as a space.
-_MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)([Zz]|[-+ ]\d{2}:\d{2})", re.ASCII)
+from dragoman.web.reading import channel_of, first_moment, last_moment, partner_of, without_nul
 
 
-def without_nul(text: str) -> str:
-    """The text, which PostgreSQL can take. Raises ValueError for U+0000."""
-    if "\0" in text:
-        raise ValueError("must not contain U+0000")
-    return text
-
-
-def moment(text: str) -> datetime:
-    """A time as RFC 3339 has it, in UTC. Raises ValueError."""
-    found = _MOMENT.fullmatch(text)
-    if found is None:
-        raise ValueError("use a day (2026-11-23) or an RFC 3339 time (2026-11-23T08:30:00Z)")
-    day, time, offset = found.groups()
-    offset = "+00:00" if offset in {"Z", "z"} else offset.replace(" ", "+")
+def _order(value: str) -> str:
     try:
-        return datetime.fromisoformat(f"{day}T{time}{offset}").astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("the time is out of range") from error
-
-
-def _first_moment(value: object) -> object:
-    if isinstance(value, str):
-        return moment(f"{value}T00:00:00Z" if _DAY.fullmatch(value) else value)
-    return value
-
-
-def _last_moment(value: object) -> object:
-    if isinstance(value, str) and _DAY.fullmatch(value):
-        try:
-            return moment(f"{value}T00:00:00Z") + timedelta(days=1)
-        except OverflowError as error:
-            raise ValueError("the day is out of range") from error
-    return _first_moment(value)
-
-
-def _channel(value: str) -> UUID | str:
-    if value in CHANNEL_KINDS:
-        return value
-    try:
-        return UUID(value)
+        return str(Order.parse(value))
     except ValueError as error:
-        raise ValueError("use whatsapp, email or a channel account's id") from error
+        raise ValueError(f"use one of {', '.join(Sort)}, with a minus before it for the greatest first") from error
 
 
 Words = Annotated[str, Field(max_length=200), AfterValidator(without_nul)]
@@ -99,20 +57,45 @@ class ConversationQuery(PageQuery):
     skill: Name | None = Field(None, description="Skill, by its exact name")
     state: State | None = Field(None, description="State of the session")
     outcome: Outcome | None = Field(None, description="Outcome of the session")
-    channel: Annotated[str, AfterValidator(_channel)] | None = Field(
+    channel: Annotated[str, AfterValidator(channel_of)] | None = Field(
         None, description="`whatsapp`, `email`, or a channel account's id"
     )
-    q: Words | None = Field(None, description="Words to search for in the transcripts")
-    from_: Annotated[datetime, BeforeValidator(_first_moment)] | None = Field(
+    state_not: State | None = Field(None, description="Any state but this one")
+    outcome_not: Outcome | None = Field(None, description="Any outcome but this one")
+    business_partner: Annotated[str, Field(max_length=120), AfterValidator(partner_of)] | None = Field(
+        None, description="Business partner, by number or id"
+    )
+    agent: Name | None = Field(None, description="Name of the agent who has or had it")
+    errors: bool | None = Field(None, description="Whether something failed in it")
+    q: Words | None = Field(
+        None,
+        description='Full text of the transcripts and the contact\'s name: `words`, `"a phrase"`, `begin*`, '
+        "`-excluded`, `this OR that`",
+    )
+    from_: Annotated[datetime, BeforeValidator(first_moment)] | None = Field(
         None, alias="from", description="Last activity at or after this RFC 3339 time or day (UTC)"
     )
-    to: Annotated[datetime, BeforeValidator(_last_moment)] | None = Field(
+    to: Annotated[datetime, BeforeValidator(last_moment)] | None = Field(
         None, description="Last activity before this RFC 3339 time, or up to the end of this day (UTC)"
     )
+
+    sort: Annotated[str, AfterValidator(_order)] = Field(
+        "-activity", description="`activity`, `started`, `duration` or `messages`; with a minus, greatest first"
+    )
+
+    @property
+    def order(self) -> Order:
+        """The order of the list; its cursors belong to it."""
+        return Order.parse(self.sort)
 
     def filters(self) -> Filters:
         """The same for the store."""
         return Filters(
+            not_state=self.state_not,
+            not_outcome=self.outcome_not,
+            business_partner=self.business_partner,
+            agent=self.agent,
+            errors=self.errors,
             phone=self.phone,
             intent=self.intent,
             skill=self.skill,

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from dragoman.domain.errors import NotFoundError
+from dragoman.store.conversations import TooSlowError
 from dragoman.store.database import UNAVAILABLE
 from dragoman.web.auth import SAFE_METHODS, SignInRequired
 from dragoman.web.console import render
@@ -78,6 +79,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InvalidParameterError, _invalid)
     app.add_exception_handler(SignInRequired, _sign_in)
     app.add_exception_handler(NotFoundError, _not_found)
+    app.add_exception_handler(TooSlowError, _too_slow)
 
 
 def answer(
@@ -134,6 +136,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     return answer(request, 404, str(error))
+
+
+async def _too_slow(request: Request, error: Exception) -> Response:
+    return answer(request, 503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
 async def _sign_in(request: Request, _error: Exception) -> Response:

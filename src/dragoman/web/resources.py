@@ -14,6 +14,7 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import read
 from dragoman.store import conversations
+from dragoman.store.conversations import Match
 
 
 class BusinessPartnerResource(BaseModel):
@@ -50,11 +51,32 @@ class ConversationItem(BaseModel):
     resolved_at: datetime | None
 
 
-class ConversationPage(BaseModel):
-    """A part of the list, newest activity first."""
+class MatchResource(BaseModel):
+    """The newest message of the session that fits `q`."""
 
-    items: list[ConversationItem]
+    message_id: UUID
+    ordinal: int
+    sender: str
+    snippet: str = Field(description="The part of its text around what was found")
+
+
+class FoundConversation(ConversationItem):
+    """One session in a list; ``match`` only where `q` was given and a message fits it, not the contact's name."""
+
+    match: MatchResource | None = None
+
+
+class ConversationPage(BaseModel):
+    """A part of the list, in the order asked for.
+
+    A search for something common stops after some thousands of sessions: then the part is short, `searched_to` says
+    how far it got, and `next_cursor` goes on from there.
+    """
+
+    items: list[FoundConversation]
     next_cursor: str | None
+    previous_cursor: str | None
+    searched_to: datetime | None = None
 
 
 class ChannelAccountResource(BaseModel):
@@ -165,9 +187,14 @@ def _item_fields(found: conversations.Conversation) -> dict[str, Any]:
     }
 
 
-def conversation_item(found: conversations.Conversation) -> ConversationItem:
-    """The list's form."""
-    return ConversationItem(**_item_fields(found))
+def found_conversation(found: conversations.Conversation, match: Match | None, snippet: str) -> FoundConversation:
+    """The list's form, with the message that a search found."""
+    resource = None
+    if match is not None:
+        resource = MatchResource(
+            message_id=match.message_id, ordinal=match.ordinal, sender=match.sender, snippet=snippet
+        )
+    return FoundConversation(**_item_fields(found), match=resource)
 
 
 def conversation_summary(found: conversations.Conversation) -> ConversationSummary:

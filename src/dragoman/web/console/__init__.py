@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
 
+from dragoman.web.compression import Bundle
 from dragoman.web.console import assets, logs, parts, reviews, simulator, whole
 from dragoman.web.console.page import render
 
@@ -19,4 +19,4 @@ def install(app: FastAPI) -> None:
     app.include_router(reviews.router)
     app.include_router(simulator.router)
     # The folder is made by the build; without it the pages say what to do.
-    app.mount(assets.PREFIX, StaticFiles(directory=assets.FOLDER, check_dir=False), name="static")
+    app.mount(assets.PREFIX, Bundle(directory=assets.FOLDER, check_dir=False), name="static")

@@ -24,7 +24,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.sight import EVERYTHING, Sight
 from dragoman.store import contacts, conversations
 from dragoman.store.contacts import Identity as ContactIdentity
-from dragoman.store.conversations import Conversation, Filters
+from dragoman.store.conversations import NEWEST, Conversation, Filters, Order
 from dragoman.store.database import Connection
 from dragoman.web.auth import Identity
 from dragoman.web.console import timeline, transcript, wording
@@ -143,12 +143,17 @@ class Reading:
         return await window.digest(*of, cutoff=self.cutoff, errors=wording.ERRORS, calls=wording.CALLS)
 
 
-async def load(reading: Reading, filters: Filters, *, now: datetime) -> Detail:
+async def load(reading: Reading, filters: Filters, *, now: datetime, order: Order = NEWEST) -> Detail:
     """What the drawer opens with: the newest messages and events, and the conversation's surroundings."""
     connection, tenant_id, conversation = reading.connection, reading.tenant_id, reading.conversation
     sight = reading.sight
     newer, older = await conversations.neighbours(
-        connection, tenant_id, sight.filters(filters), conversation, transcripts_since=reading.cutoff
+        connection,
+        tenant_id,
+        sight.filters(filters),
+        conversation,
+        order=order,
+        transcripts_since=reading.cutoff,
     )
     contact = await contacts.load(connection, tenant_id, conversation.contact_id, now=now)
     known = await contacts.identities(connection, tenant_id, conversation.contact_id)

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.store import conversations
-from dragoman.store.conversations import MalformedCursorError, Page
+from dragoman.store.conversations import MalformedCursorError, Page, TooSlowError
 from dragoman.store.database import Connection
+from dragoman.web import matched
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import columns, detail, parts, reviews
+from dragoman.web.console import choices, columns, detail, parts, reviews
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, Mistake, Query
 from dragoman.web.ports import Ports, retention_cutoff
@@ -57,7 +58,7 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         reading = await parts.reading_of(connection, ports, identity, session_id)
         if query.mistakes():
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
-        active = await detail.load(reading, query.filters(), now=now)
+        active = await detail.load(reading, query.filters(), now=now, order=query.order)
         context = detail.view(request, active, now) | detail.keeping(ports, identity, active.conversation)
         context |= await reviews.context(connection, identity, active.conversation.session_id)
         full = request.query_params.get("view") == "full"
@@ -74,26 +75,31 @@ async def _list(connection: Connection, identity: Identity, query: Query, cutoff
     """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``."""
     mistakes = query.mistakes()
     page = Page(items=[])
+    # First, since a list that takes too long ends the transaction.
+    offered = await choices.load(connection, identity.tenant_id)
     if not mistakes:
         try:
             page = await conversations.page(
                 connection,
                 identity.tenant_id,
                 identity.sight.filters(query.filters()),
+                order=query.order,
                 cursor=query.cursor or None,
                 limit=PAGE_SIZE,
                 transcripts_since=cutoff,
             )
         except MalformedCursorError:
             mistakes = [Mistake("cursor", "is not a place in this list. Start again from the newest.")]
-    skills = await conversations.skills_and_intents(connection, identity.tenant_id)
+        except TooSlowError:
+            mistakes = [Mistake("The list", "took too long to find. Narrow it, by date or state for instance.")]
     return {
         "query": query,
         "mistakes": mistakes,
         "rows": [identity.sight.conversation(found) for found in page.items],
-        "next_cursor": page.next_cursor,
-        "skills": skills,
-        "labels": dict(skills),
+        "found": matched.pieces(page, identity.sight, query.q),
+        "page": page,
+        "choices": offered,
+        "labels": dict(offered.skills),
         "columns": [columns.COLUMNS[key] for key in query.columns],
         "offered": columns.offered(query.columns),
         "all_columns": tuple(columns.COLUMNS),
@@ -105,9 +111,11 @@ def _announcement(page: Page, query: Query, mistakes: list[Mistake]) -> str:
     if mistakes:
         return f"{mistakes[0].parameter} {mistakes[0].advice}"
     if not page.items:
+        if page.searched_to is not None:
+            return "Nothing found yet: only a part of the conversations was searched"
         return "No conversations match" if query.narrowed else "No conversations"
     noun = "conversation" if len(page.items) == 1 else "conversations"
-    return f"{len(page.items)} {noun} shown{', older ones follow' if page.next_cursor else ''}"
+    return f"{len(page.items)} {noun} shown{', more follow' if page.next_cursor else ''}"
 
 
 def _status(shown: dict[str, Any]) -> int:

@@ -1,0 +1,42 @@
+"""What the filters of the Conversation Logs offer to choose from, as it is in this tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from dragoman.store import channel_accounts, conversations
+from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.store.database import Connection
+
+SORTS = {
+    "": "Newest activity",
+    "activity": "Oldest activity",
+    "-started": "Newest start",
+    "started": "Oldest start",
+    "-duration": "Longest",
+    "duration": "Shortest",
+    "-messages": "Most messages",
+    "messages": "Fewest messages",
+}
+"""What the list can be sorted by, as addresses and as people name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """``skills`` as (name, label), ``accounts``, and the names of ``agents`` that any session knows."""
+
+    skills: list[tuple[str, str]]
+    accounts: list[ChannelAccount]
+    agents: list[str]
+    sorts: dict[str, str]
+
+
+async def load(connection: Connection, tenant_id: UUID) -> Choices:
+    """Read them; each is short."""
+    return Choices(
+        skills=await conversations.skills_and_intents(connection, tenant_id),
+        accounts=await channel_accounts.every(connection, tenant_id),
+        agents=await conversations.agents(connection, tenant_id),
+        sorts=SORTS,
+    )
