@@ -43,7 +43,8 @@ class Settings:
 
     ``secret_key`` encrypts channel credentials: 32 random bytes, URL-safe base64. ``standin_token`` opens the
     controls of the stand-in for Meta's side, where ``graph_url`` is one. ``http_skill_private`` lists the private
-    hosts and networks that skills behind HTTP may be called at. ``skill_hosts`` is how many processes run
+    hosts and networks that skills behind HTTP may be called at. ``pool_size`` is how many connections to PostgreSQL
+    this process opens at most (a worker has one more, for its queue). ``skill_hosts`` is how many processes run
     Python skills for a worker (0: they run inside the worker, for debugging), ``skill_memory_mb`` what each may use
     of memory (0: all there is).
     """
@@ -62,6 +63,7 @@ class Settings:
     retention_days: int = 90
     lease_seconds: float = 15.0
     webhook_body_limit: int = 4 * 1024 * 1024
+    pool_size: int = 16
     skill_hosts: int = 2
     skill_memory_mb: int = 1024
     http_skill_private: AllowList = field(default_factory=AllowList)
@@ -90,6 +92,7 @@ class Settings:
             log_format=log_format,
             retention_days=_number(environment, "DRAGOMAN_RETENTION_DAYS", 90),
             lease_seconds=float(_number(environment, "DRAGOMAN_LEASE_SECONDS", 15)),
+            pool_size=_number(environment, "DRAGOMAN_POOL_SIZE", 16, least=4),
             skill_hosts=_number(environment, "DRAGOMAN_SKILL_HOSTS", 2, least=0),
             skill_memory_mb=_number(environment, "DRAGOMAN_SKILL_MEMORY_MB", 1024, least=0),
             http_skill_private=AllowList.parse(environment.get("DRAGOMAN_HTTP_SKILL_PRIVATE", "")),

@@ -28,7 +28,7 @@ class Product(BaseModel):
             },
             kind=ParameterKind.TEXT,
             # A name in quotes is a product wherever it stands.
-            pattern=r"[\"“„«]\s*([^\"”“»]{3,60}?)\s*[\"”“»]",
+            pattern=r"[\"“„«]\s{0,3}([^\"”“»]{3,60}?)\s{0,3}[\"”“»]",
         ),
     ]
 

@@ -27,8 +27,8 @@ class City(BaseModel):
                 "it": "In quale città ti trovi?",
             },
             # A capital after "in" or its like: a name, in most languages written so.
-            pattern=r"(?-i:\b(?:in|near|bei|nahe|en|cerca de|à|près de|em|perto de|a|vicino a)\s+"
-            r"([A-ZÀ-Þ][\w'-]+(?:\s[A-ZÀ-Þ][\w'-]+)*))",
+            pattern=r"(?-i:\b(?:in|near|bei|nahe|en|cerca de|à|près de|em|perto de|a|vicino a)\s{1,3}"
+            r"([A-ZÀ-Þ][\w'-]{1,20}(?:\s[A-ZÀ-Þ][\w'-]{1,20}){0,2}))",
             kind=ParameterKind.TEXT,
         ),
     ]

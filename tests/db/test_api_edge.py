@@ -21,6 +21,16 @@ async def reader(house: House) -> dict[str, str]:
     return bearer(await house.token("auditor"))
 
 
+async def test_head_is_get_without_the_body(client: httpx.AsyncClient, reader: dict[str, str]) -> None:
+    for address, status in (("/healthz", 200), ("/login", 200), ("/api/v1/conversations", 200), ("/nothing", 404)):
+        headers = reader if address != "/login" else {}
+        told, answer = await client.head(address, headers=headers), await client.get(address, headers=headers)
+        assert (told.status_code, told.content) == (status, b""), address
+        assert told.headers["content-type"] == answer.headers["content-type"]
+        assert told.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert (await client.head("/logout", headers=reader)).status_code == 405
+
+
 async def test_every_answer_has_the_security_headers(client: httpx.AsyncClient, reader: dict[str, str]) -> None:
     for address, status in (
         ("/api/v1/conversations", 200),

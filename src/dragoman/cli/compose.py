@@ -80,7 +80,7 @@ async def open_runtime(
     hosted = HostedSkills(clock.now, hosts=max(1, settings.skill_hosts), plan=host_plan(settings))
     if skills is None and settings.skill_hosts == 0:
         skills = InProcessSkills(load_entry_points(), clock.now)
-    database = await Database.connect(urls.application)
+    database = await Database.connect(urls.application, maximum=settings.pool_size)
     http = httpx.AsyncClient(
         transport=transport,
         timeout=httpx.Timeout(SEND_SECONDS, connect=5.0),

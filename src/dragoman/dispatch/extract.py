@@ -10,6 +10,7 @@ from datetime import date, timedelta
 
 from dragoman.dispatch import words
 from dragoman.dispatch.texts import pick
+from dragoman.domain import patterns
 from dragoman.domain.nouns import Parameter, ParameterKind
 
 Value = str | int | float | bool
@@ -111,11 +112,8 @@ def mention(  # noqa: PLR0911 - one line for each kind
 
 
 def _pattern(pattern: str | None, text: str) -> str | None:
-    found = re.search(pattern, text, re.IGNORECASE) if pattern else None
-    if found is None:
-        return None
-    value: str = found.group(1) if found.re.groups and found.group(1) else found.group()
-    return value[:MAX_TEXT] or None
+    found = patterns.search(pattern, text) if pattern else None
+    return (found or "")[:MAX_TEXT] or None
 
 
 def _number(text: str) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from dragoman.domain import patterns
 from dragoman.domain.condition_form import Vocabulary, literal, read_condition, read_operand
 from dragoman.domain.definitions import DOTTED, LOCALE, MAX_TITLE, NAME, DefinitionError, Form, Path, Problem, shown
 from dragoman.domain.flow_graph import graph_problems
@@ -253,10 +254,9 @@ class _Reader:
         if pattern is not None:
             if variable.type is not VariableType.TEXT:
                 part.fault(f"only a text has a pattern, and {variable.name} is {variable.type.value}", "pattern")
-            try:
-                re.compile(pattern, re.IGNORECASE)
-            except (re.error, RecursionError, OverflowError) as error:
-                part.fault(f"pattern is no regular expression: {error}", "pattern")
+            wrong = patterns.fault(pattern)
+            if wrong is not None:
+                part.fault(f"pattern {wrong}", "pattern")
         lengths = {key: part.whole(key, default=-1, low=0, high=2000) for key in keys if key.endswith("_length")}
         given = {key: length for key, length in lengths.items() if length >= 0}
         if given and variable.type is not VariableType.TEXT:

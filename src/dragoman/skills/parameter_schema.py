@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dragoman.domain import patterns
 from dragoman.domain.nouns import Parameter, ParameterKind
 from dragoman.skills.answer_schema import UnmappableError
 
@@ -113,10 +114,9 @@ def _pattern(schema: Mapping[str, Any], path: _Path) -> str | None:
         raise UnmappableError(
             (*path, "pattern"), f"pattern is a regular expression of {MAX_PATTERN} characters at most"
         )
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UnmappableError((*path, "pattern"), f"pattern is no regular expression: {error}") from error
+    wrong = patterns.fault(pattern)
+    if wrong is not None:
+        raise UnmappableError((*path, "pattern"), f"pattern {wrong}")
     return pattern
 
 

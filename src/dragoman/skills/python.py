@@ -27,6 +27,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from dragoman.domain import patterns
 from dragoman.domain.nouns import (
     BusinessPartner,
     Level,
@@ -187,6 +188,9 @@ def _model_of(name: str, function: SkillFunction) -> type[BaseModel]:
 def _parameter(skill_name: str, name: str, info: FieldInfo) -> Parameter:
     found = next((extra for extra in info.metadata if isinstance(extra, Ask)), Ask({}))
     kind, choices = _kind(skill_name, name, info.annotation, found)
+    wrong = patterns.fault(found.pattern) if found.pattern else None
+    if wrong is not None:
+        raise TypeError(f"{skill_name}: the pattern of {name} {wrong}")
     return Parameter(
         name=name,
         kind=kind,

@@ -10,7 +10,7 @@ from dragoman.runtime import Runtime
 from dragoman.store import accounts, migrate
 from dragoman.web import api, api_reviews, console, health, login, problems, reference, webhook
 from dragoman.web.compression import Compression
-from dragoman.web.middleware import BodyLimit, LastCatch, RequestId, SecurityHeaders
+from dragoman.web.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
 
 
 def create_app(runtime: Runtime) -> FastAPI:
@@ -26,6 +26,7 @@ def create_app(runtime: Runtime) -> FastAPI:
             Middleware(SecurityHeaders),
             Middleware(Compression),
             Middleware(LastCatch, answer=problems.unexpected),
+            Middleware(HeadAsGet),
             Middleware(BodyLimit, limit=runtime.settings.webhook_body_limit),
         ],
     )

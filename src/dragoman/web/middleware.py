@@ -1,4 +1,4 @@
-"""What every request passes through, outermost first: request id, headers, the last catch, the size cap.
+"""What every request passes through, outermost first: request id, headers, the last catch, HEAD, the size cap.
 
 Plain ASGI: Starlette's base class would wrap streaming responses in tasks of their own.
 """
@@ -128,6 +128,33 @@ class LastCatch:
                 raise
             response = await self._answer(Request(scope, receive), error)
             await response(scope, receive, send)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET without the body: link checkers and monitors ask that way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        answered = False
+
+        async def gone() -> Message:
+            # What would stream for as long as somebody listens ends after its headers.
+            return {"type": "http.disconnect"} if answered else await receive()
+
+        async def send_head(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                answered = True
+
+        await self._app({**scope, "method": "GET"}, gone, send_head)
 
 
 class BodyLimit:
