@@ -13,12 +13,12 @@ from dragoman.dispatch.turn import Turn
 from dragoman.domain import content as c
 from dragoman.domain import events as e
 from dragoman.domain.content import Content
-from dragoman.domain.nouns import DISPATCHER, SYSTEM, Actor, ActorKind, Sender, Session, TranscriptItem
+from dragoman.domain.nouns import DISPATCHER, SYSTEM, Actor, ActorKind, Identity, Sender, Session, TranscriptItem
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import append
 from dragoman.ledger.append import Context
-from dragoman.store import contacts
+from dragoman.store import contacts, identities
 from tests.browser.people import Person
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ async def hang(made: World, person: Person) -> UUID:
     """Write the conversation; returns its session's id."""
     new_id, now = made.runtime.source.new_id, made.clock.now()
     async with made.runtime.database.tenant(made.tenant_id) as connection:
-        contact_id = await contacts.resolve(
+        contact_id = await identities.resolve(
             connection,
             made.tenant_id,
-            (contacts.Identity(kind="wa_id", value=person.phone),),
+            (Identity(kind="wa_id", value=person.phone),),
             display_name=person.name,
             phone=f"+{person.phone}",
             locale="es",

@@ -19,7 +19,7 @@ from dragoman.domain.policies import OTHER_NUMBER, Confirmation
 from dragoman.services.handle_inbound import handle
 from dragoman.services.verify_audit import verify_audit
 from dragoman.skills import Level, SkillContext, skill
-from dragoman.store import contacts, skills
+from dragoman.store import identities, skills
 from dragoman.store.contacts import Identity
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
@@ -261,7 +261,7 @@ async def test_the_tenant_may_send_codes_to_another_number_only(shop: World) -> 
     await say(shop, "yes")
     assert (await session(shop))["outcome_reason"] == "the contact has no other number that a code could be sent to"
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        linked = await contacts.resolve(
+        linked = await identities.resolve(
             connection,
             shop.tenant_id,
             (Identity(kind="wa_id", value=PHONE), Identity(kind="wa_id", value="436609998877")),

@@ -131,7 +131,7 @@ CONTENTS: list[tuple[str, dict[str, Any], c.Content]] = [
             "type": "interactive",
             "interactive": {"type": "call_permission_reply", "call_permission_reply": {"response": "accept"}},
         },
-        c.Unsupported(channel_type="interactive call_permission_reply", reason="answer to a call request: accept"),
+        c.SystemNotice(event="call_permission_reply", body="The contact allows calls"),
     ),
     (
         "an interactive answer of the future",

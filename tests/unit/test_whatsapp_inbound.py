@@ -83,6 +83,7 @@ def test_the_message_around_the_content() -> None:
         channel_at=datetime.fromtimestamp(AT, UTC),
         content=c.Text("again"),
         reply_to="wamid.Q",
+        frequently_forwarded=False,
         forwarded=True,
         referral={"source_type": "ad", "source_id": "7", "headline": "Sale"},
         group_id=None,

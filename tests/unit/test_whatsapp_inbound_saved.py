@@ -75,5 +75,5 @@ def test_only_what_cannot_be_shown_is_unsupported() -> None:
         for item in parse(path.read_bytes()).items
         if isinstance(item, InboundItem) and isinstance(item.content, Unsupported)
     }
-    assert kinds == {"interactive", "interactive call_permission_reply", "location", "unknown", "unsupported"}
+    assert kinds == {"interactive", "location", "unknown", "unsupported"}
     assert shown[False] > 5 * shown[True]

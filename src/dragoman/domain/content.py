@@ -64,10 +64,11 @@ class ContactCard:
 
 @dataclass(frozen=True, slots=True)
 class ContactCards:
-    """Address book cards, shared in one message."""
+    """Address book cards, shared in one message; ``requested`` where we had asked the contact for its number."""
 
     kind: ClassVar[str] = "contacts"
     cards: tuple[ContactCard, ...]
+    requested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,9 +239,17 @@ _PARTS: dict[str, tuple[str, type[ContactCard | OrderItem | Option]]] = {
 }
 
 
+_LATER = {"requested": False}
+"""Fields that a kind got later: left out where they say nothing, so that the digests of older messages stay."""
+
+
 def to_json(content: Content) -> dict[str, Any]:
     """The JSON form of *content*, with its ``kind``."""
-    return {"kind": content.kind, **dataclasses.asdict(content)}
+    fields = dataclasses.asdict(content)
+    for name, default in _LATER.items():
+        if fields.get(name, ...) == default:
+            del fields[name]
+    return {"kind": content.kind, **fields}
 
 
 def from_json(value: dict[str, Any]) -> Content:

@@ -58,6 +58,14 @@ SYSTEM = Actor(ActorKind.SYSTEM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One way to know a contact on a channel; ``kind`` is wa_id, wa_user_id or email."""
+
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BusinessPartner:
     """The company or person record that a contact is matched to by phone."""
 

@@ -9,6 +9,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.apply_statuses import apply_statuses
 from dragoman.services.deliver import deliver
 from dragoman.services.handle_inbound import handle
+from dragoman.services.settle_contact import settle_contact
 
 Service = Callable[[Runtime, UUID, UUID], Awaitable[object]]
 
@@ -21,4 +22,5 @@ ENTRYPOINTS: Mapping[str, Service] = {
     "handle_inbound": handle,
     "deliver": deliver,
     "apply_statuses": _apply_statuses,
+    "settle_contact": settle_contact,
 }

@@ -12,7 +12,9 @@ from dragoman.domain.as_json import awaiting_from_json, position_from_json
 from dragoman.domain.nouns import Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
+from dragoman.ledger import changes
 from dragoman.ledger.append import Context
+from dragoman.ledger.changes import Kind
 from dragoman.ledger.connection import Connection
 
 _NAMES = tuple(field.name for field in fields(Session))
@@ -104,6 +106,47 @@ async def context(connection: Connection, tenant_id: UUID, session_id: UUID) -> 
         session_id,
     )
     return Context(**dict(row or {}))
+
+
+async def move(connection: Connection, tenant_id: UUID, thread_id: UUID, *, to_thread: UUID, to_contact: UUID) -> int:
+    """Give the sessions of a thread to another thread and contact; their messages and events stay theirs as they are.
+
+    The caller sees to it that the other thread does not end with two sessions in progress. Returns how many moved.
+    """
+    rows = await connection.fetch(
+        "UPDATE session SET thread_id = $3, contact_id = $4 WHERE tenant_id = $1 AND thread_id = $2 "
+        "RETURNING session_id, message_count, next_position - 1 AS events",
+        tenant_id,
+        thread_id,
+        to_thread,
+        to_contact,
+    )
+    await _tell(connection, tenant_id, rows)
+    return len(rows)
+
+
+async def spread_phone(connection: Connection, tenant_id: UUID, contact_id: UUID) -> None:
+    """Let the contact's sessions be found by its number where it had none when they were written."""
+    rows = await connection.fetch(
+        "UPDATE session s SET contact_phone = c.phone FROM contact c WHERE s.tenant_id = $1 AND s.contact_id = $2 "
+        "AND s.contact_phone IS NULL AND c.tenant_id = $1 AND c.contact_id = $2 AND c.phone IS NOT NULL "
+        "RETURNING s.session_id, s.message_count, s.next_position - 1 AS events",
+        tenant_id,
+        contact_id,
+    )
+    await _tell(connection, tenant_id, rows)
+
+
+async def _tell(connection: Connection, tenant_id: UUID, rows: list[Any]) -> None:
+    for row in rows:
+        await changes.record(
+            connection,
+            tenant_id,
+            row["session_id"],
+            Kind.CHANGED,
+            messages=row["message_count"],
+            events=row["events"],
+        )
 
 
 def _session(row: Any) -> Session:

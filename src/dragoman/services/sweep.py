@@ -11,8 +11,9 @@ from uuid import UUID
 
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
+from dragoman.services.apply_statuses import FRESH, apply_statuses
 from dragoman.services.expire_sessions import expire_sessions
-from dragoman.store import deliveries, limits, mailbox, migrate, outbox, tenants
+from dragoman.store import contacts, deliveries, limits, mailbox, migrate, outbox, tenants
 
 BATCH = 500
 
@@ -37,8 +38,10 @@ async def wake_neglected(runtime: Runtime) -> int:
             now = runtime.clock.now()
             inbound = await mailbox.neglected(connection, tenant_id, limit=BATCH)
             outbound = await outbox.neglected(connection, tenant_id, now=now, limit=BATCH)
-            accounts = await deliveries.neglected(connection, tenant_id)
-            jobs = [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=key) for key in inbound]
+            accounts = await deliveries.neglected(connection, tenant_id, since=now - FRESH)
+            unsettled = await contacts.unsettled(connection, tenant_id, limit=BATCH)
+            jobs = [Job(entrypoint="settle_contact", tenant_id=tenant_id, key=key) for key in unsettled]
+            jobs += [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=key) for key in inbound]
             jobs += [Job(entrypoint="deliver", tenant_id=tenant_id, key=key) for key in outbound]
             jobs += [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=key) for key in accounts]
             # Where workers do not keep up, a job for each sweep would keep them from ever catching up.
@@ -64,6 +67,7 @@ async def tidy(runtime: Runtime) -> None:
     """Let go of what is not needed any more, and make the partitions of the weeks to come."""
     now = runtime.clock.now()
     for tenant_id in await _tenants(runtime):
+        await apply_statuses(runtime, tenant_id, all_ages=True)
         async with runtime.database.tenant(tenant_id) as connection:
             await mailbox.forget(connection, tenant_id, before=now - MAILBOX_KEPT)
             await limits.forget(connection, tenant_id, before=now - limits.KEPT)

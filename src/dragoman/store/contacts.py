@@ -3,95 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.nouns import BusinessPartner, Contact, Level
+from dragoman.domain.nouns import BusinessPartner, Contact, Identity, Level
 from dragoman.store.database import Connection
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """One way to know a contact on a channel; ``kind`` is wa_id, wa_user_id or email."""
-
-    kind: str
-    value: str
-
-
-async def resolve(
-    connection: Connection,
-    tenant_id: UUID,
-    identities: tuple[Identity, ...],
-    *,
-    display_name: str | None,
-    phone: str | None,
-    locale: str,
-    now: datetime,
-    new_id: Callable[[], UUID],
-) -> UUID:
-    """The contact behind *identities*, made if nobody is, with the identities that are new linked to it.
-
-    Two deliveries that bring the same stranger at once end with one contact: the second waits for the first.
-    """
-    found = await _find(connection, tenant_id, identities)
-    if found is None:
-        for identity in sorted(identities, key=lambda i: (i.kind, i.value)):
-            await connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-                f"{tenant_id}/{identity.kind}/{identity.value}",
-            )
-        found = await _find(connection, tenant_id, identities)
-    if found is None:
-        contact_id = new_id()
-        await connection.execute(
-            "INSERT INTO contact (tenant_id, contact_id, display_name, phone, locale, created_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6)",
-            tenant_id,
-            contact_id,
-            display_name or phone or identities[0].value,
-            phone,
-            locale,
-            now,
-        )
-        known: set[tuple[str, str]] = set()
-    else:
-        contact_id, known = found
-        if display_name:
-            await connection.execute(
-                "UPDATE contact SET display_name = $3 WHERE tenant_id = $1 AND contact_id = $2 AND display_name <> $3",
-                tenant_id,
-                contact_id,
-                display_name,
-            )
-    for identity in identities:
-        if (identity.kind, identity.value) not in known:
-            await connection.execute(
-                "INSERT INTO contact_identity (tenant_id, kind, value, contact_id, created_at) "
-                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-                tenant_id,
-                identity.kind,
-                identity.value,
-                contact_id,
-                now,
-            )
-    return contact_id
-
-
-async def _find(
-    connection: Connection, tenant_id: UUID, identities: tuple[Identity, ...]
-) -> tuple[UUID, set[tuple[str, str]]] | None:
-    rows = await connection.fetch(
-        "SELECT kind, value, contact_id FROM contact_identity WHERE tenant_id = $1 "
-        "AND (kind, value) IN (SELECT * FROM unnest($2::text[], $3::text[])) ORDER BY created_at, kind, value",
-        tenant_id,
-        [identity.kind for identity in identities],
-        [identity.value for identity in identities],
-    )
-    if not rows:
-        return None
-    return rows[0]["contact_id"], {(row["kind"], row["value"]) for row in rows}
+__all__ = [
+    "Identity",
+    "add_business_partner",
+    "addresses",
+    "give_thread",
+    "load",
+    "same_as",
+    "thread",
+    "unsettled",
+]
 
 
 async def load(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now: datetime) -> Contact:
@@ -161,10 +89,38 @@ async def thread(
     return found
 
 
-async def addresses(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[Identity]:
-    """All identities of a contact, oldest first."""
+async def give_thread(connection: Connection, tenant_id: UUID, thread_id: UUID, to: UUID) -> None:
+    """Let a thread be another contact's, who has none with its channel account."""
+    await connection.execute(
+        "UPDATE thread SET contact_id = $3 WHERE tenant_id = $1 AND thread_id = $2", tenant_id, thread_id, to
+    )
+
+
+async def same_as(connection: Connection, tenant_id: UUID, contact_id: UUID) -> UUID | None:
+    """Whom this contact turned out to be; None for one that stands for itself."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT same_as FROM contact WHERE tenant_id = $1 AND contact_id = $2", tenant_id, contact_id
+    )
+    return found
+
+
+async def unsettled(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
+    """Contacts that turned out to be others and still have sessions or messages of their own."""
     rows = await connection.fetch(
-        "SELECT kind, value FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 "
+        "SELECT c.contact_id FROM contact c WHERE c.tenant_id = $1 AND c.same_as IS NOT NULL AND ("
+        "EXISTS (SELECT 1 FROM session s WHERE s.tenant_id = $1 AND s.contact_id = c.contact_id) OR "
+        "EXISTS (SELECT 1 FROM mailbox m WHERE m.tenant_id = $1 AND m.contact_id = c.contact_id "
+        "AND m.progress <> 'done')) LIMIT $2",
+        tenant_id,
+        limit,
+    )
+    return [row["contact_id"] for row in rows]
+
+
+async def addresses(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[Identity]:
+    """The identities that a contact is known by now, oldest first; numbers that it gave up are not among them."""
+    rows = await connection.fetch(
+        "SELECT kind, value FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 AND ended_at IS NULL "
         "ORDER BY created_at, kind, value",
         tenant_id,
         contact_id,

@@ -4,41 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from dragoman.domain import storable
 from dragoman.store.database import Connection
 
 
-async def keep_raw(
-    connection: Connection,
-    tenant_id: UUID,
-    *,
-    delivery_id: UUID,
-    at: datetime,
-    channel: str,
-    channel_account_id: UUID | None,
-    body: bytes,
-    items: Sequence[Mapping[str, Any]],
-) -> None:
-    """Store the bytes of a delivery with what became of each of its items."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawDelivery:
+    """The bytes of a delivery with what became of each of its items, in order."""
+
+    delivery_id: UUID
+    at: datetime
+    channel: str
+    channel_account_id: UUID | None
+    body: bytes
+    items: Sequence[Mapping[str, Any]]
+
+
+async def keep_raw(connection: Connection, tenant_id: UUID, raw: Sequence[RawDelivery]) -> None:
+    """Store deliveries as they came."""
     await connection.execute(
         "INSERT INTO raw_delivery (tenant_id, delivery_id, at, channel, channel_account_id, body, items) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "SELECT $1, r.delivery_id, r.at, r.channel, r.account, r.body, r.items::jsonb FROM unnest($2::uuid[], "
+        "$3::timestamptz[], $4::text[], $5::uuid[], $6::bytea[], $7::text[]) "
+        "AS r(delivery_id, at, channel, account, body, items) ON CONFLICT DO NOTHING",
+        tenant_id,
+        [r.delivery_id for r in raw],
+        [r.at for r in raw],
+        [r.channel for r in raw],
+        [r.channel_account_id for r in raw],
+        [r.body for r in raw],
+        [storable.dump(list(r.items)) for r in raw],
+    )
+
+
+async def raw(connection: Connection, tenant_id: UUID, delivery_id: UUID, *, at: datetime) -> tuple[str, bytes] | None:
+    """The channel and the bytes of the delivery that came at that time; None once retention has removed it."""
+    row = await connection.fetchrow(
+        "SELECT channel, body FROM raw_delivery WHERE tenant_id = $1 AND delivery_id = $2 AND at = $3",
         tenant_id,
         delivery_id,
         at,
-        channel,
-        channel_account_id,
-        body,
-        list(items),
     )
+    return None if row is None else (row["channel"], row["body"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusArrival:
-    """A status as the channel brought it; ``correlation`` is the outbox entry that we had asked it to name."""
+    """A status as the channel brought it; ``correlation`` is the outbox entry that we had asked it to name.
+
+    ``participant`` is who in a group it is about, empty otherwise.
+    """
 
     channel_account_id: UUID
     channel_message_id: str
@@ -47,26 +66,39 @@ class StatusArrival:
     received_at: datetime
     errors: Sequence[Mapping[str, Any]]
     correlation: str | None
+    participant: str
     raw: Mapping[str, Any]
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same status when it comes again."""
+        return (self.channel_account_id, self.channel_message_id, self.status, self.channel_at, self.participant)
 
-async def put_status(connection: Connection, tenant_id: UUID, status: StatusArrival) -> bool:
-    """Keep a status until it is applied; False for one that came before."""
-    done = await connection.execute(
+
+async def put_statuses(
+    connection: Connection, tenant_id: UUID, arrivals: Sequence[StatusArrival]
+) -> set[tuple[object, ...]]:
+    """Keep statuses until they are applied; the keys of those that did not come before."""
+    rows = await connection.fetch(
         "INSERT INTO message_status (tenant_id, channel_account_id, channel_message_id, status, channel_at, "
-        "received_at, errors, correlation, raw) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
-        "ON CONFLICT DO NOTHING",
+        "participant, received_at, errors, correlation, raw) SELECT $1, s.account, s.message, s.status, s.channel_at, "
+        "s.participant, s.received_at, s.errors::jsonb, s.correlation, s.raw::jsonb FROM unnest($2::uuid[], "
+        "$3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::timestamptz[], $8::text[], $9::text[], "
+        "$10::text[]) AS s(account, message, status, channel_at, participant, received_at, errors, correlation, raw) "
+        "ON CONFLICT DO NOTHING "
+        "RETURNING channel_account_id, channel_message_id, status, channel_at, participant",
         tenant_id,
-        status.channel_account_id,
-        status.channel_message_id,
-        status.status,
-        status.channel_at,
-        status.received_at,
-        list(status.errors),
-        status.correlation,
-        status.raw,
+        [a.channel_account_id for a in arrivals],
+        [a.channel_message_id for a in arrivals],
+        [a.status for a in arrivals],
+        [a.channel_at for a in arrivals],
+        [a.participant for a in arrivals],
+        [a.received_at for a in arrivals],
+        [storable.dump(list(a.errors)) for a in arrivals],
+        [a.correlation for a in arrivals],
+        [storable.dump(a.raw) for a in arrivals],
     )
-    return done == "INSERT 0 1"
+    return {tuple(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,56 +109,68 @@ class MatchedStatus:
     channel_message_id: str
     status: str
     channel_at: datetime
+    participant: str
     errors: Sequence[Mapping[str, Any]]
     outbox_entry_id: UUID
 
 
-async def unapplied(connection: Connection, tenant_id: UUID, *, limit: int) -> list[MatchedStatus]:
+# A message is known by the channel's id once its send was answered, and by our own correlation even before.
+_ENTRY_OF_STATUS = (
+    "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND channel_message_id = s.channel_message_id "
+    "UNION ALL SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND outbox_entry_id = CASE "
+    "WHEN s.correlation ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN s.correlation::uuid "
+    "END LIMIT 1"
+)
+
+
+async def unapplied(
+    connection: Connection, tenant_id: UUID, *, since: datetime | None, limit: int
+) -> list[MatchedStatus]:
     """Statuses whose message is known by now, oldest first; other workers skip them until the transaction ends.
 
-    A message is known by the channel's id once its send was answered, and by our own correlation even before.
+    Those that came before *since* are left out. Each message's own come in the channel's order.
     """
     rows = await connection.fetch(
-        "SELECT s.channel_account_id, s.channel_message_id, s.status, s.channel_at, s.errors, o.outbox_entry_id "
-        "FROM message_status s JOIN LATERAL ("
-        "  SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = s.tenant_id "
-        "  AND channel_message_id = s.channel_message_id"
-        "  UNION SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = s.tenant_id "
-        "  AND outbox_entry_id = CASE WHEN s.correlation ~ "
-        "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN s.correlation::uuid END"
-        "  LIMIT 1) o ON true "
-        "WHERE s.tenant_id = $1 AND s.applied IS NULL "
-        "ORDER BY o.outbox_entry_id, s.channel_at, "
-        "array_position(ARRAY['sent', 'delivered', 'read', 'played', 'failed'], s.status) "
-        "LIMIT $2 FOR UPDATE OF s SKIP LOCKED",
+        "SELECT s.channel_account_id, s.channel_message_id, s.status, s.channel_at, s.participant, s.errors, "
+        f"o.outbox_entry_id FROM message_status s JOIN LATERAL ({_ENTRY_OF_STATUS}) o ON true "
+        "WHERE s.tenant_id = $1 AND s.applied IS NULL AND s.received_at >= $2 ORDER BY s.received_at "
+        "LIMIT $3 FOR UPDATE OF s SKIP LOCKED",
         tenant_id,
+        since or datetime(1970, 1, 1, tzinfo=UTC),
         limit,
     )
-    return [MatchedStatus(**dict(row)) for row in rows]
+    found = [MatchedStatus(**dict(row)) for row in rows]
+    return sorted(found, key=lambda s: (s.outbox_entry_id, s.channel_at, _ORDER.get(s.status, len(_ORDER))))
 
 
-async def neglected(connection: Connection, tenant_id: UUID) -> list[UUID]:
+_ORDER = {word: place for place, word in enumerate(("sent", "delivered", "read", "played", "failed"))}
+
+
+async def neglected(connection: Connection, tenant_id: UUID, *, since: datetime) -> list[UUID]:
     """Channel accounts with statuses whose message is known and that nobody applied: their wake-up was lost."""
     rows = await connection.fetch(
         "SELECT DISTINCT s.channel_account_id FROM message_status s WHERE s.tenant_id = $1 AND s.applied IS NULL "
-        "AND EXISTS (SELECT 1 FROM outbox_entry o WHERE o.tenant_id = s.tenant_id "
-        "AND (o.channel_message_id = s.channel_message_id OR o.outbox_entry_id::text = s.correlation))",
+        f"AND s.received_at >= $2 AND EXISTS ({_ENTRY_OF_STATUS})",
         tenant_id,
+        since,
     )
     return [row["channel_account_id"] for row in rows]
 
 
-async def mark_applied(connection: Connection, tenant_id: UUID, status: MatchedStatus, applied: str) -> None:
-    """Say what was done with a status, in words."""
+async def mark_applied(connection: Connection, tenant_id: UUID, applied: Sequence[tuple[MatchedStatus, str]]) -> None:
+    """Say what was done with each status, in words."""
     await connection.execute(
-        "UPDATE message_status SET applied = $6 WHERE tenant_id = $1 AND channel_account_id = $2 "
-        "AND channel_message_id = $3 AND status = $4 AND channel_at = $5",
+        "UPDATE message_status m SET applied = a.words FROM unnest($2::uuid[], $3::text[], $4::text[], "
+        "$5::timestamptz[], $6::text[], $7::text[]) AS a(account, message, status, at, participant, words) "
+        "WHERE m.tenant_id = $1 AND m.channel_account_id = a.account AND m.channel_message_id = a.message "
+        "AND m.status = a.status AND m.channel_at = a.at AND m.participant = a.participant",
         tenant_id,
-        status.channel_account_id,
-        status.channel_message_id,
-        status.status,
-        status.channel_at,
-        applied,
+        [s.channel_account_id for s, _ in applied],
+        [s.channel_message_id for s, _ in applied],
+        [s.status for s, _ in applied],
+        [s.channel_at for s, _ in applied],
+        [s.participant for s, _ in applied],
+        [words for _, words in applied],
     )
 
 

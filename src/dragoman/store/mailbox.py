@@ -236,6 +236,27 @@ async def mark_progress(
     return {row["message_id"] for row in rows}
 
 
+async def is_running(connection: Connection, tenant_id: UUID, contact_id: UUID) -> bool:
+    """Whether a dispatch of the contact's was begun and has not ended."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM mailbox WHERE tenant_id = $1 AND contact_id = $2 AND progress = 'running')",
+        tenant_id,
+        contact_id,
+    )
+    return found
+
+
+async def give(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UUID) -> int:
+    """Let messages that wait be another contact's; returns how many."""
+    status = await connection.execute(
+        "UPDATE mailbox SET contact_id = $3 WHERE tenant_id = $1 AND contact_id = $2 AND progress = 'waiting'",
+        tenant_id,
+        contact_id,
+        to,
+    )
+    return int(status.split()[-1])
+
+
 async def mark_refused(connection: Connection, tenant_id: UUID, message_id: UUID, admission: Mapping[str, Any]) -> None:
     """The message is over a limit, as *admission* says: whoever takes it up again need not count it."""
     await connection.execute(

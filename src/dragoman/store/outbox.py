@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,11 @@ from dragoman.domain.content import Content, from_json, to_json
 from dragoman.store.database import Connection
 
 OPEN = ("SCHEDULED", "PENDING", "RETRYING")
+
+UNSENT = ("email",)
+"""Channels that are read and that nothing sends for yet: their entries wait, and say so."""
+
+WAITS = "waits: this version does not send email"
 
 FORWARD = ("sent", "delivered", "read")
 """Delivery statuses only move along this line; failed is terminal (whatsapp facts, section 1)."""
@@ -67,12 +72,12 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply],
         return
     await connection.execute(
         "INSERT INTO outbox_entry (tenant_id, outbox_entry_id, contact_id, channel_account_id, session_id, "
-        "message_id, channel, recipient, recipient_kind, content, status, due_at, created_at, kept) "
+        "message_id, channel, recipient, recipient_kind, content, status, reason, due_at, created_at, kept) "
         "SELECT $1, r.outbox_entry_id, r.contact_id, r.channel_account_id, r.session_id, r.message_id, r.channel, "
-        "r.recipient, r.recipient_kind, r.content::jsonb, 'PENDING', $12, $12, r.kept::jsonb "
+        "r.recipient, r.recipient_kind, r.content::jsonb, 'PENDING', r.reason, $12, $12, r.kept::jsonb "
         "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], "
-        "$9::text[], $10::text[], $11::text[]) WITH ORDINALITY AS r(outbox_entry_id, contact_id, "
-        "channel_account_id, session_id, message_id, channel, recipient, recipient_kind, content, kept, place) "
+        "$9::text[], $10::text[], $11::text[], $13::text[]) WITH ORDINALITY AS r(outbox_entry_id, contact_id, "
+        "channel_account_id, session_id, message_id, channel, recipient, recipient_kind, content, kept, reason, place) "
         # The sequence of a contact's entries is the order in which they go out.
         "ORDER BY r.place ON CONFLICT DO NOTHING",
         tenant_id,
@@ -87,6 +92,7 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply],
         [storable.dump(to_json(r.content)) for r in replies],
         [r.kept and storable.dump(to_json(r.kept)) for r in replies],
         now,
+        [WAITS if r.channel in UNSENT else "" for r in replies],
     )
 
 
@@ -94,9 +100,11 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_id: UUID) 
     """The contact's oldest entry that is still to be sent: what was said first goes out first."""
     row: Any = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM outbox_entry WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') ORDER BY sequence LIMIT 1 FOR UPDATE",
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND channel <> ALL($3) "
+        "ORDER BY sequence LIMIT 1 FOR UPDATE",
         tenant_id,
         contact_id,
+        UNSENT,
     )
     return None if row is None else _entry(row)
 
@@ -109,6 +117,49 @@ async def lock(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -
         outbox_entry_id,
     )
     return _entry(row)
+
+
+async def lock_all(connection: Connection, tenant_id: UUID, outbox_entry_ids: Collection[UUID]) -> list[Entry]:
+    """These entries, held until the transaction ends."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id = ANY($2) "
+        "ORDER BY outbox_entry_id FOR UPDATE OF o",
+        tenant_id,
+        list(outbox_entry_ids),
+    )
+    return [_entry(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an entry came by its statuses; ``settled_as`` is the channel's id where nobody had seen it before."""
+
+    outbox_entry_id: UUID
+    delivery: str
+    reason: str
+    settled_as: str | None
+
+
+async def advance(connection: Connection, tenant_id: UUID, progress: Sequence[Progress], *, now: datetime) -> None:
+    """Move entries on as their statuses say; failed also fails the entry, an id settles an open attempt."""
+    if not progress:
+        return
+    await connection.execute(
+        "UPDATE outbox_entry e SET delivery = p.delivery, reason = p.reason, "
+        "status = CASE WHEN p.delivery = 'failed' THEN 'FAILED' WHEN p.settled IS NOT NULL THEN 'SENT' "
+        "ELSE e.status END, channel_message_id = coalesce(p.settled, e.channel_message_id), "
+        "sent_at = CASE WHEN p.settled IS NULL THEN e.sent_at ELSE $2 END, "
+        "content = CASE WHEN p.settled IS NULL THEN e.content ELSE coalesce(e.kept, e.content) END, "
+        "kept = CASE WHEN p.settled IS NULL THEN e.kept END "
+        "FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) AS p(id, delivery, reason, settled) "
+        "WHERE e.tenant_id = $1 AND e.outbox_entry_id = p.id",
+        tenant_id,
+        now,
+        [p.outbox_entry_id for p in progress],
+        [p.delivery for p in progress],
+        [p.reason for p in progress],
+        [p.settled_as for p in progress],
+    )
 
 
 async def begin_attempt(connection: Connection, tenant_id: UUID, entry: Entry, *, due_at: datetime) -> None:
@@ -219,16 +270,29 @@ async def mark_failed(connection: Connection, tenant_id: UUID, outbox_entry_id: 
     )
 
 
+async def give(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UUID) -> int:
+    """Let entries that are still to be sent be another contact's; returns how many."""
+    status = await connection.execute(
+        "UPDATE outbox_entry SET contact_id = $3 WHERE tenant_id = $1 AND contact_id = $2 "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING')",
+        tenant_id,
+        contact_id,
+        to,
+    )
+    return int(status.split()[-1])
+
+
 async def neglected(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
     """Contacts with entries that are due and that no living worker is sending."""
     rows = await connection.fetch(
         "SELECT DISTINCT o.contact_id FROM outbox_entry o "
         "LEFT JOIN lease l ON l.tenant_id = o.tenant_id AND l.name = 'outbound:' || o.contact_id "
         "WHERE o.tenant_id = $1 AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND o.due_at <= $2 "
-        "AND (l.owner IS NULL OR l.deadline < clock_timestamp()) LIMIT $3",
+        "AND o.channel <> ALL($4) AND (l.owner IS NULL OR l.deadline < clock_timestamp()) LIMIT $3",
         tenant_id,
         now,
         limit,
+        UNSENT,
     )
     return [row["contact_id"] for row in rows]
 

@@ -110,7 +110,10 @@ def _location(message: Object, _errors: tuple[ChannelError, ...]) -> Content | N
 
 def _contacts(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
     cards = tuple(_card(card) for card in each(message.get("contacts")) if isinstance(card, dict))
-    return ContactCards(cards) if cards else None
+    # The answer to our request for a number says so; other cards come without an origin, or say "other".
+    requested = "contact_request" in {text(table(card).get("origin")) for card in each(message.get("contacts"))}
+    requested = requested or text(message.get("origin")) == "contact_request"
+    return ContactCards(cards, requested=requested) if cards else None
 
 
 def _card(card: Object) -> ContactCard:
@@ -140,20 +143,12 @@ def _interactive(message: Object, _errors: tuple[ChannelError, ...]) -> Content 
     body = table(message.get("interactive"))
     kind = text(body.get("type"))
     answer = table(body.get(kind)) if kind else {}
-    match kind:
-        case "button_reply":
-            return _choice("button", answer)
-        case "list_reply":
-            return _choice("list", answer)
-        case "nfm_reply":
-            return _form(answer)
-        case "call_permission_reply":
-            response = text(answer.get("response")) or "unknown"
-            return Unsupported(channel_type=f"interactive {kind}", reason=f"answer to a call request: {response}")
-        case str():
-            return Unsupported(channel_type=f"interactive {kind}", reason="answers of this type are not known here")
-        case None:
-            return None
+    if kind is None:
+        return None
+    reader = _ANSWERS.get(kind)
+    if reader is None:
+        return Unsupported(channel_type=f"interactive {kind}", reason="answers of this type are not known here")
+    return reader(answer)
 
 
 def _choice(source: str, answer: Object) -> Content | None:
@@ -181,6 +176,30 @@ def _form(answer: Object) -> Content | None:
     if fields is None and raw is None:
         return None
     return FormReply(name=text(answer.get("name")) or "flow", body=text(answer.get("body")), fields=fields, raw=raw)
+
+
+def _call_permission(answer: Object) -> Content | None:
+    response = text(answer.get("response"))
+    if response is None:
+        return None
+    said = {"accept": "The contact allows calls", "reject": "The contact does not allow calls"}
+    permanently = " permanently" if response == "accept" and answer.get("is_permanent") is True else ""
+    body = said.get(response, f"The contact answered a call request: {response}")
+    return SystemNotice(event="call_permission_reply", body=body + permanently)
+
+
+def _payment(answer: Object) -> Content | None:
+    method = text(answer.get("payment_method"))
+    return FormReply(name="payment_method", body=method, fields=answer) if answer else None
+
+
+_ANSWERS: dict[str, Callable[[Object], Content | None]] = {
+    "button_reply": lambda answer: _choice("button", answer),
+    "list_reply": lambda answer: _choice("list", answer),
+    "nfm_reply": _form,
+    "call_permission_reply": _call_permission,
+    "payment_method": _payment,
+}
 
 
 def _button(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:

@@ -59,6 +59,7 @@ _USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 _PARTS: dict[str, tuple[str, ...]] = {
     "smb_message_echoes": ("message_echoes",),
     "calls": ("calls", "statuses"),
+    "user_id_update": ("user_id_update",),
     "user_preferences": ("user_preferences",),
 }
 """Fields whose value is a list of things of their own; any other field's value is one thing."""
@@ -193,7 +194,7 @@ def _message(
     if phone_number_id is None:
         return change.other("a message that does not say to which of our numbers it was sent", raw)
     context = table(message.get("context"))
-    referral = message.get("referral")
+    frequently = context.get("frequently_forwarded") is True
     return InboundItem(
         waba_id=change.waba_id,
         phone_number_id=phone_number_id,
@@ -203,12 +204,21 @@ def _message(
         channel_at=moment(message.get("timestamp")),
         content=content_of(message, around),
         reply_to=identifier(context.get("id")),
-        forwarded=context.get("forwarded") is True or context.get("frequently_forwarded") is True,
-        referral=referral if isinstance(referral, dict) else None,
+        forwarded=frequently or context.get("forwarded") is True,
+        frequently_forwarded=frequently,
+        referral=_referral(message, context),
         group_id=identifier(message.get("group_id")),
         fingerprint=_fingerprint(message, sender),
         raw=message,
     )
+
+
+def _referral(message: Object, context: Object) -> Object | None:
+    """What led to the message: an advertisement or post, or the product that it asks about."""
+    referral, product = message.get("referral"), context.get("referred_product")
+    if isinstance(referral, dict):
+        return referral
+    return {"source_type": "product", **product} if isinstance(product, dict) else None
 
 
 def _named_sender(message: Any) -> str | None:

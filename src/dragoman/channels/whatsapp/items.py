@@ -58,6 +58,7 @@ class InboundItem:
     content: Content
     reply_to: str | None
     forwarded: bool
+    frequently_forwarded: bool
     referral: dict[str, Any] | None
     group_id: str | None
     fingerprint: str

@@ -1,0 +1,105 @@
+"""Accepted webhooks per second next to a bare route, and the time that one delivery of 1,000 updates takes.
+
+The peer is a Starlette route that verifies the signature and inserts one row. Both run under uvicorn on loopback, each
+in a process of its own, and answer the same requests of the same keep-alive clients, one side after the other. A
+request carries one message, as Meta mostly sends them; dispatching is not part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+
+import asyncpg
+import httpx
+
+from bench import webhook_client as client
+from bench.dispatch import answer
+from bench.harness import Result, compare
+from bench.installation import Installation, open_installation
+
+CLIENTS = 32
+UPDATES = 1000
+ALLOWED_SECONDS = 1.0
+
+_numbers = itertools.count(1)
+
+
+async def _rate(port: int, count: int) -> float:
+    """Requests per second over all clients."""
+    requests = [client.request(client.body(messages=[client.message(next(_numbers))])) for _ in range(count)]
+    connections = [await client.Connection.open(port) for _ in range(CLIENTS)]
+
+    async def send(connection: client.Connection, part: Sequence[bytes]) -> None:
+        for sent in part:
+            await connection.post(sent)
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(send(c, requests[n::CLIENTS]) for n, c in enumerate(connections)))
+    rate = count / (time.perf_counter() - begun)
+    for connection in connections:
+        connection.close()
+    return rate
+
+
+async def _many(made: Installation, port: int) -> float:
+    """Seconds for one delivery of 1,000 updates: 250 messages of as many strangers, 750 statuses."""
+    first = next(_numbers) * 10_000_000
+    messages = [
+        {**client.message(first + n), "from": f"4377{first // 10_000_000:04d}{n:05d}"} for n in range(UPDATES // 4)
+    ]
+    statuses = [client.status(f"wamid.out.{first + n}", "sent", 1_790_000_000) for n in range(UPDATES * 3 // 4)]
+    connection = await client.Connection.open(port)
+    taken = await connection.post(client.request(client.body(messages=messages, statuses=statuses)))
+    connection.close()
+    async with made.runtime.database.tenant(made.tenant_id) as rows:
+        kept = await rows.fetchval(
+            "SELECT count(*) FROM mailbox WHERE channel_message_id = ANY($1)", [m["id"] for m in messages]
+        )
+        held = await rows.fetchval(
+            "SELECT count(*) FROM message_status WHERE channel_message_id = ANY($1)", [s["id"] for s in statuses]
+        )
+    assert (kept, held) == (len(messages), len(statuses))
+    return taken
+
+
+async def run(*, quick: bool) -> list[Result]:
+    """Both sides in turn, several times."""
+    count, runs = (300, 1) if quick else (3000, 5)
+    ours: list[float] = []
+    bare: list[float] = []
+    many: list[float] = []
+    shop = {answer.spec.name: answer}
+    async with open_installation(shop, httpx.MockTransport(lambda _: httpx.Response(500))) as made:
+        owner = await asyncpg.connect(made.urls.owner)
+        await owner.execute("CREATE TABLE bare_webhook (id uuid PRIMARY KEY, body bytea NOT NULL)")
+        await owner.execute("GRANT INSERT ON bare_webhook TO dragoman_app")
+        await owner.close()
+        async with client.serving(made, "ours") as our_port, client.serving(made, "bare") as bare_port:
+            for port in (our_port, bare_port):
+                await _rate(port, 200)
+            for _ in range(runs):
+                bare.append(await _rate(bare_port, count))
+                ours.append(await _rate(our_port, count))
+                many.append(await _many(made, our_port))
+    return [
+        compare(
+            "accepted webhooks, one message each",
+            unit="requests/s",
+            ours=ours,
+            peer=bare,
+            peer_name="a bare route that verifies and inserts one row",
+            higher_is_better=True,
+            note=f"{CLIENTS} keep-alive clients, uvicorn on loopback on both sides; aim: 0.7",
+        ),
+        compare(
+            "one delivery of 1,000 updates",
+            unit="s",
+            ours=many,
+            peer=[ALLOWED_SECONDS],
+            peer_name="allowed",
+            note="250 messages of strangers, 750 statuses",
+        ),
+    ]

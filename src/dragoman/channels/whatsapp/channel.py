@@ -1,0 +1,175 @@
+"""WhatsApp behind the channel interface: Meta's items in the form that every channel hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from dragoman.channels.interface import (
+    Item,
+    Limits,
+    MalformedDeliveryError,
+    Message,
+    Other,
+    Preference,
+    Status,
+    Succession,
+)
+from dragoman.channels.whatsapp import account_events, inbound, outbound
+from dragoman.channels.whatsapp.items import Identity as WhatsAppIdentity
+from dragoman.channels.whatsapp.items import InboundItem, OtherItem, StatusItem
+from dragoman.channels.whatsapp.items import Item as WhatsAppItem
+from dragoman.channels.whatsapp.locales import locale_of
+from dragoman.channels.whatsapp.wire import MalformedError, Object, each, identifier, moment, table, text
+from dragoman.domain.content import ContactCards, Content, SystemNotice
+from dragoman.domain.nouns import Identity
+
+_STOPS = frozenset({"stop", "opt_out", "unsubscribe"})
+
+
+class WhatsApp:
+    """Implements both sides of :mod:`dragoman.channels.interface`."""
+
+    name = "whatsapp"
+    identity_kinds = ("wa_id", "wa_user_id")
+    limits = Limits(text=outbound.TEXT_BODY, caption=outbound.CAPTION, options=outbound.LIST_ROWS)
+
+    def parse(self, body: bytes) -> tuple[Item, ...]:
+        """Every item of a webhook's body."""
+        try:
+            return tuple(map(_item, inbound.parse(body).items))
+        except MalformedError as error:
+            raise MalformedDeliveryError(str(error)) from error
+
+    def raw_items(self, body: bytes) -> list[Any]:
+        """Meta's own objects."""
+        return [item.raw for item in inbound.parse(body).items]
+
+    def render(
+        self, content: Content, *, recipient: Identity, reply_to: str | None, correlation: str
+    ) -> Mapping[str, Any]:
+        """The body of a Graph API call."""
+        return outbound.render(content, recipient=recipient, reply_to=reply_to, correlation=correlation)
+
+
+def _item(item: WhatsAppItem) -> Item:
+    match item:
+        case InboundItem():
+            return _message(item)
+        case StatusItem():
+            return Status(
+                address=item.phone_number_id,
+                channel_message_id=item.channel_message_id,
+                status=item.status,
+                channel_at=item.channel_at,
+                errors=tuple({"code": e.code, "reason": e.sentence} for e in item.errors),
+                correlation=item.correlation,
+                participant=_participant(item),
+                raw=item.raw,
+                owner=item.waba_id,
+            )
+        case OtherItem():
+            return Other(
+                address=item.phone_number_id,
+                owner=item.waba_id,
+                field=item.field,
+                reason=item.reason,
+                raw=item.raw,
+                event=account_events.event_of(item),
+                preference=_preference(item),
+                succession=_user_id_update(item),
+            )
+
+
+def _message(item: InboundItem) -> Message:
+    sender = item.sender
+    if sender.wa_id is None and isinstance(item.content, ContactCards) and item.content.requested:
+        sender = WhatsAppIdentity(_shared_number(item.raw), sender.user_id)
+    number = sender.wa_id
+    notice = item.content if isinstance(item.content, SystemNotice) else None
+    return Message(
+        address=item.phone_number_id,
+        channel_message_id=item.channel_message_id,
+        sender=_identities(sender),
+        label="WhatsApp user",
+        display_name=item.profile_name,
+        phone=f"+{number}" if number and number.isdecimal() else None,
+        locale=locale_of(number),
+        channel_at=item.channel_at,
+        content=item.content,
+        fingerprint=item.fingerprint,
+        reply_to=item.reply_to,
+        forwarded=item.forwarded,
+        frequently_forwarded=item.frequently_forwarded,
+        referral=item.referral,
+        group_id=item.group_id,
+        succession=_succession(item, notice) if notice else None,
+        doubts_identity=notice is not None and notice.event == "customer_identity_changed",
+        owner=item.waba_id,
+    )
+
+
+def _shared_number(raw: Object) -> str | None:
+    """The contact's own number, which they gave when we asked: WhatsApp vouches for it."""
+    for card in each(raw.get("contacts")):
+        for phone in each(table(card).get("phones")):
+            found = identifier(table(phone).get("wa_id")) or identifier(table(phone).get("phone"))
+            if found:
+                return "".join(c for c in found if c.isdecimal()) or None
+    return None
+
+
+def _identities(sender: WhatsAppIdentity) -> tuple[Identity, ...]:
+    return (
+        *((Identity(kind="wa_id", value=sender.wa_id),) if sender.wa_id else ()),
+        *((Identity(kind="wa_user_id", value=sender.user_id),) if sender.user_id else ()),
+    )
+
+
+def _participant(item: StatusItem) -> str:
+    """In a group, who it is about; ``recipient_id`` is the group then."""
+    named = identifier(item.raw.get("recipient_participant_id")) or identifier(
+        item.raw.get("recipient_participant_user_id")
+    )
+    return named or ("group" if item.raw.get("recipient_type") == "group" else "")
+
+
+def _succession(item: InboundItem, notice: SystemNotice) -> Succession | None:
+    """Who took whose place, as a notice about a changed number or user id says."""
+    system = table(item.raw.get("system"))
+    if notice.event == "user_changed_user_id":
+        old = identifier(system.get("previous_user_id")) or item.sender.user_id
+        return _succeeds("wa_user_id", old, identifier(system.get("user_id")), item.channel_at)
+    if notice.event != "user_changed_number" or notice.new_address is None:
+        return None
+    return _succeeds("wa_id", item.sender.wa_id, notice.new_address.removeprefix("+"), item.channel_at)
+
+
+def _succeeds(kind: str, old: str | None, new: str | None, at: datetime | None) -> Succession | None:
+    if old is None or new is None or old == new:
+        return None
+    return Succession(old=Identity(kind=kind, value=old), new=Identity(kind=kind, value=new), at=at)
+
+
+def _user_id_update(item: OtherItem) -> Succession | None:
+    if item.field != "user_id_update":
+        return None
+    # Meta's page shows the pair inside `user_id`, older editions beside the number.
+    for holder in (table(item.raw.get("user_id")), table(item.raw.get("user_id_update")), item.raw):
+        old, new = identifier(holder.get("previous")), identifier(holder.get("current"))
+        if old and new:
+            return _succeeds("wa_user_id", old, new, moment(item.raw.get("timestamp")))
+    return None
+
+
+def _preference(item: OtherItem) -> Preference | None:
+    raw: Object = item.raw
+    if item.field != "user_preferences" or text(raw.get("category")) not in (None, "marketing_messages"):
+        return None
+    wa_id, user_id, value = identifier(raw.get("wa_id")), identifier(raw.get("user_id")), text(raw.get("value"))
+    sender = _identities(WhatsAppIdentity(wa_id and wa_id.removeprefix("+"), user_id))
+    if not sender or value is None:
+        return None
+    detail = text(raw.get("detail")) or value
+    return Preference(sender=sender, stops=value.lower() in _STOPS, detail=detail, at=moment(raw.get("timestamp")))
