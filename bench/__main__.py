@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, list_page, skill_hosts, start
+from bench import dispatch, list_page, skill_hosts, start, webhook, webhook_load
 from bench.harness import Result, publish
 from dragoman.cli import logs
 
@@ -15,6 +15,8 @@ BENCHMARKS = {
     "list_page": list_page.run,
     "skill_hosts": skill_hosts.run,
     "start": start.run,
+    "webhook": webhook.run,
+    "webhook_load": webhook_load.run,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dragoman.domain import content, masking
 from dragoman.domain.content import Content
@@ -16,6 +17,7 @@ from dragoman.domain.nouns import Contact
 from dragoman.ledger.read import Event, Message
 from dragoman.store.contacts import Identity
 from dragoman.store.conversations import Conversation, Filters
+from dragoman.store.identities import Note
 
 UNMASK = "audit.unmask"
 """The permission to see phone numbers."""
@@ -64,6 +66,12 @@ class Sight:
             return list(found)
         return [i if i.kind != "wa_id" else Identity(kind=i.kind, value=masking.phone(f"+{i.value}")) for i in found]
 
+    def notes(self, found: Sequence[Note]) -> list[Note]:
+        """What became known of a contact; numbers stand there as digits."""
+        if self.whole:
+            return list(found)
+        return [dataclasses.replace(note, detail={k: _number(v) for k, v in note.detail.items()}) for note in found]
+
     def messages(self, found: Iterable[Message], numbers: Iterable[str | None]) -> list[Message]:
         """A transcript; *numbers* are those of its contact, as they are on record."""
         if self.whole:
@@ -83,6 +91,10 @@ class Sight:
 
 
 EVERYTHING = Sight(whole=True)
+
+
+def _number(value: Any) -> Any:
+    return masking.phone(f"+{value}") if isinstance(value, str) and value.isdecimal() else value
 
 
 def _name(name: str, mask: Mask) -> str:

@@ -1,7 +1,7 @@
 """Who wrote: from the identities that a channel gives to contacts, for many messages at once.
 
 Identity is a link table. A contact may have several identities, gain one and change one; two contacts that turn out to
-be one person become one (decision 0013). What is found out about a contact is on its history.
+be one person become one (decision 0016). What is found out about a contact is on its history.
 """
 
 from __future__ import annotations

@@ -22,12 +22,13 @@ from dragoman.ledger.read import Event, Message
 from dragoman.ledger.window import Digest, Part, Place, Steps, Wanted
 from dragoman.runtime import Runtime
 from dragoman.services.sight import EVERYTHING, Sight
-from dragoman.store import contacts, conversations
+from dragoman.store import contacts, conversations, identities
 from dragoman.store.contacts import Identity as ContactIdentity
 from dragoman.store.conversations import NEWEST, Conversation, Filters, Order
 from dragoman.store.database import Connection
+from dragoman.store.identities import Note
 from dragoman.web.auth import Identity
-from dragoman.web.console import timeline, transcript, wording
+from dragoman.web.console import contact_history, timeline, transcript, wording
 from dragoman.web.console.page import times_of
 
 MESSAGES = 60
@@ -67,6 +68,7 @@ class Detail:
     conversation: Conversation
     contact: Contact
     identities: list[tuple[ContactIdentity, datetime]]
+    history: list[Note]
     last_inbound: datetime | None
     transcript: Transcript
     timeline: Timeline
@@ -163,6 +165,7 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
         identities=list(
             zip(sight.identities([identity for identity, _ in known]), [at for _, at in known], strict=True)
         ),
+        history=sight.notes(await identities.history_of(connection, tenant_id, conversation.contact_id)),
         last_inbound=await window.last_inbound(connection, tenant_id, conversation, cutoff=reading.cutoff),
         transcript=await reading.transcript(window.LATEST),
         timeline=await reading.timeline(window.LATEST),
@@ -179,6 +182,7 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
     return {
         "active": conversation,
         "detail": detail,
+        "history": contact_history.lines(detail.history),
         "digest": detail.digest,
         "name": name_of(conversation),
         "side": "around",
