@@ -35,4 +35,10 @@ async def exits(context: SkillContext) -> str:
     os._exit(1)
 
 
+@skill(name="bench.answer", label="Answer", version="1", phrases={"en": ["answer"]}, keywords=["answer"])
+async def answer(context: SkillContext) -> str:
+    """Answers at once; for benchmarks of what goes on before and after it."""
+    return "Here you are."
+
+
 SHOP = {made.spec.name: made for made in (quick, waits, blocks, exits)}

@@ -16,9 +16,9 @@ import asyncpg
 import httpx
 
 from bench import webhook_client as client
-from bench.dispatch import answer
 from bench.harness import Result, compare
 from bench.installation import Installation, open_installation
+from bench.shop import answer
 
 CLIENTS = 32
 UPDATES = 1000

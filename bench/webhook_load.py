@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import httpx
 
 from bench import webhook_client as client
-from bench.dispatch import answer
 from bench.harness import Result, compare, percentile
 from bench.installation import Installation, open_installation
+from bench.shop import answer
 
 ALLOWED_SECONDS = 0.250
 CONNECTIONS = 64

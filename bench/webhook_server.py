@@ -27,8 +27,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from bench.dispatch import answer
 from bench.installation import APP_SECRET
+from bench.shop import answer
 from dragoman.channels.whatsapp import signature
 from dragoman.classify.provider import LocalClassifiers
 from dragoman.cli import logs

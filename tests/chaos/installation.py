@@ -200,6 +200,8 @@ class Installation:
             "DRAGOMAN_PORT": str(self._ports[number] if role == "web" else 1),
             "DRAGOMAN_GRAPH_URL": f"http://127.0.0.1:{self._graph_port}",
             "DRAGOMAN_LEASE_SECONDS": str(LEASE_SECONDS),
+            # Four workers, two webs and the driver share the 100 connections that PostgreSQL has.
+            "DRAGOMAN_POOL_SIZE": "10",
             # A skill host imports everything anew: workers that are killed all the time would do nothing else.
             "DRAGOMAN_SKILL_HOSTS": "1" if number == 0 else "0",
             "CHAOS_HOME": str(self.home),

@@ -133,3 +133,23 @@ async def test_a_take_that_nobody_wants_any_more_gives_the_lease_back(shop: Worl
     with contextlib.suppress(asyncio.CancelledError):
         await going
     assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == []
+
+
+async def test_a_lease_past_its_deadline_is_not_taken_from_a_holder_in_the_same_transaction(
+    shop: World, calls: Calls
+) -> None:
+    """The holder was late and nobody had taken over: its commit and a wake-up for the same contact come together."""
+    (contact_id,) = await everybody_says(shop, "slow", 1)
+    handling = asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id))
+    await calls.begun.wait()
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("UPDATE lease SET deadline = now() - interval '1 second'")
+    calls.go_on.set()
+    # Both are ready in the same round of the event loop, the wake-up first.
+    other = asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id))
+    done = await asyncio.gather(handling, other)
+    assert sum(done) == 1
+    (row,) = await shop.rows("SELECT outcome, dispatch_count FROM session")
+    assert row["dispatch_count"] == 1
+    (mail,) = await shop.rows("SELECT progress, outcome FROM mailbox")
+    assert (mail["progress"], mail["outcome"]) == ("done", row["outcome"])

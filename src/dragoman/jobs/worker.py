@@ -24,11 +24,11 @@ from dragoman.store.database import APPLICATION_ROLE, UNAVAILABLE
 log = structlog.get_logger()
 
 BATCH = 48
-CONCURRENT_JOBS = 256
+CONCURRENT_JOBS = 128
 """Slow skills wait inside a job without holding a connection, so there may be many more jobs than connections."""
 
-CONCURRENT_HERE = 64
-"""How many wake-ups that no job was written for are followed at a time."""
+CONCURRENT_HERE = 6
+"""How many wake-ups that no job was written for are followed at a time: each holds a connection for much of it."""
 
 HEARTBEAT_SECONDS = 30.0
 """After that long without a sign of life from its worker, a wake-up is given to another one."""

@@ -17,16 +17,15 @@ from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
 from dragoman.dispatch.verification import with_code
-from dragoman.domain.errors import StaleTokenError
 from dragoman.domain.events import SkillInvoked
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
+from dragoman.services.hold_lease import held_by
 from dragoman.services.take_up import Wanted, Work, take_up
-from dragoman.store import leases, mailbox, outbox
+from dragoman.store import mailbox, outbox
 from dragoman.store.database import Connection
-from dragoman.store.groups import Apart
-from dragoman.store.leases import Lease, Row
+from dragoman.store.leases import Lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +33,7 @@ class Take:
     """A contact that was woken: its next message is wanted, if its lease can be had."""
 
     contact_id: UUID
+    lease: Lease | None = None
 
     @property
     def name(self) -> str:
@@ -50,9 +50,19 @@ class Put:
     part: int
 
     @property
+    def lease(self) -> Lease:
+        """The lease."""
+        return self.work.lease
+
+    @property
     def name(self) -> str:
         """The lease's name."""
         return self.work.lease.name
+
+    @property
+    def contact_id(self) -> UUID:
+        """Whose dispatch it is."""
+        return self.work.contact.contact_id
 
 
 async def take(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> Work | None:
@@ -77,72 +87,25 @@ async def _carry_out(
     runtime: Runtime, tenant_id: UUID, members: Sequence[Take | Put], alone: bool
 ) -> Sequence[Work | Exception | None]:
     """One transaction for all of *members*."""
-    outcomes: dict[int, Work | Exception | None] = {}
     async with runtime.database.tenant(tenant_id, by_key=True) as connection:
-        held = await _leases(runtime, connection, tenant_id, members, alone, outcomes)
-        puts = [m for n, m in enumerate(members) if isinstance(m, Put) and n not in outcomes]
+        seconds = runtime.settings.lease_seconds
+        held, failed = await held_by(runtime, connection, tenant_id, members, seconds=seconds, alone=alone)
+        puts = [m for n, m in enumerate(members) if isinstance(m, Put) and n in held]
         replied = await _write(runtime, connection, tenant_id, puts)
         wanted = {
             n: Wanted(
-                lease=held[n],
-                contact_id=m.contact_id if isinstance(m, Take) else m.work.contact.contact_id,
+                lease=lease,
+                contact_id=m.contact_id,
                 before=m.work if isinstance(m, Put) else None,
             )
-            for n, m in enumerate(members)
-            if n in held and (isinstance(m, Take) or m.turn.final)
+            for n, lease in held.items()
+            if isinstance(m := members[n], Take) or m.turn.final
         }
         loaded = await take_up(runtime, connection, tenant_id, list(wanted.values()))
     # Committed: what follows from it outside of the database may begin.
     runtime.queue.soon([Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id) for contact_id in replied])
-    outcomes |= {n: loaded.get(one.contact_id) for n, one in wanted.items()}
-    return [outcomes.get(n) for n in range(len(members))]
-
-
-async def _leases(
-    runtime: Runtime,
-    connection: Connection,
-    tenant_id: UUID,
-    members: Sequence[Take | Put],
-    alone: bool,
-    outcomes: dict[int, Work | Exception | None],
-) -> dict[int, Lease]:
-    """The leases under which members act, by their place; whoever has none finds out why in *outcomes*."""
-    names = {member.name for member in members}
-    rows = await leases.lock(connection, tenant_id, list(names), wait=alone)
-    missing = names - rows.keys()
-    # A row that is there and could not be locked is in another transaction's hand.
-    busy = await leases.existing(connection, tenant_id, list(missing)) if missing and not alone else set()
-    held: dict[int, Lease] = {}
-    takes: dict[str, int] = {}
-    for n, member in enumerate(members):
-        row = rows.get(member.name)
-        if member.name in busy:
-            outcomes[n] = Apart()
-        elif isinstance(member, Put):
-            _check(member, row, n, held, outcomes)
-        elif (row is None or row.free) and member.name not in takes:
-            takes[member.name] = n
-    if takes:
-        taken = await leases.acquire_all(
-            connection, tenant_id, list(takes), owner=runtime.owner, seconds=runtime.settings.lease_seconds
-        )
-        held |= {takes[name]: lease for name, lease in taken.items()}
-    return held
-
-
-def _check(
-    member: Put,
-    row: Row | None,
-    n: int,
-    held: dict[int, Lease],
-    outcomes: dict[int, Work | Exception | None],
-) -> None:
-    try:
-        leases.verify(member.work.lease, row)
-    except StaleTokenError as error:
-        outcomes[n] = error
-    else:
-        held[n] = member.work.lease
+    next_works = {n: loaded.get(one.contact_id) for n, one in wanted.items()}
+    return [failed.get(n) or next_works.get(n) for n in range(len(members))]
 
 
 async def _write(runtime: Runtime, connection: Connection, tenant_id: UUID, puts: Sequence[Put]) -> list[UUID]:

@@ -1,34 +1,98 @@
 """Hold a lease for as long as the work under it takes, and give it back when the work fails.
 
-Transactions: one for each extension and for the release.
+Transactions: one for each extension and for the release; :func:`held_by` works in that of a group.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Protocol
+from uuid import UUID
 
 import structlog
 
+from dragoman.domain.errors import StaleTokenError
 from dragoman.runtime import Runtime
 from dragoman.store import leases
-from dragoman.store.database import UNAVAILABLE
+from dragoman.store.database import UNAVAILABLE, Connection
+from dragoman.store.groups import Apart
 from dragoman.store.leases import Lease
 
 log = structlog.get_logger()
+
+
+class Member(Protocol):
+    """One of a group whose transaction it shares: which lease it acts under, and whether it has it already."""
+
+    @property
+    def name(self) -> str:
+        """The lease's name."""
+        ...
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease itself; None where it is to be taken."""
+        ...
+
+
+async def held_by(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    members: Sequence[Member],
+    *,
+    seconds: float,
+    alone: bool,
+) -> tuple[dict[int, Lease], dict[int, Exception]]:
+    """The leases of the members by their place, checked or taken, and what keeps others from theirs.
+
+    A member in neither has a lease that somebody else holds. Unless *alone*, nobody waits: whose lease is in another
+    transaction's hand has to go apart.
+    """
+    names = {member.name for member in members}
+    rows = await leases.lock(connection, tenant_id, list(names), wait=alone)
+    missing = names - rows.keys()
+    # A row that is there and could not be locked is in another transaction's hand.
+    busy = await leases.existing(connection, tenant_id, list(missing)) if missing and not alone else set()
+    held: dict[int, Lease] = {}
+    failed: dict[int, Exception] = {}
+    wanted: dict[str, int] = {}
+    for n, member in enumerate(members):
+        row = rows.get(member.name)
+        if member.name in busy:
+            failed[n] = Apart()
+        elif member.lease is not None:
+            try:
+                leases.verify(member.lease, row)
+            except StaleTokenError as error:
+                failed[n] = error
+            else:
+                held[n] = member.lease
+        elif row is None or row.free:
+            wanted.setdefault(member.name, n)
+    for lease in held.values():
+        # Past its deadline and not taken over: with its holder in this very transaction it is not free.
+        wanted.pop(lease.name, None)
+    if wanted:
+        taken = await leases.acquire_all(connection, tenant_id, list(wanted), owner=runtime.owner, seconds=seconds)
+        held |= {wanted[name]: lease for name, lease in taken.items()}
+    return held, failed
 
 
 @asynccontextmanager
 async def kept(runtime: Runtime, lease: Lease) -> AsyncIterator[None]:
     """Extend the lease in the background for as long as the block runs."""
 
+    group = runtime.groups.one("extension", lease.tenant_id, partial(_extend, runtime, lease.tenant_id))
+
     async def extend() -> None:
         while True:
             await asyncio.sleep(lease.seconds / 3)
             try:
-                async with runtime.database.tenant(lease.tenant_id) as connection:
-                    await leases.extend(connection, lease)
+                await group.join(lease)
             except UNAVAILABLE as error:
                 log.warning("lease_not_extended", lease=lease.name, error=repr(error))
 
@@ -37,6 +101,15 @@ async def kept(runtime: Runtime, lease: Lease) -> AsyncIterator[None]:
         yield
     finally:
         beat.cancel()
+
+
+async def _extend(runtime: Runtime, tenant_id: UUID, held: Sequence[Lease], alone: bool) -> Sequence[None]:  # noqa: ARG001
+    """What another transaction has in hand is left for the next time: nobody's lease may run out for its sake."""
+    async with runtime.database.tenant(tenant_id, by_key=True) as connection:
+        free = await leases.lock(connection, tenant_id, [lease.name for lease in held], wait=False)
+        mine = [lease for lease in held if lease.name in free]
+        await leases.extend_all(connection, tenant_id, mine, seconds=runtime.settings.lease_seconds)
+    return [None] * len(held)
 
 
 async def give_back(runtime: Runtime, lease: Lease) -> None:

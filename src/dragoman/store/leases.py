@@ -106,21 +106,29 @@ async def check(connection: Connection, lease: Lease) -> None:
     verify(lease, rows.get(lease.name))
 
 
-async def extend(connection: Connection, lease: Lease) -> bool:
-    """Move the deadline on; False when the lease was taken over."""
-    status = await connection.execute(
-        "UPDATE lease SET deadline = clock_timestamp() + make_interval(secs => $4) "
-        "WHERE tenant_id = $1 AND name = $2 AND token = $3",
-        lease.tenant_id,
-        lease.name,
-        lease.token,
-        lease.seconds,
-    )
-    return status == "UPDATE 1"
+async def extend_all(connection: Connection, tenant_id: UUID, held: Sequence[Lease], *, seconds: float) -> None:
+    """Move the deadlines on; leaves alone what was taken over."""
+    if held:
+        await connection.execute(
+            "UPDATE lease AS l SET deadline = clock_timestamp() + make_interval(secs => $4) "
+            "FROM unnest($2::text[], $3::bigint[]) AS h(name, token) "
+            "WHERE l.tenant_id = $1 AND l.name = h.name AND l.token = h.token",
+            tenant_id,
+            [lease.name for lease in held],
+            [lease.token for lease in held],
+            seconds,
+        )
+
+
+async def extend(connection: Connection, lease: Lease) -> None:
+    """:func:`extend_all` for one."""
+    await extend_all(connection, lease.tenant_id, [lease], seconds=lease.seconds)
 
 
 async def release_all(connection: Connection, tenant_id: UUID, held: Sequence[Lease]) -> None:
     """Give leases back; the rows and their tokens stay. Harmless where one was taken over."""
+    if not held:
+        return
     await connection.execute(
         "UPDATE lease AS l SET owner = NULL, deadline = NULL FROM unnest($2::text[], $3::bigint[]) AS h(name, token) "
         "WHERE l.tenant_id = $1 AND l.name = h.name AND l.token = h.token",

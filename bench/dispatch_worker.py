@@ -1,0 +1,98 @@
+"""A worker process for the dispatch benchmark: a real worker, but that Meta's side answers at once and inside of it.
+
+It says ``ready`` once everything is imported and connected, begins at the first line on its standard input, and ends
+with that. When a reply is sent it writes to ``sent`` to whom and when, by the clock that all processes share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.shop import SHOP
+from dragoman.classify.provider import LocalClassifiers
+from dragoman.cli import logs
+from dragoman.jobs import worker
+from dragoman.jobs.queue import PgQueue
+from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.skills.addresses import AllowList
+from dragoman.skills.host_process import Plan
+from dragoman.skills.hosting import HostedSkills
+from dragoman.skills.http import HttpSkills
+from dragoman.skills.invoker import InProcessSkills
+from dragoman.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What the process is told on its command line, as JSON."""
+
+    database_url: str
+    secret_key: str
+    home: str
+    hosted: bool
+    sent: str
+
+
+def answering(sent: Path) -> httpx.MockTransport:
+    """Meta's side: takes every message."""
+    log = sent.open("a", buffering=1)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        to = json.loads(request.content).get("to", "")
+        log.write(f"{to} {time.monotonic()}\n")
+        wamid = f"wamid.{hashlib.sha1(request.content).hexdigest()}"
+        return httpx.Response(200, json={"contacts": [{"wa_id": to}], "messages": [{"id": wamid}]})
+
+    return httpx.MockTransport(answer)
+
+
+async def main(orders: Orders) -> None:
+    """Work until the standard input ends."""
+    clock = SystemClock()
+    settings = Settings(
+        data_directory=Path(orders.home), secret_key=orders.secret_key, graph_url="http://graph.invalid"
+    )
+    hosted = HostedSkills(clock.now, plan=Plan(modules=("bench.shop",)))
+    database = await Database.connect(orders.database_url, maximum=8)
+    async with httpx.AsyncClient(transport=answering(Path(orders.sent))) as http:
+        runtime = Runtime(
+            settings=settings,
+            database=database,
+            clock=clock,
+            source=TimeOrderedIds(clock),
+            http=http,
+            queue=PgQueue(),
+            keyring=Keyring(settings.secret_key),
+            classifiers=LocalClassifiers(),
+            skills=hosted if orders.hosted else InProcessSkills(SHOP, clock.now),
+            http_skills=HttpSkills(AllowList.parse("127.0.0.1")),
+        )
+        await runtime.skills.specs()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        stop = asyncio.Event()
+        working = asyncio.create_task(worker.run(runtime, orders.database_url, stop))
+        await asyncio.to_thread(sys.stdin.read)
+        stop.set()
+        await working
+        await runtime.http_skills.aclose()
+        await hosted.close()
+    await database.close()
+
+
+if __name__ == "__main__":
+    import logging
+
+    logs.configure("text", level=logging.WARNING)
+    given: dict[str, Any] = json.loads(sys.argv[1])
+    asyncio.run(main(Orders(**given)))

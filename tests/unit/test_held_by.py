@@ -1,0 +1,93 @@
+"""Who of a group acts under which lease, without a database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from dragoman.domain.errors import StaleTokenError
+from dragoman.services import hold_lease
+from dragoman.store import leases
+from dragoman.store.groups import Apart
+from dragoman.store.leases import Lease, Row
+
+TENANT = UUID(int=1)
+
+
+@dataclass(frozen=True)
+class Member:
+    name: str
+    lease: Lease | None = None
+
+
+class Rows:
+    """The lease table: rows that can be locked, names that another transaction has in hand, and what was taken."""
+
+    def __init__(self, *rows: Row, in_hand: frozenset[str] = frozenset()) -> None:
+        self.rows, self.in_hand = {row.name: row for row in rows}, in_hand
+        self.taken: list[str] = []
+
+    async def lock(self, _: Any, __: UUID, names: list[str], *, wait: bool) -> dict[str, Row]:
+        return {n: row for n, row in self.rows.items() if n in names and (wait or n not in self.in_hand)}
+
+    async def existing(self, _: Any, __: UUID, names: list[str]) -> set[str]:
+        return self.rows.keys() & set(names)
+
+    async def acquire_all(self, _: Any, __: UUID, names: list[str], **how: Any) -> dict[str, Lease]:
+        assert how == {"owner": "me", "seconds": 5}
+        self.taken += names
+        return {name: lease(name, 9) for name in names}
+
+
+def lease(name: str, token: int = 1) -> Lease:
+    return Lease(tenant_id=TENANT, name=name, token=token, owner="me", seconds=5)
+
+
+def row(name: str, token: int = 1, *, owner: str | None = "me", free: bool = False) -> Row:
+    return Row(name=name, token=token, owner=owner, free=free)
+
+
+async def ask(
+    monkeypatch: pytest.MonkeyPatch, table: Rows, *members: Member, alone: bool = False
+) -> tuple[dict[int, Lease], dict[int, Exception]]:
+    for name in ("lock", "existing", "acquire_all"):
+        monkeypatch.setattr(leases, name, getattr(table, name))
+    runtime: Any = type("Runtime", (), {"owner": "me"})()
+    connection: Any = None
+    return await hold_lease.held_by(runtime, connection, TENANT, members, seconds=5, alone=alone)
+
+
+async def test_a_free_lease_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, failed = await ask(
+        monkeypatch, Rows(row("a", owner=None, free=True)), Member("a"), Member("a"), Member("new")
+    )
+    assert ({n: one.name for n, one in held.items()}, failed) == ({0: "a", 2: "new"}, {})
+
+
+async def test_what_somebody_holds_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await ask(monkeypatch, Rows(row("a", owner="other")), Member("a")) == ({}, {})
+
+
+async def test_a_late_holder_in_the_same_group_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the deadline and not taken over: a wake-up beside its commit must not take it, or a message goes twice."""
+    table = Rows(row("a", free=True))
+    held, failed = await ask(monkeypatch, table, Member("a"), Member("a", lease("a")))
+    assert (held, failed, table.taken) == ({1: lease("a")}, {}, [])
+
+
+async def test_a_lease_that_was_taken_over_or_given_back_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Rows(row("a", 2), row("b", owner=None, free=True))
+    held, failed = await ask(monkeypatch, table, Member("a", lease("a")), Member("b", lease("b")))
+    assert held == {}
+    assert [type(error) for error in failed.values()] == [StaleTokenError, StaleTokenError]
+
+
+async def test_what_is_in_another_transactions_hand_goes_apart_and_then_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Rows(row("a", owner=None, free=True), in_hand=frozenset("a"))
+    held, failed = await ask(monkeypatch, table, Member("a"), Member("b"))
+    assert (list(held), [type(error) for error in failed.values()]) == ([1], [Apart])
+    held, failed = await ask(monkeypatch, table, Member("a"), alone=True)
+    assert (list(held), failed) == ([0], {})
