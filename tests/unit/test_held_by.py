@@ -60,11 +60,25 @@ async def ask(
     return await hold_lease.held_by(runtime, connection, TENANT, members, seconds=5, alone=alone)
 
 
+async def test_leases_that_never_were_are_asked_for_before_anything_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two groups that make the same rows would wait for each other, each with rows in hand that the other wants."""
+    table = Rows(row("a", owner=None, free=True))
+    with pytest.raises(leases.AbsentError) as absent:
+        await ask(monkeypatch, table, Member("a"), Member("new"))
+    assert (absent.value.names, table.taken) == ({"new"}, [])
+    held, _ = await ask(monkeypatch, Rows(), Member("new"), alone=True)
+    assert list(held) == [0]
+
+
 async def test_a_free_lease_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     held, failed = await ask(
-        monkeypatch, Rows(row("a", owner=None, free=True)), Member("a"), Member("a"), Member("new")
+        monkeypatch,
+        Rows(row("a", owner=None, free=True), row("b", owner=None, free=True)),
+        Member("a"),
+        Member("a"),
+        Member("b"),
     )
-    assert ({n: one.name for n, one in held.items()}, failed) == ({0: "a", 2: "new"}, {})
+    assert ({n: one.name for n, one in held.items()}, failed) == ({0: "a", 2: "b"}, {})
 
 
 async def test_what_somebody_holds_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +100,7 @@ async def test_a_lease_that_was_taken_over_or_given_back_is_lost(monkeypatch: py
 
 
 async def test_what_is_in_another_transactions_hand_goes_apart_and_then_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = Rows(row("a", owner=None, free=True), in_hand=frozenset("a"))
+    table = Rows(row("a", owner=None, free=True), row("b", owner=None, free=True), in_hand=frozenset("a"))
     held, failed = await ask(monkeypatch, table, Member("a"), Member("b"))
     assert (list(held), [type(error) for error in failed.values()]) == ([1], [Apart])
     held, failed = await ask(monkeypatch, table, Member("a"), alone=True)

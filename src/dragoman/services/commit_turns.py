@@ -21,7 +21,7 @@ from dragoman.domain.events import SkillInvoked
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
-from dragoman.services.hold_lease import held_by
+from dragoman.services.hold_lease import having_rows, held_by
 from dragoman.services.take_up import Wanted, Work, take_up
 from dragoman.store import mailbox, outbox
 from dragoman.store.database import Connection
@@ -87,6 +87,12 @@ async def _carry_out(
     runtime: Runtime, tenant_id: UUID, members: Sequence[Take | Put], alone: bool
 ) -> Sequence[Work | Exception | None]:
     """One transaction for all of *members*."""
+    return await having_rows(runtime, tenant_id, partial(_together, runtime, tenant_id, members, alone))
+
+
+async def _together(
+    runtime: Runtime, tenant_id: UUID, members: Sequence[Take | Put], alone: bool
+) -> Sequence[Work | Exception | None]:
     async with runtime.database.tenant(tenant_id, by_key=True) as connection:
         seconds = runtime.settings.lease_seconds
         held, failed = await held_by(runtime, connection, tenant_id, members, seconds=seconds, alone=alone)

@@ -6,10 +6,10 @@ Transactions: one for each extension and for the release; :func:`held_by` works 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -22,6 +22,22 @@ from dragoman.store.groups import Apart
 from dragoman.store.leases import Lease
 
 log = structlog.get_logger()
+
+
+T = TypeVar("T")
+
+
+async def having_rows(runtime: Runtime, tenant_id: UUID, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work of a group; where leases have no rows yet, make them first, and begin again.
+
+    A group holds locks, so it must not wait for the rows that another one is just making.
+    """
+    try:
+        return await work()
+    except leases.AbsentError as absent:
+        async with runtime.database.tenant(tenant_id, by_key=True) as connection:
+            await leases.create(connection, tenant_id, absent.names)
+        return await work()
 
 
 class Member(Protocol):
@@ -50,13 +66,15 @@ async def held_by(
     """The leases of the members by their place, checked or taken, and what keeps others from theirs.
 
     A member in neither has a lease that somebody else holds. Unless *alone*, nobody waits: whose lease is in another
-    transaction's hand has to go apart.
+    transaction's hand has to go apart. Raises AbsentError for leases that never were: see :func:`having_rows`.
     """
     names = {member.name for member in members}
     rows = await leases.lock(connection, tenant_id, list(names), wait=alone)
     missing = names - rows.keys()
     # A row that is there and could not be locked is in another transaction's hand.
     busy = await leases.existing(connection, tenant_id, list(missing)) if missing and not alone else set()
+    if not alone and missing - busy:
+        raise leases.AbsentError(missing - busy)
     held: dict[int, Lease] = {}
     failed: dict[int, Exception] = {}
     wanted: dict[str, int] = {}

@@ -5,7 +5,7 @@ The database's clock decides, so that workers on machines whose clocks differ ag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -55,6 +55,27 @@ async def existing(connection: Connection, tenant_id: UUID, names: Sequence[str]
         "SELECT name FROM lease WHERE tenant_id = $1 AND name = ANY($2::text[])", tenant_id, names
     )
     return {row["name"] for row in rows}
+
+
+class AbsentError(Exception):
+    """There are no rows yet for these leases."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__(f"{len(names)} leases have no rows yet")
+        self.names = names
+
+
+async def create(connection: Connection, tenant_id: UUID, names: Collection[str]) -> None:
+    """Make rows for these leases where there are none, free ones.
+
+    In a transaction of its own: it waits for others who make the same rows, and must hold nothing that they wait for.
+    """
+    await connection.execute(
+        "INSERT INTO lease (tenant_id, name, token) SELECT $1, n.name, 0 FROM unnest($2::text[]) AS n(name) "
+        "ORDER BY n.name ON CONFLICT DO NOTHING",
+        tenant_id,
+        sorted(names),
+    )
 
 
 async def acquire_all(
