@@ -33,6 +33,16 @@ def rewrite_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--rewrite-golden") or os.environ.get("REWRITE_GOLDEN"))
 
 
+async def _hurry(urls: DatabaseURLs) -> None:
+    """Nothing here has to survive a power cut; what survives a killed process does not depend on these."""
+    assert urls.superuser is not None
+    connection = await asyncpg.connect(urls.superuser)
+    for name in ("fsync", "full_page_writes"):
+        await connection.execute(f"ALTER SYSTEM SET {name} = off")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
+
+
 async def _make_template(urls: DatabaseURLs) -> None:
     await migrate.create_roles(urls)
     await asyncio.to_thread(migrate.upgrade, urls)
@@ -48,7 +58,8 @@ def postgres_server() -> Iterator[object]:
     with tempfile.TemporaryDirectory(prefix="dragoman-test-") as directory:
         home = Path(directory)
         home.chmod(0o755)
-        server, _ = embedded.start(home)
+        server, urls = embedded.start(home)
+        asyncio.run(_hurry(urls))
         asyncio.run(_make_template(embedded.urls(server, TEMPLATE)))
         yield server
         server.cleanup()
