@@ -185,3 +185,19 @@ async def test_sweeps_do_not_pile_up_jobs_that_nobody_has_time_for(database: Dat
             await connection.execute("UPDATE pgqueuer SET status = 'picked'")
             assert await sweep.wake_neglected(shop.runtime) == 2
             assert await sweep.wake_neglected(shop.runtime) == 0
+
+
+async def test_what_the_queue_noted_of_jobs_long_done_is_forgotten(database: Database, tmp_path: Path) -> None:
+    """Three rows for each job: nobody else would ever remove them."""
+    queue = PgQueue()
+    async with world.build(database, tmp_path, little_shop(Calls()), queue=queue) as shop:
+        await shop.say("answer")
+        await shop.say("answer", phone="436601112244")
+        async with database.directory() as connection:
+            first = await connection.fetchval("SELECT min(job_id) FROM pgqueuer_log")
+            await connection.execute(
+                "UPDATE pgqueuer_log SET created = created - interval '2 days' WHERE job_id = $1", first
+            )
+            await queue.forget(connection)
+            kept = await connection.fetch("SELECT job_id FROM pgqueuer_log")
+            assert [row["job_id"] for row in kept] == [first + 1]

@@ -11,6 +11,8 @@ from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 from dragoman.runtime import Job
 from dragoman.store.database import Connection
 
+LOG_KEPT = timedelta(days=1)
+
 
 class PgQueue:
     """The queue of a PostgreSQL that PgQueuer's workers listen to."""
@@ -53,6 +55,10 @@ class PgQueue:
         )
         queued = {(row["entrypoint"], row["payload"]) for row in rows}
         return [job for job in jobs if (job.entrypoint, payload(job.tenant_id, job.key)) not in queued]
+
+    async def forget(self, connection: Connection) -> None:
+        """Let go of what PgQueuer noted of jobs long done: three rows for each, which nobody reads after a day."""
+        await connection.execute("DELETE FROM pgqueuer_log WHERE created < now() - $1::interval", LOG_KEPT)
 
 
 def payload(tenant_id: UUID, key: UUID) -> bytes:

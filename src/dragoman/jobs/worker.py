@@ -66,6 +66,9 @@ def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record], flig
     @queuer.schedule("tidy", "17 * * * *")
     async def tidy(_: Schedule) -> None:
         await sweep.tidy(runtime)
+        if isinstance(runtime.queue, PgQueue):
+            async with runtime.database.directory() as database:
+                await runtime.queue.forget(database)
 
     return queuer
 
