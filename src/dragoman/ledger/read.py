@@ -121,6 +121,21 @@ async def transcript(
     return [message_of(row) for row in rows]
 
 
+async def origin(
+    connection: Connection, tenant_id: UUID, session_id: UUID, message_id: UUID, *, cutoff: datetime
+) -> tuple[UUID, int, datetime] | None:
+    """The raw delivery that a message came with, the place in it, and when; None for a message of ours."""
+    row = await connection.fetchrow(
+        "SELECT delivery_id, delivery_item, at FROM message WHERE tenant_id = $1 AND session_id = $2 "
+        "AND message_id = $3 AND at >= $4 AND delivery_id IS NOT NULL",
+        tenant_id,
+        session_id,
+        message_id,
+        cutoff,
+    )
+    return None if row is None else (row["delivery_id"], row["delivery_item"], row["at"])
+
+
 async def timeline(
     connection: Connection,
     tenant_id: UUID,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.ledger import read
+from dragoman.services.raw_item import raw_item
 from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation, MalformedCursorError
 from dragoman.store.database import Connection
@@ -21,6 +22,7 @@ from dragoman.web.ports import Ports, retention_cutoff
 from dragoman.web.problems import MEDIA_TYPE, InvalidParameterError, Problem
 
 Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Administrator = Annotated[Identity, Depends(require("communications.access:admin"))]
 
 
 def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -133,6 +135,22 @@ async def show_timeline(
     items = [resources.timeline_event(found) for found in shown]
     following = _encode("e", items[-1].position) if len(events) > query.limit else None
     return resources.TimelinePage(items=items, next_cursor=following)
+
+
+@router.get(
+    "/conversations/{session_id}/transcript/{message_id}/raw",
+    dependencies=[Depends(given_once)],
+    responses=problems_of(401, 403, 404, 422),
+)
+async def show_raw_item(session_id: UUID, message_id: UUID, identity: Administrator, runtime: Ports) -> dict[str, Any]:
+    """What the channel really sent where the transcript has a message of the contact's."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        await _found(connection, identity, session_id)
+        cutoff = retention_cutoff(runtime, identity.retention_days)
+        item = await raw_item(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
+    if item is None:
+        raise NotFoundError(f"There is no raw item of a message {message_id}.")
+    return {"item": item}
 
 
 async def _found(connection: Connection, identity: Identity, session_id: UUID) -> Conversation:
