@@ -62,6 +62,12 @@ document.addEventListener('htmx:after:swap', (event) => {
   dispatchEvent(new HashChangeEvent('hashchange'));
 });
 
+// A view is saved as the list is now, not as it was when the page came.
+document.addEventListener('submit', (event) => {
+  const field = one('[data-query-now]', event.target);
+  if (field) field.value = one('#list').dataset.query;
+});
+
 // A chip with a value can be emptied without opening its list.
 document.addEventListener('click', (event) => {
   const clear = event.target.closest('[data-clear]');

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from dragoman.store import conversations
+from dragoman.store import conversations, saved_views
 from dragoman.store.conversations import MalformedCursorError, Page, TooSlowError
 from dragoman.store.database import Connection
+from dragoman.store.saved_views import SavedView
 from dragoman.web import matched
 from dragoman.web.auth import Identity, require
 from dragoman.web.console import choices, columns, detail, parts, reviews
@@ -41,7 +43,17 @@ async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
     if "col" in request.query_params and target_of(request) != "list":
         return _remember(RedirectResponse(query.address(), 303), query)
     async with ports.database.tenant(identity.tenant_id) as connection:
-        shown = await _list(connection, identity, query, retention_cutoff(ports, identity.retention_days))
+        if _begins(request) and identity.user_id is not None:
+            kept = await saved_views.default_query(connection, identity.tenant_id, identity.user_id)
+            if kept:
+                return RedirectResponse(f"{ADDRESS}{kept}", 303)
+        shown = await _list(
+            connection,
+            identity,
+            query,
+            retention_cutoff(ports, identity.retention_days),
+            whole=target_of(request) != "list",
+        )
     if target_of(request) != "list":
         return render(request, "logs/page.html", status_code=_status(shown), active=None, **shown)
     response = render(request, "logs/_list.html", status_code=_status(shown), active=None, **shown)
@@ -67,16 +79,28 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         if full:
             labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
             return render(request, "logs/conversation.html", query=query, full=True, labels=labels, **context)
-        shown = await _list(connection, identity, query, reading.cutoff)
+        shown = await _list(connection, identity, query, reading.cutoff, whole=True)
     return render(request, "logs/page.html", status_code=_status(shown), full=False, **{**shown, **context})
 
 
-async def _list(connection: Connection, identity: Identity, query: Query, cutoff: datetime) -> dict[str, Any]:
-    """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``."""
+def _begins(request: Request) -> bool:
+    """Whether somebody comes to the bare list from elsewhere; within the list, the bare address means all."""
+    came_from = urlsplit(request.headers.get("referer", "")).path
+    return not request.query_params and target_of(request) == "" and not came_from.startswith(ADDRESS)
+
+
+async def _list(
+    connection: Connection, identity: Identity, query: Query, cutoff: datetime, *, whole: bool
+) -> dict[str, Any]:
+    """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``.
+
+    With *whole* also what the page has around the list.
+    """
     mistakes = query.mistakes()
     page = Page(items=[])
     # First, since a list that takes too long ends the transaction.
     offered = await choices.load(connection, identity.tenant_id)
+    views = await _views(connection, identity) if whole else []
     if not mistakes:
         try:
             page = await conversations.page(
@@ -103,8 +127,13 @@ async def _list(connection: Connection, identity: Identity, query: Query, cutoff
         "columns": [columns.COLUMNS[key] for key in query.columns],
         "offered": columns.offered(query.columns),
         "all_columns": tuple(columns.COLUMNS),
+        "views": views,
         "announcement": _announcement(page, query, mistakes),
     }
+
+
+async def _views(connection: Connection, identity: Identity) -> list[SavedView]:
+    return [] if identity.user_id is None else await saved_views.every(connection, identity.tenant_id, identity.user_id)
 
 
 def _announcement(page: Page, query: Query, mistakes: list[Mistake]) -> str:

@@ -1,0 +1,90 @@
+"""Saved views: keep the list as it is under a name, rename, share, delete, and choose the one to begin with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import RedirectResponse
+from starlette.datastructures import FormData, QueryParams
+from starlette.exceptions import HTTPException
+
+from dragoman.store import saved_views
+from dragoman.store.saved_views import LONGEST_NAME, NameTakenError
+from dragoman.web.auth import Identity, require
+from dragoman.web.console.query import ADDRESS, Query
+from dragoman.web.ports import Ports
+
+router = APIRouter(include_in_schema=False)
+
+Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+
+
+@router.post(f"{ADDRESS}/views")
+async def save(request: Request, ports: Ports, identity: Reader) -> RedirectResponse:
+    """Keep the form's query under its name, then show it."""
+    form = await request.form(max_files=0)
+    user_id, name = _person(identity), _name(form)
+    query = Query.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
+    if query.mistakes():
+        raise HTTPException(422, "This list cannot be kept: one of its filters cannot be used.")
+    kept = dataclasses.replace(query, cursor="")
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        try:
+            await saved_views.save(
+                connection,
+                identity.tenant_id,
+                user_id,
+                view_id=ports.source.new_id(),
+                name=name,
+                query=kept.string,
+                shared="shared" in form,
+                now=ports.clock.now(),
+            )
+        except NameTakenError as error:
+            raise HTTPException(422, str(error)) from error
+    return RedirectResponse(kept.address(), 303)
+
+
+@router.post(f"{ADDRESS}/views/{{view_id}}")
+async def change(request: Request, ports: Ports, identity: Reader, view_id: UUID) -> RedirectResponse:
+    """Do what the form's ``action`` says to one view."""
+    form = await request.form(max_files=0)
+    tenant_id, user_id = identity.tenant_id, _person(identity)
+    async with ports.database.tenant(tenant_id) as connection:
+        match form.get("action"):
+            case "rename":
+                name = _name(form)
+                try:
+                    done = await saved_views.rename(connection, tenant_id, user_id, view_id, name)
+                except NameTakenError as error:
+                    raise HTTPException(422, str(error)) from error
+            case "share" | "unshare" as action:
+                done = await saved_views.share(connection, tenant_id, user_id, view_id, shared=action == "share")
+            case "delete":
+                done = await saved_views.delete(connection, tenant_id, user_id, view_id)
+            case "default":
+                done = await saved_views.make_default(connection, tenant_id, user_id, view_id)
+            case "no-default":
+                done = await saved_views.make_default(connection, tenant_id, user_id, None)
+            case _:
+                raise HTTPException(422, "Say what to do: rename, share, unshare, delete, default or no-default.")
+    if not done:
+        raise HTTPException(404, "There is no such view of yours.")
+    back = Query.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
+    return RedirectResponse(back.address(), 303)
+
+
+def _person(identity: Identity) -> UUID:
+    if identity.user_id is None:
+        raise HTTPException(403, "Views belong to people; a token has none.")
+    return identity.user_id
+
+
+def _name(form: FormData) -> str:
+    name = " ".join(str(form.get("name", "")).split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise HTTPException(422, f"Give the view a name of up to {LONGEST_NAME} characters.")
+    return name
