@@ -39,6 +39,8 @@ def states(stage: Stage, size: str) -> Iterator[State]:
     yield "list", _at(LOGS)
     yield "nothing found", _at(f"{LOGS}?phone=000000000&state=OPEN&outcome=SUCCESS")
     yield "bad filter", _at(f"{LOGS}?state=NOPE")
+    yield "found", _at(f"{LOGS}?q=quebrado+OR+bestellung&sort=-messages&errors=true")
+    yield "more filters", _then(LOGS, lambda page: page.get_by_role("button", name="Filters").click())
     yield "email", _at(f"{LOGS}?tab=email")
     yield "drawer", _at(marina)
     yield "gallery", _then(gallery, _open_payloads)
@@ -55,6 +57,7 @@ def states(stage: Stage, size: str) -> Iterator[State]:
             ),
         )
         yield "columns", _then(LOGS, lambda page: page.get_by_role("button", name="Columns").click())
+        yield "views", _then(LOGS, lambda page: page.get_by_role("button", name="Views").click())
         yield "details", _then(marina, lambda page: page.get_by_role("button", name="All details").click())
     else:
         yield "menu", _then(LOGS, lambda page: page.get_by_role("button", name="Menu").click())
