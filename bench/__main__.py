@@ -6,13 +6,14 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, list_page, skill_hosts, start, webhook, webhook_load
+from bench import dispatch, skill_hosts, start, webhook, webhook_load
+from bench import logs as log_pages
 from bench.harness import Result, publish
 from dragoman.cli import logs
 
 BENCHMARKS = {
     "dispatch": dispatch.run,
-    "list_page": list_page.run,
+    "logs": log_pages.run,
     "skill_hosts": skill_hosts.run,
     "start": start.run,
     "webhook": webhook.run,

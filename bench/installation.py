@@ -68,21 +68,8 @@ async def _furnish(
     shop: Mapping[str, PythonSkill] | SkillInvoker,
     urls: DatabaseURLs,
 ) -> Installation:
-    clock = SystemClock()
-    settings = Settings(
-        data_directory=home, secret_key=Fernet.generate_key().decode(), graph_url="http://graph.invalid"
-    )
-    runtime = Runtime(
-        settings=settings,
-        database=database,
-        clock=clock,
-        source=TimeOrderedIds(clock),
-        http=http,
-        queue=PgQueue(),
-        keyring=Keyring(settings.secret_key),
-        classifiers=LocalClassifiers(),
-        skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
-    )
+    runtime = _runtime(home, database, http, shop)
+    clock = runtime.clock
     today = clock.now().date()
     async with database.directory() as connection:
         await migrate.ensure_partitions(connection, today - timedelta(days=95), today + timedelta(days=8))
@@ -104,3 +91,34 @@ async def _furnish(
         limits = Limits(contact_per_minute=10**6, channel_account_per_second=10**6, tenant_per_second=10**6)
         await skills.set_policy(connection, tenant_id, Policy(limits=limits, budget=Budget(messages=0, cost_micros=0)))
     return Installation(runtime=runtime, urls=urls, tenant_id=tenant_id, channel_account_id=account_id)
+
+
+def _runtime(
+    home: Path, database: Database, http: httpx.AsyncClient, shop: Mapping[str, PythonSkill] | SkillInvoker
+) -> Runtime:
+    clock = SystemClock()
+    settings = Settings(
+        data_directory=home, secret_key=Fernet.generate_key().decode(), graph_url="http://graph.invalid"
+    )
+    return Runtime(
+        settings=settings,
+        database=database,
+        clock=clock,
+        source=TimeOrderedIds(clock),
+        http=http,
+        queue=PgQueue(),
+        keyring=Keyring(settings.secret_key),
+        classifiers=LocalClassifiers(),
+        skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
+    )
+
+
+@asynccontextmanager
+async def open_runtime(home: Path, urls: DatabaseURLs) -> AsyncIterator[Runtime]:
+    """A runtime on a database that is there already; nothing is sent from it."""
+    async with AsyncExitStack() as stack:
+        database = await Database.connect(urls.application, maximum=20)
+        stack.push_async_callback(database.close)
+        refuses = httpx.MockTransport(lambda _: httpx.Response(500))
+        http = await stack.enter_async_context(httpx.AsyncClient(transport=refuses))
+        yield _runtime(home, database, http, {})

@@ -1,4 +1,4 @@
-"""What was said and decided: rows of ``session``, ``message`` and ``audit_event`` as lines for COPY.
+"""What was said and decided: rows of sessions, messages, their words and audit events, for COPY.
 
 On average six messages and eight events a session. Events have the payloads of the catalogue and are sealed in a chain
 like real ones: ``dragoman audit verify`` finds nothing wrong with them.
@@ -11,10 +11,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import accumulate
+from uuid import UUID
 
 from bench.load.people import SKILLS, Ids, Person, Population
 from bench.load.vocabulary import Texts
+from dragoman.domain import search_words
 
 DAYS = 90
 NULL = "\\N"
@@ -38,6 +41,7 @@ EVENT = (
     "tenant_id, session_id, position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, "
     "payload, seal"
 )
+WORDS = "tenant_id, session_id, ordinal, at, words"
 OUTCOMES = (
     ("SUCCESS", 74),
     ("HANDOFF", 8),
@@ -63,14 +67,18 @@ class Rows:
 
     session: list[str]
     message: list[str]
+    words: list[str]
     event: list[str]
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def _spelled(micros: int) -> str:
     """As seals spell a time; PostgreSQL reads it too."""
-    return (
-        datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{micros % 1_000_000:06d}Z"
-    )
+    return f"{_second(micros // 1_000_000)}.{micros % 1_000_000:06d}Z"
 
 
 class Writer:
@@ -80,6 +88,7 @@ class Writer:
         self._chance = random.Random(f"{seed}/{population.number}/{shard}")
         self._ids = Ids(self._chance)
         self._population = population
+        self._tenant = UUID(population.tenant_id)
         self._texts = texts
         self._begin = begin
         self._count = population.sessions // shards
@@ -95,7 +104,7 @@ class Writer:
 
     def rows(self, batch: int) -> Iterator[Rows]:
         """All of them, *batch* sessions at a time."""
-        rows = Rows([], [], [])
+        rows = Rows([], [], [], [])
         people = self._chance.choices(self._people, cum_weights=self._shares, k=self._count)
         outcomes = self._chance.choices(*zip(*OUTCOMES, strict=True), k=self._count)
         skills = self._chance.choices(*zip(*SKILLS, strict=True), k=self._count)
@@ -109,7 +118,7 @@ class Writer:
             self._one(rows, people[number], outcomes[number], skills[number], at, exchanges, recent=recent, dense=dense)
             if len(rows.session) == batch:
                 yield rows
-                rows = Rows([], [], [])
+                rows = Rows([], [], [], [])
         yield rows
 
     def _one(
@@ -136,6 +145,7 @@ class Writer:
             if dense:
                 chain.answered(at, dispatch, digest)
         chain.ended(at, dispatch, outcome, state)
+        self._findable(rows, session, 0, begun, who.name)
         partner = who.partner
         ended = state in {"RESOLVED", "EXPIRED"}
         rows.session.append(
@@ -174,8 +184,13 @@ class Writer:
         rows.message.append(
             f"{tenant}\t{session}\t{ordinal}\t{when}\t{message_id}\t{sender}\t{name}\ttext\t{content}\t{channel}\t{by}\n"
         )
+        self._findable(rows, session, ordinal, at, said)
         digest = hashlib.sha256(content.encode()).hexdigest()
         return f'"content_digest":"{digest}","kind":"text","message_id":"{message_id}"'
+
+    def _findable(self, rows: Rows, session: str, ordinal: int, at: int, text: str) -> None:
+        words = search_words.vector(self._tenant, text)
+        rows.words.append(f"{self._population.tenant_id}\t{session}\t{ordinal}\t{_spelled(at)}\t{words}\n")
 
 
 class _Chain:

@@ -24,7 +24,7 @@ from dragoman.store.embedded import DatabaseURLs
 SEED = 20_261_125
 SHARDS = 2
 BATCH = 2_000
-LARGE = ("session", "message", "audit_event")
+LARGE = ("contact", "session", "message", "message_words", "audit_event")
 
 Say = Callable[[str], None]
 DERIVED: Mapping[str, Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[object]]] = {}
@@ -41,10 +41,10 @@ async def fill(urls: DatabaseURLs, sessions: int, say: Say) -> None:
     first = (now - timedelta(days=conversations.DAYS + 1)).date()
     await migrate.ensure_partitions(owner, first, (now + timedelta(days=8)).date())
     populations = people.populations(sessions, begin, seed=SEED)
+    indexes = await _drop_indexes(owner)
     for population in populations:
         await _people(owner, population, now)
     say(f"{sum(len(p.people) for p in populations):,} contacts of {len(populations)} tenants")
-    indexes = await _drop_indexes(owner)
     del populations
     shards = [
         multiprocessing.get_context("spawn").Process(target=_shard, args=(urls.owner, sessions, begin, shard))
@@ -150,6 +150,7 @@ async def _copy_shard(url: str, sessions: int, begin: int, shard: int) -> None:
         for rows in writer.rows(BATCH):
             await _copy(owner, "session", conversations.SESSION, rows.session)
             await _copy(owner, "message", conversations.MESSAGE, rows.message)
+            await _copy(owner, "message_words", conversations.WORDS, rows.words)
             await _copy(owner, "audit_event", conversations.EVENT, rows.event)
     await owner.close()
 

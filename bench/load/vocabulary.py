@@ -14,8 +14,9 @@ COMMON_WORD = "bitte"
 RARE_WORD = "zyklotron"
 """Stands in about one message of fifty thousand."""
 
-_OPENINGS = ("b", "br", "d", "f", "g", "gr", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "w", "z", "š")
-_VOWELS = ("a", "e", "i", "o", "u", "ä", "é", "ó")
+_OPENINGS = ("b", "br", "d", "f", "g", "gr", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "w", "z")
+_VOWELS = ("a", "e", "i", "o", "u")
+_ACCENTS = str.maketrans("aeosz", "äéóšž")
 _ENDINGS = ("", "l", "n", "r", "s", "t", "k", "m")
 _EVERYDAY = (
     *("the", "a", "is", "my", "and", "when", "where", "please", "order", "invoice", "open", "thanks", "hello", "not"),
@@ -30,7 +31,8 @@ def words(chance: random.Random) -> list[str]:
     syllables = [a + b + c for a, b, c in itertools.product(_OPENINGS, _VOWELS, _ENDINGS)]
     made = dict.fromkeys(_EVERYDAY)
     while len(made) < SIZE:
-        made["".join(chance.choices(syllables, k=chance.choice((2, 2, 3, 4))))] = None
+        word = "".join(chance.choices(syllables, k=chance.choice((2, 2, 3, 4))))
+        made[word.translate(_ACCENTS) if chance.random() < 0.05 else word] = None
     return list(made)
 
 
