@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.nouns import Identity
-from dragoman.store import identities
+from dragoman.store import accounts, identities
 from tests.world import PHONE_NUMBER_ID, World
 
 NUMBER, OTHER = "436601112233", "436609998877"
@@ -300,3 +300,51 @@ async def test_a_stranger_who_comes_through_two_doors_at_once_is_one_contact(sho
     one, other = await asyncio.gather(resolve(*identity, wait=True), resolve(*reversed(identity), wait=False))
     assert one == other
     assert len(await people(shop)) == 1
+
+
+async def reader(shop: World) -> dict[str, str]:
+    """The header of a browser in which an administrator is logged in."""
+    now, new_id = shop.runtime.clock.now(), shop.runtime.source.new_id
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        user = await accounts.create_user(
+            connection,
+            shop.tenant_id,
+            user_id=new_id(),
+            email="admin@shop.example",
+            name="Admin",
+            password="correct horse battery staple",
+            role="administrator",
+            now=now,
+        )
+        ticket = await accounts.open_login_session(connection, shop.tenant_id, user.user_id, now=now)
+    return {"Cookie": f"dragoman_session={ticket.secret}"}
+
+
+async def test_pages_and_api_cope_with_a_contact_without_a_number(shop: World) -> None:
+    chat, headers = Chat(shop), await reader(shop)
+
+    async def listed(**query: str) -> list[dict[str, Any]]:
+        answer = await shop.web.get("/api/v1/conversations", params=query, headers=headers)
+        found: list[dict[str, Any]] = answer.json()["items"]
+        return found
+
+    await chat.write(name=None, from_user_id=USER)
+    (item,) = await listed()
+    assert (item["contact"]["name"], item["contact"]["phone"]) == ("WhatsApp user", None)
+    page = await shop.web.get("/communications/automation/logs", headers=headers)
+    assert page.status_code == 200
+    assert "WhatsApp user" in page.text
+    address = f"/communications/automation/logs/{item['session_id']}"
+    drawer = await shop.web.get(address, headers=headers)
+    assert drawer.status_code == 200
+    assert USER in drawer.text
+    assert await listed(phone="43") == []
+    await chat.write(name="Ana Lima", **{"from": NUMBER, "from_user_id": USER})
+    assert len(await listed(phone="0660 111")) == 1
+    drawer = await shop.web.get(address, headers=headers)
+    assert "Identity linked: WhatsApp number" in drawer.text
+    transcript = f"/api/v1/conversations/{item['session_id']}/transcript"
+    (first, answer, *_) = (await shop.web.get(transcript, headers=headers)).json()["items"]
+    raw = await shop.web.get(f"{transcript}/{first['message_id']}/raw", headers=headers)
+    assert raw.json()["item"]["id"] == "wamid.1"
+    assert (await shop.web.get(f"{transcript}/{answer['message_id']}/raw", headers=headers)).status_code == 404
