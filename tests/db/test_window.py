@@ -232,11 +232,11 @@ async def test_a_long_conversation_is_opened_by_its_newest_part(house: House, cl
     session_id = await long_session(house, 400)
     page = (await client.get(f"{LOGS}/{session_id}", headers=cookie)).text
     assert "message 400<" in page
-    assert "message 340<" not in page
-    assert f'data-part="{LOGS}/{session_id}/transcript?before=341"' in page
-    assert len(page) < 700_000
-    fragment = (await client.get(f"{LOGS}/{session_id}/transcript?before=341", headers=cookie)).text
-    assert "message 340<" in fragment
+    assert "message 350<" not in page
+    assert f'data-part="{LOGS}/{session_id}/transcript?before=351"' in page
+    assert len(page) < 400_000
+    fragment = (await client.get(f"{LOGS}/{session_id}/transcript?before=351", headers=cookie)).text
+    assert "message 350<" in fragment
     assert "<html" not in fragment
     async with reading(house, session_id) as read:
         wanted = (await read.transcript(Place(side="around", number=7), limit=1)).part.items[0].message_id

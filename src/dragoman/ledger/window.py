@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -205,19 +205,21 @@ async def steps(
     connection: Connection,
     tenant_id: UUID,
     conversation: RecordedSession,
-    dispatches: Collection[UUID],
+    part: Sequence[Message],
     *,
     cutoff: datetime,
     errors: Wanted,
 ) -> dict[UUID, Steps]:
-    """What each of *dispatches* left on the timeline."""
+    """What the dispatches of *part* left on the timeline."""
+    # No event is older than the message that caused it, but for the clocks of two machines.
+    since = min((message.at for message in part), default=cutoff) - timedelta(minutes=1)
     rows = await connection.fetch(
         "SELECT dispatch_id, count(*) AS count, count(*) FILTER (WHERE type = ANY ($5)) AS errors FROM audit_event "
         "WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 AND dispatch_id = ANY ($4) GROUP BY dispatch_id",
         tenant_id,
         conversation.session_id,
-        _since(conversation, cutoff),
-        list(dispatches),
+        max(_since(conversation, cutoff), since),
+        [message.dispatch_id for message in part if message.dispatch_id is not None],
         list(errors.types),
     )
     return {row["dispatch_id"]: Steps(count=row["count"], errors=row["errors"]) for row in rows}
@@ -257,10 +259,12 @@ async def causes(
     *,
     cutoff: datetime,
 ) -> list[Message]:
-    """The contact's messages that caused *dispatches*."""
+    """The contact's messages that caused *dispatches*, each of which has one; the latest first."""
     rows = await connection.fetch(
         f"SELECT {MESSAGE_COLUMNS} FROM message m {OUTBOX_OF_MESSAGE} WHERE m.tenant_id = $1 AND m.session_id = $2 "
-        "AND m.at >= $3 AND m.sender = 'contact' AND m.dispatch_id = ANY ($4) ORDER BY m.ordinal",
+        "AND m.at >= $3 AND m.sender = 'contact' AND m.dispatch_id = ANY ($4) "
+        # Read from the end, and no further than the last of them.
+        f"ORDER BY m.ordinal DESC LIMIT {len(dispatches):d}",
         tenant_id,
         conversation.session_id,
         cutoff,

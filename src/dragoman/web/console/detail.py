@@ -31,8 +31,8 @@ from dragoman.web.auth import Identity
 from dragoman.web.console import contact_history, timeline, transcript, wording
 from dragoman.web.console.page import times_of
 
-MESSAGES = 60
-EVENTS = 120
+MESSAGES = 50
+EVENTS = 80
 """How many messages and events one part has."""
 
 SERVICE_WINDOW = timedelta(hours=24)
@@ -108,12 +108,11 @@ class Reading:
         of = (self.connection, self.tenant_id, self.conversation)
         part = await window.messages(*of, place, cutoff=self.cutoff, limit=limit)
         beside = await window.beside(*of, part.items, cutoff=self.cutoff)
-        dispatches = {message.dispatch_id for message in part.items if message.dispatch_id is not None}
         notices = await window.notices(*of, part, cutoff=self.cutoff, types=transcript.NOTICE_TYPES)
         return Transcript(
             part=self._seen(part),
             beside=self._messages(beside),
-            steps=await window.steps(*of, dispatches, cutoff=self.cutoff, errors=wording.ERRORS),
+            steps=await window.steps(*of, part.items, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=self.sight.events(notices, self.numbers),
         )
 
@@ -121,12 +120,11 @@ class Reading:
         """Those messages, as far as they stand up to the ordinal *last*; without notices."""
         of = (self.connection, self.tenant_id, self.conversation)
         found = await window.messages_of(*of, message_ids, last, cutoff=self.cutoff) if message_ids else []
-        dispatches = {message.dispatch_id for message in found if message.dispatch_id is not None}
         beside = await window.beside(*of, found, cutoff=self.cutoff)
         return Transcript(
             part=Part(items=self._messages(found), earlier=False, later=False),
             beside=self._messages(beside),
-            steps=await window.steps(*of, dispatches, cutoff=self.cutoff, errors=wording.ERRORS) if found else {},
+            steps=await window.steps(*of, found, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=[],
         )
 
