@@ -195,3 +195,28 @@ async def test_the_application_cannot_rewrite_what_reviewers_said(house: House) 
         async with house.runtime.database.directory() as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
+
+
+async def test_the_list_and_the_api_are_narrowed_by_them(house: House, client: httpx.AsyncClient) -> None:
+    token = bearer(await house.token("administrator"))
+    one, two = await house.session(contact_name="Tagged One"), await house.session(contact_name="Marked Two")
+    await client.put(f"{API}/{one}/review/tags/wrong answer", headers=token)
+    await client.put(f"{API}/{two}/review/reviewed", headers=token)
+
+    async def found(query: str) -> set[str]:
+        answer = await client.get(f"{API}?{query}", headers=token)
+        assert answer.status_code == 200, answer.text
+        return {item["session_id"] for item in answer.json()["items"]}
+
+    assert await found("tag=Wrong%20%20Answer") == {str(one)}
+    assert await found("tag=other") == set()
+    assert await found("reviewed=true") == {str(two)}
+    assert await found("reviewed=false") == {str(one)}
+    assert await found("reviewed=false&tag=wrong answer&outcome_not=HANDOFF") == {str(one)}
+    assert (await client.get(f"{API}?reviewed=perhaps", headers=token)).status_code == 422
+    ana, _ = await desk(house, client, "administrator")
+    page = (await client.get(f"{LOGS}?tag=wrong+answer", headers=ana.cookie)).text
+    assert "Tagged One" in page
+    assert "Marked Two" not in page
+    assert "<option selected>wrong answer</option>" in page
+    assert (await client.get(f"{LOGS}?reviewed=x", headers=ana.cookie)).status_code == 422

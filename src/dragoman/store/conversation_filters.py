@@ -50,7 +50,8 @@ class Filters:
     a channel account's id, or a kind (``whatsapp``, ``email``). ``business_partner`` is an id or a number.
     ``agent`` is the name of the agent who has or had it. ``since`` (inclusive) and ``until`` (exclusive) bound the
     last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
-    :meth:`dragoman.domain.search_words.Search.parse`. The ``not_…`` fields leave out what they name. With
+    :meth:`dragoman.domain.search_words.Search.parse`. ``tag`` and ``reviewed``
+    are what reviewers left on it. The ``not_…`` fields leave out what they name. With
     ``whole_phone`` a phone fits only as a whole number: for readers who may not see the digits, and so must not
     feel for them.
     """
@@ -68,6 +69,8 @@ class Filters:
     business_partner: UUID | str | None = None
     agent: str | None = None
     errors: bool | None = None
+    tag: str | None = None
+    reviewed: bool | None = None
     q: str | None = None
     since: datetime | None = None
     until: datetime | None = None

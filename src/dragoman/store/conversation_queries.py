@@ -19,6 +19,7 @@ from uuid import UUID
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import BEFORE_START
 from dragoman.domain.states import State
+from dragoman.store import reviews
 from dragoman.store.conversation_filters import Filters, Order, Sort
 from dragoman.store.conversation_paging import COLUMNS, Place
 
@@ -95,6 +96,10 @@ def plain(filters: Filters) -> Narrowed:
         found.conditions.append(Condition("(s.skill IS DISTINCT FROM {} AND s.intent IS DISTINCT FROM {})", both))
     if filters.errors is not None:
         found.conditions.append(Condition("s.error_count > 0" if filters.errors else "s.error_count = 0"))
+    if filters.tag is not None:
+        found.conditions.append(Condition(reviews.TAGGED, (reviews.folded(filters.tag),)))
+    if filters.reviewed is not None:
+        found.conditions.append(Condition(reviews.REVIEWED if filters.reviewed else f"NOT {reviews.REVIEWED}"))
     if filters.since is not None:
         found.conditions.append(Condition("s.last_activity_at >= {}", (filters.since,)))
     if filters.until is not None:

@@ -82,12 +82,17 @@ class Review:
 
 def tag_of(text: str) -> str:
     """*text* as a tag: small letters, single spaces. Raises UnusableReviewError."""
-    tag = " ".join(text.split()).casefold()
+    tag = folded(text)
     if not _TAG.fullmatch(tag):
         raise UnusableReviewError(
             f"A tag is up to {LONGEST_TAG} letters, digits, spaces and . : / + - _, and begins with a letter or digit."
         )
     return tag
+
+
+def folded(text: str) -> str:
+    """*text* in the form in which tags are kept and looked for."""
+    return " ".join(text.split()).casefold()
 
 
 async def load(connection: Connection, tenant_id: UUID, session_id: UUID) -> Review:

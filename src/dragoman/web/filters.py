@@ -67,6 +67,8 @@ class ConversationQuery(PageQuery):
     )
     agent: Name | None = Field(None, description="Name of the agent who has or had it")
     errors: bool | None = Field(None, description="Whether something failed in it")
+    tag: Name | None = Field(None, description="Tag that a reviewer put on it")
+    reviewed: bool | None = Field(None, description="Whether somebody marked it as reviewed")
     q: Words | None = Field(
         None,
         description='Full text of the transcripts and the contact\'s name: `words`, `"a phrase"`, `begin*`, '
@@ -96,6 +98,8 @@ class ConversationQuery(PageQuery):
             business_partner=self.business_partner,
             agent=self.agent,
             errors=self.errors,
+            tag=self.tag,
+            reviewed=self.reviewed,
             phone=self.phone,
             intent=self.intent,
             skill=self.skill,

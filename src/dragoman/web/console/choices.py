@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from dragoman.store import channel_accounts, conversations
+from dragoman.store import channel_accounts, conversations, reviews
 from dragoman.store.channel_accounts import ChannelAccount
 from dragoman.store.database import Connection
 
@@ -24,11 +24,12 @@ SORTS = {
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """``skills`` as (name, label), ``accounts``, and the names of ``agents`` that any session knows."""
+    """``skills`` as (name, label), ``accounts``, the ``agents`` that any session knows, and reviewers' ``tags``."""
 
     skills: list[tuple[str, str]]
     accounts: list[ChannelAccount]
     agents: list[str]
+    tags: list[str]
     sorts: dict[str, str]
 
 
@@ -38,5 +39,6 @@ async def load(connection: Connection, tenant_id: UUID) -> Choices:
         skills=await conversations.skills_and_intents(connection, tenant_id),
         accounts=await channel_accounts.every(connection, tenant_id),
         agents=await conversations.agents(connection, tenant_id),
+        tags=await reviews.known_tags(connection, tenant_id),
         sorts=SORTS,
     )

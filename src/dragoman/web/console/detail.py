@@ -1,7 +1,7 @@
 """One conversation as its drawer shows it: what is read for it, and the context of its templates.
 
 Whatever its length, a conversation is opened by the same number of statements: the newest part of its transcript and of
-its timeline, what belongs to them elsewhere, and the whole in figures. Decision page: 0012.
+its timeline, what belongs to them elsewhere, and the whole in figures. Decision page: 0022.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 FILTERS = (
     "q", "phone", "skill_intent", "state", "outcome", "channel", "business_partner", "agent", "errors",
-    "since", "until",
+    "tag", "reviewed", "since", "until",
 )  # fmt: skip
 """The fields of a query that narrow the list, in the order in which addresses name them."""
 _TEXTS = (*FILTERS, "sort", "cursor")
@@ -61,6 +61,8 @@ class Query:
     business_partner: str = ""
     agent: str = ""
     errors: str = ""
+    tag: str = ""
+    reviewed: str = ""
     since: str = ""
     until: str = ""
     sort: str = ""
@@ -92,8 +94,9 @@ class Query:
             found.append(Mistake("state", f"is not a state. Use one of {', '.join(State)}."))
         if self.outcome and self.outcome.removeprefix(NOT) not in Outcome.__members__:
             found.append(Mistake("outcome", f"is not an outcome. Use one of {', '.join(Outcome)}."))
-        if self.errors not in {"", "true", "false"}:
-            found.append(Mistake("errors", "is not true or false."))
+        for name in ("errors", "reviewed"):
+            if getattr(self, name) not in {"", "true", "false"}:
+                found.append(Mistake(name, "is not true or false."))
         for name, reader in _READERS.items():
             value = getattr(self, name)
             try:
@@ -118,6 +121,8 @@ class Query:
             business_partner=partner_of(self.business_partner) if self.business_partner else None,
             agent=self.agent or None,
             errors={"true": True, "false": False}.get(self.errors),
+            tag=self.tag or None,
+            reviewed={"true": True, "false": False}.get(self.reviewed),
             since=first_moment(self.since) if self.since else None,
             until=last_moment(self.until) if self.until else None,
         )
