@@ -67,13 +67,14 @@ async def _serve(settings: Settings, playing: standin.Standin | None) -> None:
     async with open_runtime(settings, urls) as runtime:
         stop = asyncio.Event()
         working = asyncio.create_task(_work(runtime, urls, stop))
-        app: ASGIApp = create_app(runtime)
+        app = create_app(runtime)
+        served: ASGIApp = app
         meta = None
         if playing is not None:
             other, meta = standin.application(settings, playing)
-            app = Beside(app=app, other=other, path=standin.PATH)
+            served = Beside(app=app, other=other, path=standin.PATH)
         try:
-            await _run_web(app, settings, listener, working)
+            await _run_web(served, settings, listener, working, app.state.live.close)
         finally:
             stop.set()
             if meta is not None:
@@ -85,7 +86,8 @@ async def _serve(settings: Settings, playing: standin.Standin | None) -> None:
 async def _web(settings: Settings, urls: DatabaseURLs) -> None:
     listener = _listen(settings)
     async with open_runtime(settings, urls) as runtime:
-        await _run_web(create_app(runtime), settings, listener, None)
+        app = create_app(runtime)
+        await _run_web(app, settings, listener, None, app.state.live.close)
 
 
 async def _worker(settings: Settings, urls: DatabaseURLs) -> None:
@@ -103,7 +105,11 @@ async def _work(runtime: Runtime, urls: DatabaseURLs, stop: asyncio.Event) -> No
 
 
 async def _run_web(
-    app: ASGIApp, settings: Settings, listener: socket.socket, working: asyncio.Task[None] | None
+    app: ASGIApp,
+    settings: Settings,
+    listener: socket.socket,
+    working: asyncio.Task[None] | None,
+    end_streams: Callable[[], None],
 ) -> None:
     server = _Server(
         uvicorn.Config(
@@ -115,14 +121,20 @@ async def _run_web(
             lifespan="on",
         )
     )
-    _on_signals(lambda: setattr(server, "should_exit", True))
+
+    def leave() -> None:
+        # Open streams first: they never end by themselves, and the server waits for what is being answered.
+        end_streams()
+        server.should_exit = True
+
+    _on_signals(leave)
     log.info("serving", url=settings.base_url)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     waiting: set[asyncio.Task[None]] = {serving, working} if working else {serving}
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     if serving not in done:
         # The worker ended by itself: that is a fault, and a console that answers while nothing works hides it.
-        server.should_exit = True
+        leave()
         await serving
     for task in done:
         task.result()

@@ -262,8 +262,11 @@ async def open_login_session(connection: Connection, tenant_id: UUID, user_id: U
     return Ticket(secret)
 
 
-async def resume_login_session(database: Database, secret: str, *, now: datetime) -> Holder | None:
-    """Whose login session that is; None when it never was, was ended, idled or aged out."""
+async def resume_login_session(database: Database, secret: str, *, now: datetime, touch: bool = True) -> Holder | None:
+    """Whose login session that is; None when it never was, was ended, idled or aged out.
+
+    Without *touch* it goes on idling.
+    """
     if not _SECRET.fullmatch(secret):
         return None
     digest = _digest(secret)
@@ -285,7 +288,7 @@ async def resume_login_session(database: Database, secret: str, *, now: datetime
         )
         if row is None:
             return None
-        if row["last_seen_at"] <= now - TOUCH_INTERVAL:
+        if touch and row["last_seen_at"] <= now - TOUCH_INTERVAL:
             await connection.execute(
                 "UPDATE login_session SET last_seen_at = $3 WHERE tenant_id = $1 AND digest = $2",
                 found.tenant_id,
@@ -370,8 +373,8 @@ async def revoke_token(connection: Connection, tenant_id: UUID, token_id: UUID, 
     await directory.remove(connection, tenant_id, directory.API_TOKEN, [digest.hex()])
 
 
-async def use_token(database: Database, token: str, *, now: datetime) -> Holder | None:
-    """Whose token that is; None when it never was, has expired or was revoked."""
+async def use_token(database: Database, token: str, *, now: datetime, touch: bool = True) -> Holder | None:
+    """Whose token that is; None when it never was, has expired or was revoked. Without *touch* it is no use of it."""
     if not _TOKEN.fullmatch(token):
         return None
     digest = _digest(token)
@@ -392,7 +395,7 @@ async def use_token(database: Database, token: str, *, now: datetime) -> Holder 
         )
         if row is None:
             return None
-        if row["last_used_at"] is None or row["last_used_at"] <= now - TOUCH_INTERVAL:
+        if touch and (row["last_used_at"] is None or row["last_used_at"] <= now - TOUCH_INTERVAL):
             await connection.execute(
                 "UPDATE api_token SET last_used_at = $3 WHERE tenant_id = $1 AND token_id = $2",
                 found.tenant_id,

@@ -32,6 +32,7 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "A permission is missing",
         404: "No such conversation in this tenant",
         422: "A parameter is unknown or cannot be used",
+        503: "The database cannot be reached, or the process is full or stopping; try again",
     }
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}

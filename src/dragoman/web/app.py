@@ -8,8 +8,9 @@ from starlette.middleware import Middleware
 from dragoman import __version__
 from dragoman.runtime import Runtime
 from dragoman.store import accounts, migrate
-from dragoman.web import api, api_reviews, console, health, login, problems, reference, webhook
+from dragoman.web import api, api_reviews, console, events, health, login, problems, reference, webhook
 from dragoman.web.compression import Compression
+from dragoman.web.live import Hub
 from dragoman.web.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
 
 
@@ -32,11 +33,12 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.door = login.Door()
+    app.state.live = Hub(runtime.database)
     app.state.schema_revision = migrate.head()
     # Made now, so that the first unknown user's login takes no longer than the next.
     accounts.dummy_hash()
     problems.install(app)
-    for part in (health, webhook, login, api, api_reviews, reference):
+    for part in (health, webhook, login, api, api_reviews, events, reference):
         app.include_router(part.router)
     console.install(app)
     return app

@@ -22,6 +22,9 @@ from dragoman.web.ports import runtime_of
 SESSION_COOKIE = "dragoman_session"
 CSRF_FIELD = "csrf_token"
 CSRF_HEADER = "X-CSRF-Token"
+BY_ITSELF = "X-By-Itself"
+"""Sent by a page that asks without anybody having done something: such requests do not keep a login alive."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 __all__ = ["PERMISSIONS", "ROLES", "Identity", "Require", "SignInRequired", "identify", "require"]
@@ -62,21 +65,27 @@ async def identify(request: Request) -> Identity | None:
     """
     state = request.scope.setdefault("state", {})
     if "identity" not in state:
-        state["identity"] = await _look_up(request)
+        state["identity"] = await _look_up(request, touch=BY_ITSELF not in request.headers)
     found: Identity | None = state["identity"]
     return found
 
 
-async def _look_up(request: Request) -> Identity | None:
+async def still_allowed(request: Request, identity: Identity, permission: str) -> bool:
+    """Whether who opened a stream with *request* may still do so: asked anew, and no sign that a person is there."""
+    found = await _look_up(request, touch=False)
+    return found is not None and found.tenant_id == identity.tenant_id and found.may(permission)
+
+
+async def _look_up(request: Request, *, touch: bool) -> Identity | None:
     runtime = runtime_of(request)
     now = runtime.clock.now()
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return _identity(await accounts.use_token(runtime.database, credentials.strip(), now=now), "token")
+        return _identity(await accounts.use_token(runtime.database, credentials.strip(), now=now, touch=touch), "token")
     secret = request.cookies.get(SESSION_COOKIE)
     if secret is None:
         return None
-    return _identity(await accounts.resume_login_session(runtime.database, secret, now=now), "session")
+    return _identity(await accounts.resume_login_session(runtime.database, secret, now=now, touch=touch), "session")
 
 
 def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Identity | None:

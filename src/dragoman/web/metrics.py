@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 WEBHOOK_REQUESTS = Counter(
     "dragoman_webhook_requests_total",
@@ -11,6 +11,11 @@ WEBHOOK_REQUESTS = Counter(
 )
 
 LOGINS = Counter("dragoman_logins_total", "Attempts to log in by what became of them.", ["result"])
+
+LIVE_STREAMS = Gauge("dragoman_live_streams", "Open streams of live updates in this process.")
+LIVE_RESETS = Counter(
+    "dragoman_live_resets_total", "Streams that fell too far behind and were told to read everything anew."
+)
 
 # A result that has not happened yet is shown as 0, so that alerts on a rate see its first occurrence.
 for _result in ("accepted", "unsigned", "wrong_signature", "malformed", "too_large", "unavailable", "failed"):

@@ -1,0 +1,307 @@
+"""The event stream: who may listen, what they hear, how it resumes, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dragoman.ledger import changes
+from dragoman.ledger.changes import RESUMABLE, Kind, Place
+from dragoman.runtime import Runtime
+from dragoman.store import accounts
+from dragoman.store.database import UNAVAILABLE, Database
+from dragoman.store.embedded import DatabaseURLs
+from dragoman.web.app import create_app
+from dragoman.web.live import hub, stream
+from tests.listener import listening
+
+from .house import House, bearer
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for what is only meant not to be too often."""
+    monkeypatch.setattr(hub, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(hub, "OUTAGE_SECONDS", 0.05)
+
+
+async def change(house: House, session_id: UUID | None = None) -> UUID:
+    session_id = session_id or uuid4()
+    async with house.runtime.database.tenant(house.tenant_id) as connection:
+        await changes.record(connection, house.tenant_id, session_id, Kind.MESSAGE, messages=2, events=9)
+    return session_id
+
+
+async def test_a_change_is_told_with_its_counts(app: FastAPI, house: House) -> None:
+    async with listening(app, bearer(await house.token("auditor"))) as listener:
+        assert listener.status == 200
+        assert listener.headers["content-type"].startswith("text/event-stream")
+        assert listener.headers["cache-control"] == "no-store"
+        session_id = await change(house)
+        event = await listener.next()
+        assert (event.name, event.data) == (
+            "changes",
+            {"changes": [{"session_id": str(session_id), "kind": "message", "message_count": 2, "event_count": 9}]},
+        )
+        Place.parse(event.id)
+
+
+async def test_a_login_session_may_listen_too(app: FastAPI, house: House) -> None:
+    async with listening(app, await house.cookie(await house.user("auditor"))) as listener:
+        assert await change(house) in await listener.sessions()
+
+
+async def test_who_may_not_listen(client: httpx.AsyncClient, app: FastAPI, house: House) -> None:
+    """Refusals are problems, before any stream."""
+    nobody = await house.token("agent")
+    async with house.runtime.database.tenant(house.tenant_id) as connection:
+        await connection.execute("UPDATE api_token SET role = 'nobody'")
+    good = await house.token("auditor")
+    for headers, query, status in (
+        ({}, "", 401),
+        (bearer("dgm_" + "x" * 43), "", 401),
+        (bearer(nobody), "", 403),
+        (bearer(good), "?nonsense=1", 422),
+        (bearer(good), "?session_id=1", 422),
+        (bearer(good), "?last_event_id=1", 422),
+        (bearer(good), "?last_event_id=&last_event_id=", 422),
+    ):
+        response = await client.get(f"/api/v1/events{query}", headers=headers)
+        assert response.status_code == status, (query, response.text)
+        assert response.headers["content-type"] == "application/problem+json"
+    app.state.live.close()
+    response = await client.get("/api/v1/events", headers=bearer(good))
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+
+
+async def test_a_tenant_hears_nothing_of_another(app: FastAPI, runtime: Runtime, house: House) -> None:
+    other = await House.build(runtime, "other")
+    async with listening(app, bearer(await house.token("auditor"))) as listener:
+        await change(other)
+        mine = await change(house)
+        assert await listener.sessions() == {mine}
+
+
+async def test_one_session_may_be_asked_for(app: FastAPI, house: House) -> None:
+    wanted = uuid4()
+    headers = bearer(await house.token("auditor"))
+    async with listening(app, headers, f"/api/v1/events?session_id={wanted}") as listener:
+        await change(house)
+        await change(house, wanted)
+        assert await listener.sessions() == {wanted}
+        last = listener.last_id
+    await change(house)
+    await change(house, wanted)
+    async with listening(app, {**headers, "Last-Event-ID": last}, f"/api/v1/events?session_id={wanted}") as listener:
+        assert await listener.sessions() == {wanted}
+
+
+@pytest.mark.parametrize("way", ["header", "parameter"])
+async def test_a_client_that_comes_back_hears_what_it_missed(app: FastAPI, house: House, way: str) -> None:
+    headers = bearer(await house.token("auditor"))
+    async with listening(app, headers) as listener:
+        await listener.next("alive")
+        last = listener.last_id
+    missed = {await change(house) for _ in range(3)}
+    again = headers | {"Last-Event-ID": last} if way == "header" else headers
+    path = "/api/v1/events" + (f"?last_event_id={last}" if way == "parameter" else "")
+    async with listening(app, again, path) as listener:
+        assert await listener.sessions() == missed
+        after = await change(house)
+        assert after in await listener.sessions()
+
+
+@pytest.mark.parametrize("id_", ["garbage", "old"])
+async def test_a_client_that_comes_too_late_is_told_to_read_anew(app: FastAPI, house: House, id_: str) -> None:
+    headers = bearer(await house.token("auditor"))
+    async with listening(app, headers) as listener:
+        place = Place.parse((await listener.next("alive")).id)
+    old = str(place).replace(
+        f"-{round(place.at.timestamp() * 1000)}-",
+        f"-{round((place.at - RESUMABLE - timedelta(minutes=1)).timestamp() * 1000)}-",
+    )
+    async with listening(app, {**headers, "Last-Event-ID": old if id_ == "old" else id_}) as listener:
+        event = await listener.next()
+        assert event.name == "reset"
+        assert await change(house) in await listener.sessions()
+    async with listening(app, {**headers, "Last-Event-ID": event.id}) as listener:
+        assert len(await listener.sessions()) == 1
+
+
+async def test_what_happens_in_one_process_is_heard_in_another(
+    database_urls: DatabaseURLs, runtime: Runtime, house: House
+) -> None:
+    other = await Database.connect(database_urls.application, minimum=1, maximum=2)
+    elsewhere = create_app(_with(runtime, database=other))
+    async with listening(elsewhere, bearer(await house.token("auditor"))) as listener:
+        assert await change(house) in await listener.sessions()
+    await other.close()
+
+
+def _with(runtime: Runtime, **changed: Any) -> Runtime:
+    fields = {name: getattr(runtime, name) for name in runtime.__slots__}
+    return Runtime(**{**fields, **changed})
+
+
+async def test_many_streams_share_one_reader(
+    app: FastAPI, runtime: Runtime, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many listen: one statement for each poll, and no connection held by any of them."""
+    polls = 0
+    read = app.state.live.read
+
+    async def counted(tenant_id: UUID, place: Place | None) -> changes.News:
+        nonlocal polls
+        polls += 1
+        news: changes.News = await read(tenant_id, place)
+        return news
+
+    headers = bearer(await house.token("auditor"))
+    async with asyncio.TaskGroup() as group:
+        heard, go = asyncio.Semaphore(0), asyncio.Event()
+
+        async def one() -> None:
+            async with listening(app, headers) as listener:
+                heard.release()
+                await go.wait()
+                assert session_id in await listener.sessions()
+
+        streams = [group.create_task(one()) for _ in range(50)]
+        for _ in streams:
+            await heard.acquire()
+        pool = runtime.database.pool
+        assert pool.get_size() - pool.get_idle_size() <= 1
+        monkeypatch.setattr(app.state.live, "read", counted)
+        session_id = await change(house)
+        go.set()
+    assert polls < 50
+
+
+async def test_a_client_that_leaves_leaves_nothing_behind(app: FastAPI, house: House) -> None:
+    live = app.state.live
+    headers = bearer(await house.token("auditor"))
+    async with listening(app, headers), listening(app, headers) as listener:
+        assert live._channels[house.tenant_id].listeners == 2
+        listener.leave()
+        while live._channels[house.tenant_id].listeners == 2:
+            await asyncio.sleep(0)
+    assert live._channels == {}
+    await asyncio.wait_for(live._polling, 10)
+
+
+async def test_a_slow_client_is_told_to_read_anew_and_costs_no_memory(
+    app: FastAPI, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = asyncio.Event()
+    headers = bearer(await house.token("auditor"))
+    async with listening(app, headers) as quick_one, listening(app, headers, slow=take) as slow_one:
+        channel = app.state.live._channels[house.tenant_id]
+        for _ in range(hub.MOST_FRAMES + 10):
+            session_id = await change(house)
+            while session_id not in await quick_one.sessions():
+                pass
+        assert len(channel.frames) == hub.MOST_FRAMES
+        take.set()
+        event = await slow_one.next()
+        assert event.name == "reset"
+        last = await change(house)
+        while last not in await slow_one.sessions():
+            pass
+
+
+async def test_a_client_that_takes_nothing_is_given_up(
+    app: FastAPI, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "SEND_SECONDS", 0.05)
+    async with listening(app, bearer(await house.token("auditor")), slow=asyncio.Event()):
+        while app.state.live._channels:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["logged out", "revoked", "lost its role"])
+async def test_who_may_not_listen_any_longer_is_cut_off(
+    app: FastAPI, house: House, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.02)
+    now = house.runtime.clock.now()
+    database = house.runtime.database
+    token = await house.token("auditor")
+    user = await house.user("auditor")
+    headers = bearer(token) if how == "revoked" else await house.cookie(user)
+    async with listening(app, headers) as listener:
+        assert await change(house) in await listener.sessions()
+        async with database.tenant(house.tenant_id) as connection:
+            if how == "revoked":
+                (found,) = await accounts.tokens(connection, house.tenant_id)
+                await accounts.revoke_token(connection, house.tenant_id, found.token_id, now=now)
+            elif how == "lost its role":
+                await connection.execute("UPDATE user_account SET role = 'nobody'")
+        if how == "logged out":
+            await accounts.close_login_session(database, headers["Cookie"].partition("=")[2])
+        assert (await listener.next()).name == "closed"
+        await listener.end()
+
+
+async def test_an_open_stream_keeps_no_login_alive(app: FastAPI, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.02)
+    headers = await house.cookie(await house.user("auditor"))
+    async with listening(app, headers) as listener:
+        async with house.runtime.database.tenant(house.tenant_id) as connection:
+            await connection.execute(
+                "UPDATE login_session SET last_seen_at = last_seen_at - $1::interval", accounts.IDLE_LIMIT
+            )
+        assert (await listener.next()).name == "closed"
+
+
+async def test_silence_is_broken_by_a_sign_of_life_with_a_fresh_place(
+    app: FastAPI, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
+    async with listening(app, bearer(await house.token("auditor"))) as listener:
+        first = Place.parse((await listener.next("alive")).id)
+        while Place.parse((await listener.next("alive")).id).at <= first.at:
+            pass
+
+
+async def test_a_database_that_comes_back_is_read_on_from(
+    app: FastAPI, house: House, database_urls: DatabaseURLs
+) -> None:
+    """Every connection is cut, as a restart does; the stream stays open and misses nothing."""
+    assert database_urls.superuser is not None
+    superuser = await asyncpg.connect(database_urls.superuser)
+    name = database_urls.application.rsplit("/", 1)[-1].partition("?")[0]
+    async with listening(app, bearer(await house.token("auditor"))) as listener:
+        assert await change(house) in await listener.sessions()
+        await superuser.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await superuser.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+            name,
+        )
+        await asyncio.sleep(0.2)
+        await superuser.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        again = await _patiently(house)
+        assert await listener.sessions() == {again}
+    await superuser.close()
+
+
+async def _patiently(house: House) -> UUID:
+    for _ in range(100):
+        try:
+            return await change(house)
+        except UNAVAILABLE:
+            await asyncio.sleep(0.05)
+    raise AssertionError("the database did not come back")
+
+
+async def test_stopping_ends_the_streams_at_once(app: FastAPI, house: House) -> None:
+    async with listening(app, bearer(await house.token("auditor"))) as listener:
+        app.state.live.close()
+        await listener.end()
+    assert app.state.live._channels == {}
