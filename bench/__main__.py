@@ -6,13 +6,14 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, skill_hosts, start, webhook, webhook_load
+from bench import dispatch, live, skill_hosts, start, webhook, webhook_load
 from bench import logs as log_pages
 from bench.harness import Result, publish
 from dragoman.cli import logs
 
 BENCHMARKS = {
     "dispatch": dispatch.run,
+    "live": live.run,
     "logs": log_pages.run,
     "skill_hosts": skill_hosts.run,
     "start": start.run,
@@ -35,4 +36,5 @@ async def main() -> None:
     publish(results, keep_others=bool(arguments.names))
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

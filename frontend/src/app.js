@@ -3,6 +3,7 @@ import './columns.js';
 import './drawer.js';
 import './keyboard.js';
 import './list.js';
+import './live.js';
 import './parts.js';
 import './preferences.js';
 import './simulator.js';

@@ -1,5 +1,6 @@
 // Single keys, with a switch to turn them off (WCAG 2.1.4). With the drawer open J and K step the drawer.
 import { keepFocusOnce } from './drawer.js';
+import { togglePause } from './live.js';
 import { all, isNarrow, one, remember, whenever } from './page.js';
 
 const step = (by) => {
@@ -37,6 +38,7 @@ const actions = {
     field.focus();
   },
   p: () => one('.dr #take-away a')?.click(),
+  l: () => togglePause(),
 };
 
 document.addEventListener('keydown', (event) => {

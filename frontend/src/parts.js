@@ -1,8 +1,8 @@
 // Parts of a long conversation: earlier and later ones come as one scrolls, any place when a link leads there.
 import { all, one, say } from './page.js';
 
-const fetched = async (address) => {
-  const response = await fetch(address, { headers: { 'HX-Request': 'true' } });
+const fetched = async (address, headers = {}) => {
+  const response = await fetch(address, { headers: { 'HX-Request': 'true', ...headers } });
   if (!response.ok) throw new Error(`${response.status} for ${address}`);
   const template = document.createElement('template');
   template.innerHTML = await response.text();
@@ -141,7 +141,7 @@ const jump = async (pane, end) => {
 export const newer = async (drawer) => {
   const lists = { msgs: one('.msgs', drawer), tl: one('.timeline > .tl', drawer) };
   const numbers = Object.values(lists).map((list) => Number(list.dataset.last || 0));
-  const content = await fetched(`${drawer.dataset.address}/newer?message=${numbers[0]}&event=${numbers[1]}`);
+  const content = await fetched(`${drawer.dataset.address}/newer?message=${numbers[0]}&event=${numbers[1]}`, { 'X-By-Itself': '1' });
   let added = 0;
   for (const [name, list] of Object.entries(lists)) {
     const given = content.querySelector(`[data-into=${name}]`);

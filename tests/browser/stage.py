@@ -35,6 +35,7 @@ from tests.browser.people import CONVERSATIONS, GALLERY, MARINA, MARINA_SAYS, Pe
 from tests.world import MovableClock, World
 
 T = TypeVar("T")
+FEW = 6
 PASSWORD = "a long password of the tests"
 ADMIN = "admin@shop.example"
 AUDITOR = "auditor@shop.example"
@@ -100,11 +101,14 @@ class Stage:
 
 
 @contextmanager
-def open_stage(urls: DatabaseURLs) -> Iterator[Stage]:
-    """Play the conversations into the database of *urls* and serve the pages until the block ends."""
+def open_stage(urls: DatabaseURLs, *, whole: bool = True) -> Iterator[Stage]:
+    """Play the conversations into the database of *urls* and serve the pages until the block ends.
+
+    Without *whole* only a few of them, for tests that go on from there.
+    """
     ready: Future[Stage] = Future()
     done = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(urls, ready, done)), name="stage", daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(urls, ready, done, whole)), name="stage", daemon=True)
     thread.start()
     try:
         yield ready.result(180)
@@ -113,16 +117,16 @@ def open_stage(urls: DatabaseURLs) -> Iterator[Stage]:
         thread.join(30)
 
 
-async def _serve(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event) -> None:
+async def _serve(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event, whole: bool) -> None:
     try:
-        await _open(urls, ready, done)
+        await _open(urls, ready, done, whole)
     except BaseException as error:
         if ready.done():
             raise
         ready.set_exception(error)
 
 
-async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event) -> None:
+async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event, whole: bool) -> None:
     pace.factor = 0.05
     clock = RunningClock(at=datetime.now(UTC) - timedelta(hours=36))
     database = await Database.connect(urls.application, minimum=2, maximum=8)
@@ -132,7 +136,7 @@ async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event)
             database, Path(home), registry.collect(dragoman_shop), clock=clock, policy=policy
         ) as made:
             await _people(made)
-            await _play_all(made, clock)
+            await _play_all(made, clock, whole)
             clock.run()
             server = uvicorn.Server(
                 uvicorn.Config(made.app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
@@ -147,6 +151,7 @@ async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event)
             while not done.is_set():
                 await made.settle()
                 await asyncio.sleep(0.05)
+            made.app.state.live.close()
             server.should_exit = True
             await serving
     await database.close()
@@ -176,8 +181,8 @@ async def _people(made: World) -> None:
             )
 
 
-async def _play_all(made: World, clock: MovableClock) -> None:
-    for number, (person, steps) in enumerate(CONVERSATIONS):
+async def _play_all(made: World, clock: MovableClock, whole: bool) -> None:
+    for number, (person, steps) in enumerate(CONVERSATIONS if whole else CONVERSATIONS[-FEW:]):
         if person.partner:
             partner = BusinessPartner(
                 business_partner_id=made.runtime.source.new_id(), number=f"BP-{1001 + number}", name=person.partner
@@ -190,6 +195,8 @@ async def _play_all(made: World, clock: MovableClock) -> None:
         clock.move(minutes=80 if number < 24 else 7)
         await expire_sessions(made.runtime, made.tenant_id)
     await made.settle()
+    if not whole:
+        return
     await gallery.hang(made, GALLERY)
     clock.move(minutes=9)
     await _play(made, clock, MARINA, MARINA_SAYS)

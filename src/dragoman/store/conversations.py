@@ -5,7 +5,7 @@ The list reads the ``session`` row alone. Nothing here writes: sessions change t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +38,7 @@ __all__ = [
     "Sort",
     "TooSlowError",
     "agents",
+    "among",
     "neighbours",
     "one",
     "page",
@@ -194,6 +195,24 @@ async def neighbours(
             part = await _part(connection, tenant_id, narrowed, _turned(order, before), place, 1)
             found.append(part.rows[0]["session_id"] if part.rows else None)
     return found[0], found[1]
+
+
+async def among(
+    connection: Connection,
+    tenant_id: UUID,
+    filters: Filters,
+    ids: Sequence[UUID],
+    *,
+    transcripts_since: datetime | None = None,
+) -> list[Conversation]:
+    """Those of the sessions *ids* that fit *filters*, newest activity first."""
+    async with _bounded(connection):
+        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        if narrowed.impossible:
+            return []
+        narrowed.conditions.append(Condition("s.session_id = ANY ({}::uuid[])", (ids,)))
+        part = await _part(connection, tenant_id, narrowed, NEWEST, None, len(ids))
+    return [_conversation(row) for row in part.rows]
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dragoman.web.compression import Bundle
-from dragoman.web.console import assets, logs, parts, reviews, simulator, views, whole
+from dragoman.web.console import assets, live, logs, parts, reviews, simulator, views, whole
 from dragoman.web.console.page import render
 
 __all__ = ["install", "render"]
@@ -14,6 +14,8 @@ __all__ = ["install", "render"]
 def install(app: FastAPI) -> None:
     """Add the console's pages and its static files to *app*."""
     app.include_router(views.router)
+    # Before the logs, whose addresses take any name for a session's.
+    app.include_router(live.router)
     app.include_router(logs.router)
     app.include_router(parts.router)
     app.include_router(whole.router)

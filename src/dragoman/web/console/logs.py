@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from dragoman.ledger import changes
 from dragoman.store import conversations, saved_views
 from dragoman.store.conversations import MalformedCursorError, Page, TooSlowError
 from dragoman.store.database import Connection
@@ -47,6 +48,7 @@ async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
             kept = await saved_views.default_query(connection, identity.tenant_id, identity.user_id)
             if kept:
                 return RedirectResponse(f"{ADDRESS}{kept}", 303)
+        since = (await changes.read(connection, identity.tenant_id, None)).place
         shown = await _list(
             connection,
             identity,
@@ -55,7 +57,7 @@ async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
             whole=target_of(request) != "list",
         )
     if target_of(request) != "list":
-        return render(request, "logs/page.html", status_code=_status(shown), active=None, **shown)
+        return render(request, "logs/page.html", status_code=_status(shown), active=None, since=since, **shown)
     response = render(request, "logs/_list.html", status_code=_status(shown), active=None, **shown)
     response.headers["HX-Push-Url"] = query.address()
     return _remember(response, query) if "col" in request.query_params else response
@@ -67,6 +69,8 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
     query = Query.read(request.query_params, request.cookies)
     now = ports.clock.now()
     async with ports.database.tenant(identity.tenant_id) as connection:
+        # Before anything is read for the page: what changes from here on, its stream tells.
+        since = (await changes.read(connection, identity.tenant_id, None)).place
         reading = await parts.reading_of(connection, ports, identity, session_id)
         if query.mistakes():
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
@@ -78,9 +82,13 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
             return render(request, "logs/_drawer.html", query=query, full=False, **context)
         if full:
             labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
-            return render(request, "logs/conversation.html", query=query, full=True, labels=labels, **context)
+            return render(
+                request, "logs/conversation.html", query=query, full=True, labels=labels, since=since, **context
+            )
         shown = await _list(connection, identity, query, reading.cutoff, whole=True)
-    return render(request, "logs/page.html", status_code=_status(shown), full=False, **{**shown, **context})
+    return render(
+        request, "logs/page.html", status_code=_status(shown), full=False, since=since, **{**shown, **context}
+    )
 
 
 def _begins(request: Request) -> bool:

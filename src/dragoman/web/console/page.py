@@ -67,6 +67,7 @@ class Look:
     density: str
     summary: str
     keys: str
+    live: str
 
     @classmethod
     def of(cls, request: Request) -> Look:
@@ -81,6 +82,7 @@ class Look:
             density=choice("density", ("compact", "comfortable")),
             summary=choice("summary", ("off", "on")),
             keys=choice("keys", ("on", "off")),
+            live=choice("live", ("on", "paused")),
         )
 
 

@@ -1,0 +1,76 @@
+"""What the live list asks for: rows as the list shows them, without the page around them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+
+from dragoman.store import conversations
+from dragoman.store.conversations import Conversation, Filters, Page
+from dragoman.web import matched
+from dragoman.web.auth import Identity, require
+from dragoman.web.console import columns
+from dragoman.web.console.logs import PAGE_SIZE
+from dragoman.web.console.page import render
+from dragoman.web.console.query import ADDRESS, Query
+from dragoman.web.ports import Ports, retention_cutoff
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+
+MOST_IDS = 100
+
+
+@router.get(f"{ADDRESS}/rows")
+async def rows(request: Request, ports: Ports, identity: Reader) -> Response:
+    """The rows of the list that the query names; with ``ids`` those of these sessions, marked where they do not fit."""
+    query = Query.read(request.query_params, request.cookies)
+    ids = _ids(request.query_params.get("ids", ""))
+    if query.mistakes():
+        raise HTTPException(422, f"{query.mistakes()[0].parameter} {query.mistakes()[0].advice}")
+    filters = identity.sight.filters(query.filters())
+    since = retention_cutoff(ports, identity.retention_days)
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
+        left: list[Conversation] = []
+        if ids:
+            fitting = await conversations.among(connection, identity.tenant_id, filters, ids, transcripts_since=since)
+            page = Page(items=fitting)
+            if missing := set(ids) - {one.session_id for one in fitting}:
+                left = await conversations.among(connection, identity.tenant_id, Filters(), list(missing))
+        else:
+            page = await conversations.page(
+                connection,
+                identity.tenant_id,
+                filters,
+                order=query.order,
+                cursor=None,
+                limit=PAGE_SIZE,
+                transcripts_since=since,
+            )
+    context: dict[str, Any] = {
+        "query": query,
+        "rows": [identity.sight.conversation(one) for one in (*page.items, *left)],
+        "page": page,
+        "found": matched.pieces(page, identity.sight, query.q),
+        "left": {one.session_id for one in left},
+        "columns": [columns.COLUMNS[key] for key in query.columns],
+        "labels": labels,
+        "active": None,
+    }
+    return render(request, "logs/_live_rows.html", **context)
+
+
+def _ids(text: str) -> list[UUID]:
+    try:
+        found = [UUID(part) for part in text.split(",", MOST_IDS)] if text else []
+    except ValueError as error:
+        raise HTTPException(422, f"ids are the ids of at most {MOST_IDS} sessions, commas between them.") from error
+    if len(found) > MOST_IDS:
+        raise HTTPException(422, f"ids are the ids of at most {MOST_IDS} sessions, commas between them.")
+    return found

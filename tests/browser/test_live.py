@@ -1,0 +1,274 @@
+"""Live updates: what changes elsewhere is seen at once, and nothing moves away under somebody's eyes or hands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from dragoman.store import embedded
+from tests.browser import stage as stages
+from tests.browser.conftest import LOGS, Visitor
+from tests.browser.stage import FEW, Stage
+from tests.browser.test_accessibility import RULES, violations
+from tests.conftest import TEMPLATE
+
+
+@pytest.fixture(scope="module")
+def busy(postgres_server: object, browser: Browser) -> Iterator[Stage]:
+    """A stage of this file's own, since here things happen."""
+    name = f"live_{os.getpid()}_{uuid4().hex[:8]}"
+    urls = embedded.urls(postgres_server, name)  # type: ignore[arg-type]
+    # In a thread: Playwright has a loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, stages.make_database(urls, name, TEMPLATE)).result(60)
+    with stages.open_stage(urls, whole=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def watcher(browser: Browser, busy: Stage) -> Iterator[Visitor]:
+    """Looks at the list at a desk; its stream is open."""
+    entered = Visitor.enter(browser, busy, viewport={"width": 1440, "height": 900})
+    entered.sign_in()
+    expect(live(entered.page)).to_have_text("Live")
+    yield entered
+    entered.leave()
+
+
+def live(page: Page) -> Locator:
+    return page.locator("[data-live] .lbl")
+
+
+def new(page: Page) -> Locator:
+    return page.locator("[data-new]")
+
+
+class Writer:
+    """A contact of the test's own."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self.stage, self.name = stage, name
+        self.phone = f"43699{uuid4().int % 10**8:08d}"
+
+    def say(self, text: str) -> None:
+        self.stage.do(self.stage.world.say(text, phone=self.phone, name=self.name))
+
+    @property
+    def session(self) -> str:
+        rows = self.stage.do(
+            self.stage.world.rows("SELECT session_id FROM session WHERE contact_phone = $1", f"+{self.phone}")
+        )
+        return str(rows[0]["session_id"])
+
+
+def first(page: Page) -> Locator:
+    return page.locator("#rows .row-link").first
+
+
+def mark(page: Page) -> None:
+    """So that a reload would be found out."""
+    page.evaluate("document.body.dataset.untouched = 'yes'")
+
+
+def untouched(page: Page) -> bool:
+    return bool(page.evaluate("document.body.dataset.untouched === 'yes'"))
+
+
+def test_a_new_conversation_comes_to_the_top_and_a_changed_one_too(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    mark(page)
+    newcomer = Writer(busy, "Nora Newcomer")
+    newcomer.say("where is my order")
+    expect(first(page)).to_have_text("Nora Newcomer")
+    expect(page.locator("#announce")).to_contain_text("new conversation")
+    row = page.locator("#rows tr").filter(has_text="Nora Newcomer")
+    expect(row).to_contain_text("Awaiting user")
+    another = Writer(busy, "Otto Other")
+    another.say("what are your opening hours")
+    expect(first(page)).to_have_text("Otto Other")
+    newcomer.say("VF-10231")
+    expect(first(page)).to_have_text("Nora Newcomer")
+    expect(row).to_contain_text("Success")
+    expect(row).to_have_count(1)
+    # What was put in by hand works like the rest of the page.
+    first(page).click()
+    expect(page.locator("#dr-name")).to_have_text("Nora Newcomer")
+    assert untouched(page)
+
+
+def test_nothing_moves_while_rows_are_read(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    reader = Writer(busy, "Rita Reader")
+    reader.say("where is my order")
+    expect(first(page)).to_have_text("Rita Reader")
+    Writer(busy, "Ursula Upper").say("hello")
+    expect(first(page)).to_have_text("Ursula Upper")
+    link = page.get_by_role("link", name="Rita Reader")
+    link.focus()
+    order = page.locator("#rows .row-link").all_inner_texts()
+    reader.say("VF-10231")
+    # The row says what is new where it stands.
+    expect(page.locator("#rows tr").filter(has_text="Rita Reader")).to_contain_text("Success")
+    Writer(busy, "Ada Arrives").say("hello")
+    expect(new(page)).to_have_text("1 new")
+    expect(link).to_be_focused()
+    assert page.locator("#rows .row-link").all_inner_texts() == order
+    new(page).click()
+    expect(first(page)).to_have_text("Ada Arrives")
+    expect(new(page)).to_be_hidden()
+
+
+def test_who_scrolled_down_is_told_and_followed_again_at_the_top(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    page.set_viewport_size({"width": 1440, "height": 380})
+    page.locator(".scroll").evaluate("(box) => box.scrollTo({ top: 60 })")
+    Writer(busy, "Dora Down").say("hello")
+    expect(new(page)).to_have_text("1 new")
+    expect(first(page)).not_to_have_text("Dora Down")
+    assert page.locator(".scroll").evaluate("(box) => box.scrollTop") == 60
+    page.locator(".scroll").evaluate("(box) => box.scrollTo({ top: 0 })")
+    expect(first(page)).to_have_text("Dora Down")
+    expect(new(page)).to_be_hidden()
+
+
+def test_paused_it_counts_and_stays_paused_after_a_reload(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    page.keyboard.press("l")
+    expect(live(page)).to_have_text("Paused")
+    before = first(page).inner_text()
+    Writer(busy, "Paula Paused").say("hello")
+    expect(live(page)).to_have_text("Paused, 1 change")
+    Writer(busy, "Peter Paused").say("hello")
+    expect(live(page)).to_have_text("Paused, 2 changes")
+    assert first(page).inner_text() == before
+    page.reload()
+    expect(live(page)).to_have_text(re.compile("^Paused"))
+    expect(first(page)).to_have_text("Peter Paused")
+    Writer(busy, "Pia Paused").say("hello")
+    expect(live(page)).to_have_text(re.compile(r"^Paused, \d changes?$"))
+    page.get_by_role("button", name=re.compile("Paused")).click()
+    expect(live(page)).to_have_text("Live")
+    expect(first(page)).to_have_text("Pia Paused")
+
+
+def test_a_row_that_no_longer_fits_the_filter_leaves(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    writer = Writer(busy, "Fritz Filter")
+    writer.say("where is my order")
+    expect(first(page)).to_have_text("Fritz Filter")
+    page.get_by_role("navigation", name="State").get_by_role("link", name="Awaiting user").click()
+    expect(page).to_have_url(re.compile("AWAITING_USER"))
+    row = page.locator("#rows tr").filter(has_text="Fritz Filter")
+    expect(row).to_be_visible()
+    # While it is read it stays, and says that it does not belong here any more.
+    row.locator(".row-link").focus()
+    writer.say("quero falar com um atendente")
+    expect(row).to_have_attribute("data-left", "")
+    expect(row).to_contain_text("With agent")
+    page.locator(".scroll").focus()
+    expect(row).to_have_count(0)
+
+
+def test_the_open_conversation_grows(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    writer = Writer(busy, "Greta Grows")
+    writer.say("where is my order")
+    expect(first(page)).to_have_text("Greta Grows")
+    page.goto(f"{LOGS}/{writer.session}")
+    expect(live(page)).to_have_text("Live")
+    chat = page.locator(".dr .chat")
+    expect(page.locator(".dr-title")).to_contain_text("Awaiting user")
+    page.locator("#dr-name").focus()
+    writer.say("VF-10231")
+    expect(chat).to_contain_text("VF-10231")
+    expect(page.locator(".dr-title")).to_contain_text("Success")
+    expect(page.locator(".dr .timeline")).to_contain_text("Outcome")
+    expect(page.locator("#dr-name")).to_be_focused()
+    expect(page.locator(".dr .chat .pane-h .sub")).to_have_text(re.compile("[4-9] messages"))
+
+
+def test_who_reads_further_up_is_told_of_new_messages(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    writer = Writer(busy, "Lotte Long")
+    for _ in range(4):
+        writer.say("hello\nhow\nare\nyou\ntoday")
+    expect(first(page)).to_have_text("Lotte Long")
+    page.set_viewport_size({"width": 1440, "height": 500})
+    page.goto(f"{LOGS}/{writer.session}")
+    expect(live(page)).to_have_text("Live")
+    chat = page.locator(".dr .chat")
+    chat.evaluate("(box) => box.scrollTo({ top: 0 })")
+    writer.say("one more thing")
+    pill = chat.locator("[data-below]")
+    expect(pill).to_have_text(re.compile("new message"))
+    assert chat.evaluate("(box) => box.scrollTop") == 0
+    pill.click()
+    expect(chat.get_by_text("one more thing")).to_be_in_viewport()
+    expect(pill).to_have_count(0)
+
+
+def test_a_lost_stream_is_opened_again_and_nothing_was_missed(watcher: Visitor, busy: Stage) -> None:
+    page, hub = watcher.page, busy.world.app.state.live
+
+    async def away() -> None:
+        hub.close()
+
+    async def back() -> None:
+        hub.closed = False
+
+    mark(page)
+    busy.do(away())
+    expect(live(page)).to_have_text("Reconnecting")
+    Writer(busy, "Mia Missed").say("hello")
+    busy.do(back())
+    expect(first(page)).to_have_text("Mia Missed")
+    expect(live(page)).to_have_text("Live")
+    assert untouched(page)
+
+
+def test_signing_out_elsewhere_ends_it(watcher: Visitor, busy: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, hub = watcher.page, busy.world.app.state.live
+
+    async def shut_out() -> None:
+        runtime = busy.world.runtime
+        async with runtime.database.tenant(busy.world.tenant_id) as connection:
+            await connection.execute("DELETE FROM login_session")
+        hub.close()
+        while hub._channels:
+            await asyncio.sleep(0.01)
+        hub.closed = False
+
+    busy.do(shut_out())
+    expect(live(page)).to_have_text("Signed out")
+
+
+def test_an_empty_result_fills(watcher: Visitor, busy: Stage) -> None:
+    page = watcher.page
+    writer = Writer(busy, "Emil Empty")
+    page.goto(f"{LOGS}?phone={writer.phone}")
+    expect(page.get_by_text("No conversations match")).to_be_visible()
+    expect(live(page)).to_have_text("Live")
+    writer.say("hello")
+    expect(first(page)).to_have_text("Emil Empty")
+    assert page.locator("#rows tr").count() == 1 < FEW
+
+
+def test_on_a_phone_too(browser: Browser, busy: Stage, axe: str) -> None:
+    visitor = Visitor.enter(browser, busy, viewport={"width": 390, "height": 844}, has_touch=True)
+    page = visitor.sign_in()
+    expect(live(page)).to_have_text("Live")
+    page.locator(".row-link").nth(1).focus()
+    Writer(busy, "Petra Phone").say("hello")
+    expect(new(page)).to_be_visible()
+    page.get_by_role("button", name=re.compile("Live")).click()
+    expect(live(page)).to_have_text(re.compile("^Paused"))
+    assert violations(page, axe, {"runOnly": RULES}) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    visitor.leave()
