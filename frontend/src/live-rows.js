@@ -65,18 +65,24 @@ const bring = (row, changed) => {
 };
 
 // The whole list, through htmx: where there were no rows there is no place to put any.
-const reload = () => htmx.ajax('GET', location.pathname.replace(/\/logs\/.*/, '/logs') + one('#list').dataset.query, {
-  source: '#list', target: '#list', swap: 'outerMorph', headers: { 'HX-Target': 'section#list' }, push: 'false',
+const reload = (query) => htmx.ajax('GET', location.pathname.replace(/\/logs\/.*/, '/logs') + query, {
+  source: '#list', target: '#list', swap: 'outerMorph', headers: { 'HX-Target': 'section#list' },
 });
 
 export const followHead = async () => {
   const query = one('#list').dataset.query;
+  const given = new URLSearchParams(query);
+  if (given.has('cursor')) {
+    given.delete('cursor');
+    await reload(`?${given}`);
+    return 0;
+  }
   const rows = await fetchRows(query, null);
   // The filters may have changed while the answer was on its way.
   if (one('#list').dataset.query !== query) return 0;
   const body = one('#rows');
   if (!body || !rows.length) {
-    await reload();
+    await reload(query);
     return rows.length;
   }
   const there = new Set(all('tr', body).map((row) => row.id));

@@ -49,7 +49,8 @@ const flush = async () => {
   try {
     const open = one('.dr')?.dataset.session;
     if (open && (ids.includes(open) || ids.includes('*'))) await refreshDrawer(one('.dr'));
-    if (one('#list')) announce(holding() ? await refreshRows(ids) : await followHead());
+    // A list that cannot be shown has nothing to follow.
+    if (one('#list') && !one('#list [role="alert"]')) announce(holding() ? await refreshRows(ids) : await followHead());
   } catch {
     // Whatever it was, it is asked for again: nothing that was heard may be lost.
     ids.forEach((id) => waiting.add(id));
