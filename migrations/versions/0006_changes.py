@@ -1,4 +1,4 @@
-"""The change feed: which sessions changed, in which transaction. Decision page 0014."""
+"""The change feed: which sessions changed, in which transaction. Decision page 0020."""
 
 from alembic import op
 

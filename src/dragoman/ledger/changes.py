@@ -1,4 +1,4 @@
-"""The change feed: which sessions of a tenant changed, so that whoever looks at one sees it (decision page 0014).
+"""The change feed: which sessions of a tenant changed, so that whoever looks at one sees it (decision page 0020).
 
 A row is written in the transaction that changes the session, under that transaction's id. Numbers given out before a
 commit become visible out of order, and "greater than the last one" would miss what commits late. So a reader's

@@ -1,7 +1,7 @@
 """Reads the change feed once for all streams of this process, and keeps the latest of it for each tenant.
 
 The feed is polled, and only while somebody listens: a poll is one small statement, where a NOTIFY in each dispatch
-would take a lock that all commits of the database share (decision page 0014). A stream holds no connection and no
+would take a lock that all commits of the database share (decision page 0020). A stream holds no connection and no
 queue of its own. It has its place among the frames kept here, and one that falls behind them is told to start anew: so
 the memory of a process is bounded, however slow its clients are.
 """
