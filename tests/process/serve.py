@@ -16,10 +16,10 @@ HOLD = Path(os.environ["SLOW_SHOP_HOME"]) / "hold"
 work = worker.run
 
 
-async def held_work(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
+async def held_work(runtime: Runtime, database_url: str, stop: asyncio.Event, *, owner_url: str | None = None) -> None:
     while HOLD.exists() and not stop.is_set():
         await asyncio.sleep(0.05)
-    await work(runtime, database_url, stop)
+    await work(runtime, database_url, stop, owner_url=owner_url)
 
 
 compose.host_plan = lambda _: Plan(modules=("tests.process.slow_shop",))  # type: ignore[assignment]

@@ -8,7 +8,7 @@ import asyncpg
 import typer
 from cryptography.fernet import Fernet, InvalidToken
 
-from dragoman.cli import administer, audit, demo, flows, loop, serve
+from dragoman.cli import administer, audit, demo, flows, loop, retention, serve
 from dragoman.cli.compose import locate_database, migrate_database
 from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.errors import DragomanError
@@ -33,6 +33,7 @@ app.add_typer(administer.skill, name="skill")
 app.add_typer(flows.flow, name="flow")
 app.add_typer(flows.menu, name="menu")
 app.add_typer(audit.audit, name="audit")
+app.add_typer(retention.group, name="retention")
 
 
 @app.command()

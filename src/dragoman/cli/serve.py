@@ -101,7 +101,7 @@ async def _work(runtime: Runtime, urls: DatabaseURLs, stop: asyncio.Event) -> No
     # A skill package that cannot be imported is told now, and not by each conversation.
     found = await runtime.skills.specs()
     log.info("worker_started", owner=runtime.owner, skills=len(found))
-    await jobs_worker.run(runtime, urls.application, stop)
+    await jobs_worker.run(runtime, urls.application, stop, owner_url=urls.owner)
 
 
 async def _run_web(

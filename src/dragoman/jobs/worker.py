@@ -18,8 +18,9 @@ from pgqueuer.models import Schedule
 from dragoman.jobs.entrypoints import ENTRYPOINTS, Service
 from dragoman.jobs.queue import PgQueue, read_payload
 from dragoman.runtime import Job, Runtime
-from dragoman.services import sweep
-from dragoman.store.database import APPLICATION_ROLE, UNAVAILABLE
+from dragoman.services import retention, sweep
+from dragoman.services.retention import RetentionBusyError
+from dragoman.store.database import APPLICATION_ROLE, UNAVAILABLE, owner_connection
 
 log = structlog.get_logger()
 
@@ -33,6 +34,9 @@ CONCURRENT_HERE = 6
 HEARTBEAT_SECONDS = 30.0
 """After that long without a sign of life from its worker, a wake-up is given to another one."""
 
+RETENTION_AT = "41 3 * * *"
+"""Daily, in the hours when least is asked."""
+
 PAUSE_SECONDS = 1.0
 DRAIN_SECONDS = 10.0
 LAST_SECONDS = 2.0
@@ -43,8 +47,13 @@ Flights = set[asyncio.Task[None]]
 """What wake-ups have started and what has not ended yet."""
 
 
-def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record], flights: Flights) -> PgQueuer:
-    """PgQueuer with our entry points and schedules on it."""
+def build(
+    runtime: Runtime,
+    connection: asyncpg.Connection[asyncpg.Record],
+    flights: Flights,
+    owner_url: str | None = None,
+) -> PgQueuer:
+    """PgQueuer with our entry points and schedules on it; retention only where there is a way to the owner."""
     queuer = PgQueuer.from_asyncpg_connection(connection)
 
     for name, service in ENTRYPOINTS.items():
@@ -70,7 +79,27 @@ def build(runtime: Runtime, connection: asyncpg.Connection[asyncpg.Record], flig
             async with runtime.database.directory() as database:
                 await runtime.queue.forget(database)
 
+    if owner_url is not None:
+        # Of all workers, PgQueuer lets one run it.
+        @queuer.schedule("retention", RETENTION_AT)
+        async def retain(_: Schedule) -> None:
+            await _retain(runtime, owner_url)
+
     return queuer
+
+
+async def _retain(runtime: Runtime, owner_url: str) -> None:
+    """The daily run; what goes wrong is logged, and tried again the next day or from the command line."""
+    try:
+        async with owner_connection(owner_url) as connection:
+            done = await retention.run(runtime, connection, by_whom="schedule")
+        log.info("retention_ran", partitions=[p.name for p in done.partitions], rows=dict(done.rows))
+    except RetentionBusyError:
+        log.info("retention_runs_elsewhere")
+    except UNAVAILABLE as error:
+        log.warning("retention_put_off", error=repr(error))
+    except asyncpg.InsufficientPrivilegeError as error:
+        log.error("retention_needs_the_owner", error=str(error), advice="set DRAGOMAN_OWNER_DATABASE_URL")
 
 
 async def _fly(runtime: Runtime, name: str, service: Service, tenant_id: UUID, key: UUID) -> None:
@@ -114,8 +143,11 @@ def _shim(runtime: Runtime, name: str, service: Service, flights: Flights) -> Ca
     return run
 
 
-async def run(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
-    """Work until *stop* is set; a database that goes away is waited for, however long that takes."""
+async def run(runtime: Runtime, database_url: str, stop: asyncio.Event, *, owner_url: str | None = None) -> None:
+    """Work until *stop* is set; a database that goes away is waited for, however long that takes.
+
+    With *owner_url* the daily retention run may fall to this worker; it opens that connection for the run only.
+    """
     stopping = asyncio.create_task(stop.wait())
     flights: Flights = set()
     queue = runtime.queue
@@ -124,7 +156,7 @@ async def run(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
     try:
         while not stop.is_set():
             try:
-                await _run_once(runtime, database_url, stopping, flights)
+                await _run_once(runtime, database_url, owner_url, stopping, flights)
             except UNAVAILABLE as error:
                 log.warning("worker_waits_for_database", error=repr(error))
                 with contextlib.suppress(TimeoutError):
@@ -140,14 +172,16 @@ async def run(runtime: Runtime, database_url: str, stop: asyncio.Event) -> None:
         await asyncio.gather(*flights, return_exceptions=True)
 
 
-async def _run_once(runtime: Runtime, database_url: str, stopping: asyncio.Task[bool], flights: Flights) -> None:
+async def _run_once(
+    runtime: Runtime, database_url: str, owner_url: str | None, stopping: asyncio.Task[bool], flights: Flights
+) -> None:
     # One connection, not a pool: a pool would quietly replace a connection that broke, and with it lose the LISTEN.
     connection = await asyncpg.connect(
         database_url,
         server_settings={"role": APPLICATION_ROLE, "application_name": "dragoman-worker"},
         command_timeout=30,
     )
-    queuer = build(runtime, connection, flights)
+    queuer = build(runtime, connection, flights, owner_url)
     # What an earlier worker left undone is not in the queue any more: look for it at once.
     await sweep.wake_neglected(runtime)
     running = asyncio.create_task(

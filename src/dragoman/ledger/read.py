@@ -162,6 +162,7 @@ async def timeline(
 def message_of(row: asyncpg.Record) -> Message:
     """The message of a row that has :data:`MESSAGE_COLUMNS`."""
     fields = dict(row)
+    fields.pop("of_session", None)
     delivery = _delivery(fields.pop("status"), fields.pop("delivery"))
     reason = fields.pop("reason")
     fields["sender"] = Sender(fields["sender"])
@@ -191,6 +192,7 @@ def _delivery(status: str | None, delivery: Delivery | None) -> Delivery | None:
 def event_of(row: asyncpg.Record) -> Event:
     """The event of a row that has :data:`EVENT_COLUMNS`."""
     fields = dict(row)
+    fields.pop("of_session", None)
     known = CATALOGUE.get(fields["type"])
     fields["actor_kind"] = ActorKind(fields["actor_kind"])
     return Event(**fields, label=known.label if known else fields["type"])

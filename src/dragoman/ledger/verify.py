@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from dragoman.ledger import seal
+from dragoman.ledger import retention, seal
 from dragoman.ledger.connection import Connection
 
 
@@ -28,40 +28,70 @@ class Breach:
 async def verify_session(connection: Connection, tenant_id: UUID, session_id: UUID) -> tuple[int, Breach | None]:
     """How many events were checked, and the first breach if there is one."""
     session = await connection.fetchrow(
-        "SELECT next_position, head, truncated_at FROM session WHERE tenant_id = $1 AND session_id = $2",
+        "SELECT next_position, head, started_at FROM session WHERE tenant_id = $1 AND session_id = $2",
         tenant_id,
         session_id,
     )
     if session is None:
         return 0, Breach(session_id=session_id, position=0, kind="the session is missing")
-    if session["truncated_at"] is not None:
-        return 0, None
     rows = await connection.fetch(
         "SELECT position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, payload, seal "
         "FROM audit_event WHERE tenant_id = $1 AND session_id = $2 ORDER BY position",
         tenant_id,
         session_id,
     )
-    position, kind = _first_breach(session_id, rows, session["next_position"], session["head"])
+    start = Start()
+    if await retention.cut_of(connection, tenant_id, session["started_at"]) is not None:
+        if not rows:
+            return 0, None  # all of it was lawfully removed; the head on the row is what is left
+        start = await _after_removal(connection, tenant_id, session_id, rows)
+    position, kind = _first_breach(session_id, rows, session["next_position"], session["head"], start)
     return len(rows), Breach(session_id=session_id, position=position, kind=kind) if kind else None
 
 
-def _first_breach(session_id: UUID, rows: list[Any], next_position: int, head: bytes | None) -> tuple[int, str]:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the check of a chain begins: after *position*, whose seal is known unless it is None."""
+
+    position: int = 0
+    seal: bytes | None = seal.GENESIS
+
+
+async def _after_removal(connection: Connection, tenant_id: UUID, session_id: UUID, rows: list[Any]) -> Start:
+    """The last event that retention removed, as its anchor has it."""
+    anchor = await connection.fetchrow(
+        "SELECT position, seal FROM retention_anchor WHERE tenant_id = $1 AND session_id = $2", tenant_id, session_id
+    )
+    if anchor is not None:
+        return Start(anchor["position"], anchor["seal"])
+    first: int = rows[0]["position"]
+    # What came after everything had been removed: the row's head of then was not kept, so that the seal of this one
+    # event is taken as it stands.
+    return Start() if first == 1 else Start(first - 1, None)
+
+
+def _first_breach(
+    session_id: UUID, rows: list[Any], next_position: int, head: bytes | None, start: Start
+) -> tuple[int, str]:
     """Where the chain breaks and how; the text is empty where it does not."""
-    previous = seal.GENESIS
-    for expected, row in enumerate(rows, 1):
+    previous = start.seal
+    expected = start.position
+    for expected, row in enumerate(rows, start.position + 1):
         if row["position"] != expected:
             kind = "an event is missing" if row["position"] > expected else "an event stands here twice"
             return expected, kind
         fields = {name: row[name] for name in row.keys() if name != "seal"}  # noqa: SIM118 - a record
+        if previous is None:
+            previous = row["seal"]
+            continue
         previous = seal.seal(previous, seal.canonical(session_id=session_id, **fields))
         if previous != row["seal"]:
             return expected, "the event is not the one that was sealed"
-    if len(rows) + 1 < next_position:
-        return len(rows) + 1, "events are missing at the end"
-    if len(rows) + 1 > next_position:
+    if expected + 1 < next_position:
+        return expected + 1, "events are missing at the end"
+    if expected + 1 > next_position:
         return next_position, "events were added at the end"
-    return len(rows), "the head is not the last seal" if rows and previous != head else ""
+    return expected, "the head is not the last seal" if rows and previous != head else ""
 
 
 async def session_ids(connection: Connection, tenant_id: UUID) -> AsyncIterator[UUID]:

@@ -6,7 +6,8 @@ Pages, API, exports and live updates all use it, so that a number hidden in one 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,20 +32,19 @@ class Sight:
 
     def filters(self, filters: Filters) -> Filters:
         """The same filters; whoever sees no numbers may look for a whole one only, not feel for its digits."""
-        return filters if self.whole else dataclasses.replace(filters, whole_phone=True)
+        if self.whole:
+            return filters
+        # Nor by the words of the transcripts: digits fit there as a whole word only.
+        q = filters.q and re.sub(r"(?<=[0-9])\*", "", filters.q)
+        return dataclasses.replace(filters, whole_phone=True, q=q)
 
     def conversation(self, found: Conversation) -> Conversation:
         """The session's row."""
-        if self.whole:
-            return found
-        mask = Mask([found.contact_phone])
-        return dataclasses.replace(
-            found,
-            contact_phone=found.contact_phone and masking.phone(found.contact_phone),
-            contact_name=_name(found.contact_name, mask),
-            last_user_message=mask.text(found.last_user_message),
-            outcome_reason=mask.text(found.outcome_reason),
-        )
+        return found if self.whole else dataclasses.replace(found, **_of_row(dataclasses.asdict(found)))
+
+    def row(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same as the database gives it."""
+        return found if self.whole else {**found, **_of_row(found)}
 
     def text(self, found: Conversation, text: str) -> str:
         """What was written in that session."""
@@ -95,6 +95,18 @@ EVERYTHING = Sight(whole=True)
 
 def _number(value: Any) -> Any:
     return masking.phone(f"+{value}") if isinstance(value, str) and value.isdecimal() else value
+
+
+def _of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a session's row looks different to those who see no numbers."""
+    phone = row["contact_phone"]
+    mask = Mask([phone])
+    return {
+        "contact_phone": phone and masking.phone(phone),
+        "contact_name": _name(row["contact_name"], mask),
+        "last_user_message": mask.text(row["last_user_message"]),
+        "outcome_reason": mask.text(row["outcome_reason"]),
+    }
 
 
 def _name(name: str, mask: Mask) -> str:

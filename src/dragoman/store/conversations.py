@@ -112,11 +112,13 @@ class Page:
     matches: dict[UUID, Match] = field(default_factory=dict)
 
 
-_COLUMNS = """
+COLUMNS = """
     session_id, thread_id, contact_id, channel_account_id, state, outcome, outcome_reason, intent, skill,
     contact_name, contact_phone, business_partner_id, business_partner_name, channel, channel_display, agent_name,
     last_user_message, message_count, error_count, dispatch_count, misses, cost_micros, started_at,
-    last_activity_at, resolved_at, truncated_at, next_position - 1 AS event_count,
+    last_activity_at, resolved_at, next_position - 1 AS event_count,
+    (SELECT r.at FROM retention_run r WHERE r.tenant_id = s.tenant_id AND r.cut_before > s.started_at
+     ORDER BY r.cut_before LIMIT 1) AS truncated_at,
     encode(head, 'hex') AS head, lasted_ms
 """
 
@@ -247,7 +249,7 @@ async def _part(
 ) -> _Part:
     if narrowed.tested:
         return await _walked(connection, tenant_id, narrowed, order, after, limit)
-    sql, values = select(_COLUMNS, tenant_id, narrowed, order, after=after, limit=limit + 1)
+    sql, values = select(COLUMNS, tenant_id, narrowed, order, after=after, limit=limit + 1)
     rows = await connection.fetch(sql, *values.given)
     return _Part(rows[:limit], more=len(rows) > limit)
 
@@ -268,7 +270,7 @@ async def _walked(
             break
         after = Place(found[-1]["place"], found[-1]["session_id"])
     sql, values = select(
-        _COLUMNS, tenant_id, Narrowed(), order, after=None, limit=limit + 1,
+        COLUMNS, tenant_id, Narrowed(), order, after=None, limit=limit + 1,
         extra=[Condition("s.session_id = ANY ({}::uuid[])", (fitting,))],
     )  # fmt: skip
     rows = await connection.fetch(sql, *values.given) if fitting else []
@@ -279,7 +281,7 @@ async def _walked(
 async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conversation | None:
     """The session, or None where this tenant has none of that id."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM session s WHERE s.tenant_id = $1 AND s.session_id = $2",
+        f"SELECT {COLUMNS} FROM session s WHERE s.tenant_id = $1 AND s.session_id = $2",
         tenant_id,
         session_id,
     )

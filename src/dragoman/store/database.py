@@ -57,6 +57,22 @@ async def _clean(connection: asyncpg.Connection[Any]) -> None:
         await connection.execute("ROLLBACK")
 
 
+@asynccontextmanager
+async def owner_connection(url: str) -> AsyncIterator[Connection]:
+    """A connection as the owner of the schema, for retention alone: opened for the run and closed after it.
+
+    Raises OSError or asyncpg.PostgresError when the database cannot be reached.
+    """
+    connection = await asyncpg.connect(
+        url, server_settings={"application_name": "dragoman-owner", "jit": "off"}, command_timeout=None
+    )
+    try:
+        await _prepare(connection)
+        yield connection
+    finally:
+        await connection.close()
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Database:
     """A pool of connections in the application's role.

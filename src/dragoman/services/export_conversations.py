@@ -1,0 +1,190 @@
+"""Export the conversations that fit a filter, as a stream of bytes with constant memory.
+
+Transactions: one short one for each batch, so that a slow client holds neither a transaction nor a connection. Batches
+go down the session ids, which never change, so that each session that was there at the start is exported exactly once
+however much is written meanwhile; each row is as it stood when its batch was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain import content
+from dragoman.ledger import read_many
+from dragoman.ledger.read import Event, Message
+from dragoman.runtime import Runtime
+from dragoman.services.exporting.formats import Batch, Format, Parts, writer
+from dragoman.services.sight import Sight
+from dragoman.store import contacts, conversation_exports
+from dragoman.store.conversation_queries import Narrowed
+from dragoman.store.conversations import Filters
+from dragoman.store.database import Connection
+
+BATCH = 2000
+BATCH_OF_PARTS = 4000
+"""How many messages a batch has at most beside the conversations, but for one conversation that has more."""
+
+BACKGROUND_FROM = 100_000
+"""More conversations than that are prepared in the background; the console asks first how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What is exported, for whose eyes. ``cutoff`` is the start of the tenant's retention window."""
+
+    tenant_id: UUID
+    filters: Filters
+    kind: Format
+    parts: Parts
+    sight: Sight
+    cutoff: datetime
+
+
+async def stream(
+    runtime: Runtime, export: Export, progress: Callable[[int], None] = lambda _: None
+) -> AsyncGenerator[bytes, None]:
+    """The file, piece by piece; *progress* hears how many conversations are in it so far.
+
+    A failure is raised in the middle: what has been given until then is not a whole file, and must not pass for one.
+    """
+    made = await asyncio.to_thread(writer, export.kind, export.parts)
+    done = 0
+    try:
+        async for batch in batches(runtime, export):
+            # In a thread: thousands of rows take longer to write than a page may wait for.
+            piece = await asyncio.to_thread(made.write, batch)
+            done += len(batch.rows)
+            progress(done)
+            if piece:
+                yield piece
+        rest = made.end()
+        while (last := await asyncio.to_thread(_next, rest)) is not None:
+            if last:
+                yield last
+    finally:
+        made.close()
+
+
+def _next(pieces: Iterator[bytes]) -> bytes | None:
+    return next(pieces, None)
+
+
+async def batches(runtime: Runtime, export: Export) -> AsyncIterator[Batch]:
+    """The conversations with their parts, the latest begun first."""
+    before: UUID | None = None
+    narrowed = await prepared(runtime, export)
+    while True:
+        async with runtime.database.tenant(export.tenant_id) as connection:
+            rows = await conversation_exports.batch(connection, export.tenant_id, narrowed, before=before, limit=BATCH)
+        if not rows:
+            return
+        before = rows[-1]["session_id"]
+        for some in _portions(rows) if export.parts.any else [rows]:
+            yield await _with_parts(runtime, export, some)
+        if len(rows) < BATCH:
+            return
+
+
+async def prepared(runtime: Runtime, export: Export) -> Narrowed:
+    """The filters as they are asked, for these eyes."""
+    async with runtime.database.tenant(export.tenant_id) as connection:
+        return await conversation_exports.prepare(
+            connection, export.tenant_id, export.sight.filters(export.filters), transcripts_since=export.cutoff
+        )
+
+
+async def count(runtime: Runtime, export: Export, most: int) -> int:
+    """How many conversations it has, counted to *most* and no further."""
+    narrowed = await prepared(runtime, export)
+    async with runtime.database.tenant(export.tenant_id) as connection:
+        return await conversation_exports.count_up_to(connection, export.tenant_id, narrowed, most=most)
+
+
+def _portions(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Runs of rows that have no more than a batch's messages and events together, or are one row."""
+    portions: list[list[Mapping[str, Any]]] = []
+    size = BATCH_OF_PARTS
+    for row in rows:
+        own = row["message_count"] + row["event_count"]
+        if size + own > BATCH_OF_PARTS:
+            portions.append([])
+            size = 0
+        portions[-1].append(row)
+        size += own
+    return portions
+
+
+async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[str, Any]]) -> Batch:
+    sight, parts = export.sight, export.parts
+    messages: dict[UUID, list[Mapping[str, Any]]] = {}
+    events: dict[UUID, list[Mapping[str, Any]]] = {}
+    if parts.any:
+        begun = [(row["session_id"], row["started_at"]) for row in rows]
+        async with runtime.database.tenant(export.tenant_id) as connection:
+            numbers = await _numbers(connection, export, rows)
+            if parts.transcript:
+                written = await read_many.transcripts(connection, export.tenant_id, begun, cutoff=export.cutoff)
+                for session_id, found in written.items():
+                    messages[session_id] = [
+                        message_fields(session_id, m) for m in sight.messages(found, numbers.get(session_id, ()))
+                    ]
+            if parts.timeline:
+                recorded = await read_many.timelines(connection, export.tenant_id, begun, cutoff=export.cutoff)
+                for session_id, happened in recorded.items():
+                    events[session_id] = [
+                        event_fields(session_id, e) for e in sight.events(happened, numbers.get(session_id, ()))
+                    ]
+    return Batch(rows=rows if sight.whole else [sight.row(row) for row in rows], messages=messages, events=events)
+
+
+async def _numbers(connection: Connection, export: Export, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, list[str]]:
+    """What must be masked in each session's parts; nothing where the reader may see it."""
+    if export.sight.whole:
+        return {}
+    known = await contacts.numbers_of(connection, export.tenant_id, [row["contact_id"] for row in rows])
+    return {
+        row["session_id"]: [*known.get(row["contact_id"], ()), *filter(None, [row["contact_phone"]])] for row in rows
+    }
+
+
+def message_fields(session_id: UUID, message: Message) -> dict[str, Any]:
+    """A message under the names of the export's columns."""
+    return {
+        "session_id": session_id,
+        "ordinal": message.ordinal,
+        "message_id": message.message_id,
+        "at": message.at,
+        "channel_at": message.channel_at,
+        "sender": message.sender,
+        "sender_name": message.sender_name,
+        "kind": message.content.kind,
+        "text": content.words(message.content) or content.preview(message.content),
+        "content": content.to_json(message.content),
+        "channel_message_id": message.channel_message_id,
+        "reply_to": message.reply_to,
+        "forwarded": message.forwarded,
+        "delivery": message.delivery,
+        "dispatch_id": message.dispatch_id,
+    }
+
+
+def event_fields(session_id: UUID, event: Event) -> dict[str, Any]:
+    """An audit event under the names of the export's columns."""
+    return {
+        "session_id": session_id,
+        "position": event.position,
+        "at": event.at,
+        "type": event.type,
+        "schema_version": event.schema_version,
+        "actor_kind": event.actor_kind,
+        "actor_name": event.actor_name,
+        "dispatch_id": event.dispatch_id,
+        "trace_id": event.trace_id,
+        "payload": event.payload,
+        "seal": event.seal,
+    }

@@ -1,0 +1,155 @@
+"""Remove what is older than the retention window, and say beforehand exactly what that would be.
+
+It works on a connection of the database's owner, which is opened for it alone: the application's role cannot do any of
+this. Transactions: each step is its own, in an order in which a run that is killed anywhere is finished by the next:
+the removal is put on record, partitions are detached, anchors and events of shortened sessions are written, partitions
+are dropped, rows of tenants with a shorter window are deleted some thousand at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.domain.errors import DragomanError
+from dragoman.domain.retention import window
+from dragoman.ledger import partitions, retention
+from dragoman.ledger.partitions import Partition
+from dragoman.ledger.retention import Cut
+from dragoman.runtime import Runtime
+from dragoman.store.database import Connection
+
+
+class RetentionBusyError(DragomanError):
+    """Another run is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What goes of one tenant: its rows by table, and how many sessions lose something for the first time."""
+
+    tenant_id: UUID
+    slug: str
+    cut: Cut
+    sessions: int
+    rows: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run at that moment removes: whole partitions, and each tenant's share of them and beyond them."""
+
+    at: datetime
+    partitions: tuple[Partition, ...]
+    shares: tuple[Share, ...]
+
+    @property
+    def rows(self) -> Counter[str]:
+        """Rows by table, of all tenants."""
+        return sum((share.rows for share in self.shares), Counter())
+
+
+async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
+    """What is to go at *now* under the installation's window of *days*. Changes nothing."""
+    known = await partitions.every(connection)
+    limit = window(days, None).start(now)
+    due = tuple(p for p in known if p.parent in retention.RECORD and p.end <= limit)
+    counts = {p.name: await retention.count(connection, p.name) for p in due}
+    week = max((p.end for p in due), default=None)
+    shares = []
+    for row in await connection.fetch(
+        "SELECT tenant_id, slug, (settings->>'retention_days')::int AS days FROM tenant ORDER BY slug"
+    ):
+        own = window(days, row["days"])
+        before = own.start(now) if own.rule == "tenant" else week
+        if before is None:
+            continue
+        cut = Cut(before=before, at=now, rule=own.rule, days=own.days)
+        share = Share(
+            tenant_id=row["tenant_id"],
+            slug=row["slug"],
+            cut=cut,
+            sessions=await retention.sessions_begun(connection, row["tenant_id"], before=before),
+        )
+        for partition in due:
+            share.rows[partition.parent] += counts[partition.name].get(share.tenant_id, 0)
+        if own.rule == "tenant":
+            for partition in _within(known, due, before):
+                found = await retention.count(connection, partition.name, only=(share.tenant_id, before))
+                share.rows[partition.parent] += found.get(share.tenant_id, 0)
+        for table in retention.SWEPT:
+            share.rows[table] += await retention.count_swept(connection, table, share.tenant_id, before)
+        if share.sessions or share.rows.total():
+            shares.append(share)
+    return Plan(at=now, partitions=due, shares=tuple(shares))
+
+
+def _within(known: Sequence[Partition], due: Sequence[Partition], before: datetime) -> list[Partition]:
+    """The partitions that stay and may hold rows from before that moment."""
+    gone = {partition.name for partition in due}
+    return [
+        p for p in known
+        if p.attached and p.parent in retention.RECORD and p.name not in gone and p.start < before
+    ]  # fmt: skip
+
+
+async def run(
+    runtime: Runtime, connection: Connection, *, by_whom: str, progress: Callable[[str], None] = lambda _: None
+) -> Plan:
+    """Do what :func:`plan` says, and say what was done. Raises RetentionBusyError while another run does it."""
+    if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('dragoman.retention'))"):
+        raise RetentionBusyError("another retention run is under way")
+    try:
+        now = runtime.clock.now()
+        progress("Looking for what is to go")
+        planned = await plan(connection, now=now, days=runtime.settings.retention_days)
+        run_id = runtime.source.new_id()
+        for share in planned.shares:
+            await retention.begin(
+                connection, share.tenant_id, run_id, share.cut, by_whom=by_whom, sessions=share.sessions
+            )
+        await _drop(connection, planned, progress)
+        done = [await _delete(connection, planned, share, progress) for share in planned.shares]
+        for share in done:
+            await retention.finish(connection, share.tenant_id, share.cut, share.rows, at=runtime.clock.now())
+        return Plan(at=now, partitions=planned.partitions, shares=tuple(done))
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock(hashtext('dragoman.retention'))")
+
+
+async def _drop(connection: Connection, planned: Plan, progress: Callable[[str], None]) -> None:
+    progress("Taking partitions out")
+    for partition in planned.partitions:
+        if partition.attached:
+            await partitions.detach(connection, partition)
+    by_parent = {
+        parent: [p.name for p in planned.partitions if p.parent == parent] for parent in ("audit_event", "message")
+    }
+    shortened = await retention.anchor(connection, by_parent["audit_event"], by_parent["message"])
+    cuts = {share.tenant_id: share.cut for share in planned.shares}
+    for session in shortened:
+        if session.tenant_id in cuts:
+            await retention.tell(connection, session, cuts[session.tenant_id], at=planned.at)
+    for partition in planned.partitions:
+        await partitions.drop(connection, partition)
+
+
+async def _delete(connection: Connection, planned: Plan, share: Share, progress: Callable[[str], None]) -> Share:
+    """Remove what of the share lies outside the dropped partitions; gives the share with what really went."""
+    rows = Counter(share.rows)
+    if share.cut.rule == "tenant":
+        progress(f"Removing what {share.slug} keeps no longer")
+        staying = _within(await partitions.every(connection), planned.partitions, share.cut.before)
+        names = {parent: [p.name for p in staying if p.parent == parent] for parent in ("audit_event", "message")}
+        only = (share.tenant_id, share.cut.before)
+        for session in await retention.anchor(connection, names["audit_event"], names["message"], only=only):
+            await retention.tell(connection, session, share.cut, at=planned.at)
+        for partition in staying:
+            await retention.delete(connection, partition.name, share.tenant_id, share.cut.before)
+    for table, condition in retention.SWEPT.items():
+        progress(f"Sweeping {table}")
+        rows[table] = await retention.delete(connection, table, share.tenant_id, share.cut.before, condition)
+    return Share(tenant_id=share.tenant_id, slug=share.slug, cut=share.cut, sessions=share.sessions, rows=rows)

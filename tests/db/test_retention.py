@@ -1,0 +1,247 @@
+"""Retention: what it says beforehand is what it does, the row stays, the chain stays checkable, nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+
+from dragoman.domain.content import Text, to_json
+from dragoman.domain.events import AuditEvent, SessionOpened, SessionResolved
+from dragoman.domain.nouns import SYSTEM
+from dragoman.ledger import append, partitions, verify
+from dragoman.ledger import retention as ledger_retention
+from dragoman.runtime import Runtime
+from dragoman.services import retention, sweep
+from dragoman.store import tenants
+from dragoman.store.database import Connection, owner_connection
+from dragoman.store.embedded import DatabaseURLs
+
+from .house import House, MovableClock, bearer
+
+DAYS = 30
+TABLES = ("message", "message_words", "audit_event", "raw_delivery", "outbox_attempt")
+
+
+@pytest.fixture
+async def owner(database_urls: DatabaseURLs) -> AsyncIterator[Connection]:
+    async with owner_connection(database_urls.owner) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def runtime(runtime: Runtime, owner: Connection) -> Runtime:
+    now = runtime.clock.now()
+    await owner.execute("SELECT ensure_partitions($1, $2)", (now - timedelta(days=DAYS + 40)).date(), now.date())
+    return dataclasses.replace(runtime, settings=dataclasses.replace(runtime.settings, retention_days=DAYS))
+
+
+async def conversation(house: House, *moments: datetime, tell: bool = True) -> UUID:
+    """A session with a message and a sealed event at each of *moments*."""
+    session_id = await house.session(started_at=moments[0], last_activity_at=moments[-1], message_count=len(moments))
+    for ordinal, at in enumerate(moments, 1):
+        await house.message(session_id, ordinal, to_json(Text("Hello")), at=at)
+        payload = SessionOpened(channel="whatsapp") if ordinal == 1 else SessionResolved(reason="done")
+        async with house.runtime.database.tenant(house.tenant_id) as connection:
+            await append.append_events(
+                connection, house.tenant_id, session_id, [AuditEvent(at=at, actor=SYSTEM, payload=payload)]
+            )
+    if tell:
+        await house.outbox(session_id, session_id, created_at=moments[0])
+    return session_id
+
+
+async def breach(house: House, session_id: UUID) -> str:
+    async with house.runtime.database.tenant(house.tenant_id) as connection:
+        _, found = await verify.verify_session(connection, house.tenant_id, session_id)
+    return found.kind if found else ""
+
+
+async def left(owner: Connection, table: str, session_id: UUID) -> int:
+    found: int = await owner.fetchval(f"SELECT count(*) FROM {table} WHERE session_id = $1", session_id)
+    return found
+
+
+async def test_a_dry_run_says_exactly_what_then_happens(
+    runtime: Runtime, house: House, owner: Connection, client: httpx.AsyncClient
+) -> None:
+    now = runtime.clock.now()
+    old = await conversation(house, now - timedelta(days=DAYS + 20), now - timedelta(days=DAYS + 20))
+    young = await conversation(house, now - timedelta(days=1))
+    said = await retention.plan(owner, now=now, days=DAYS)
+    names = {p.name for p in await partitions.every(owner)}
+    assert await left(owner, "message", old) == 2  # it was dry
+    done = await retention.run(runtime, owner, by_whom="test")
+    assert [p.name for p in done.partitions] == [p.name for p in said.partitions]
+    assert (done.rows, done.shares[0].sessions) == (said.rows, 1)
+    assert done.rows == {"message": 2, "message_words": done.rows["message_words"], "audit_event": 2, "outbox_entry": 1}
+    assert {p.name for p in await partitions.every(owner)} == names - {p.name for p in done.partitions}
+    for table in ("message", "audit_event", "message_words"):
+        assert await left(owner, table, old) == 0
+    assert await left(owner, "message", young) == 1
+    # The row stays and says when; both are whole.
+    headers = bearer(await house.token("auditor"))
+    summary = (await client.get(f"/api/v1/conversations/{old}", headers=headers)).json()
+    assert datetime.fromisoformat(summary["truncated_at"]) == done.at
+    assert summary["event_count"] == 2
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        cut = await ledger_retention.cut_of(connection, house.tenant_id, now - timedelta(days=DAYS + 20))
+        assert await ledger_retention.cut_of(connection, house.tenant_id, now - timedelta(days=1)) is None
+    assert cut is not None
+    assert (cut.rule, cut.days) == ("installation", DAYS)
+    assert [await breach(house, session) for session in (old, young)] == ["", ""]
+    record = await owner.fetchrow("SELECT by_whom, finished_at, removed, sessions FROM retention_run")
+    assert record is not None
+    assert (record["by_whom"], record["sessions"]) == ("test", 1)
+    assert record["finished_at"] is not None
+    assert record["removed"]["audit_event"] == 2
+    again = await retention.run(runtime, owner, by_whom="test")
+    assert (again.partitions, again.shares) == ((), ())
+
+
+async def test_a_chain_that_goes_on_stays_checkable(runtime: Runtime, house: House, owner: Connection) -> None:
+    now = runtime.clock.now()
+    early, late = now - timedelta(days=DAYS + 20), now - timedelta(days=2)
+    session_id = await conversation(house, early, early, late, late)
+    await retention.run(runtime, owner, by_whom="test")
+    events = await owner.fetch(
+        "SELECT position, type, payload FROM audit_event WHERE session_id = $1 ORDER BY position", session_id
+    )
+    assert [row["position"] for row in events] == [3, 4, 5]
+    assert events[-1]["type"] == "retention.truncated"
+    assert events[-1]["payload"] == {"retention_days": DAYS, "removed_messages": 2, "removed_events": 2}
+    assert await breach(house, session_id) == ""
+    # What is left is guarded as before, its first event too.
+    for position, kind in ((3, "not the one"), (4, "not the one"), (5, "not the one")):
+        old = await owner.fetchval(
+            "UPDATE audit_event n SET payload = '{}' FROM audit_event o WHERE n.session_id = $1 AND n.position = $2 "
+            "AND o.session_id = n.session_id AND o.position = n.position RETURNING o.payload",
+            session_id,
+            position,
+        )
+        assert kind in await breach(house, session_id)
+        await owner.execute(
+            "UPDATE audit_event SET payload = $3 WHERE session_id = $1 AND position = $2", session_id, position, old
+        )
+    assert await breach(house, session_id) == ""
+    await owner.execute("DELETE FROM audit_event WHERE session_id = $1 AND position = 3", session_id)
+    assert "missing" in await breach(house, session_id)
+
+
+async def test_what_is_not_truncated_may_not_lose_its_events(runtime: Runtime, house: House, owner: Connection) -> None:
+    now = runtime.clock.now()
+    await conversation(house, now - timedelta(days=DAYS + 20))
+    young = await conversation(house, now - timedelta(days=2))
+    await retention.run(runtime, owner, by_whom="test")
+    await owner.execute("DELETE FROM audit_event WHERE session_id = $1", young)
+    assert "missing" in await breach(house, young)
+
+
+async def test_a_shorter_window_takes_that_tenants_rows_only(runtime: Runtime, house: House, owner: Connection) -> None:
+    now = runtime.clock.now()
+    other = await House.build(runtime, "other")
+    moment = now - timedelta(days=9)
+    mine, theirs = await conversation(house, moment, now), await conversation(other, moment, now)
+    gone = await conversation(house, moment)
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await tenants.set_retention_days(connection, house.tenant_id, 7)
+    said = await retention.plan(owner, now=now, days=DAYS)
+    done = await retention.run(runtime, owner, by_whom="test")
+    assert done.rows == said.rows
+    assert [(share.slug, share.cut.rule, share.cut.days, share.sessions) for share in done.shares] == [
+        ("house", "tenant", 7, 2)
+    ]
+    assert [await left(owner, "message", session) for session in (mine, gone, theirs)] == [1, 0, 2]
+    assert [await breach(house, mine), await breach(house, gone), await breach(other, theirs)] == ["", "", ""]
+
+
+@pytest.mark.parametrize("step", ["detach", "drop", "tell"])
+async def test_a_run_that_dies_is_finished_by_the_next(
+    runtime: Runtime, house: House, owner: Connection, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    now = runtime.clock.now()
+    early = now - timedelta(days=DAYS + 20)
+    session_id = await conversation(house, early, early, now - timedelta(days=1))
+    module = ledger_retention if step == "tell" else partitions
+    with monkeypatch.context() as patched:
+
+        async def dies(*_: object, **__: object) -> None:
+            raise ConnectionError("the power is off")
+
+        real, calls = getattr(module, step), 0
+
+        async def dies_late(*arguments: object, **more: object) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > 2:
+                await dies()
+            await real(*arguments, **more)
+
+        patched.setattr(module, step, dies if step == "tell" else dies_late)
+        with pytest.raises(ConnectionError):
+            await retention.run(runtime, owner, by_whom="test")
+    await retention.run(runtime, owner, by_whom="test")
+    assert not [p for p in await partitions.every(owner) if p.end <= now - timedelta(days=DAYS)]
+    assert await left(owner, "message", session_id) == 1
+    assert await breach(house, session_id) == ""
+
+
+async def test_readers_do_not_wait_for_a_run_that_waits(
+    runtime: Runtime, house: House, owner: Connection, client: httpx.AsyncClient, database_urls: DatabaseURLs
+) -> None:
+    now = runtime.clock.now()
+    session_id = await conversation(house, now - timedelta(days=DAYS + 20), now)
+    headers = bearer(await house.token("auditor"))
+    async with runtime.database.tenant(house.tenant_id) as slow:
+        await slow.fetch("SELECT count(*) FROM message")
+        running = asyncio.create_task(retention.run(runtime, owner, by_whom="test"))
+        blocked = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        async with owner_connection(database_urls.owner) as watching:
+            async with asyncio.timeout(60):
+                while not await watching.fetchval(blocked):
+                    await asyncio.sleep(0.02)
+        # The run waits for the slow reader; everybody else goes on, writers of the record included.
+        for path in ("", f"/{session_id}", f"/{session_id}/transcript", f"/{session_id}/timeline"):
+            async with asyncio.timeout(60):
+                assert (await client.get(f"/api/v1/conversations{path}", headers=headers)).status_code == 200
+        await conversation(house, now, tell=False)
+        assert not running.done()
+    await asyncio.wait_for(running, 60)
+
+
+async def test_only_one_run_at_a_time(runtime: Runtime, owner: Connection, database_urls: DatabaseURLs) -> None:
+    async with owner_connection(database_urls.owner) as other:
+        await other.execute("SELECT pg_advisory_lock(hashtext('dragoman.retention'))")
+        with pytest.raises(retention.RetentionBusyError):
+            await retention.run(runtime, owner, by_whom="test")
+
+
+async def test_the_application_cannot_say_that_something_was_truncated(runtime: Runtime, house: House) -> None:
+    for statement in (
+        "INSERT INTO retention_run (tenant_id, cut_before, run_id, at, by_whom, rule, days) "
+        "VALUES ($1, now(), $1, now(), 'me', 'tenant', 1)",
+        "DELETE FROM retention_anchor WHERE tenant_id = $1",
+        "UPDATE retention_anchor SET position = 1 WHERE tenant_id = $1",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with runtime.database.tenant(house.tenant_id) as connection:
+                await connection.execute(statement, house.tenant_id)
+
+
+async def test_partitions_never_run_out(runtime: Runtime, house: House, owner: Connection) -> None:
+    clock = MovableClock(runtime.clock.now())
+    runtime = dataclasses.replace(runtime, clock=clock)
+    for _ in range(5):
+        # The hourly tidying of a worker that runs for months.
+        clock.advance(days=20)
+        await sweep.tidy(runtime)
+        for ahead in (0, 20):
+            await house.message(await house.session(), 1, to_json(Text("Hi")), at=clock.now() + timedelta(days=ahead))
