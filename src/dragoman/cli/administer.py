@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dragoman.cli.policy import policy
+from dragoman.cli.retention import tenant_retention
 from dragoman.cli.shared import JsonOption, TenantOption, err, out, show, tenant_id_of, with_runtime
 from dragoman.cli.skill_keys import key, register_manifest
 from dragoman.domain.errors import ConfigurationError, NotFoundError
@@ -18,6 +19,7 @@ from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 
 tenant = typer.Typer(help="Create and list tenants; show and set their policies.", no_args_is_help=True)
 tenant.add_typer(policy, name="policy")
+tenant.command("retention")(tenant_retention)
 user = typer.Typer(help="Create, list and disable users.", no_args_is_help=True)
 token = typer.Typer(help="Create API tokens.", no_args_is_help=True)
 channel = typer.Typer(help="Add and list WhatsApp numbers.", no_args_is_help=True)

@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from dragoman.cli import administer, audit, demo, flows, loop, retention, serve
 from dragoman.cli.compose import locate_database, migrate_database
+from dragoman.cli.export import export
 from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.errors import DragomanError
 
@@ -25,6 +26,7 @@ app.command()(serve.serve)
 app.command()(serve.web)
 app.command()(serve.worker)
 app.command()(demo.demo)
+app.command()(export)
 app.add_typer(administer.tenant, name="tenant")
 app.add_typer(administer.user, name="user")
 app.add_typer(administer.token, name="token")

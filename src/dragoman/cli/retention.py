@@ -10,10 +10,24 @@ import typer
 
 from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
-from dragoman.cli.shared import JsonOption, err, settings_or_exit, show
+from dragoman.cli.shared import (
+    JsonOption,
+    TenantOption,
+    err,
+    settings_or_exit,
+    show,
+    tenant_id_of,
+    with_runtime,
+)
+from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.retention import window
+from dragoman.runtime import Runtime
 from dragoman.services import retention
 from dragoman.services.retention import Plan
+from dragoman.store import tenants
 from dragoman.store.database import owner_connection
+
+MOST_DAYS = 36_500
 
 group = typer.Typer(help="Remove what is older than the retention window.", no_args_is_help=True)
 
@@ -75,3 +89,22 @@ def as_document(done: Plan, *, dry_run: bool) -> dict[str, Any]:
             for share in done.shares
         ],
     }
+
+
+def tenant_retention(
+    days: Annotated[str, typer.Argument(help="A number of days, or `installation` to go by its window again.")],
+    tenant_slug: TenantOption,
+) -> None:
+    """Shorten a tenant's retention window; what is older is not shown from now on, and removed by the next run."""
+    if days != "installation" and (not days.isdecimal() or not 1 <= int(days) <= MOST_DAYS):
+        raise ConfigurationError(f"{days!r} is no window; use 1 to {MOST_DAYS} days, or installation")
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        own = None if days == "installation" else int(days)
+        async with runtime.database.tenant(tenant_id) as connection:
+            await tenants.set_retention_days(connection, tenant_id, own)
+        held = window(runtime.settings.retention_days, own)
+        err.print(f"{tenant_slug} keeps {held.days} days, by the {held.rule}'s rule.")
+
+    with_runtime(job)

@@ -120,7 +120,7 @@ class CsvWriter:
 class CsvZipWriter:
     """A ZIP of conversations.csv, messages.csv and events.csv.
 
-    The members of a ZIP come one after the other, so the second and third wait compressed on disk.
+    The members of a ZIP come one after the other, so the second and third wait on disk.
     """
 
     def __init__(self, parts: Parts) -> None:

@@ -1,0 +1,90 @@
+"""``export``: the conversations that fit a filter, as a file that gets its name only when it is whole."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from dragoman.cli.shared import TenantOption, err, tenant_id_of, with_runtime
+from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.retention import window
+from dragoman.runtime import Runtime
+from dragoman.services.export_conversations import Export, stream
+from dragoman.services.exporting.formats import Parts, shape
+from dragoman.services.sight import Sight
+from dragoman.store import tenants
+from dragoman.store.conversations import Filters
+from dragoman.web.filters import ConversationQuery
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to: its ending (.csv, .zip, .jsonl, .parquet) is the format.")],
+    tenant_slug: TenantOption,
+    *,
+    filters: Annotated[
+        list[str], typer.Option("--filter", help="A filter of the API, as name=value; may be given several times.")
+    ] = [],  # noqa: B006 - Typer reads it
+    transcript: Annotated[bool, typer.Option("--transcript", help="With the messages.")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="With the audit events.")] = False,
+    masked: Annotated[bool, typer.Option("--masked", help="With phone numbers masked.")] = False,
+) -> None:
+    """Write the conversations that fit all filters to FILE; --transcript and --timeline make a ZIP of CSV."""
+    kinds = {".csv": "csv", ".zip": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+    parts = Parts(transcript=transcript, timeline=timeline)
+    kind = kinds.get(file.suffix)
+    if kind is None or file.suffix != f".{shape(kind, parts).extension}":  # type: ignore[arg-type]
+        raise ConfigurationError(f"{file.name}: use .jsonl, .parquet, or {'.zip' if parts.any else '.csv'} here")
+    wanted = _filters(filters)
+
+    async def job(runtime: Runtime) -> int:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        async with runtime.database.tenant(tenant_id) as connection:
+            own = await tenants.retention_days(connection, tenant_id)
+        what = Export(
+            tenant_id=tenant_id,
+            filters=wanted,
+            kind=kind,  # type: ignore[arg-type]
+            parts=parts,
+            sight=Sight(whole=not masked),
+            cutoff=window(runtime.settings.retention_days, own).start(runtime.clock.now()),
+        )
+        return await _write(runtime, what, file)
+
+    done = with_runtime(job)
+    err.print(f"{done} conversations are in {file}.")
+
+
+async def _write(runtime: Runtime, what: Export, file: Path) -> int:
+    done = 0
+    unfinished = file.with_name(f"{file.name}.part")
+    with err.status("Exporting") as status:
+
+        def count(rows: int) -> None:
+            nonlocal done
+            done = rows
+            status.update(f"Exporting: {rows} conversations")
+
+        try:
+            with unfinished.open("wb") as handle:
+                async with aclosing(stream(runtime, what, count)) as pieces:
+                    async for piece in pieces:
+                        handle.write(piece)
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return done
+
+
+def _filters(given: list[str]) -> Filters:
+    pairs = dict(text.partition("=")[::2] for text in given)
+    if paged := {"cursor", "limit"} & pairs.keys():
+        raise ConfigurationError(f"an export is always whole; leave out {', '.join(sorted(paged))}")
+    try:
+        return ConversationQuery.model_validate(pairs).filters()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(f"--filter {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
