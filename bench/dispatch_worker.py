@@ -28,6 +28,7 @@ from dragoman.skills.host_process import Plan
 from dragoman.skills.hosting import HostedSkills
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills
+from dragoman.store.blobs_local import LocalBlobs
 from dragoman.store.database import Database
 
 
@@ -74,6 +75,7 @@ async def main(orders: Orders) -> None:
             keyring=Keyring(settings.secret_key),
             classifiers=LocalClassifiers(),
             skills=hosted if orders.hosted else InProcessSkills(SHOP, clock.now),
+            blobs=LocalBlobs(settings.data_directory / "media"),
             http_skills=HttpSkills(AllowList.parse("127.0.0.1")),
         )
         await runtime.skills.specs()

@@ -22,6 +22,7 @@ from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrdere
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
 from dragoman.store import channel_accounts, embedded, migrate, skills, tenants
+from dragoman.store.blobs_local import LocalBlobs
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
@@ -110,6 +111,7 @@ def _runtime(
         keyring=Keyring(settings.secret_key),
         classifiers=LocalClassifiers(),
         skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
+        blobs=LocalBlobs(settings.data_directory / "media"),
     )
 
 

@@ -36,6 +36,7 @@ from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.skills.invoker import InProcessSkills
+from dragoman.store.blobs_local import LocalBlobs
 from dragoman.store.database import Database
 from dragoman.web.app import create_app
 
@@ -62,6 +63,7 @@ async def _ours(given: dict[str, Any]) -> AsyncIterator[ASGIApp]:
             keyring=Keyring(settings.secret_key),
             classifiers=LocalClassifiers(),
             skills=InProcessSkills({answer.spec.name: answer}, clock.now),
+            blobs=LocalBlobs(settings.data_directory / "media"),
         )
         if given["worker"]:
             stop = asyncio.Event()

@@ -26,6 +26,8 @@ from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
 from dragoman.store import channel_accounts, contacts, skills, tenants
+from dragoman.store.blobs import Blobs
+from dragoman.store.blobs_local import LocalBlobs
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.web.app import create_app
@@ -99,6 +101,17 @@ class World:
         assert response.status_code == 200, answer
         return str(answer["wamid"])
 
+    async def upload(self, content: bytes, mime_type: str) -> str:
+        """A file on Meta's side; returns its media id."""
+        response = await self.graph.post(
+            f"/v24.0/{PHONE_NUMBER_ID}/media",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            data={"messaging_product": "whatsapp", "type": mime_type},
+            files={"file": ("file", content, mime_type)},
+        )
+        assert response.status_code == 200, response.text
+        return str(response.json()["id"])
+
     async def settle(self) -> None:
         """Run jobs until nothing is due and every status has come back."""
         assert isinstance(self.queue, ImmediateQueue)
@@ -136,6 +149,7 @@ async def build(
     policy: Policy | None = None,
     lease_seconds: float = 15.0,
     http_skills: HttpSkills | None = None,
+    blobs: Blobs | None = None,
 ) -> AsyncIterator[World]:
     """Set the installation up with the skills of *shop*: run in this process, or as the invoker runs them."""
     http_skills = http_skills or HttpSkills()
@@ -163,6 +177,7 @@ async def build(
             keyring=Keyring(settings.secret_key),
             classifiers=LocalClassifiers(),
             skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
+            blobs=blobs or LocalBlobs(home / "media"),
             http_skills=http_skills,
         )
         tenant_id, account_id = await _set_up(runtime, policy)
@@ -173,6 +188,7 @@ async def build(
                 control_token=CONTROL,
                 numbers=(Number(phone_number_id=PHONE_NUMBER_ID, token=TOKEN, app_secret=APP_SECRET),),
                 journal_path=home / "journal.jsonl",
+                public_url=GRAPH_URL,
                 http=lambda: httpx.AsyncClient(transport=switch),
                 clock=clock.now,
                 webhook_pause=0.01,

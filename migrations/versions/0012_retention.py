@@ -1,4 +1,4 @@
-"""Retention: what was removed, when, by which rule; and where a shortened chain goes on. Decision page 0020."""
+"""Retention: what was removed, when, by which rule; and where a shortened chain goes on. Decision page 0023."""
 
 from alembic import op
 

@@ -30,11 +30,15 @@ from dragoman.domain.nouns import Registry
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import SkillInvoker
+from dragoman.store.blobs import Blobs
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.groups import Groups
 
 META_GRAPH_URL = "https://graph.facebook.com"
+
+MEDIA_AT_ONCE = 6
+"""Files that one process fetches at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ class Settings:
     hosts and networks that skills behind HTTP may be called at. ``pool_size`` is how many connections to PostgreSQL
     this process opens at most (a worker has one more, for its queue). ``skill_hosts`` is how many processes run
     Python skills for a worker (0: they run inside the worker, for debugging), ``skill_memory_mb`` what each may use
-    of memory (0: all there is).
+    of memory (0: all there is). ``media_url`` is where media are stored (None: a directory beside the data).
     """
 
     data_directory: Path
@@ -67,6 +71,7 @@ class Settings:
     skill_hosts: int = 2
     skill_memory_mb: int = 1024
     http_skill_private: AllowList = field(default_factory=AllowList)
+    media_url: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -96,6 +101,7 @@ class Settings:
             skill_hosts=_number(environment, "DRAGOMAN_SKILL_HOSTS", 2, least=0),
             skill_memory_mb=_number(environment, "DRAGOMAN_SKILL_MEMORY_MB", 1024, least=0),
             http_skill_private=AllowList.parse(environment.get("DRAGOMAN_HTTP_SKILL_PRIVATE", "")),
+            media_url=environment.get("DRAGOMAN_MEDIA_URL") or None,
         )
 
     def database_urls(self) -> DatabaseURLs | None:
@@ -250,7 +256,9 @@ class Runtime:
     keyring: Keyring
     classifiers: ClassifierProvider
     skills: SkillInvoker
+    blobs: Blobs
     http_skills: HttpSkills = field(default_factory=HttpSkills)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     owner: str = field(default_factory=owner_name)
     groups: Groups = field(init=False, default_factory=Groups, compare=False, repr=False)
+    media_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEDIA_AT_ONCE))

@@ -58,22 +58,19 @@ def image(caption: str | None = None) -> dict[str, Any]:
     return {"type": "image", "image": {"mime_type": "image/png", **({"caption": caption} if caption else {})}}
 
 
-def voice_note(media_id: str) -> dict[str, Any]:
-    """A voice note, whose file Meta no longer has."""
-    audio = {"id": media_id, "mime_type": "audio/ogg; codecs=opus", "sha256": "bm90IGthcHQ=", "voice": True}
-    return {"type": "audio", "audio": audio}
+def voice_note() -> dict[str, Any]:
+    """A voice note; its file comes as the step's attachment."""
+    return {"type": "audio", "audio": {"voice": True}}
 
 
-def sticker(media_id: str) -> dict[str, Any]:
-    """A sticker, whose file Meta no longer has."""
-    part = {"id": media_id, "mime_type": "image/webp", "sha256": "bm90IGthcHQ=", "animated": False}
-    return {"type": "sticker", "sticker": part}
+def sticker() -> dict[str, Any]:
+    """A sticker; its file comes as the step's attachment."""
+    return {"type": "sticker", "sticker": {"animated": True}}
 
 
-def document(media_id: str, filename: str) -> dict[str, Any]:
-    """A document, whose file Meta no longer has."""
-    part = {"id": media_id, "mime_type": "application/pdf", "sha256": "bm90IGthcHQ=", "filename": filename}
-    return {"type": "document", "document": part}
+def document(filename: str) -> dict[str, Any]:
+    """A document; its file comes as the step's attachment."""
+    return {"type": "document", "document": {"filename": filename}}
 
 
 def location(latitude: float, longitude: float, name: str) -> dict[str, Any]:

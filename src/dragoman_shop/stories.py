@@ -6,10 +6,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from dragoman_shop import recordings
 from dragoman_shop.customers import Person
 from dragoman_shop.menu import MENU
 from dragoman_shop.orders import REASON, RESCHEDULE, SEND_BACK
-from dragoman_shop.pictures import parcel
+from dragoman_shop.papers import invoice
+from dragoman_shop.pictures import parcel, winking
 from dragoman_shop.steps import (
     Attachment,
     Step,
@@ -79,10 +81,6 @@ class Tale:
     def photo(self, caption: str | None = None) -> None:
         """A photo of a parcel."""
         self.send(image(caption), Attachment("image/png", parcel(self.random.randrange(36))))
-
-    def media_id(self) -> str:
-        """An id of a file that is gone."""
-        return str(self.random.randrange(10**14, 10**15))
 
 
 def status_at_once(tale: Tale) -> None:
@@ -270,15 +268,16 @@ def sends_things(tale: Tale) -> None:
     if kind == 0:
         tale.photo()
     elif kind == 1:
-        tale.send(voice_note(tale.media_id()))
+        tale.send(voice_note(), Attachment(recordings.MIME_TYPE, recordings.hummed(tale.random.randrange(6))))
     elif kind == 2:
-        tale.send(sticker(tale.media_id()))
+        tale.send(sticker(), Attachment("image/webp", winking()))
     elif kind == 3:
         tale.send(contact_card("Voltfair Service", "+44 20 7946 0018"))
     elif kind == 4:
         tale.send(unsupported())
     elif kind == 5:
-        tale.send(document(tale.media_id(), "Rechnung-2026.pdf"))
+        paper = invoice(tale.order, ("Mixer Turbo 900 W", "28,90 EUR"))
+        tale.send(document("Rechnung-2026.pdf"), Attachment("application/pdf", paper))
     else:
         tale.send(location(*tale.random.choice(PLACES)))
     tale.say("return" if kind in (0, 5) else "status")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
-from dragoman.domain import content as c
 from dragoman.domain import events as e
 from dragoman.domain.content import Content
 from dragoman.domain.nouns import DISPATCHER, SYSTEM, Actor, ActorKind, Identity, Sender, Session, TranscriptItem
@@ -18,7 +17,9 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import append
 from dragoman.ledger.append import Context
-from dragoman.store import contacts, identities
+from dragoman.services.fetch_media import fetch_media
+from dragoman.store import contacts, identities, media
+from tests.browser import everything
 from tests.browser.people import Person
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
 
 
 @dataclass
-class _Wall:
+class Wall:
     """Hangs one message after the other, seven seconds apart."""
 
     made: World
@@ -137,7 +138,8 @@ class _Wall:
 
 
 async def hang(made: World, person: Person) -> UUID:
-    """Write the conversation; returns its session's id."""
+    """Write the conversation, with its files; returns its session's id."""
+    files = await everything.upload(made)
     new_id, now = made.runtime.source.new_id, made.clock.now()
     async with made.runtime.database.tenant(made.tenant_id) as connection:
         contact_id = await identities.resolve(
@@ -153,8 +155,8 @@ async def hang(made: World, person: Person) -> UUID:
         thread_id = await contacts.thread(
             connection, made.tenant_id, contact_id, made.channel_account_id, now=now, new_id=new_id
         )
-        wall = _Wall(made, now - timedelta(minutes=20), new_id())
-        _transcript(wall)
+        wall = Wall(made, now - timedelta(minutes=20), new_id())
+        wanted = everything.write(wall, files)
         session = Session(
             session_id=new_id(),
             thread_id=thread_id,
@@ -186,10 +188,14 @@ async def hang(made: World, person: Person) -> UUID:
         await append.write_turn(
             connection, made.tenant_id, turn, context, dispatch_id=wall.dispatch_id, trace_id="4bf92f3577b34da6"
         )
+        await media.want(connection, made.tenant_id, wanted)
+    for file in wanted:
+        await fetch_media(made.runtime, made.tenant_id, file.message_id)
+    await everything.take_away(made, wanted)
     return session.session_id
 
 
-def _events(wall: _Wall, session: Session) -> Iterator[e.AuditEvent]:
+def _events(wall: Wall, session: Session) -> Iterator[e.AuditEvent]:
     at = session.started_at
     agent = Actor(ActorKind.AGENT, "Ana Lima")
     for payload in payloads(str(wall.hung[0].message_id)):
@@ -201,66 +207,3 @@ def _events(wall: _Wall, session: Session) -> Iterator[e.AuditEvent]:
             payload=payload,
             dispatch_id=None if beside else wall.dispatch_id,
         )
-
-
-def _transcript(wall: _Wall) -> None:
-    say = wall.hang
-    contact, bot, agent = Sender.CONTACT, Sender.BOT, Sender.AGENT
-    first = say(
-        contact,
-        c.Text("hola, *mi batidora* llegó _rota_ 😡 ~no sirve~ ```código 12```\n> citado\nhttps://example.com/a_b_c"),
-        referral={
-            "source_type": "ad",
-            "headline": "Black Friday en Voltfair",
-            "source_url": "https://example.com",
-        },
-    )
-    offer = say(
-        bot,
-        c.Options(
-            body="¿En qué puedo *ayudarte*?",
-            options=(
-                c.Option(id="a", title="Cambiar el producto"),
-                c.Option(id="b", title="Pedir reembolso"),
-                c.Option(id="h", title="Hablar con una persona"),
-            ),
-        ),
-    )
-    say(contact, c.Choice(source="button", id="b", title="Pedir reembolso"), reply_to=offer)
-    rows = tuple(c.Option(id=f"r{n}", title=f"Pedido VF-4821{n}", description="Batidora 900 W") for n in range(4))
-    listed = say(bot, c.Options(body="Elige el pedido", options=rows, button="Pedidos"))
-    say(
-        contact,
-        c.Choice(source="list", id="r2", title="Pedido VF-48212", description="Batidora 900 W"),
-        reply_to=listed,
-    )
-    say(contact, c.Media(media="image", media_id="1", mime_type="image/jpeg", caption="llegó así 😕"))
-    say(contact, c.Media(media="video", media_id="2", mime_type="video/mp4"))
-    say(contact, c.Media(media="voice", media_id="3", mime_type="audio/ogg; codecs=opus"))
-    say(contact, c.Media(media="audio", media_id="4", mime_type="audio/mpeg"))
-    say(
-        contact,
-        c.Media(media="document", media_id="5", mime_type="application/pdf", filename="factura.pdf"),
-        forwarded=True,
-    )
-    say(contact, c.Media(media="sticker", media_id="6", mime_type="image/webp", animated=True))
-    say(contact, c.Media(media="image", error="Media file too large"))
-    say(contact, c.Location(latitude=-34.6037, longitude=-58.3816, name="Obelisco", address="Buenos Aires"))
-    card = c.ContactCard(name="Eva Lang", phones=("+43 660 1234567",), emails=("eva@example.com",))
-    say(contact, c.ContactCards(cards=(card,)))
-    say(contact, c.FormReply(name="flow", body="Sent", fields={"color": "rojo", "size": 42}))
-    item = c.OrderItem(product="SKU-9", quantity="2", price="19.90", currency="EUR")
-    say(contact, c.Order(catalog_id="77", text="por favor", items=(item,)))
-    typo = say(contact, c.Text("mi pedido es VF-48213"))
-    say(contact, c.Edit(target=typo, body="mi pedido es VF-48212"))
-    regret = say(contact, c.Text("olvidé mi contraseña: hunter2"))
-    say(contact, c.Revoke(target=regret))
-    say(contact, c.Unsupported(channel_type="poll", reason="Message type unknown", code=131051))
-    say(contact, c.SystemNotice(event="user_changed_number", body="Tomás changed his number"))
-    say(bot, c.Template(name="refund_started", language="es", rendered="Tu reembolso de *28,90 €* está en camino."))
-    answer = say(agent, c.Text("Hola Tomás, soy Ana. Ya aprobé el reembolso."), reply_to=first)
-    say(contact, c.Reaction(target=answer, emoji="❤️"))
-    say(contact, c.Reaction(target=offer, emoji="👍"))
-    say(contact, c.Reaction(target=offer, emoji=None))
-    say(contact, c.Reaction(target="wamid.elsewhere", emoji="🎉"))
-    say(contact, c.Text("¡Gracias! 🙏"), reply_to="wamid.elsewhere")

@@ -12,12 +12,10 @@ Step = str | int | float | Mapping[str, Any]
 PHOTO = {
     "type": "image",
     "image": {
-        "id": "900000000000001",
-        "mime_type": "image/jpeg",
         "caption": "chegou assim 😕 o copo veio rachado",
     },
 }
-VOICE = {"type": "audio", "audio": {"id": "900000000000002", "mime_type": "audio/ogg; codecs=opus", "voice": True}}
+VOICE = {"type": "audio", "audio": {"voice": True}}
 STICKER = {"type": "sticker", "sticker": {"id": "900000000000003", "mime_type": "image/webp", "animated": True}}
 DOCUMENT = {
     "type": "document",

@@ -8,13 +8,13 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dragoman.store import embedded
 from tests import conftest as database
 from tests.browser import stage as stages
 from tests.browser.conftest import CHROMIUM_ARGUMENTS, Visitor, chromium
-from tests.browser.people import MARINA
+from tests.browser.people import GALLERY, MARINA
 from tests.browser.stage import Stage
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "shots"
@@ -35,6 +35,7 @@ def main() -> None:
             launched = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
             for (width, height, scale), theme in product(SIZES, ("light", "dark")):
                 _photograph(launched, stage, width, height, scale, theme)
+                _unroll(launched, stage, width, height, theme)
             launched.close()
         server.cleanup()
 
@@ -62,6 +63,24 @@ def _photograph(launched: Browser, stage: Stage, width: int, height: int, scale:
     take("timeline")
     page.goto("/simulator?phone=%2B5511987652485&name=Marina+Duarte")
     take("simulator")
+    visitor.leave()
+
+
+def _unroll(launched: Browser, stage: Stage, width: int, height: int, theme: str) -> None:
+    """One transcript with every kind of content, whole."""
+    visitor = Visitor.enter(launched, stage, viewport={"width": width, "height": height}, color_scheme=theme)
+    visitor.sign_in()
+    page = visitor.open(stage.session_of(GALLERY))
+    pane = page.locator(".pane.chat")
+    whole = pane.evaluate("(element) => element.scrollHeight")
+    above = pane.bounding_box()
+    assert above is not None
+    page.set_viewport_size({"width": width, "height": int(whole + above["y"] + 8)})
+    expect(page.locator("img").last).to_have_js_property("complete", True)
+    page.wait_for_timeout(500)
+    name = f"transcript-{width}x{height}-{theme}.png"
+    page.screenshot(path=FOLDER / name, clip=pane.bounding_box())
+    sys.stdout.write(f"{name}\n")
     visitor.leave()
 
 

@@ -9,7 +9,7 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +28,8 @@ from dragoman.skills import registry
 from dragoman.store import accounts, contacts, tenants
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
-from dragoman_shop import pace
+from dragoman_shop import pace, recordings
+from dragoman_shop.pictures import parcel
 from tests import world
 from tests.browser import gallery
 from tests.browser.people import CONVERSATIONS, GALLERY, MARINA, MARINA_SAYS, Person, Step
@@ -210,11 +211,22 @@ async def _play(made: World, clock: MovableClock, person: Person, steps: tuple[S
         if isinstance(step, str):
             message: Any = {"type": "text", "text": {"body": step}}
         else:
-            message = await _tapped(made, person, step["tap"]) if "tap" in step else step
+            message = await _tapped(made, person, step["tap"]) if "tap" in step else await _with_file(made, step)
         clock.move(seconds=7)
         await made.send(message, phone=person.phone, name=person.name)
         await made.settle()
     clock.move(seconds=20)
+
+
+_FILES = {"image": (parcel(4), "image/png"), "audio": (recordings.hummed(1), recordings.MIME_TYPE)}
+
+
+async def _with_file(made: World, message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message with the id of its file, which was uploaded."""
+    kind = message["type"]
+    if kind not in _FILES:
+        return dict(message)
+    return {**message, kind: {**message[kind], "id": await made.upload(*_FILES[kind])}}
 
 
 async def _tapped(made: World, person: Person, place: int) -> dict[str, Any]:

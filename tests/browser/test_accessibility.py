@@ -48,6 +48,14 @@ def states(stage: Stage, size: str) -> Iterator[State]:
     yield "not found", _at(f"{LOGS}/nothing")
     yield "simulator", _at("/simulator")
     yield "phone", _then("/simulator?phone=%2B5511987652485", lambda page: page.wait_for_timeout(300))
+    yield (
+        "attach",
+        _then(
+            "/simulator?phone=%2B5511987652485",
+            lambda page: page.get_by_role("button", name="Attach").click(),
+            lambda page: page.locator("summary", has_text="A file of your own").click(),
+        ),
+    )
     yield "keys", _then(LOGS, lambda page: page.keyboard.press("?"))
     if size == "desk":
         yield (

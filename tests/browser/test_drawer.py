@@ -133,18 +133,20 @@ def test_every_kind_of_content_is_shown(desk: Visitor) -> None:
     messages = page.get_by_role("region", name="Transcript")
     for text in (
         "Came from an advertisement",
-        "Image",
+        "Batidoras desde 19,90 €",
         "llegó así",
-        "Video",
-        "Voice message",
-        "Audio",
         "factura.pdf",
         "Forwarded",
-        "Sticker",
-        "The channel could not deliver it: Media file too large",
+        "Forwarded many times",
+        "WhatsApp could not pass it on: Media file too large",
+        "Erased: on the contact's request",
+        "Not fetched yet. Meta does not have the file",
+        "file not stored",
         "Obelisco",
         "Eva Lang",
-        "Order, 1 item",
+        "Order, 2 items",
+        "128.80 EUR",
+        "a, b",
         "Unsupported message: poll",
         "Message type unknown (code 131051)",
         "Tomás changed his number",
@@ -167,6 +169,56 @@ def test_every_kind_of_content_is_shown(desk: Visitor) -> None:
     expect(edited).to_contain_text("mi pedido es VF-48213")
     expect(messages.locator(".react").first).to_have_class(re.compile("off"))
     expect(messages.locator(".react").nth(1)).to_contain_text("❤️")
+
+
+def test_files_are_shown_as_what_their_bytes_are(desk: Visitor) -> None:
+    page = desk.open(desk.stage.session_of(GALLERY))
+    messages = page.get_by_role("region", name="Transcript")
+    pictures = messages.locator("img")
+    expect(pictures).to_have_count(3)
+    for number, width in enumerate((320, 320, 160)):
+        pictures.nth(number).scroll_into_view_if_needed()
+        expect(pictures.nth(number)).to_have_js_property("naturalWidth", width)
+    # The place is kept free for them before they are there.
+    assert pictures.first.get_attribute("width") == "280"
+    voice = messages.get_by_label("Voice message, 0:04")
+    expect(voice).to_have_js_property("duration", 4)
+    expect(messages.get_by_label("Video")).to_be_visible()
+    # A page and a drawing with scripts in them, under the names of pictures, are files to save.
+    for named in ("mira esta foto", "exe"):
+        message = messages.locator(".msg").filter(has_text=named)
+        expect(message.locator("a.thing[download]")).to_have_count(1)
+        with page.expect_download() as saved:
+            message.locator("a.thing").click()
+        assert saved.value.suggested_filename.endswith((".jpg", ".png", "image"))
+        assert "\u202e" not in saved.value.suggested_filename
+        # Opened in a tab of its own it is saved as well, and nothing of it runs.
+        address = message.locator("a.thing").get_attribute("href")
+        with page.expect_download():
+            page.evaluate("(address) => { location.href = address; }", address)
+    expect(page.locator("#dr-name")).to_be_visible()
+
+
+def test_very_long_messages_are_folded_and_no_message_breaks_the_page(desk: Visitor, phone: Visitor) -> None:
+    for visitor in (desk, phone):
+        page = visitor.open(visitor.stage.session_of(GALLERY))
+        messages = page.get_by_role("region", name="Transcript")
+        long = messages.locator(".msg").filter(has_text="Todo lo que pasó")
+        folded = long.bounding_box()
+        assert folded is not None
+        long.get_by_text("Show all").press("Enter")
+        expect(long.get_by_text("Show less")).to_be_visible()
+        opened = long.bounding_box()
+        assert opened is not None
+        assert opened["height"] > 3 * folded["height"]
+        assert page.evaluate(
+            "(() => { const c = document.querySelector('.pane.chat'); return c.scrollWidth <= c.clientWidth; })()"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        arabic = messages.locator(".msg").filter(has_text="مرحبا")
+        assert arabic.locator("strong").count() == 1
+    hostile = messages.locator(".msg").filter(has_text="<script>")
+    assert hostile.locator("a, script, img").count() == 0
 
 
 def test_delivery_is_told_in_words_too(desk: Visitor) -> None:

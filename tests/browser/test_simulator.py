@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import LOGS, Visitor
 
@@ -38,7 +39,13 @@ def test_a_conversation_from_the_first_word_to_the_audit_page(desk: Visitor) -> 
     expect(page.locator(".chat .tap")).to_contain_text("Bestellung")
 
 
-def test_every_example_arrives(desk: Visitor) -> None:
+def attach(page: Page) -> Locator:
+    """Open what can be attached."""
+    page.get_by_role("button", name="Attach").click()
+    return page.get_by_role("dialog", name="Attach")
+
+
+def test_every_example_arrives_with_its_file(desk: Visitor) -> None:
     page = desk.page
     page.goto("/simulator?phone=%2B436805550103&name=Emil")
     phone = page.get_by_role("region", name="Phone of Emil")
@@ -46,20 +53,68 @@ def test_every_example_arrives(desk: Visitor) -> None:
     page.keyboard.press("Enter")
     expect(phone.locator(".msg.out")).to_have_count(1)
     shown = {
-        "Photo": "It arrived like this",
-        "Voice": "Voice message",
-        "Location": "Stephansplatz",
-        "Sticker": "Sticker",
-        "Contact": "Eva Lang",
-        "Unsupported": "Unsupported message",
+        "Photo": "img[alt^='Image']",
+        "Voice": "audio[aria-label^='Voice message']",
+        "Document": "a.thing[download]",
+        "Sticker": ".sticker img",
+        "Location": ".place",
+        "Contact": ".card",
+        "Unsupported": ".unsupported",
     }
-    for button, text in shown.items():
-        phone.get_by_role("button", name=button, exact=True).click()
-        expect(phone.locator(".msg.in").filter(has_text=text)).to_have_count(1)
-    before = phone.locator(".msg.out").count()
-    assert before >= 1
-    phone.get_by_role("button", name="Reaction", exact=True).click()
+    for button, selector in shown.items():
+        attach(page).get_by_role("button", name=button, exact=True).click()
+        expect(phone.locator(f".msg.in {selector}")).to_have_count(1)
+    expect(phone.locator(".msg.in img").first).to_have_js_property("naturalWidth", 320)
+    attach(page).get_by_role("button", name="Reaction", exact=True).click()
     expect(phone.locator(".react")).to_contain_text("👍")
+
+
+def test_by_hand_and_by_keyboard(phone: Visitor, tmp_path: Path) -> None:
+    page = phone.page
+    page.goto("/simulator?phone=%2B436805550104&name=Frida")
+    chat = page.get_by_role("region", name="Phone of Frida")
+    page.get_by_label("Message").fill("where is my ordr")
+    page.keyboard.press("Enter")
+    mine = chat.locator(".msg.in").first
+    expect(chat.locator(".msg.out")).to_have_count(1)
+    expect(mine.locator(".act")).to_be_visible()
+    # A file of one's own, which is no picture whatever it is called.
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(b"<script>alert(1)</script>")
+    dialog = attach(page)
+    page.keyboard.press("Tab")
+    dialog.get_by_text("A file of your own").press("Enter")
+    dialog.get_by_label("File, up to 4 MB").set_input_files(file)
+    dialog.get_by_label("Caption").fill("look")
+    dialog.get_by_role("button", name="Send file").press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(chat.locator(".msg.in").filter(has_text="look").locator("a.thing[download]")).to_be_visible()
+    dialog = attach(page)
+    dialog.get_by_text("Order").click()
+    dialog.get_by_label("Quantity").fill("3")
+    dialog.get_by_role("button", name="Send order").click()
+    expect(chat.locator("tfoot")).to_contain_text("59.70 EUR")
+    # What is done to a message: edit, react and take it back, reply, delete.
+    mine.locator(".act").press("Enter")
+    page.get_by_role("dialog", name="Actions").get_by_role("link", name="Edit").press("Enter")
+    expect(page.get_by_label("Message")).to_have_value("where is my ordr")
+    page.get_by_label("Message").fill("where is my order")
+    page.keyboard.press("Enter")
+    expect(mine.locator(".body")).to_have_text("where is my order")
+    expect(page.locator(".about")).to_have_count(0)
+    theirs = chat.locator(".msg.out").first
+    theirs.locator(".act").click()
+    page.get_by_role("dialog", name="Actions").get_by_role("button", name="React with ❤️").click()
+    expect(theirs.locator(".react")).to_contain_text("❤️")
+    theirs.locator(".act").click()
+    page.get_by_role("dialog", name="Actions").get_by_role("link", name="Reply").click()
+    expect(page.locator(".about")).to_contain_text("Reply to")
+    page.get_by_label("Message").fill("that one")
+    page.keyboard.press("Enter")
+    expect(chat.locator(".msg.in").filter(has_text="that one").locator("blockquote")).to_be_visible()
+    mine.locator(".act").click()
+    page.get_by_role("dialog", name="Actions").get_by_role("button", name="Delete for everyone").click()
+    expect(mine).to_contain_text("Deleted by the contact")
 
 
 def test_a_number_that_is_none_is_refused_in_words(desk: Visitor) -> None:
@@ -73,6 +128,6 @@ def test_someone_who_wrote_before_is_picked_and_seen(desk: Visitor) -> None:
     page.get_by_role("link", name="Marina Duarte").click()
     phone = page.get_by_role("region", name="Phone of Marina Duarte")
     expect(phone).to_contain_text("quero um link de pagamento")
-    expect(phone.locator(".msg.in .thing")).to_contain_text("Image")
+    expect(phone.locator(".msg.in img")).to_have_count(1)
     # The newest message is in view.
     expect(phone.locator(".msgs > li").last).to_be_in_viewport()

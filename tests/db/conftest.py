@@ -14,6 +14,7 @@ from dragoman.classify import Classifier
 from dragoman.domain.nouns import Registry
 from dragoman.runtime import Job, Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.skills.invoker import InProcessSkills
+from dragoman.store.blobs_local import LocalBlobs
 from dragoman.store.database import Connection, Database
 from dragoman.web.app import create_app
 
@@ -62,6 +63,7 @@ async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
             keyring=Keyring(secret_key),
             classifiers=NoClassifiers(),
             skills=InProcessSkills({}, clock.now),
+            blobs=LocalBlobs(tmp_path / "media"),
         )
 
 

@@ -1,4 +1,4 @@
-"""Times, durations, numbers and chat text as the pages write them."""
+"""Times, durations and numbers as the pages write them."""
 
 from __future__ import annotations
 
@@ -9,45 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.web.console.formatting import Times, chat, duration, milliseconds, money, percent, phone
+from dragoman.web.console.formatting import (
+    Times,
+    duration,
+    milliseconds,
+    money,
+    percent,
+    phone,
+    playtime,
+    size,
+    unturned,
+)
 
 NOW = datetime(2026, 11, 23, 22, 30, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("text", "html"),
-    [
-        ("*bold*", "<strong>bold</strong>"),
-        ("_it_ and ~no~", "<em>it</em> and <s>no</s>"),
-        ("*_both_*", "<strong><em>both</em></strong>"),
-        ("```x = *1*```", "<pre>x = *1*</pre>"),
-        ("`a_b_c`", "<code>a_b_c</code>"),
-        ("> said\nme", "<q>said</q>me"),
-        ("snake_case_name", "snake_case_name"),
-        ("2 * 3 * 4", "2 * 3 * 4"),
-        ("https://example.com/a_b_c?d=*e*", "https://example.com/a_b_c?d=<strong>e</strong>"),
-        ("<b>*x*</b>", "&lt;b&gt;<strong>x</strong>&lt;/b&gt;"),
-        ("\"a\" & 'b'", "&#34;a&#34; &amp; &#39;b&#39;"),
-        ("***", "***"),
-        ("``````", "``````"),
-    ],
-)
-def test_chat_formatting(text: str, html: str) -> None:
-    assert str(chat(text)) == html
-
-
-@given(st.text(alphabet="*_~`<>&\"' ab\n", max_size=60) | st.text())
-def test_chat_text_never_becomes_other_markup(text: str) -> None:
-    html = str(chat(text))
-    assert not re.search(r"<(?!/?(strong|em|s|q|pre|code)>)", html)
-    for tag in ("strong", "em", "s", "q", "pre", "code"):
-        assert html.count(f"<{tag}>") == html.count(f"</{tag}>")
-
-
-def test_long_runs_of_marks_take_no_time() -> None:
-    for mark in "*_~`>":
-        chat(mark * 20_000)
-        chat(f"{mark} a" * 10_000)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +80,13 @@ def test_times_are_in_the_readers_zone() -> None:
 @pytest.mark.parametrize("name", ["Nowhere/At_All", "../../etc/passwd", "", "\0", "Europe", "x" * 5000])
 def test_an_unknown_zone_is_utc(name: str) -> None:
     assert Times.for_zone(name, NOW).zone_name == "UTC"
+
+
+def test_files_are_measured() -> None:
+    assert [size(n) for n in (0, 999, 12_345, 99_900_000)] == ["0 B", "999 B", "12 kB", "99.9 MB"]
+    assert [playtime(n) for n in (0.2, 7.4, 61, 3601)] == ["0:01", "0:07", "1:01", "60:01"]
+
+
+def test_a_name_cannot_turn_itself_around() -> None:
+    assert unturned("photo\u202egpj.exe") == "photo\N{REPLACEMENT CHARACTER}gpj.exe"
+    assert unturned("صورة.jpg") == "صورة.jpg"

@@ -7,19 +7,27 @@ import pytest
 from dragoman.channels.whatsapp.contents import content_of
 from dragoman.channels.whatsapp.outbound import Recipient, render
 from dragoman.domain.content import (
+    Choice,
+    ContactCard,
     ContactCards,
     Content,
+    Edit,
+    FormReply,
     Location,
     Media,
     Option,
     Options,
+    Order,
+    OrderItem,
     Reaction,
+    Revoke,
     Template,
     Text,
     Unsupported,
 )
 from dragoman.services import simulate
-from dragoman.web.console.examples import EXAMPLES, example
+from dragoman.web.console.drafts import DraftError, File, draft
+from dragoman.web.console.examples import EXAMPLES
 from dragoman.web.console.simulator import _phone
 
 TO = Recipient(kind="wa_id", value="436601234567")
@@ -58,19 +66,123 @@ def test_every_example_is_read_by_the_channel() -> None:
     kinds = {
         "image": Media,
         "voice": Media,
-        "location": Location,
+        "document": Media,
         "sticker": Media,
-        "reaction": Reaction,
+        "location": Location,
         "contact": ContactCards,
+        "reaction": Reaction,
         "unsupported": Unsupported,
     }
     assert set(kinds) == set(EXAMPLES)
     for name, kind in kinds.items():
-        made = example(name, last_wamid="wamid.1")
-        assert made is not None
-        assert isinstance(content_of(made), kind)
-    assert example("reaction", last_wamid="") is None
-    assert example("nonsense", last_wamid="x") is None
+        made = written(kind="example", example=name)
+        assert isinstance(made, kind)
+    assert written(kind="example", example="reaction", last_wamid="") is None
+    assert written(kind="example", example="nonsense") is None
+
+
+def written(file: File | None = None, last_wamid: str = "wamid.1", **fields: str) -> Content | None:
+    """What the channel reads out of what a form says."""
+    made = draft(
+        {name.replace("_", ":", 1) if name.startswith("title") else name: v for name, v in fields.items()},
+        file,
+        ours="4315550100",
+        last_wamid=last_wamid,
+    )
+    return None if made is None else content_of(made.sealed("55" if made.file else None))
+
+
+PNG = File(name="a.png", mime_type="image/png", content=b"x")
+
+
+@pytest.mark.parametrize(
+    ("fields", "content"),
+    [
+        ({"text": " hello "}, Text("hello")),
+        ({"text": "  "}, None),
+        ({"text": "new", "edit": "wamid.7"}, Edit(target="wamid.7", body="new")),
+        ({"kind": "reaction", "target": "wamid.7", "emoji": "❤️"}, Reaction(target="wamid.7", emoji="❤️")),
+        ({"kind": "reaction", "target": "wamid.7", "emoji": ""}, Reaction(target="wamid.7", emoji=None)),
+        ({"kind": "revoke", "target": "wamid.7"}, Revoke(target="wamid.7")),
+        (
+            {"kind": "choice", "choice": "a", "title_a": "Yes", "source": "button"},
+            Choice(source="button", id="a", title="Yes"),
+        ),
+        (
+            {"kind": "choice", "choice": "b", "title_b": "No", "source": "list"},
+            Choice(source="list", id="b", title="No"),
+        ),
+        (
+            {"kind": "location", "latitude": "48.2", "longitude": "16.3", "place": "Home"},
+            Location(latitude=48.2, longitude=16.3, name="Home"),
+        ),
+        (
+            {"kind": "contact", "card": "Eva Lang", "number": "+43 1", "email": "e@x.example", "company": "Lang"},
+            ContactCards(
+                (ContactCard(name="Eva Lang", phones=("+43 1",), emails=("e@x.example",), organisation="Lang"),)
+            ),
+        ),
+        (
+            {"kind": "order", "product": "SKU-9", "quantity": "2", "price": "19.90", "note": "soon"},
+            Order(
+                catalog_id="1000",
+                text="soon",
+                items=(OrderItem(product="SKU-9", quantity="2", price="19.90", currency="EUR"),),
+            ),
+        ),
+        ({"kind": "form", "json": '{"a": 1}'}, FormReply(name="flow", body="Sent", fields={"a": 1})),
+        ({"kind": "form", "json": "{oops"}, FormReply(name="flow", body="Sent", raw="{oops")),
+        ({"kind": "advert", "headline": "Sale", "said": "hi"}, Text("hi")),
+        ({"kind": "nonsense"}, None),
+    ],
+    ids=str,
+)
+def test_a_form_becomes_the_message_that_it_describes(fields: dict[str, str], content: Content | None) -> None:
+    assert written(None, **fields) == content
+
+
+@pytest.mark.parametrize(
+    ("fields", "content"),
+    [
+        ({}, Media(media="image", media_id="55", mime_type="image/png")),
+        ({"caption": "look"}, Media(media="image", media_id="55", mime_type="image/png", caption="look")),
+        ({"as": "document"}, Media(media="document", media_id="55", mime_type="image/png", filename="a.png")),
+        ({"as": "sticker"}, Media(media="sticker", media_id="55", mime_type="image/png")),
+        ({"as": "voice"}, Media(media="voice", media_id="55", mime_type="image/png")),
+    ],
+    ids=str,
+)
+def test_a_file_goes_as_what_it_is_sent_as(fields: dict[str, str], content: Content) -> None:
+    assert written(PNG, kind="file", **fields) == content
+
+
+def test_what_is_said_about_a_message_stands_in_its_context() -> None:
+    made = draft({"text": "yes", "reply_to": "wamid.3"}, None, ours="4315550100", last_wamid="")
+    assert made is not None
+    assert (made.reply_to, made.context) == ("wamid.3", {"from": "4315550100", "id": "wamid.3"})
+    often = draft({"kind": "file", "forwarded": "often"}, PNG, ours="43", last_wamid="")
+    assert often is not None
+    assert often.sealed("1")["context"] == {"frequently_forwarded": True}
+    advert = draft({"kind": "advert", "headline": "Sale"}, None, ours="43", last_wamid="")
+    assert advert is not None
+    assert advert.sealed(None)["referral"]["headline"] == "Sale"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "file"},
+        {"kind": "location", "latitude": "north", "longitude": "1"},
+        {"kind": "location", "latitude": "91", "longitude": "1"},
+        {"kind": "location", "latitude": "nan", "longitude": "1"},
+        {"kind": "contact"},
+        {"kind": "number", "new": "12"},
+    ],
+    ids=str,
+)
+def test_a_form_that_cannot_be_sent_says_what_to_change(fields: dict[str, str]) -> None:
+    with pytest.raises(DraftError):
+        draft(fields, None, ours="43", last_wamid="")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from dragoman.dispatch.effects import Classified, Classify, Commit, Committed, E
 from dragoman.dispatch.effects import SkillReturned as Returned
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.turn import Inputs, Turn
-from dragoman.domain.content import Content, Options, Text, Unsupported
+from dragoman.domain.content import Content, Media, Options, Text, Unsupported
 from dragoman.domain.flow_graph import registry_problems
 from dragoman.domain.flows import STEP_TYPES, BranchStep, SkillStep
 from dragoman.domain.menus import NODE_TYPES, SkillNode, reference_problems, walk
@@ -197,7 +197,7 @@ def test_every_step_is_a_message_that_the_channel_understands() -> None:
             kinds[content.kind] += 1
             if isinstance(content, Unsupported):
                 assert step.message["type"] == "unsupported", step.message
-            assert (step.attachment is not None) == (step.message["type"] == "image")
+            assert (step.attachment is not None) == isinstance(content, Media)
     assert set(kinds) == {"text", "choice", "reaction", "media", "location", "contacts", "unsupported"}
 
 
@@ -205,7 +205,8 @@ def received(step: Step) -> Content:
     """What the channel makes of a step, once its file was uploaded."""
     message = {"from": "1", "id": "w", "timestamp": "1", **step.message}
     if step.attachment is not None:
-        message["image"] = {**message["image"], "id": "123"}
+        kind = step.message["type"]
+        message[kind] = {**message[kind], "id": "123"}
     return content_of(message)
 
 

@@ -21,6 +21,7 @@ from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.registry import load_entry_points
 from dragoman.store import embedded, migrate
+from dragoman.store.blobs import open_blobs
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 
@@ -77,6 +78,7 @@ async def open_runtime(
     Skill hosts are started when a skill is called and stopped at the end of the block.
     """
     clock = clock or SystemClock()
+    blobs = open_blobs(settings.media_url, settings.data_directory)
     hosted = HostedSkills(clock.now, hosts=max(1, settings.skill_hosts), plan=host_plan(settings))
     if skills is None and settings.skill_hosts == 0:
         skills = InProcessSkills(load_entry_points(), clock.now)
@@ -100,6 +102,7 @@ async def open_runtime(
             keyring=Keyring(settings.secret_key),
             classifiers=LocalClassifiers(),
             skills=skills or hosted,
+            blobs=blobs,
             http_skills=http_skills,
             sleep=sleep,
         )

@@ -8,6 +8,7 @@ from uuid import UUID
 from dragoman.runtime import Runtime
 from dragoman.services.apply_statuses import apply_statuses
 from dragoman.services.deliver import deliver
+from dragoman.services.fetch_media import fetch_media
 from dragoman.services.handle_inbound import handle
 from dragoman.services.settle_contact import settle_contact
 
@@ -23,4 +24,5 @@ ENTRYPOINTS: Mapping[str, Service] = {
     "deliver": deliver,
     "apply_statuses": _apply_statuses,
     "settle_contact": settle_contact,
+    "fetch_media": fetch_media,
 }

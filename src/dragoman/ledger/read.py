@@ -28,6 +28,7 @@ CLOCK_SKEW = timedelta(days=1)
 MESSAGE_COLUMNS = (
     "m.ordinal, m.message_id, m.sender, m.sender_name, m.content, m.at, m.channel_at, m.reply_to, "
     "coalesce(m.channel_message_id, o.channel_message_id) AS channel_message_id, m.forwarded, m.referral, "
+    "m.frequently_forwarded, "
     "m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason"
 )
 OUTBOX_OF_MESSAGE = "LEFT JOIN outbox_entry o ON o.tenant_id = $1 AND o.session_id = $2 AND o.message_id = m.message_id"
@@ -73,6 +74,7 @@ class Message:
     dispatch_id: UUID | None
     delivery: Delivery | None
     delivery_reason: str
+    frequently_forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,17 @@ async def origin(
         cutoff,
     )
     return None if row is None else (row["delivery_id"], row["delivery_item"], row["at"])
+
+
+async def content_of(connection: Connection, tenant_id: UUID, session_id: UUID, message_id: UUID) -> Content | None:
+    """What one message of the session carries; None where it is not there (any more)."""
+    stored = await connection.fetchval(
+        "SELECT content FROM message WHERE tenant_id = $1 AND session_id = $2 AND message_id = $3",
+        tenant_id,
+        session_id,
+        message_id,
+    )
+    return None if stored is None else _content(stored)
 
 
 async def timeline(

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from dragoman.channels.whatsapp.client import VERSION
 from dragoman.domain.content import Content, Media, Option, Options, Reaction, Template, Text, Unsupported
 from dragoman.runtime import Runtime
+from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 
 TIMEOUT_SECONDS = 5.0
 
@@ -65,6 +67,23 @@ async def write(runtime: Runtime, phone_number_id: str, phone: Phone, message: O
     return Played(wamid=str(answer.get("wamid", "")), status=answer.get("status"), text=str(answer.get("text", "")))
 
 
+async def upload(runtime: Runtime, account: ChannelAccount, *, name: str, mime_type: str, content: bytes) -> str:
+    """Put a file on WhatsApp's side, as a phone does before it sends it; its media id.
+
+    Raises StandinUnreachableError, with WhatsApp's reason where it does not take such a file.
+    """
+    credentials = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(account.secrets))
+    answer = await _call(
+        runtime,
+        "POST",
+        f"/{VERSION}/{account.address}/media",
+        token=credentials.token,
+        data={"messaging_product": "whatsapp", "type": mime_type},
+        files={"file": (name, content, mime_type)},
+    )
+    return str(answer["id"])
+
+
 async def received(runtime: Runtime, phone: Phone) -> list[Received]:
     """What was sent to *phone* and taken by WhatsApp, oldest first. Raises StandinUnreachableError."""
     answer = await _call(runtime, "GET", "/journal", params={"to": phone.wa_id, "limit": "10000"})
@@ -83,15 +102,15 @@ async def received(runtime: Runtime, phone: Phone) -> list[Received]:
     ]
 
 
-async def _call(runtime: Runtime, method: str, path: str, **options: Any) -> Object:
-    token = runtime.settings.standin_token
-    if token is None:
+async def _call(runtime: Runtime, method: str, path: str, *, token: str | None = None, **options: Any) -> Object:
+    control = runtime.settings.standin_token
+    if control is None:
         raise StandinUnreachableError("no stand-in is set up")
     try:
         response = await runtime.http.request(
             method,
             f"{runtime.settings.graph_url}{path}",
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token or control}"},
             timeout=TIMEOUT_SECONDS,
             **options,
         )
@@ -100,9 +119,14 @@ async def _call(runtime: Runtime, method: str, path: str, **options: Any) -> Obj
     except Exception as error:
         raise StandinUnreachableError(f"{type(error).__name__} from {runtime.settings.graph_url}") from error
     if not isinstance(answer, dict) or (response.status_code != 200 and "wamid" not in answer):
-        reason = answer.get("detail") if isinstance(answer, dict) else None
+        reason = _reason(answer) if isinstance(answer, dict) else None
         raise StandinUnreachableError(str(reason or f"it answered {response.status_code}"))
     return answer
+
+
+def _reason(answer: Object) -> str | None:
+    details = _object(_object(answer, "error"), "error_data").get("details")
+    return str(details or answer.get("detail") or "") or None
 
 
 def content_of(sent: Object) -> Content:

@@ -15,9 +15,11 @@ from uuid import UUID
 import structlog
 
 from dragoman.channels.interface import Inbound, Item, Message, Other, Status, Succession
+from dragoman.domain.content import Media
+from dragoman.domain.media_types import read_sha256
 from dragoman.domain.nouns import RawItem
 from dragoman.runtime import Job, Runtime
-from dragoman.store import channel_events, deliveries, identities, mailbox
+from dragoman.store import channel_events, deliveries, identities, mailbox, media
 from dragoman.store.channel_events import ChannelEvent
 from dragoman.store.database import Connection
 from dragoman.store.deliveries import RawDelivery, StatusArrival
@@ -68,6 +70,7 @@ class _Batch:
     now: datetime
     delivery_ids: list[UUID]
     reports: list[list[dict[str, Any]]]
+    channels: list[str]
     jobs: dict[tuple[str, UUID], None] = field(default_factory=dict)
 
     def wake(self, entrypoint: str, key: UUID) -> None:
@@ -90,6 +93,7 @@ async def take_in(runtime: Runtime, tenant_id: UUID, incoming: Sequence[Incoming
         now=runtime.clock.now(),
         delivery_ids=[runtime.source.new_id() for _ in incoming],
         reports=[[{} for _ in one.items] for one in incoming],
+        channels=[one.channel.name for one in incoming],
     )
     async with runtime.database.tenant(tenant_id) as connection:
         await _take_messages(batch, connection, list(_of(incoming, Message)))
@@ -140,6 +144,17 @@ async def _take_messages(
         for (place, account, message), contact_id in zip(found, resolved.contacts, strict=True)
     ]
     new = await mailbox.put(connection, batch.tenant_id, arrivals)
+    wanted = [
+        file
+        for (place, _, _), arrival in zip(found, arrivals, strict=True)
+        if arrival.message_id in new
+        # An email brings its files along; they stand in the raw delivery.
+        and batch.channels[place.delivery] == "whatsapp"
+        and (file := _file_of(arrival))
+    ]
+    await media.want(connection, batch.tenant_id, wanted)
+    for file in wanted:
+        batch.wake("fetch_media", file.message_id)
     # Before the messages, so that a person's threads are one before the next message looks for its own.
     for contact_id in resolved.unsettled:
         batch.wake("settle_contact", contact_id)
@@ -198,6 +213,20 @@ def _arrival(batch: _Batch, place: _Place, account: Account, message: Message, c
         raw=RawItem(delivery_id=batch.delivery_ids[place.delivery], item=place.item),
         group_id=message.group_id,
         attached_to=message.attached_to,
+    )
+
+
+def _file_of(arrival: Arrival) -> media.Wanted | None:
+    """The file to fetch for a message: put down in the same transaction, since the channel keeps it for days only."""
+    content = arrival.content
+    if not isinstance(content, Media) or content.media_id is None or content.error is not None:
+        return None
+    return media.Wanted(
+        message_id=arrival.message_id,
+        channel_account_id=arrival.channel_account_id,
+        channel_media_id=content.media_id,
+        claimed_sha256=read_sha256(content.sha256),
+        received_at=arrival.received_at,
     )
 
 

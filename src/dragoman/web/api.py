@@ -7,7 +7,7 @@ import struct
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.ledger import read
@@ -15,7 +15,8 @@ from dragoman.services.raw_item import raw_item
 from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation, MalformedCursorError
 from dragoman.store.database import Connection
-from dragoman.web import matched, resources
+from dragoman.store.media import of_messages as files_of
+from dragoman.web import matched, media, resources
 from dragoman.web.auth import Identity, require
 from dragoman.web.filters import ConversationQuery, PartQuery, given_once
 from dragoman.web.ports import Ports, retention_cutoff
@@ -31,6 +32,9 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "Nobody is signed in",
         403: "A permission is missing",
         404: "No such conversation in this tenant",
+        409: "The file has not been fetched from the channel yet",
+        410: "The file was erased",
+        416: "The range lies outside of the file",
         422: "A parameter is unknown or cannot be used",
         503: "The database cannot be reached, or the process is full or stopping; try again",
     }
@@ -105,8 +109,9 @@ async def show_transcript(
             limit=query.limit + 1,
         )
         numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
+        files = await files_of(connection, identity.tenant_id, [m.message_id for m in messages])
     shown = identity.sight.messages(messages[: query.limit], [conversation.contact_phone, *numbers])
-    items = [resources.transcript_message(found) for found in shown]
+    items = [resources.transcript_message(found, session_id, files.get(found.message_id)) for found in shown]
     following = _encode("t", items[-1].ordinal) if len(messages) > query.limit else None
     return resources.TranscriptPage(items=items, next_cursor=following)
 
@@ -152,6 +157,23 @@ async def show_raw_item(session_id: UUID, message_id: UUID, identity: Administra
     if item is None:
         raise NotFoundError(f"There is no raw item of a message {message_id}.")
     return {"item": item}
+
+
+@router.get(
+    "/conversations/{session_id}/media/{message_id}",
+    response_class=Response,
+    responses={
+        200: {"description": "The file", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The part of it that a `Range` header asks for"},
+        304: {"description": "Not changed since the `ETag` that was sent along"},
+        **problems_of(401, 403, 404, 409, 410, 416, 422),
+    },
+)
+async def show_media(
+    request: Request, session_id: UUID, message_id: UUID, identity: Reader, runtime: Ports
+) -> Response:
+    """The file that came with a message; pictures, sound and film by their own type, all else as a download."""
+    return await media.answer(request, runtime, identity, session_id, message_id)
 
 
 async def _found(connection: Connection, identity: Identity, session_id: UUID) -> Conversation:

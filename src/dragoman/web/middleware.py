@@ -20,7 +20,7 @@ from dragoman.runtime import TimeOrderedIds
 log = structlog.get_logger()
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -77,7 +77,10 @@ class RequestId:
 
 
 class SecurityHeaders:
-    """The content security policy of the interface design, and no caching of what is private."""
+    """The content security policy of the interface design, and no caching of what is private.
+
+    An answer that brings a policy of its own keeps it: files that contacts sent have a stricter one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,12 +94,13 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
                 # Static files carry a hash of their content in their names.
                 if scope["path"].startswith(STATIC_PREFIX) and message["status"] in {200, 206, 304}:
                     headers["Cache-Control"] = "public, max-age=31536000, immutable"
                 else:
-                    headers["Cache-Control"] = "no-store"
+                    headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

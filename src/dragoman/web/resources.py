@@ -15,6 +15,7 @@ from dragoman.domain.states import State
 from dragoman.ledger import read
 from dragoman.store import conversations
 from dragoman.store.conversations import Match
+from dragoman.store.media import MediaFile
 
 
 class BusinessPartnerResource(BaseModel):
@@ -107,6 +108,20 @@ class DeliveryResource(BaseModel):
     reason: str
 
 
+class MediaResource(BaseModel):
+    """The file that came with a message. What describes it is null unless ``state`` is ``stored``."""
+
+    state: Literal["pending", "stored", "failed", "erased"]
+    reason: str = Field(description="Why it is not there (yet); empty when it is")
+    mime_type: str | None = Field(description="What its bytes are, whatever its sender said")
+    size: int | None = Field(description="Bytes")
+    sha256: str | None = Field(description="In hex")
+    width: int | None
+    height: int | None
+    seconds: float | None
+    url: str | None = Field(description="Where to get it, with the same permission as the transcript")
+
+
 class TranscriptMessage(BaseModel):
     """One message. ``content`` has its ``kind`` beside the fields of that kind."""
 
@@ -123,6 +138,7 @@ class TranscriptMessage(BaseModel):
     referral: dict[str, Any] | None
     dispatch_id: UUID | None
     delivery: DeliveryResource | None = Field(description="Null for what the contact wrote")
+    media: MediaResource | None = Field(description="Null for what came without a file")
 
 
 class TranscriptPage(BaseModel):
@@ -213,7 +229,22 @@ def conversation_summary(found: conversations.Conversation) -> ConversationSumma
     )
 
 
-def transcript_message(found: read.Message) -> TranscriptMessage:
+def _media(found: MediaFile, session_id: UUID) -> MediaResource:
+    stored = found.state == "stored"
+    return MediaResource(
+        state=found.state,
+        reason=found.reason,
+        mime_type=found.mime_type,
+        size=found.size,
+        sha256=found.sha256.hex() if found.sha256 else None,
+        width=found.width,
+        height=found.height,
+        seconds=found.seconds,
+        url=f"/api/v1/conversations/{session_id}/media/{found.message_id}" if stored else None,
+    )
+
+
+def transcript_message(found: read.Message, session_id: UUID, file: MediaFile | None) -> TranscriptMessage:
     """A message's form."""
     delivery = None
     if found.delivery is not None:
@@ -232,6 +263,7 @@ def transcript_message(found: read.Message) -> TranscriptMessage:
         referral=found.referral,
         dispatch_id=found.dispatch_id,
         delivery=delivery,
+        media=_media(file, session_id) if file is not None else None,
     )
 
 

@@ -7,7 +7,7 @@ its timeline, what belongs to them elsewhere, and the whole in figures. Decision
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +28,8 @@ from dragoman.store.conversations import NEWEST, Conversation, Filters, Order
 from dragoman.store.database import Connection
 from dragoman.store.identities import Note
 from dragoman.web.auth import Identity
-from dragoman.web.console import contact_history, timeline, transcript, wording
+from dragoman.web.console import attachments, contact_history, timeline, transcript, wording
+from dragoman.web.console.attachments import Attachment
 from dragoman.web.console.page import times_of
 
 MESSAGES = 50
@@ -50,6 +51,7 @@ class Transcript:
     beside: list[Message]
     steps: dict[UUID, Steps]
     notices: list[Event]
+    files: Mapping[UUID, Attachment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,9 @@ class Reading:
     def _seen(self, part: Part[Message]) -> Part[Message]:
         return dataclasses.replace(part, items=self._messages(part.items))
 
+    async def _files(self, found: Sequence[Message]) -> Mapping[UUID, Attachment]:
+        return await attachments.load(self.connection, self.tenant_id, self.conversation.session_id, found)
+
     async def transcript(self, place: Place, *, limit: int = MESSAGES) -> Transcript:
         """The messages at *place*."""
         of = (self.connection, self.tenant_id, self.conversation)
@@ -114,6 +119,7 @@ class Reading:
             beside=self._messages(beside),
             steps=await window.steps(*of, part.items, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=self.sight.events(notices, self.numbers),
+            files=await self._files(part.items),
         )
 
     async def transcript_of(self, message_ids: Collection[UUID], last: int) -> Transcript:
@@ -126,6 +132,7 @@ class Reading:
             beside=self._messages(beside),
             steps=await window.steps(*of, found, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=[],
+            files=await self._files(found),
         )
 
     async def timeline(self, place: Place, *, show: str = "all", limit: int = EVENTS) -> Timeline:
@@ -210,6 +217,7 @@ def transcript_view(request: Request, conversation: Conversation, shown: Transcr
         times=times_of(request),
         beside=shown.beside,
         steps=shown.steps,
+        files=shown.files,
     )
     return {"items": found, "messages": shown.part}
 

@@ -1,4 +1,4 @@
-"""How values are written on the pages: times in the reader's zone, durations, money, phone numbers, chat text."""
+"""How values are written on the pages: times in the reader's zone, durations, money, phone numbers, sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from dragoman.domain.masking import country_code
 
@@ -140,33 +140,25 @@ def phone(number: str) -> Markup:
 # How many digits stand together; where a country's own way differs, this is still easy to read.
 _GROUPS = {6: (3, 3), 7: (3, 4), 8: (4, 4), 9: (3, 3, 3), 10: (3, 3, 4), 11: (3, 4, 4), 12: (4, 4, 4)}
 
-_EMPHASIS = (
-    (re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]*[^*\s])\*(?![\w*])"), r"<strong>\1</strong>"),
-    (re.compile(r"(?<![\w])_(?=[^\s_])([^_\n]*[^_\s])_(?![\w])"), r"<em>\1</em>"),
-    (re.compile(r"(?<![\w~])~(?=[^\s~])([^~\n]*[^~\s])~(?![\w~])"), r"<s>\1</s>"),
-)
-_CODE = re.compile(r"(```.+?```|`[^`\n]+`)", re.DOTALL)
-_QUOTE = re.compile(r"^&gt; ?(.+)$\n?", re.MULTILINE)
+
+def size(count: int) -> str:
+    """A number of bytes in the unit that fits."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 1_000_000:.1f} MB"
 
 
-def chat(text: str) -> Markup:
-    """WhatsApp's inline formatting as HTML; everything is escaped first, addresses stay plain text.
-
-    ``*bold*``, ``_italic_``, ``~struck~``, backticks for code, ``>`` for a quoted line.
-    """
-    parts = []
-    for place, piece in enumerate(_CODE.split(text)):
-        if place % 2 == 0:
-            parts.append(_emphasised(piece))
-        elif piece.startswith("```"):
-            parts.append(f"<pre>{escape(piece[3:-3].strip())}</pre>")
-        else:
-            parts.append(f"<code>{escape(piece[1:-1])}</code>")
-    return Markup("".join(parts))  # noqa: S704 - escaped piece by piece above
+def playtime(seconds: float) -> str:
+    """How long sound or film plays, as players write it."""
+    whole = max(1, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
 
 
-def _emphasised(text: str) -> str:
-    html = str(escape(text))
-    for pattern, replacement in _EMPHASIS:
-        html = pattern.sub(replacement, html)
-    return _QUOTE.sub(r"<q>\1</q>", html)
+_TURNING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def unturned(name: str) -> str:
+    """A file's name with a mark for each character that would show it otherwise than it is (``exe.gpj``)."""
+    return _TURNING.sub("\N{REPLACEMENT CHARACTER}", name)

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from dragoman.web.auth import Identity
-from dragoman.web.console import assets, formatting, wording
+from dragoman.web.console import assets, attachments, chat_text, formatting, wording
 from dragoman.web.console.menu import menu
 from dragoman.web.ports import runtime_of
 
@@ -44,9 +44,17 @@ def _environment() -> Environment:
         CHANNELS=wording.CHANNELS,
         MEDIA=wording.MEDIA,
         DELIVERIES=wording.DELIVERIES,
+        safe_link=chat_text.safe_link,
+        order_total=attachments.total,
+        map_address=attachments.map_address,
     )
+    made.tests.update(long=chat_text.is_long, jumbo=chat_text.is_jumbo)
     made.filters.update(
-        chat=formatting.chat,
+        chat=chat_text.chat,
+        plain=attachments.plain,
+        size=formatting.size,
+        playtime=formatting.playtime,
+        unturned=formatting.unturned,
         phone=formatting.phone,
         money=formatting.money,
         duration=formatting.duration,

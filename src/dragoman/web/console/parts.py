@@ -24,6 +24,7 @@ from dragoman.ledger.window import FIRST, LATEST, Part, Place
 from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation
 from dragoman.store.database import Connection
+from dragoman.web import media
 from dragoman.web.auth import Identity, require
 from dragoman.web.console import detail
 from dragoman.web.console.detail import Reading, Transcript
@@ -108,6 +109,16 @@ async def newer(request: Request, ports: Ports, identity: Reader, session_id: st
     context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
     changed_items = detail.transcript_view(request, reading.shown, changed)["items"]
     return render(request, "logs/_newer.html", active=reading.shown, changed=changed_items, **context)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/media/{{message_id}}")
+async def file(request: Request, ports: Ports, identity: Reader, session_id: str, message_id: str) -> Response:
+    """The file that came with a message."""
+    try:
+        named = UUID(session_id), UUID(message_id)
+    except ValueError:
+        raise HTTPException(404, "There is no such file. The link may be cut.") from None
+    return await media.answer(request, ports, identity, *named)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/seal")

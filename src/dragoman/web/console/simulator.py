@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, File, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.datastructures import FormData
 
 from dragoman.channels.whatsapp.contents import content_of
 from dragoman.domain.content import Content
@@ -30,8 +30,9 @@ from dragoman.store.channel_accounts import ChannelAccount
 from dragoman.store.conversations import Conversation, Filters
 from dragoman.store.database import Connection
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import timeline, transcript
-from dragoman.web.console.examples import EXAMPLES, example
+from dragoman.web.console import attachments, drafts, timeline, transcript
+from dragoman.web.console.attachments import Attachment
+from dragoman.web.console.examples import EXAMPLES
 from dragoman.web.console.page import render, target_of, times_of
 from dragoman.web.ports import Ports, retention_cutoff
 
@@ -101,9 +102,14 @@ async def simulator(request: Request, ports: Ports, identity: Developer) -> Resp
         "groups": [],
         "latest": None,
         "trouble": "",
+        "answering": None,
+        "editing": None,
     }
     if phone is not None and context["standin"]:
         context |= await _chat(request, ports, identity, phone)
+        bubbles = {i.message.channel_message_id: i for i in context["items"] if isinstance(i, transcript.Bubble)}
+        context["answering"] = bubbles.get(request.query_params.get("reply") or None)
+        context["editing"] = bubbles.get(request.query_params.get("edit") or None)
     return render(request, "simulator/page.html", **context)
 
 
@@ -117,77 +123,80 @@ async def chat(request: Request, ports: Ports, identity: Developer) -> Response:
 
 
 @router.post("/simulator/send")
-async def send(request: Request, ports: Ports, identity: Developer) -> Response:
+async def send(
+    request: Request, ports: Ports, identity: Developer, file: Annotated[UploadFile | None, File()] = None
+) -> Response:
     """Write a message from the phone, then show its messages again."""
-    form = await request.form()
-    phone = _phone(_text(form, "phone"), _text(form, "name"))
+    fields = {name: _cleaned(value) for name, value in (await request.form()).items() if isinstance(value, str)}
+    phone = _phone(fields.get("phone", ""), fields.get("name", ""))
     if phone is None:
         return RedirectResponse("/simulator", 303)
-    trouble = await _write(ports, identity, phone, form)
+    sent = None
+    if file is not None and file.filename:
+        sent = drafts.File(
+            name=file.filename[:200], mime_type=(file.content_type or "")[:100], content=await file.read()
+        )
+    trouble = await _write(ports, identity, phone, fields, sent)
     if target_of(request) == "":
         return RedirectResponse(str(request.url_for("simulator").include_query_params(phone=phone.number)), 303)
     shown = await _chat(request, ports, identity, phone)
     return render(request, "simulator/_fragment.html", phone=phone, **{**shown, "trouble": trouble or shown["trouble"]})
 
 
-async def _write(ports: Ports, identity: Identity, phone: Phone, form: FormData) -> str:
+async def _write(
+    ports: Ports, identity: Identity, phone: Phone, fields: Mapping[str, str], file: drafts.File | None
+) -> str:
     """Send what the form says; answers what went wrong, empty if nothing did."""
     async with ports.database.tenant(identity.tenant_id) as connection:
         accounts = await _accounts(connection, identity.tenant_id)
     if not accounts:
         return "This tenant has no WhatsApp number."
     try:
-        made = await _message(ports, phone, form, accounts[0])
-        if made is None:
+        # Only a reaction at a tap asks what came last.
+        arrived = await simulate.received(ports, phone) if fields.get("example") == "reaction" else []
+        draft = drafts.draft(
+            fields,
+            file,
+            ours=accounts[0].display.lstrip("+").replace(" ", ""),
+            last_wamid=arrived[-1].wamid if arrived else "",
+        )
+        if draft is None:
             return ""
-        message, reply_to = made
+        media_id = None
+        if draft.file is not None:
+            media_id = await simulate.upload(
+                ports,
+                accounts[0],
+                name=draft.file.name,
+                mime_type=draft.file.mime_type,
+                content=draft.file.content,
+            )
+        message = draft.sealed(media_id)
         played = await simulate.write(ports, accounts[0].address, phone, message)
+    except drafts.DraftError as error:
+        return str(error)
     except StandinUnreachableError as error:
         return f"The stand-in did not take the message: {error}."
     if played.status != 200:
         return f"The webhook answered {played.status or 'nothing'}: {played.text[:200]}"
-    sent = OnItsWay(wamid=played.wamid, at=ports.clock.now(), content=content_of(message, ()), reply_to=reply_to)
+    sent = OnItsWay(wamid=played.wamid, at=ports.clock.now(), content=content_of(message, ()), reply_to=draft.reply_to)
     _pending.add(identity.tenant_id, phone, sent)
     return ""
-
-
-async def _message(
-    ports: Ports, phone: Phone, form: FormData, account: ChannelAccount
-) -> tuple[dict[str, Any], str | None] | None:
-    """The message in the Cloud API's form and what it answers to; None when there is nothing to send."""
-    if named := _text(form, "example"):
-        arrived = await simulate.received(ports, phone) if named == "reaction" else []
-        made = example(named, last_wamid=arrived[-1].wamid if arrived else "")
-        return None if made is None else (made, None)
-    if chosen := _text(form, "choice"):
-        kind = "list_reply" if _text(form, "source") == "list" else "button_reply"
-        picked = {"id": chosen, "title": _text(form, f"title:{chosen}")}
-        context = {"from": account.display.lstrip("+").replace(" ", ""), "id": _text(form, "offered")}
-        reply = {"type": "interactive", "interactive": {"type": kind, kind: picked}, "context": context}
-        return reply, context["id"]
-    body = _text(form, "text").strip()
-    return ({"type": "text", "text": {"body": body}}, None) if body else None
 
 
 async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone) -> dict[str, Any]:
     """Both sides of the chat as the phone shows them, and the session that it belongs to."""
     async with ports.database.tenant(identity.tenant_id) as connection:
         sessions = await _sessions(connection, identity.tenant_id, phone)
-        recorded = [
-            message
-            for session in sessions
-            for message in await read.transcript(
-                connection,
-                identity.tenant_id,
-                session,
-                cutoff=retention_cutoff(ports, identity.retention_days),
-                limit=1000,
-            )
-            if message.sender is Sender.CONTACT
-        ]
-        events = await _events(
-            connection, identity.tenant_id, sessions, retention_cutoff(ports, identity.retention_days)
-        )
+        cutoff = retention_cutoff(ports, identity.retention_days)
+        recorded: list[Message] = []
+        files: dict[UUID, Attachment] = {}
+        for session in sessions:
+            written = await read.transcript(connection, identity.tenant_id, session, cutoff=cutoff, limit=1000)
+            found = [message for message in written if message.sender is Sender.CONTACT]
+            recorded += found
+            files |= await attachments.load(connection, identity.tenant_id, session.session_id, found)
+        events = await _events(connection, identity.tenant_id, sessions, cutoff)
     trouble = ""
     try:
         since = min((session.started_at for session in sessions), default=None)
@@ -202,7 +211,7 @@ async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone
     ]
     both.sort(key=lambda message: message.at)
     return {
-        "items": transcript.items(_numbered(both), [], contact=phone.name, times=times_of(request)),
+        "items": transcript.items(_numbered(both), [], contact=phone.name, times=times_of(request), files=files),
         "latest": sessions[0] if sessions else None,
         "groups": timeline.grouped(timeline.entries_of(events, frozenset()), recorded),
         "waiting": {f"m-{uuid5(_NAMESPACE, message.wamid)}" for message in waiting},
@@ -268,6 +277,5 @@ def _phone(number: str, name: str) -> Phone | None:
     return Phone(number=number, name=" ".join(name.split())[:60] or number)
 
 
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name)
-    return value.replace("\0", "")[:4096] if isinstance(value, str) else ""
+def _cleaned(value: str) -> str:
+    return value.replace("\0", "")[:4096]

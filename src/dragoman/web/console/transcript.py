@@ -10,7 +10,9 @@ from uuid import UUID
 
 from dragoman.domain.content import (
     Choice,
+    Content,
     Edit,
+    Media,
     Options,
     Reaction,
     Revoke,
@@ -21,6 +23,7 @@ from dragoman.domain.nouns import Sender
 from dragoman.ledger.read import Event, Message
 from dragoman.ledger.window import Steps
 from dragoman.web.console import wording
+from dragoman.web.console.attachments import Attachment
 from dragoman.web.console.formatting import Times
 
 
@@ -51,12 +54,13 @@ class Bubble:
 
     ``first`` opens a run of one sender. ``steps`` counts the events that its dispatch caused, ``errors`` those of
     them that are errors; ``group`` is their place in the timeline. ``tapped`` holds the ids of the options that
-    were chosen.
+    were chosen. ``file`` is None where none came with the message, or nothing is known of it.
     """
 
     message: Message
     first: bool
     who: str
+    file: Attachment | None = None
     quote: Quote | None = None
     earlier: list[tuple[str, datetime]] = field(default_factory=list)
     body: str | None = None
@@ -72,6 +76,18 @@ class Bubble:
     def anchor(self) -> str:
         """The element's id."""
         return f"m-{self.message.message_id}"
+
+    @property
+    def look(self) -> str:
+        """How the bubble is cut: around a ``picture``, without one for a ``sticker``, or as usual."""
+        content = self.message.content
+        if not isinstance(content, Media) or self.file is None or self.file.state != "stored":
+            return ""
+        if self.file.shown not in {"picture", "film"}:
+            return ""
+        if content.media == "sticker":
+            return "sticker"
+        return "picture" if content.caption or self.earlier or self.revoked_at else "picture bare"
 
     @property
     def side(self) -> str:
@@ -129,6 +145,7 @@ def items(
     times: Times,
     beside: Sequence[Message] = (),
     steps: Mapping[UUID, Steps] | None = None,
+    files: Mapping[UUID, Attachment] | None = None,
 ) -> list[Item]:
     """Everything in the order in which it came; what was done to a message stands on that message.
 
@@ -137,7 +154,7 @@ def items(
     """
     shown = {message.ordinal for message in messages}
     messages = sorted([*messages, *beside], key=lambda message: message.ordinal)
-    bubbles = _bubbles(messages, contact)
+    bubbles = _bubbles(messages, contact, files or {})
     by_channel_id = {
         bubble.message.channel_message_id: bubble for bubble in bubbles.values() if bubble.message.channel_message_id
     }
@@ -154,8 +171,20 @@ def items(
     return list(_with_days([item for *_, item in sorted(placed, key=lambda place: place[:2])], placed, times))
 
 
-def _bubbles(messages: Sequence[Message], contact: str) -> dict[int, Bubble]:
-    return {message.ordinal: Bubble(message=message, first=True, who=_who(message, contact)) for message in messages}
+def _bubbles(messages: Sequence[Message], contact: str, files: Mapping[UUID, Attachment]) -> dict[int, Bubble]:
+    return {
+        message.ordinal: Bubble(
+            message=message, first=True, who=_who(message, contact), file=files.get(message.message_id)
+        )
+        for message in messages
+    }
+
+
+def _snippet(content: Content) -> str:
+    """A line that stands for *content* in a quote."""
+    if isinstance(content, Media) and not content.caption and not content.filename:
+        return wording.MEDIA.get(content.media, (content.media,))[0]
+    return preview(content)[:200]
 
 
 def _who(message: Message, contact: str) -> str:
@@ -221,8 +250,8 @@ def _quote(bubbles: Mapping[int, Bubble], by_channel_id: Mapping[str, Bubble], c
         if target is None:
             bubble.quote = Quote(who="An earlier message", text="It is not part of this session.", anchor="")
         else:
-            text = preview(target.message.content)
-            bubble.quote = Quote(who=_who(target.message, contact), text=text[:200], anchor=target.anchor)
+            text = _snippet(target.message.content)
+            bubble.quote = Quote(who=_who(target.message, contact), text=text, anchor=target.anchor)
 
 
 def _tap(messages: Sequence[Message], bubbles: Mapping[int, Bubble], by_channel_id: Mapping[str, Bubble]) -> None:
