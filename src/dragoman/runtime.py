@@ -262,3 +262,8 @@ class Runtime:
     owner: str = field(default_factory=owner_name)
     groups: Groups = field(init=False, default_factory=Groups, compare=False, repr=False)
     media_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEDIA_AT_ONCE))
+
+    @property
+    def moved_time(self) -> datetime | None:
+        """The time where it is moved, in the demo's past and in tests; None where the database's clock is to decide."""
+        return None if isinstance(self.clock, SystemClock) else self.clock.now()

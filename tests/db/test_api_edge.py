@@ -143,13 +143,17 @@ async def test_the_reference_page_lists_what_the_document_has(client: httpx.Asyn
         assert f'id="{link}"' in page.text
 
 
+READY = {"database": "ok", "migrations": "ok", "queue": "ok", "channels": "ok"}
+
+
 async def test_health(runtime: Runtime, client: httpx.AsyncClient, app: FastAPI) -> None:
     assert (await client.get("/healthz")).json() == {"status": "ok"}
     ready = await client.get("/readyz")
-    assert ready.json() == {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "queue": "ok"}}
+    assert ready.json() == {"status": "ok", "checks": READY}
     assert ready.status_code == 200
     metrics = await client.get("/metrics")
     assert 'dragoman_webhook_requests_total{result="accepted"}' in metrics.text
+    assert "dragoman_channel_accounts_stopped 0.0" in metrics.text
     app.state.schema_revision = "9999"
     behind = await client.get("/readyz")
     assert behind.status_code == 503

@@ -185,14 +185,31 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateButton:
+    """What a button of a template needs: ``source`` is quick_reply (a payload), url (its last part) or copy_code."""
+
+    index: int
+    source: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A message template of the channel with its parameters, and the text as it is read."""
+    """A message template of the channel with its parameters, and the text as it is read.
+
+    ``parameters`` are those of its body. ``category`` is marketing, utility or authentication where it is known:
+    marketing is not sent to those who do not want it.
+    """
 
     kind: ClassVar[str] = "template"
     name: str
     language: str
     rendered: str
     parameters: tuple[str, ...] = ()
+    category: str = ""
+    header: tuple[str, ...] = ()
+    header_media: Media | None = None
+    buttons: tuple[TemplateButton, ...] = ()
 
 
 Content = (
@@ -260,8 +277,18 @@ def from_json(value: dict[str, Any]) -> Content:
         name, part = _PARTS[kind]
         fields[name] = tuple(part(**_without_lists(item)) for item in fields[name])
     if kind == "template":
-        fields["parameters"] = tuple(fields["parameters"])
+        fields |= _template_parts(fields)
     return KINDS[kind](**fields)
+
+
+def _template_parts(fields: dict[str, Any]) -> dict[str, Any]:
+    media = fields.get("header_media")
+    return {
+        "parameters": tuple(fields["parameters"]),
+        "header": tuple(fields.get("header", ())),
+        "header_media": media and Media(**media),
+        "buttons": tuple(TemplateButton(**button) for button in fields.get("buttons", ())),
+    }
 
 
 def _without_lists(item: dict[str, Any]) -> dict[str, Any]:

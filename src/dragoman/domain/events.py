@@ -352,9 +352,11 @@ class MessageSent(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStatus(Payload):
-    """What the channel said of a message of ours; statuses only move forward.
+    """What the channel said of a message of ours, or why it was not asked.
 
-    ``status`` is sent (the channel took it), delivered, read or failed; ``code`` is the channel's own error code.
+    ``status`` is sent (the channel took it), delivered, read or failed, and moves forward only; before that it may be
+    retrying (refused for now), held (waits for the channel or the pace) or skipped (not wanted). ``code`` is the
+    channel's own error code.
     """
 
     type: ClassVar[str] = "message.status"

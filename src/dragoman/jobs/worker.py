@@ -72,6 +72,10 @@ def build(
     async def trim_changes(_: Schedule) -> None:
         await sweep.trim_changes(runtime)
 
+    @queuer.schedule("probe_channels", "* * * * * */20")
+    async def probe_channels(_: Schedule) -> None:
+        await sweep.probe_channels(runtime)
+
     @queuer.schedule("tidy", "17 * * * *")
     async def tidy(_: Schedule) -> None:
         await sweep.tidy(runtime)

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
-from dragoman.domain import storable
+from dragoman.domain import storable, windows
 from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
@@ -352,6 +352,7 @@ _SESSION = {
     "channel": "text",
     "channel_display": "text",
     "started_at": "timestamptz",
+    "window_until": "timestamptz",
 }
 """What a turn says of a session's row: the columns, but for the walked states and for JSON, which travels as text."""
 
@@ -368,6 +369,9 @@ _VALUES = {name: f"u.{name}" for name in _SESSION if name != "walked"} | {
     "flow": "u.flow::jsonb",
     "told": "ARRAY(SELECT jsonb_array_elements_text(u.told::jsonb))",
 }
+_GROWING = {"window_until": "greatest(s.window_until, u.window_until)"}
+"""What an update never makes less."""
+
 _INSERT = (
     f"INSERT INTO session (tenant_id, state_path, {', '.join(_VALUES)}) "
     # As above; another session in progress in the thread is an error, though.
@@ -377,7 +381,7 @@ _INSERT = (
 _UPDATE = (
     # The old state stands first in the path, as the row has it: the CHECK sees every step.
     "UPDATE session AS s SET state_path = s.state || u.walked, "
-    + ", ".join(f"{name} = {value}" for name, value in _VALUES.items() if name not in _FIXED)
+    + ", ".join(f"{name} = {value}" for name, value in (_VALUES | _GROWING).items() if name not in _FIXED)
     + f" {_FROM_ROWS} WHERE s.tenant_id = $1 AND s.session_id = u.session_id"
 )
 
@@ -418,6 +422,7 @@ def _session_row(entry: Entry, places: Mapping[UUID, _Place], events: Sequence[_
         context.channel,
         context.channel_display,
         session.started_at,
+        windows.latest(turn.transcript),
     )
 
 

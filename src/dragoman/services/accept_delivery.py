@@ -85,7 +85,8 @@ async def _receivers(runtime: Runtime, *, fresh: bool = False) -> _Receivers:
             every = await channel_accounts.receivers(connection, runtime.keyring.decrypt)
         by_secret: dict[str, _Trusted] = {}
         for receiver in every:
-            by_secret.setdefault(receiver.credentials.app_secret, _Trusted()).add(receiver)
+            for secret in receiver.credentials.app_secrets:
+                by_secret.setdefault(secret, _Trusted()).add(receiver)
         known = _known[runtime.database] = _Receivers(time.monotonic(), every, by_secret)
     return known
 

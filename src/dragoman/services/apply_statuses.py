@@ -6,19 +6,22 @@ of their ids. What other workers are applying is left to them.
 
 from __future__ import annotations
 
-from collections import Counter
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from dragoman.channels.whatsapp.errors import meaning_of
 from dragoman.domain.events import AuditEvent, MessageStatus
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append
 from dragoman.ledger.append import Addition
 from dragoman.runtime import Job, Runtime
-from dragoman.store import deliveries, outbox
+from dragoman.services import refusals
+from dragoman.services.refusals import Refusal
+from dragoman.store import channel_accounts, deliveries, outbox
 from dragoman.store.database import Connection
 from dragoman.store.deliveries import MatchedStatus
 from dragoman.store.outbox import Entry, Progress
@@ -37,28 +40,49 @@ class _Walk:
     entry: Entry
     delivery: str | None
     channel_message_id: str | None
-    reason: str = ""
+    reached: str = "sent"
     settled: bool = False
+    failed: MatchedStatus | None = None
     steps: list[MatchedStatus] = field(default_factory=list)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the channel had given up an earlier attempt, and another one follows or is under way."""
+        return self.entry.status in outbox.OPEN and self.entry.channel_message_id is not None and not self.settled
 
     def step(self, status: MatchedStatus) -> str:
         """Move on if the status is news; what was done, in words."""
         # A voice message that was played has been read.
         news = "read" if status.status == "played" else status.status
-        if news not in (*outbox.FORWARD, "failed"):
-            return f"kept: nothing follows from {status.status}"
-        if status.participant and news != "sent":
-            return f"kept: {news} for one participant of a group"
-        if self.delivery == "failed":
-            return "kept: the message had failed before"
-        if news != "failed" and _rank(news) <= _rank(self.delivery):
-            return f"kept: the message was {self.delivery} already"
-        if self.channel_message_id is None:
+        stale = self._stale(status, news)
+        if stale is not None:
+            return f"kept: {stale}"
+        if self.channel_message_id is None or self.gave_up:
             # This settles an attempt that was not answered; the contact's next reply waits behind it.
             self.channel_message_id, self.settled = status.channel_message_id, True
-        self.delivery, self.reason = news, _reason(status)
-        self.steps.append(status)
+        self.delivery = news
+        if news == "failed":
+            self.failed = status
+        else:
+            self.reached = news
+            self.steps.append(status)
         return news
+
+    def _stale(self, status: MatchedStatus, news: str) -> str | None:
+        """Why nothing follows from the status; None where it is news."""
+        if news not in (*outbox.FORWARD, "failed"):
+            return f"nothing follows from {status.status}"
+        if status.participant and news != "sent":
+            return f"{news} for one participant of a group"
+        if self.delivery == "failed":
+            return "the message had failed before"
+        same = self.channel_message_id == status.channel_message_id
+        if same and self.gave_up:
+            return "this attempt had failed, and another one follows"
+        if news != "failed":
+            return f"the message was {self.delivery} already" if _rank(news) <= _rank(self.delivery) else None
+        earlier = not same and self.channel_message_id is not None and not self.gave_up
+        return "it speaks of an earlier attempt" if earlier else None
 
 
 async def apply_statuses(runtime: Runtime, tenant_id: UUID, *, all_ages: bool = False) -> int:
@@ -79,7 +103,7 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
     entries = await outbox.lock_all(connection, tenant_id, {status.outbox_entry_id for status in waiting})
     walks = {entry.outbox_entry_id: _Walk(entry, entry.delivery, entry.channel_message_id) for entry in entries}
     applied = [(status, walks[status.outbox_entry_id].step(status)) for status in waiting]
-    moved = [walk for walk in walks.values() if walk.steps]
+    moved = [walk for walk in walks.values() if walk.steps or walk.settled]
     now = runtime.clock.now()
     await outbox.advance(
         connection,
@@ -87,8 +111,8 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
         [
             Progress(
                 outbox_entry_id=walk.entry.outbox_entry_id,
-                delivery=walk.delivery or "sent",
-                reason=walk.reason,
+                delivery=walk.reached,
+                reason="",
                 settled_as=walk.channel_message_id if walk.settled else None,
             )
             for walk in moved
@@ -96,10 +120,13 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
         now=now,
     )
     await _tell(runtime, connection, tenant_id, moved)
+    for walk in sorted(walks.values(), key=lambda walk: str(walk.entry.session_id)):
+        if walk.failed is not None:
+            await _failed(runtime, connection, tenant_id, walk.entry, walk.failed)
     await deliveries.mark_applied(connection, tenant_id, applied)
     jobs = [
         Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)
-        for contact_id in {walk.entry.contact_id for walk in moved if walk.settled}
+        for contact_id in {walk.entry.contact_id for walk in walks.values() if walk.settled or walk.failed}
     ]
     await runtime.queue.enqueue(connection, jobs)
 
@@ -108,7 +135,6 @@ async def _tell(runtime: Runtime, connection: Connection, tenant_id: UUID, moved
     """Put each step on the timeline of the session that the message belongs to."""
     now = runtime.clock.now()
     told: dict[UUID, list[AuditEvent]] = {}
-    failures: Counter[UUID] = Counter()
     for walk in moved:
         session_id, message_id = walk.entry.session_id, walk.entry.message_id
         if session_id is None or message_id is None:
@@ -118,27 +144,25 @@ async def _tell(runtime: Runtime, connection: Connection, tenant_id: UUID, moved
                 message_id=str(message_id),
                 status="read" if status.status == "played" else status.status,
                 channel_message_id=status.channel_message_id,
-                code=_error(status).get("code"),
-                reason=_reason(status),
             )
             told.setdefault(session_id, []).append(AuditEvent(at=now, actor=SYSTEM, payload=payload))
-            failures[session_id] += status.status == "failed"
     await append.append_all(
         connection,
         tenant_id,
-        [
-            Addition(session_id=session_id, events=events, errors=failures[session_id])
-            for session_id, events in told.items()
-        ],
+        [Addition(session_id=session_id, events=events, errors=0) for session_id, events in told.items()],
     )
 
 
-def _error(status: MatchedStatus) -> Mapping[str, Any]:
-    return status.errors[0] if status.errors else {}
-
-
-def _reason(status: MatchedStatus) -> str:
-    return str(_error(status).get("reason", ""))
+async def _failed(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: Entry, status: MatchedStatus
+) -> None:
+    """The channel gives up what it had taken: what follows is what follows from a refusal at once."""
+    error: Mapping[str, Any] = status.errors[0] if status.errors else {}
+    code = error.get("code")
+    refusal = Refusal(code=code, said=str(error.get("reason", "")), meaning=meaning_of(code), late=True)
+    account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
+    entry = dataclasses.replace(entry, channel_message_id=status.channel_message_id)
+    await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=entry.attempts)
 
 
 def _rank(delivery: str | None) -> int:

@@ -14,11 +14,12 @@ import structlog
 
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
+from dragoman.services import channels
 from dragoman.services.apply_statuses import FRESH, apply_statuses
 from dragoman.services.erase_media import erase_strays
 from dragoman.services.expire_sessions import expire_sessions
 from dragoman.services.fetch_media import clean_workspace
-from dragoman.store import contacts, deliveries, limits, mailbox, media, migrate, outbox, tenants
+from dragoman.store import contacts, deliveries, limits, mailbox, media, migrate, outbox, pace, tenants
 from dragoman.store.blobs import BlobsUnavailableError
 
 log = structlog.get_logger()
@@ -29,6 +30,8 @@ MAILBOX_KEPT = timedelta(days=14)
 """Meta redelivers for up to seven days (whatsapp facts, section 1); twice that."""
 
 STATUS_PATIENCE = timedelta(days=1)
+
+PACE_KEPT = timedelta(days=1)
 
 
 async def _tenants(runtime: Runtime) -> list[UUID]:
@@ -73,6 +76,11 @@ async def trim_changes(runtime: Runtime) -> None:
             await changes.trim(connection, tenant_id)
 
 
+async def probe_channels(runtime: Runtime) -> int:
+    """Look at stopped channel accounts that may be well again; returns how many were resumed."""
+    return sum([await channels.probe(runtime, t) for t in await _tenants(runtime)])
+
+
 async def tidy(runtime: Runtime) -> None:
     """Let go of what is not needed any more, and make the partitions of the weeks to come."""
     now = runtime.clock.now()
@@ -81,6 +89,7 @@ async def tidy(runtime: Runtime) -> None:
         async with runtime.database.tenant(tenant_id) as connection:
             await mailbox.forget(connection, tenant_id, before=now - MAILBOX_KEPT)
             await limits.forget(connection, tenant_id, before=now - limits.KEPT)
+            await pace.forget(connection, tenant_id, before=now - PACE_KEPT)
             await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
         try:
             await erase_strays(runtime, tenant_id)

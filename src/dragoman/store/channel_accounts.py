@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from dragoman.domain.errors import AlreadyTakenError
 from dragoman.store import directory
 from dragoman.store.database import Connection
+from dragoman.store.pace import NUMBER_RATE, PAIR_BURST, Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatsAppCredentials:
-    """What a number needs: ``token`` to send, ``app_secret`` to trust what comes, ``verify_token`` to be set up."""
+    """What a number needs: ``token`` to send, ``app_secret`` to trust what comes, ``verify_token`` to be set up.
 
-    token: str
-    app_secret: str
-    verify_token: str
+    ``earlier_app_secret`` is trusted as well while Meta's side changes over to the other one.
+    """
+
+    token: str = field(repr=False)
+    app_secret: str = field(repr=False)
+    verify_token: str = field(repr=False)
+    earlier_app_secret: str | None = field(default=None, repr=False)
+
+    @property
+    def app_secrets(self) -> tuple[str, ...]:
+        """The secrets that may have signed a delivery, the current one first."""
+        return (self.app_secret, *((self.earlier_app_secret,) if self.earlier_app_secret else ()))
 
     def to_bytes(self) -> bytes:
         """The plain form; seal it before it is stored."""
@@ -45,14 +56,39 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelAccount:
-    """A channel account as senders and pages need it; ``secrets`` is sealed."""
+    """A channel account as senders and pages need it; ``secrets`` is sealed.
+
+    While it is stopped (``stopped_at``) nothing is sent. ``waba_id`` is the business account that it belongs to.
+    """
 
     channel_account_id: UUID
     channel: str
     address: str
     display: str
     name: str
-    secrets: bytes
+    secrets: bytes = field(repr=False)
+    waba_id: str | None = None
+    messages_per_second: int = NUMBER_RATE
+    pair_burst: int = PAIR_BURST
+    stopped_at: datetime | None = None
+    stopped_code: int | None = None
+    stopped_reason: str = ""
+
+    @property
+    def business_account(self) -> str:
+        """What a hold on the whole business account is named by."""
+        return self.waba_id or str(self.channel_account_id)
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it may send."""
+        return Pace(number_rate=self.messages_per_second, pair_burst=self.pair_burst)
+
+
+_COLUMNS = (
+    "channel_account_id, channel, address, display, name, secrets, waba_id, messages_per_second, pair_burst, "
+    "stopped_at, stopped_code, stopped_reason"
+)
 
 
 async def receivers(connection: Connection, decrypt: Callable[[bytes], bytes]) -> list[Receiver]:
@@ -79,8 +115,7 @@ async def load(connection: Connection, tenant_id: UUID, channel_account_id: UUID
 async def load_all(connection: Connection, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ChannelAccount]:
     """The accounts of those ids that this tenant has."""
     rows = await connection.fetch(
-        "SELECT channel_account_id, channel, address, display, name, secrets FROM channel_account "
-        "WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])",
+        f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])",
         tenant_id,
         list(ids),
     )
@@ -90,8 +125,7 @@ async def load_all(connection: Connection, tenant_id: UUID, ids: Collection[UUID
 async def every(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
     """The tenant's accounts, oldest first."""
     rows = await connection.fetch(
-        "SELECT channel_account_id, channel, address, display, name, secrets FROM channel_account "
-        "WHERE tenant_id = $1 ORDER BY created_at, channel_account_id",
+        f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 ORDER BY created_at, channel_account_id",
         tenant_id,
     )
     return [ChannelAccount(**dict(row)) for row in rows]
@@ -106,7 +140,7 @@ async def add(
         raise AlreadyTakenError(f"{account.address} is a channel account already")
     await connection.execute(
         "INSERT INTO channel_account (tenant_id, channel_account_id, channel, address, display, name, waba_id, "
-        "secrets, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "secrets, created_at, messages_per_second, pair_burst) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         tenant_id,
         account.channel_account_id,
         account.channel,
@@ -116,4 +150,24 @@ async def add(
         waba_id,
         account.secrets,
         now,
+        account.messages_per_second,
+        account.pair_burst,
+    )
+
+
+async def keep_checks(
+    connection: Connection,
+    tenant_id: UUID,
+    channel_account_id: UUID,
+    findings: Sequence[Mapping[str, Any]],
+    *,
+    now: datetime,
+) -> None:
+    """Keep what the latest check of the account found."""
+    await connection.execute(
+        "UPDATE channel_account SET checked_at = $3, checks = $4 WHERE tenant_id = $1 AND channel_account_id = $2",
+        tenant_id,
+        channel_account_id,
+        now,
+        list(findings),
     )

@@ -25,7 +25,11 @@ FORWARD = ("sent", "delivered", "read")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One outbound delivery, due at ``due_at``; ``attempts`` counts those that were begun."""
+    """One outbound delivery, due at ``due_at``; ``attempts`` counts those that were begun.
+
+    ``slot_at`` is the moment that the pace gave to it. What may be sent ``once`` held a secret. ``window_until`` is
+    when the customer service window closes as far as the entry's own session knows.
+    """
 
     outbox_entry_id: UUID
     contact_id: UUID
@@ -40,13 +44,19 @@ class Entry:
     attempts: int
     due_at: datetime
     created_at: datetime
+    reason: str
     delivery: str | None
     channel_message_id: str | None
+    slot_at: datetime | None
+    once: bool
+    window_until: datetime | None
 
 
 _COLUMNS = (
     "outbox_entry_id, contact_id, channel_account_id, session_id, message_id, recipient, recipient_kind, content, "
-    "reply_to, status, attempts, due_at, created_at, delivery, channel_message_id"
+    "reply_to, status, attempts, due_at, created_at, reason, delivery, channel_message_id, slot_at, once, "
+    "(SELECT s.window_until FROM session s WHERE s.tenant_id = o.tenant_id AND s.session_id = o.session_id) "
+    "AS window_until"
 )
 
 
@@ -72,9 +82,10 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply],
         return
     await connection.execute(
         "INSERT INTO outbox_entry (tenant_id, outbox_entry_id, contact_id, channel_account_id, session_id, "
-        "message_id, channel, recipient, recipient_kind, content, status, reason, due_at, created_at, kept) "
+        "message_id, channel, recipient, recipient_kind, content, status, reason, due_at, created_at, kept, once) "
         "SELECT $1, r.outbox_entry_id, r.contact_id, r.channel_account_id, r.session_id, r.message_id, r.channel, "
-        "r.recipient, r.recipient_kind, r.content::jsonb, 'PENDING', r.reason, $12, $12, r.kept::jsonb "
+        "r.recipient, r.recipient_kind, r.content::jsonb, 'PENDING', r.reason, $12, $12, r.kept::jsonb, "
+        "r.kept IS NOT NULL "
         "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], "
         "$9::text[], $10::text[], $11::text[], $13::text[]) WITH ORDINALITY AS r(outbox_entry_id, contact_id, "
         "channel_account_id, session_id, message_id, channel, recipient, recipient_kind, content, kept, reason, place) "
@@ -97,11 +108,14 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply],
 
 
 async def first_open(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Entry | None:
-    """The contact's oldest entry that is still to be sent: what was said first goes out first."""
+    """The contact's oldest entry that is still to be sent: what was said first goes out first.
+
+    What is parked waits for its channel account, and is not in the way of another account's.
+    """
     row: Any = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM outbox_entry WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND channel <> ALL($3) "
-        "ORDER BY sequence LIMIT 1 FOR UPDATE",
+        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND contact_id = $2 "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND channel <> ALL($3) AND NOT parked "
+        "ORDER BY sequence LIMIT 1 FOR UPDATE OF o",
         tenant_id,
         contact_id,
         UNSENT,
@@ -112,7 +126,7 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_id: UUID) 
 async def lock(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -> Entry:
     """The entry, held until the transaction ends. Raises TypeError for an unknown id: ids come from our rows."""
     row: Any = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM outbox_entry WHERE tenant_id = $1 AND outbox_entry_id = $2 FOR UPDATE",
+        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id = $2 FOR UPDATE OF o",
         tenant_id,
         outbox_entry_id,
     )
@@ -248,13 +262,44 @@ async def mark_delivery(
 async def mark_retrying(
     connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, due_at: datetime, reason: str
 ) -> None:
-    """Another attempt follows at *due_at*."""
+    """Another attempt follows at *due_at*; also after the channel had taken the message and then given it up."""
     await connection.execute(
-        "UPDATE outbox_entry SET status = 'RETRYING', due_at = $3, reason = $4 "
+        "UPDATE outbox_entry SET status = 'RETRYING', due_at = $3, reason = $4, slot_at = NULL, delivery = NULL "
         "WHERE tenant_id = $1 AND outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
         due_at,
+        reason,
+    )
+
+
+async def put_off(
+    connection: Connection,
+    tenant_id: UUID,
+    outbox_entry_id: UUID,
+    *,
+    due_at: datetime,
+    slot_at: datetime | None,
+    reason: str,
+) -> None:
+    """Not yet, and no attempt was made: *reason* says what it waits for, *slot_at* is its moment if it has one."""
+    await connection.execute(
+        "UPDATE outbox_entry SET due_at = $3, slot_at = $4, reason = $5 WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        outbox_entry_id,
+        due_at,
+        slot_at,
+        reason,
+    )
+
+
+async def mark_skipped(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, reason: str) -> None:
+    """It is not to be sent, and that is no failure."""
+    await connection.execute(
+        "UPDATE outbox_entry SET status = 'SKIPPED', reason = $3, content = coalesce(kept, content), kept = NULL "
+        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        outbox_entry_id,
         reason,
     )
 
@@ -287,7 +332,8 @@ async def neglected(connection: Connection, tenant_id: UUID, *, now: datetime, l
     rows = await connection.fetch(
         "SELECT DISTINCT o.contact_id FROM outbox_entry o "
         "LEFT JOIN lease l ON l.tenant_id = o.tenant_id AND l.name = 'outbound:' || o.contact_id "
-        "WHERE o.tenant_id = $1 AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND o.due_at <= $2 "
+        "WHERE o.tenant_id = $1 AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND NOT o.parked "
+        "AND o.due_at <= $2 "
         "AND o.channel <> ALL($4) AND (l.owner IS NULL OR l.deadline < clock_timestamp()) LIMIT $3",
         tenant_id,
         now,

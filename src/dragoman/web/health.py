@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
+from dragoman.services import counters
+from dragoman.store import stops
 from dragoman.store.database import Connection
 from dragoman.web.ports import Ports
 
@@ -47,12 +50,22 @@ async def readyz(request: Request, runtime: Ports) -> Response:
         except Exception as error:
             return f"failed: {type(error).__name__}"
 
+    async def channels(connection: Connection) -> str:
+        stopped = await stops.count(connection)
+        return "ok" if not stopped else f"{stopped} stopped: see the channels page or `dragoman channel list`"
+
     checks = {check.__name__: await result(check) for check in (database, migrations, queue)}
     ready = set(checks.values()) == {"ok"}
+    if ready:
+        # Somebody should look at it, but no other process would do better.
+        checks["channels"] = await result(channels)
     return JSONResponse({"status": "ok" if ready else "unavailable", "checks": checks}, 200 if ready else 503)
 
 
 @router.get("/metrics")
-async def metrics() -> Response:
-    """Prometheus' text format."""
+async def metrics(runtime: Ports) -> Response:
+    """Prometheus' text format; what stands in the database is left out while that is away."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:
+            counters.STOPPED.set(await stops.count(connection))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -85,13 +85,47 @@ class GraphClient:
 
         What goes wrong on the way is an :class:`Unanswered`, not an exception.
         """
-        url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
+        answer = await self._call("POST", f"{quote(phone_number_id, safe='')}/messages", token, json=body)
+        return answer if isinstance(answer, Unanswered) else _read(*answer)
+
+    async def tell(self, phone_number_id: str, token: str, body: dict[str, Any]) -> Refused | Unanswered | None:
+        """Post what is no message (a read mark, the typing indicator); None where Meta took it."""
+        answer = await self._call("POST", f"{quote(phone_number_id, safe='')}/messages", token, json=body)
+        found = answer if isinstance(answer, Unanswered) else _read_object(*answer)
+        return None if isinstance(found, dict) else found
+
+    async def look(
+        self, path: str, token: str, *, fields: str | None = None, proof: str | None = None
+    ) -> Object | Refused | Unanswered:
+        """Read one object, or a list below one; *proof* is that of the app secret."""
+        parameters = {key: value for key, value in (("fields", fields), ("appsecret_proof", proof)) if value}
+        answer = await self._call("GET", quote(path), token, params=parameters)
+        return answer if isinstance(answer, Unanswered) else _read_object(*answer)
+
+    async def upload(
+        self, phone_number_id: str, token: str, content: bytes, mime_type: str, filename: str
+    ) -> str | Refused | Unanswered:
+        """Give Meta a file to send later; its media id, which is good for 30 days."""
+        answer = await self._call(
+            "POST",
+            f"{quote(phone_number_id, safe='')}/media",
+            token,
+            data={"messaging_product": "whatsapp", "type": mime_type},
+            files={"file": (filename, content, mime_type)},
+        )
+        found = answer if isinstance(answer, Unanswered) else _read_object(*answer)
+        if not isinstance(found, dict):
+            return found
+        return identifier(found.get("id")) or Unanswered("the answer names no file", certain_not_sent=False)
+
+    async def _call(self, method: str, path: str, token: str, **given: Any) -> tuple[int, bytes] | Unanswered:
+        headers = {"Authorization": f"Bearer {token}"}
         try:
-            response = await self._http.post(url, json=body, headers={"Authorization": f"Bearer {token}"})
+            response = await self._http.request(method, f"{self._base}/{path}", headers=headers, **given)
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
             return Unanswered(reason, certain_not_sent=isinstance(error, _NEVER_LEFT))
-        return _read(response.status_code, response.content)
+        return response.status_code, response.content
 
 
 def _read(http_status: int, content: bytes) -> Answer:
@@ -111,7 +145,18 @@ def _read(http_status: int, content: bytes) -> Answer:
     return Accepted(message_id, http_status, answer)
 
 
-def _unreadable(http_status: int, content: bytes) -> Answer:
+def _read_object(http_status: int, content: bytes) -> Object | Refused | Unanswered:
+    """The answer of a call that sends no message."""
+    try:
+        answer = read_object(content)
+    except MalformedError:
+        return _unreadable(http_status, content)
+    if isinstance(answer.get("error"), dict):
+        return _refused(http_status, answer)
+    return answer if 200 <= http_status < 300 else _unreadable(http_status, content)
+
+
+def _unreadable(http_status: int, content: bytes) -> Refused | Unanswered:
     """An answer without Meta's error object: it came from something on the way, or Meta itself broke."""
     if 200 <= http_status < 300 or http_status in {502, 504}:
         # A gateway that lost the answer; the request itself may have arrived.

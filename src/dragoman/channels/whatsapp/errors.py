@@ -27,6 +27,10 @@ class RetryClass(StrEnum):
     """This message will never go; do not send it again."""
     NEEDS_TEMPLATE = "needs_template"
     """The customer service window is closed: only a template may go."""
+    SPARE_CONTACT = "spare_contact"
+    """This message will never go, and no other marketing to this contact for a day."""
+    OPTED_OUT = "opted_out"
+    """This message will never go: the contact wants no marketing, which is to be remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ _TABLE: dict[RetryClass, dict[tuple[int, ...], str]] = {
     },
     RetryClass.BACK_OFF_CHANNEL: {
         (4, 613, 80007, 133016): "The business account made too many calls.",
+        (138018, 147004): "The business account made too many calls of this kind.",
     },
     RetryClass.STOP_CHANNEL: {
         (0, 190): "The access token is invalid or has expired.",
@@ -60,11 +65,17 @@ _TABLE: dict[RetryClass, dict[tuple[int, ...], str]] = {
         (131037,): "The number's display name is not approved yet.",
         (131042, 131044): "There is a problem with the business account's payment method.",
         (131045, 133010): "The phone number is not registered.",
-        (131048,): "Too many people blocked or reported this number.",
+        (131048,): "Too many people blocked or reported this number; WhatsApp limits what it may send.",
         (131064,): "The business account reached its limit for templates of this classification.",
     },
     RetryClass.NEEDS_TEMPLATE: {
         (131047,): "The contact's last message is more than 24 hours old; only a template may be sent.",
+    },
+    RetryClass.SPARE_CONTACT: {
+        (131049,): "WhatsApp did not deliver it, to spare the contact too many marketing messages; wait a day.",
+    },
+    RetryClass.OPTED_OUT: {
+        (131050,): "The contact stopped marketing messages.",
     },
     RetryClass.PERMANENT: {
         (33, 100, 131008, 131009, 135000): "WhatsApp refused the request's content.",
@@ -72,8 +83,6 @@ _TABLE: dict[RetryClass, dict[tuple[int, ...], str]] = {
         (131021,): "The recipient is the sending number itself.",
         (131026,): "The contact cannot be reached on WhatsApp.",
         (131030,): "The recipient is not on the test number's list.",
-        (131049,): "WhatsApp did not deliver it, to spare the contact too many marketing messages.",
-        (131050,): "The contact stopped marketing messages.",
         (131051,): "WhatsApp does not know this type of message.",
         (131052,): "WhatsApp could not load the media file.",
         (131062,): "This message cannot be sent to a user id, only to a phone number.",
@@ -85,6 +94,9 @@ _TABLE: dict[RetryClass, dict[tuple[int, ...], str]] = {
         (132015, 132016): "The template is paused or disabled for low quality.",
         (132068, 132069): "The form is blocked or throttled.",
         (137000,): "The contact's identity has changed and has to be confirmed.",
+        (131020, 131041, 131059, *range(131201, 131216)): "WhatsApp refused it for a reason that concerns groups.",
+        tuple(range(138000, 138018)): "WhatsApp refused it for a reason that concerns calls.",
+        (147001, 147002, 147003): "WhatsApp refused it for a reason that concerns user names.",
     },
 }
 

@@ -6,10 +6,23 @@ and the pages of each message type below it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from dragoman.domain.content import Content, Location, Media, Option, Options, Reaction, Template, Text
+from dragoman.domain.content import (
+    ContactCard,
+    ContactCards,
+    Content,
+    Location,
+    Media,
+    Option,
+    Options,
+    Reaction,
+    Template,
+    TemplateButton,
+    Text,
+)
 from dragoman.domain.errors import DragomanError
 
 TEXT_BODY = 4096
@@ -24,6 +37,8 @@ ROW_TITLE = 24
 ROW_DESCRIPTION = 72
 ROW_ID = 200
 CAPTION = 1024
+TEMPLATE_BUTTONS = 10
+CONTACT_CARDS = 257
 CORRELATION = 512
 
 _WITH_CAPTION = frozenset({"image", "video", "document"})
@@ -99,13 +114,38 @@ def _message(content: Content) -> dict[str, Any]:
             return {"type": "template", "template": _template(content)}
         case Media():
             return _media(content)
+        case _:
+            return _plain(content)
+
+
+def _plain(content: Content) -> dict[str, Any]:
+    match content:
         case Location(latitude=latitude, longitude=longitude, name=name, address=address):
             place = {"latitude": latitude, "longitude": longitude, "name": name, "address": address}
             return {"type": "location", "location": _given(place)}
         case Reaction(target=target, emoji=emoji):
             return {"type": "reaction", "reaction": {"message_id": target, "emoji": emoji or ""}}
+        case ContactCards(cards=cards):
+            return {"type": "contacts", "contacts": _cards(cards)}
         case _:
             raise LimitError(f"Content of kind {content.kind} cannot be sent on WhatsApp.")
+
+
+def _cards(cards: Sequence[ContactCard]) -> list[dict[str, Any]]:
+    if not 0 < len(cards) <= CONTACT_CARDS:
+        raise LimitError(f"There are {len(cards)} contact cards; between 1 and {CONTACT_CARDS} may be sent.")
+    return [
+        _given(
+            {
+                # Meta wants one part of the name besides the whole.
+                "name": {"formatted_name": card.name, "first_name": card.name.split()[0] if card.name.split() else "?"},
+                "phones": [{"phone": phone} for phone in card.phones] or None,
+                "emails": [{"email": email} for email in card.emails] or None,
+                "org": {"company": card.organisation} if card.organisation else None,
+            }
+        )
+        for card in cards
+    ]
 
 
 def _measure(what: str, value: str, most: int) -> None:
@@ -178,10 +218,36 @@ def _template(content: Template) -> dict[str, Any]:
     if not content.name or not content.language:
         raise LimitError("A template needs a name and a language.")
     body: dict[str, Any] = {"name": content.name, "language": {"code": content.language}}
+    components: list[dict[str, Any]] = []
+    if content.header_media is not None:
+        media = _media(content.header_media)
+        components.append({"type": "header", "parameters": [media]})
+    elif content.header:
+        components.append({"type": "header", "parameters": _texts(content.header)})
     if content.parameters:
-        parameters = [{"type": "text", "text": parameter} for parameter in content.parameters]
-        body["components"] = [{"type": "body", "parameters": parameters}]
+        components.append({"type": "body", "parameters": _texts(content.parameters)})
+    components += [_template_button(button) for button in content.buttons]
+    if components:
+        body["components"] = components
     return body
+
+
+def _texts(parameters: Sequence[str]) -> list[dict[str, str]]:
+    if not all(parameter.strip() for parameter in parameters):
+        raise LimitError("A parameter of the template is empty.")
+    return [{"type": "text", "text": parameter} for parameter in parameters]
+
+
+def _template_button(button: TemplateButton) -> dict[str, Any]:
+    parameter = {
+        "quick_reply": {"type": "payload", "payload": button.value},
+        "url": {"type": "text", "text": button.value},
+        "copy_code": {"type": "coupon_code", "coupon_code": button.value},
+    }.get(button.source)
+    if parameter is None or not 0 <= button.index < TEMPLATE_BUTTONS:
+        raise LimitError(f"A template has no button {button.index} of kind {button.source}.")
+    _measure(f"The value of the template's button {button.index}", button.value, BUTTON_ID)
+    return {"type": "button", "sub_type": button.source, "index": str(button.index), "parameters": [parameter]}
 
 
 def _media(content: Media) -> dict[str, Any]:

@@ -111,13 +111,14 @@ def _entry(event: Event, known_messages: Container[str] | None) -> Entry:
     words = wording.EVENTS.get(event.type, wording.UNKNOWN)
     facts = Facts(event.payload)
     failed = event.type == "message.status" and facts["status"] == "failed"
+    waits = event.type == "message.status" and facts["status"] in ("retrying", "held")
     named = wording.ACTORS.get(event.actor_kind, str(event.actor_kind))
     message = facts.get("message_id")
     known = isinstance(message, str) and (known_messages is None or message in known_messages)
     return Entry(
         event=event,
-        icon="circle-alert" if failed else words.icon,
-        hue="red" if failed else words.hue,
+        icon="circle-alert" if failed else "clock" if waits else words.icon,
+        hue="red" if failed else "amber" if waits else words.hue,
         title=words.title(facts) or Markup("{}").format(event.label),
         detail=words.detail(facts),
         about="error" if failed else words.about,

@@ -272,6 +272,9 @@ def _status_title(facts: Facts) -> Markup:
         "delivered": "Message delivered",
         "read": "Message read",
         "failed": "Message not delivered",
+        "retrying": "Refused for now, to be sent again",
+        "held": "Not sent yet",
+        "skipped": "Not sent on purpose",
     }
     return Markup("{}").format(words.get(str(facts["status"]), f"Delivery status {facts['status']}"))
 

@@ -1,0 +1,104 @@
+"""Looks at a number through the Graph API: is the token good, the app secret the app's own, are webhooks sent to us?
+
+Nothing is changed by it. https://developers.facebook.com/docs/graph-api/guides/secure-requests has the proof of the app
+secret, https://developers.facebook.com/documentation/business-messaging/whatsapp/solution-providers/manage-webhooks the
+subscriptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dragoman.channels.whatsapp.client import GraphClient, Refused, Unanswered
+from dragoman.channels.whatsapp.wire import Object, each, table, text
+
+NUMBER_FIELDS = "id,display_phone_number,verified_name,quality_rating,name_status,status,throughput"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, whether it is well (None: could not be told), and what was seen, for a person to read."""
+
+    name: str
+    good: bool | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """All findings, in the order in which they are to be mended."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was found wrong and the token was seen to work."""
+        return self.findings[0].good is True and all(finding.good is not False for finding in self.findings)
+
+
+async def check(
+    client: GraphClient, *, phone_number_id: str, waba_id: str | None, token: str, app_secrets: Sequence[str]
+) -> Checked:
+    """Ask Meta about the number; what goes wrong on the way is a finding, not an exception."""
+    answer = await client.look(phone_number_id, token, fields=NUMBER_FIELDS)
+    findings = [_number(answer)]
+    if findings[0].good:
+        findings += [
+            await _secret(client, phone_number_id, token, secret, place) for place, secret in enumerate(app_secrets)
+        ]
+        findings.append(await _subscribed(client, waba_id, token))
+    return Checked(findings=tuple(findings))
+
+
+def _number(answer: Object | Refused | Unanswered) -> Finding:
+    if not isinstance(answer, dict):
+        return _trouble("Access token", answer)
+    seen = {
+        "number": text(answer.get("display_phone_number")),
+        "name": text(answer.get("verified_name")),
+        "quality": text(answer.get("quality_rating")),
+        "name status": text(answer.get("name_status")),
+        "status": text(answer.get("status")),
+        "throughput": text(table(answer.get("throughput")).get("level")),
+    }
+    return Finding("Access token", True, ", ".join(f"{key} {value}" for key, value in seen.items() if value))
+
+
+async def _secret(client: GraphClient, phone_number_id: str, token: str, secret: str, place: int) -> Finding:
+    name = "App secret" if place == 0 else "Earlier app secret"
+    answer = await client.look(phone_number_id, token, fields="id", proof=app_secret_proof(token, secret))
+    if isinstance(answer, dict):
+        return Finding(name, True, "Meta takes its proof.")
+    # An earlier secret is wrong as soon as Meta's own rotation is over; then it should be removed, that is all.
+    found = _trouble(name, answer)
+    return found if place == 0 else Finding(name, None, f"Not the app's any more: remove it. {found.said}")
+
+
+async def _subscribed(client: GraphClient, waba_id: str | None, token: str) -> Finding:
+    name = "Webhook subscription"
+    if waba_id is None:
+        return Finding(name, None, "Give the business account's id to have this checked.")
+    answer = await client.look(f"{waba_id}/subscribed_apps", token)
+    if not isinstance(answer, dict):
+        return _trouble(name, answer)
+    apps = [
+        text(table(table(app).get("whatsapp_business_api_data")).get("name")) or "?" for app in each(answer.get("data"))
+    ]
+    if not apps:
+        return Finding(name, False, "No app is subscribed to the business account: no message will come in.")
+    return Finding(name, True, f"Subscribed: {', '.join(apps)}")
+
+
+def _trouble(name: str, answer: Refused | Unanswered) -> Finding:
+    if isinstance(answer, Unanswered):
+        return Finding(name, None, f"Meta could not be asked: {answer.reason}")
+    code = f" (code {answer.code})" if answer.code is not None else ""
+    return Finding(name, False, f"{answer.message}{code}")
+
+
+def app_secret_proof(token: str, app_secret: str) -> str:
+    """What shows that a call with *token* comes from whoever has the app secret."""
+    return hmac.new(app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,13 @@
+"""What the services count for those who watch them; ``/metrics`` shows it."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+REFUSALS = Counter(
+    "dragoman_send_refusals_total", "Messages that the channel refused, at once or in a status, by its code.", ["code"]
+)
+
+STOPS = Counter("dragoman_channel_stops_total", "Channel accounts that the channel stopped, by its code.", ["code"])
+
+STOPPED = Gauge("dragoman_channel_accounts_stopped", "Channel accounts that send nothing until they are resumed.")

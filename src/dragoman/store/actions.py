@@ -1,0 +1,53 @@
+"""What administrators changed: appended, never changed, and without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """Who changes something; without an id it is somebody at the command line, or the system itself."""
+
+    name: str
+    user_id: UUID | None = None
+
+
+COMMAND_LINE = Administrator("command line")
+SYSTEM = Administrator("system")
+
+
+async def record(
+    connection: Connection,
+    tenant_id: UUID,
+    *,
+    action_id: UUID,
+    by: Administrator,
+    action: str,
+    object_kind: str,
+    object_id: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Put on record what *by* changed, in the transaction that changes it. No secret may stand in either side."""
+    await connection.execute(
+        "INSERT INTO administrator_action (tenant_id, action_id, at, actor_id, actor_name, action, object_kind, "
+        "object_id, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        tenant_id,
+        action_id,
+        now,
+        by.user_id,
+        by.name,
+        action,
+        object_kind,
+        object_id,
+        before,
+        after,
+    )

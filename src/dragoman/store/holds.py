@@ -1,0 +1,111 @@
+"""Holds: the channel said that it takes nothing for a while, to a contact, from a number, or of a business account.
+
+They stand in the database, so that every worker keeps them, and end by themselves: nobody has to survive for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from dragoman.store.database import Connection
+
+
+class Scope(StrEnum):
+    """How far a hold reaches."""
+
+    CONTACT = "contact"
+    NUMBER = "number"
+    CHANNEL = "channel"
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How long the holds in a row are: ``first`` seconds, each ``factor`` times longer, at most ``longest``."""
+
+    first: float
+    factor: float
+    longest: float
+
+
+STEPS = {
+    # 4^X seconds, X from 0: Meta's own rule for the pair rate.
+    Scope.CONTACT: Steps(1.0, 4.0, 3600.0),
+    Scope.NUMBER: Steps(1.0, 2.0, 60.0),
+    Scope.CHANNEL: Steps(15.0, 2.0, 900.0),
+}
+
+FORGIVEN_SECONDS = 600.0
+"""A hold that follows that long after the last one is a first one again."""
+
+
+async def strike(
+    connection: Connection,
+    tenant_id: UUID,
+    scope: Scope,
+    subject: str,
+    *,
+    code: int | None,
+    reason: str,
+    now: datetime | None,
+) -> float:
+    """Hold *subject*, longer than the last time; the seconds that it is held for.
+
+    While it is held already nothing is added: many messages under way are refused at once.
+    """
+    steps = STEPS[scope]
+    seconds: float = await connection.fetchval(
+        "INSERT INTO send_hold AS h (tenant_id, scope, subject, until, strikes, code, reason) "
+        "VALUES ($1, $2, $3, coalesce($4, clock_timestamp()) + $5::float8 * interval '1 second', 1, $9, $10) "
+        "ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET "
+        "until = CASE WHEN h.until > coalesce($4, clock_timestamp()) THEN h.until "
+        "ELSE coalesce($4, clock_timestamp()) + interval '1 second' * least($7::float8, "
+        "$5 * power($6::float8, CASE WHEN h.until < coalesce($4, clock_timestamp()) - $8::float8 * interval '1 second' "
+        "THEN 0 ELSE least(h.strikes, 20) END)) END, "
+        "strikes = CASE WHEN h.until > coalesce($4, clock_timestamp()) THEN h.strikes "
+        "WHEN h.until < coalesce($4, clock_timestamp()) - $8::float8 * interval '1 second' THEN 1 "
+        "ELSE least(h.strikes + 1, 100) END, code = excluded.code, reason = excluded.reason "
+        "RETURNING extract(epoch FROM until - coalesce($4, clock_timestamp()))::float8",
+        tenant_id,
+        str(scope),
+        subject,
+        now,
+        steps.first,
+        steps.factor,
+        steps.longest,
+        FORGIVEN_SECONDS,
+        code,
+        reason,
+    )
+    return max(seconds, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A hold that is in force."""
+
+    scope: Scope
+    subject: str
+    until: datetime
+    code: int | None
+    reason: str
+
+
+async def in_force(connection: Connection, tenant_id: UUID, *, now: datetime) -> list[Hold]:
+    """The holds on numbers and business accounts; those on single contacts stand with their messages."""
+    rows = await connection.fetch(
+        "SELECT scope, subject, until, code, reason FROM send_hold "
+        "WHERE tenant_id = $1 AND scope <> 'contact' AND until > $2 ORDER BY until",
+        tenant_id,
+        now,
+    )
+    return [Hold(**{**dict(row), "scope": Scope(row["scope"])}) for row in rows]
+
+
+async def lift(connection: Connection, tenant_id: UUID, subjects: list[str]) -> None:
+    """End the holds of a number and its business account before their time: an administrator says that all is well."""
+    await connection.execute(
+        "DELETE FROM send_hold WHERE tenant_id = $1 AND scope <> 'contact' AND subject = ANY($2)", tenant_id, subjects
+    )

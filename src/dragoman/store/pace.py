@@ -1,0 +1,142 @@
+"""How fast a number may send: one limiter for all workers, in the database and by its clock (decision 0013).
+
+Two rates, both as a single moment in a row (GCRA, a token bucket without a counter). The *number's* is a queue: each
+message is given the next free moment, in the order in which they ask, so no contact is served before another, and a
+moment is given once whatever the number of workers. The *pair's* (number and contact) is a yes or no: a contact's
+messages go one after the other anyway. What the channel itself told us to wait for stands in ``send_hold``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.store.database import Connection
+
+PAIR_SECONDS = 6.0
+"""A message to one contact may go every six seconds (facts of the channel, section 4)..."""
+
+PAIR_BURST = 45
+"""...and so many at once, borrowed from the messages to come."""
+
+NUMBER_RATE = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The limits of a number; 0 is none. ``number_rate`` is in messages a second."""
+
+    number_rate: int = NUMBER_RATE
+    pair_burst: int = PAIR_BURST
+
+    @property
+    def burst(self) -> int:
+        """How many messages may go at once: few, so that waiting is not needed for the odd second reply."""
+        return max(1, self.number_rate // 10)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between messages once the burst is used up: no second then has more than ``number_rate``."""
+        return 1.0 / max(1, self.number_rate - self.burst) if self.number_rate else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What the limiter says, in seconds from now: 0 for what need not be waited for.
+
+    ``held`` is set by the channel's own refusals (with their ``code`` and ``reason``), ``pair`` by the pair's rate:
+    in both cases nothing was taken. Otherwise a moment of the number's is taken, in ``number`` seconds.
+    """
+
+    held: float
+    code: int | None
+    reason: str
+    pair: float
+    number: float
+
+    @property
+    def granted(self) -> bool:
+        """Whether the message was given its moment."""
+        return not self.held and not self.pair
+
+
+_TAKE = """
+WITH held AS (
+    SELECT until, code, reason FROM send_hold WHERE tenant_id = $1 AND until > coalesce($10, clock_timestamp())
+    AND (scope, subject) IN (('contact', $4), ('number', $5), ('channel', $6)) ORDER BY until DESC LIMIT 1
+), pair AS (
+    INSERT INTO send_pace AS p (tenant_id, channel_account_id, subject_id, taken_until)
+    SELECT $1, $2, $3, coalesce($10, clock_timestamp()) + $7::float8 * interval '1 second'
+    WHERE $9 AND NOT EXISTS (SELECT 1 FROM held)
+    ON CONFLICT (tenant_id, channel_account_id, subject_id) DO UPDATE
+    SET taken_until = greatest(p.taken_until, coalesce($10, clock_timestamp())) + $7::float8 * interval '1 second'
+    WHERE $11 = 0 OR p.taken_until <= coalesce($10, clock_timestamp()) + ($11 - 1) * $7::float8 * interval '1 second'
+    RETURNING taken_until
+), number AS (
+    INSERT INTO send_pace AS n (tenant_id, channel_account_id, subject_id, taken_until)
+    SELECT $1, $2, $2, coalesce($10, clock_timestamp()) FROM pair
+    ON CONFLICT (tenant_id, channel_account_id, subject_id) DO UPDATE
+    SET taken_until = greatest(n.taken_until + $8::float8 * interval '1 second', coalesce($10, clock_timestamp()))
+    RETURNING taken_until
+)
+SELECT extract(epoch FROM held.until - coalesce($10, clock_timestamp()))::float8 AS held, held.code, held.reason,
+    extract(epoch FROM (SELECT taken_until FROM number) - coalesce($10, clock_timestamp()))::float8 AS number,
+    extract(epoch FROM (SELECT taken_until FROM send_pace WHERE tenant_id = $1 AND channel_account_id = $2
+        AND subject_id = $3) - coalesce($10, clock_timestamp()))::float8 AS pair
+FROM (SELECT 1) AS one LEFT JOIN held ON true
+"""
+
+
+async def take(
+    connection: Connection,
+    tenant_id: UUID,
+    *,
+    channel_account_id: UUID,
+    contact_id: UUID,
+    business_account: str,
+    pace: Pace,
+    has_moment: bool,
+    now: datetime | None,
+) -> Turn:
+    """Ask for a message's moment; with *has_moment* only whether something holds it, since it was given one before.
+
+    The caller holds the contact's lease. *now* None means the database's clock; the demo's past and tests give theirs.
+    The number's row stays locked until the transaction ends: ask last.
+    """
+    row = await connection.fetchrow(
+        _TAKE,
+        tenant_id,
+        channel_account_id,
+        contact_id,
+        pair_subject(channel_account_id, contact_id),
+        str(channel_account_id),
+        business_account,
+        PAIR_SECONDS,
+        pace.interval,
+        not has_moment,
+        now,
+        pace.pair_burst,
+    )
+    if row is None:
+        raise TypeError("a select without a condition has a row")
+    if row["held"] is not None:
+        return Turn(held=max(row["held"], 0.001), code=row["code"], reason=row["reason"], pair=0.0, number=0.0)
+    if has_moment:
+        return Turn(held=0.0, code=None, reason="", pair=0.0, number=0.0)
+    if row["number"] is None:
+        borrowed = row["pair"] - (pace.pair_burst - 1) * PAIR_SECONDS
+        return Turn(held=0.0, code=None, reason="", pair=max(borrowed, 0.001), number=0.0)
+    ahead = row["number"] - (pace.burst - 1) * pace.interval if pace.number_rate else 0.0
+    return Turn(held=0.0, code=None, reason="", pair=0.0, number=max(ahead, 0.0))
+
+
+def pair_subject(channel_account_id: UUID, contact_id: UUID) -> str:
+    """How a hold names a number and a contact."""
+    return f"{channel_account_id}:{contact_id}"
+
+
+async def forget(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
+    """Remove the rows that hold nobody back since that time."""
+    await connection.execute("DELETE FROM send_pace WHERE tenant_id = $1 AND taken_until < $2", tenant_id, before)
+    await connection.execute("DELETE FROM send_hold WHERE tenant_id = $1 AND until < $2", tenant_id, before)
