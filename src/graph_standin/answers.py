@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 TITLES: dict[int, tuple[int, str]] = {
@@ -50,6 +52,22 @@ TITLES: dict[int, tuple[int, str]] = {
     131057: (500, "Account in maintenance mode"),
     132000: (400, "Template param count mismatch"),
     132001: (404, "Template does not exist"),
+    132005: (400, "Template hydrated text too long"),
+    132007: (400, "Template format character policy violated"),
+    132008: (400, "Template parameter value is invalid"),
+    132012: (400, "Template parameter format mismatch"),
+    132015: (400, "Template is paused"),
+    132016: (400, "Template is disabled"),
+    132068: (400, "Flow is blocked"),
+    132069: (400, "Flow is throttled"),
+    133004: (503, "Server temporarily unavailable"),
+    133016: (400, "Account register deregister rate limit exceeded"),
+    135000: (400, "Generic user error"),
+    137000: (400, "Identity key hash mismatch"),
+    131044: (400, "Business eligibility payment issue"),
+    131062: (400, "Business-scoped user id is not supported for this message"),
+    131063: (400, "Marketing messages are disabled"),
+    131064: (400, "Template classification messaging limit reached"),
     133010: (400, "Phone number not registered"),
 }
 
@@ -66,7 +84,8 @@ class Fault:
     @property
     def status(self) -> int:
         """The HTTP status to answer with."""
-        return self.http_status or TITLES.get(self.code, (400, ""))[0]
+        usual = 403 if 200 <= self.code <= 299 else 400
+        return self.http_status or TITLES.get(self.code, (usual, ""))[0]
 
     @property
     def body(self) -> dict[str, Any]:
@@ -92,10 +111,12 @@ def new_wamid() -> str:
     return "wamid." + base64.b64encode(secrets.token_bytes(30)).decode()
 
 
-def accepted(body: dict[str, Any], wamid: str) -> dict[str, Any]:
-    """The answer to a message that was taken."""
+def accepted(body: dict[str, Any], wamid: str, user_ids: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The answer to a message that was taken; *user_ids* are the business-scoped ids of numbers that have one."""
     if body.get("to") is not None:
         contact = {"input": body["to"], "wa_id": digits(body["to"])}
+        if contact["wa_id"] in user_ids:
+            contact["user_id"] = user_ids[contact["wa_id"]]
     else:
         contact = {"input": body["recipient"], "user_id": body["recipient"]}
     return {"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": wamid}]}

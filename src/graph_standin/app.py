@@ -1,7 +1,8 @@
 """The stand-in over HTTP.
 
 Meta's side: ``POST /<version>/<number>/messages``, ``POST /<version>/<number>/media``,
-``GET /<version>/<media>``, ``GET /media-download/<media>``, all with the number's bearer token. Ours:
+``GET /<version>/<media or number>``, ``GET /<version>/<business account>/subscribed_apps``,
+``GET /media-download/<media>``, all with the number's bearer token. Ours:
 ``/journal``, ``/control``, ``/inbound`` with the control token, and ``/healthz``.
 """
 
@@ -25,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from graph_standin.answers import Fault
 from graph_standin.config import Number, StandinConfig
+from graph_standin.lookups import number_object, proof_fault, subscribed_apps
 from graph_standin.media import limit_of
 from graph_standin.rules import RuleError, read_rule
 from graph_standin.standin import InboundError, Standin
@@ -66,6 +68,7 @@ def create_app(config: StandinConfig) -> Starlette:
         Route("/media-download/{media_id}", _download, methods=["GET"]),
         Route("/{version}/{phone_number_id}/messages", _messages, methods=["POST"]),
         Route("/{version}/{phone_number_id}/media", _upload, methods=["POST"]),
+        Route("/{version}/{waba_id}/subscribed_apps", _subscribed_apps, methods=["GET"]),
         Route("/{version}/{media_id}", _media, methods=["GET"]),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
@@ -116,6 +119,8 @@ async def _messages(request: Request) -> Response:
     except (ValueError, RecursionError):
         body = None
     reply = _standin(request).send(number, body)
+    if reply.after is not None:
+        await asyncio.wait({reply.after})
     if reply.delay_seconds > 0:
         await asyncio.sleep(reply.delay_seconds)
     if reply.hang_up:
@@ -144,17 +149,41 @@ async def _upload(request: Request) -> Response:
     return JSONResponse({"id": _standin(request).files.put(mime_type, content).media_id})
 
 
+async def _subscribed_apps(request: Request) -> Response:
+    wanted, token = request.path_params["waba_id"], _bearer(request)
+    numbers = [number for number in _standin(request).config.numbers if _same(token, number.token)]
+    if not numbers:
+        return _refuse(Fault(190, "Invalid OAuth access token - Cannot parse access token"))
+    number = next((number for number in numbers if number.waba_id == wanted), None)
+    if number is None:
+        return _refuse(Fault(100, "Object does not exist, or cannot be loaded", subcode=33))
+    fault = proof_fault(number, request.query_params.get("appsecret_proof"))
+    return _refuse(fault) if fault else JSONResponse(subscribed_apps(number))
+
+
+async def _look_up_number(request: Request, number: Number) -> Response:
+    if not _same(_bearer(request), number.token):
+        return _refuse(Fault(100, "Object does not exist, or cannot be loaded", subcode=33))
+    fault = proof_fault(number, request.query_params.get("appsecret_proof"))
+    if fault is not None:
+        return _refuse(fault)
+    return JSONResponse(number_object(number, request.query_params.get("fields")))
+
+
 async def _media(request: Request) -> Response:
     standin = _standin(request)
     if not any(_same(_bearer(request), number.token) for number in standin.config.numbers):
         return _refuse(Fault(190, "Invalid OAuth access token - Cannot parse access token"))
+    number = standin.config.number(request.path_params["media_id"])
+    if number is not None:
+        return await _look_up_number(request, number)
     stored = standin.files.get(request.path_params["media_id"])
     if stored is None:
         return _refuse(Fault(100, "Object does not exist, or cannot be loaded", subcode=33))
     return JSONResponse(
         {
             "messaging_product": "whatsapp",
-            "url": f"{standin.config.public_url.rstrip('/')}/media-download/{stored.media_id}",
+            "url": standin.media_url(stored.media_id),
             "mime_type": stored.mime_type,
             "sha256": stored.sha256,
             "file_size": len(stored.content),
@@ -167,7 +196,11 @@ async def _download(request: Request) -> Response:
     standin = _standin(request)
     if not any(_same(_bearer(request), number.token) for number in standin.config.numbers):
         return Response(status_code=401)
-    stored = standin.files.get(request.path_params["media_id"])
+    media_id = request.path_params["media_id"]
+    stored = standin.files.get(media_id)
+    if not standin.good_media_url(media_id, request.query_params.get("oe", ""), request.query_params.get("oh", "")):
+        # What Meta does with an address that is older than five minutes.
+        return Response(status_code=404)
     return Response(status_code=404) if stored is None else Response(stored.content, 200, None, stored.mime_type)
 
 

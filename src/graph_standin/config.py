@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,8 @@ class Number:
     app_secret: str
     display_phone_number: str = "15550100000"
     waba_id: str = "100000000000001"
+    verified_name: str = "A business"
+    subscribed_apps: tuple[str, ...] = ("Dispatcher",)
 
 
 def _now() -> datetime:
@@ -38,6 +40,11 @@ class StandinConfig:
     before every status; with ``statuses_together`` all statuses of a message come in one webhook call, as
     Meta may do. A webhook call is tried ``webhook_attempts`` times, with pauses that start at
     ``webhook_pause`` seconds and double. ``journal_path`` None keeps the journal in memory only.
+
+    ``messages_per_second`` refuses what a number sends faster, ``pair_limit`` what goes to one user faster than
+    Meta allows. ``templates`` are those that exist, with how many parameters their body takes (None: every one
+    exists). ``user_ids`` are the business-scoped ids of numbers. A file's address is good for
+    ``media_url_seconds``.
     """
 
     webhook_url: str
@@ -52,6 +59,11 @@ class StandinConfig:
     statuses_together: bool = False
     webhook_attempts: int = 5
     webhook_pause: float = 0.2
+    messages_per_second: int | None = None
+    pair_limit: bool = False
+    templates: Mapping[str, int] | None = None
+    user_ids: Mapping[str, str] = field(default_factory=dict)
+    media_url_seconds: float = 300.0
 
     def number(self, phone_number_id: str) -> Number | None:
         """The number with this id, or None."""

@@ -8,7 +8,8 @@ A rule is a JSON object::
      "error": 131000,                   refuse with this code, and "message", "http_status" as wanted
      "http_status": 500, "raw": "…",    answer this text with this status; the message is not taken
      "drop_connection": true,           take the message and hang up ("before": hang up without taking it)
-     "statuses": ["sent", "failed"],    send these back instead, in this order; with "status_error": code}
+     "statuses": ["sent", "failed"],    send these back instead, in this order, doubled ones too; with "status_error"
+     "early": true}                     send the statuses first, and answer after them
 
 The first rule that matches is used, and counts down.
 """
@@ -39,6 +40,7 @@ class Rule:
     drop_connection: bool | str = False
     statuses: tuple[str, ...] | None = None
     status_error: int = 131026
+    early: bool = False
 
     def applies(self, phone_number_id: str, body: dict[str, Any]) -> bool:
         """Whether the rule is meant for this call."""
@@ -62,6 +64,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "drop_connection": (bool, str),
     "statuses": (list,),
     "status_error": (int,),
+    "early": (bool,),
 }
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
+import secrets
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graph_standin.answers import Fault, accepted, digits, new_wamid
 from graph_standin.config import Number, StandinConfig
 from graph_standin.journal import Journal
 from graph_standin.media import Files
+from graph_standin.quota import Quota
 from graph_standin.rules import Rule, Rules
 from graph_standin.validation import fault_in
 from graph_standin.webhooks import Deliverer, envelope, seconds, status_object, status_value
@@ -26,12 +29,16 @@ class InboundError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How to answer a send. ``hang_up`` means not at all; a text ``answer`` goes out as it stands."""
+    """How to answer a send. ``hang_up`` means not at all; a text ``answer`` goes out as it stands.
+
+    With ``after`` it is answered only when that is done.
+    """
 
     status: int
     answer: dict[str, Any] | str
     delay_seconds: float = 0.0
     hang_up: bool = False
+    after: asyncio.Task[None] | None = None
 
 
 class Standin:
@@ -42,8 +49,10 @@ class Standin:
         self.journal = Journal(config.journal_path)
         self.rules = Rules()
         self.files = Files()
+        self.quota = Quota(config.clock, config.messages_per_second, pair_limit=config.pair_limit)
         self.deliverer = Deliverer(config)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._key = secrets.token_bytes(16)
 
     @property
     def pending(self) -> int:
@@ -58,7 +67,7 @@ class Standin:
         known = body if isinstance(body, dict) else {}
         receipt = "status" in known
         rule = None if receipt or body is not known else self.rules.take(number.phone_number_id, known)
-        reply, wamid = _decide(number, body, rule)
+        reply, wamid = self._decide(number, body, rule)
         self.journal.append(
             at=self.config.clock().isoformat(),
             phone_number_id=number.phone_number_id,
@@ -73,13 +82,16 @@ class Standin:
         )
         statuses = rule.statuses if rule and rule.statuses is not None else USUAL
         if wamid is not None and self.config.statuses and statuses:
-            self._start(self._report(number, known, wamid, statuses, rule.status_error if rule else 131026))
+            told = self._start(self._report(number, known, wamid, statuses, rule.status_error if rule else 131026))
+            if rule and rule.early:
+                return replace(reply, after=told)
         return reply
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _report(
         self, number: Number, body: dict[str, Any], wamid: str, statuses: tuple[str, ...], error: int
@@ -93,6 +105,44 @@ class Standin:
             if not self.config.statuses_together or len(held) == len(statuses):
                 await self.deliverer.deliver(number, envelope(number, status_value(held)))
                 held = held if self.config.statuses_together else []
+
+    def _decide(self, number: Number, body: Any, rule: Rule | None) -> tuple[Reply, str | None]:
+        """The reply to a call, and the id of the message if it is taken."""
+        delay = rule.delay_seconds if rule else 0.0
+        hang_up = bool(rule and rule.drop_connection)
+        fault = Fault(100, "The request body is not a JSON object.")
+        if rule and rule.drop_connection == "before":
+            return Reply(0, {}, delay, hang_up=True), None
+        if rule and rule.raw is not None:
+            return Reply(rule.http_status or 500, rule.raw, delay), None
+        if rule and (rule.error is not None or rule.http_status is not None):
+            code = 131000 if rule.error is None else rule.error
+            fault = Fault(code, rule.message or "as the stand-in was told", rule.http_status)
+        elif isinstance(body, dict):
+            found = fault_in(body, number.display_phone_number, self.config.templates)
+            if found is None and "status" in body:
+                return Reply(200, {"success": True}, delay), None
+            found = found or self.quota.take(number.phone_number_id, str(body.get("to") or body.get("recipient")))
+            if found is None:
+                wamid = new_wamid()
+                return Reply(200, accepted(body, wamid, self.config.user_ids), delay, hang_up), wamid
+            fault = found
+        return Reply(fault.status, fault.body, delay, hang_up), None
+
+    def media_url(self, media_id: str) -> str:
+        """The address of a file, good for some minutes."""
+        expires = int(self.config.clock().timestamp() + self.config.media_url_seconds)
+        base = self.config.public_url.rstrip("/")
+        return f"{base}/media-download/{media_id}?oe={expires}&oh={self._media_mark(media_id, str(expires))}"
+
+    def good_media_url(self, media_id: str, expires: str, mark: str) -> bool:
+        """Whether the address is one of ours and still good."""
+        if not hmac.compare_digest(mark.encode(), self._media_mark(media_id, expires).encode()):
+            return False
+        return float(expires) >= self.config.clock().timestamp()
+
+    def _media_mark(self, media_id: str, expires: str) -> str:
+        return hmac.new(self._key, f"{media_id}:{expires}".encode(), "sha256").hexdigest()[:32]
 
     async def drain(self) -> None:
         """Wait until every status webhook has been delivered or given up, also those started meanwhile."""
@@ -159,29 +209,6 @@ class Standin:
             # Meta writes this digest in base64 here, and in hex where the file is looked up.
             digest = base64.b64encode(bytes.fromhex(stored.sha256)).decode()
             message[kind] = {"mime_type": stored.mime_type, "sha256": digest, **part}
-
-
-def _decide(number: Number, body: Any, rule: Rule | None) -> tuple[Reply, str | None]:
-    """The reply to a call, and the id of the message if it is taken."""
-    delay = rule.delay_seconds if rule else 0.0
-    hang_up = bool(rule and rule.drop_connection)
-    fault = Fault(100, "The request body is not a JSON object.")
-    if rule and rule.drop_connection == "before":
-        return Reply(0, {}, delay, hang_up=True), None
-    if rule and rule.raw is not None:
-        return Reply(rule.http_status or 500, rule.raw, delay), None
-    if rule and (rule.error is not None or rule.http_status is not None):
-        code = 131000 if rule.error is None else rule.error
-        fault = Fault(code, rule.message or "as the stand-in was told", rule.http_status)
-    elif isinstance(body, dict):
-        found = fault_in(body, number.display_phone_number)
-        if found is None and "status" in body:
-            return Reply(200, {"success": True}, delay), None
-        if found is None:
-            wamid = new_wamid()
-            return Reply(200, accepted(body, wamid), delay, hang_up), wamid
-        fault = found
-    return Reply(fault.status, fault.body, delay, hang_up), None
 
 
 def _said(value: Any) -> str | None:

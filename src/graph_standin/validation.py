@@ -6,7 +6,7 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/messag
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graph_standin.answers import Fault, digits
@@ -24,8 +24,11 @@ class RefusedError(Exception):
         self.fault = fault
 
 
-def fault_in(body: dict[str, Any], own_number: str) -> Fault | None:
-    """The refusal that this request body earns, or None if it is good. *own_number* is the sender's."""
+def fault_in(body: dict[str, Any], own_number: str, templates: Mapping[str, int] | None = None) -> Fault | None:
+    """The refusal that this request body earns, or None if it is good.
+
+    *own_number* is the sender's; *templates* are those that exist, with their number of parameters (None: all do).
+    """
     try:
         if body.get("messaging_product") != "whatsapp":
             raise RefusedError(Fault(100, "The parameter messaging_product is required."))
@@ -33,6 +36,8 @@ def fault_in(body: dict[str, Any], own_number: str) -> Fault | None:
             _receipt(body)
         else:
             _message(body, own_number)
+            if templates is not None and body.get("type") == "template":
+                _known_template(body["template"], templates)
     except RefusedError as refused:
         return refused.fault
     return None
@@ -117,6 +122,21 @@ def _template(part: Any) -> None:
     language = part.get("language")
     if not isinstance(language, dict) or not language.get("code"):
         raise RefusedError(Fault(131008, "Parameter template.language.code is mandatory"))
+
+
+def _known_template(part: dict[str, Any], templates: Mapping[str, int]) -> None:
+    name = part["name"]
+    if name not in templates:
+        raise RefusedError(Fault(132001, f"template name ({name}) does not exist in {part['language']['code']}"))
+    given = sum(
+        len(component.get("parameters", ()))
+        for component in part.get("components", ())
+        if isinstance(component, dict) and component.get("type") == "body"
+    )
+    if given != templates[name]:
+        raise RefusedError(
+            Fault(132000, f"body: number of localizable_params ({given}) does not match ({templates[name]})")
+        )
 
 
 def _contacts(part: Any) -> None:

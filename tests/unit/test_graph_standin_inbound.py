@@ -110,8 +110,10 @@ async def test_media_go_up_and_come_down(world: World) -> None:
     assert described["mime_type"] == "image/png"
     assert described["sha256"] == digest.hexdigest()
     assert described["file_size"] == len(picture)
-    path = httpx.URL(described["url"]).path
+    path = httpx.URL(described["url"]).raw_path.decode()
     assert (await world.http.get(path, headers=bearer)).content == picture
+    # An address that nobody was given is none.
+    assert (await world.http.get(path[:-1] + "g", headers=bearer)).status_code == 404
     assert (await world.http.get(path)).status_code == 401
     assert (await world.http.get("/v24.0/1", headers=bearer)).json()["error"]["code"] == 100
     message = {"type": "image", "image": {"id": media_id, "caption": "c"}}

@@ -202,7 +202,7 @@ def reply(**fields: Any) -> bytes:
             "same id",
         ),
         (json.dumps({"replies": ["x"] * 11}).encode(), "replies"),
-        (json.dumps({"replies": ["x" * 4097]}).encode(), "4096"),
+        (json.dumps({"replies": ["x" * 16385]}).encode(), "16384"),
         (reply(data=[1]), "data"),
         (reply(resolve="yes"), "resolve"),
         (reply(resolve=1), "resolve"),

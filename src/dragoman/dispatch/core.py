@@ -86,6 +86,7 @@ def _begin(inputs: Inputs) -> Draft:
         now=inputs.now,
         source=inputs.source,
         dispatch_id=inputs.dispatch_id,
+        channel=inputs.channel,
     )
     if session is None:
         previous = inputs.previous_session_id

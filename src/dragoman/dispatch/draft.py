@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Source, Turn
-from dragoman.domain import content
+from dragoman.domain import content, message_limits
 from dragoman.domain.content import Content
 from dragoman.domain.events import (
     AuditEvent,
@@ -50,12 +50,14 @@ class Draft:
         source: Source,
         dispatch_id: UUID | None,
         actor: Actor = DISPATCHER,
+        channel: str = "",
     ) -> None:
         self._session = session
         self._now = max(now, session.last_activity_at)
         self._source = source
         self._dispatch_id = dispatch_id
         self._actor = actor
+        self._channel = channel
         self._events: list[AuditEvent] = []
         self._transcript: list[TranscriptItem] = []
 
@@ -128,9 +130,16 @@ class Draft:
         )
 
     def say(self, reply: Content, *, carries_code: bool = False) -> None:
-        """Answer the contact. Raises RuntimeError once the session has ended: nothing is sent after that."""
+        """Answer the contact, in several messages where the channel has no room for it in one.
+
+        Raises RuntimeError once the session has ended: nothing is sent after that.
+        """
         if self._session.state in TERMINAL:
             raise RuntimeError(f"nothing can be sent in a session that is {self._session.state}")
+        for part in message_limits.fitting(reply, self._channel):
+            self._say(part, carries_code=carries_code)
+
+    def _say(self, reply: Content, *, carries_code: bool) -> None:
         message_id = self._source.new_id()
         self._transcript.append(
             TranscriptItem(

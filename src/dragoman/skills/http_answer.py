@@ -11,11 +11,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from dragoman.domain.content import Content, Option, Options, Text
+from dragoman.domain.message_limits import OPTION_ID, OPTION_TITLE, OPTIONS
 from dragoman.skills.answer_schema import compiled
 from dragoman.skills.http_errors import InvalidAnswerError, shown
 
 MAX_DEPTH = 32
 """Levels of nesting in ``data``: far below where walking it could exhaust the stack."""
+
+MAX_TEXT = 16 * 1024
+"""A reply's text; what is longer than one message is sent as several."""
 
 _MAX_DIGITS = 40
 _MOST_PROBLEMS = 5
@@ -32,13 +36,13 @@ class _Strict(BaseModel):
 
 
 class _Option(_Strict):
-    id: Annotated[str, Field(max_length=200), AfterValidator(_not_blank)]
-    title: Annotated[str, Field(max_length=24), AfterValidator(_not_blank)]
+    id: Annotated[str, Field(max_length=OPTION_ID), AfterValidator(_not_blank)]
+    title: Annotated[str, Field(max_length=OPTION_TITLE), AfterValidator(_not_blank)]
 
 
 class _Reply(_Strict):
-    text: Annotated[str, Field(max_length=4096), AfterValidator(_not_blank)]
-    options: Annotated[list[_Option], Field(max_length=10)] = []
+    text: Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_not_blank)]
+    options: Annotated[list[_Option], Field(max_length=OPTIONS)] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +62,7 @@ class _Reply(_Strict):
 
 
 class HttpAnswer(_Strict):
-    """An answer whose form was checked; the limits are those of the narrowest channel."""
+    """An answer whose form was checked; the limits are those of the narrowest channel, but for the text."""
 
     replies: Annotated[list[_Reply], Field(min_length=1, max_length=10)]
     data: dict[str, Any] = {}

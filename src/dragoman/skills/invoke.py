@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
 from dragoman.domain.content import Option, Options, Text
+from dragoman.domain.message_limits import fault
 from dragoman.skills.python import Answer, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
 
 Clock = Callable[[], datetime]
@@ -188,7 +189,10 @@ def _content(reply: object) -> Text | Options:
     ):
         raise InvalidAnswerError("a reply's options are titles by id, both text")
     options = tuple(Option(id=key, title=title) for key, title in shaped.options.items())
-    return Options(body=shaped.text, options=options)
+    made = Options(body=shaped.text, options=options)
+    if wrong := fault(made):
+        raise InvalidAnswerError(wrong)
+    return made
 
 
 def _raised(

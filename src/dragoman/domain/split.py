@@ -1,0 +1,147 @@
+"""Cuts a text that is too long for one message of a channel, where a reader would.
+
+At the end of a paragraph, else of a line, of a sentence, of a word, else between two characters as a reader sees them:
+an emoji or an accented letter stays whole whatever it is made of. A pair of WhatsApp's marks (``*bold*``, ``_italic_``,
+``~struck~``, backticks) is not cut where there is any other place, and is closed and opened again where there is none.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_LINE = re.compile(r"\n\s*")
+# Latin and Arabic sentences end before a space, Chinese, Japanese and Indic ones also without it.
+_SENTENCE = re.compile(r"(?<=[.!?…؟۔])\s+|(?<=[.!?…؟۔][\"'”’»)\]])\s+|(?<=[。！？।॥])\s*")
+_WORD = re.compile(r"\s+|(?<=\u200b)")
+_PLACES = (_PARAGRAPH, _LINE, _SENTENCE, _WORD)
+
+_LEAST = 0.4
+"""A better kind of place is taken only where it leaves that part of the limit to the first piece."""
+
+_MARKED = re.compile(
+    r"```.+?```|`[^`\n]+`|(?<![\w*])\*(?=\S)[^*\n]+?(?<=\S)\*(?!\w)"
+    r"|(?<!\w)_(?=\S)[^_\n]+?(?<=\S)_(?!\w)|(?<![\w~])~(?=\S)[^~\n]+?(?<=\S)~(?!\w)",
+    re.DOTALL,
+)
+
+_ZWJ = "\u200d"
+_VIRAMA_CLASS = 9
+
+
+def units(text: str) -> int:
+    """The length of *text* as the strictest of the counting rules has it: in UTF-16 units, an emoji is two."""
+    return len(text) + sum(1 for character in text if ord(character) > 0xFFFF)
+
+
+def split(text: str, limit: int) -> list[str]:
+    """*text* in pieces of at most *limit* characters (UTF-16 units), in order; whole where it fits.
+
+    Only white space at the cuts is lost. Raises ValueError for a limit that has no room for one mark and a character.
+    """
+    if limit < 16:
+        raise ValueError(f"a limit of {limit} is no limit for a text")
+    pieces: list[str] = []
+    rest = text.strip() if units(text) > limit else text
+    while units(rest) > limit:
+        piece, rest = _cut(rest, limit)
+        pieces.append(piece)
+    return [*pieces, rest] if rest.strip() or not pieces else pieces
+
+
+def _cut(text: str, limit: int) -> tuple[str, str]:
+    """The first piece and the rest, which is shorter."""
+    most = _reach(text, limit)
+    spans = [match.span() for match in _MARKED.finditer(text, 0, min(len(text), most * 5))]
+    for low in (int(most * _LEAST), 1):
+        for place in _PLACES:
+            found = _last(place, text, low, most, spans)
+            if found is not None:
+                return text[: found[0]].rstrip(), text[found[1] :].lstrip("\n ")
+    inside = next((span for span in spans if span[0] < most < span[1]), None)
+    if inside is not None and inside[0] > 0:
+        return text[: inside[0]].rstrip(), text[inside[0] :]
+    if inside is not None:
+        return _cut_marked(text, limit)
+    end = _character_end(text, most)
+    return text[:end], text[end:]
+
+
+def _reach(text: str, limit: int) -> int:
+    """How many characters of *text* have at most *limit* units."""
+    counted = 0
+    for place, character in enumerate(text):
+        counted += 2 if ord(character) > 0xFFFF else 1
+        if counted > limit:
+            return place
+    return len(text)
+
+
+def _last(
+    place: re.Pattern[str], text: str, low: int, most: int, spans: list[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """The last such place from *low* to *most* that is in no marked span: the piece's end, and the rest's beginning."""
+    found = None
+    for match in place.finditer(text, 0, min(len(text), most + 64)):
+        if match.start() > most:
+            break
+        if match.start() >= low and not any(start < match.start() < end for start, end in spans):
+            found = match.span()
+    return found
+
+
+def _cut_marked(text: str, limit: int) -> tuple[str, str]:
+    """Cut inside the marked span that *text* begins with, which has no end within the limit."""
+    mark = "```" if text.startswith("```") else text[0]
+    inner = text[len(mark) :]
+    end = _character_end(inner, _reach(inner, limit - 2 * len(mark)))
+    spaces = [match for match in re.finditer(r"\s+", inner[:end]) if match.start() > end * _LEAST]
+    if spaces:
+        return mark + inner[: spaces[-1].start()] + mark, mark + inner[spaces[-1].end() :]
+    return mark + inner[:end] + mark, mark + inner[end:]
+
+
+def _character_end(text: str, most: int) -> int:
+    """The last place up to *most* where no character, as a reader sees it, is cut; *most* where there is none."""
+    return next((place for place in _backwards(most) if _is_boundary(text, place)), most)
+
+
+def _backwards(most: int) -> Iterator[int]:
+    # Nothing that a reader takes for one character is longer than this; what is made to look so may be cut.
+    yield from range(most, max(0, most - 64), -1)
+
+
+def _is_boundary(text: str, place: int) -> bool:
+    """Whether a character of its own begins at *place* (the rules of UAX 29 that matter here)."""
+    if not 0 < place < len(text):
+        return True
+    before, after = text[place - 1], text[place]
+    if before == "\r" and after == "\n":
+        return False
+    # What joins, and what is put on the character before: accents, variation selectors, skin tones, flags' tags.
+    if _ZWJ in (before, after) or unicodedata.category(after) in {"Mn", "Me", "Mc"} or _extends(after):
+        return False
+    # In Indic scripts a consonant after a virama belongs to the one before it.
+    if unicodedata.combining(before) == _VIRAMA_CLASS and unicodedata.category(after) == "Lo":
+        return False
+    if _is_regional(before) and _is_regional(after):
+        run = 0
+        while place - 1 - run >= 0 and _is_regional(text[place - 1 - run]):
+            run += 1
+        return run % 2 == 0
+    return not (_is_jamo(before) and _is_jamo(after))
+
+
+def _extends(character: str) -> bool:
+    code = ord(character)
+    return 0x1F3FB <= code <= 0x1F3FF or 0xE0020 <= code <= 0xE007F
+
+
+def _is_regional(character: str) -> bool:
+    return 0x1F1E6 <= ord(character) <= 0x1F1FF
+
+
+def _is_jamo(character: str) -> bool:
+    return 0x1100 <= ord(character) <= 0x11FF
