@@ -48,6 +48,7 @@ ALTER TABLE outbox_entry
     ADD COLUMN once    boolean NOT NULL DEFAULT false;   -- held a secret: whatever becomes of it, not sent again
 CREATE INDEX outbox_parked ON outbox_entry (tenant_id, channel_account_id) WHERE parked;
 
+ALTER TABLE mailbox ADD COLUMN presence text;   -- what became of the read mark, where one is wanted
 ALTER TABLE session ADD COLUMN window_until timestamptz;   -- until when the contact may be answered freely
 
 ALTER TABLE contact ADD COLUMN marketing_paused_until timestamptz;   -- the channel spares them until then
@@ -100,6 +101,7 @@ def downgrade() -> None:
     op.execute("DROP TABLE administrator_action, send_hold, send_pace")
     op.execute("ALTER TABLE contact DROP COLUMN marketing_paused_until")
     op.execute("ALTER TABLE session DROP COLUMN window_until")
+    op.execute("ALTER TABLE mailbox DROP COLUMN presence")
     op.execute("DROP INDEX outbox_parked")
     op.execute("ALTER TABLE outbox_entry DROP COLUMN parked, DROP COLUMN slot_at, DROP COLUMN once")
     op.execute(

@@ -22,7 +22,7 @@ from typing import Protocol
 from uuid import UUID
 
 import httpx
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, MultiFernet
 
 from dragoman.classify import Classifier
 from dragoman.domain.errors import ConfigurationError
@@ -45,7 +45,8 @@ MEDIA_AT_ONCE = 6
 class Settings:
     """How this installation is set up; the contract lists the variables that they are read from.
 
-    ``secret_key`` encrypts channel credentials: 32 random bytes, URL-safe base64. ``standin_token`` opens the
+    ``secret_key`` encrypts channel credentials: 32 random bytes, URL-safe base64; what ``earlier_secret_key`` has
+    encrypted can still be read. ``standin_token`` opens the
     controls of the stand-in for Meta's side, where ``graph_url`` is one. ``http_skill_private`` lists the private
     hosts and networks that skills behind HTTP may be called at. ``pool_size`` is how many connections to PostgreSQL
     this process opens at most (a worker has one more, for its queue). ``skill_hosts`` is how many processes run
@@ -55,6 +56,7 @@ class Settings:
 
     data_directory: Path
     secret_key: str
+    earlier_secret_key: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     base_url: str = "http://127.0.0.1:8000"
@@ -86,6 +88,7 @@ class Settings:
         return cls(
             data_directory=data_directory,
             secret_key=environment.get("DRAGOMAN_SECRET_KEY") or _kept_secret(data_directory),
+            earlier_secret_key=environment.get("DRAGOMAN_EARLIER_SECRET_KEY") or None,
             host=host,
             port=port,
             base_url=environment.get("DRAGOMAN_BASE_URL", f"http://{shown_host}:{port}").rstrip("/"),
@@ -202,15 +205,19 @@ class Queue(Protocol):
 
 
 class Keyring:
-    """Encrypts what must not be read from the database alone: channel tokens and app secrets."""
+    """Encrypts what must not be read from the database alone: channel tokens and app secrets.
 
-    def __init__(self, secret_key: str) -> None:
+    What an *earlier* key has encrypted can still be read; what is encrypted now is for ``secret_key``.
+    """
+
+    def __init__(self, secret_key: str, earlier: str | None = None) -> None:
         try:
-            self._fernet = Fernet(secret_key)
+            self._fernet = MultiFernet([Fernet(key) for key in (secret_key, earlier) if key])
             self._key = base64.urlsafe_b64decode(secret_key)
         except ValueError as error:
             raise ConfigurationError(
-                "DRAGOMAN_SECRET_KEY must be 32 random bytes in URL-safe base64, as `dragoman secret-key` prints"
+                "DRAGOMAN_SECRET_KEY (and DRAGOMAN_EARLIER_SECRET_KEY, where it is set) must be 32 random bytes in "
+                "URL-safe base64, as `dragoman secret-key` prints"
             ) from error
 
     def encrypt(self, plain: bytes) -> bytes:

@@ -46,6 +46,8 @@ def states(stage: Stage, size: str) -> Iterator[State]:
     yield "gallery", _then(gallery, _open_payloads)
     yield "full page", _at(f"{marina}?view=full")
     yield "not found", _at(f"{LOGS}/nothing")
+    yield "channels", _at("/communications/settings/channels")
+    yield "new channel", _at("/communications/settings/channels/new")
     yield "simulator", _at("/simulator")
     yield "phone", _then("/simulator?phone=%2B5511987652485", lambda page: page.wait_for_timeout(300))
     yield (

@@ -1,4 +1,4 @@
-"""``tenant``, ``user``, ``token``, ``channel``, ``skill``: what an operator sets up from a terminal."""
+"""``tenant``, ``user``, ``token``, ``skill``: what an operator sets up from a terminal."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from dragoman.cli.policy import policy
 from dragoman.cli.retention import tenant_retention
 from dragoman.cli.shared import JsonOption, TenantOption, err, out, show, tenant_id_of, with_runtime
 from dragoman.cli.skill_keys import key, register_manifest
-from dragoman.domain.errors import ConfigurationError, NotFoundError
+from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.store import accounts, channel_accounts, skills, tenants
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store import accounts, skills, tenants
 
 tenant = typer.Typer(help="Create and list tenants; show and set their policies.", no_args_is_help=True)
 tenant.add_typer(policy, name="policy")
 tenant.command("retention")(tenant_retention)
 user = typer.Typer(help="Create, list and disable users.", no_args_is_help=True)
 token = typer.Typer(help="Create API tokens.", no_args_is_help=True)
-channel = typer.Typer(help="Add and list WhatsApp numbers.", no_args_is_help=True)
 skill = typer.Typer(help="List, register, retire and restore skills.", no_args_is_help=True)
 skill.add_typer(key, name="key")
 
@@ -128,53 +126,6 @@ def token_create(
             )  # fmt: skip
 
     out.print(with_runtime(job), markup=False)
-
-
-@channel.command("add")
-def channel_add(
-    phone_number_id: str,
-    display: str,
-    name: str,
-    tenant_slug: TenantOption,
-    access_token: Secret,
-    app_secret: Secret,
-    verify_token: Secret,
-    *,
-    waba_id: Annotated[str | None, typer.Option(help="The WhatsApp Business Account's id.")] = None,
-) -> None:
-    """Add a WhatsApp number; its credentials are stored encrypted."""
-    if not (phone_number_id.isdecimal() and access_token and app_secret and verify_token):
-        raise ConfigurationError("a phone number id has digits only, and no credential may be empty")
-
-    async def job(runtime: Runtime) -> None:
-        tenant_id = await tenant_id_of(runtime, tenant_slug)
-        credentials = WhatsAppCredentials(token=access_token, app_secret=app_secret, verify_token=verify_token)
-        account = ChannelAccount(
-            channel_account_id=runtime.source.new_id(),
-            channel="whatsapp",
-            address=phone_number_id,
-            display=display,
-            name=name,
-            secrets=runtime.keyring.encrypt(credentials.to_bytes()),
-        )
-        async with runtime.database.tenant(tenant_id) as connection:
-            await channel_accounts.add(connection, tenant_id, account, waba_id=waba_id, now=runtime.clock.now())
-        err.print(f"{display} is there. Its webhook is {runtime.settings.base_url}/webhooks/whatsapp")
-
-    with_runtime(job)
-
-
-@channel.command("list")
-def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """List a tenant's channel accounts, without their credentials."""
-
-    async def job(runtime: Runtime) -> list[dict[str, object]]:
-        tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            found = await channel_accounts.every(connection, tenant_id)
-        return [{"channel": a.channel, "id": a.address, "display": a.display, "name": a.name} for a in found]
-
-    show(with_runtime(job), as_json=as_json, empty="This tenant has no channel account yet.")
 
 
 @skill.command("list")

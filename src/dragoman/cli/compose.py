@@ -99,7 +99,7 @@ async def open_runtime(
             source=TimeOrderedIds(clock),
             http=http,
             queue=queue or PgQueue(),
-            keyring=Keyring(settings.secret_key),
+            keyring=Keyring(settings.secret_key, earlier=settings.earlier_secret_key),
             classifiers=LocalClassifiers(),
             skills=skills or hosted,
             blobs=blobs,

@@ -8,11 +8,12 @@ import asyncpg
 import typer
 from cryptography.fernet import Fernet, InvalidToken
 
-from dragoman.cli import administer, audit, demo, flows, loop, retention, serve
+from dragoman.cli import administer, audit, channels, demo, flows, loop, retention, serve
 from dragoman.cli.compose import locate_database, migrate_database
 from dragoman.cli.export import export
-from dragoman.cli.shared import err, settings_or_exit
+from dragoman.cli.shared import err, settings_or_exit, with_runtime
 from dragoman.domain.errors import DragomanError
+from dragoman.services.reseal import reseal
 
 app = typer.Typer(
     name="dragoman",
@@ -30,7 +31,7 @@ app.command()(export)
 app.add_typer(administer.tenant, name="tenant")
 app.add_typer(administer.user, name="user")
 app.add_typer(administer.token, name="token")
-app.add_typer(administer.channel, name="channel")
+app.add_typer(channels.channel, name="channel")
 app.add_typer(administer.skill, name="skill")
 app.add_typer(flows.flow, name="flow")
 app.add_typer(flows.menu, name="menu")
@@ -50,6 +51,12 @@ def migrate() -> None:
 def secret_key() -> None:
     """Print a new value for DRAGOMAN_SECRET_KEY."""
     sys.stdout.write(Fernet.generate_key().decode() + "\n")
+
+
+@app.command("reseal")
+def reseal_secrets() -> None:
+    """Encrypt all credentials again under DRAGOMAN_SECRET_KEY; DRAGOMAN_EARLIER_SECRET_KEY can then be thrown away."""
+    err.print(f"{with_runtime(reseal)} secrets are sealed under the present key.")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from dragoman.domain.content import Content
 from dragoman.domain.outcomes import Outcome
-from dragoman.domain.policies import Budget, Confirmation, Limits, Routing
+from dragoman.domain.policies import Budget, Confirmation, Limits, Presence, Routing
 from dragoman.domain.states import State
 
 
@@ -326,6 +326,7 @@ class Policy:
     budget: Budget = field(default_factory=Budget)
     confirmation: Confirmation = field(default_factory=Confirmation)
     routing: Routing = field(default_factory=Routing)
+    presence: Presence = field(default_factory=Presence)
 
 
 Registry = Mapping[str, SkillSpec]

@@ -66,6 +66,14 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """What a contact is shown before they are answered: that their message was read, and that somebody is writing."""
+
+    read_marks: bool = False
+    typing_indicator: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRule:
     """Sends a contact straight to a person where all that it names is true.
 
@@ -95,10 +103,10 @@ class Routing:
     rules: tuple[RoutingRule, ...] = ()
 
 
-Part = TypeVar("Part", Limits, Budget, Confirmation)
+Part = TypeVar("Part", Limits, Budget, Confirmation, Presence)
 
 
-def part_to_json(part: Limits | Budget | Confirmation | Routing) -> dict[str, Any]:
+def part_to_json(part: Limits | Budget | Confirmation | Presence | Routing) -> dict[str, Any]:
     """The JSON form of a part, as an administrator writes it."""
     if not isinstance(part, Routing):
         return dataclasses.asdict(part)
@@ -122,7 +130,7 @@ def part_to_json(part: Limits | Budget | Confirmation | Routing) -> dict[str, An
 
 
 def part_from_json(kind: type[Part], value: object) -> Part:
-    """Limits, Budget or Confirmation; what is left out has its default. Raises ConfigurationError."""
+    """Limits, Budget, Confirmation or Presence; what is left out has its default. Raises ConfigurationError."""
     where = kind.__name__.lower()
     given = _fields(value, where, [f.name for f in dataclasses.fields(kind)])
     defaults = kind()

@@ -1,4 +1,4 @@
-"""Channel accounts as administrators handle them: resume one that is stopped, probe those that may be well again.
+"""Channel accounts as administrators handle them: add, change, check, and resume one that is stopped.
 
 Transactions: one for each account. Every change is an administrator's action on record, by whom and without secrets.
 """
@@ -6,7 +6,11 @@ Transactions: one for each account. Every change is an administrator's action on
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -16,9 +20,10 @@ from dragoman.channels.whatsapp.checks import Checked
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.runtime import Job, Runtime
 from dragoman.services.refusals import probe_pause
-from dragoman.store import actions, channel_accounts, holds, stops
+from dragoman.store import actions, channel_accounts, holds, pace, stops
 from dragoman.store.actions import SYSTEM, Administrator
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.database import Connection
 
 log = structlog.get_logger()
 
@@ -37,18 +42,8 @@ async def resume(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by
         first = await stops.resume(connection, tenant_id, channel_account_id, now=now)
         await holds.lift(connection, tenant_id, [str(channel_account_id), account.business_account])
         if account.stopped_at is not None:
-            await actions.record(
-                connection,
-                tenant_id,
-                action_id=runtime.source.new_id(),
-                by=by,
-                action="channel.resumed",
-                object_kind="channel_account",
-                object_id=str(channel_account_id),
-                before={"stopped_at": account.stopped_at.isoformat(), "reason": account.stopped_reason},
-                after={"stopped_at": None},
-                now=now,
-            )
+            before = {"stopped_at": account.stopped_at.isoformat(), "reason": account.stopped_reason}
+            await _record(runtime, connection, tenant_id, account, by, "channel.resumed", before, {"stopped_at": None})
         if first is not None:
             await runtime.queue.enqueue(connection, [Job(entrypoint="deliver", tenant_id=tenant_id, key=first)])
     if account.stopped_at is not None:
@@ -96,3 +91,145 @@ async def probe(runtime: Runtime, tenant_id: UUID) -> int:
             at = now + probe_pause(due.code, due.probes)
             await stops.probe_later(connection, tenant_id, due.channel_account_id, at=at)
     return resumed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How an account is to be; a credential that is empty stays as it is."""
+
+    display: str
+    name: str
+    waba_id: str | None
+    messages_per_second: int = pace.NUMBER_RATE
+    pair_burst: int = pace.PAIR_BURST
+    token: str = field(default="", repr=False)
+    app_secret: str = field(default="", repr=False)
+    verify_token: str = field(default="", repr=False)
+    forget_earlier_secret: bool = False
+
+
+def problems(wanted: Wanted, *, phone_number_id: str | None = None) -> dict[str, str]:
+    """What is wrong, by field; for a new account with its *phone_number_id*."""
+    found: dict[str, str] = {}
+    if phone_number_id is not None:
+        if not re.fullmatch(r"[0-9]{5,30}", phone_number_id):
+            found["phone_number_id"] = "It has digits only; Meta shows it under API setup, beside the number."
+        for name in ("token", "app_secret", "verify_token"):
+            if not getattr(wanted, name):
+                found[name] = "A new number needs it."
+    if not 3 <= len(wanted.display) <= 60:
+        found["display"] = "The number as people write it, such as +43 1 555 0100."
+    if not 1 <= len(wanted.name) <= 60:
+        found["name"] = "A name of up to 60 characters, such as Service."
+    if wanted.waba_id is not None and not re.fullmatch(r"[0-9]{5,30}", wanted.waba_id):
+        found["waba_id"] = "It has digits only; leave it empty if you do not know it."
+    for name, most in (("messages_per_second", 1000), ("pair_burst", 1000)):
+        if not 0 <= getattr(wanted, name) <= most:
+            found[name] = f"A whole number from 0 (no limit of ours) to {most}."
+    for name in ("token", "app_secret", "verify_token"):
+        value = getattr(wanted, name)
+        if value != value.strip() or not value.isascii() or len(value) > 1000:
+            found[name] = "It has no spaces around it and no letters beyond ASCII: copy it again."
+    return found
+
+
+async def add(runtime: Runtime, tenant_id: UUID, phone_number_id: str, wanted: Wanted, by: Administrator) -> UUID:
+    """Add a WhatsApp number. Raises AlreadyTakenError; *wanted* was found to have no :func:`problems`."""
+    credentials = WhatsAppCredentials(
+        token=wanted.token, app_secret=wanted.app_secret, verify_token=wanted.verify_token
+    )
+    account = ChannelAccount(
+        channel_account_id=runtime.source.new_id(),
+        channel="whatsapp",
+        address=phone_number_id,
+        display=wanted.display,
+        name=wanted.name,
+        secrets=runtime.keyring.encrypt(credentials.to_bytes()),
+        waba_id=wanted.waba_id,
+        messages_per_second=wanted.messages_per_second,
+        pair_burst=wanted.pair_burst,
+    )
+    now = runtime.clock.now()
+    async with runtime.database.tenant(tenant_id) as connection:
+        await channel_accounts.add(connection, tenant_id, account, waba_id=wanted.waba_id, now=now)
+        after = {"phone_number_id": phone_number_id, **_shown(account)}
+        await _record(runtime, connection, tenant_id, account, by, "channel.added", {}, after)
+    return account.channel_account_id
+
+
+async def change(
+    runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, wanted: Wanted, by: Administrator
+) -> list[str]:
+    """Make the account as *wanted*; the names of what has changed.
+
+    A new app secret is trusted beside the one before it, until that is forgotten: Meta's side changes later than ours.
+    """
+    async with runtime.database.tenant(tenant_id) as connection:
+        account = await channel_accounts.load(connection, tenant_id, channel_account_id, lock=True)
+        known = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(account.secrets))
+        credentials = _changed_credentials(known, wanted)
+        new = dataclasses.replace(
+            account,
+            display=wanted.display,
+            name=wanted.name,
+            waba_id=wanted.waba_id,
+            messages_per_second=wanted.messages_per_second,
+            pair_burst=wanted.pair_burst,
+        )
+        secrets_changed = [
+            name
+            for name in ("token", "app_secret", "earlier_app_secret", "verify_token")
+            if getattr(credentials, name) != getattr(known, name)
+        ]
+        if secrets_changed:
+            new = dataclasses.replace(new, secrets=runtime.keyring.encrypt(credentials.to_bytes()))
+        old_shown, new_shown = _shown(account), _shown(new)
+        changed = [name for name in new_shown if new_shown[name] != old_shown[name]]
+        if changed or secrets_changed:
+            await channel_accounts.update(connection, tenant_id, new)
+            before = {name: old_shown[name] for name in changed}
+            after = {**{name: new_shown[name] for name in changed}, **dict.fromkeys(secrets_changed, "changed")}
+            await _record(runtime, connection, tenant_id, account, by, "channel.changed", before, after)
+    return [*changed, *secrets_changed]
+
+
+def _changed_credentials(known: WhatsAppCredentials, wanted: Wanted) -> WhatsAppCredentials:
+    earlier = None if wanted.forget_earlier_secret else known.earlier_app_secret
+    if wanted.app_secret and wanted.app_secret != known.app_secret:
+        earlier = known.app_secret
+    return WhatsAppCredentials(
+        token=wanted.token or known.token,
+        app_secret=wanted.app_secret or known.app_secret,
+        verify_token=wanted.verify_token or known.verify_token,
+        earlier_app_secret=earlier,
+    )
+
+
+def _shown(account: ChannelAccount) -> dict[str, Any]:
+    """What may stand on record: no credential."""
+    names = ("display", "name", "waba_id", "messages_per_second", "pair_burst")
+    return {name: getattr(account, name) for name in names}
+
+
+async def _record(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    account: ChannelAccount,
+    by: Administrator,
+    action: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    await actions.record(
+        connection,
+        tenant_id,
+        action_id=runtime.source.new_id(),
+        by=by,
+        action=action,
+        object_kind="channel_account",
+        object_id=str(account.channel_account_id),
+        before=before,
+        after=after,
+        now=runtime.clock.now(),
+    )

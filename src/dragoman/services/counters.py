@@ -10,4 +10,6 @@ REFUSALS = Counter(
 
 STOPS = Counter("dragoman_channel_stops_total", "Channel accounts that the channel stopped, by its code.", ["code"])
 
+PRESENCE = Counter("dragoman_read_marks_total", "Read marks and typing indicators by what became of them.", ["result"])
+
 STOPPED = Gauge("dragoman_channel_accounts_stopped", "Channel accounts that send nothing until they are resumed.")

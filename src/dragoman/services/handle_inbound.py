@@ -42,6 +42,7 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.outcomes import Outcome
 from dragoman.ledger import append
 from dragoman.runtime import Runtime
+from dragoman.services import presence
 from dragoman.services.call_http_skill import call_http_skill
 from dragoman.services.commit_turns import put, take
 from dragoman.services.hold_lease import give_back, kept
@@ -97,6 +98,8 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
     waiting = work.waiting
     if waiting.running:
         return await _close_orphan(runtime, lease, work)
+    if work.refused is None and work.busy is None:
+        presence.begin(runtime, lease.tenant_id, waiting, work.rules.policy.presence)
     core = dispatch(
         Inputs(
             dispatch_id=waiting.dispatch_id,

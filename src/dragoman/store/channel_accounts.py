@@ -107,15 +107,23 @@ async def receivers(connection: Connection, decrypt: Callable[[bytes], bytes]) -
     ]
 
 
-async def load(connection: Connection, tenant_id: UUID, channel_account_id: UUID) -> ChannelAccount:
-    """:func:`load_all` for one. Raises KeyError for one that this tenant does not have: ids come from our rows."""
-    return (await load_all(connection, tenant_id, [channel_account_id]))[channel_account_id]
+async def load(
+    connection: Connection, tenant_id: UUID, channel_account_id: UUID, *, lock: bool = False
+) -> ChannelAccount:
+    """:func:`load_all` for one, held until the transaction ends with *lock*.
+
+    Raises KeyError for one that this tenant does not have: ids come from our rows.
+    """
+    return (await load_all(connection, tenant_id, [channel_account_id], lock=lock))[channel_account_id]
 
 
-async def load_all(connection: Connection, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ChannelAccount]:
+async def load_all(
+    connection: Connection, tenant_id: UUID, ids: Collection[UUID], *, lock: bool = False
+) -> dict[UUID, ChannelAccount]:
     """The accounts of those ids that this tenant has."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])",
+        f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])"
+        f"{' FOR UPDATE' if lock else ''}",
         tenant_id,
         list(ids),
     )
@@ -171,3 +179,52 @@ async def keep_checks(
         now,
         list(findings),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What the latest check of an account found, as it was kept."""
+
+    at: datetime
+    findings: Sequence[Mapping[str, Any]]
+
+
+async def checks(connection: Connection, tenant_id: UUID) -> dict[UUID, Checks]:
+    """The latest check of each account that was checked."""
+    rows = await connection.fetch(
+        "SELECT channel_account_id, checked_at, checks FROM channel_account "
+        "WHERE tenant_id = $1 AND checked_at IS NOT NULL",
+        tenant_id,
+    )
+    return {row["channel_account_id"]: Checks(row["checked_at"], row["checks"]) for row in rows}
+
+
+async def update(connection: Connection, tenant_id: UUID, account: ChannelAccount) -> None:
+    """Make the account as *account*, but for its address and whether it is stopped."""
+    await connection.execute(
+        "UPDATE channel_account SET display = $3, name = $4, waba_id = $5, secrets = $6, messages_per_second = $7, "
+        "pair_burst = $8 WHERE tenant_id = $1 AND channel_account_id = $2",
+        tenant_id,
+        account.channel_account_id,
+        account.display,
+        account.name,
+        account.waba_id,
+        account.secrets,
+        account.messages_per_second,
+        account.pair_burst,
+    )
+
+
+async def reseal(connection: Connection, tenant_id: UUID, again: Callable[[bytes], bytes]) -> int:
+    """Store what *again* makes of each account's sealed credentials; returns how many."""
+    rows = await connection.fetch(
+        "SELECT channel_account_id, secrets FROM channel_account WHERE tenant_id = $1 FOR UPDATE", tenant_id
+    )
+    for row in rows:
+        await connection.execute(
+            "UPDATE channel_account SET secrets = $3 WHERE tenant_id = $1 AND channel_account_id = $2",
+            tenant_id,
+            row["channel_account_id"],
+            again(row["secrets"]),
+        )
+    return len(rows)

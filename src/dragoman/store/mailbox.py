@@ -267,6 +267,16 @@ async def mark_refused(connection: Connection, tenant_id: UUID, message_id: UUID
     )
 
 
+async def note_presence(connection: Connection, tenant_id: UUID, message_id: UUID, presence: str) -> None:
+    """What became of the read mark for that message."""
+    await connection.execute(
+        "UPDATE mailbox SET presence = $3 WHERE tenant_id = $1 AND message_id = $2",
+        tenant_id,
+        message_id,
+        presence[:300],
+    )
+
+
 async def redact(connection: Connection, tenant_id: UUID, message_id: UUID, content: Content) -> None:
     """Keep *content* in place of what the contact wrote."""
     await connection.execute(

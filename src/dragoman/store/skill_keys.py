@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -71,3 +71,22 @@ async def remove(connection: Connection, tenant_id: UUID, skill: str, key_id: st
     if status == "DELETE 0":
         raise NotFoundError(f"{skill} has no key {key_id}")
     await next_registry_revision(connection, tenant_id)
+
+
+async def reseal(connection: Connection, tenant_id: UUID, again: Callable[[bytes], bytes]) -> int:
+    """Store what *again* makes of each sealed key; returns how many. A key is replaced, since it is never changed."""
+    rows = await connection.fetch(
+        "DELETE FROM skill_key WHERE tenant_id = $1 RETURNING skill, key_id, secret, created_at", tenant_id
+    )
+    for row in rows:
+        await connection.execute(
+            "INSERT INTO skill_key (tenant_id, skill, key_id, secret, created_at) VALUES ($1, $2, $3, $4, $5)",
+            tenant_id,
+            row["skill"],
+            row["key_id"],
+            again(row["secret"]),
+            row["created_at"],
+        )
+    if rows:
+        await next_registry_revision(connection, tenant_id)
+    return len(rows)

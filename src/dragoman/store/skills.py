@@ -23,6 +23,7 @@ from dragoman.domain.policies import (
     Budget,
     Confirmation,
     Limits,
+    Presence,
     part_from_json,
     part_to_json,
     routing_from_json,
@@ -167,5 +168,6 @@ _PARTS: dict[str, Callable[[object], Any]] = {
     "limits": partial(part_from_json, Limits),
     "budget": partial(part_from_json, Budget),
     "confirmation": partial(part_from_json, Confirmation),
+    "presence": partial(part_from_json, Presence),
     "routing": routing_from_json,
 }

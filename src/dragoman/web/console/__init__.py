@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dragoman.web.compression import Bundle
-from dragoman.web.console import assets, live, logs, parts, reviews, simulator, views, whole
+from dragoman.web.console import assets, channels, live, logs, parts, reviews, simulator, views, whole
 from dragoman.web.console.page import render
 
 __all__ = ["install", "render"]
@@ -21,5 +21,6 @@ def install(app: FastAPI) -> None:
     app.include_router(whole.router)
     app.include_router(reviews.router)
     app.include_router(simulator.router)
+    app.include_router(channels.router)
     # The folder is made by the build; without it the pages say what to do.
     app.mount(assets.PREFIX, Bundle(directory=assets.FOLDER, check_dir=False), name="static")

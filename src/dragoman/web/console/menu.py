@@ -30,10 +30,13 @@ PAGES = (
         "/communications/automation/logs",
         "communications.access:read",
     ),
+    Entry(
+        "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
+    ),
     Entry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
 )
 
-GROUP_ICONS = {"Automation": "workflow"}
+GROUP_ICONS = {"Automation": "workflow", "Settings": "wrench"}
 
 
 @dataclass(frozen=True, slots=True)

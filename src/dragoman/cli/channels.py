@@ -1,0 +1,166 @@
+"""``channel``: WhatsApp numbers from a terminal, for set-up, checks and whoever is called when one is stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from dragoman.cli.shared import JsonOption, TenantOption, err, show, tenant_id_of, with_runtime
+from dragoman.domain.errors import ConfigurationError, NotFoundError
+from dragoman.runtime import Runtime
+from dragoman.services import channels
+from dragoman.services.channels import Wanted
+from dragoman.store import channel_accounts, stops
+from dragoman.store.actions import COMMAND_LINE
+from dragoman.store.channel_accounts import ChannelAccount
+
+channel = typer.Typer(help="Add, list, check and resume WhatsApp numbers.", no_args_is_help=True)
+
+Secret = Annotated[str, typer.Option(prompt=True, hide_input=True)]
+Number = Annotated[str, typer.Argument(metavar="PHONE_NUMBER_ID", help="As `dragoman channel list` shows it.")]
+
+
+@channel.command("add")
+def channel_add(
+    phone_number_id: str,
+    display: str,
+    name: str,
+    tenant_slug: TenantOption,
+    access_token: Secret,
+    app_secret: Secret,
+    verify_token: Secret,
+    *,
+    waba_id: Annotated[str | None, typer.Option(help="The WhatsApp Business Account's id.")] = None,
+    messages_per_second: Annotated[int, typer.Option(help="What the number may send; 0 for no limit of ours.")] = 80,
+) -> None:
+    """Add a WhatsApp number; its credentials are stored encrypted."""
+    wanted = Wanted(
+        display=display,
+        name=name,
+        waba_id=waba_id,
+        messages_per_second=messages_per_second,
+        token=access_token,
+        app_secret=app_secret,
+        verify_token=verify_token,
+    )
+    _refuse(channels.problems(wanted, phone_number_id=phone_number_id))
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        await channels.add(runtime, tenant_id, phone_number_id, wanted, COMMAND_LINE)
+        err.print(f"{display} is there. Its webhook is {runtime.settings.base_url}/webhooks/whatsapp")
+
+    with_runtime(job)
+
+
+@channel.command("list")
+def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
+    """List a tenant's channel accounts and how they are, without their credentials."""
+
+    async def job(runtime: Runtime) -> list[dict[str, object]]:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        async with runtime.database.tenant(tenant_id) as connection:
+            found = await channel_accounts.every(connection, tenant_id)
+            waiting = await stops.waiting(connection, tenant_id)
+        return [
+            {
+                "channel": a.channel,
+                "id": a.address,
+                "display": a.display,
+                "name": a.name,
+                "state": "stopped" if a.stopped_at else "sending",
+                "since": a.stopped_at,
+                "reason": a.stopped_reason,
+                "waiting": waiting.get(a.channel_account_id, 0),
+            }
+            for a in found
+        ]
+
+    show(with_runtime(job), as_json=as_json, empty="This tenant has no channel account yet.")
+
+
+@channel.command("check")
+def channel_check(phone_number_id: Number, tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
+    """Ask Meta about a number: token, app secret, subscription. Exits with 1 if anything is wrong."""
+
+    async def job(runtime: Runtime) -> tuple[list[dict[str, object]], bool]:
+        tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
+        found = await channels.check(runtime, tenant_id, account.channel_account_id)
+        words = {True: "well", False: "wrong", None: "unknown"}
+        return [{"what": f.name, "is": words[f.good], "said": f.said} for f in found.findings], found.good
+
+    rows, good = with_runtime(job)
+    show(rows, as_json=as_json, empty="Nothing was found.")
+    if not good:
+        raise typer.Exit(1)
+
+
+@channel.command("rotate-secret")
+def channel_rotate_secret(
+    phone_number_id: Number,
+    tenant_slug: TenantOption,
+    *,
+    forget_earlier: Annotated[bool, typer.Option(help="Only stop to trust the secret before the latest.")] = False,
+) -> None:
+    """Take a new app secret; the present one is trusted beside it until the next call, or --forget-earlier."""
+    secret = "" if forget_earlier else str(typer.prompt("New app secret", hide_input=True))
+
+    async def job(runtime: Runtime) -> list[str]:
+        tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
+        wanted = Wanted(
+            display=account.display,
+            name=account.name,
+            waba_id=account.waba_id,
+            messages_per_second=account.messages_per_second,
+            pair_burst=account.pair_burst,
+            app_secret=secret,
+            forget_earlier_secret=forget_earlier,
+        )
+        _refuse(channels.problems(wanted))
+        return await channels.change(runtime, tenant_id, account.channel_account_id, wanted, COMMAND_LINE)
+
+    changed = with_runtime(job)
+    if not changed:
+        err.print("Nothing has changed.")
+    elif forget_earlier:
+        err.print("Only the latest app secret is trusted now.")
+    else:
+        err.print("Both app secrets are trusted; once Meta signs with the new one, call this with --forget-earlier.")
+
+
+@channel.command("resume")
+def channel_resume(
+    phone_number_id: Number,
+    tenant_slug: TenantOption,
+    *,
+    unchecked: Annotated[bool, typer.Option(help="Also if Meta cannot be asked, or finds something wrong.")] = False,
+) -> None:
+    """Check a stopped number and let it send again, what waited first."""
+
+    async def job(runtime: Runtime) -> bool:
+        tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
+        found = await channels.check(runtime, tenant_id, account.channel_account_id)
+        if not found.good and not unchecked:
+            wrong = next(f for f in found.findings if f.good is not True)
+            raise ConfigurationError(f"{wrong.name}: {wrong.said} (--unchecked resumes it nevertheless)")
+        return await channels.resume(runtime, tenant_id, account.channel_account_id, COMMAND_LINE)
+
+    err.print("It sends again." if with_runtime(job) else "It was not stopped; holds, if any, have ended.")
+
+
+async def _account(runtime: Runtime, tenant_slug: str, phone_number_id: str) -> tuple[UUID, ChannelAccount]:
+    tenant_id = await tenant_id_of(runtime, tenant_slug)
+    async with runtime.database.tenant(tenant_id) as connection:
+        accounts = await channel_accounts.every(connection, tenant_id)
+    found = next((a for a in accounts if a.channel == "whatsapp" and a.address == phone_number_id), None)
+    if found is None:
+        raise NotFoundError(f"tenant {tenant_slug} has no number {phone_number_id}")
+    return tenant_id, found
+
+
+def _refuse(problems: dict[str, str]) -> None:
+    if problems:
+        told = "; ".join(f"{name.replace('_', ' ')}: {problem}" for name, problem in problems.items())
+        raise ConfigurationError(told)

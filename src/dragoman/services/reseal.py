@@ -1,0 +1,25 @@
+"""Seals everything again under the newest key of the installation, so that an earlier one can be thrown away.
+
+Transactions: one for each tenant. What is sealed under the newest key already is sealed again; that changes nothing.
+"""
+
+from __future__ import annotations
+
+from dragoman.runtime import Runtime
+from dragoman.store import channel_accounts, skill_keys, tenants
+
+
+async def reseal(runtime: Runtime) -> int:
+    """Do it for every tenant; returns how many secrets. Raises InvalidToken where no key that is given opens one."""
+
+    def again(sealed: bytes) -> bytes:
+        return runtime.keyring.encrypt(runtime.keyring.decrypt(sealed))
+
+    done = 0
+    async with runtime.database.directory() as connection:
+        ids = await tenants.every_id(connection)
+    for tenant_id in ids:
+        async with runtime.database.tenant(tenant_id) as connection:
+            done += await channel_accounts.reseal(connection, tenant_id, again)
+            done += await skill_keys.reseal(connection, tenant_id, again)
+    return done

@@ -1,0 +1,213 @@
+"""Settings: the tenant's WhatsApp numbers, how they are, and their credentials, which are written and never shown."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+
+from dragoman.domain.errors import AlreadyTakenError
+from dragoman.services import channels
+from dragoman.services.channels import Wanted
+from dragoman.store import channel_accounts, holds, stops
+from dragoman.store.actions import Administrator
+from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.web.auth import Identity, require
+from dragoman.web.console.page import render
+from dragoman.web.ports import Ports
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+ADDRESS = "/communications/settings/channels"
+WEBHOOK_FIELDS = ("messages", "user_id_update", "user_preferences", "account_update", "phone_number_quality_update")
+
+Settings = Annotated[Identity, Depends(require("settings.admin"))]
+
+
+@router.get(ADDRESS)
+async def overview(request: Request, ports: Ports, identity: Settings) -> Response:
+    """Every number with its health."""
+    now = ports.clock.now()
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        accounts = await channel_accounts.every(connection, identity.tenant_id)
+        held = await holds.in_force(connection, identity.tenant_id, now=now)
+        waiting = await stops.waiting(connection, identity.tenant_id)
+        checked = await channel_accounts.checks(connection, identity.tenant_id)
+    by_subject = {hold.subject: hold for hold in held}
+    return render(
+        request,
+        "settings/channels.html",
+        accounts=accounts,
+        holds={
+            account.channel_account_id: by_subject.get(str(account.channel_account_id))
+            or by_subject.get(account.business_account)
+            for account in accounts
+        },
+        waiting=waiting,
+        checked=checked,
+        webhook=_webhook(ports),
+        fields=WEBHOOK_FIELDS,
+        address=ADDRESS,
+        done=_done(request),
+    )
+
+
+@router.get(f"{ADDRESS}/new")
+async def new(request: Request, ports: Ports, identity: Settings) -> Response:  # noqa: ARG001 - the permission
+    """The form for a new number, with a verify token to paste."""
+    values = {"verify_token": secrets.token_urlsafe(24), "messages_per_second": "80", "pair_burst": "45"}
+    return _form(request, ports, None, values, {})
+
+
+@router.post(ADDRESS)
+async def create(request: Request, ports: Ports, identity: Settings) -> Response:
+    """Add a number, and ask Meta about it at once."""
+    values = _values(await request.form())
+    number = values["phone_number_id"]
+    wanted, wrong = _wanted(values)
+    wrong |= channels.problems(wanted, phone_number_id=number)
+    if not wrong:
+        try:
+            made = await channels.add(ports, identity.tenant_id, number, wanted, _who(identity))
+        except AlreadyTakenError:
+            wrong["phone_number_id"] = "This number is set up already, here or for another tenant."
+        else:
+            await channels.check(ports, identity.tenant_id, made)
+            return _back("added")
+    return _form(request, ports, None, values, wrong)
+
+
+@router.get(f"{ADDRESS}/{{account_id}}")
+async def edit(request: Request, ports: Ports, identity: Settings, account_id: str) -> Response:
+    """The form for a number that is there; its credentials are not shown."""
+    account = await _account(ports, identity, account_id)
+    values = {
+        "display": account.display,
+        "name": account.name,
+        "waba_id": account.waba_id or "",
+        "messages_per_second": str(account.messages_per_second),
+        "pair_burst": str(account.pair_burst),
+    }
+    return _form(request, ports, account, values, {})
+
+
+@router.post(f"{ADDRESS}/{{account_id}}")
+async def change(request: Request, ports: Ports, identity: Settings, account_id: str) -> Response:
+    """Change a number or its credentials, and ask Meta about it again."""
+    account = await _account(ports, identity, account_id)
+    values = _values(await request.form())
+    wanted, wrong = _wanted(values)
+    wrong |= channels.problems(wanted)
+    if wrong:
+        return _form(request, ports, account, values, wrong)
+    await channels.change(ports, identity.tenant_id, account.channel_account_id, wanted, _who(identity))
+    await channels.check(ports, identity.tenant_id, account.channel_account_id)
+    return _back("changed")
+
+
+@router.post(f"{ADDRESS}/{{account_id}}/check")
+async def check(ports: Ports, identity: Settings, account_id: str) -> Response:
+    """Ask Meta about the number."""
+    account = await _account(ports, identity, account_id)
+    await channels.check(ports, identity.tenant_id, account.channel_account_id)
+    return _back("checked")
+
+
+@router.post(f"{ADDRESS}/{{account_id}}/resume")
+async def resume(ports: Ports, identity: Settings, account_id: str) -> Response:
+    """Ask Meta about the number, and let it send again if nothing is wrong."""
+    account = await _account(ports, identity, account_id)
+    found = await channels.check(ports, identity.tenant_id, account.channel_account_id)
+    if not found.good:
+        return _back("still")
+    await channels.resume(ports, identity.tenant_id, account.channel_account_id, _who(identity))
+    return _back("resumed")
+
+
+_DONE = {
+    "added": ("The number is added. Now give Meta the webhook address below.", ""),
+    "changed": ("The change is saved.", ""),
+    "checked": ("Meta was asked; what it said stands with the number.", ""),
+    "resumed": ("The number sends again, what waited first.", ""),
+    "still": ("Not resumed: the check found something wrong, which stands with the number.", "red"),
+}
+
+
+def _done(request: Request) -> tuple[str, str] | None:
+    return _DONE.get(request.query_params.get("done", ""))
+
+
+def _back(done: str) -> Response:
+    return RedirectResponse(f"{ADDRESS}?done={done}", 303)
+
+
+def _form(
+    request: Request, ports: Ports, account: ChannelAccount | None, values: dict[str, str], wrong: dict[str, str]
+) -> Response:
+    # What was typed into a field for a credential is not sent back, but for the verify token that was made here.
+    shown = {name: value for name, value in values.items() if name not in ("token", "app_secret")}
+    if account is not None:
+        shown.pop("verify_token", None)
+    return render(
+        request,
+        "settings/channel.html",
+        status_code=422 if wrong else 200,
+        account=account,
+        values=shown,
+        wrong=wrong,
+        webhook=_webhook(ports),
+        address=ADDRESS,
+    )
+
+
+_NAMES = (
+    *("phone_number_id", "display", "name", "waba_id", "messages_per_second", "pair_burst"),
+    *("token", "app_secret", "verify_token", "forget_earlier_secret"),
+)
+
+
+def _values(form: FormData) -> dict[str, str]:
+    given = {name: form.get(name) for name in _NAMES}
+    return {name: value.replace("\0", "").strip() if isinstance(value, str) else "" for name, value in given.items()}
+
+
+def _wanted(values: dict[str, str]) -> tuple[Wanted, dict[str, str]]:
+    """What the form asks for, and what cannot be read of it."""
+    numbers, wrong = {}, {}
+    for name in ("messages_per_second", "pair_burst"):
+        if values[name].isdecimal() and len(values[name]) < 6:
+            numbers[name] = int(values[name])
+        else:
+            wrong[name] = "A whole number; 0 is no limit of ours."
+    wanted = Wanted(
+        display=values["display"],
+        name=values["name"],
+        waba_id=values["waba_id"] or None,
+        token=values["token"],
+        app_secret=values["app_secret"],
+        verify_token=values["verify_token"],
+        forget_earlier_secret=bool(values["forget_earlier_secret"]),
+        **numbers,
+    )
+    return wanted, wrong
+
+
+async def _account(ports: Ports, identity: Identity, account_id: str) -> ChannelAccount:
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        accounts = await channel_accounts.every(connection, identity.tenant_id)
+    found = next((account for account in accounts if str(account.channel_account_id) == account_id), None)
+    if found is None or found.channel != "whatsapp":
+        raise HTTPException(404, "There is no such channel account. It may belong to another tenant.")
+    return found
+
+
+def _who(identity: Identity) -> Administrator:
+    return Administrator(identity.name, identity.user_id)
+
+
+def _webhook(ports: Ports) -> str:
+    return f"{ports.settings.base_url}/webhooks/whatsapp"

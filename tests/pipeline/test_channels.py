@@ -1,0 +1,275 @@
+"""Setting up numbers: who may, what is checked with Meta, that credentials never come out, and what is on record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet, InvalidToken
+
+from dragoman.channels.whatsapp.signature import sign
+from dragoman.domain.policies import Presence
+from dragoman.runtime import Keyring
+from dragoman.services import channels, presence, reseal, sweep
+from dragoman.services.channels import Wanted
+from dragoman.store import accounts, skills
+from dragoman.store.actions import COMMAND_LINE
+from dragoman.store.channel_accounts import WhatsAppCredentials
+from dragoman.web.console.channels import ADDRESS
+from tests.pipeline.test_delivery_once import body, text
+from tests.world import APP_SECRET, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN, World
+
+PASSWORD = "a long password of the tests"
+
+
+async def enter(shop: World, role: str) -> httpx.AsyncClient:
+    """A browser of somebody with that role; its forms carry the token against forgery."""
+    runtime = shop.runtime
+    async with runtime.database.tenant(shop.tenant_id) as connection:
+        user = await accounts.create_user(
+            connection,
+            shop.tenant_id,
+            user_id=runtime.source.new_id(),
+            email=f"{role}@shop.example",
+            name="Ana",
+            password=PASSWORD,
+            role=role,
+            now=runtime.clock.now(),
+        )
+        ticket = await accounts.open_login_session(connection, shop.tenant_id, user.user_id, now=runtime.clock.now())
+        csrf = await connection.fetchval("SELECT csrf_token FROM login_session")
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(shop.app),
+        base_url="http://dragoman.test",
+        cookies={"dragoman_session": ticket.secret},
+        headers={"X-CSRF-Token": csrf},
+    )
+
+
+@pytest.fixture
+async def ana(shop: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with await enter(shop, "administrator") as client:
+        yield client
+
+
+def plain(page: httpx.Response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page.text))
+
+
+FORM = {
+    "phone_number_id": "100200300499",
+    "display": "+43 1 555 0199",
+    "name": "Second",
+    "waba_id": "",
+    "messages_per_second": "20",
+    "pair_burst": "45",
+    "token": "another-token",
+    "app_secret": "another-secret",
+    "verify_token": "another-verify-token",
+}
+
+
+async def stored(shop: World, address: str = PHONE_NUMBER_ID) -> WhatsAppCredentials:
+    (row,) = await shop.rows("SELECT secrets FROM channel_account WHERE address = $1", address)
+    return WhatsAppCredentials.from_bytes(shop.runtime.keyring.decrypt(row["secrets"]))
+
+
+async def change(shop: World, **fields: str | bool) -> list[str]:
+    wanted = Wanted(display="+43 1 555 0100", name="Shop", waba_id="555000")
+    return await channels.change(
+        shop.runtime,
+        shop.tenant_id,
+        shop.channel_account_id,
+        dataclasses.replace(wanted, **fields),  # type: ignore[arg-type]
+        COMMAND_LINE,
+    )
+
+
+@pytest.mark.parametrize("role", ["auditor", "agent", "developer"])
+async def test_only_administrators_come_in(shop: World, role: str) -> None:
+    async with await enter(shop, role) as client:
+        assert (await client.get(ADDRESS)).status_code == 403
+        assert (await client.post(f"{ADDRESS}/{shop.channel_account_id}/resume")).status_code == 403
+        assert ADDRESS not in (await client.get("/communications/automation/logs")).text
+
+
+async def test_a_number_is_added_checked_and_on_record_without_its_credentials(
+    shop: World, ana: httpx.AsyncClient
+) -> None:
+    made = await ana.post(ADDRESS, data=FORM)
+    assert made.status_code == 303, made.text
+    page = await ana.get(made.headers["location"])
+    assert "+43 1 555 0199" in page.text
+    # The stand-in does not know that token, and says so.
+    assert "code 190" in plain(page)
+    assert "http://dragoman.test/webhooks/whatsapp" in page.text
+    credentials = await stored(shop, "100200300499")
+    assert (credentials.token, credentials.app_secret) == ("another-token", "another-secret")
+    (action,) = await shop.rows("SELECT * FROM administrator_action")
+    assert (action["action"], action["actor_name"]) == ("channel.added", "Ana")
+    # Meta's handshake is answered for this number's own token at once, beside the others'.
+    for token in ("another-verify-token", VERIFY_TOKEN):
+        query = {"hub.mode": "subscribe", "hub.challenge": "42", "hub.verify_token": token}
+        answer = await shop.web.get("/webhooks/whatsapp", params=query)
+        assert answer.status_code in (200, 403)
+    edit = await ana.get(f"{ADDRESS}/{action['object_id']}")
+    for secret in ("another-token", "another-secret", "another-verify-token"):
+        for shown in (page.text, edit.text, json.dumps(action, default=str)):
+            assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"phone_number_id": "+43"}, "digits only"),
+        ({"phone_number_id": PHONE_NUMBER_ID}, "set up already"),
+        ({"token": ""}, "A new number needs it"),
+        ({"token": "ein Schlüssel"}, "letters beyond ASCII"),
+        ({"messages_per_second": "many"}, "A whole number"),
+        ({"display": ""}, "as people write it"),
+    ],
+)
+async def test_what_cannot_be_used_is_said_at_its_field(
+    shop: World, ana: httpx.AsyncClient, wrong: dict[str, str], says: str
+) -> None:
+    page = await ana.post(ADDRESS, data={**FORM, **wrong})
+    assert page.status_code == 422
+    assert says in page.text
+    assert 'aria-invalid="true"' in page.text
+    assert "another-secret" not in page.text
+    assert len(await shop.rows("SELECT 1 FROM channel_account")) == 1
+
+
+async def test_a_change_keeps_what_is_left_empty_and_says_what_changed(shop: World, ana: httpx.AsyncClient) -> None:
+    page = f"{ADDRESS}/{shop.channel_account_id}"
+    form = {**FORM, "display": "+43 1 555 0100", "name": "New name", "waba_id": "555000"}
+    form |= {"token": "", "verify_token": "", "app_secret": "new-secret"}
+    assert (await ana.post(page, data=form)).status_code == 303
+    credentials = await stored(shop)
+    assert credentials == WhatsAppCredentials(
+        token=TOKEN, app_secret="new-secret", verify_token=VERIFY_TOKEN, earlier_app_secret=APP_SECRET
+    )
+    (action,) = await shop.rows("SELECT before, after FROM administrator_action")
+    assert action["before"] == {"name": "Shop", "messages_per_second": 80}
+    assert action["after"]["app_secret"] == action["after"]["earlier_app_secret"] == "changed"
+    unknown = await ana.get(f"{ADDRESS}/{shop.runtime.source.new_id()}")
+    assert unknown.status_code == 404
+
+
+async def test_two_app_secrets_are_trusted_while_one_is_rotated(shop: World) -> None:
+    assert await change(shop, app_secret="new-secret") == ["app_secret", "earlier_app_secret"]
+
+    async def status(number: int, secret: str) -> int:
+        delivery = body(text(f"wamid.{number}", "answer"))
+        headers = {"X-Hub-Signature-256": sign(delivery, secret)}
+        return (await shop.web.post("/webhooks/whatsapp", content=delivery, headers=headers)).status_code
+
+    assert [await status(1, "new-secret"), await status(2, APP_SECRET), await status(3, "no secret")] == [200, 200, 401]
+    assert await change(shop, forget_earlier_secret=True) == ["earlier_app_secret"]
+    assert await change(shop) == []
+
+
+async def test_the_check_finds_what_is_well_and_what_is_not(shop: World) -> None:
+    async def found() -> dict[str, bool | None]:
+        checked = await channels.check(shop.runtime, shop.tenant_id, shop.channel_account_id)
+        return {finding.name: finding.good for finding in checked.findings}
+
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("UPDATE channel_account SET waba_id = '100000000000001'")
+    assert await found() == {"Access token": True, "App secret": True, "Webhook subscription": True}
+    await change(shop, app_secret="of another app", waba_id="100000000000001")
+    assert await found() == {
+        "Access token": True,
+        "App secret": False,
+        "Earlier app secret": True,
+        "Webhook subscription": True,
+    }
+    await change(shop, token="a wrong one")
+    assert await found() == {"Access token": False}
+
+
+async def test_a_stopped_number_says_so_everywhere_and_is_resumed_only_when_it_is_well(
+    shop: World, ana: httpx.AsyncClient
+) -> None:
+    await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, "error": 131042}]})
+    await shop.say("answer")
+    await shop.settle()
+    page = await ana.get(ADDRESS)
+    assert "Stopped since" in plain(page)
+    assert "payment method" in plain(page)
+    assert "1 message waits" in plain(page)
+    ready = await shop.web.get("/readyz")
+    assert ready.json()["checks"]["channels"].startswith("1 stopped")
+    assert "dragoman_channel_accounts_stopped 1.0" in (await shop.web.get("/metrics")).text
+
+    await change(shop, token="a wrong one")
+    refused = await ana.post(f"{ADDRESS}/{shop.channel_account_id}/resume")
+    assert "Not resumed" in plain(await ana.get(refused.headers["location"]))
+    await change(shop, token=TOKEN, waba_id="100000000000001")
+    await ana.post(f"{ADDRESS}/{shop.channel_account_id}/resume")
+    await shop.settle()
+    assert len([e for e in await shop.journal() if e["wamid"]]) == 1
+    assert "Sending" in plain(await ana.get(ADDRESS))
+
+
+async def test_a_probe_resumes_what_is_well_again_and_asks_less_and_less_often(shop: World) -> None:
+    await change(shop, token="expired")
+    await shop.say("answer")
+    await shop.settle()
+    asked = []
+    for minute in range(40):
+        before = await shop.rows("SELECT checked_at FROM channel_account")
+        assert await sweep.probe_channels(shop.runtime) == 0
+        if await shop.rows("SELECT checked_at FROM channel_account") != before:
+            asked.append(minute)
+        shop.clock.move(minutes=1)
+    assert asked == [1, 3, 7, 15, 31]
+    await change(shop, token=TOKEN)
+    shop.clock.move(hours=1)
+    assert await sweep.probe_channels(shop.runtime) == 1
+    await shop.settle()
+    assert len([e for e in await shop.journal() if e["wamid"]]) == 1
+    (action,) = await shop.rows("SELECT actor_name FROM administrator_action WHERE action = 'channel.resumed'")
+    assert action["actor_name"] == "system"
+
+
+async def test_secrets_are_sealed_again_under_a_new_key(shop: World) -> None:
+    old, new = shop.runtime.settings.secret_key, Fernet.generate_key().decode()
+    both = replace(shop.runtime, keyring=Keyring(new, earlier=old))
+    assert await reseal.reseal(both) == 1
+    (row,) = await shop.rows("SELECT secrets FROM channel_account")
+    assert WhatsAppCredentials.from_bytes(Keyring(new).decrypt(row["secrets"])).token == TOKEN
+    with pytest.raises(InvalidToken):
+        Keyring(old).decrypt(row["secrets"])
+
+
+async def test_a_message_is_marked_as_read_once_and_only_where_that_is_wanted(shop: World) -> None:
+    await shop.say("answer")
+    await shop.settle()
+    assert [e["kind"] for e in await shop.journal()] == ["message"]
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        policy = (await skills.dispatch_rules(connection, shop.tenant_id)).policy
+        await skills.set_policy(connection, shop.tenant_id, replace(policy, presence=Presence(typing_indicator=True)))
+    wamid = await shop.say("answer")
+    await shop.settle()
+    await presence.settled()
+    (mark,) = [e for e in await shop.journal() if e["kind"] == "read"]
+    assert mark["request"]["message_id"] == wamid
+    assert mark["request"]["typing_indicator"] == {"type": "text"}
+    rows = await shop.rows("SELECT presence FROM mailbox ORDER BY arrival")
+    assert [row["presence"] for row in rows] == [None, "read, typing shown"]
+    # What Meta refuses holds up nothing.
+    await change(shop, token="a wrong one")
+    shop.clock.move(seconds=timedelta(minutes=1).total_seconds())
+    await shop.say("answer")
+    await shop.settle()
+    await presence.settled()
+    (last,) = await shop.rows("SELECT presence, outcome FROM mailbox ORDER BY arrival DESC LIMIT 1")
+    assert last["presence"].startswith("refused: (#190)")
+    assert last["outcome"] == "SUCCESS"
