@@ -1,4 +1,4 @@
-"""How fast a number may send: one limiter for all workers, in the database and by its clock (decision 0021).
+"""How fast a number may send: one limiter for all workers, in the database and by its clock (decision 0024).
 
 Two rates, both as a single moment in a row (GCRA, a token bucket without a counter). The *number's* is a queue: each
 message is given the next free moment, in the order in which they ask, so no contact is served before another, and a
