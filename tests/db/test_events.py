@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -139,15 +139,10 @@ async def test_what_happens_in_one_process_is_heard_in_another(
     database_urls: DatabaseURLs, runtime: Runtime, house: House
 ) -> None:
     other = await Database.connect(database_urls.application, minimum=1, maximum=2)
-    elsewhere = create_app(_with(runtime, database=other))
+    elsewhere = create_app(dataclasses.replace(runtime, database=other))
     async with listening(elsewhere, bearer(await house.token("auditor"))) as listener:
         assert await change(house) in await listener.sessions()
     await other.close()
-
-
-def _with(runtime: Runtime, **changed: Any) -> Runtime:
-    fields = {name: getattr(runtime, name) for name in runtime.__slots__}
-    return Runtime(**{**fields, **changed})
 
 
 async def test_many_streams_share_one_reader(
