@@ -54,7 +54,7 @@ async def test_an_item_is_what_the_contract_says(
     (item,) = page["items"]
     assert list(item) == [
         "session_id", "thread_id", "contact", "channel", "state", "outcome", "intent", "skill",
-        "last_user_message", "message_count", "started_at", "last_activity_at", "resolved_at",
+        "last_user_message", "message_count", "started_at", "last_activity_at", "resolved_at", "match",
     ]  # fmt: skip
     assert item["session_id"] == str(session_id)
     assert item["contact"] == {
@@ -171,7 +171,7 @@ MALFORMED = [
     ("", "cursor", "A" * 3000),
     ("", "cursor", "ä" * 32),
     ("", "sort", "phone"),
-    ("", "sort", ""),
+    ("", "sorted", ""),
     ("", "state[]", "OPEN"),
     ("/{id}/transcript", "cursor", "x"),
     ("/{id}/transcript", "cursor", "ZQAAAAE"),

@@ -113,14 +113,17 @@ async def test_what_nobody_expected_is_a_500_with_the_request_id_and_no_detail(
 
 async def test_the_openapi_document_names_every_parameter_and_answer(client: httpx.AsyncClient) -> None:
     document = (await client.get("/api/v1/openapi.json")).json()
-    base = "/api/v1/conversations"
+    base, one = "/api/v1/conversations", "/api/v1/conversations/{session_id}"
     assert set(document["paths"]) == {
-        base, f"{base}/{{session_id}}", f"{base}/{{session_id}}/transcript", f"{base}/{{session_id}}/timeline",
+        "/api/v1/events", base, f"{base}/export", one, f"{one}/transcript", f"{one}/timeline",
+        f"{one}/transcript/{{message_id}}/raw", f"{one}/media/{{message_id}}", f"{one}/review", f"{one}/review/notes",
+        f"{one}/review/notes/{{note_id}}", f"{one}/review/tags/{{tag}}", f"{one}/review/reviewed",
     }  # fmt: skip
     listing = document["paths"][base]["get"]
     names = {parameter["name"]: parameter for parameter in listing["parameters"]}
     assert set(names) == {
-        "phone", "intent", "skill", "state", "outcome", "channel", "q", "from", "to", "cursor", "limit",
+        "phone", "intent", "skill", "state", "state_not", "outcome", "outcome_not", "channel", "business_partner",
+        "agent", "errors", "tag", "reviewed", "q", "from", "to", "sort", "cursor", "limit",
     }  # fmt: skip
     assert all(parameter["description"] for parameter in names.values())
     assert set(listing["responses"]) == {"200", "401", "403", "422"}

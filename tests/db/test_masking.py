@@ -21,7 +21,7 @@ PHONE = "+436609876543"
 NATIONAL = "6609876543"
 OTHER = "4917012312312"
 WAMID = "wamid." + base64.b64encode(b"\x1d\x18\x0c436609876543\x15\x02\x00\x11").decode()
-NOT_ASKED = {"/static", "/metrics", "/healthz", "/readyz", "/webhooks/whatsapp"}
+NOT_ASKED = {"/api/v1/events", "/static", "/metrics", "/healthz", "/readyz", "/webhooks/whatsapp"}
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ class EventsQuery(BaseModel):
 @router.get(
     "/events",
     dependencies=[Depends(given_once)],
+    status_code=200,
     response_class=EventStream,
     responses={200: {"model": ChangesEvent, "description": "Server-Sent Events"}, **problems_of(401, 403, 422, 503)},
 )
