@@ -68,6 +68,8 @@ async def test_an_item_is_what_the_contract_says(
     assert RFC_3339_UTC.fullmatch(item["started_at"])
     assert item["resolved_at"] is None
 
+    assert item.pop("match") is None  # nothing was searched for
+
     summary = await get(client, f"/{session_id}", reader)
     assert {key: summary[key] for key in item} == item
     assert summary["channel_account"] == {"id": str(house.channel_account_id), "display": "+43 1 0000"}

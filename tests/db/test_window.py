@@ -217,7 +217,9 @@ async def test_the_number_of_statements_does_not_depend_on_the_length(house: Hou
             connection.remove_query_logger(hear)
         for connection in held:
             await pool.release(connection)
-        return len([query for query in statements if not query.startswith(("BEGIN", "COMMIT"))])
+        # The driver asks each connection about a type that is new to it.
+        ours = [query for query in statements if "typeinfo_tree" not in query]
+        return len([query for query in ours if not query.startswith(("BEGIN", "COMMIT"))])
 
     await asked(f"{LOGS}/{short}")  # the driver asks about types once
     drawer = [await asked(f"{LOGS}/{session_id}", "aside#drawer") for session_id in (short, long)]

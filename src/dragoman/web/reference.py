@@ -112,7 +112,8 @@ def _operations(described: Mapping[str, Any]) -> list[Operation]:
 
 
 def _answer(status: str, answer: Mapping[str, Any]) -> tuple[str, str, str]:
-    schemas = [content["schema"] for content in answer.get("content", {}).values()]
+    # A file or a stream has a media type and no schema.
+    schemas = [content["schema"] for content in answer.get("content", {}).values() if "schema" in content]
     return status, answer["description"], _type(schemas[0])[1] if schemas else ""
 
 

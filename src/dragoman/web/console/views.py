@@ -79,7 +79,7 @@ async def change(request: Request, ports: Ports, identity: Reader, view_id: UUID
 
 def _person(identity: Identity) -> UUID:
     if identity.user_id is None:
-        raise HTTPException(403, "Views belong to people; a token has none.")
+        raise HTTPException(422, "Views belong to people; a token has none.")
     return identity.user_id
 
 
