@@ -1,22 +1,17 @@
 // The open conversation, kept up to date: new messages and steps are added, its head says how it stands, and nothing that
 // is read, focused or unfolded moves away.
 import { morphChildren } from './morph.js';
-import { all, one, say } from './page.js';
+import { all, one, partOf, say } from './page.js';
 import { newer } from './parts.js';
 
 // What stands around the two lists; their buttons keep how they were set.
 const PARTS = ['.dr-title', '.facts', '.ribbon', '.dr-seg [data-pane-set="timeline"]', '.pane-h > .sub', '.mini [data-show-set="errors"]'];
 const atEnd = (pane) => pane.scrollHeight - pane.scrollTop - pane.clientHeight < 80;
 
-const fetchDrawer = async (drawer) => {
-  const response = await fetch(`${drawer.dataset.address}${one('#list')?.dataset.query ?? ''}`, {
-    headers: { 'HX-Request': 'true', 'HX-Target': 'aside#drawer', 'X-By-Itself': '1' },
-  });
-  if (!response.ok) throw new Error(response.status);
-  const template = document.createElement('template');
-  template.innerHTML = await response.text();
-  return one('.dr', template.content);
-};
+const fetchDrawer = async (drawer) => one('.dr', await partOf(
+  `${drawer.dataset.address}${one('#list')?.dataset.query ?? ''}`,
+  { 'HX-Target': 'aside#drawer', 'X-By-Itself': '1' },
+));
 
 const dress = (drawer, fresh) => {
   PARTS.forEach((selector) => {

@@ -2,7 +2,7 @@
 // changes, where they are, and a pill says how many new ones there are.
 import htmx from 'htmx.org/dist/htmx.esm.js';
 import { morph } from './morph.js';
-import { all, one } from './page.js';
+import { all, one, partOf } from './page.js';
 
 const MOST = 100;
 const STILL = 1500;
@@ -35,13 +35,8 @@ export const discard = () => { fresh.clear(); offer(); };
 const fetchRows = async (query, ids) => {
   const given = new URLSearchParams(query);
   if (ids) given.set('ids', ids.join(','));
-  const response = await fetch(`/communications/automation/logs/rows?${given}`, {
-    headers: { 'HX-Request': 'true', 'X-By-Itself': '1' },
-  });
-  if (!response.ok) throw new Error(response.status);
-  const template = document.createElement('template');
-  template.innerHTML = await response.text();
-  return [...template.content.querySelectorAll('tr')];
+  const read = await partOf(`/communications/automation/logs/rows?${given}`, { 'X-By-Itself': '1' });
+  return all('tr', read);
 };
 
 const light = (row) => {

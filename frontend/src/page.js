@@ -22,3 +22,11 @@ export const whenever = (action) => {
 };
 
 export const isNarrow = () => matchMedia('(max-width: 699px)').matches;
+
+// A part of a page, as the server rendered it. A template reads table rows, too, and nothing that it reads runs.
+export const partOf = async (address, headers = {}) => {
+  const response = await fetch(address, { headers: { 'HX-Request': 'true', ...headers } });
+  if (!response.ok) throw new Error(`${response.status} for ${address}`);
+  const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
+  return document.importNode(one('template', read).content, true);
+};

@@ -1,13 +1,5 @@
 // Parts of a long conversation: earlier and later ones come as one scrolls, any place when a link leads there.
-import { all, one, say } from './page.js';
-
-const fetched = async (address, headers = {}) => {
-  const response = await fetch(address, { headers: { 'HX-Request': 'true', ...headers } });
-  if (!response.ok) throw new Error(`${response.status} for ${address}`);
-  const template = document.createElement('template');
-  template.innerHTML = await response.text();
-  return template.content;
-};
+import { all, one, partOf, say } from './page.js';
 
 const listOf = (pane) => one('[data-parts]', pane);
 const atEnd = (pane) => pane.scrollHeight - pane.scrollTop - pane.clientHeight < 80;
@@ -40,7 +32,7 @@ const extend = async (button) => {
   place.dataset.busy = 'yes';
   let content;
   try {
-    content = await fetched(button.dataset.part);
+    content = await partOf(button.dataset.part);
   } catch {
     delete place.dataset.busy;
     watch.unobserve(button);
@@ -75,7 +67,7 @@ export const settle = (drawer) => all('.pane', drawer).forEach((pane) => {
 });
 
 const replaced = async (pane, query) => {
-  const content = await fetched(addressOf(pane, query));
+  const content = await partOf(addressOf(pane, query));
   const list = listOf(pane);
   list.replaceChildren(...content.children);
   const nothing = one('.nothing', pane);
@@ -141,7 +133,7 @@ const jump = async (pane, end) => {
 export const newer = async (drawer) => {
   const lists = { msgs: one('.msgs', drawer), tl: one('.timeline > .tl', drawer) };
   const numbers = Object.values(lists).map((list) => Number(list.dataset.last || 0));
-  const content = await fetched(`${drawer.dataset.address}/newer?message=${numbers[0]}&event=${numbers[1]}`, { 'X-By-Itself': '1' });
+  const content = await partOf(`${drawer.dataset.address}/newer?message=${numbers[0]}&event=${numbers[1]}`, { 'X-By-Itself': '1' });
   let added = 0;
   for (const [name, list] of Object.entries(lists)) {
     const given = content.querySelector(`[data-into=${name}]`);
