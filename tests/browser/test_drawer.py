@@ -69,11 +69,14 @@ def test_the_summary_names_everything_that_an_auditor_asks_for(desk: Visitor) ->
 def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: Visitor) -> None:
     page = desk.open(desk.stage.session_of(MARINA))
     timeline = page.get_by_role("region", name="Audit Timeline")
+    # The drawer opens at the newest part of it.
+    timeline.get_by_role("button", name="To the beginning").click()
     ran = timeline.locator(".ev").filter(has_text="Classifier read the message").first
     expect(ran).to_contain_text("needs 50 %")
     why = timeline.locator(".why-skill").first
     expect(why.get_by_role("list", name="Candidates").get_by_role("listitem")).to_have_count(5)
     expect(why).to_contain_text("below the threshold of 50 %")
+    timeline.get_by_role("button", name="To the newest").click()
     called = timeline.locator(".ev").filter(has_text="Skill called: payments.link").first
     expect(called).to_contain_text("attempt 1 of 3")
     expect(called).to_contain_text("VF-48213")
@@ -106,6 +109,7 @@ def test_the_timeline_filters(desk: Visitor) -> None:
     expect(page.locator(".timeline .ev:not(.fold)").filter(has_text="Skill called")).to_have_count(4)
     expect(page.locator("#announce")).to_contain_text("events shown")
     page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_role("region", name="Audit Timeline").get_by_role("button", name="To the beginning").click()
     expect(page.locator(".timeline .ev").filter(has_text="Session opened")).to_have_count(1)
 
 
