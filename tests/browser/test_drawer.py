@@ -210,7 +210,7 @@ def test_very_long_messages_are_folded_and_no_message_breaks_the_page(desk: Visi
         long = messages.locator(".msg").filter(has_text="Todo lo que pasó")
         folded = long.bounding_box()
         assert folded is not None
-        long.get_by_text("Show all").press("Enter")
+        long.locator("summary", has_text="Show all").press("Enter")
         expect(long.get_by_text("Show less")).to_be_visible()
         opened = long.bounding_box()
         assert opened is not None
