@@ -13,11 +13,22 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 
 from dragoman.runtime import SystemClock
 from dragoman.store import embedded, migrate
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
+
+# Tracebacks as they are: with colours and local variables a single one takes seconds, in which nothing else runs.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=True),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
