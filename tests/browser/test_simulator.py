@@ -90,7 +90,7 @@ def test_by_hand_and_by_keyboard(phone: Visitor, tmp_path: Path) -> None:
     expect(dialog).to_be_hidden()
     expect(chat.locator(".msg.in").filter(has_text="look").locator("a.thing[download]")).to_be_visible()
     dialog = attach(page)
-    dialog.get_by_text("Order").click()
+    dialog.get_by_text("Order", exact=True).click()
     dialog.get_by_label("Quantity").fill("3")
     dialog.get_by_role("button", name="Send order").click()
     expect(chat.locator("tfoot")).to_contain_text("59.70 EUR")
