@@ -93,8 +93,9 @@ document.addEventListener('click', async (event) => {
 });
 export const togglePause = () => { if (button) pause(!paused); };
 
-// What was held back comes in when nobody reads the rows any more.
-const catchUp = () => { if (offered() && !holding() && !paused) { waiting.add('*'); soon(); } };
+// What was held back comes in, and what does not belong here goes, when nobody reads the rows any more.
+const heldBack = () => offered() || one('#rows > tr[data-left]');
+const catchUp = () => { if (heldBack() && !holding() && !paused) { waiting.add('*'); soon(); } };
 document.addEventListener('focusout', () => setTimeout(catchUp, 100));
 document.addEventListener('scroll', catchUp, { capture: true, passive: true });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) soon(); });

@@ -24,6 +24,7 @@ LEFT_OVER = {
     "mailbox rows not done": "SELECT count(*) FROM mailbox WHERE progress <> 'done'",
     "outbox entries open": "SELECT count(*) FROM outbox_entry WHERE status IN ('SCHEDULED', 'PENDING', 'RETRYING')",
     "jobs in the queue": "SELECT count(*) FROM pgqueuer",
+    "files to be fetched": "SELECT count(*) FROM media_file WHERE state = 'pending'",
     "leases in force": "SELECT count(*) FROM lease WHERE owner IS NOT NULL AND deadline > clock_timestamp()",
     "statuses of known messages not applied": (
         "SELECT count(*) FROM message_status s WHERE applied IS NULL AND EXISTS (SELECT 1 FROM outbox_entry o "
@@ -55,11 +56,13 @@ async def all_findings(installation: Installation, written: Sequence[Written]) -
         "SELECT e.*, opened.at AS opened_at FROM audit_event e JOIN audit_event opened "
         "ON opened.session_id = e.session_id AND opened.position = 1 ORDER BY opened.at, e.session_id, e.position"
     )
+    files = await rows("SELECT * FROM media_file")
     found = [f"{count} {name}" for name, count in (await left_over(owner)).items()]
     await owner.close()
     journal = [json.loads(line) for line in (installation.home / "journal.jsonl").read_text().splitlines()]
     found += _once(written, mailbox, messages, events)
     found += _in_order(written, mailbox, events)
+    found += _files(written, files, mailbox)
     found += _replies(journal, entries, attempts, messages)
     found += _explained(sessions, events, mailbox)
     found += _calls(installation)
@@ -114,6 +117,15 @@ def _in_order(written: Sequence[Written], mailbox: Rows, events: Rows) -> Iterat
                 )
                 if promised and place.get(first.wamid, 0) >= place.get(second.wamid, 1):
                     yield f"{second.wamid} was dispatched before {first.wamid}"
+
+
+def _files(written: Sequence[Written], files: Rows, mailbox: Rows) -> Iterator[str]:
+    """Each photo was fetched, once and whole."""
+    state = {file["message_id"]: file["state"] for file in files}
+    message_of = {row["channel_message_id"]: row["message_id"] for row in mailbox}
+    for message in written:
+        if message.word == "[image]" and (now := state.get(message_of.get(message.wamid))) != "stored":
+            yield f"the photo of {message.wamid} is {now}"
 
 
 def _replies(journal: Rows, entries: Rows, attempts: Rows, messages: Rows) -> Iterator[str]:

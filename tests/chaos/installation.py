@@ -35,6 +35,7 @@ from dragoman.store import channel_accounts, embedded, migrate, skills, tenants
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
+from dragoman_shop.pictures import parcel
 from tests.chaos import process
 from tests.chaos.shop import SHOP
 from tests.process.test_kill import free_port
@@ -93,6 +94,7 @@ class Installation:
     server: Any = None
     urls: DatabaseURLs = field(init=False)
     tenant_id: UUID = field(init=False)
+    picture: str = field(init=False)
     secret_key: str = field(default_factory=lambda: Fernet.generate_key().decode())
     running: dict[tuple[str, int], Running] = field(default_factory=dict)
     deaths: list[tuple[int, float]] = field(default_factory=list)
@@ -136,6 +138,17 @@ class Installation:
             headers = {"Authorization": f"Bearer {CONTROL}"}
             url = f"http://127.0.0.1:{self._graph_port}/control"
             (await client.post(url, json={"rules": HANG_UPS}, headers=headers)).raise_for_status()
+            self.picture = await self._upload(client)
+
+    async def _upload(self, client: httpx.AsyncClient) -> str:
+        """The photo that contacts send; returns Meta's id of it."""
+        answer = await client.post(
+            f"http://127.0.0.1:{self._graph_port}/v24.0/{PHONE_NUMBER_ID}/media",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            data={"messaging_product": "whatsapp", "type": "image/png"},
+            files={"file": ("parcel.png", parcel(3), "image/png")},
+        )
+        return str(answer.raise_for_status().json()["id"])
 
     def stop(self) -> None:
         """Kill what still runs, and stop PostgreSQL."""

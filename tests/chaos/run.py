@@ -74,7 +74,7 @@ async def _play(plan: Plan, installation: Installation, traffic: Traffic) -> Non
         _fall(installation, [whole * (n + 1) / (plan.restarts + 1) for n in range(plan.restarts)])
     )
     try:
-        await traffic.run(installation.webhooks, per_second=plan.per_second)
+        await traffic.run(installation.webhooks, installation.picture, per_second=plan.per_second)
         await falls
     finally:
         await _stopped(torment, falls)

@@ -46,14 +46,13 @@ class Written:
     first_sent: float | None = None
     accepted: float | None = None
 
-    def item(self) -> dict[str, Any]:
-        """The message as Meta writes it."""
+    def item(self, picture: str) -> dict[str, Any]:
+        """The message as Meta writes it; *picture* is the media id of what it shows."""
         whole: dict[str, Any] = {"from": self.phone, "id": self.wamid, "timestamp": str(FIRST_TIME + self.number)}
         if self.word == "[reaction]":
             return {**whole, "type": "reaction", "reaction": {"message_id": "wamid.of-ours", "emoji": "👍"}}
         if self.word == "[image]":
-            image = {"id": "1", "mime_type": "image/jpeg", "sha256": "x"}
-            return {**whole, "type": "image", "image": image}
+            return {**whole, "type": "image", "image": {"id": picture, "mime_type": "image/png"}}
         return {**whole, "type": "text", "text": {"body": self.word}}
 
 
@@ -101,7 +100,7 @@ class Traffic:
                 posts.insert(chance.randrange(len(posts) + 1), post)
         return posts
 
-    async def run(self, webhooks: Sequence[str], *, per_second: float) -> None:
+    async def run(self, webhooks: Sequence[str], picture: str, *, per_second: float) -> None:
         """Post everything at that pace, and come back once all of it was accepted."""
         chance = random.Random(self.seed + 2)
         slots = asyncio.Semaphore(IN_FLIGHT)
@@ -116,11 +115,11 @@ class Traffic:
                 await slots.acquire()
                 await asyncio.sleep(begun + sent / per_second - time.monotonic())
                 sent += len(post)
-                task = all_.create_task(self._deliver(client, chance.choice(webhooks), post))
+                task = all_.create_task(self._deliver(client, chance.choice(webhooks), post, picture))
                 task.add_done_callback(lambda _: slots.release())
 
-    async def _deliver(self, client: httpx.AsyncClient, url: str, post: list[Written]) -> None:
-        body = self._body(post)
+    async def _deliver(self, client: httpx.AsyncClient, url: str, post: list[Written], picture: str) -> None:
+        body = self._body(post, picture)
         headers = {"X-Hub-Signature-256": sign(body, APP_SECRET), "Content-Type": "application/json"}
         pause = 0.05
         while True:
@@ -140,13 +139,13 @@ class Traffic:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _body(self, post: list[Written]) -> bytes:
+    def _body(self, post: list[Written], picture: str) -> bytes:
         people = [{"profile": {"name": f"Contact {m.phone}"}, "wa_id": m.phone} for m in post]
         value = {
             "messaging_product": "whatsapp",
             "metadata": {"display_phone_number": "15550100000", "phone_number_id": PHONE_NUMBER_ID},
             "contacts": people,
-            "messages": [message.item() for message in post],
+            "messages": [message.item(picture) for message in post],
         }
         changes = [{"field": "messages", "value": value}]
         return json.dumps(
