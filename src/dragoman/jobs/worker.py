@@ -28,8 +28,8 @@ BATCH = 48
 CONCURRENT_JOBS = 128
 """Slow skills wait inside a job without holding a connection, so there may be many more jobs than connections."""
 
-CONCURRENT_HERE = 6
-"""How many wake-ups that no job was written for are followed at a time: each holds a connection for much of it."""
+CONCURRENT_HERE = 128
+"""How many wake-ups that no job was written for are followed at a time."""
 
 HEARTBEAT_SECONDS = 30.0
 """After that long without a sign of life from its worker, a wake-up is given to another one."""

@@ -100,8 +100,8 @@ async def apply_statuses(runtime: Runtime, tenant_id: UUID, *, all_ages: bool = 
 
 
 async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, waiting: Sequence[MatchedStatus]) -> None:
-    entries = await outbox.lock_all(connection, tenant_id, {status.outbox_entry_id for status in waiting})
-    walks = {entry.outbox_entry_id: _Walk(entry, entry.delivery, entry.channel_message_id) for entry in entries}
+    entries = await outbox.lock(connection, tenant_id, {status.outbox_entry_id for status in waiting})
+    walks = {key: _Walk(entry, entry.delivery, entry.channel_message_id) for key, entry in entries.items()}
     applied = [(status, walks[status.outbox_entry_id].step(status)) for status in waiting]
     moved = [walk for walk in walks.values() if walk.steps or walk.settled]
     now = runtime.clock.now()

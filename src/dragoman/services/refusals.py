@@ -197,9 +197,26 @@ async def tell(
     reason: str = "",
 ) -> None:
     """Put a status on the timeline of the session that the message belongs to."""
+    event = status_event(entry, status, now, wamid=wamid, attempts=attempts, code=code, reason=reason)
+    if event is not None and entry.session_id is not None:
+        errors = 1 if status == "failed" else 0
+        await append.append_events(connection, tenant_id, entry.session_id, [event], errors=errors)
+
+
+def status_event(
+    entry: Entry,
+    status: str,
+    now: datetime,
+    *,
+    wamid: str | None = None,
+    attempts: int | None = None,
+    code: int | None = None,
+    reason: str = "",
+) -> AuditEvent | None:
+    """What the timeline is told; None for a message of no session."""
     if entry.session_id is None or entry.message_id is None:
-        return
-    event = AuditEvent(
+        return None
+    return AuditEvent(
         at=now,
         actor=SYSTEM,
         payload=MessageStatus(
@@ -211,4 +228,3 @@ async def tell(
             attempts=attempts,
         ),
     )
-    await append.append_events(connection, tenant_id, entry.session_id, [event], errors=1 if status == "failed" else 0)

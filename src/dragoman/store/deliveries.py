@@ -146,6 +146,20 @@ async def unapplied(
 _ORDER = {word: place for place, word in enumerate(("sent", "delivered", "read", "played", "failed"))}
 
 
+async def accounts_waiting(connection: Connection, tenant_id: UUID, channel_message_ids: Sequence[str]) -> list[UUID]:
+    """Channel accounts with statuses, not applied yet, for messages that the channel calls by these ids.
+
+    One that comes a moment later finds its message itself.
+    """
+    rows = await connection.fetch(
+        "SELECT DISTINCT channel_account_id FROM message_status "
+        "WHERE tenant_id = $1 AND channel_message_id = ANY($2::text[]) AND applied IS NULL",
+        tenant_id,
+        channel_message_ids,
+    )
+    return [row["channel_account_id"] for row in rows]
+
+
 async def neglected(connection: Connection, tenant_id: UUID, *, since: datetime) -> list[UUID]:
     """Channel accounts with statuses whose message is known and that nobody applied: their wake-up was lost."""
     rows = await connection.fetch(

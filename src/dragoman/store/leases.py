@@ -141,11 +141,6 @@ async def extend_all(connection: Connection, tenant_id: UUID, held: Sequence[Lea
         )
 
 
-async def extend(connection: Connection, lease: Lease) -> None:
-    """:func:`extend_all` for one."""
-    await extend_all(connection, lease.tenant_id, [lease], seconds=lease.seconds)
-
-
 async def release_all(connection: Connection, tenant_id: UUID, held: Sequence[Lease]) -> None:
     """Give leases back; the rows and their tokens stay. Harmless where one was taken over."""
     if not held:

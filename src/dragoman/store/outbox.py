@@ -107,41 +107,42 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply],
     )
 
 
-async def first_open(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Entry | None:
-    """The contact's oldest entry that is still to be sent: what was said first goes out first.
+async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, Entry]:
+    """Each contact's oldest entry that is still to be sent, held until the transaction ends: what was said first goes
+    out first.
 
     What is parked waits for its channel account, and is not in the way of another account's.
     """
-    row: Any = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND channel <> ALL($3) AND NOT parked "
-        "ORDER BY sequence LIMIT 1 FOR UPDATE OF o",
+    if not contact_ids:
+        return {}
+    rows = await connection.fetch(
+        f"SELECT e.* FROM unnest($2::uuid[]) AS q(contact_id), LATERAL (SELECT {_COLUMNS} FROM outbox_entry o "
+        "WHERE tenant_id = $1 AND o.contact_id = q.contact_id AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') "
+        "AND channel <> ALL($3) AND NOT parked ORDER BY sequence LIMIT 1 FOR UPDATE OF o) AS e",
         tenant_id,
-        contact_id,
+        contact_ids,
         UNSENT,
     )
-    return None if row is None else _entry(row)
+    return {row["contact_id"]: _entry(row) for row in rows}
 
 
-async def lock(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -> Entry:
-    """The entry, held until the transaction ends. Raises TypeError for an unknown id: ids come from our rows."""
-    row: Any = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id = $2 FOR UPDATE OF o",
-        tenant_id,
-        outbox_entry_id,
-    )
-    return _entry(row)
+async def lock(
+    connection: Connection, tenant_id: UUID, ids: Collection[UUID], *, and_open_of: Collection[UUID] = ()
+) -> dict[UUID, Entry]:
+    """The entries, and what is still to be sent to contacts, held until the transaction ends, by their ids.
 
-
-async def lock_all(connection: Connection, tenant_id: UUID, outbox_entry_ids: Collection[UUID]) -> list[Entry]:
-    """These entries, held until the transaction ends."""
+    Whoever also locks sessions locks all its entries before that.
+    """
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id = ANY($2) "
-        "ORDER BY outbox_entry_id FOR UPDATE OF o",
+        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id IN (SELECT unnest($2::uuid[]) "
+        "UNION SELECT x.outbox_entry_id FROM unnest($3::uuid[]) AS q(contact_id), LATERAL (SELECT outbox_entry_id "
+        "FROM outbox_entry WHERE tenant_id = $1 AND contact_id = q.contact_id "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') OFFSET 0) AS x) ORDER BY outbox_entry_id FOR UPDATE OF o",
         tenant_id,
-        list(outbox_entry_ids),
+        list(ids),
+        list(and_open_of),
     )
-    return [_entry(row) for row in rows]
+    return {row["outbox_entry_id"]: _entry(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,42 +177,51 @@ async def advance(connection: Connection, tenant_id: UUID, progress: Sequence[Pr
     )
 
 
-async def begin_attempt(connection: Connection, tenant_id: UUID, entry: Entry, *, due_at: datetime) -> None:
-    """Count an attempt before it is made; if its worker dies, the entry is due again at *due_at*."""
-    await connection.execute(
-        "UPDATE outbox_entry SET attempts = attempts + 1, due_at = $3 WHERE tenant_id = $1 AND outbox_entry_id = $2",
-        tenant_id,
-        entry.outbox_entry_id,
-        due_at,
-    )
-
-
-async def record_attempt(
-    connection: Connection,
-    tenant_id: UUID,
-    outbox_entry_id: UUID,
-    number: int,
-    *,
-    at: datetime,
-    result: str,
-    http_status: int | None = None,
-    code: int | None = None,
-    answer: Mapping[str, Any] | None = None,
-    duration_ms: float | None = None,
+async def begin_attempts(
+    connection: Connection, tenant_id: UUID, entries: Sequence[Entry], *, due_at: datetime
 ) -> None:
-    """Keep what the server answered; *result* is accepted, refused or unanswered."""
+    """Count attempts before they are made; if their worker dies, the entries are due again at *due_at*."""
+    if entries:
+        await connection.execute(
+            "UPDATE outbox_entry SET attempts = attempts + 1, due_at = $3 "
+            "WHERE tenant_id = $1 AND outbox_entry_id = ANY($2::uuid[])",
+            tenant_id,
+            [entry.outbox_entry_id for entry in entries],
+            due_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What the server answered; *result* is accepted, refused or unanswered."""
+
+    outbox_entry_id: UUID
+    number: int
+    result: str
+    http_status: int | None = None
+    code: int | None = None
+    answer: Mapping[str, Any] | None = None
+    duration_ms: float | None = None
+
+
+async def record_attempts(
+    connection: Connection, tenant_id: UUID, attempts: Sequence[Attempt], *, at: datetime
+) -> None:
+    """Keep them."""
     await connection.execute(
         "INSERT INTO outbox_attempt (tenant_id, outbox_entry_id, number, at, result, http_status, code, answer, "
-        "duration_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "duration_ms) SELECT $1, a.outbox_entry_id, a.number, $9, a.result, a.http_status, a.code, a.answer::jsonb, "
+        "a.duration_ms FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[], $7::text[], $8::float8[]) "
+        "AS a(outbox_entry_id, number, result, http_status, code, answer, duration_ms) ON CONFLICT DO NOTHING",
         tenant_id,
-        outbox_entry_id,
-        number,
+        [a.outbox_entry_id for a in attempts],
+        [a.number for a in attempts],
+        [a.result for a in attempts],
+        [a.http_status for a in attempts],
+        [a.code for a in attempts],
+        [None if a.answer is None else storable.dump(a.answer) for a in attempts],
+        [a.duration_ms for a in attempts],
         at,
-        result,
-        http_status,
-        code,
-        answer,
-        duration_ms,
     )
 
 
@@ -230,32 +240,17 @@ async def has_record_of(
     return found
 
 
-async def mark_sent(
-    connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, channel_message_id: str, now: datetime
-) -> None:
-    """The channel took it, and calls it by that id."""
+async def mark_sent(connection: Connection, tenant_id: UUID, taken: Mapping[UUID, str], *, now: datetime) -> None:
+    """The channel took these entries, and calls each by that id; how far it came is not set back."""
     await connection.execute(
-        "UPDATE outbox_entry SET status = 'SENT', sent_at = $4, channel_message_id = $3, reason = '', "
-        "content = coalesce(kept, content), kept = NULL WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        "UPDATE outbox_entry AS o SET status = 'SENT', sent_at = $4, channel_message_id = t.channel_message_id, "
+        "reason = '', delivery = coalesce(o.delivery, 'sent'), content = coalesce(o.kept, o.content), kept = NULL "
+        "FROM unnest($2::uuid[], $3::text[]) AS t(outbox_entry_id, channel_message_id) "
+        "WHERE o.tenant_id = $1 AND o.outbox_entry_id = t.outbox_entry_id",
         tenant_id,
-        outbox_entry_id,
-        channel_message_id,
+        list(taken),
+        list(taken.values()),
         now,
-    )
-
-
-async def mark_delivery(
-    connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, delivery: str, *, reason: str = ""
-) -> None:
-    """How far the message came after the channel took it; failed also fails the entry."""
-    await connection.execute(
-        "UPDATE outbox_entry SET delivery = $3, reason = $4, "
-        "status = CASE WHEN $3 = 'failed' THEN 'FAILED' ELSE status END "
-        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
-        tenant_id,
-        outbox_entry_id,
-        delivery,
-        reason,
     )
 
 
