@@ -216,8 +216,10 @@ async def test_a_client_that_takes_nothing_is_given_up(
 ) -> None:
     monkeypatch.setattr(stream, "SEND_SECONDS", 0.05)
     async with listening(app, bearer(await house.token("auditor")), slow=asyncio.Event()):
-        while app.state.live._channels:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while app.state.live._channels:
+                await asyncio.sleep(0.01)
+        assert not app.state.live._channels
 
 
 @pytest.mark.parametrize("how", ["logged out", "revoked", "lost its role"])
