@@ -14,13 +14,24 @@ from asyncpg import CheckViolationError
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Limits
 from dragoman.services.handle_inbound import handle
+from dragoman.services.hold_lease import held_by
 from dragoman.services.verify_audit import verify_audit
-from dragoman.store import skills
+from dragoman.store import leases, skills
 from dragoman.store.database import Connection, Database
+from dragoman.store.groups import Apart
+from dragoman.store.leases import Lease
 from tests.little_shop import Calls
 from tests.world import World
 
 PEOPLE = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """A member of a group that wants a lease."""
+
+    name: str
+    lease: Lease | None = None
 
 
 class Counting:
@@ -95,6 +106,41 @@ async def test_a_contact_that_another_transaction_has_in_hand_keeps_nobody_waiti
         assert done == [1, 1, 1]
         assert not stuck.done()
     assert await stuck == 1
+
+
+async def test_who_only_asks_for_a_lease_keeps_its_holder_from_nothing(shop: World) -> None:
+    """Workers that were woken for contacts which others hold locked those leases, until the holders lost them."""
+    held_elsewhere, in_hand, free = (f"inbound:{n}" for n in range(3))
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await leases.create(connection, shop.tenant_id, [free])
+        for name in (held_elsewhere, in_hand):
+            await leases.acquire(connection, shop.tenant_id, name, owner="another worker", seconds=60)
+    members = [Wish(name) for name in (held_elsewhere, in_hand, free)]
+    database = shop.runtime.database
+    async with database.tenant(shop.tenant_id) as holder, database.tenant(shop.tenant_id) as asking:
+        await leases.lock(holder, shop.tenant_id, [in_hand], wait=False)
+        held, failed = await held_by(shop.runtime, asking, shop.tenant_id, members, seconds=60, alone=False)
+        # Its holder may be about to let go without having seen what this wake-up is for.
+        assert (list(held), {n: type(e) for n, e in failed.items()}) == ([2], {1: Apart})
+        assert list(await leases.lock(holder, shop.tenant_id, [held_elsewhere, free], wait=False)) == [held_elsewhere]
+
+
+async def test_a_commit_extends_the_lease_under_which_work_goes_on(shop: World, calls: Calls) -> None:
+    """An extension passes over what a transaction has in hand: a contact that was always committing lost its lease."""
+    (contact_id,) = await everybody_says(shop, "slow", 1)
+    await everybody_says(shop, "slow", 1)
+    handling = asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id))
+    await calls.begun.wait()
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("UPDATE lease SET deadline = now() + interval '1 second'")
+    calls.begun.clear()
+    first, calls.go_on = calls.go_on, asyncio.Event()
+    first.set()
+    await calls.begun.wait()
+    (row,) = await shop.rows("SELECT extract(epoch FROM deadline - now())::float AS seconds FROM lease")
+    assert row["seconds"] > shop.runtime.settings.lease_seconds / 2
+    calls.go_on.set()
+    assert await handling == 2
 
 
 async def test_two_workers_that_take_the_same_contacts_share_them_without_doubles(shop: World) -> None:

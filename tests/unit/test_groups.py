@@ -83,6 +83,17 @@ async def test_one_that_has_to_wait_keeps_nobody_waiting() -> None:
     assert await slow == 20
 
 
+async def test_whose_turn_comes_soon_waits_for_it_without_a_connection() -> None:
+    work = Recorder()
+    work.busy = {2}
+    group = Group(work)
+    late = asyncio.create_task(group.join(2))
+    await until(work.runs, 2)
+    work.busy = set()
+    assert await late == 20
+    assert {alone for _, alone in work.runs} == {False}
+
+
 async def test_a_database_that_is_away_is_everybodys_matter_and_is_not_tried_again_here() -> None:
     work = Recorder()
     work.away = True

@@ -29,9 +29,18 @@ class Rows:
     def __init__(self, *rows: Row, in_hand: frozenset[str] = frozenset()) -> None:
         self.rows, self.in_hand = {row.name: row for row in rows}, in_hand
         self.taken: list[str] = []
+        self.locked: set[str] = set()
+        self.left_alone: set[str] = set()
 
     async def lock(self, _: Any, __: UUID, names: list[str], *, wait: bool) -> dict[str, Row]:
-        return {n: row for n, row in self.rows.items() if n in names and (wait or n not in self.in_hand)}
+        found = {n: row for n, row in self.rows.items() if n in names and (wait or n not in self.in_hand)}
+        self.locked |= found.keys()
+        return found
+
+    async def in_use(self, _: Any, __: UUID, names: list[str]) -> set[str]:
+        used = {n for n, row in self.rows.items() if n in names and not row.free and n not in self.in_hand}
+        self.left_alone |= used
+        return used
 
     async def existing(self, _: Any, __: UUID, names: list[str]) -> set[str]:
         return self.rows.keys() & set(names)
@@ -53,7 +62,7 @@ def row(name: str, token: int = 1, *, owner: str | None = "me", free: bool = Fal
 async def ask(
     monkeypatch: pytest.MonkeyPatch, table: Rows, *members: Member, alone: bool = False
 ) -> tuple[dict[int, Lease], dict[int, Exception]]:
-    for name in ("lock", "existing", "acquire_all"):
+    for name in ("lock", "in_use", "existing", "acquire_all"):
         monkeypatch.setattr(leases, name, getattr(table, name))
     runtime: Any = type("Runtime", (), {"owner": "me"})()
     connection: Any = None
@@ -82,7 +91,10 @@ async def test_a_free_lease_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_what_somebody_holds_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await ask(monkeypatch, Rows(row("a", owner="other")), Member("a")) == ({}, {})
+    table = Rows(row("a", owner="other"), row("b", owner=None, free=True))
+    held, failed = await ask(monkeypatch, table, Member("a"), Member("b"))
+    assert (list(held), failed, table.locked) == ([1], {}, {"b"})
+    assert await ask(monkeypatch, table, Member("a"), alone=True) == ({}, {})
 
 
 async def test_a_late_holder_in_the_same_group_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:

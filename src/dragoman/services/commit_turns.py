@@ -23,7 +23,7 @@ from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
 from dragoman.services.hold_lease import having_rows, held_by
 from dragoman.services.take_up import Wanted, Work, take_up
-from dragoman.store import mailbox, outbox
+from dragoman.store import leases, mailbox, outbox
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
 
@@ -108,6 +108,9 @@ async def _together(
             if isinstance(m := members[n], Take) or m.turn.final
         }
         loaded = await take_up(runtime, connection, tenant_id, list(wanted.values()))
+        # An extension leaves alone what a transaction has in hand, so these see to it themselves.
+        going_on = [lease for n, lease in held.items() if n not in wanted or wanted[n].contact_id in loaded]
+        await leases.extend_all(connection, tenant_id, going_on, seconds=seconds, younger=False)
     # Committed: what follows from it outside of the database may begin.
     runtime.queue.soon([Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id) for contact_id in replied])
     next_works = {n: loaded.get(one.contact_id) for n, one in wanted.items()}

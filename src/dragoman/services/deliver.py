@@ -105,8 +105,8 @@ async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
                 _Finish(lease=step.lease, attempt=step.attempt, answer=answer, duration_ms=duration_ms)
             )
             sent += taken
-    except StaleTokenError:
-        log.warning("lease_lost", contact_id=str(contact_id), tenant_id=str(tenant_id))
+    except StaleTokenError as error:
+        log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
     return sent
 
 

@@ -73,8 +73,8 @@ async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
             while work is not None:
                 work = await _dispatch(runtime, lease, work)
                 done += 1
-    except StaleTokenError:
-        log.warning("lease_lost", contact_id=str(contact_id), tenant_id=str(tenant_id))
+    except StaleTokenError as error:
+        log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
     except BaseException:
         await give_back(runtime, lease)
         raise

@@ -69,6 +69,9 @@ async def held_by(
     transaction's hand has to go apart. Raises AbsentError for leases that never were: see :func:`having_rows`.
     """
     names = {member.name for member in members}
+    asked = names - {member.name for member in members if member.lease is not None}
+    if asked and not alone:
+        names -= await leases.in_use(connection, tenant_id, list(asked))
     rows = await leases.lock(connection, tenant_id, list(names), wait=alone)
     missing = names - rows.keys()
     # A row that is there and could not be locked is in another transaction's hand.
@@ -89,7 +92,7 @@ async def held_by(
                 failed[n] = error
             else:
                 held[n] = member.lease
-        elif row is None or row.free:
+        elif member.name in names and (row is None or row.free):
             wanted.setdefault(member.name, n)
     for lease in held.values():
         # Past its deadline and not taken over: with its holder in this very transaction it is not free.

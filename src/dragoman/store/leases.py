@@ -49,6 +49,24 @@ async def lock(connection: Connection, tenant_id: UUID, names: Sequence[str], *,
     return {row["name"]: Row(**row) for row in rows}
 
 
+async def in_use(connection: Connection, tenant_id: UUID, names: Sequence[str]) -> set[str]:
+    """Those of *names* that somebody holds and no transaction has in hand; their rows are not kept locked.
+
+    Such a holder will lock its row before it looks for more to do and lets go, so it sees whatever is committed by now.
+    To keep the rows would make holders wait for those who only ask.
+    """
+    await connection.execute("SAVEPOINT asking")
+    rows = await connection.fetch(
+        "SELECT name FROM lease WHERE tenant_id = $1 AND name = ANY($2::text[]) AND owner IS NOT NULL "
+        "AND deadline >= clock_timestamp() ORDER BY name FOR SHARE SKIP LOCKED",
+        tenant_id,
+        names,
+    )
+    # Row locks go with the subtransaction that took them.
+    await connection.execute("ROLLBACK TO SAVEPOINT asking")
+    return {row["name"] for row in rows}
+
+
 async def existing(connection: Connection, tenant_id: UUID, names: Sequence[str]) -> set[str]:
     """Those of *names* that are leases, locked or not."""
     rows = await connection.fetch(
@@ -127,17 +145,21 @@ async def check(connection: Connection, lease: Lease) -> None:
     verify(lease, rows.get(lease.name))
 
 
-async def extend_all(connection: Connection, tenant_id: UUID, held: Sequence[Lease], *, seconds: float) -> None:
-    """Move the deadlines on; leaves alone what was taken over."""
+async def extend_all(
+    connection: Connection, tenant_id: UUID, held: Sequence[Lease], *, seconds: float, younger: bool = True
+) -> None:
+    """Move the deadlines on; leaves alone what was taken over, and unless *younger* what has two thirds to go."""
     if held:
         await connection.execute(
             "UPDATE lease AS l SET deadline = clock_timestamp() + make_interval(secs => $4) "
             "FROM unnest($2::text[], $3::bigint[]) AS h(name, token) "
-            "WHERE l.tenant_id = $1 AND l.name = h.name AND l.token = h.token",
+            "WHERE l.tenant_id = $1 AND l.name = h.name AND l.token = h.token "
+            "AND ($5 OR l.deadline < clock_timestamp() + make_interval(secs => $4 * 2 / 3))",
             tenant_id,
             [lease.name for lease in held],
             [lease.token for lease in held],
             seconds,
+            younger,
         )
 
 
