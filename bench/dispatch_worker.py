@@ -19,7 +19,7 @@ import httpx
 
 from bench.shop import SHOP
 from dragoman.classify.provider import LocalClassifiers
-from dragoman.cli import logs
+from dragoman.cli import logs, loop
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
@@ -97,4 +97,4 @@ if __name__ == "__main__":
 
     logs.configure("text", level=logging.WARNING)
     given: dict[str, Any] = json.loads(sys.argv[1])
-    asyncio.run(main(Orders(**given)))
+    loop.run(main(Orders(**given)))
