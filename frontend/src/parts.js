@@ -53,9 +53,10 @@ const extend = async (button) => {
   observe(pane);
 };
 
+// Within a pane that scrolls, only the scroll margin counts; browsers without it fetch a part when it is reached.
 const watch = new IntersectionObserver((entries) => {
   entries.filter((entry) => entry.isIntersecting).forEach((entry) => extend(entry.target));
-}, { rootMargin: '600px 0px' });
+}, { rootMargin: '600px 0px', scrollMargin: '600px 0px' });
 const observe = (pane) => all('[data-part]', pane).forEach((button) => watch.observe(button));
 
 // A pane that is seen for the first time stands at the newest; until then nothing is fetched.

@@ -86,11 +86,16 @@ class Receipt:
         return self.status == 200
 
 
+AT_A_TIME = 16
+"""Posts under way. The rest waits here: a client with thousands of requests looks through all of them for each."""
+
+
 class Deliverer:
     """Sends signed bodies to the webhook."""
 
     def __init__(self, config: StandinConfig) -> None:
         self._config = config
+        self._slots = asyncio.Semaphore(AT_A_TIME)
         self._http: httpx.AsyncClient | None = None
         self.given_up: list[dict[str, Any]] = []
 
@@ -102,7 +107,8 @@ class Deliverer:
         if self._http is None:
             self._http = self._config.http()
         try:
-            response = await self._http.post(self._config.webhook_url, content=raw, headers=headers)
+            async with self._slots:
+                response = await self._http.post(self._config.webhook_url, content=raw, headers=headers)
         except Exception as error:
             # A receiver in the same process may raise anything; seen from Meta that is a dead connection.
             return Receipt(None, f"{type(error).__name__}: {error}")

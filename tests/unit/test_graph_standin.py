@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from graph_standin import StandinConfig, create_app
+from graph_standin.webhooks import AT_A_TIME, Deliverer
 from tests.unit.standin_world import NOW, NUMBER, OURS, TEXT, World, world_of
 
 
@@ -354,3 +355,26 @@ async def test_behind_a_real_socket_a_cut_connection_is_a_broken_answer() -> Non
         with contextlib.suppress(asyncio.CancelledError):
             await serving
     assert [entry.lost for entry in app.state.standin.journal.entries] == [True, False]
+
+
+async def test_a_crowd_of_statuses_is_posted_a_few_at_a_time() -> None:
+    """Thousands at once kept the client so busy with choosing connections that nobody could send any more."""
+    under_way, most = 0, 0
+
+    async def receive(_: httpx.Request) -> httpx.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return httpx.Response(200)
+
+    config = StandinConfig(
+        webhook_url="http://dispatcher.test/hook",
+        http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(receive)),
+    )
+    deliverer = Deliverer(config)
+    receipts = await asyncio.gather(*(deliverer.post(NUMBER, {}) for _ in range(100)))
+    await deliverer.close()
+    assert all(receipt.good for receipt in receipts)
+    assert most == AT_A_TIME
