@@ -371,6 +371,8 @@ async def test_a_crowd_of_statuses_is_posted_a_few_at_a_time() -> None:
 
     config = StandinConfig(
         webhook_url="http://dispatcher.test/hook",
+        control_token="control",
+        numbers=(NUMBER,),
         http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(receive)),
     )
     deliverer = Deliverer(config)
