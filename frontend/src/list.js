@@ -68,6 +68,13 @@ document.addEventListener('submit', (event) => {
   if (field) field.value = one('#list').dataset.query;
 });
 
+// How many conversations an export has is counted when somebody is about to make one.
+document.addEventListener('toggle', (event) => {
+  if (event.target.id !== 'export' || event.newState !== 'open') return;
+  const query = one('#list').dataset.query;
+  htmx.ajax('GET', `/communications/automation/logs/export/count${query}`, { source: '#export', target: '#export-count', swap: 'innerHTML' });
+}, true);
+
 // A chip with a value can be emptied without opening its list.
 document.addEventListener('click', (event) => {
   const clear = event.target.closest('[data-clear]');

@@ -13,10 +13,11 @@ from dragoman.cli.shared import TenantOption, err, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.retention import window
 from dragoman.runtime import Runtime
-from dragoman.services.export_conversations import Export, stream
+from dragoman.services.export_conversations import Export, record, stream
 from dragoman.services.exporting.formats import Parts, shape
 from dragoman.services.sight import Sight
 from dragoman.store import tenants
+from dragoman.store.actions import COMMAND_LINE
 from dragoman.store.conversations import Filters
 from dragoman.web.filters import ConversationQuery
 
@@ -52,6 +53,7 @@ def export(
             sight=Sight(whole=not masked),
             cutoff=window(runtime.settings.retention_days, own).start(runtime.clock.now()),
         )
+        await record(runtime, what, COMMAND_LINE, "export.streamed", file=file.name)
         return await _write(runtime, what, file)
 
     done = with_runtime(job)

@@ -20,9 +20,10 @@ from dragoman.ledger.read import Event, Message
 from dragoman.runtime import Runtime
 from dragoman.services.exporting.formats import Batch, Format, Parts, writer
 from dragoman.services.sight import Sight
-from dragoman.store import contacts, conversation_exports
+from dragoman.store import actions, contacts, conversation_exports
+from dragoman.store.actions import Administrator
 from dragoman.store.conversation_queries import Narrowed
-from dragoman.store.conversations import Filters
+from dragoman.store.conversations import Filters, TooSlowError, bounded
 from dragoman.store.database import Connection
 
 BATCH = 2000
@@ -31,6 +32,9 @@ BATCH_OF_PARTS = 4000
 
 BACKGROUND_FROM = 100_000
 """More conversations than that are prepared in the background; the console asks first how many there are."""
+
+COUNT_SECONDS = 0.5
+"""A count that takes longer is not made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,25 +97,62 @@ async def batches(runtime: Runtime, export: Export) -> AsyncIterator[Batch]:
 async def prepared(runtime: Runtime, export: Export) -> Narrowed:
     """The filters as they are asked, for these eyes."""
     async with runtime.database.tenant(export.tenant_id) as connection:
-        return await conversation_exports.prepare(
-            connection, export.tenant_id, export.sight.filters(export.filters), transcripts_since=export.cutoff
-        )
+        return await _narrowed(connection, export)
 
 
-async def count(runtime: Runtime, export: Export, most: int) -> int:
-    """How many conversations it has, counted to *most* and no further."""
-    narrowed = await prepared(runtime, export)
+async def _narrowed(connection: Connection, export: Export) -> Narrowed:
+    return await conversation_exports.prepare(
+        connection, export.tenant_id, export.sight.filters(export.filters), transcripts_since=export.cutoff
+    )
+
+
+async def count(runtime: Runtime, export: Export, most: int = BACKGROUND_FROM + 1) -> int | None:
+    """How many conversations it has, counted to *most* and no further; None where that is not cheap to know."""
+    try:
+        async with runtime.database.tenant(export.tenant_id) as connection, bounded(connection, COUNT_SECONDS):
+            narrowed = await _narrowed(connection, export)
+            return await conversation_exports.count_up_to(connection, export.tenant_id, narrowed, most=most)
+    except TooSlowError:
+        return None
+
+
+async def record(runtime: Runtime, export: Export, by: Administrator, action: str, **more: Any) -> UUID:
+    """Put on the administrators' record that *by* takes this away; the id of that export there."""
+    export_id = runtime.source.new_id()
     async with runtime.database.tenant(export.tenant_id) as connection:
-        return await conversation_exports.count_up_to(connection, export.tenant_id, narrowed, most=most)
+        await actions.record(
+            connection,
+            export.tenant_id,
+            action_id=runtime.source.new_id(),
+            by=by,
+            action=action,
+            object_kind="export",
+            object_id=str(export_id),
+            before={},
+            after=described(export) | more,
+            now=runtime.clock.now(),
+        )
+    return export_id
+
+
+def described(export: Export) -> dict[str, Any]:
+    """What is exported, for the record."""
+    return {
+        "format": export.kind,
+        "transcript": export.parts.transcript,
+        "timeline": export.parts.timeline,
+        "masked": not export.sight.whole,
+        "filters": export.filters.to_json(),
+    }
 
 
 def _portions(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Runs of rows that have no more than a batch's messages and events together, or are one row."""
     portions: list[list[Mapping[str, Any]]] = []
-    size = BATCH_OF_PARTS
+    size = 0
     for row in rows:
         own = row["message_count"] + row["event_count"]
-        if size + own > BATCH_OF_PARTS:
+        if not portions or size + own > BATCH_OF_PARTS:
             portions.append([])
             size = 0
         portions[-1].append(row)

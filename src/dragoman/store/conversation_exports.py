@@ -48,7 +48,7 @@ async def count_up_to(connection: Connection, tenant_id: UUID, narrowed: Narrowe
     values = Values()
     where = _where(tenant_id, narrowed, values)
     found: int = await connection.fetchval(
-        f"SELECT count(*) FROM (SELECT FROM session s WHERE {where} LIMIT {most:d}) AS some", *values.given
+        f"SELECT count(*) FROM (SELECT FROM session s WHERE {where} LIMIT {most:d}) AS counted", *values.given
     )
     return found
 

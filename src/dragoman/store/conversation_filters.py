@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from dragoman.domain.outcomes import Outcome
@@ -75,3 +77,40 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     whole_phone: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Those that are set, under their names, as JSON can hold them."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value if isinstance(value, bool) else value.isoformat() if isinstance(value, datetime) else str(value)
+            for name, value in given.items()
+            if value is not None and (name != "whole_phone" or value)
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Filters:
+        """What :meth:`to_json` gave. Raises ValueError or TypeError for anything else."""
+        return cls(**{name: _READERS.get(name, _as_it_is)(value) for name, value in stored.items()})
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _id_or_name(value: str) -> UUID | str:
+    try:
+        return UUID(value)
+    except ValueError:
+        return value
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "state": State,
+    "not_state": State,
+    "outcome": Outcome,
+    "not_outcome": Outcome,
+    "channel": _id_or_name,
+    "business_partner": _id_or_name,
+    "since": datetime.fromisoformat,
+    "until": datetime.fromisoformat,
+}

@@ -39,6 +39,7 @@ __all__ = [
     "TooSlowError",
     "agents",
     "among",
+    "bounded",
     "neighbours",
     "one",
     "page",
@@ -138,7 +139,7 @@ async def page(
     No COUNT and no join. Raises MalformedCursorError, and TooSlowError after :data:`STATEMENT_SECONDS`.
     """
     place, before = (None, False) if cursor is None else paging.decode(cursor, order)
-    async with _bounded(connection):
+    async with bounded(connection):
         narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
         if narrowed.impossible:
             return Page(items=[])
@@ -189,7 +190,7 @@ async def neighbours(
     }
     place = paging.place_of(row, order)
     found: list[UUID | None] = []
-    async with _bounded(connection):
+    async with bounded(connection):
         narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
         for before in (True, False):
             if narrowed.impossible:
@@ -208,7 +209,7 @@ async def among(
     transcripts_since: datetime | None = None,
 ) -> list[Conversation]:
     """Those of the sessions *ids* that fit *filters*, newest activity first."""
-    async with _bounded(connection):
+    async with bounded(connection):
         narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
         if narrowed.impossible:
             return []
@@ -218,16 +219,19 @@ async def among(
 
 
 @asynccontextmanager
-async def _bounded(connection: Connection) -> AsyncIterator[None]:
-    """Statements that are planned for their own values, since these are skewed, and given up when they take long."""
+async def bounded(connection: Connection, seconds: float = STATEMENT_SECONDS) -> AsyncIterator[None]:
+    """Statements that are planned for their own values, since these are skewed, and given up when they take long.
+
+    Raises TooSlowError; the transaction is over then.
+    """
     await connection.execute(
-        f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; SET LOCAL plan_cache_mode = force_custom_plan"
+        f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; SET LOCAL plan_cache_mode = force_custom_plan"
     )
     try:
         yield
     except asyncpg.QueryCanceledError as error:
         raise TooSlowError(
-            f"The list took longer than {STATEMENT_SECONDS} seconds. Narrow it, by date for instance."
+            f"The list took longer than {seconds:g} seconds. Narrow it, by date for instance."
         ) from error
 
 

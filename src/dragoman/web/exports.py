@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Annotated, Any
 
-import structlog
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field, model_validator
 
-from dragoman.runtime import Runtime
-from dragoman.services.export_conversations import Export, stream
-from dragoman.services.exporting.formats import Format, Parts, shape
-from dragoman.store.conversations import Filters
-from dragoman.web.auth import Identity, require
+from dragoman.services.exporting.formats import Format, Parts
+from dragoman.web.downloads import Exporter, download, export_of
 from dragoman.web.filters import ConversationQuery, given_once
-from dragoman.web.ports import Ports, retention_cutoff
+from dragoman.web.ports import Ports
 from dragoman.web.problems import MEDIA_TYPE, Problem
-
-log = structlog.get_logger()
-
-EXPORT = "audit.export"
-Exporter = Annotated[Identity, Depends(require(EXPORT))]
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 
@@ -62,33 +51,4 @@ async def export_conversations(
 ) -> StreamingResponse:
     """Every session that fits all filters, as one file. Times are UTC; docs/exports.md has the columns."""
     parts = Parts(transcript=query.transcript, timeline=query.timeline)
-    return download(runtime, identity, query.filters(), query.format, parts)
-
-
-def download(runtime: Runtime, identity: Identity, filters: Filters, kind: Format, parts: Parts) -> StreamingResponse:
-    """The answer that streams the file under a name with the time in it."""
-    export = Export(
-        tenant_id=identity.tenant_id,
-        filters=filters,
-        kind=kind,
-        parts=parts,
-        sight=identity.sight,
-        cutoff=retention_cutoff(runtime, identity.retention_days),
-    )
-    made = shape(kind, parts)
-    name = f"conversations-{runtime.clock.now():%Y%m%dT%H%M%SZ}.{made.extension}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    return StreamingResponse(_pieces(runtime, export), media_type=made.media_type, headers=headers)
-
-
-async def _pieces(runtime: Runtime, export: Export) -> AsyncIterator[bytes]:
-    done = 0
-
-    def count(rows: int) -> None:
-        nonlocal done
-        done = rows
-
-    async with aclosing(stream(runtime, export, count)) as pieces:
-        async for piece in pieces:
-            yield piece
-    log.info("exported", tenant=str(export.tenant_id), format=export.kind, conversations=done)
+    return await download(runtime, identity, export_of(runtime, identity, query.filters(), query.format, parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dragoman.web.compression import Bundle
-from dragoman.web.console import assets, channels, live, logs, parts, reviews, simulator, views, whole
+from dragoman.web.console import assets, channels, exports, live, logs, parts, reviews, simulator, views, whole
 from dragoman.web.console.page import render
 
 __all__ = ["install", "render"]
@@ -16,6 +16,7 @@ def install(app: FastAPI) -> None:
     app.include_router(views.router)
     # Before the logs, whose addresses take any name for a session's.
     app.include_router(live.router)
+    app.include_router(exports.router)
     app.include_router(logs.router)
     app.include_router(parts.router)
     app.include_router(whole.router)
