@@ -40,6 +40,9 @@ META_GRAPH_URL = "https://graph.facebook.com"
 MEDIA_AT_ONCE = 6
 """Files that one process fetches at the same time."""
 
+EXPORTS_AT_ONCE = 1
+"""Exports that one process prepares in the background at the same time: each takes as much of a core as it gets."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -269,6 +272,7 @@ class Runtime:
     owner: str = field(default_factory=owner_name)
     groups: Groups = field(init=False, default_factory=Groups, compare=False, repr=False)
     media_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEDIA_AT_ONCE))
+    export_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EXPORTS_AT_ONCE))
 
     @property
     def moved_time(self) -> datetime | None:

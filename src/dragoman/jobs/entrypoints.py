@@ -7,6 +7,7 @@ from uuid import UUID
 
 from dragoman.runtime import Runtime
 from dragoman.services.apply_statuses import apply_statuses
+from dragoman.services.background_exports import ENTRYPOINT, prepare_export
 from dragoman.services.deliver import deliver
 from dragoman.services.fetch_media import fetch_media
 from dragoman.services.handle_inbound import handle
@@ -25,4 +26,5 @@ ENTRYPOINTS: Mapping[str, Service] = {
     "apply_statuses": _apply_statuses,
     "settle_contact": settle_contact,
     "fetch_media": fetch_media,
+    ENTRYPOINT: prepare_export,
 }

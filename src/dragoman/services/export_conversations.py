@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from dragoman.domain import content
@@ -25,6 +25,8 @@ from dragoman.store.actions import Administrator
 from dragoman.store.conversation_queries import Narrowed
 from dragoman.store.conversations import Filters, TooSlowError, bounded
 from dragoman.store.database import Connection
+
+T = TypeVar("T")
 
 BATCH = 2000
 BATCH_OF_PARTS = 4000
@@ -56,22 +58,32 @@ async def stream(
 
     A failure is raised in the middle: what has been given until then is not a whole file, and must not pass for one.
     """
-    made = await asyncio.to_thread(writer, export.kind, export.parts)
+    made = await _in_thread(writer, export.kind, export.parts)
     done = 0
     try:
         async for batch in batches(runtime, export):
             # In a thread: thousands of rows take longer to write than a page may wait for.
-            piece = await asyncio.to_thread(made.write, batch)
+            piece = await _in_thread(made.write, batch)
             done += len(batch.rows)
             progress(done)
             if piece:
                 yield piece
         rest = made.end()
-        while (last := await asyncio.to_thread(_next, rest)) is not None:
+        while (last := await _in_thread(_next, rest)) is not None:
             if last:
                 yield last
     finally:
         made.close()
+
+
+async def _in_thread(work: Callable[..., T], *given: Any) -> T:
+    """Do *work* in a thread, and wait for its end even when one is to stop: what it writes to is closed after it."""
+    working = asyncio.ensure_future(asyncio.to_thread(work, *given))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        raise
 
 
 def _next(pieces: Iterator[bytes]) -> bytes | None:

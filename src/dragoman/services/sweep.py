@@ -14,12 +14,12 @@ import structlog
 
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
-from dragoman.services import channels
+from dragoman.services import background_exports, channels
 from dragoman.services.apply_statuses import FRESH, apply_statuses
 from dragoman.services.erase_media import erase_strays
 from dragoman.services.expire_sessions import expire_sessions
 from dragoman.services.fetch_media import clean_workspace
-from dragoman.store import contacts, deliveries, limits, mailbox, media, migrate, outbox, pace, tenants
+from dragoman.store import contacts, deliveries, exports, limits, mailbox, media, migrate, outbox, pace, tenants
 from dragoman.store.blobs import BlobsUnavailableError
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ async def _tenants(runtime: Runtime) -> list[UUID]:
 
 async def wake_neglected(runtime: Runtime) -> int:
     """Enqueue a job for each contact whose messages or replies nobody is working on, for each account whose
-    statuses nobody applies, and for each file that nobody fetches; returns how many jobs.
+    statuses nobody applies, each file that nobody fetches, each export that nobody prepares; returns how many jobs.
     """
     woken = 0
     for tenant_id in await _tenants(runtime):
@@ -51,12 +51,14 @@ async def wake_neglected(runtime: Runtime) -> int:
             outbound = await outbox.neglected(connection, tenant_id, now=now, limit=BATCH)
             accounts = await deliveries.neglected(connection, tenant_id, since=now - FRESH)
             files = await media.neglected(connection, tenant_id, now=now, limit=BATCH)
+            unmade = await exports.neglected(connection, tenant_id, limit=BATCH)
             unsettled = await contacts.unsettled(connection, tenant_id, limit=BATCH)
             jobs = [Job(entrypoint="settle_contact", tenant_id=tenant_id, key=key) for key in unsettled]
             jobs += [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=key) for key in inbound]
             jobs += [Job(entrypoint="deliver", tenant_id=tenant_id, key=key) for key in outbound]
             jobs += [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=key) for key in accounts]
             jobs += [Job(entrypoint="fetch_media", tenant_id=tenant_id, key=key) for key in files]
+            jobs += [Job(entrypoint=background_exports.ENTRYPOINT, tenant_id=tenant_id, key=key) for key in unmade]
             # Where workers do not keep up, a job for each sweep would keep them from ever catching up.
             jobs = await runtime.queue.missing(connection, jobs)
             await runtime.queue.enqueue(connection, jobs)
@@ -93,8 +95,9 @@ async def tidy(runtime: Runtime) -> None:
             await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
         try:
             await erase_strays(runtime, tenant_id)
+            await background_exports.expire(runtime, tenant_id)
         except BlobsUnavailableError as error:
-            log.warning("stray_media_left", error=str(error))
+            log.warning("files_left", error=str(error))
     await asyncio.to_thread(clean_workspace, runtime)
     async with runtime.database.directory() as connection:
         await migrate.ensure_partitions(connection, now.date(), now.date() + timedelta(weeks=4))

@@ -28,16 +28,18 @@ class BlobMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BlobKey:
-    """The name of a content."""
+    """The name of a content; where an *area* is named its contents are apart, and *sha256* may be of any name."""
 
     tenant_id: UUID
     sha256: bytes
+    area: str = ""
 
     @property
     def path(self) -> str:
         """As a path: 256 times 256 folders for each tenant, so that none grows large."""
         digest = self.sha256.hex()
-        return f"{self.tenant_id}/{digest[:2]}/{digest[2:4]}/{digest}"
+        area = f"{self.area}/" if self.area else ""
+        return f"{area}{self.tenant_id}/{digest[:2]}/{digest[2:4]}/{digest}"
 
 
 class Blobs(Protocol):

@@ -8,7 +8,19 @@ from starlette.middleware import Middleware
 from dragoman import __version__
 from dragoman.runtime import Runtime
 from dragoman.store import accounts, migrate
-from dragoman.web import api, api_reviews, console, events, exports, health, login, problems, reference, webhook
+from dragoman.web import (
+    api,
+    api_exports,
+    api_reviews,
+    console,
+    events,
+    exports,
+    health,
+    login,
+    problems,
+    reference,
+    webhook,
+)
 from dragoman.web.compression import Compression
 from dragoman.web.live import Hub
 from dragoman.web.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
@@ -38,7 +50,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     # Made now, so that the first unknown user's login takes no longer than the next.
     accounts.dummy_hash()
     problems.install(app)
-    for part in (health, webhook, login, exports, api, api_reviews, events, reference):
+    for part in (health, webhook, login, exports, api, api_exports, api_reviews, events, reference):
         app.include_router(part.router)
     console.install(app)
     return app

@@ -1,4 +1,4 @@
-"""An export as somebody may have it, and the answer that streams it: what API and console share."""
+"""An export as somebody may have it, and the answers that give its file: what API and console share."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import Annotated
 import structlog
 from fastapi import Depends
 from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
 
 from dragoman.runtime import Runtime
+from dragoman.services.background_exports import take
 from dragoman.services.export_conversations import Export, record, stream
 from dragoman.services.exporting.formats import Format, Parts, shape
 from dragoman.store.actions import Administrator
+from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.conversations import Filters
+from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Identity, require
 from dragoman.web.ports import retention_cutoff
 
@@ -61,3 +65,27 @@ async def _pieces(runtime: Runtime, export: Export) -> AsyncIterator[bytes]:
         async for piece in pieces:
             yield piece
     log.info("exported", tenant=str(export.tenant_id), format=export.kind, conversations=done)
+
+
+def may_have(identity: Identity, found: ExportRequest) -> bool:
+    """Whether *identity* may see what is in it: one made with phone numbers is for those who may see them."""
+    return found.masked or identity.sight.whole
+
+
+async def kept_file(runtime: Runtime, identity: Identity, found: ExportRequest) -> StreamingResponse:
+    """The answer with the file of an export that was prepared. Raises NotFoundError, HTTPException."""
+    if not may_have(identity, found):
+        raise HTTPException(403, "This export holds phone numbers, which you may not see.")
+    try:
+        pieces = await take(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
+    except BlobsUnavailableError as error:
+        log.warning("export_not_served", error=str(error))
+        raise HTTPException(503, "The media store cannot be reached right now. Try again in a few seconds.") from error
+    made = shape(found.format, Parts(transcript=found.transcript, timeline=found.timeline))  # type: ignore[arg-type]
+    name = f"conversations-{found.requested_at:%Y%m%dT%H%M%SZ}.{made.extension}"
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Length": str(found.size),
+        "Cache-Control": "private, no-store",
+    }
+    return StreamingResponse(pieces, media_type=made.media_type, headers=headers)

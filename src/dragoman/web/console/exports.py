@@ -1,21 +1,39 @@
-"""The export control of the Conversation Logs: how many there are, and the file."""
+"""The export control of the Conversation Logs, and the page of the exports that are prepared in the background."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
+from uuid import UUID
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
+from dragoman.domain.errors import NotFoundError
+from dragoman.runtime import Runtime
+from dragoman.services import background_exports
+from dragoman.services.background_exports import TooManyOpenError, offered
 from dragoman.services.export_conversations import BACKGROUND_FROM, Export, count
 from dragoman.services.exporting.formats import Format, Parts
+from dragoman.store import exports
+from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Identity
-from dragoman.web.console.page import render
+from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, Query
-from dragoman.web.downloads import Exporter, download, export_of
+from dragoman.web.downloads import Exporter, administrator_of, download, export_of, kept_file, may_have
 from dragoman.web.ports import Ports
+
+EXPORTS = "/communications/automation/exports"
+SHOWN = 100
+
+NAMES = {
+    "q": "Text", "phone": "Phone", "intent": "Intent", "skill": "Skill", "skill_or_intent": "Skill / Intent",
+    "state": "State", "not_state": "Not in state", "outcome": "Outcome", "not_outcome": "Not with outcome",
+    "channel": "Channel", "business_partner": "Business partner", "agent": "Agent", "errors": "With errors",
+    "tag": "Tag", "reviewed": "Reviewed", "since": "From", "until": "Before", "session_id": "Session",
+}  # fmt: skip
+"""The filters as the page of exports calls them."""
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -30,14 +48,68 @@ async def counted(request: Request, ports: Ports, identity: Exporter) -> HTMLRes
 
 @router.post(f"{ADDRESS}/export")
 async def export(request: Request, ports: Ports, identity: Exporter) -> Response:
-    """The file that the form asks for."""
+    """The file that the form asks for; where it is a large one, it is prepared in the background."""
     form = await request.form(max_files=0)
     kind = str(form.get("format", ""))
     if kind not in get_args(Format):
         raise HTTPException(422, f"Choose one of the formats {', '.join(get_args(Format))}.")
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
-    return await download(ports, identity, _export(ports, identity, given, kind, parts))  # type: ignore[arg-type]
+    wanted = _export(ports, identity, given, kind, parts)  # type: ignore[arg-type]
+    if "background" not in form:
+        found = await count(ports, wanted)
+        if found is not None and found <= BACKGROUND_FROM:
+            return await download(ports, identity, wanted)
+    try:
+        await background_exports.request(ports, wanted, administrator_of(identity))
+    except TooManyOpenError as error:
+        raise HTTPException(429, str(error)) from error
+    return RedirectResponse(EXPORTS, 303)
+
+
+@router.get(EXPORTS)
+async def listed(request: Request, ports: Ports, identity: Exporter) -> HTMLResponse:
+    """The tenant's exports, with how far they are; asked for again by the page while one is under way."""
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        found = await exports.recent(connection, identity.tenant_id, limit=SHOWN)
+    rows = [_row(ports, identity, each) for each in found]
+    context: dict[str, Any] = {
+        "rows": rows,
+        "address": EXPORTS,
+        "under_way": sum(each.open for each in found),
+        "kept": background_exports.KEPT.days,
+    }
+    part = target_of(request) == "exports"
+    return render(request, "exports/_list.html" if part else "exports/page.html", **context)
+
+
+@router.post(f"{EXPORTS}/{{export_id}}/cancel")
+async def cancel(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
+    """Let it be made no further."""
+    await background_exports.cancel(ports, identity.tenant_id, export_id, administrator_of(identity))
+    return RedirectResponse(EXPORTS, 303)
+
+
+@router.get(f"{EXPORTS}/{{export_id}}/file")
+async def file(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
+    """The file, while it is kept."""
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        found = await exports.one(connection, identity.tenant_id, export_id)
+    if found is None:
+        raise NotFoundError("There is no such export.")
+    return await kept_file(ports, identity, found)
+
+
+def _row(ports: Runtime, identity: Identity, found: ExportRequest) -> dict[str, Any]:
+    seen = may_have(identity, found)
+    done = min(100, found.rows_done * 100 // found.rows_expected) if found.rows_expected else None
+    return {
+        "export": found,
+        "seen": seen,
+        "filters": [(NAMES.get(name, name), value) for name, value in found.filters.items() if name in NAMES],
+        "there": seen and offered(ports, found),
+        "percent": done,
+    }
 
 
 def _export(ports: Ports, identity: Identity, given: QueryParams, kind: Format, parts: Parts) -> Export:

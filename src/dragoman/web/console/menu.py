@@ -30,6 +30,7 @@ PAGES = (
         "/communications/automation/logs",
         "communications.access:read",
     ),
+    Entry("Communications", "Automation", "Exports", "download", "/communications/automation/exports", "audit.export"),
     Entry(
         "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
     ),
