@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +23,7 @@ from dragoman.ledger import append, partitions, verify
 from dragoman.ledger import retention as ledger_retention
 from dragoman.runtime import Runtime
 from dragoman.services import retention, sweep
+from dragoman.services.verify_bundle import verify_bundle
 from dragoman.store import tenants
 from dragoman.store.database import Connection, owner_connection
 from dragoman.store.embedded import DatabaseURLs
@@ -132,6 +137,38 @@ async def test_a_chain_that_goes_on_stays_checkable(runtime: Runtime, house: Hou
     assert await breach(house, session_id) == ""
     await owner.execute("DELETE FROM audit_event WHERE session_id = $1 AND position = 3", session_id)
     assert "missing" in await breach(house, session_id)
+
+
+async def evidence(client: httpx.AsyncClient, house: House, session_id: UUID, folder: Path) -> tuple[str, Any]:
+    """What is wrong with the session's evidence bundle, and what its manifest says of the session."""
+    headers = bearer(await house.token("auditor"))
+    answer = await client.get(f"/api/v1/conversations/{session_id}/evidence", headers=headers)
+    file = folder / "bundle.zip"
+    file.write_bytes(answer.content)
+    with zipfile.ZipFile(file) as archive:
+        (session,) = json.loads(archive.read("manifest.json"))["sessions"]
+    return "\n".join(f"{found.where}: {found.what}" for found in verify_bundle(file).findings), session
+
+
+async def test_evidence_of_a_shortened_chain_stays_checkable(
+    runtime: Runtime, house: House, owner: Connection, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    now = runtime.clock.now()
+    early, late = now - timedelta(days=DAYS + 20), now - timedelta(days=2)
+    session_id = await conversation(house, early, early, late, late)
+    gone = await conversation(house, early)
+    # Too old to be shown, and still there.
+    wrong, session = await evidence(client, house, session_id, tmp_path)
+    assert (wrong, session["start"]["position"], session["events"], session["messages"]) == ("", 2, 2, 2)
+    assert (await evidence(client, house, gone, tmp_path))[0] == ""
+    await retention.run(runtime, owner, by_whom="test")
+    wrong, session = await evidence(client, house, session_id, tmp_path)
+    assert (wrong, session["start"]["position"], session["events"]) == ("", 2, 3)
+    wrong, session = await evidence(client, house, gone, tmp_path)
+    assert (wrong, session["events"], session["start"]) == ("", 0, {"position": None, "seal": None})
+    await owner.execute("UPDATE audit_event SET payload = '{}' WHERE session_id = $1 AND position = 3", session_id)
+    wrong, _ = await evidence(client, house, session_id, tmp_path)
+    assert "position 3: the event is not the one that was sealed" in wrong
 
 
 async def test_what_is_not_truncated_may_not_lose_its_events(runtime: Runtime, house: House, owner: Connection) -> None:

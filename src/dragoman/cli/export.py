@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from pydantic import ValidationError
@@ -31,15 +33,26 @@ def export(
     ] = [],  # noqa: B006 - Typer reads it
     transcript: Annotated[bool, typer.Option("--transcript", help="With the messages.")] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="With the audit events.")] = False,
+    bundle: Annotated[bool, typer.Option("--bundle", help="An evidence bundle (.zip).")] = False,
+    session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
     masked: Annotated[bool, typer.Option("--masked", help="With phone numbers masked.")] = False,
 ) -> None:
-    """Write the conversations that fit all filters to FILE; --transcript and --timeline make a ZIP of CSV."""
+    """Write the conversations that fit all filters to FILE; --transcript and --timeline make a ZIP of CSV.
+
+    With --bundle it is evidence, which `dragoman audit verify --bundle FILE` checks.
+    """
+    if bundle:
+        transcript = timeline = True
     kinds = {".csv": "csv", ".zip": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
     parts = Parts(transcript=transcript, timeline=timeline)
-    kind = kinds.get(file.suffix)
+    kind: str | None = kinds.get(file.suffix)
     if kind is None or file.suffix != f".{shape(kind, parts).extension}":  # type: ignore[arg-type]
         raise ConfigurationError(f"{file.name}: use .jsonl, .parquet, or {'.zip' if parts.any else '.csv'} here")
+    if bundle:
+        kind = "bundle"
     wanted = _filters(filters)
+    if session is not None:
+        wanted = dataclasses.replace(wanted, session_id=_uuid(session))
 
     async def job(runtime: Runtime) -> int:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -79,6 +92,13 @@ async def _write(runtime: Runtime, what: Export, file: Path) -> int:
         finally:
             unfinished.unlink(missing_ok=True)
     return done
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text} is not a session id") from error
 
 
 def _filters(given: list[str]) -> Filters:

@@ -9,6 +9,7 @@ from uuid import UUID
 from dragoman.domain.search_words import BEFORE_START
 from dragoman.ledger.connection import Connection
 from dragoman.ledger.read import CLOCK_SKEW, EVENT_COLUMNS, MESSAGE_COLUMNS, Event, Message, event_of, message_of
+from dragoman.ledger.verify import Start
 
 Begun = Sequence[tuple[UUID, datetime]]
 """Sessions by id, each with when it began."""
@@ -47,4 +48,34 @@ async def timelines(
     found: dict[UUID, list[Event]] = {}
     for row in rows:
         found.setdefault(row["of_session"], []).append(event_of(row))
+    return found
+
+
+async def starts(
+    connection: Connection, tenant_id: UUID, sessions: Sequence[tuple[UUID, datetime, bool]], *, cutoff: datetime
+) -> dict[UUID, Start]:
+    """Where what may be shown of each chain begins; nothing where that is its beginning.
+
+    *sessions* by id, each with when it began and whether retention has truncated it. What it has from before *cutoff*
+    is not shown, but is there, and its last seal is known; of what was removed an anchor may be left.
+    """
+    early = [session_id for session_id, began, _ in sessions if began - CLOCK_SKEW < cutoff]
+    truncated = [session_id for session_id, _, cut in sessions if cut]
+    found: dict[UUID, Start] = {}
+    if truncated:
+        for row in await connection.fetch(
+            "SELECT session_id, position, seal FROM retention_anchor WHERE tenant_id = $1 AND session_id = ANY ($2)",
+            tenant_id,
+            truncated,
+        ):
+            found[row["session_id"]] = Start(row["position"], row["seal"])
+    if early:
+        for row in await connection.fetch(
+            "SELECT DISTINCT ON (session_id) session_id, position, seal FROM audit_event "
+            "WHERE tenant_id = $1 AND session_id = ANY ($2) AND at < $3 ORDER BY session_id, position DESC",
+            tenant_id,
+            early,
+            cutoff,
+        ):
+            found[row["session_id"]] = Start(row["position"], row["seal"])
     return found

@@ -7,7 +7,7 @@ database will close that gap.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -45,8 +45,23 @@ async def verify_session(connection: Connection, tenant_id: UUID, session_id: UU
         if not rows:
             return 0, None  # all of it was lawfully removed; the head on the row is what is left
         start = await _after_removal(connection, tenant_id, session_id, rows)
-    position, kind = _first_breach(session_id, rows, session["next_position"], session["head"], start)
+    position, kind = first_breach(_links(session_id, rows), session["next_position"], session["head"], start)
     return len(rows), Breach(session_id=session_id, position=position, kind=kind) if kind else None
+
+
+def _links(session_id: UUID, rows: list[Any]) -> Iterator[Link]:
+    for row in rows:
+        fields = {name: row[name] for name in row.keys() if name != "seal"}  # noqa: SIM118 - a record
+        yield Link(row["position"], seal.canonical(session_id=session_id, **fields), row["seal"])
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An event as its seal covers it: its position, its canonical bytes, its seal."""
+
+    position: int
+    canonical: bytes
+    seal: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +85,26 @@ async def _after_removal(connection: Connection, tenant_id: UUID, session_id: UU
     return Start() if first == 1 else Start(first - 1, None)
 
 
-def _first_breach(
-    session_id: UUID, rows: list[Any], next_position: int, head: bytes | None, start: Start
-) -> tuple[int, str]:
+def first_breach(links: Iterable[Link], next_position: int, head: bytes | None, start: Start) -> tuple[int, str]:
     """Where the chain breaks and how; the text is empty where it does not."""
     previous = start.seal
     expected = start.position
-    for expected, row in enumerate(rows, start.position + 1):
-        if row["position"] != expected:
-            kind = "an event is missing" if row["position"] > expected else "an event stands here twice"
+    for link in links:
+        expected += 1
+        if link.position != expected:
+            kind = "an event is missing" if link.position > expected else "an event stands here twice"
             return expected, kind
-        fields = {name: row[name] for name in row.keys() if name != "seal"}  # noqa: SIM118 - a record
         if previous is None:
-            previous = row["seal"]
+            previous = link.seal
             continue
-        previous = seal.seal(previous, seal.canonical(session_id=session_id, **fields))
-        if previous != row["seal"]:
+        previous = seal.seal(previous, link.canonical)
+        if previous != link.seal:
             return expected, "the event is not the one that was sealed"
     if expected + 1 < next_position:
         return expected + 1, "events are missing at the end"
     if expected + 1 > next_position:
         return next_position, "events were added at the end"
-    return expected, "the head is not the last seal" if rows and previous != head else ""
+    return expected, "the head is not the last seal" if expected > start.position and previous != head else ""
 
 
 async def session_ids(connection: Connection, tenant_id: UUID) -> AsyncIterator[UUID]:

@@ -15,16 +15,21 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from dragoman.domain import content
+from dragoman.domain.errors import DragomanError
 from dragoman.ledger import read_many
 from dragoman.ledger.read import Event, Message
+from dragoman.ledger.verify import Start
 from dragoman.runtime import Runtime
-from dragoman.services.exporting.formats import Batch, Format, Parts, writer
+from dragoman.services.exporting.bundle import About, BundleWriter
+from dragoman.services.exporting.formats import Batch, Format, Parts
+from dragoman.services.exporting.writers import writer
 from dragoman.services.sight import Sight
-from dragoman.store import actions, contacts, conversation_exports
+from dragoman.store import actions, contacts, conversation_exports, media
 from dragoman.store.actions import Administrator
 from dragoman.store.conversation_queries import Narrowed
 from dragoman.store.conversations import Filters, TooSlowError, bounded
 from dragoman.store.database import Connection
+from dragoman.store.media import MediaFile
 
 T = TypeVar("T")
 
@@ -35,8 +40,18 @@ BATCH_OF_PARTS = 4000
 BACKGROUND_FROM = 100_000
 """More conversations than that are prepared in the background; the console asks first how many there are."""
 
+MOST_IN_BUNDLE = 10_000
+"""Conversations in one evidence bundle: each is two files, and a ZIP with more is of no use to people."""
+
+BUNDLE_BACKGROUND_FROM = 500
+"""A bundle with more conversations is prepared in the background."""
+
 COUNT_SECONDS = 0.5
 """A count that takes longer is not made."""
+
+
+class TooManyForBundleError(DragomanError):
+    """More conversations fit than an evidence bundle may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +73,15 @@ async def stream(
 
     A failure is raised in the middle: what has been given until then is not a whole file, and must not pass for one.
     """
-    made = await _in_thread(writer, export.kind, export.parts)
+    if export.kind == "bundle":
+        await _check_size(runtime, export)
+    about = About(
+        tenant_id=export.tenant_id,
+        made_at=runtime.clock.now(),
+        masked=not export.sight.whole,
+        filters=export.filters.to_json(),
+    )
+    made = await _in_thread(writer, export.kind, export.parts, about)
     done = 0
     try:
         async for batch in batches(runtime, export):
@@ -72,8 +95,38 @@ async def stream(
         while (last := await _in_thread(_next, rest)) is not None:
             if last:
                 yield last
+        if isinstance(made, BundleWriter):
+            await _record_bundle(runtime, export, made.manifest_sha256, done)
     finally:
         made.close()
+
+
+async def _check_size(runtime: Runtime, export: Export) -> None:
+    """Raise TooManyForBundleError where it would be."""
+    async with runtime.database.tenant(export.tenant_id) as connection:
+        narrowed = await _narrowed(connection, export)
+        found = await conversation_exports.count_up_to(connection, export.tenant_id, narrowed, most=MOST_IN_BUNDLE + 1)
+    if found > MOST_IN_BUNDLE:
+        raise TooManyForBundleError(
+            f"An evidence bundle has up to {MOST_IN_BUNDLE:,} conversations, and here are more. Narrow the filters."
+        )
+
+
+async def _record_bundle(runtime: Runtime, export: Export, manifest_sha256: str, conversations: int) -> None:
+    """Keep on record by what a bundle that is shown later can be known again."""
+    async with runtime.database.tenant(export.tenant_id) as connection:
+        await actions.record(
+            connection,
+            export.tenant_id,
+            action_id=runtime.source.new_id(),
+            by=actions.SYSTEM,
+            action="bundle.made",
+            object_kind="bundle",
+            object_id=manifest_sha256,
+            before={},
+            after={"conversations": conversations, "masked": not export.sight.whole},
+            now=runtime.clock.now(),
+        )
 
 
 async def _in_thread(work: Callable[..., T], *given: Any) -> T:
@@ -176,23 +229,41 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
     sight, parts = export.sight, export.parts
     messages: dict[UUID, list[Mapping[str, Any]]] = {}
     events: dict[UUID, list[Mapping[str, Any]]] = {}
+    starts: dict[UUID, Start] = {}
+    files: Mapping[UUID, MediaFile] = {}
     if parts.any:
         begun = [(row["session_id"], row["started_at"]) for row in rows]
+        # What came after a row was read is left out: a conversation is exported as it stood then.
+        until = {row["session_id"]: (row["message_count"], row["event_count"]) for row in rows}
         async with runtime.database.tenant(export.tenant_id) as connection:
             numbers = await _numbers(connection, export, rows)
             if parts.transcript:
                 written = await read_many.transcripts(connection, export.tenant_id, begun, cutoff=export.cutoff)
                 for session_id, found in written.items():
+                    own = [m for m in found if m.ordinal <= until[session_id][0]]
                     messages[session_id] = [
-                        message_fields(session_id, m) for m in sight.messages(found, numbers.get(session_id, ()))
+                        message_fields(session_id, m) for m in sight.messages(own, numbers.get(session_id, ()))
                     ]
             if parts.timeline:
                 recorded = await read_many.timelines(connection, export.tenant_id, begun, cutoff=export.cutoff)
+                if export.kind == "bundle":
+                    chains = [(row["session_id"], row["started_at"], row["truncated_at"] is not None) for row in rows]
+                    starts = await read_many.starts(connection, export.tenant_id, chains, cutoff=export.cutoff)
+                    ids = [m["message_id"] for some in messages.values() for m in some]
+                    files = await media.of_messages(connection, export.tenant_id, ids)
                 for session_id, happened in recorded.items():
+                    after = starts[session_id].position if session_id in starts else 0
+                    own_events = [e for e in happened if after < e.position <= until[session_id][1]]
                     events[session_id] = [
-                        event_fields(session_id, e) for e in sight.events(happened, numbers.get(session_id, ()))
+                        event_fields(session_id, e) for e in sight.events(own_events, numbers.get(session_id, ()))
                     ]
-    return Batch(rows=rows if sight.whole else [sight.row(row) for row in rows], messages=messages, events=events)
+    return Batch(
+        rows=rows if sight.whole else [sight.row(row) for row in rows],
+        messages=messages,
+        events=events,
+        starts=starts,
+        files=files,
+    )
 
 
 async def _numbers(connection: Connection, export: Export, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, list[str]]:

@@ -53,7 +53,7 @@ class Filters:
     ``agent`` is the name of the agent who has or had it. ``since`` (inclusive) and ``until`` (exclusive) bound the
     last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
     :meth:`dragoman.domain.search_words.Search.parse`. ``tag`` and ``reviewed``
-    are what reviewers left on it. The ``not_…`` fields leave out what they name. With
+    are what reviewers left on it. ``session_id`` is one session. The ``not_…`` fields leave out what they name. With
     ``whole_phone`` a phone fits only as a whole number: for readers who may not see the digits, and so must not
     feel for them.
     """
@@ -77,6 +77,7 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     whole_phone: bool = False
+    session_id: UUID | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Those that are set, under their names, as JSON can hold them."""
@@ -113,4 +114,5 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "business_partner": _id_or_name,
     "since": datetime.fromisoformat,
     "until": datetime.fromisoformat,
+    "session_id": UUID,
 }

@@ -94,6 +94,8 @@ def plain(filters: Filters) -> Narrowed:
     if filters.not_skill_or_intent is not None:
         both = (filters.not_skill_or_intent, filters.not_skill_or_intent)
         found.conditions.append(Condition("(s.skill IS DISTINCT FROM {} AND s.intent IS DISTINCT FROM {})", both))
+    if filters.session_id is not None:
+        found.conditions.append(Condition("s.session_id = {}", (filters.session_id,)))
     if filters.errors is not None:
         found.conditions.append(Condition("s.error_count > 0" if filters.errors else "s.error_count = 0"))
     if filters.tag is not None:

@@ -19,7 +19,7 @@ from dragoman.store import exports
 from dragoman.store.exports import ExportRequest, State
 from dragoman.web.api import problems_of
 from dragoman.web.auth import Identity
-from dragoman.web.downloads import Exporter, administrator_of, export_of, kept_file, may_have
+from dragoman.web.downloads import Exporter, administrator_of, export_of, is_for_background, kept_file, may_have
 from dragoman.web.exports import ExportQuery
 from dragoman.web.ports import Ports
 
@@ -62,6 +62,8 @@ async def ask_for_export(identity: Exporter, runtime: Ports, wanted: ExportQuery
     parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)
     export = export_of(runtime, identity, wanted.filters(), wanted.format, parts)
     try:
+        if wanted.format == "bundle":
+            await is_for_background(runtime, export)
         export_id = await background_exports.request(runtime, export, administrator_of(identity))
     except TooManyOpenError as error:
         raise HTTPException(429, str(error)) from error

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 import structlog
 from fastapi import Depends
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
+from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
+from dragoman.services import export_conversations
 from dragoman.services.background_exports import take
-from dragoman.services.export_conversations import Export, record, stream
+from dragoman.services.export_conversations import Export, count, record, stream
 from dragoman.services.exporting.formats import Format, Parts, shape
 from dragoman.store.actions import Administrator
 from dragoman.store.blobs import BlobsUnavailableError
@@ -29,7 +33,9 @@ Exporter = Annotated[Identity, Depends(require(EXPORT))]
 
 
 def export_of(runtime: Runtime, identity: Identity, filters: Filters, kind: Format, parts: Parts) -> Export:
-    """The export as *identity* may have it."""
+    """The export as *identity* may have it; evidence always has transcript and timeline."""
+    if kind == "bundle":
+        parts = Parts(transcript=True, timeline=True)
     return Export(
         tenant_id=identity.tenant_id,
         filters=filters,
@@ -38,6 +44,26 @@ def export_of(runtime: Runtime, identity: Identity, filters: Filters, kind: Form
         sight=identity.sight,
         cutoff=retention_cutoff(runtime, identity.retention_days),
     )
+
+
+async def is_for_background(runtime: Runtime, export: Export) -> bool:
+    """Whether it is too large to be waited for. Raises HTTPException for evidence of too many conversations."""
+    bundle = export.kind == "bundle"
+    found = await count(runtime, export)
+    if bundle and found is not None and found > export_conversations.MOST_IN_BUNDLE:
+        raise HTTPException(
+            422, f"An evidence bundle has up to {export_conversations.MOST_IN_BUNDLE:,} conversations. Narrow the list."
+        )
+    most = export_conversations.BUNDLE_BACKGROUND_FROM if bundle else export_conversations.BACKGROUND_FROM
+    return found is None or found > most
+
+
+async def evidence_of(runtime: Runtime, identity: Identity, session_id: UUID) -> StreamingResponse:
+    """The answer that streams the evidence bundle of one session. Raises NotFoundError."""
+    export = export_of(runtime, identity, Filters(session_id=session_id), "bundle", Parts())
+    if await count(runtime, export) == 0:
+        raise NotFoundError(f"There is no conversation {session_id}.")
+    return await download(runtime, identity, export)
 
 
 def administrator_of(identity: Identity) -> Administrator:
@@ -49,7 +75,7 @@ async def download(runtime: Runtime, identity: Identity, export: Export) -> Stre
     """The answer that streams the file under a name with the time in it; that it was asked for is on record."""
     await record(runtime, export, administrator_of(identity), "export.streamed")
     made = shape(export.kind, export.parts)
-    name = f"conversations-{runtime.clock.now():%Y%m%dT%H%M%SZ}.{made.extension}"
+    name = _name(export.kind, runtime.clock.now(), made.extension)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
     return StreamingResponse(_pieces(runtime, export), media_type=made.media_type, headers=headers)
 
@@ -82,10 +108,14 @@ async def kept_file(runtime: Runtime, identity: Identity, found: ExportRequest) 
         log.warning("export_not_served", error=str(error))
         raise HTTPException(503, "The media store cannot be reached right now. Try again in a few seconds.") from error
     made = shape(found.format, Parts(transcript=found.transcript, timeline=found.timeline))  # type: ignore[arg-type]
-    name = f"conversations-{found.requested_at:%Y%m%dT%H%M%SZ}.{made.extension}"
+    name = _name(found.format, found.requested_at, made.extension)
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
         "Content-Length": str(found.size),
         "Cache-Control": "private, no-store",
     }
     return StreamingResponse(pieces, media_type=made.media_type, headers=headers)
+
+
+def _name(kind: str, at: datetime, extension: str) -> str:
+    return f"{'evidence' if kind == 'bundle' else 'conversations'}-{at:%Y%m%dT%H%M%SZ}.{extension}"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field, model_validator
 
 from dragoman.services.exporting.formats import Format, Parts
-from dragoman.web.downloads import Exporter, download, export_of
+from dragoman.web.downloads import Exporter, download, evidence_of, export_of, is_for_background
 from dragoman.web.filters import ConversationQuery, given_once
 from dragoman.web.ports import Ports
-from dragoman.web.problems import MEDIA_TYPE, Problem
+from dragoman.web.problems import MEDIA_TYPE, InvalidParameterError, Problem
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 
@@ -28,7 +29,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 class ExportQuery(ConversationQuery):
     """The list's filters, the format, and what goes with each conversation."""
 
-    format: Format = Field(description="`csv`, `jsonl` or `parquet`")
+    format: Format = Field(description="`csv`, `jsonl`, `parquet`, or `bundle` for evidence")
     transcript: bool = Field(False, description="With the messages")
     timeline: bool = Field(False, description="With the audit events")
 
@@ -51,4 +52,13 @@ async def export_conversations(
 ) -> StreamingResponse:
     """Every session that fits all filters, as one file. Times are UTC; docs/exports.md has the columns."""
     parts = Parts(transcript=query.transcript, timeline=query.timeline)
-    return await download(runtime, identity, export_of(runtime, identity, query.filters(), query.format, parts))
+    export = export_of(runtime, identity, query.filters(), query.format, parts)
+    if query.format == "bundle" and await is_for_background(runtime, export):
+        raise InvalidParameterError("format", "more conversations than a bundle has at once; POST /api/v1/exports")
+    return await download(runtime, identity, export)
+
+
+@router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS)
+async def export_evidence(session_id: UUID, identity: Exporter, runtime: Ports) -> StreamingResponse:
+    """The evidence bundle of one session, a ZIP; docs/exports.md says what is in it and how to check it."""
+    return await evidence_of(runtime, identity, session_id)

@@ -6,7 +6,6 @@ JSONL that is streamed ends with its connection cut, and one on disk gets its na
 
 from __future__ import annotations
 
-import io
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dragoman.domain import storable
+from dragoman.ledger.verify import Start
 from dragoman.services.exporting import spreadsheet
 from dragoman.services.exporting.columns import CONVERSATION, EVENT, MESSAGE, Column
+from dragoman.services.exporting.sink import Sink
+from dragoman.store.media import MediaFile
 
-Format = Literal["csv", "jsonl", "parquet"]
+Format = Literal["csv", "jsonl", "parquet", "bundle"]
 Row = Mapping[str, Any]
 
 _PIECE = 1 << 18
@@ -43,11 +45,16 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Some conversations; ``messages`` and ``events`` are those of each, by session id."""
+    """Some conversations; ``messages`` and ``events`` are those of each, by session id.
+
+    For evidence also where each chain begins, if that is not its beginning, and the files of messages, by message id.
+    """
 
     rows: Sequence[Row]
     messages: Mapping[UUID, Sequence[Row]] = field(default_factory=dict)
     events: Mapping[UUID, Sequence[Row]] = field(default_factory=dict)
+    starts: Mapping[UUID, Start] = field(default_factory=dict)
+    files: Mapping[UUID, MediaFile] = field(default_factory=dict)
 
 
 class Writer(Protocol):
@@ -83,16 +90,9 @@ def shape(kind: Format, parts: Parts) -> Shape:
         "jsonl": "application/x-ndjson",
         "parquet": "application/vnd.apache.parquet",
     }
+    if kind == "bundle":
+        return Shape("zip", "application/zip")
     return Shape(kind, types[kind])
-
-
-def writer(kind: Format, parts: Parts) -> Writer:
-    """A writer for one file."""
-    if kind == "parquet":
-        return ParquetWriter(parts)
-    if kind == "jsonl":
-        return JsonlWriter(parts)
-    return CsvZipWriter(parts) if parts.any else CsvWriter()
 
 
 class CsvWriter:
@@ -124,7 +124,7 @@ class CsvZipWriter:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._sink = _Sink()
+        self._sink = Sink()
         self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=6)
         self._first: IO[bytes] | None = self._zip.open("conversations.csv", "w", force_zip64=True)
         self._first.write(spreadsheet.header(CONVERSATION))
@@ -181,11 +181,11 @@ class JsonlWriter:
         """The lines."""
         lines = []
         for row in batch.rows:
-            record = _plain(CONVERSATION, row)
+            record = plain(CONVERSATION, row)
             if self._parts.transcript:
-                record["transcript"] = [_plain(MESSAGE[1:], m) for m in batch.messages.get(row["session_id"], ())]
+                record["transcript"] = [plain(MESSAGE[1:], m) for m in batch.messages.get(row["session_id"], ())]
             if self._parts.timeline:
-                record["timeline"] = [_plain(EVENT[1:], e) for e in batch.events.get(row["session_id"], ())]
+                record["timeline"] = [plain(EVENT[1:], e) for e in batch.events.get(row["session_id"], ())]
             lines.append(storable.dump(record))
         return "".join(f"{line}\n" for line in lines).encode()
 
@@ -197,7 +197,8 @@ class JsonlWriter:
         """Nothing is held."""
 
 
-def _plain(columns: Sequence[Column], row: Row) -> dict[str, Any]:
+def plain(columns: Sequence[Column], row: Row) -> dict[str, Any]:
+    """The row under its columns' names, as JSON has it."""
     record = {}
     for column in columns:
         value = column.of(row)
@@ -212,7 +213,7 @@ class ParquetWriter:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._sink = _Sink()
+        self._sink = Sink()
         fields = [(column.name, _arrow(column)) for column in CONVERSATION]
         if parts.transcript:
             fields.append(("transcript", pa.list_(_structure(MESSAGE[1:]))))
@@ -273,28 +274,3 @@ def _nested(columns: Sequence[Column], ids: Sequence[UUID], found: Mapping[UUID,
 
 def _text(column: Column, value: Any) -> Any:
     return storable.dump(value) if column.kind == "json" and value is not None else value
-
-
-class _Sink(io.RawIOBase):
-    """Takes what a library writes until it is fetched; cannot be sought, as a connection cannot."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pieces: list[bytes] = []
-        self.deaf = False
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Keep a copy of *data*, unless nobody will fetch it any more."""
-        piece = bytes(data)
-        if not self.deaf:
-            self._pieces.append(piece)
-        return len(piece)
-
-    def taken(self) -> bytes:
-        """What was written since the last time."""
-        piece, self._pieces = b"".join(self._pieces), []
-        return piece

@@ -21,7 +21,16 @@ from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Identity
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, Query
-from dragoman.web.downloads import Exporter, administrator_of, download, export_of, kept_file, may_have
+from dragoman.web.downloads import (
+    Exporter,
+    administrator_of,
+    download,
+    evidence_of,
+    export_of,
+    is_for_background,
+    kept_file,
+    may_have,
+)
 from dragoman.web.ports import Ports
 
 EXPORTS = "/communications/automation/exports"
@@ -56,10 +65,8 @@ async def export(request: Request, ports: Ports, identity: Exporter) -> Response
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
     wanted = _export(ports, identity, given, kind, parts)  # type: ignore[arg-type]
-    if "background" not in form:
-        found = await count(ports, wanted)
-        if found is not None and found <= BACKGROUND_FROM:
-            return await download(ports, identity, wanted)
+    if not await is_for_background(ports, wanted) and "background" not in form:
+        return await download(ports, identity, wanted)
     try:
         await background_exports.request(ports, wanted, administrator_of(identity))
     except TooManyOpenError as error:
@@ -98,6 +105,12 @@ async def file(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
     if found is None:
         raise NotFoundError("There is no such export.")
     return await kept_file(ports, identity, found)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/evidence")
+async def evidence(ports: Ports, identity: Exporter, session_id: UUID) -> Response:
+    """The evidence bundle of one conversation."""
+    return await evidence_of(ports, identity, session_id)
 
 
 def _row(ports: Runtime, identity: Identity, found: ExportRequest) -> dict[str, Any]:

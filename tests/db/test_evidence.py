@@ -1,0 +1,353 @@
+"""The evidence bundle: anybody can read it and check it, and no byte of what it says can be changed unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from dragoman.cli.main import app as command_line
+from dragoman.domain import content
+from dragoman.domain.content import Text
+from dragoman.domain.events import AuditEvent, MessageReceived, SessionOpened, SessionResolved
+from dragoman.domain.nouns import SYSTEM
+from dragoman.ledger import append, read_many
+from dragoman.runtime import Runtime
+from dragoman.services import export_conversations
+from dragoman.services.background_exports import prepare_export
+from dragoman.services.exporting.bundle import DIGEST, MANIFEST, dump
+from dragoman.services.verify_bundle import BundleVerdict, NoBundleError, verify_bundle
+
+from .house import House, bearer
+from .test_export_control import LOGS, recorded
+
+EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">\u202egnp.exe'
+API = "/api/v1/conversations"
+Members = dict[str, bytes]
+
+
+async def conversation(house: House, *texts: str, name: str = "Ada") -> UUID:
+    """A session with a message for each of *texts*, and its sealed events."""
+    session_id = await house.session(message_count=len(texts), contact_name=name)
+    events: list[Any] = [SessionOpened(channel="whatsapp")]
+    now = house.runtime.clock.now()
+    for ordinal, text in enumerate(texts, 1):
+        body = Text(text)
+        message_id = await house.message(
+            session_id, ordinal, content.to_json(body), channel_message_id="wamid.NDM2NjA="
+        )
+        events.append(
+            MessageReceived(
+                message_id=str(message_id), kind="text", content_digest=content.digest(body),
+                channel_message_id="wamid.NDM2NjA=", channel_at=now.isoformat(),
+            )
+        )  # fmt: skip
+    events.append(SessionResolved(reason="done, +43 660 1234567"))
+    async with house.runtime.database.tenant(house.tenant_id) as connection:
+        await append.append_events(
+            connection, house.tenant_id, session_id, [AuditEvent(at=now, actor=SYSTEM, payload=p) for p in events]
+        )
+    return session_id
+
+
+async def fetch(client: httpx.AsyncClient, house: House, role: str = "auditor", **query: Any) -> bytes:
+    answer = await client.get(
+        f"{API}/export", params={"format": "bundle", **query}, headers=bearer(await house.token(role))
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def members(data: bytes) -> Members:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def check(folder: Path, data: bytes) -> BundleVerdict:
+    file = folder / "bundle.zip"
+    file.write_bytes(data)
+    return verify_bundle(file)
+
+
+def found(folder: Path, data: bytes) -> str:
+    """What is wrong with it, as text."""
+    return "\n".join(f"{finding.where}: {finding.what}" for finding in check(folder, data).findings)
+
+
+def packed(files: Members, *, reseal: bool = False) -> bytes:
+    """The bundle of *files*, in the form in which bundles are written; *reseal* with checksums that fit again."""
+    if reseal:
+        manifest = json.loads(files[MANIFEST])
+        manifest["files"] = [
+            {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+            if name not in {MANIFEST, DIGEST}
+        ]
+        text = json.dumps(manifest).encode()
+        files = {**files, MANIFEST: text, DIGEST: f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n".encode()}
+    made = io.BytesIO()
+
+    class Unseekable(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            return made.write(data)
+
+    with zipfile.ZipFile(Unseekable(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+                member.write(data)
+    return made.getvalue()
+
+
+async def test_what_is_in_it(client: httpx.AsyncClient, house: House, tmp_path: Path) -> None:
+    ids = [await conversation(house, "Hello", EVIL, name=EVIL[:40]), await conversation(house, "Grüß Gott")]
+    files = members(await fetch(client, house))
+    names = {f"transcripts/{i}.html" for i in ids} | {f"records/{i}.jsonl" for i in ids}
+    assert set(files) == names | {"index.html", "README.txt", MANIFEST, DIGEST}
+    manifest = json.loads(files[MANIFEST])
+    assert {entry["name"]: entry["sha256"] for entry in manifest["files"]} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name not in {MANIFEST, DIGEST}
+    }
+    records = [json.loads(line) for line in files[f"records/{ids[0]}.jsonl"].splitlines()]
+    assert [record["record"] for record in records] == ["session", "message", "message", *["event"] * 4]
+    assert records[2]["content"] == {"kind": "text", "body": EVIL}
+    assert {s["session_id"]: s["head"] for s in manifest["sessions"]}[str(ids[0])] == records[-1]["seal"]
+    page = files[f"transcripts/{ids[0]}.html"].decode()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert str(ids[1]) in files["index.html"].decode()
+    verdict = check(tmp_path, await fetch(client, house))
+    assert verdict.findings == []
+    assert (verdict.sessions, verdict.messages, verdict.events, verdict.files) == (2, 3, 7, 6)
+    made = [action for action in await recorded(house) if action["action"] == "bundle.made"]
+    assert made[-1]["object_id"] == verdict.manifest_sha256
+    assert made[-1]["after"] == {"conversations": 2, "masked": False}
+
+
+async def test_no_byte_can_be_changed_unnoticed(client: httpx.AsyncClient, house: House, tmp_path: Path) -> None:
+    await conversation(house, "Hello")
+    data = await fetch(client, house)
+    assert found(tmp_path, data) == ""
+    truth = members(data)
+    chance = random.Random(7)
+    unseen = 0
+    places = range(len(data)) if len(data) < 1500 else sorted(chance.sample(range(len(data)), 1500))
+    for place in places:
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << chance.randrange(8)
+        try:
+            wrong = found(tmp_path, bytes(flipped))
+        except NoBundleError as error:
+            wrong = str(error)
+        if not wrong:
+            # Dates and flags in the ZIP's headers: nothing that anybody reads, and all that is read is as it was.
+            assert members(bytes(flipped)) == truth, place
+            unseen += 1
+    assert unseen < len(places) / 4
+
+
+def edit_event(files: Members, change: Callable[[list[dict[str, Any]]], None]) -> Members:
+    (name,) = [name for name in files if name.startswith("records/")]
+    records = [json.loads(line) for line in files[name].splitlines()]
+    change(records)
+    return {**files, name: b"".join(dump(record) + b"\n" for record in records)}
+
+
+def _payload(records: list[dict[str, Any]]) -> None:
+    records[-1]["event"]["payload"]["reason"] = "something else"
+
+
+def _body(records: list[dict[str, Any]]) -> None:
+    records[1]["content"]["body"] = "I never said that"
+
+
+def _without_event(records: list[dict[str, Any]]) -> None:
+    del records[-2]
+
+
+def _swapped(records: list[dict[str, Any]]) -> None:
+    records[-1], records[-2] = records[-2], records[-1]
+
+
+def _without_message(records: list[dict[str, Any]]) -> None:
+    del records[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_payload, "position 4: the event is not the one that was sealed"),
+        (_body, "message 1: its content is not the one that was sealed"),
+        (_without_event, "position 3: an event is missing"),
+        (_swapped, "position 3: an event is missing"),
+        (_without_message, "message 1: it is missing"),
+    ],
+)
+async def test_even_with_new_checksums_the_chain_tells(
+    client: httpx.AsyncClient, house: House, tmp_path: Path, change: Any, says: str
+) -> None:
+    await conversation(house, "Hello", "Bye")
+    files = edit_event(members(await fetch(client, house)), change)
+    assert "was changed" in found(tmp_path, packed(files))
+    said = found(tmp_path, packed(files, reseal=True))
+    assert says in said
+    assert "SHA-256" not in said
+
+
+async def test_files_that_are_missing_or_added_and_manifests_that_lie(
+    client: httpx.AsyncClient, house: House, tmp_path: Path
+) -> None:
+    session_id = await conversation(house, "Hello")
+    data = await fetch(client, house)
+    files = members(data)
+    assert found(tmp_path, packed(files)) == ""
+    page, record = f"transcripts/{session_id}.html", f"records/{session_id}.jsonl"
+    for gone in (page, record, "index.html"):
+        rest = {name: body for name, body in files.items() if name != gone}
+        assert f"{gone}: is missing" in found(tmp_path, packed(rest))
+    assert f"{DIGEST}: is missing" in found(tmp_path, packed({n: b for n, b in files.items() if n != DIGEST}))
+    assert "note.txt: is not in the manifest" in found(tmp_path, packed({**files, "note.txt": b"hi"}))
+    manifest = json.loads(files[MANIFEST])
+    manifest["made_at"] = "2020-01-01T00:00:00.000000Z"
+    said = found(tmp_path, packed({**files, MANIFEST: json.dumps(manifest).encode()}))
+    assert "manifest.json: is not the one that was written" in said
+    # A session that is left out of the manifest, a head that is another's.
+    manifest = json.loads(files[MANIFEST])
+    manifest["sessions"][0]["head"] = "00" * 32
+    said = found(tmp_path, packed({**files, MANIFEST: json.dumps(manifest).encode()}, reseal=True))
+    assert "head" in said
+    manifest["sessions"] = []
+    said = found(tmp_path, packed({**files, MANIFEST: json.dumps(manifest).encode()}, reseal=True))
+    assert "belongs to no session" in said
+    # What is hidden around the files.
+    for hidden in (b"x" + data, data + b"x", data[:40] + data[41:]):
+        try:
+            assert found(tmp_path, hidden)
+        except NoBundleError:
+            continue
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, body in [*files.items(), (page, b"<p>another</p>")]:
+            archive.writestr(name, body)
+    twice = "\n".join(f"{f.where}: {f.what}" for f in verify_bundle(tmp_path / "twice.zip").findings)
+    assert f"{page}: stands in the ZIP twice" in twice
+    for nothing in (b"", b"PK", b"hello", data[: len(data) // 2]):
+        with pytest.raises(NoBundleError):
+            check(tmp_path, nothing)
+
+
+async def test_a_masked_bundle_says_what_cannot_be_checked(
+    client: httpx.AsyncClient, house: House, tmp_path: Path
+) -> None:
+    await conversation(house, "I am +43 660 1234567")
+    data = await fetch(client, house, role="analyst")
+    files = members(data)
+    whole = b"".join(files.values()).decode()
+    assert "1234567" not in whole.replace(" ", "")
+    assert "NDM2NjA" not in whole
+    manifest = json.loads(files[MANIFEST])
+    assert (manifest["masked"], manifest["checks"]) == (True, {"files": True, "chains": False})
+    # A seal is a hash of known text and a number of which little is unknown: it would give the number away.
+    assert manifest["sessions"][0]["head"] is None
+    assert '"seal":"' not in whole
+    verdict = check(tmp_path, data)
+    assert (verdict.masked, verdict.findings, verdict.events) == (True, [], 3)
+    changed = {**files, "index.html": files["index.html"] + b" "}
+    assert "index.html: was changed" in found(tmp_path, packed(changed))
+
+
+async def test_one_conversation_from_the_drawer(client: httpx.AsyncClient, house: House, tmp_path: Path) -> None:
+    wanted, _ = await conversation(house, "this one"), await conversation(house, "not this one")
+    headers = bearer(await house.token("auditor"))
+    assert f"{wanted}/evidence" in (await client.get(f"{LOGS}/{wanted}", headers=headers)).text
+    for address in (f"{LOGS}/{wanted}/evidence", f"{API}/{wanted}/evidence"):
+        answer = await client.get(address, headers=headers)
+        assert "evidence-" in answer.headers["content-disposition"]
+        verdict = check(tmp_path, answer.content)
+        assert (verdict.sessions, verdict.findings) == (1, [])
+        assert (await client.get(address.replace(str(wanted), str(uuid4())), headers=headers)).status_code == 404
+        agent = bearer(await house.token("agent"))
+        assert (await client.get(address, headers=agent)).status_code == 403
+    page = (await client.get(f"{LOGS}/{wanted}", headers=bearer(await house.token("agent")))).text
+    assert "Evidence bundle" not in page
+    other = await House.build(house.runtime, "other")
+    theirs = bearer(await other.token("auditor"))
+    assert (await client.get(f"{API}/{wanted}/evidence", headers=theirs)).status_code == 404
+
+
+async def test_not_more_than_a_bundle_may_have(
+    client: httpx.AsyncClient, house: House, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for text in ("one", "two", "three"):
+        await conversation(house, text)
+    headers = bearer(await house.token("auditor"))
+    monkeypatch.setattr(export_conversations, "BUNDLE_BACKGROUND_FROM", 2)
+    form = {"format": "bundle", "query": ""}
+    answer = await client.post(f"{LOGS}/export", data=form, headers=headers)
+    assert answer.status_code == 303
+    (job,) = runtime.queue.jobs  # type: ignore[attr-defined]
+    assert await prepare_export(runtime, house.tenant_id, job.key) == "done"
+    file = await client.get(f"/api/v1/exports/{job.key}/file", headers=headers)
+    verdict = check(tmp_path, file.content)
+    assert (verdict.sessions, verdict.findings) == (3, [])
+    direct = await client.get(f"{API}/export?format=bundle", headers=headers)
+    assert direct.status_code == 422
+    monkeypatch.setattr(export_conversations, "MOST_IN_BUNDLE", 2)
+    assert (await client.post(f"{LOGS}/export", data=form, headers=headers)).status_code == 422
+    assert (await client.post("/api/v1/exports", json={"format": "bundle"}, headers=headers)).status_code == 422
+    # Nor do those that came after somebody had asked.
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await connection.execute("UPDATE export_request SET state = 'waiting'")
+    assert await prepare_export(runtime, house.tenant_id, job.key) == "failed"
+    assert "up to 2 conversations" in (await client.get(f"/api/v1/exports/{job.key}", headers=headers)).json()["reason"]
+
+
+async def test_what_is_written_meanwhile_is_not_in_it(
+    client: httpx.AsyncClient, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = await conversation(house, "Hello")
+    real = read_many.transcripts
+
+    async def late(*given: Any, **more: Any) -> Any:
+        await house.message(session_id, 2, content.to_json(Text("late")))
+        async with house.runtime.database.tenant(house.tenant_id) as connection:
+            event = AuditEvent(at=house.runtime.clock.now(), actor=SYSTEM, payload=SessionResolved(reason="late"))
+            await append.append_events(connection, house.tenant_id, session_id, [event])
+        return await real(*given, **more)
+
+    monkeypatch.setattr("dragoman.ledger.read_many.transcripts", late)
+    verdict = check(tmp_path, await fetch(client, house))
+    assert (verdict.findings, verdict.messages, verdict.events) == ([], 1, 3)
+
+
+def test_the_command_line_needs_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAGOMAN_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    runner = CliRunner()
+    text = json.dumps(
+        {"format": "dragoman-evidence/1", "masked": False, "sessions": [], "files": [], "made_at": ""}
+    ).encode()
+    digest = f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n".encode()
+    (tmp_path / "good.zip").write_bytes(packed({MANIFEST: text, DIGEST: digest}))
+    good = runner.invoke(command_line, ["audit", "verify", "--bundle", str(tmp_path / "good.zip")])
+    assert (good.exit_code, "0 findings" in good.output) == (0, True)
+    (tmp_path / "bad.zip").write_bytes(packed({MANIFEST: text + b" ", DIGEST: digest}))
+    bad = runner.invoke(command_line, ["audit", "verify", "--bundle", str(tmp_path / "bad.zip"), "--json"])
+    assert bad.exit_code == 1
+    assert json.loads(bad.stdout)["findings"][0]["where"] == MANIFEST
