@@ -52,6 +52,8 @@ def states(stage: Stage, size: str) -> Iterator[State]:
     yield "bad filter", _at(f"{LOGS}?state=NOPE")
     yield "found", _at(f"{LOGS}?q=quebrado+OR+bestellung&sort=-messages&errors=true")
     yield "more filters", _then(LOGS, lambda page: page.get_by_role("button", name="Filters").click())
+    yield "export", _then(LOGS, lambda page: page.get_by_role("button", name="Export").click())
+    yield "exports", _at("/communications/automation/exports")
     yield "email", _at(f"{LOGS}?tab=email")
     yield "drawer", _at(marina)
     yield "gallery", _then(gallery, _open_payloads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 from uuid import UUID
 
@@ -119,10 +120,16 @@ def _row(ports: Runtime, identity: Identity, found: ExportRequest) -> dict[str, 
     return {
         "export": found,
         "seen": seen,
-        "filters": [(NAMES.get(name, name), value) for name, value in found.filters.items() if name in NAMES],
+        "filters": [(NAMES[name], _said(value)) for name, value in found.filters.items() if name in NAMES],
         "there": seen and offered(ports, found),
         "percent": done,
     }
+
+
+def _said(value: str | bool) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value[:10]} (UTC)" if re.fullmatch(r"\d{4}-\d\d-\d\dT00:00:00\+00:00", value) else value
 
 
 def _export(ports: Ports, identity: Identity, given: QueryParams, kind: Format, parts: Parts) -> Export:
