@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
+import itertools
 import json
 import zipfile
 from collections.abc import AsyncIterator
@@ -22,9 +24,10 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append, partitions, verify
 from dragoman.ledger import retention as ledger_retention
 from dragoman.runtime import Runtime
-from dragoman.services import retention, sweep
+from dragoman.services import erase_media, retention, sweep
 from dragoman.services.verify_bundle import verify_bundle
 from dragoman.store import tenants
+from dragoman.store.blobs import BlobKey, BlobsUnavailableError
 from dragoman.store.database import Connection, owner_connection
 from dragoman.store.embedded import DatabaseURLs
 
@@ -137,6 +140,112 @@ async def test_a_chain_that_goes_on_stays_checkable(runtime: Runtime, house: Hou
     assert await breach(house, session_id) == ""
     await owner.execute("DELETE FROM audit_event WHERE session_id = $1 AND position = 3", session_id)
     assert "missing" in await breach(house, session_id)
+
+
+_numbers = itertools.count()
+
+
+async def with_file(house: House, session_id: UUID, data: bytes, at: datetime) -> BlobKey:
+    """A message of the session that came with *data*, which is stored."""
+    runtime, digest = house.runtime, hashlib.sha256(data).digest()
+    message_id = await house.message(session_id, 90 + next(_numbers), to_json(Text("see")), at=at)
+    file = runtime.settings.data_directory / "upload"
+    file.write_bytes(data)
+    await runtime.blobs.put(BlobKey(house.tenant_id, digest), file)
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await connection.execute(
+            "INSERT INTO media_object (tenant_id, sha256, size, mime_type, stored_at) "
+            "VALUES ($1, $2, $3, 'image/png', $4) ON CONFLICT DO NOTHING",
+            *(house.tenant_id, digest, len(data), at),
+        )
+        await connection.execute(
+            "INSERT INTO media_file (tenant_id, message_id, channel_account_id, channel_media_id, state, sha256, "
+            "received_at, due_at) VALUES ($1, $2, $3, 'm', 'stored', $4, $5, $5)",
+            *(house.tenant_id, message_id, house.channel_account_id, digest, at),
+        )
+    return BlobKey(house.tenant_id, digest)
+
+
+async def test_files_go_with_their_messages_unless_another_has_them(
+    runtime: Runtime, house: House, owner: Connection
+) -> None:
+    now = runtime.clock.now()
+    early, late = now - timedelta(days=DAYS + 20), now - timedelta(days=2)
+    old, young = await conversation(house, early), await conversation(house, late)
+    only = await with_file(house, old, b"only in the old one", early)
+    shared = await with_file(house, old, b"sent again later", early)
+    await with_file(house, young, b"sent again later", late)
+    kept = await with_file(house, young, b"only in the young one", late)
+    other = await House.build(runtime, "other")
+    theirs = await with_file(other, await conversation(other, late), b"only in the old one", late)
+    said = await retention.plan(owner, now=now, days=DAYS)
+    assert said.rows["media_file"] == 2
+    assert await runtime.blobs.has(only)  # it was dry
+    done = await retention.run(runtime, owner, by_whom="test")
+    assert (done.rows, done.trouble) == (said.rows, "")
+    there = [await runtime.blobs.has(key) for key in (only, shared, kept, theirs)]
+    assert there == [False, True, True, True]
+    assert not (runtime.settings.data_directory / "media" / "objects" / only.path).exists()
+    rows = await owner.fetch("SELECT state, reason FROM media_file WHERE received_at < $1", late)
+    assert [(row["state"], row["reason"]) for row in rows] == [("erased", "retention")] * 2
+    record = await owner.fetchval("SELECT removed FROM retention_run WHERE tenant_id = $1", house.tenant_id)
+    assert record["media_file"] == 2
+
+
+async def test_files_that_could_not_be_erased_go_with_the_next_run(
+    runtime: Runtime, house: House, owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = runtime.clock.now()
+    early = now - timedelta(days=DAYS + 20)
+    key = await with_file(house, await conversation(house, early), b"a picture", early)
+
+    async def away(*_: object) -> None:
+        raise BlobsUnavailableError("the bucket is gone")
+
+    # As many at a time as there are, less one.
+    more = await with_file(house, await conversation(house, early), b"another", early)
+    with monkeypatch.context() as patched:
+        patched.setattr(erase_media, "PART", 1)
+        patched.setattr(type(runtime.blobs), "delete", away)
+        done = await retention.run(runtime, owner, by_whom="test")
+    assert "the bucket is gone" in done.trouble
+    assert await runtime.blobs.has(key)
+    assert await runtime.blobs.has(more)
+    assert done.rows["media_file"] == 1
+    assert await owner.fetchval("SELECT finished_at FROM retention_run") is None
+    # The messages are gone all the same. The next run, for which nothing else is due, takes the other file; a content
+    # that no message has is what the sweep finds.
+    again = await retention.run(runtime, owner, by_whom="test")
+    assert (again.partitions, again.rows["media_file"], again.trouble) == ((), 1, "")
+    await erase_media.erase_strays(runtime, house.tenant_id)
+    assert [await runtime.blobs.has(each) for each in (key, more)] == [False, False]
+    assert await owner.fetchval("SELECT finished_at FROM retention_run") is not None
+    assert (await owner.fetchval("SELECT removed FROM retention_run"))["media_file"] == 2
+
+
+async def test_the_drawer_says_when_and_by_which_rule(
+    runtime: Runtime, house: House, owner: Connection, client: httpx.AsyncClient
+) -> None:
+    now = runtime.clock.now()
+    gone = await conversation(house, now - timedelta(days=DAYS + 20))
+    headers = bearer(await house.token("auditor"))
+    address = f"/communications/automation/logs/{gone}"
+    before = (await client.get(address, headers=headers)).text
+    assert f"not shown any more, by the installation’s rule of {DAYS} days" in before
+    await retention.run(runtime, owner, by_whom="test")
+    page = (await client.get(address, headers=headers)).text
+    when = f"{now:%-d %b}"
+    for what in ("transcript", "timeline"):
+        assert f"<b>The {what} is gone</b>Retention removed it on {when}" in page
+    assert page.count(f"by the installation’s rule of {DAYS} days") == 2
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await tenants.set_retention_days(connection, house.tenant_id, 7)
+    shorter = await conversation(house, now - timedelta(days=9))
+    await retention.run(runtime, owner, by_whom="test")
+    page = (await client.get(f"/communications/automation/logs/{shorter}", headers=headers)).text
+    assert "by the tenant’s rule of 7 days" in page
+    # What went by the earlier rule still says so.
+    assert f"rule of {DAYS} days" in (await client.get(address, headers=headers)).text
 
 
 async def evidence(client: httpx.AsyncClient, house: House, session_id: UUID, folder: Path) -> tuple[str, Any]:

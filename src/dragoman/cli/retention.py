@@ -59,7 +59,14 @@ def run(
     done = loop.run(job())
     if as_json:
         sys.stdout.write(json.dumps(as_document(done, dry_run=dry_run), indent=1) + "\n")
-        return
+    else:
+        _show(done, dry_run=dry_run)
+    if done.trouble:
+        err.print(done.trouble, style="red", markup=False)
+        raise typer.Exit(1)
+
+
+def _show(done: Plan, *, dry_run: bool) -> None:
     rows = [
         {"tenant": s.slug, "rule": f"{s.cut.rule}, {s.cut.days} days", "before": s.cut.before.isoformat(" ", "seconds"),
          "sessions": s.sessions, **{t: s.rows[t] for t in sorted(done.rows)}}
@@ -77,6 +84,7 @@ def as_document(done: Plan, *, dry_run: bool) -> dict[str, Any]:
         "at": done.at.isoformat(),
         "partitions": [partition.name for partition in done.partitions],
         "rows": dict(done.rows),
+        "trouble": done.trouble,
         "tenants": [
             {
                 "tenant": share.slug,

@@ -70,12 +70,14 @@ async def begin(
 
 
 async def finish(
-    connection: Connection, tenant_id: UUID, cut: Cut, removed: Mapping[str, int], *, at: datetime
+    connection: Connection, tenant_id: UUID, cut: Cut, removed: Mapping[str, int], *, at: datetime | None
 ) -> None:
-    """Say how it ended, and what of which table is gone."""
+    """Say how it ended, and what of which table is gone; *at* is None where something is left for the next run."""
     await connection.execute(
-        "UPDATE retention_run SET finished_at = $3, removed = $4::text::jsonb WHERE tenant_id = $1 AND cut_before = $2 "
-        "AND finished_at IS NULL",
+        "UPDATE retention_run r SET finished_at = $3, removed = coalesce((SELECT jsonb_object_agg(name, "
+        "coalesce((r.removed->>name)::bigint, 0) + coalesce((n.removed->>name)::bigint, 0)) "
+        "FROM jsonb_object_keys(r.removed || n.removed) AS name), '{}') FROM (SELECT $4::text::jsonb AS removed) n "
+        "WHERE r.tenant_id = $1 AND r.cut_before = $2 AND r.finished_at IS NULL",
         tenant_id,
         cut.before,
         at,
@@ -85,6 +87,24 @@ async def finish(
 
 def _json(removed: Mapping[str, int]) -> str:
     return "{" + ", ".join(f'"{table}": {rows:d}' for table, rows in removed.items()) + "}"
+
+
+async def latest_cut(connection: Connection, tenant_id: UUID) -> datetime | None:
+    """Up to when the tenant's record has been removed so far."""
+    found: datetime | None = await connection.fetchval(
+        "SELECT max(cut_before) FROM retention_run WHERE tenant_id = $1", tenant_id
+    )
+    return found
+
+
+async def count_media(connection: Connection, tenant_id: UUID, before: datetime) -> int:
+    """How many files of messages from before that moment are still kept."""
+    found: int = await connection.fetchval(
+        "SELECT count(*) FROM media_file WHERE tenant_id = $1 AND state <> 'erased' AND received_at < $2",
+        tenant_id,
+        before,
+    )
+    return found
 
 
 async def sessions_begun(connection: Connection, tenant_id: UUID, *, before: datetime) -> int:

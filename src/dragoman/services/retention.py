@@ -3,7 +3,9 @@
 It works on a connection of the database's owner, which is opened for it alone: the application's role cannot do any of
 this. Transactions: each step is its own, in an order in which a run that is killed anywhere is finished by the next:
 the removal is put on record, partitions are detached, anchors and events of shortened sessions are written, partitions
-are dropped, rows of tenants with a shorter window are deleted some thousand at a time.
+are dropped, rows of tenants with a shorter window are deleted some thousand at a time, files of messages are erased (by
+the application's role, see :mod:`~dragoman.services.erase_media`). A media store that is away keeps its files until the
+next run.
 """
 
 from __future__ import annotations
@@ -14,13 +16,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.retention import window
 from dragoman.ledger import partitions, retention
 from dragoman.ledger.partitions import Partition
 from dragoman.ledger.retention import Cut
 from dragoman.runtime import Runtime
+from dragoman.services import erase_media
+from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.database import Connection
+
+log = structlog.get_logger()
+
+MEDIA = "media_file"
+"""What goes of it are the files; the rows stay and say why there is none."""
 
 
 class RetentionBusyError(DragomanError):
@@ -40,11 +51,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run at that moment removes: whole partitions, and each tenant's share of them and beyond them."""
+    """What a run at that moment removes: whole partitions, and each tenant's share of them and beyond them.
+
+    ``trouble`` says why files of messages were left for the next run; empty where none were.
+    """
 
     at: datetime
     partitions: tuple[Partition, ...]
     shares: tuple[Share, ...]
+    trouble: str = ""
 
     @property
     def rows(self) -> Counter[str]:
@@ -66,6 +81,9 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
         own = window(days, row["days"])
         before = own.start(now) if own.rule == "tenant" else week
         if before is None:
+            # Nothing more is due; but the media store may have been away when files were.
+            before = await retention.latest_cut(connection, row["tenant_id"])
+        if before is None:
             continue
         cut = Cut(before=before, at=now, rule=own.rule, days=own.days)
         share = Share(
@@ -82,6 +100,7 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
                 share.rows[partition.parent] += found.get(share.tenant_id, 0)
         for table in retention.SWEPT:
             share.rows[table] += await retention.count_swept(connection, table, share.tenant_id, before)
+        share.rows[MEDIA] += await retention.count_media(connection, share.tenant_id, before)
         if share.sessions or share.rows.total():
             shares.append(share)
     return Plan(at=now, partitions=due, shares=tuple(shares))
@@ -113,9 +132,13 @@ async def run(
             )
         await _drop(connection, planned, progress)
         done = [await _delete(connection, planned, share, progress) for share in planned.shares]
+        trouble = ""
         for share in done:
-            await retention.finish(connection, share.tenant_id, share.cut, share.rows, at=runtime.clock.now())
-        return Plan(at=now, partitions=planned.partitions, shares=tuple(done))
+            reason, left = await _erase_files(runtime, connection, share, progress)
+            at = None if left else runtime.clock.now()
+            await retention.finish(connection, share.tenant_id, share.cut, share.rows, at=at)
+            trouble = trouble or reason
+        return Plan(at=now, partitions=planned.partitions, shares=tuple(done), trouble=trouble)
     finally:
         await connection.execute("SELECT pg_advisory_unlock(hashtext('dragoman.retention'))")
 
@@ -153,3 +176,22 @@ async def _delete(connection: Connection, planned: Plan, share: Share, progress:
         progress(f"Sweeping {table}")
         rows[table] = await retention.delete(connection, table, share.tenant_id, share.cut.before, condition)
     return Share(tenant_id=share.tenant_id, slug=share.slug, cut=share.cut, sessions=share.sessions, rows=rows)
+
+
+async def _erase_files(
+    runtime: Runtime, connection: Connection, share: Share, progress: Callable[[str], None]
+) -> tuple[str, int]:
+    """Erase the files of the messages that went; why that did not come to its end, and how many are left.
+
+    Contents that could not be deleted of files that are erased already are strays, which the hourly sweep deletes.
+    """
+    progress(f"Erasing files of {share.slug}")
+    try:
+        erased = await erase_media.erase_before(runtime, share.tenant_id, share.cut.before)
+    except BlobsUnavailableError as error:
+        log.warning("retention_left_files", tenant=share.slug, reason=str(error))
+        left = await retention.count_media(connection, share.tenant_id, share.cut.before)
+        share.rows[MEDIA] -= left
+        return f"Files of messages could not be erased and are left for the sweep and the next run: {error}", left
+    share.rows[MEDIA] = erased.files
+    return "", 0

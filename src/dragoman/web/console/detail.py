@@ -19,6 +19,7 @@ from dragoman.domain import retention
 from dragoman.domain.nouns import Contact
 from dragoman.ledger import window
 from dragoman.ledger.read import Event, Message
+from dragoman.ledger.retention import Cut, cut_of
 from dragoman.ledger.window import Digest, Part, Place, Steps, Wanted
 from dragoman.runtime import Runtime
 from dragoman.services.sight import EVERYTHING, Sight
@@ -65,7 +66,10 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """What one conversation is opened with. ``newer`` and ``older`` are its neighbours in the filtered list."""
+    """What one conversation is opened with. ``newer`` and ``older`` are its neighbours in the filtered list.
+
+    ``cut`` is the removal that truncated it; None where none has.
+    """
 
     conversation: Conversation
     contact: Contact
@@ -77,6 +81,7 @@ class Detail:
     digest: Digest
     newer: UUID | None
     older: UUID | None
+    cut: Cut | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +168,9 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
         transcripts_since=reading.cutoff,
     )
     contact = await contacts.load(connection, tenant_id, conversation.contact_id, now=now)
+    cut = None
+    if conversation.truncated_at is not None:
+        cut = await cut_of(connection, tenant_id, conversation.started_at)
     known = await contacts.identities(connection, tenant_id, conversation.contact_id)
     return Detail(
         conversation=sight.conversation(conversation),
@@ -177,6 +185,7 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
         digest=await reading.digest(),
         newer=newer,
         older=older,
+        cut=cut,
     )
 
 
@@ -189,6 +198,7 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
         "detail": detail,
         "history": contact_history.lines(detail.history),
         "digest": detail.digest,
+        "cut": detail.cut,
         "name": name_of(conversation),
         "side": "around",
         "ribbon": stretches,
