@@ -6,15 +6,17 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, live, skill_hosts, start, webhook, webhook_load
+from bench import dispatch, export, live, retention, skill_hosts, start, webhook, webhook_load
 from bench import logs as log_pages
 from bench.harness import Result, publish
 from dragoman.cli import logs
 
 BENCHMARKS = {
     "dispatch": dispatch.run,
+    "export": export.run,
     "live": live.run,
     "logs": log_pages.run,
+    "retention": retention.run,
     "skill_hosts": skill_hosts.run,
     "start": start.run,
     "webhook": webhook.run,

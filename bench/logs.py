@@ -27,7 +27,8 @@ from dragoman.web.app import create_app
 LIMIT_MS = 100.0
 
 
-async def _login(runtime: Runtime, made: Loaded) -> dict[str, str]:
+async def login(runtime: Runtime, made: Loaded) -> dict[str, str]:
+    """The headers of an administrator of the largest tenant, made where there is none."""
     now = datetime.now(UTC)
     async with runtime.database.tenant(made.tenant_id) as connection:
         user_id = await connection.fetchval("SELECT user_id FROM user_account WHERE tenant_id = $1", made.tenant_id)
@@ -69,7 +70,7 @@ async def _measure(made: Loaded, requests: int) -> tuple[list[Result], dict[str,
     results: list[Result] = []
     pages: dict[str, list[float]] = {}
     async with open_runtime(made.home, made.urls) as runtime:
-        headers = await _login(runtime, made)
+        headers = await login(runtime, made)
         bare = await asyncpg.connect(made.urls.application, server_settings={"jit": "off"})
         await bare.execute(f"SET app.tenant = '{made.tenant_id}'; SET plan_cache_mode = force_custom_plan")
         transport = httpx.ASGITransport(create_app(runtime))
