@@ -8,9 +8,11 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import httpx
 import pytest
+import structlog
 from cryptography.fernet import Fernet, InvalidToken
 
 from dragoman.channels.whatsapp.signature import sign
@@ -18,10 +20,11 @@ from dragoman.domain.policies import Presence
 from dragoman.runtime import Keyring
 from dragoman.services import channels, presence, reseal, sweep
 from dragoman.services.channels import Wanted
-from dragoman.store import accounts, skills
+from dragoman.store import accounts, channel_accounts, skills, tenants
 from dragoman.store.actions import COMMAND_LINE
-from dragoman.store.channel_accounts import WhatsAppCredentials
+from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.web.console.channels import ADDRESS
+from tests import second_number
 from tests.pipeline.test_delivery_once import body, text
 from tests.world import APP_SECRET, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN, World
 
@@ -247,6 +250,130 @@ async def test_secrets_are_sealed_again_under_a_new_key(shop: World) -> None:
     assert WhatsAppCredentials.from_bytes(Keyring(new).decrypt(row["secrets"])).token == TOKEN
     with pytest.raises(InvalidToken):
         Keyring(old).decrypt(row["secrets"])
+
+
+async def other_tenants_number(shop: World, *, app_secret: str) -> UUID:
+    """A number of another tenant; its channel account."""
+    tenant_id, account_id = shop.runtime.source.new_id(), shop.runtime.source.new_id()
+    credentials = WhatsAppCredentials(token=TOKEN, app_secret=app_secret, verify_token="another")
+    account = ChannelAccount(
+        channel_account_id=account_id,
+        channel="whatsapp",
+        address="100200300488",
+        display="+43 1 555 0188",
+        name="Other",
+        secrets=shop.runtime.keyring.encrypt(credentials.to_bytes()),
+    )
+    async with shop.runtime.database.tenant(tenant_id) as connection:
+        await tenants.create_tenant(connection, tenant_id, slug="other", name="Other", now=shop.clock.now())
+        await channel_accounts.add(connection, tenant_id, account, waba_id=None, now=shop.clock.now())
+    return tenant_id
+
+
+async def damage(shop: World, tenant_id: UUID, secrets: bytes, *, address: str = "100200300488") -> None:
+    async with shop.runtime.database.tenant(tenant_id) as connection:
+        await connection.execute("UPDATE channel_account SET secrets = $1 WHERE address = $2", secrets, address)
+    # A signature that fits none makes the next look a fresh one.
+    assert (await shop.post(b"{}", secret="nobody's")).status_code == 401
+
+
+def unreadable_secrets(shop: World) -> dict[str, bytes]:
+    return {
+        "another key": Keyring(Fernet.generate_key().decode()).encrypt(b"{}"),
+        "no token of a keyring": b"\0\xff not sealed at all",
+        "no JSON": shop.runtime.keyring.encrypt(b"\xff{"),
+        "no object": shop.runtime.keyring.encrypt(b"[1]"),
+        "a name too few": shop.runtime.keyring.encrypt(b'{"token": "t"}'),
+        "no text": shop.runtime.keyring.encrypt(b'{"token": 1, "app_secret": null, "verify_token": []}'),
+    }
+
+
+async def test_an_account_that_cannot_be_read_keeps_no_other_from_receiving(shop: World) -> None:
+    other = await other_tenants_number(shop, app_secret="of another app")
+    for n, (what, secrets) in enumerate(unreadable_secrets(shop).items()):
+        with structlog.testing.capture_logs() as logs:
+            await damage(shop, other, secrets)
+            response = await shop.post(body(text(f"wamid.{n}", "answer")))
+            assert response.json() == {"accepted": 1}, what
+        told = [entry for entry in logs if entry["event"] == "channel_account_unreadable"]
+        assert [entry["account"] for entry in told] == (["+43 1 555 0188"] if n == 0 else []), what
+        assert "of another app" not in str(logs)
+    query = {"hub.mode": "subscribe", "hub.challenge": "42", "hub.verify_token": VERIFY_TOKEN}
+    assert (await shop.web.get("/webhooks/whatsapp", params=query)).text == "42"
+    ready = await shop.web.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json()["checks"]["channels"].startswith("1 with unreadable credentials")
+    assert "dragoman_channel_accounts_unreadable 1.0" in (await shop.web.get("/metrics")).text
+
+
+async def test_what_comes_for_an_account_that_cannot_be_read_is_not_acknowledged_and_lost(shop: World) -> None:
+    """Another tenant's app cannot speak for it; what it brought of its own is taken in nevertheless."""
+    other = await other_tenants_number(shop, app_secret=APP_SECRET)
+    whole = (await shop.rows("SELECT secrets FROM channel_account"))[0]["secrets"]
+    await damage(shop, other, b"damaged")
+    alone = body(text("wamid.theirs", "answer"), phone_number_id="100200300488")
+    mixed = json.loads(body(text("wamid.ours", "answer")))
+    mixed["entry"] += json.loads(alone)["entry"]
+    for delivery in (alone, json.dumps(mixed).encode()):
+        refused = await shop.post(delivery)
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+    kept = await shop.rows("SELECT channel_message_id FROM mailbox")
+    assert [row["channel_message_id"] for row in kept] == ["wamid.ours"]
+    bodies = await shop.rows("SELECT body FROM raw_delivery")
+    assert all(b"wamid.theirs" not in row["body"] for row in bodies)
+
+    await damage(shop, other, whole)
+    assert (await shop.post(json.dumps(mixed).encode())).json() == {"accepted": 1}
+    async with shop.runtime.database.tenant(other) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM mailbox") == 1
+
+
+async def test_a_number_that_cannot_be_read_still_receives_by_its_tenants_app_and_parks_its_answers(
+    shop: World, ana: httpx.AsyncClient
+) -> None:
+    (row,) = await shop.rows("SELECT secrets FROM channel_account")
+    await second_number.add(shop)
+    await damage(shop, shop.tenant_id, b"damaged", address=PHONE_NUMBER_ID)
+    await shop.say("answer")
+    await shop.settle()
+    assert await shop.journal() == []
+    (parked,) = await shop.rows("SELECT parked, attempts, reason FROM outbox_entry")
+    assert (parked["parked"], parked["attempts"]) == (True, 0)
+    assert "another key" in parked["reason"]
+    page = plain(await ana.get(ADDRESS))
+    assert "Credentials unreadable" in page
+    assert "DRAGOMAN_EARLIER_SECRET_KEY" in page
+    assert "1 message waits" in page
+
+    # A credential that is left empty has nothing to stay.
+    number = f"{ADDRESS}/{shop.channel_account_id}"
+    refused = await ana.post(number, data={**FORM, "verify_token": ""})
+    assert (refused.status_code, "cannot be read" in refused.text) == (422, True)
+    assert (await ana.post(f"{number}/resume")).headers["location"].endswith("done=still")
+
+    # The key is back: the next look finds the account well, and what waited goes out.
+    await damage(shop, shop.tenant_id, row["secrets"], address=PHONE_NUMBER_ID)
+    shop.clock.move(hours=1)
+    assert await sweep.probe_channels(shop.runtime) == 1
+    await shop.settle()
+    assert [e["kind"] for e in await shop.journal()] == ["message"]
+    assert "unreadable" not in plain(await ana.get(ADDRESS))
+
+
+async def test_a_file_waits_for_the_number_that_could_not_be_read(shop: World) -> None:
+    media_id = await shop.upload(b"\x89PNG\r\n\x1a\n" + bytes(40), "image/png")
+    (row,) = await shop.rows("SELECT secrets FROM channel_account")
+    await second_number.add(shop)
+    await damage(shop, shop.tenant_id, b"damaged", address=PHONE_NUMBER_ID)
+    await shop.send({"type": "image", "image": {"id": media_id, "mime_type": "image/png"}})
+    await shop.settle()
+    (file,) = await shop.rows("SELECT state, reason FROM media_file")
+    assert (file["state"], "another key" in file["reason"]) == ("pending", True)
+    await damage(shop, shop.tenant_id, row["secrets"], address=PHONE_NUMBER_ID)
+    shop.clock.move(minutes=10)
+    await shop.settle()
+    (file,) = await shop.rows("SELECT state FROM media_file")
+    assert file["state"] != "pending"
 
 
 async def test_a_message_is_marked_as_read_once_and_only_where_that_is_wanted(shop: World) -> None:

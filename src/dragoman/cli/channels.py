@@ -64,15 +64,16 @@ def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> N
         async with runtime.database.tenant(tenant_id) as connection:
             found = await channel_accounts.every(connection, tenant_id)
             waiting = await stops.waiting(connection, tenant_id)
+        unreadable = {a.channel_account_id: channels.unreadable(runtime, a) for a in found}
         return [
             {
                 "channel": a.channel,
                 "id": a.address,
                 "display": a.display,
                 "name": a.name,
-                "state": "stopped" if a.stopped_at else "sending",
+                "state": "unreadable" if unreadable[a.channel_account_id] else "stopped" if a.stopped_at else "sending",
                 "since": a.stopped_at,
-                "reason": a.stopped_reason,
+                "reason": unreadable[a.channel_account_id] or a.stopped_reason,
                 "waiting": waiting.get(a.channel_account_id, 0),
             }
             for a in found
@@ -118,7 +119,7 @@ def channel_rotate_secret(
             app_secret=secret,
             forget_earlier_secret=forget_earlier,
         )
-        _refuse(channels.problems(wanted))
+        _refuse(channels.problems(wanted, unreadable=bool(channels.unreadable(runtime, account))))
         return await channels.change(runtime, tenant_id, account.channel_account_id, wanted, COMMAND_LINE)
 
     changed = with_runtime(job)

@@ -4,6 +4,9 @@ Transactions: those of :mod:`~dragoman.services.take_in`, one for each tenant th
 one); deliveries of a tenant that come while one is being written share the next. Only when all of a delivery is
 committed may the webhook answer 200; any exception makes it answer 5xx, so that the channel delivers again, and unique
 keys make that harmless.
+
+An account whose credentials cannot be read harms no other. Its messages are let in where they are signed by an app of
+its own tenant; what comes in any other way is refused, so that the channel keeps it and delivers it again.
 """
 
 from __future__ import annotations
@@ -11,20 +14,25 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+import structlog
+
 from dragoman.channels.interface import Item, MalformedDeliveryError
 from dragoman.channels.whatsapp import signature
 from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.runtime import Runtime
+from dragoman.services import counters
 from dragoman.services.take_in import Account, Incoming, TakenIn, take_in
 from dragoman.store import channel_accounts
 from dragoman.store.channel_accounts import Receiver
 from dragoman.store.database import NO_TENANT, Database
+
+log = structlog.get_logger()
 
 RECEIVERS_SECONDS = 5.0
 """For how long a process trusts its copy of the channel accounts."""
@@ -36,11 +44,13 @@ CHANNEL = WhatsApp()
 
 
 class RefusedReason(StrEnum):
-    """Why a delivery is not let in; nothing of it is kept."""
+    """Why a delivery is not let in; nothing of it is kept, unless it says so."""
 
     UNSIGNED = "unsigned"
     WRONG_SIGNATURE = "wrong_signature"
     MALFORMED = "malformed"
+    UNREADABLE_ACCOUNT = "unreadable_account"
+    """It is for a number whose credentials cannot be read; what else it brought is taken in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class _Receivers:
     read_at: float
     every: list[Receiver]
     by_secret: Mapping[str, _Trusted]
+    unreadable: Mapping[str, Receiver]
 
 
 @dataclass(slots=True)
@@ -84,37 +95,65 @@ async def _receivers(runtime: Runtime, *, fresh: bool = False) -> _Receivers:
         async with runtime.database.directory() as connection:
             every = await channel_accounts.receivers(connection, runtime.keyring.decrypt)
         by_secret: dict[str, _Trusted] = {}
+        unreadable = {receiver.address: receiver for receiver in every if receiver.credentials is None}
         for receiver in every:
-            for secret in receiver.credentials.app_secrets:
+            for secret in receiver.credentials.app_secrets if receiver.credentials else ():
                 by_secret.setdefault(secret, _Trusted()).add(receiver)
-        known = _known[runtime.database] = _Receivers(time.monotonic(), every, by_secret)
+        for trusted in by_secret.values():
+            for receiver in unreadable.values():
+                if receiver.tenant_id in trusted.accounts:
+                    trusted.add(receiver)
+        _tell_unreadable(known.unreadable if known else {}, unreadable)
+        known = _known[runtime.database] = _Receivers(time.monotonic(), every, by_secret, unreadable)
     return known
+
+
+def _tell_unreadable(before: Mapping[str, Receiver], now: Mapping[str, Receiver]) -> None:
+    """Once for each account, not with every look."""
+    counters.UNREADABLE.set(len(now))
+    for address in now.keys() - before.keys():
+        one = now[address]
+        log.error("channel_account_unreadable", account=one.display, tenant_id=str(one.tenant_id), said=one.unreadable)
+    for address in before.keys() - now.keys():
+        log.info("channel_account_readable", account=before[address].display)
+
+
+async def unreadable(runtime: Runtime) -> int:
+    """How many accounts of the installation have credentials that cannot be read."""
+    return len((await _receivers(runtime)).unreadable)
 
 
 async def verify_tokens(runtime: Runtime) -> list[str]:
     """The verify tokens of all channel accounts, for the webhook's set-up handshake."""
-    return [receiver.credentials.verify_token for receiver in (await _receivers(runtime)).every]
+    every = (await _receivers(runtime)).every
+    return [receiver.credentials.verify_token for receiver in every if receiver.credentials]
 
 
 async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn | Refused:
     """Take in *body* if *header* signs it with the app secret of one of our channel accounts."""
     if header is None:
         return Refused(RefusedReason.UNSIGNED)
-    trusted = _signer(await _receivers(runtime), body, header)
+    receivers = await _receivers(runtime)
+    trusted = _signer(receivers, body, header)
     if trusted is None:
         # The account may have been added a moment ago.
-        trusted = _signer(await _receivers(runtime, fresh=True), body, header)
+        receivers = await _receivers(runtime, fresh=True)
+        trusted = _signer(receivers, body, header)
     if trusted is None:
         return Refused(RefusedReason.WRONG_SIGNATURE)
     try:
         items = CHANNEL.parse(body)
     except MalformedDeliveryError:
         return Refused(RefusedReason.MALFORMED)
-    parts = _parts(body, items, trusted)
-    if len(parts) == 1:
+    unheard = receivers.unreadable.keys() - trusted.by_address.keys()
+    refused = {place for place, item in enumerate(items) if item.address in unheard}
+    parts = _parts(body, items, trusted, without=refused) if len(refused) < len(items) or not items else {}
+    if len(parts) == 1 and not refused:
         ((tenant_id, part),) = parts.items()
         return await _take(runtime, tenant_id, part)
     done = await asyncio.gather(*(_take(runtime, tenant_id, part) for tenant_id, part in parts.items()))
+    if refused:
+        return Refused(RefusedReason.UNREADABLE_ACCOUNT)
     return TakenIn(
         messages=sum(t.messages for t in done),
         statuses=sum(t.statuses for t in done),
@@ -145,17 +184,21 @@ def _signer(receivers: _Receivers, body: bytes, header: str) -> _Trusted | None:
     return found
 
 
-def _parts(body: bytes, items: Sequence[Item], trusted: _Trusted) -> dict[UUID, Incoming]:
+def _parts(
+    body: bytes, items: Sequence[Item], trusted: _Trusted, *, without: Collection[int] = ()
+) -> dict[UUID, Incoming]:
     """Each item to the tenant whose number it is for; what is for no number of ours, to the app's only tenant."""
     only = next(iter(trusted.accounts)) if len(trusted.accounts) == 1 else NO_TENANT
     routed: dict[UUID, list[tuple[int, Account | None, Item]]] = {}
     for place, item in enumerate(items):
+        if place in without:
+            continue
         receiver = trusted.by_address.get(item.address or "")
         tenant_id = receiver.tenant_id if receiver else trusted.by_owner.get(item.owner or "", only)
         routed.setdefault(tenant_id, []).append((place, _account(receiver) if receiver else None, item))
     if not routed:
         routed = {only: []}
-    raw = CHANNEL.raw_items(body) if len(routed) > 1 else []
+    raw = CHANNEL.raw_items(body) if len(routed) > 1 or without else []
     return {
         tenant_id: Incoming(
             channel=CHANNEL,

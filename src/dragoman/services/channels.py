@@ -16,16 +16,21 @@ from uuid import UUID
 import structlog
 
 from dragoman.channels.whatsapp import checks
-from dragoman.channels.whatsapp.checks import Checked
+from dragoman.channels.whatsapp.checks import Checked, Finding
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.runtime import Job, Runtime
 from dragoman.services.refusals import probe_pause
 from dragoman.store import actions, channel_accounts, holds, pace, stops
 from dragoman.store.actions import SYSTEM, Administrator
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.channel_accounts import ChannelAccount, UnreadableCredentialsError, WhatsAppCredentials
 from dragoman.store.database import Connection
 
 log = structlog.get_logger()
+
+MEND = (
+    "Start Dragoman with the key that they were encrypted under (DRAGOMAN_EARLIER_SECRET_KEY), or enter access token, "
+    "app secret and verify token anew."
+)
 
 PROBE_SECONDS = 60
 """For how long a probe belongs to the worker that took it."""
@@ -63,7 +68,10 @@ async def check(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID) -> 
 
 
 async def _check(runtime: Runtime, account: ChannelAccount) -> Checked:
-    credentials = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(account.secrets))
+    try:
+        credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
+    except UnreadableCredentialsError as error:
+        return Checked(findings=(Finding("Stored credentials", False, f"{error} {MEND}"),))
     return await checks.check(
         GraphClient(runtime.http, runtime.settings.graph_url),
         phone_number_id=account.address,
@@ -108,15 +116,17 @@ class Wanted:
     forget_earlier_secret: bool = False
 
 
-def problems(wanted: Wanted, *, phone_number_id: str | None = None) -> dict[str, str]:
-    """What is wrong, by field; for a new account with its *phone_number_id*."""
+def problems(wanted: Wanted, *, phone_number_id: str | None = None, unreadable: bool = False) -> dict[str, str]:
+    """What is wrong, by field; for a new account with its *phone_number_id*.
+
+    *unreadable*: the present credentials cannot be read, so that none of them can stay.
+    """
     found: dict[str, str] = {}
-    if phone_number_id is not None:
-        if not re.fullmatch(r"[0-9]{5,30}", phone_number_id):
-            found["phone_number_id"] = "It has digits only; Meta shows it under API setup, beside the number."
-        for name in ("token", "app_secret", "verify_token"):
-            if not getattr(wanted, name):
-                found[name] = "A new number needs it."
+    if phone_number_id is not None and not re.fullmatch(r"[0-9]{5,30}", phone_number_id):
+        found["phone_number_id"] = "It has digits only; Meta shows it under API setup, beside the number."
+    for name in ("token", "app_secret", "verify_token"):
+        if not getattr(wanted, name) and (phone_number_id is not None or unreadable):
+            found[name] = "The present one cannot be read." if unreadable else "A new number needs it."
     if not 3 <= len(wanted.display) <= 60:
         found["display"] = "The number as people write it, such as +43 1 555 0100."
     if not 1 <= len(wanted.name) <= 60:
@@ -166,7 +176,7 @@ async def change(
     """
     async with runtime.database.tenant(tenant_id) as connection:
         account = await channel_accounts.load(connection, tenant_id, channel_account_id, lock=True)
-        known = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(account.secrets))
+        known = _known_credentials(runtime, account)
         credentials = _changed_credentials(known, wanted)
         new = dataclasses.replace(
             account,
@@ -193,10 +203,29 @@ async def change(
     return [*changed, *secrets_changed]
 
 
+def _known_credentials(runtime: Runtime, account: ChannelAccount) -> WhatsAppCredentials:
+    """The present ones; nothing where they cannot be read, so that those that are given anew take their place."""
+    try:
+        return channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
+    except UnreadableCredentialsError:
+        return WhatsAppCredentials(token="", app_secret="", verify_token="")
+
+
+def unreadable(runtime: Runtime, account: ChannelAccount) -> str:
+    """Why the account's credentials cannot be read and what to do, in words; empty where they can."""
+    if account.channel != "whatsapp":
+        return ""
+    try:
+        channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
+    except UnreadableCredentialsError as error:
+        return f"{error} {MEND}"
+    return ""
+
+
 def _changed_credentials(known: WhatsAppCredentials, wanted: Wanted) -> WhatsAppCredentials:
     earlier = None if wanted.forget_earlier_secret else known.earlier_app_secret
     if wanted.app_secret and wanted.app_secret != known.app_secret:
-        earlier = known.app_secret
+        earlier = known.app_secret or None
     return WhatsAppCredentials(
         token=wanted.token or known.token,
         app_secret=wanted.app_secret or known.app_secret,

@@ -12,4 +12,8 @@ STOPS = Counter("dragoman_channel_stops_total", "Channel accounts that the chann
 
 PRESENCE = Counter("dragoman_read_marks_total", "Read marks and typing indicators by what became of them.", ["result"])
 
+UNREADABLE = Gauge(
+    "dragoman_channel_accounts_unreadable", "WhatsApp accounts whose credentials this installation's key cannot open."
+)
+
 STOPPED = Gauge("dragoman_channel_accounts_stopped", "Channel accounts that send nothing until they are resumed.")

@@ -29,7 +29,7 @@ from dragoman.services.hold_lease import having_rows, held_by
 from dragoman.services.refusals import Refusal
 from dragoman.services.send_gate import Go, Later
 from dragoman.store import channel_accounts, deliveries, leases, outbox
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.channel_accounts import ChannelAccount
 from dragoman.store.contacts import Identity
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
@@ -200,7 +200,7 @@ async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: Entry
 
 async def _send(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError:
     entry = attempt.entry
-    credentials = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(attempt.account.secrets))
+    credentials = channel_accounts.unseal(attempt.account.secrets, runtime.keyring.decrypt)
     try:
         body = render(
             entry.content,

@@ -25,7 +25,7 @@ from dragoman.domain.media_types import HEAD_BYTES, TAIL_BYTES, Look, look
 from dragoman.runtime import Job, Runtime
 from dragoman.store import channel_accounts, media
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
-from dragoman.store.channel_accounts import WhatsAppCredentials
+from dragoman.store.channel_accounts import ChannelAccount, UnreadableCredentialsError
 from dragoman.store.database import UNAVAILABLE
 from dragoman.store.media import Claim
 
@@ -96,14 +96,13 @@ async def _fetch(runtime: Runtime, tenant_id: UUID, message_id: UUID) -> str:
         if claim is None:
             return "left"
         account = await channel_accounts.load(connection, tenant_id, claim.channel_account_id)
-    credentials = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(account.secrets))
-    client = MediaClient(
-        runtime.http,
-        graph_url=runtime.settings.graph_url,
-        token=credentials.token,
-        phone_number_id=account.address,
-    )
     try:
+        client = MediaClient(
+            runtime.http,
+            graph_url=runtime.settings.graph_url,
+            token=_token(runtime, account),
+            phone_number_id=account.address,
+        )
         async with _held(runtime, tenant_id, claim):
             download = await _download(runtime, client, claim)
             try:
@@ -121,6 +120,13 @@ async def _fetch(runtime: Runtime, tenant_id: UUID, message_id: UUID) -> str:
     except _OvertakenError:
         log.warning("media_claim_lost", message_id=str(message_id))
         return "left"
+
+
+def _token(runtime: Runtime, account: ChannelAccount) -> str:
+    try:
+        return channel_accounts.unseal(account.secrets, runtime.keyring.decrypt).token
+    except UnreadableCredentialsError as error:
+        raise MediaError(Trouble.REFUSED, str(error)) from error
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from dragoman.domain.policies import Presence
 from dragoman.runtime import Runtime
 from dragoman.services import counters
 from dragoman.store import channel_accounts, mailbox
-from dragoman.store.channel_accounts import WhatsAppCredentials
 from dragoman.store.mailbox import Waiting
 
 log = structlog.get_logger()
@@ -64,7 +63,7 @@ async def _tell(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: 
         account = await channel_accounts.load(connection, tenant_id, waiting.channel_account_id)
     if account.channel != "whatsapp" or account.stopped_at is not None:
         return None
-    credentials = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(account.secrets))
+    credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
     client = GraphClient(runtime.http, runtime.settings.graph_url)
     body = read_mark(waiting.message.channel_message_id, typing=typing)
     trouble = await client.tell(account.address, credentials.token, body)

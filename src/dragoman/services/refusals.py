@@ -75,7 +75,7 @@ async def follow(
         case RetryClass.SPARE_CONTACT:
             await marketing.pause(connection, tenant_id, contact_id, until=now + SPARED)
         case RetryClass.STOP_CHANNEL:
-            await _stop(connection, tenant_id, account, refusal, now)
+            await _stop(connection, tenant_id, account, refusal.code, refusal.reason, now)
         case RetryClass.BACK_OFF_CHANNEL:
             pause = await _hold(runtime, connection, tenant_id, Scope.CHANNEL, account.business_account, refusal)
         case RetryClass.BACK_OFF_NUMBER:
@@ -102,21 +102,29 @@ def backoff(runtime: Runtime, attempts: int) -> float:
     return min(2.0**attempts, 300.0) * (0.5 + runtime.source.jitter() / 2)
 
 
+async def stop_and_park(
+    connection: Connection, tenant_id: UUID, entry: Entry, account: ChannelAccount, reason: str, now: datetime
+) -> None:
+    """Stop an account that cannot be used, for a reason of our own; the message waits until it is resumed."""
+    await _stop(connection, tenant_id, account, None, reason, now)
+    await park(connection, tenant_id, entry, None, f"The channel is stopped. {reason}", now)
+
+
 async def _stop(
-    connection: Connection, tenant_id: UUID, account: ChannelAccount, refusal: Refusal, now: datetime
+    connection: Connection, tenant_id: UUID, account: ChannelAccount, code: int | None, reason: str, now: datetime
 ) -> None:
     news = await stops.stop(
         connection,
         tenant_id,
         account.channel_account_id,
-        code=refusal.code,
-        reason=refusal.reason,
+        code=code,
+        reason=reason,
         now=now,
-        probe_at=now + probe_pause(refusal.code, 0),
+        probe_at=now + probe_pause(code, 0),
     )
     if news:
-        counters.STOPS.labels(str(refusal.code)).inc()
-        log.error("channel_stopped", account=account.display, code=refusal.code, reason=refusal.reason)
+        counters.STOPS.labels(str(code)).inc()
+        log.error("channel_stopped", account=account.display, code=code, reason=reason)
 
 
 def probe_pause(code: int | None, probes: int) -> timedelta:

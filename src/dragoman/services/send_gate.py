@@ -1,8 +1,8 @@
 """May this message go now? Asked for every message before it is sent, in the transaction that counts the attempt.
 
-In this order: is its account stopped, may this contact get it at all, is the customer service window open, has the
-channel asked to wait, and has the pace a moment for it. What is not to go is put off, parked, failed or skipped here,
-with its reason on the timeline.
+In this order: is its account stopped or of no use, may this contact get it at all, is the customer service window open,
+has the channel asked to wait, and has the pace a moment for it. What is not to go is put off, parked, failed or skipped
+here, with its reason on the timeline.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dragoman.domain import windows
 from dragoman.domain.content import Template
 from dragoman.runtime import Runtime
 from dragoman.services import refusals
-from dragoman.store import marketing, outbox, pace, stops
+from dragoman.store import channel_accounts, marketing, outbox, pace, stops
 from dragoman.store import windows as open_windows
-from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.store.channel_accounts import ChannelAccount, UnreadableCredentialsError
 from dragoman.store.database import Connection
 from dragoman.store.outbox import Entry
 from dragoman.store.pace import Turn
@@ -53,12 +53,8 @@ async def ask(
 ) -> Go | Later | Never:
     """What is to be done with *entry*, which is due; written down where it is not to be sent now."""
     now = runtime.clock.now()
-    if account.stopped_at is not None:
-        stopped = await stops.stopped(connection, tenant_id, account.channel_account_id)
-        if stopped is not None:
-            reason = f"The channel is stopped. {stopped.reason}"
-            await refusals.park(connection, tenant_id, entry, stopped.code, reason, now)
-            return Never()
+    if await _parked(runtime, connection, tenant_id, entry, account, now):
+        return Never()
     if account.channel != "whatsapp":
         return Go(0.0)
     if await _not_wanted(connection, tenant_id, entry, now):
@@ -80,6 +76,25 @@ async def ask(
     if turn.granted and turn.number <= SHORT:
         return Go(turn.number)
     return await _put_off(connection, tenant_id, entry, turn, now)
+
+
+async def _parked(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: Entry, account: ChannelAccount, now: datetime
+) -> bool:
+    """Park what a stopped account would send; one whose credentials cannot be read is stopped here."""
+    if account.stopped_at is not None:
+        stopped = await stops.stopped(connection, tenant_id, account.channel_account_id)
+        if stopped is not None:
+            reason = f"The channel is stopped. {stopped.reason}"
+            await refusals.park(connection, tenant_id, entry, stopped.code, reason, now)
+            return True
+    if account.channel == "whatsapp":
+        try:
+            channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
+        except UnreadableCredentialsError as error:
+            await refusals.stop_and_park(connection, tenant_id, entry, account, str(error), now)
+            return True
+    return False
 
 
 async def _put_off(connection: Connection, tenant_id: UUID, entry: Entry, turn: Turn, now: datetime) -> Later:

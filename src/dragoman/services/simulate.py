@@ -14,7 +14,7 @@ from typing import Any
 from dragoman.channels.whatsapp.client import VERSION
 from dragoman.domain.content import Content, Media, Option, Options, Reaction, Template, Text, Unsupported
 from dragoman.runtime import Runtime
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.channel_accounts import ChannelAccount, UnreadableCredentialsError, unseal
 
 TIMEOUT_SECONDS = 5.0
 
@@ -72,7 +72,10 @@ async def upload(runtime: Runtime, account: ChannelAccount, *, name: str, mime_t
 
     Raises StandinUnreachableError, with WhatsApp's reason where it does not take such a file.
     """
-    credentials = WhatsAppCredentials.from_bytes(runtime.keyring.decrypt(account.secrets))
+    try:
+        credentials = unseal(account.secrets, runtime.keyring.decrypt)
+    except UnreadableCredentialsError as error:
+        raise StandinUnreachableError(str(error)) from error
     answer = await _call(
         runtime,
         "POST",

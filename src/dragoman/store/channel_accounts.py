@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from cryptography.fernet import InvalidToken
+
 from dragoman.domain.errors import AlreadyTakenError
 from dragoman.store import directory
 from dragoman.store.database import Connection
@@ -38,20 +40,44 @@ class WhatsAppCredentials:
 
     @classmethod
     def from_bytes(cls, plain: bytes) -> WhatsAppCredentials:
-        """What :meth:`to_bytes` wrote."""
-        return cls(**json.loads(plain))
+        """What :meth:`to_bytes` wrote. Raises UnreadableCredentialsError where it is something else."""
+        try:
+            read = cls(**json.loads(plain))
+        except (ValueError, TypeError):
+            raise UnreadableCredentialsError(NOT_CREDENTIALS) from None
+        if not all(isinstance(given, str) for given in (read.token, read.verify_token, *read.app_secrets)):
+            raise UnreadableCredentialsError(NOT_CREDENTIALS)
+        return read
+
+
+OTHER_KEY = "Its credentials were encrypted under another key than this installation has."
+NOT_CREDENTIALS = "Its credentials are damaged: what was stored is not what this program stores."
+
+
+class UnreadableCredentialsError(Exception):
+    """An account's credentials cannot be read; the message is a sentence for an administrator."""
+
+
+def unseal(sealed: bytes, decrypt: Callable[[bytes], bytes]) -> WhatsAppCredentials:
+    """The credentials of an account. Raises UnreadableCredentialsError."""
+    try:
+        plain = decrypt(sealed)
+    except InvalidToken:
+        raise UnreadableCredentialsError(OTHER_KEY) from None
+    return WhatsAppCredentials.from_bytes(plain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """A channel account as the webhook needs it."""
+    """A channel account as the webhook needs it; where its credentials cannot be read, ``unreadable`` says why."""
 
     tenant_id: UUID
     channel_account_id: UUID
     address: str
     display: str
     waba_id: str | None
-    credentials: WhatsAppCredentials
+    credentials: WhatsAppCredentials | None
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +118,29 @@ _COLUMNS = (
 
 
 async def receivers(connection: Connection, decrypt: Callable[[bytes], bytes]) -> list[Receiver]:
-    """Every WhatsApp account of the installation; takes a connection without a tenant."""
+    """Every WhatsApp account of the installation, also those whose credentials cannot be read.
+
+    Takes a connection without a tenant.
+    """
     rows = await connection.fetch("SELECT * FROM directory_receivers('whatsapp')")
-    return [
-        Receiver(
-            tenant_id=row["tenant_id"],
-            channel_account_id=row["channel_account_id"],
-            address=row["address"],
-            display=row["display"],
-            waba_id=row["waba_id"],
-            credentials=WhatsAppCredentials.from_bytes(decrypt(row["secrets"])),
-        )
-        for row in rows
-    ]
+    return [_receiver(row, decrypt) for row in rows]
+
+
+def _receiver(row: Any, decrypt: Callable[[bytes], bytes]) -> Receiver:
+    credentials, unreadable = None, ""
+    try:
+        credentials = unseal(row["secrets"], decrypt)
+    except UnreadableCredentialsError as error:
+        unreadable = str(error)
+    return Receiver(
+        tenant_id=row["tenant_id"],
+        channel_account_id=row["channel_account_id"],
+        address=row["address"],
+        display=row["display"],
+        waba_id=row["waba_id"],
+        credentials=credentials,
+        unreadable=unreadable,
+    )
 
 
 async def load(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
-from dragoman.services import counters
+from dragoman.services import accept_delivery, counters
 from dragoman.store import stops
 from dragoman.store.database import Connection
 from dragoman.web.ports import Ports
@@ -51,8 +51,9 @@ async def readyz(request: Request, runtime: Ports) -> Response:
             return f"failed: {type(error).__name__}"
 
     async def channels(connection: Connection) -> str:
-        stopped = await stops.count(connection)
-        return "ok" if not stopped else f"{stopped} stopped: see the channels page or `dragoman channel list`"
+        stopped, unreadable = await stops.count(connection), await accept_delivery.unreadable(runtime)
+        found = [f"{n} {what}" for n, what in ((stopped, "stopped"), (unreadable, "with unreadable credentials")) if n]
+        return f"{', '.join(found)}: see the channels page or `dragoman channel list`" if found else "ok"
 
     checks = {check.__name__: await result(check) for check in (database, migrations, queue)}
     ready = set(checks.values()) == {"ok"}
@@ -68,4 +69,6 @@ async def metrics(runtime: Ports) -> Response:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:
             counters.STOPPED.set(await stops.count(connection))
+            # Counted in passing, also where no delivery has come yet.
+            await accept_delivery.unreadable(runtime)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

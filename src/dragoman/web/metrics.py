@@ -18,7 +18,10 @@ LIVE_RESETS = Counter(
 )
 
 # A result that has not happened yet is shown as 0, so that alerts on a rate see its first occurrence.
-for _result in ("accepted", "unsigned", "wrong_signature", "malformed", "too_large", "unavailable", "failed"):
+for _result in (
+    *("accepted", "unsigned", "wrong_signature", "malformed", "too_large"),
+    *("unavailable", "failed", "unreadable_account"),
+):
     WEBHOOK_REQUESTS.labels(_result)
 for _result in ("accepted", "refused", "throttled"):
     LOGINS.labels(_result)

@@ -27,6 +27,8 @@ _REFUSALS = {
     RefusedReason.UNSIGNED: (401, "The X-Hub-Signature-256 header is missing."),
     RefusedReason.WRONG_SIGNATURE: (401, "The signature does not fit the body."),
     RefusedReason.MALFORMED: (400, "The body is not a WhatsApp webhook delivery."),
+    # Meta keeps it and comes again, for days: until then an administrator can mend the account.
+    RefusedReason.UNREADABLE_ACCOUNT: (503, "It is for a number whose credentials cannot be read at present."),
 }
 
 
@@ -62,6 +64,6 @@ async def receive(request: Request, runtime: Ports) -> Response:
     if isinstance(result, Refused):
         WEBHOOK_REQUESTS.labels(str(result.reason)).inc()
         status, detail = _REFUSALS[result.reason]
-        raise HTTPException(status, detail)
+        raise HTTPException(status, detail, {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else None)
     WEBHOOK_REQUESTS.labels("accepted").inc()
     return JSONResponse({"accepted": result.messages + result.statuses + result.others})

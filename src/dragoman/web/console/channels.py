@@ -48,6 +48,7 @@ async def overview(request: Request, ports: Ports, identity: Settings) -> Respon
             for account in accounts
         },
         waiting=waiting,
+        unreadable={account.channel_account_id: channels.unreadable(ports, account) for account in accounts},
         checked=checked,
         webhook=_webhook(ports),
         fields=WEBHOOK_FIELDS,
@@ -101,7 +102,7 @@ async def change(request: Request, ports: Ports, identity: Settings, account_id:
     account = await _account(ports, identity, account_id)
     values = _values(await request.form())
     wanted, wrong = _wanted(values)
-    wrong |= channels.problems(wanted)
+    wrong |= channels.problems(wanted, unreadable=bool(channels.unreadable(ports, account)))
     if wrong:
         return _form(request, ports, account, values, wrong)
     await channels.change(ports, identity.tenant_id, account.channel_account_id, wanted, _who(identity))
