@@ -8,12 +8,16 @@ request carries one message, as Meta mostly sends them; dispatching is not part 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import asyncpg
 import httpx
+import psutil  # type: ignore[import-untyped]
 
 from bench import webhook_client as client
 from bench.harness import Result, compare
@@ -44,6 +48,47 @@ async def _rate(port: int, count: int) -> float:
     return rate
 
 
+@dataclass
+class _Side:
+    """What was measured of one side; CPU time in milliseconds for each request."""
+
+    server: client.Server
+    rates: list[float] = field(default_factory=list)
+    web: list[float] = field(default_factory=list)
+    database: list[float] = field(default_factory=list)
+
+    async def measure(self, made: Installation, count: int) -> None:
+        """One run."""
+        postgres = _postgres(made)
+        web, database = _seconds([self.server.process]), _seconds(postgres)
+        self.rates.append(await _rate(self.server.port, count))
+        self.web.append((_seconds([self.server.process]) - web) * 1000 / count)
+        self.database.append((_seconds(postgres) - database) * 1000 / count)
+
+    @property
+    def cpu(self) -> str:
+        """In words, for the note."""
+        return f"{statistics.median(self.web):.2f} ms web, {statistics.median(self.database):.2f} ms PostgreSQL"
+
+
+def _seconds(processes: Sequence[psutil.Process]) -> float:
+    """CPU time that they have had, in user and system mode."""
+    taken = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            taken += times.user + times.system
+    return taken
+
+
+def _postgres(made: Installation) -> list[psutil.Process]:
+    """The server of the installation with the processes of its connections."""
+    home = str(made.runtime.settings.data_directory)
+    servers = [p for p in psutil.process_iter(["cmdline"]) if any(home in word for word in p.info["cmdline"] or ())]
+    servers = [p for p in servers if "postgres" in p.name()]
+    return [process for server in servers for process in (server, *server.children(recursive=True))]
+
+
 async def _many(made: Installation, port: int) -> float:
     """Seconds for one delivery of 1,000 updates: 250 messages of as many strangers, 750 statuses."""
     first = next(_numbers) * 10_000_000
@@ -68,8 +113,6 @@ async def _many(made: Installation, port: int) -> float:
 async def run(*, quick: bool) -> list[Result]:
     """Both sides in turn, several times."""
     count, runs = (300, 1) if quick else (3000, 5)
-    ours: list[float] = []
-    bare: list[float] = []
     many: list[float] = []
     shop = {answer.spec.name: answer}
     async with open_installation(shop, httpx.MockTransport(lambda _: httpx.Response(500))) as made:
@@ -77,22 +120,24 @@ async def run(*, quick: bool) -> list[Result]:
         await owner.execute("CREATE TABLE bare_webhook (id uuid PRIMARY KEY, body bytea NOT NULL)")
         await owner.execute("GRANT INSERT ON bare_webhook TO dragoman_app")
         await owner.close()
-        async with client.serving(made, "ours") as our_port, client.serving(made, "bare") as bare_port:
-            for port in (our_port, bare_port):
-                await _rate(port, 200)
+        async with client.serving(made, "ours") as our_server, client.serving(made, "bare") as bare_server:
+            ours, bare = _Side(our_server), _Side(bare_server)
+            for side in (ours, bare):
+                await _rate(side.server.port, 200)
             for _ in range(runs):
-                bare.append(await _rate(bare_port, count))
-                ours.append(await _rate(our_port, count))
-                many.append(await _many(made, our_port))
+                await bare.measure(made, count)
+                await ours.measure(made, count)
+                many.append(await _many(made, our_server.port))
     return [
         compare(
             "accepted webhooks, one message each",
             unit="requests/s",
-            ours=ours,
-            peer=bare,
+            ours=ours.rates,
+            peer=bare.rates,
             peer_name="a bare route that verifies and inserts one row",
             higher_is_better=True,
-            note=f"{CLIENTS} keep-alive clients, uvicorn on loopback on both sides; aim: 0.7",
+            note=f"{CLIENTS} keep-alive clients, uvicorn on loopback on both sides; aim: 0.7. CPU for a request: "
+            f"ours {ours.cpu}; bare {bare.cpu}",
         ),
         compare(
             "one delivery of 1,000 updates",

@@ -11,7 +11,10 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from bench.installation import APP_SECRET, PHONE_NUMBER_ID, Installation
 
@@ -87,9 +90,17 @@ class Connection:
         self._writer.close()
 
 
+@dataclass(frozen=True)
+class Server:
+    """One side, in a process of its own."""
+
+    port: int
+    process: psutil.Process
+
+
 @asynccontextmanager
-async def serving(made: Installation, side: str, *, worker: bool = False) -> AsyncIterator[int]:
-    """One side in a process of its own; its port."""
+async def serving(made: Installation, side: str, *, worker: bool = False) -> AsyncIterator[Server]:
+    """One side in a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -109,7 +120,7 @@ async def serving(made: Installation, side: str, *, worker: bool = False) -> Asy
     assert process.stdout is not None
     process.stdin.write(json.dumps(given).encode() + b"\n")
     try:
-        yield int(await process.stdout.readline())
+        yield Server(int(await process.stdout.readline()), psutil.Process(process.pid))
     finally:
         process.stdin.close()
         with contextlib.suppress(TimeoutError):

@@ -115,8 +115,9 @@ async def run(*, quick: bool) -> list[Result]:
     shop = {answer.spec.name: answer}
     async with (
         open_installation(shop, httpx.MockTransport(lambda _: httpx.Response(500))) as made,
-        client.serving(made, "ours", worker=True) as port,
+        client.serving(made, "ours", worker=True) as server,
     ):
+        port = server.port
         wamids = await _ours(made, port, replies)
         best = RATES[0]
         for rate in RATES:

@@ -1,7 +1,8 @@
 """``python -m bench.webhook_server {ours,bare}``: one side of the webhook benchmarks, under uvicorn on loopback.
 
 Reads what it needs from standard input as JSON, prints its port once it listens, and serves until its input ends.
-Both sides have the same event loop, parser, pool and number of processes. With ``worker`` our side also dispatches.
+Both sides have the same event loop, parser, pool, number of processes and setting of Python's collector of cycles.
+With ``worker`` our side also dispatches.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from bench.installation import APP_SECRET
 from bench.shop import answer
 from dragoman.channels.whatsapp import signature
 from dragoman.classify.provider import LocalClassifiers
-from dragoman.cli import logs
+from dragoman.cli import garbage, logs
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
@@ -108,6 +109,7 @@ async def main() -> None:
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
+        garbage.settle()
         print(server.servers[0].sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         server.should_exit = True

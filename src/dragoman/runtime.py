@@ -171,7 +171,7 @@ class TimeOrderedIds:
             self._last = stamp if stamp > self._last or self._last - stamp > 1 << 40 else self._last + 1
             value = self._last
         millis, counter = value >> 12, value & 0xFFF
-        return UUID(int=millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | secrets.randbits(62))
+        return UUID(int=millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2)
 
     def jitter(self) -> float:
         """A number in [0, 1) that spreads retries."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -22,7 +24,7 @@ from dragoman.services import channels, presence, reseal, sweep
 from dragoman.services.channels import Wanted
 from dragoman.store import accounts, channel_accounts, skills, tenants
 from dragoman.store.actions import COMMAND_LINE
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.channel_accounts import ChannelAccount, Receiver, WhatsAppCredentials
 from dragoman.web.console.channels import ADDRESS
 from tests import second_number
 from tests.pipeline.test_delivery_once import body, text
@@ -304,6 +306,31 @@ async def test_an_account_that_cannot_be_read_keeps_no_other_from_receiving(shop
     assert ready.status_code == 200
     assert ready.json()["checks"]["channels"].startswith("1 with unreadable credentials")
     assert "dragoman_channel_accounts_unreadable 1.0" in (await shop.web.get("/metrics")).text
+
+
+async def test_the_accounts_are_read_once_for_all_who_come_at_the_same_time(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+    real = channel_accounts.receivers
+
+    async def counted(*given: Any) -> list[Receiver]:
+        nonlocal reads
+        reads += 1
+        return await real(*given)
+
+    monkeypatch.setattr(channel_accounts, "receivers", counted)
+    deliveries = [body(text(f"wamid.{n}", "answer")) for n in range(20)]
+    answers = await asyncio.gather(*(shop.post(delivery) for delivery in deliveries))
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert reads == 1
+    # Who cannot be verified makes them be read anew: an account may have been added since.
+    answers = await asyncio.gather(*(shop.post(delivery, secret="nobody's") for delivery in deliveries))
+    assert [answer.status_code for answer in answers] == [401] * 20
+    assert reads <= 3
+    await second_number.add(shop)
+    await change(shop, app_secret="a new one")
+    assert (await shop.post(body(text("wamid.new", "answer")), secret="a new one")).status_code == 200
 
 
 async def test_what_comes_for_an_account_that_cannot_be_read_is_not_acknowledged_and_lost(shop: World) -> None:

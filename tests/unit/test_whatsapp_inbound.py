@@ -313,12 +313,22 @@ def test_only_what_is_no_json_object_is_malformed(body: bytes) -> None:
 
 
 def test_text_that_a_database_cannot_hold_is_made_storable() -> None:
-    escaped = rb'{"body": "a\u0000b\ud83dc"}'
-    raw = body_of(value(messages=[message(type="text", text="HERE")])).replace(b'"HERE"', escaped)
-    item = only(raw)
-    assert item.content == c.Text("a\ufffdb\ufffdc")
-    assert "\\u0000" not in json.dumps(item.raw)
-    json.dumps(item.raw, ensure_ascii=False).encode()
+    # As escapes, and as the bytes that UTF-8 would have if there were such characters.
+    for written in (
+        rb'{"body": "a\u0000b\ud83dc"}',
+        b'{"body": "a\xed\xa0\x80b\xed\xb0\x80c"}',
+    ):
+        raw = body_of(value(messages=[message(type="text", text="HERE")])).replace(b'"HERE"', written)
+        item = only(raw)
+        assert item.content == c.Text("a\ufffdb\ufffdc")
+        assert "\\u0000" not in json.dumps(item.raw)
+        json.dumps(item.raw, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_body_in_another_encoding_of_unicode_is_read(encoding: str) -> None:
+    body = body_of(value(messages=[message(type="text", text={"body": "Grüße 🍰"})])).decode()
+    assert only(body.encode(encoding)).content == c.Text("Grüße 🍰")
 
 
 def test_numbers_and_nesting_beyond_reason() -> None:

@@ -13,7 +13,7 @@ import structlog
 import typer
 import uvicorn
 
-from dragoman.cli import logs, loop, standin
+from dragoman.cli import garbage, logs, loop, standin
 from dragoman.cli.asgi import ASGIApp, Beside
 from dragoman.cli.compose import locate_database, migrate_database, open_runtime
 from dragoman.cli.demo import demo as make_demo
@@ -100,6 +100,7 @@ async def _worker(settings: Settings, urls: DatabaseURLs) -> None:
 async def _work(runtime: Runtime, urls: DatabaseURLs, stop: asyncio.Event) -> None:
     # A skill package that cannot be imported is told now, and not by each conversation.
     found = await runtime.skills.specs()
+    garbage.settle()
     log.info("worker_started", owner=runtime.owner, skills=len(found))
     await jobs_worker.run(runtime, urls.application, stop, owner_url=urls.owner)
 
@@ -128,6 +129,7 @@ async def _run_web(
         server.should_exit = True
 
     _on_signals(leave)
+    garbage.settle()
     log.info("serving", url=settings.base_url)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     waiting: set[asyncio.Task[None]] = {serving, working} if working else {serving}

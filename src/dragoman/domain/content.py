@@ -262,6 +262,8 @@ _LATER = {"requested": False}
 
 def to_json(content: Content) -> dict[str, Any]:
     """The JSON form of *content*, with its ``kind``."""
+    if isinstance(content, Text):
+        return {"kind": "text", "body": content.body}
     fields = dataclasses.asdict(content)
     for name, default in _LATER.items():
         if fields.get(name, ...) == default:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 # The escape of U+0000, but not an escaped backslash that happens to stand before the letters u0000.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False).encode
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -16,11 +17,11 @@ def dump(value: object) -> str:
 
     Raises ValueError for NaN and infinities: JSON has none. Values of other types (UUIDs, times) become text.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
+    text = _ENCODE(value)
     # Looked for first: the pattern stops at every place of a text that has none.
     if "\\u0000" in text:
         text = _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", text)
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def as_read_back(text: str) -> Any:

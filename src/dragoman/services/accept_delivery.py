@@ -87,24 +87,39 @@ class _Trusted:
 
 
 _known: WeakKeyDictionary[Database, _Receivers] = WeakKeyDictionary()
+_reading: WeakKeyDictionary[Database, asyncio.Lock] = WeakKeyDictionary()
 
 
 async def _receivers(runtime: Runtime, *, fresh: bool = False) -> _Receivers:
+    """What is known of the accounts, read at most RECEIVERS_SECONDS ago; with *fresh* not before this call."""
+    now = time.monotonic()
     known = _known.get(runtime.database)
-    if fresh or known is None or time.monotonic() - known.read_at > RECEIVERS_SECONDS:
-        async with runtime.database.directory() as connection:
-            every = await channel_accounts.receivers(connection, runtime.keyring.decrypt)
-        by_secret: dict[str, _Trusted] = {}
-        unreadable = {receiver.address: receiver for receiver in every if receiver.credentials is None}
-        for receiver in every:
-            for secret in receiver.credentials.app_secrets if receiver.credentials else ():
-                by_secret.setdefault(secret, _Trusted()).add(receiver)
-        for trusted in by_secret.values():
-            for receiver in unreadable.values():
-                if receiver.tenant_id in trusted.accounts:
-                    trusted.add(receiver)
-        _tell_unreadable(known.unreadable if known else {}, unreadable)
-        known = _known[runtime.database] = _Receivers(time.monotonic(), every, by_secret, unreadable)
+    not_before = now if fresh else now - RECEIVERS_SECONDS
+    if known is not None and known.read_at >= not_before:
+        return known
+    # Whoever comes while they are being read waits for that, instead of asking for the same at the same time.
+    async with _reading.setdefault(runtime.database, asyncio.Lock()):
+        known = _known.get(runtime.database)
+        if known is None or known.read_at < not_before:
+            known = await _read(runtime, known)
+    return known
+
+
+async def _read(runtime: Runtime, before: _Receivers | None) -> _Receivers:
+    read_at = time.monotonic()
+    async with runtime.database.directory() as connection:
+        every = await channel_accounts.receivers(connection, runtime.keyring.decrypt)
+    by_secret: dict[str, _Trusted] = {}
+    unreadable = {receiver.address: receiver for receiver in every if receiver.credentials is None}
+    for receiver in every:
+        for secret in receiver.credentials.app_secrets if receiver.credentials else ():
+            by_secret.setdefault(secret, _Trusted()).add(receiver)
+    for trusted in by_secret.values():
+        for receiver in unreadable.values():
+            if receiver.tenant_id in trusted.accounts:
+                trusted.add(receiver)
+    _tell_unreadable(before.unreadable if before else {}, unreadable)
+    known = _known[runtime.database] = _Receivers(read_at, every, by_secret, unreadable)
     return known
 
 

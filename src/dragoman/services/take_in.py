@@ -95,7 +95,7 @@ async def take_in(runtime: Runtime, tenant_id: UUID, incoming: Sequence[Incoming
         reports=[[{} for _ in one.items] for one in incoming],
         channels=[one.channel.name for one in incoming],
     )
-    async with runtime.database.tenant(tenant_id) as connection:
+    async with runtime.database.tenant(tenant_id, by_key=True) as connection:
         await _take_messages(batch, connection, list(_of(incoming, Message)))
         await _take_statuses(batch, connection, list(_of(incoming, Status)))
         events = await _take_others(batch, connection, incoming)

@@ -135,9 +135,11 @@ async def resolve(
 
 async def _links(connection: Connection, tenant_id: UUID, wanted: Sequence[Identity]) -> dict[Identity, _Known]:
     rows = await connection.fetch(
+        # From what is wanted to what is there: the other way round every identity of the tenant would be looked at.
         "SELECT i.kind, i.value, i.contact_id, i.ended_at, c.display_name, c.phone, c.created_at "
-        "FROM contact_identity i JOIN contact c ON c.tenant_id = i.tenant_id AND c.contact_id = i.contact_id "
-        "WHERE i.tenant_id = $1 AND (i.kind, i.value) IN (SELECT * FROM unnest($2::text[], $3::text[]))",
+        "FROM unnest($2::text[], $3::text[]) AS w(kind, value) "
+        "JOIN contact_identity i ON i.tenant_id = $1 AND i.kind = w.kind AND i.value = w.value "
+        "JOIN contact c ON c.tenant_id = $1 AND c.contact_id = i.contact_id",
         tenant_id,
         [identity.kind for identity in wanted],
         [identity.value for identity in wanted],

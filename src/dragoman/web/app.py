@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dragoman import __version__
 from dragoman.runtime import Runtime
@@ -26,17 +27,29 @@ from dragoman.web.live import Hub
 from dragoman.web.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
 
 
+class _Application(FastAPI):
+    """With layers outside of what the framework puts around everything: a delivery has no use for that."""
+
+    outside: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        await self.outside(scope, receive, send)
+
+    async def inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The framework's own part."""
+        await super().__call__(scope, receive, send)
+
+
 def create_app(runtime: Runtime) -> FastAPI:
     """The ASGI application on *runtime*, which the caller opens and closes."""
-    app = FastAPI(
+    app = _Application(
         title="Dragoman",
         version=__version__,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         middleware=[
-            Middleware(RequestId, source=runtime.source),
-            Middleware(SecurityHeaders),
             Middleware(Compression),
             Middleware(LastCatch, answer=problems.unexpected),
             Middleware(HeadAsGet),
@@ -53,4 +66,5 @@ def create_app(runtime: Runtime) -> FastAPI:
     for part in (health, webhook, login, exports, api, api_exports, api_reviews, events, reference):
         app.include_router(part.router)
     console.install(app)
+    app.outside = RequestId(SecurityHeaders(webhook.Door(app.inside, runtime)), runtime.source)
     return app

@@ -6,12 +6,12 @@ Plain ASGI: Starlette's base class would wrap streaming responses in tasks of th
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,7 +32,11 @@ SECURITY_HEADERS = {
 
 STATIC_PREFIX = "/static/"
 WEBHOOK_PREFIX = "/webhooks/"
-UNLOGGED = (STATIC_PREFIX, "/healthz", "/readyz", "/metrics")
+UNLOGGED = (STATIC_PREFIX, "/healthz", "/readyz", "/metrics", WEBHOOK_PREFIX)
+"""What is not worth a line where it went well: it is counted, and a delivery is kept as it came."""
+
+_SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_NOT_CACHED = (b"cache-control", b"no-store")
 
 
 class RequestId:
@@ -59,21 +63,22 @@ class RequestId:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_id)
-            finally:
-                if status >= 400 or not scope["path"].startswith(UNLOGGED):
-                    log.info(
-                        "request",
-                        method=scope["method"],
-                        path=scope["path"],
-                        status=status,
-                        duration_ms=round((time.perf_counter() - started) * 1000, 1),
-                    )
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            if not 100 <= status < 400 or not scope["path"].startswith(UNLOGGED):
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                )
+            structlog.contextvars.reset_contextvars(**bound)
 
 
 class SecurityHeaders:
@@ -93,14 +98,14 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = message["headers"] = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in headers}
+                headers += [header for header in _SECURITY_HEADERS if header[0] not in there]
                 # Static files carry a hash of their content in their names.
                 if scope["path"].startswith(STATIC_PREFIX) and message["status"] in {200, 206, 304}:
-                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
-                else:
-                    headers.setdefault("Cache-Control", "no-store")
+                    MutableHeaders(raw=headers)["Cache-Control"] = "public, max-age=31536000, immutable"
+                elif _NOT_CACHED[0] not in there:
+                    headers.append(_NOT_CACHED)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -194,14 +199,18 @@ def too_large(limit: int) -> HTTPException:
     return HTTPException(413, f"The body is larger than {limit} bytes.")
 
 
-async def read_limited(request: Request, limit: int) -> bytes:
-    """The whole body; raises :func:`too_large` as soon as it is known to pass *limit* bytes."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit:
+async def read_limited(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The whole body; raises :func:`too_large` as soon as it is known to pass *limit* bytes, and ClientDisconnect."""
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared[:20]) > limit:
         raise too_large(limit)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(body) > limit:
             raise too_large(limit)
     return bytes(body)

@@ -30,4 +30,9 @@ def request_id_of(request: Request) -> str:
     return str(request.scope.get("dragoman.request_id", ""))
 
 
-Ports = Annotated[Runtime, Depends(runtime_of)]
+async def _ports(request: Request) -> Runtime:
+    # Asynchronous, because the framework would call anything else in a thread.
+    return runtime_of(request)
+
+
+Ports = Annotated[Runtime, Depends(_ports)]

@@ -2,6 +2,9 @@
 
 The size cap comes first, then the signature over the raw bytes, then parsing. 200 means committed. Anything but
 200 makes Meta deliver again, for days.
+
+A delivery that is posted does not go through the router and what it does for pages: that would cost more than taking
+it in (:class:`Door`, decision 0018).
 """
 
 from __future__ import annotations
@@ -9,11 +12,14 @@ from __future__ import annotations
 import structlog
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dragoman.runtime import Runtime
 from dragoman.services import accept_delivery
 from dragoman.services.accept_delivery import Refused, RefusedReason
 from dragoman.store.database import UNAVAILABLE
+from dragoman.web import problems
 from dragoman.web.auth import same
 from dragoman.web.metrics import WEBHOOK_REQUESTS
 from dragoman.web.middleware import read_limited
@@ -22,6 +28,11 @@ from dragoman.web.problems import RETRY_AFTER_SECONDS
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/webhooks", include_in_schema=False)
+
+PATH = "/webhooks/whatsapp"
+
+_ACCEPTED = WEBHOOK_REQUESTS.labels("accepted")
+_JSON = ((b"content-type", b"application/json"),)
 
 _REFUSALS = {
     RefusedReason.UNSIGNED: (401, "The X-Hub-Signature-256 header is missing."),
@@ -47,13 +58,20 @@ async def verify(request: Request, runtime: Ports) -> Response:
 @router.post("/whatsapp")
 async def receive(request: Request, runtime: Ports) -> Response:
     """Take in one delivery; what is refused leaves nothing but a counter."""
+    return Response(await _take_in(request.scope, request.receive, runtime), media_type="application/json")
+
+
+async def _take_in(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
+    """The answer to a delivery that is on record now. Raises HTTPException for one that is refused."""
+    headers = dict(scope["headers"])
     try:
-        body = await read_limited(request, runtime.settings.webhook_body_limit)
+        body = await read_limited(headers, receive, runtime.settings.webhook_body_limit)
     except HTTPException:
         WEBHOOK_REQUESTS.labels("too_large").inc()
         raise
+    signature = headers.get(b"x-hub-signature-256")
     try:
-        result = await accept_delivery.accept(runtime, body, request.headers.get("x-hub-signature-256"))
+        result = await accept_delivery.accept(runtime, body, None if signature is None else signature.decode("latin-1"))
     except UNAVAILABLE as error:
         WEBHOOK_REQUESTS.labels("unavailable").inc()
         log.warning("delivery not accepted: database unavailable", error=repr(error))
@@ -65,5 +83,31 @@ async def receive(request: Request, runtime: Ports) -> Response:
         WEBHOOK_REQUESTS.labels(str(result.reason)).inc()
         status, detail = _REFUSALS[result.reason]
         raise HTTPException(status, detail, {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else None)
-    WEBHOOK_REQUESTS.labels("accepted").inc()
-    return JSONResponse({"accepted": result.messages + result.statuses + result.others})
+    _ACCEPTED.inc()
+    return b'{"accepted":%d}' % (result.messages + result.statuses + result.others)
+
+
+class Door:
+    """Answers deliveries itself, as :func:`receive` and the application's error handlers would; passes on the rest."""
+
+    def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
+        self._app, self._runtime = app, runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = await _take_in(scope, receive, self._runtime)
+        except HTTPException as error:
+            request = Request(scope, receive)
+            response = problems.answer(request, error.status_code, error.detail, headers=error.headers)
+        except Exception as error:
+            response = await problems.unexpected(Request(scope, receive), error)
+        else:
+            headers = [*_JSON, (b"content-length", b"%d" % len(answer))]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": answer})
+            return
+        await response(scope, receive, send)

@@ -7,10 +7,11 @@ is still a message, shown as unsupported; without them it is an :class:`OtherIte
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,8 @@ OBJECT = "whatsapp_business_account"
 _USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 """A business-scoped user id: country code, dot, up to 128 letters and digits; ENT for a parent portfolio."""
 
+_SORTED = json.JSONEncoder(sort_keys=True).encode
+
 _PARTS: dict[str, tuple[str, ...]] = {
     "smb_message_echoes": ("message_echoes",),
     "calls": ("calls", "statuses"),
@@ -92,14 +95,21 @@ class _Change:
     waba_id: str | None
     field: str
     value: Object
+    phone_number_id: str | None = None
+    people: tuple[Object, ...] = ()
+    places: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Where each number and user id first stands among ``people``: a delivery may name a thousand."""
 
-    @property
-    def phone_number_id(self) -> str | None:
-        return identifier(table(self.value.get("metadata")).get("phone_number_id"))
-
-    @property
-    def people(self) -> list[Object]:
-        return [person for person in each(self.value.get("contacts")) if isinstance(person, dict)]
+    @classmethod
+    def of(cls, waba_id: str | None, field: str, value: Object) -> _Change:
+        people = tuple(person for person in each(value.get("contacts")) if isinstance(person, dict))
+        places: dict[str, int] = {}
+        for place, person in enumerate(people):
+            for name in (identifier(person.get("wa_id")), identifier(person.get("user_id"))):
+                if name is not None:
+                    places.setdefault(name, place)
+        number = identifier(table(value.get("metadata")).get("phone_number_id"))
+        return cls(waba_id, field, value, number, people, places)
 
     def other(self, reason: str, raw: Any) -> OtherItem:
         return OtherItem(
@@ -145,7 +155,7 @@ def _entry_items(entry: Any) -> Iterator[Item]:
             continue
         # A change that lost its field's name but carries messages is still worth reading.
         guessed = "messages" if "messages" in value or "statuses" in value else ""
-        change = _Change(waba_id, field if isinstance(field, str) else guessed, value)
+        change = _Change.of(waba_id, field if isinstance(field, str) else guessed, value)
         yield from _message_change(change) if change.field == "messages" else _other_change(change)
 
 
@@ -184,7 +194,7 @@ def _message(
     change: _Change, raw: Any, alone: Object | None, around: tuple[ChannelError, ...]
 ) -> InboundItem | OtherItem:
     message = table(raw)
-    person = _person(message, change.people) or alone or {}
+    person = _person(message, change) or alone or {}
     sender = _sender(message, person)
     message_id, phone_number_id = identifier(message.get("id")), change.phone_number_id
     if message_id is None:
@@ -226,13 +236,11 @@ def _named_sender(message: Any) -> str | None:
     return identifier(named.get("from")) or identifier(named.get("from_user_id"))
 
 
-def _person(message: Object, people: list[Object]) -> Object | None:
+def _person(message: Object, change: _Change) -> Object | None:
     """The entry of ``contacts`` that *message* names by number or by user id."""
-    named = {identifier(message.get("from")), identifier(message.get("from_user_id"))} - {None}
-    for person in people:
-        if named & {identifier(person.get("wa_id")), identifier(person.get("user_id"))}:
-            return person
-    return None
+    named = (identifier(message.get("from")), identifier(message.get("from_user_id")))
+    places = [change.places[name] for name in named if name is not None and name in change.places]
+    return change.people[min(places)] if places else None
 
 
 def _sender(message: Object, person: Object) -> Identity:
@@ -264,7 +272,7 @@ def _fingerprint(message: Object, sender: Identity) -> str:
         body = {key: item for key, item in body.items() if key != "url"}
     named = [sender.wa_id, sender.user_id, text(message.get("from"))]
     parts = [*named, kind, text(message.get("timestamp")), body]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(_SORTED(parts).encode()).hexdigest()[:32]
 
 
 def _status(change: _Change, raw: Any) -> StatusItem | OtherItem:

@@ -29,5 +29,8 @@ _LONGEST = max(map(len, _LOCALES))
 def locale_of(wa_id: str | None) -> str:
     """The language tag for a number's calling code, longest match first; English where nothing is known."""
     digits = (wa_id or "").removeprefix("+")
-    prefixes = (digits[:length] for length in range(_LONGEST, 0, -1))
-    return next((_LOCALES[prefix] for prefix in prefixes if prefix in _LOCALES), DEFAULT_LOCALE)
+    for length in range(_LONGEST, 0, -1):
+        locale = _LOCALES.get(digits[:length])
+        if locale is not None:
+            return locale
+    return DEFAULT_LOCALE

@@ -6,7 +6,6 @@ https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
 _PREFIX = "sha256="
@@ -14,7 +13,7 @@ _PREFIX = "sha256="
 
 def sign(body: bytes, secret: str) -> str:
     """The value of the signature header for exactly these bytes."""
-    return _PREFIX + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return _PREFIX + hmac.digest(secret.encode(), body, "sha256").hex()
 
 
 def verify(body: bytes, header: str | None, secret: str) -> bool:

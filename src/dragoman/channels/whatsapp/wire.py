@@ -42,15 +42,31 @@ def read_object(body: bytes | str) -> Object:
     Raises MalformedError for what is not a JSON object, NestedTooDeeplyError where nobody can tell.
     """
     try:
-        value = json.loads(body, parse_int=_integer, parse_float=_float, parse_constant=_refuse)
+        written, clean = _decoded(body)
+        value = _DECODER.decode(written)
     except RecursionError:
         raise NestedTooDeeplyError("the body is nested too deeply") from None
     except ValueError as error:
         raise MalformedError(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise MalformedError(f"the body is not a JSON object but {type(value).__name__}")
+    if clean and written.count("{") + written.count("[") <= MAX_DEPTH:
+        return value
     cleaned: Object = _storable(value, MAX_DEPTH)
     return cleaned
+
+
+def _decoded(body: bytes | str) -> tuple[str, bool]:
+    """The text of *body*, and whether it surely holds nothing that cannot be stored: most deliveries do not."""
+    if isinstance(body, str):
+        return body, False
+    encoding = json.detect_encoding(body)
+    try:
+        written = body.decode(encoding)
+    except UnicodeDecodeError:
+        return body.decode(encoding, "surrogatepass"), False
+    # NUL and half surrogates could only be written as escapes here.
+    return written, "\\u" not in written
 
 
 def _integer(digits: str) -> int | str:
@@ -64,6 +80,9 @@ def _float(digits: str) -> float | str:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_refuse)
 
 
 def _storable(value: Any, depth: int) -> Any:
@@ -80,10 +99,7 @@ def _storable(value: Any, depth: int) -> Any:
 
 def each(value: Any) -> Iterator[Any]:
     """The elements of a list; anything else but null counts as a list of one, so that nothing is lost."""
-    if isinstance(value, list):
-        yield from value
-    elif value is not None:
-        yield value
+    return iter(value if isinstance(value, list) else () if value is None else (value,))
 
 
 def table(value: Any) -> Object:
@@ -98,17 +114,15 @@ def kept(value: Any) -> Object:
 
 def text(value: Any) -> str | None:
     """Text as it stands, numbers as their digits; None for anything else and for the empty text."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return str(value)
-    return value if isinstance(value, str) and value else None
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def identifier(value: Any) -> str | None:
     """Text that can serve as a key: neither blank nor longer than MAX_ID characters."""
-    found = text(value)
-    return found if found is not None and found.strip() and len(found) <= MAX_ID else None
+    found = value if isinstance(value, str) else text(value)
+    return found if found and found.strip() and len(found) <= MAX_ID else None
 
 
 def integer(value: Any) -> int | None:
