@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
+from tests.pipeline.test_channels import enter
 from tests.world import PHONE_NUMBER_ID, World
 
 
@@ -37,13 +38,13 @@ async def told(shop: World) -> list[str]:
 
 async def test_every_order_of_statuses_ends_at_the_furthest(shop: World) -> None:
     wamid = await sent_message(shop)
-    for number, order in enumerate(itertools.permutations(["sent", "delivered", "read"])):
+    for number, order in enumerate(itertools.permutations(["sent", "delivered", "read", "played"])):
         for what in order:
             await shop.post(status(wamid, what, 1_790_000_000 + number))
             await shop.settle()
         (entry,) = await shop.rows("SELECT delivery FROM outbox_entry")
-        assert entry["delivery"] == "read"
-    assert await told(shop) == ["sent", "delivered", "read"]
+        assert entry["delivery"] == "played"
+    assert await told(shop) == ["sent", "delivered", "read", "played"]
 
 
 async def test_a_doubled_status_is_told_once(shop: World) -> None:
@@ -63,6 +64,23 @@ async def test_read_may_come_without_delivered_and_before_it(shop: World) -> Non
     assert await told(shop) == ["sent", "read"]
     (late,) = await shop.rows("SELECT applied FROM message_status WHERE status = 'delivered'")
     assert late["applied"] == "kept: the message was read already"
+
+
+async def test_what_was_played_was_read_and_stays_played(shop: World) -> None:
+    wamid = await sent_message(shop)
+    for word, at in (("played", 5), ("read", 6), ("delivered", 7), ("played", 8)):
+        await shop.post(status(wamid, word, 1_790_000_000 + at))
+        await shop.settle()
+    assert await told(shop) == ["sent", "played"]
+    applied = await shop.rows("SELECT status, applied FROM message_status ORDER BY channel_at")
+    assert [row["applied"] for row in applied] == ["played", *["kept: the message was played already"] * 3]
+    (session,) = await shop.rows("SELECT session_id FROM session")
+    async with await enter(shop, "auditor") as client:
+        page = await client.get(f"/communications/automation/logs/{session['session_id']}")
+        api = await client.get(f"/api/v1/conversations/{session['session_id']}/transcript")
+    assert 'class="read" title="Played"' in page.text
+    assert "Voice message played" in page.text
+    assert [m["delivery"] and m["delivery"]["status"] for m in api.json()["items"]] == [None, "played"]
 
 
 async def test_failed_is_terminal_and_says_why(shop: World) -> None:

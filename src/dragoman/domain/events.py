@@ -354,9 +354,9 @@ class MessageSent(Payload):
 class MessageStatus(Payload):
     """What the channel said of a message of ours, or why it was not asked.
 
-    ``status`` is sent (the channel took it), delivered, read or failed, and moves forward only; before that it may be
-    retrying (refused for now), held (waits for the channel or the pace) or skipped (not wanted). ``code`` is the
-    channel's own error code.
+    ``status`` is sent (the channel took it), delivered, read, played (a voice message) or failed, and moves forward
+    only; before that it may be retrying (refused for now), held (waits for the channel or the pace) or skipped (not
+    wanted). ``code`` is the channel's own error code.
     """
 
     type: ClassVar[str] = "message.status"

@@ -19,7 +19,7 @@ from dragoman.domain.events import CATALOGUE
 from dragoman.domain.nouns import ActorKind, Sender
 from dragoman.ledger.connection import Connection
 
-Delivery = Literal["queued", "sent", "delivered", "read", "failed"]
+Delivery = Literal["queued", "sent", "delivered", "read", "played", "failed"]
 
 CLOCK_SKEW = timedelta(days=1)
 """How far apart the clocks of two workers may be, so that an event seems older than its session."""

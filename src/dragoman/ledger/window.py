@@ -273,20 +273,6 @@ async def causes(
     return [message_of(row) for row in rows]
 
 
-async def last_inbound(
-    connection: Connection, tenant_id: UUID, conversation: RecordedSession, *, cutoff: datetime
-) -> datetime | None:
-    """When the contact wrote last, by the channel's clock where it has said."""
-    found: datetime | None = await connection.fetchval(
-        "SELECT coalesce(channel_at, at) FROM message WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
-        "AND sender = 'contact' ORDER BY ordinal DESC LIMIT 1",
-        tenant_id,
-        conversation.session_id,
-        cutoff,
-    )
-    return found
-
-
 async def ordinal_of(
     connection: Connection, tenant_id: UUID, conversation: RecordedSession, message_id: UUID
 ) -> int | None:

@@ -52,8 +52,7 @@ class _Walk:
 
     def step(self, status: MatchedStatus) -> str:
         """Move on if the status is news; what was done, in words."""
-        # A voice message that was played has been read.
-        news = "read" if status.status == "played" else status.status
+        news = status.status
         stale = self._stale(status, news)
         if stale is not None:
             return f"kept: {stale}"
@@ -142,7 +141,7 @@ async def _tell(runtime: Runtime, connection: Connection, tenant_id: UUID, moved
         for status in walk.steps:
             payload = MessageStatus(
                 message_id=str(message_id),
-                status="read" if status.status == "played" else status.status,
+                status=status.status,
                 channel_message_id=status.channel_message_id,
             )
             told.setdefault(session_id, []).append(AuditEvent(at=now, actor=SYSTEM, payload=payload))

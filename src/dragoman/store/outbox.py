@@ -19,7 +19,7 @@ UNSENT = ("email",)
 
 WAITS = "waits: this version does not send email"
 
-FORWARD = ("sent", "delivered", "read")
+FORWARD = ("sent", "delivered", "read", "played")
 """Delivery statuses only move along this line; failed is terminal (whatsapp facts, section 1)."""
 
 

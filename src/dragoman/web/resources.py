@@ -104,7 +104,7 @@ class ConversationSummary(ConversationItem):
 class DeliveryResource(BaseModel):
     """How far a message of ours got."""
 
-    status: Literal["queued", "sent", "delivered", "read", "failed"]
+    status: Literal["queued", "sent", "delivered", "read", "played", "failed"]
     reason: str
 
 

@@ -23,7 +23,7 @@ from dragoman.ledger.retention import Cut, cut_of
 from dragoman.ledger.window import Digest, Part, Place, Steps, Wanted
 from dragoman.runtime import Runtime
 from dragoman.services.sight import EVERYTHING, Sight
-from dragoman.store import contacts, conversations, identities
+from dragoman.store import contacts, conversations, identities, windows
 from dragoman.store.contacts import Identity as ContactIdentity
 from dragoman.store.conversations import NEWEST, Conversation, Filters, Order
 from dragoman.store.database import Connection
@@ -36,9 +36,6 @@ from dragoman.web.console.page import times_of
 MESSAGES = 50
 EVENTS = 80
 """How many messages and events one part has."""
-
-SERVICE_WINDOW = timedelta(hours=24)
-"""How long after the contact's last message the channel takes free text (WhatsApp's customer service window)."""
 
 SHOWN: dict[str, Wanted | None] = {"all": None, "skills": wording.CALLS, "errors": wording.ERRORS}
 """What the timeline can be narrowed to."""
@@ -69,13 +66,15 @@ class Detail:
     """What one conversation is opened with. ``newer`` and ``older`` are its neighbours in the filtered list.
 
     ``cut`` is the removal that truncated it; None where none has.
+    ``window_until`` is when the contact's customer service window with this number closes or closed, by all that they
+    wrote; None where they never did, or the channel knows no window.
     """
 
     conversation: Conversation
     contact: Contact
     identities: list[tuple[ContactIdentity, datetime]]
     history: list[Note]
-    last_inbound: datetime | None
+    window_until: datetime | None
     transcript: Transcript
     timeline: Timeline
     digest: Digest
@@ -179,13 +178,28 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
             zip(sight.identities([identity for identity, _ in known]), [at for _, at in known], strict=True)
         ),
         history=sight.notes(await identities.history_of(connection, tenant_id, conversation.contact_id)),
-        last_inbound=await window.last_inbound(connection, tenant_id, conversation, cutoff=reading.cutoff),
+        window_until=await _window_until(connection, tenant_id, conversation, now),
         transcript=await reading.transcript(window.LATEST),
         timeline=await reading.timeline(window.LATEST),
         digest=await reading.digest(),
         newer=newer,
         older=older,
         cut=cut,
+    )
+
+
+async def _window_until(
+    connection: Connection, tenant_id: UUID, conversation: Conversation, now: datetime
+) -> datetime | None:
+    """What deliveries and agents go by, too."""
+    if conversation.channel != "whatsapp":
+        return None
+    return await windows.closes_at(
+        connection,
+        tenant_id,
+        contact_id=conversation.contact_id,
+        channel_account_id=conversation.channel_account_id,
+        now=now,
     )
 
 
@@ -203,7 +217,7 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
         "side": "around",
         "ribbon": stretches,
         "spent": timeline.spent(detail.digest, now),
-        "window_until": detail.last_inbound and detail.last_inbound + SERVICE_WINDOW,
+        "window_until": detail.window_until,
         "lasted": (
             (conversation.resolved_at or conversation.last_activity_at) - conversation.started_at
         ).total_seconds(),

@@ -124,6 +124,7 @@ DELIVERIES = {
     "sent": ("check", "sent"),
     "delivered": ("check-check", "delivered"),
     "read": ("check-check", "read"),
+    "played": ("check-check", "played"),
     "failed": ("circle-alert", "not delivered"),
 }
 
@@ -271,6 +272,7 @@ def _status_title(facts: Facts) -> Markup:
         "sent": "Taken by WhatsApp",
         "delivered": "Message delivered",
         "read": "Message read",
+        "played": "Voice message played",
         "failed": "Message not delivered",
         "retrying": "Refused for now, to be sent again",
         "held": "Not sent yet",
