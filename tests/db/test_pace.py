@@ -87,6 +87,16 @@ async def test_a_contact_gets_a_burst_and_then_one_message_every_six_seconds(dat
     assert [(await take(database, contact, later, limits=limits)).granted for _ in range(46)] == [True] * 45 + [False]
 
 
+async def test_a_pair_counts_from_the_moment_when_a_message_goes(database: Database) -> None:
+    """Not from when it asked: a contact whose message waited for the number has borrowed as much when it goes."""
+    contact, limits = uuid4(), Pace(number_rate=2, pair_burst=1)
+    for _ in range(10):
+        await take(database, uuid4(), NOON, limits=limits)
+    assert (await take(database, contact, NOON, limits=limits)).number == 10.0
+    assert (await take(database, contact, NOON + timedelta(seconds=10), limits=limits)).pair == 6.0
+    assert (await take(database, contact, NOON + timedelta(seconds=16), limits=limits)).granted
+
+
 async def test_a_refused_pair_takes_nothing_from_the_number(database: Database) -> None:
     contact, limits = uuid4(), Pace(number_rate=2, pair_burst=1)
     assert (await take(database, contact, NOON, limits=limits)).granted

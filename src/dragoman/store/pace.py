@@ -40,6 +40,11 @@ class Pace:
         """Seconds between messages once the burst is used up: no second then has more than ``number_rate``."""
         return 1.0 / max(1, self.number_rate - self.burst) if self.number_rate else 0.0
 
+    @property
+    def lead(self) -> float:
+        """By how many seconds a message goes before the moment that stands in the number's row: the burst."""
+        return (self.burst - 1) * self.interval
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
@@ -65,20 +70,23 @@ _TAKE = """
 WITH held AS (
     SELECT until, code, reason FROM send_hold WHERE tenant_id = $1 AND until > coalesce($10, clock_timestamp())
     AND (scope, subject) IN (('contact', $4), ('number', $5), ('channel', $6)) ORDER BY until DESC LIMIT 1
-), pair AS (
-    INSERT INTO send_pace AS p (tenant_id, channel_account_id, subject_id, taken_until)
-    SELECT $1, $2, $3, coalesce($10, clock_timestamp()) + $7::float8 * interval '1 second'
-    WHERE $9 AND NOT EXISTS (SELECT 1 FROM held)
-    ON CONFLICT (tenant_id, channel_account_id, subject_id) DO UPDATE
-    SET taken_until = greatest(p.taken_until, coalesce($10, clock_timestamp())) + $7::float8 * interval '1 second'
-    WHERE $11 = 0 OR p.taken_until <= coalesce($10, clock_timestamp()) + ($11 - 1) * $7::float8 * interval '1 second'
-    RETURNING taken_until
+), allowed AS (
+    SELECT 1 WHERE $9 AND NOT EXISTS (SELECT 1 FROM held) AND ($11 = 0 OR NOT EXISTS (
+        SELECT 1 FROM send_pace p WHERE p.tenant_id = $1 AND p.channel_account_id = $2 AND p.subject_id = $3
+        AND p.taken_until > coalesce($10, clock_timestamp()) + ($11 - 1) * $7::float8 * interval '1 second'))
 ), number AS (
     INSERT INTO send_pace AS n (tenant_id, channel_account_id, subject_id, taken_until)
-    SELECT $1, $2, $2, coalesce($10, clock_timestamp()) FROM pair
+    SELECT $1, $2, $2, coalesce($10, clock_timestamp()) FROM allowed
     ON CONFLICT (tenant_id, channel_account_id, subject_id) DO UPDATE
     SET taken_until = greatest(n.taken_until + $8::float8 * interval '1 second', coalesce($10, clock_timestamp()))
     RETURNING taken_until
+), pair AS (
+    -- From the moment when it goes, not from now: the number may have it wait for long, and the channel counts then.
+    INSERT INTO send_pace AS p (tenant_id, channel_account_id, subject_id, taken_until)
+    SELECT $1, $2, $3, greatest(coalesce($10, clock_timestamp()), taken_until - $12::float8 * interval '1 second')
+        + $7::float8 * interval '1 second' FROM number
+    ON CONFLICT (tenant_id, channel_account_id, subject_id) DO UPDATE
+    SET taken_until = greatest(p.taken_until + $7::float8 * interval '1 second', excluded.taken_until)
 )
 SELECT extract(epoch FROM held.until - coalesce($10, clock_timestamp()))::float8 AS held, held.code, held.reason,
     extract(epoch FROM (SELECT taken_until FROM number) - coalesce($10, clock_timestamp()))::float8 AS number,
@@ -101,7 +109,7 @@ async def take(
 ) -> Turn:
     """Ask for a message's moment; with *has_moment* only whether something holds it, since it was given one before.
 
-    The caller holds the contact's lease. *now* None means the database's clock; the demo's past and tests give theirs.
+    The caller holds the contact's lease, so that nobody else asks for this pair. *now* None means the database's clock; the demo's past and tests give theirs.
     The number's row stays locked until the transaction ends: ask last.
     """
     row = await connection.fetchrow(
@@ -117,6 +125,7 @@ async def take(
         not has_moment,
         now,
         pace.pair_burst,
+        pace.lead,
     )
     if row is None:
         raise TypeError("a select without a condition has a row")
@@ -127,8 +136,8 @@ async def take(
     if row["number"] is None:
         borrowed = row["pair"] - (pace.pair_burst - 1) * PAIR_SECONDS
         return Turn(held=0.0, code=None, reason="", pair=max(borrowed, 0.001), number=0.0)
-    ahead = row["number"] - (pace.burst - 1) * pace.interval if pace.number_rate else 0.0
-    return Turn(held=0.0, code=None, reason="", pair=0.0, number=max(ahead, 0.0))
+    ahead = max(row["number"] - pace.lead, 0.0) if pace.number_rate else 0.0
+    return Turn(held=0.0, code=None, reason="", pair=0.0, number=ahead)
 
 
 def pair_subject(channel_account_id: UUID, contact_id: UUID) -> str:
