@@ -109,8 +109,8 @@ async def take(
 ) -> Turn:
     """Ask for a message's moment; with *has_moment* only whether something holds it, since it was given one before.
 
-    The caller holds the contact's lease, so that nobody else asks for this pair. *now* None means the database's clock; the demo's past and tests give theirs.
-    The number's row stays locked until the transaction ends: ask last.
+    The caller holds the contact's lease, so that nobody else asks for this pair. *now* None means the database's clock;
+    the demo's past and tests give theirs. The number's row stays locked until the transaction ends: ask last.
     """
     row = await connection.fetchrow(
         _TAKE,
