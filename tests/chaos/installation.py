@@ -244,6 +244,8 @@ class Installation:
         """Stop a worker for longer than its leases last, and let it go on as if nothing had happened."""
         one = self.running["worker", number]
         pid = one.process.pid or 0
+        if not one.process.is_alive():
+            return  # ended by itself, as while the database is away; the supervisor starts another one
         one.stalled = True
         os.kill(pid, signal.SIGSTOP)
         self.stalls += 1
