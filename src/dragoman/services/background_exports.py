@@ -46,6 +46,10 @@ CLAIM_SECONDS = 30.0
 REPORT_SECONDS = 1.0
 """How often a worker says how far it is, and hears whether it is to stop."""
 
+COUNT_SECONDS = 10.0
+"""How long a worker counts at most, so that its progress can be told in percent."""
+_ALL = 10**9
+
 PAUSE_SECONDS = 30.0
 """Before another attempt where the media store was out of reach."""
 
@@ -154,7 +158,10 @@ async def _prepare(runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, he
     path = runtime.blobs.workspace / f"export-{export_id}.{attempt}"
     try:
         await asyncio.to_thread(_clear, path)
-        written = await _write(runtime, _export(runtime, tenant_id, claimed, held), claimed, path)
+        export = _export(runtime, tenant_id, claimed, held)
+        if claimed.rows_expected is None:
+            await _count(runtime, export, export_id)
+        written = await _write(runtime, export, claimed, path)
         return await _offer(runtime, tenant_id, claimed, held, path, written)
     except _StopError:
         log.info("export_stopped", export_id=str(export_id), attempt=attempt)
@@ -174,6 +181,14 @@ async def _prepare(runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, he
         return await _fail(runtime, tenant_id, claimed, _reason(error))
     finally:
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+async def _count(runtime: Runtime, export: Export, export_id: UUID) -> None:
+    """Find out how many there will be, which was not quick to know when it was asked for."""
+    found = await count(runtime, export, _ALL, seconds=COUNT_SECONDS)
+    if found is not None:
+        async with runtime.database.tenant(export.tenant_id) as connection:
+            await exports.expect(connection, export.tenant_id, export_id, found)
 
 
 def _reason(error: Exception) -> str:

@@ -171,10 +171,15 @@ async def _narrowed(connection: Connection, export: Export) -> Narrowed:
     )
 
 
-async def count(runtime: Runtime, export: Export, most: int = BACKGROUND_FROM + 1) -> int | None:
-    """How many conversations it has, counted to *most* and no further; None where that is not cheap to know."""
+async def count(
+    runtime: Runtime, export: Export, most: int = BACKGROUND_FROM + 1, *, seconds: float | None = None
+) -> int | None:
+    """How many conversations it has, counted to *most* and no further; None where that takes longer than *seconds*,
+    or than :data:`COUNT_SECONDS`.
+    """
+    limit = COUNT_SECONDS if seconds is None else seconds
     try:
-        async with runtime.database.tenant(export.tenant_id) as connection, bounded(connection, COUNT_SECONDS):
+        async with runtime.database.tenant(export.tenant_id) as connection, bounded(connection, limit):
             narrowed = await _narrowed(connection, export)
             return await conversation_exports.count_up_to(connection, export.tenant_id, narrowed, most=most)
     except TooSlowError:

@@ -135,6 +135,16 @@ async def report(
     )  # fmt: skip
 
 
+async def expect(connection: Connection, tenant_id: UUID, export_id: UUID, rows: int) -> None:
+    """Say how many conversations there are to be."""
+    await connection.execute(
+        "UPDATE export_request SET rows_expected = $3 WHERE tenant_id = $1 AND export_id = $2",
+        tenant_id,
+        export_id,
+        rows,
+    )
+
+
 async def finish(
     connection: Connection, tenant_id: UUID, export_id: UUID, attempt: int, *,
     rows: int, size: int, sha256: bytes, now: datetime, expires_at: datetime,

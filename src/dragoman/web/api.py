@@ -31,11 +31,12 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
     titles = {
         401: "Nobody is signed in",
         403: "A permission is missing",
-        404: "No such conversation in this tenant",
+        404: "No such conversation or export in this tenant",
         409: "The file has not been fetched from the channel yet",
         410: "The file was erased",
         416: "The range lies outside of the file",
         422: "A parameter is unknown or cannot be used",
+        429: "As many exports are under way as there may be",
         503: "The database cannot be reached, or the process is full or stopping; try again",
     }
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}

@@ -56,7 +56,7 @@ class ExportList(BaseModel):
     items: list[ExportResource]
 
 
-@router.post("", status_code=202, responses=problems_of(401, 403, 422))
+@router.post("", status_code=202, responses=problems_of(401, 403, 422, 429))
 async def ask_for_export(identity: Exporter, runtime: Ports, wanted: ExportQuery) -> ExportResource:
     """Have every session that fits all filters put into a file; ask for it again until its state is `done`."""
     parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)

@@ -26,6 +26,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such conversation", "content": _PROBLEM}}
+
+
 class ExportQuery(ConversationQuery):
     """The list's filters, the format, and what goes with each conversation."""
 
@@ -58,7 +61,7 @@ async def export_conversations(
     return await download(runtime, identity, export)
 
 
-@router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS)
+@router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS | _NOT_FOUND)
 async def export_evidence(session_id: UUID, identity: Exporter, runtime: Ports) -> StreamingResponse:
     """The evidence bundle of one session, a ZIP; docs/exports.md says what is in it and how to check it."""
     return await evidence_of(runtime, identity, session_id)
