@@ -21,6 +21,9 @@ PHONE = "+436609876543"
 NATIONAL = "6609876543"
 OTHER = "4917012312312"
 WAMID = "wamid." + base64.b64encode(b"\x1d\x18\x0c436609876543\x15\x02\x00\x11").decode()
+DIGESTS = {"of a message": "d1" * 32, "of an event": "5e" * 32, "of the session": "4d" * 32}
+"""A number of which country and last digits are known could be found by trying which one fits a digest."""
+
 NOT_ASKED = {"/api/v1/events", "/static", "/metrics", "/healthz", "/readyz", "/webhooks/whatsapp"}
 
 
@@ -29,7 +32,7 @@ async def session_id(house: House) -> UUID:
     """A session in which the contact's number stands wherever it may stand."""
     session_id = await house.session(
         contact_phone=PHONE, contact_name=PHONE.lstrip("+"), last_user_message="I am on 0660 987 6543", message_count=5,
-        outcome_reason=f"nobody answered at {PHONE}", next_position=3,
+        outcome_reason=f"nobody answered at {PHONE}", next_position=3, head=bytes.fromhex(DIGESTS["of the session"]),
     )  # fmt: skip
     async with house.runtime.database.tenant(house.tenant_id) as connection:
         await connection.execute(
@@ -43,7 +46,9 @@ async def session_id(house: House) -> UUID:
     )
     notice = SystemNotice(event="number", body=f"User changed from {PHONE} to {OTHER}", new_address=OTHER)
     await house.message(session_id, 4, to_json(notice))
-    await house.event(session_id, 1, "message.received", payload={"channel_message_id": WAMID, "content_digest": "00"})
+    received = {"channel_message_id": WAMID, "content_digest": DIGESTS["of a message"]}
+    seal = bytes.fromhex(DIGESTS["of an event"])
+    await house.event(session_id, 1, "message.received", payload=received, seal=seal)
     await house.event(
         session_id, 2, "skill.invoked", payload={"skill": "x", "parameters": {"phone": PHONE, "wide": int(PHONE)}}
     )
@@ -60,7 +65,9 @@ def _addresses(app: FastAPI, session_id: UUID) -> list[str]:
 
 def _leaks(text: str) -> list[str]:
     digits = re.sub(r"[^0-9]", "", re.sub(r"<[^>]*>", "", text)) + re.sub(r"[^0-9]", "", text)
-    return [secret for secret in (NATIONAL, OTHER) if secret in digits] + [WAMID] * (WAMID in text)
+    return [secret for secret in (NATIONAL, OTHER) if secret in digits] + [
+        secret for secret in (WAMID, *DIGESTS.values()) if secret in text
+    ]
 
 
 async def test_no_route_shows_a_number_to_a_masked_role(

@@ -79,7 +79,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry of a timeline; ``position`` counts from 1 without gaps, ``seal`` is SHA-256 in hex.
+    """One entry of a timeline; ``position`` counts from 1 without gaps, ``seal`` is SHA-256 in hex (None if not shown).
 
     ``label`` is the catalogue's; a type that this version does not know is shown under its own name.
     """
@@ -94,7 +94,7 @@ class Event:
     dispatch_id: UUID | None
     trace_id: str | None
     payload: dict[str, Any]
-    seal: str
+    seal: str | None
 
 
 async def transcript(

@@ -84,10 +84,7 @@ class Sight:
         if self.whole:
             return list(found)
         mask = Mask(numbers)
-        return [
-            dataclasses.replace(event, payload=mask.value(event.payload), actor_name=mask.text(event.actor_name))
-            for event in found
-        ]
+        return [_event(event, mask) for event in found]
 
 
 EVERYTHING = Sight(whole=True)
@@ -106,6 +103,7 @@ def _of_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "contact_name": _name(row["contact_name"], mask),
         "last_user_message": mask.text(row["last_user_message"]),
         "outcome_reason": mask.text(row["outcome_reason"]),
+        **({"head": None} if "head" in row else {}),
     }
 
 
@@ -124,6 +122,12 @@ def _message(message: Message, mask: Mask) -> Message:
         referral=mask.value(message.referral),
         delivery_reason=mask.text(message.delivery_reason),
     )
+
+
+def _event(event: Event, mask: Mask) -> Event:
+    # A number of which country and last digits are known could be found by trying which one fits a digest.
+    payload = {key: value for key, value in event.payload.items() if key != "content_digest"}
+    return dataclasses.replace(event, payload=mask.value(payload), actor_name=mask.text(event.actor_name), seal=None)
 
 
 def _content(held: Content, mask: Mask) -> Content:

@@ -88,7 +88,7 @@ class ChannelAccountResource(BaseModel):
 
 
 class ConversationSummary(ConversationItem):
-    """One session whole. ``seal`` is the head of its hash chain, SHA-256 in hex."""
+    """One session whole. ``seal`` is the head of its hash chain, SHA-256 in hex; null where numbers are masked."""
 
     channel_account: ChannelAccountResource
     agent: str | None
@@ -156,7 +156,10 @@ class ActorResource(BaseModel):
 
 
 class TimelineEvent(BaseModel):
-    """One audit event. ``seal`` covers this event and, through the seal before it, all earlier ones."""
+    """One audit event. ``seal`` covers this event and, through the seal before it, all earlier ones.
+
+    Where numbers are masked it is null: a number could be found by trying which one fits.
+    """
 
     position: int
     at: datetime
@@ -167,7 +170,7 @@ class TimelineEvent(BaseModel):
     dispatch_id: UUID | None
     trace_id: str | None
     payload: dict[str, Any]
-    seal: str
+    seal: str | None
 
 
 class TimelinePage(BaseModel):
