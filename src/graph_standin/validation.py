@@ -158,15 +158,26 @@ def _interactive(part: Any) -> None:
         _buttons(action)
     elif kind == "list":
         _list(action)
-    elif kind not in {
-        "cta_url",
-        "flow",
-        "location_request_message",
-        "contact_request",
-        "product",
-        "product_list",
-    }:
+    elif kind == "cta_url":
+        _link(action)
+    elif kind in _REQUESTS:
+        if action.get("name") != _REQUESTS[kind]:
+            raise RefusedError(Fault(131009, f"action.name must be {_REQUESTS[kind]} for {kind}"))
+    elif kind not in {"flow", "product", "product_list"}:
         raise RefusedError(Fault(131009, f"Invalid interactive type {kind}"))
+
+
+_REQUESTS = {"location_request_message": "send_location", "contact_request": "request_contact_info"}
+
+
+def _link(action: dict[str, Any]) -> None:
+    if action.get("name") != "cta_url":
+        raise RefusedError(Fault(131009, "action.name must be cta_url for cta_url"))
+    opens = action.get("parameters")
+    _length("action.parameters.display_text", _of(opens, "display_text"), 20)
+    _length("action.parameters.url", _of(opens, "url"), 2000)
+    if not re.match(r"https?://[^\s/?#]", _of(opens, "url")):
+        raise RefusedError(Fault(131009, "action.parameters.url is not a valid URL"))
 
 
 def _of(value: Any, key: str) -> Any:

@@ -96,6 +96,12 @@ def _opening(wall: Wall) -> tuple[str, str]:
     listed = say(BOT, c.Options(body="Elige el pedido", options=rows, button="Pedidos"))
     picked = c.Choice(source="list", id="r2", title="Pedido VF-48212", description="Batidora 900 W")
     say(CONTACT, picked, reply_to=listed)
+    say(
+        BOT,
+        c.Link(body="Tu etiqueta de devolución está lista.", title="Abrir etiqueta", url="https://example.com/r/48212"),
+    )
+    say(BOT, c.Request(body="¿Dónde recogemos la batidora?", wants="location"))
+    say(BOT, c.Request(body="¿A qué número podemos llamarte?", wants="contact"))
     return offer, first
 
 

@@ -17,6 +17,7 @@ from dragoman.domain.content import (
     Content,
     Edit,
     FormReply,
+    Link,
     Location,
     Media,
     Option,
@@ -24,6 +25,7 @@ from dragoman.domain.content import (
     Order,
     OrderItem,
     Reaction,
+    Request,
     Revoke,
     SystemNotice,
     Template,
@@ -86,6 +88,8 @@ MADE: dict[type[Any], st.SearchStrategy[Any]] = {
         options=st.lists(st.builds(Option, id=texts, title=texts, description=maybe), max_size=3).map(tuple),
         button=texts,
     ),
+    Link: st.builds(Link, body=texts, title=texts, url=texts),
+    Request: st.builds(Request, body=texts, wants=st.sampled_from(["location", "contact"])),
     Template: st.builds(
         Template, name=texts, language=texts, rendered=texts, parameters=st.lists(texts, max_size=2).map(tuple)
     ),

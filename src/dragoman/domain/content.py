@@ -185,6 +185,25 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Text with a button under it that opens ``url``; ``title`` is what the button says."""
+
+    kind: ClassVar[str] = "link"
+    body: str
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Text with a button under it that gives us what we ask for: ``wants`` is location or contact (their number)."""
+
+    kind: ClassVar[str] = "request"
+    body: str
+    wants: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateButton:
     """What a button of a template needs: ``source`` is quick_reply (a payload), url (its last part) or copy_code."""
 
@@ -226,6 +245,8 @@ Content = (
     | Revoke
     | Unsupported
     | Options
+    | Link
+    | Request
     | Template
 )
 
@@ -245,6 +266,8 @@ KINDS: dict[str, type[Content]] = {
         Revoke,
         Unsupported,
         Options,
+        Link,
+        Request,
         Template,
     )
 }
@@ -324,7 +347,9 @@ def words(content: Content) -> str:
 def preview(content: Content) -> str:  # noqa: PLR0911 - one line for each kind
     """One line of text that stands for *content* in a list; not cut, line breaks become spaces."""
     match content:
-        case Text(body=body) | Options(body=body) | Template(rendered=body) | SystemNotice(body=body):
+        case Text(body=body) | Options(body=body) | Link(body=body) | Request(body=body):
+            return " ".join(body.split())
+        case Template(rendered=body) | SystemNotice(body=body):
             return " ".join(body.split())
         case Media(media=media, caption=caption, filename=filename):
             return " ".join((caption or filename or f"[{media}]").split())

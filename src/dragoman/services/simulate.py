@@ -12,7 +12,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dragoman.channels.whatsapp.client import VERSION
-from dragoman.domain.content import Content, Media, Option, Options, Reaction, Template, Text, Unsupported
+from dragoman.domain.content import (
+    Content,
+    Link,
+    Media,
+    Option,
+    Options,
+    Reaction,
+    Request,
+    Template,
+    Text,
+    Unsupported,
+)
 from dragoman.runtime import Runtime
 from dragoman.store.channel_accounts import ChannelAccount, UnreadableCredentialsError, unseal
 
@@ -140,7 +151,7 @@ def content_of(sent: Object) -> Content:
         case "text":
             return Text(str(part.get("body", "")))
         case "interactive":
-            return _options(part)
+            return _interactive(part)
         case "template":
             return _template(part)
         case "reaction":
@@ -154,6 +165,17 @@ def content_of(sent: Object) -> Content:
             )
         case _:
             return Unsupported(channel_type=kind, reason="the simulator cannot show it")
+
+
+_REQUESTS = {"location_request_message": "location", "contact_request": "contact"}
+
+
+def _interactive(part: Object) -> Content:
+    kind, body = str(part.get("type", "")), str(_object(part, "body").get("text", ""))
+    if kind == "cta_url":
+        opens = _object(_object(part, "action"), "parameters")
+        return Link(body=body, title=str(opens.get("display_text", "")), url=str(opens.get("url", "")))
+    return Request(body=body, wants=_REQUESTS[kind]) if kind in _REQUESTS else _options(part)
 
 
 def _options(part: Object) -> Options:

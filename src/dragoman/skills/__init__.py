@@ -8,6 +8,7 @@ from dragoman.domain.as_json import spec_from_json, spec_to_json
 from dragoman.domain.nouns import Level, ParameterKind
 from dragoman.skills.python import (
     Ask,
+    OpenLink,
     PythonSkill,
     Reply,
     RetryableError,
@@ -21,6 +22,7 @@ from dragoman.skills.signing import verify_signature
 __all__ = [
     "Ask",
     "Level",
+    "OpenLink",
     "ParameterKind",
     "PythonSkill",
     "Reply",

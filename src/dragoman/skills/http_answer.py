@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from dragoman.domain.content import Content, Option, Options, Text
-from dragoman.domain.message_limits import OPTION_ID, OPTION_TITLE, OPTIONS
+from dragoman.domain.content import Content, Link, Option, Options, Request, Text
+from dragoman.domain.message_limits import LINK_TITLE, LINK_URL, OPTION_ID, OPTION_TITLE, OPTIONS, fault
 from dragoman.skills.answer_schema import compiled
 from dragoman.skills.http_errors import InvalidAnswerError, shown
 
@@ -40,9 +40,16 @@ class _Option(_Strict):
     title: Annotated[str, Field(max_length=OPTION_TITLE), AfterValidator(_not_blank)]
 
 
+class _Link(_Strict):
+    title: Annotated[str, Field(max_length=LINK_TITLE), AfterValidator(_not_blank)]
+    url: Annotated[str, Field(max_length=LINK_URL)]
+
+
 class _Reply(_Strict):
     text: Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_not_blank)]
     options: Annotated[list[_Option], Field(max_length=OPTIONS)] = []
+    link: _Link | None = None
+    asks_for: Literal["location", "contact"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +62,19 @@ class _Reply(_Strict):
             raise PydanticCustomError("same_id", "two options have the same id")
         return self
 
+    @model_validator(mode="after")
+    def _one_of_them(self) -> _Reply:
+        if sum(map(bool, (self.options, self.link, self.asks_for))) > 1:
+            raise PydanticCustomError("one_of", "options, link and asks_for: one of these")
+        if self.link is not None and (wrong := fault(self.content())):
+            raise PydanticCustomError("link", "{wrong}", {"wrong": wrong})
+        return self
+
     def content(self) -> Content:
+        if self.link is not None:
+            return Link(body=self.text, title=self.link.title, url=self.link.url)
+        if self.asks_for is not None:
+            return Request(body=self.text, wants=self.asks_for)
         if not self.options:
             return Text(self.text)
         return Options(body=self.text, options=tuple(Option(id=o.id, title=o.title) for o in self.options))

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
-from dragoman.domain.content import Option, Options, Text
+from dragoman.domain.content import Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import fault
-from dragoman.skills.python import Answer, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
+from dragoman.skills.python import Answer, OpenLink, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
 
 Clock = Callable[[], datetime]
 
@@ -90,7 +90,8 @@ async def attempt(
     return returned, left
 
 
-_Good = tuple[tuple[Text | Options, ...], SkillAnswer]
+_Said = Text | Options | Link | Request
+_Good = tuple[tuple[_Said, ...], SkillAnswer]
 
 
 async def _guarded(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> _Good | BaseException:
@@ -176,12 +177,28 @@ def _depth(value: object, above: int = 0) -> int:
     return max((_depth(item, above + 1) for item in inner), default=above)
 
 
-def _content(reply: object) -> Text | Options:
+def _content(reply: object) -> _Said:
     shaped = Reply(reply) if isinstance(reply, str) else reply
     if not isinstance(shaped, Reply) or not isinstance(shaped.text, str):
         raise InvalidAnswerError(f"a reply is text or a Reply, not {type(reply).__name__}")
     if not shaped.text.strip():
         raise InvalidAnswerError("a reply has no text")
+    if sum(map(bool, (shaped.options, shaped.link is not None, shaped.asks_for is not None))) > 1:
+        raise InvalidAnswerError("a reply has options, a link or something that it asks for, one of these")
+    made = _shaped(shaped)
+    if wrong := fault(made):
+        raise InvalidAnswerError(wrong)
+    return made
+
+
+def _shaped(shaped: Reply) -> _Said:
+    if shaped.link is not None:
+        link = shaped.link
+        if not isinstance(link, OpenLink) or not isinstance(link.title, str) or not isinstance(link.url, str):
+            raise InvalidAnswerError("a reply's link is an OpenLink with a title and an address, both text")
+        return Link(body=shaped.text, title=link.title, url=link.url)
+    if shaped.asks_for is not None:
+        return Request(body=shaped.text, wants=str(shaped.asks_for))
     if not shaped.options:
         return Text(shaped.text)
     if not isinstance(shaped.options, Mapping) or not all(
@@ -189,10 +206,7 @@ def _content(reply: object) -> Text | Options:
     ):
         raise InvalidAnswerError("a reply's options are titles by id, both text")
     options = tuple(Option(id=key, title=title) for key, title in shaped.options.items())
-    made = Options(body=shaped.text, options=options)
-    if wrong := fault(made):
-        raise InvalidAnswerError(wrong)
-    return made
+    return Options(body=shaped.text, options=options)
 
 
 def _raised(

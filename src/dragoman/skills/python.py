@@ -61,14 +61,26 @@ class SkillContext:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenLink:
+    """A button that opens an address: ``title`` has 20 characters at most, ``url`` begins with https://."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One message to the contact: text, and what may be picked under it (id to title).
 
-    An id ``skill:orders.status`` starts that skill, ``agent`` asks for a person; the contact reads the title.
+    An id ``skill:orders.status`` starts that skill, ``agent`` asks for a person; the contact reads the title. In place
+    of options there may be one button: a ``link``, or one that gives us what the skill ``asks_for``, which is location
+    or contact (their number, where they are known by a user id alone).
     """
 
     text: str
     options: Mapping[str, str] = field(default_factory=dict)
+    link: OpenLink | None = None
+    asks_for: Literal["location", "contact"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

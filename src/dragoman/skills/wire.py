@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
-from dragoman.domain.content import Content, Option, Options, Text, to_json
+from dragoman.domain.content import Content, Link, Option, Options, Request, Text, to_json
 from dragoman.domain.nouns import BusinessPartner
 
 T = TypeVar("T")
@@ -156,6 +156,10 @@ def _reply(value: Mapping[str, Any]) -> Content:
     body = _exactly(str, value["body"])
     if value["kind"] == Text.kind:
         return Text(body)
+    if value["kind"] == Link.kind:
+        return Link(body=body, title=_exactly(str, value["title"]), url=_exactly(str, value["url"]))
+    if value["kind"] == Request.kind:
+        return Request(body=body, wants=_exactly(str, value["wants"]))
     if value["kind"] != Options.kind:
         raise TypeError(f"a reply of kind {value['kind']!r}")
     options = (Option(id=_exactly(str, o["id"]), title=_exactly(str, o["title"])) for o in value["options"])

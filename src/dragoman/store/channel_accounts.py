@@ -50,7 +50,7 @@ class WhatsAppCredentials:
         return read
 
 
-OTHER_KEY = "Its credentials were encrypted under another key than this installation has."
+OTHER_KEY = "Its credentials are damaged, or were encrypted under another key than this installation has."
 NOT_CREDENTIALS = "Its credentials are damaged: what was stored is not what this program stores."
 
 

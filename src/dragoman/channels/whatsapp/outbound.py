@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from dragoman.domain import message_limits
 from dragoman.domain.content import (
     ContactCard,
     ContactCards,
     Content,
+    Link,
     Location,
     Media,
     Option,
     Options,
     Reaction,
+    Request,
     Template,
     TemplateButton,
     Text,
@@ -36,11 +39,16 @@ LIST_BUTTON = 20
 ROW_TITLE = 24
 ROW_DESCRIPTION = 72
 ROW_ID = 200
+LINK_TITLE = 20
 CAPTION = 1024
 TEMPLATE_BUTTONS = 10
 CONTACT_CARDS = 257
 CORRELATION = 512
 
+_REQUESTS = {
+    "location": ("location_request_message", "send_location"),
+    "contact": ("contact_request", "request_contact_info"),
+}
 _WITH_CAPTION = frozenset({"image", "video", "document"})
 _MEDIA_TYPES = {kind: kind for kind in ("image", "video", "audio", "document", "sticker")} | {"voice": "audio"}
 
@@ -110,6 +118,8 @@ def _message(content: Content) -> dict[str, Any]:
             return {"type": "text", "text": {"body": body, "preview_url": False}}
         case Options():
             return {"type": "interactive", "interactive": _interactive(content)}
+        case Link() | Request():
+            return {"type": "interactive", "interactive": _one_button(content)}
         case Template():
             return {"type": "template", "template": _template(content)}
         case Media():
@@ -165,6 +175,20 @@ def _interactive(content: Options) -> dict[str, Any]:
     if len({option.id for option in content.options}) < len(content.options):
         raise LimitError("Two options have the same id.")
     return _buttons(content) if fits_buttons(content) else _list(content)
+
+
+def _one_button(content: Link | Request) -> dict[str, Any]:
+    _measure("The text above the button", content.body, BUTTON_BODY)
+    fault = message_limits.fault(content)
+    if fault is not None:
+        raise LimitError(f"{fault[0].upper()}{fault[1:]}.")
+    if isinstance(content, Link):
+        opens = {"display_text": content.title, "url": content.url}
+        kind, action = "cta_url", {"name": "cta_url", "parameters": opens}
+    else:
+        kind, name = _REQUESTS[content.wants]
+        action = {"name": name}
+    return {"type": kind, "body": {"text": content.body}, "action": action}
 
 
 def fits_buttons(content: Options) -> bool:

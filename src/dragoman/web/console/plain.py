@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dragoman.domain.content import Content, FormReply, Location, Media, Options, Order, Text, preview
+from dragoman.domain.content import Content, FormReply, Link, Location, Media, Options, Order, Request, Text, preview
 from dragoman.store.conversations import Conversation
 from dragoman.web.console import wording
 from dragoman.web.console.formatting import Times
@@ -73,6 +73,10 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
             return body
         case Options(body=body, options=options):
             return "\n".join([body, *(f"[{option.title}]" for option in options)])
+        case Link(body=body, title=title, url=url):
+            return f"{body}\n[{title}: {url}]"
+        case Request(body=body, wants=wants):
+            return f"{body}\n[button to send their {'number' if wants == 'contact' else 'location'}]"
         case Media(media=media, caption=caption, filename=filename):
             return "\n".join(part for part in (f"[{media}{': ' + filename if filename else ''}]", caption) if part)
         case Location(latitude=latitude, longitude=longitude):

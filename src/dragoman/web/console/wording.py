@@ -103,6 +103,8 @@ KINDS = {
     "revoke": "the deletion of an earlier message",
     "unsupported": "something that the channel cannot pass on",
     "options": "options to choose from",
+    "link": "a button that opens an address",
+    "request": "a button to send what we ask for",
     "template": "a template",
 }
 
