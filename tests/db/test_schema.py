@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import asyncpg
 import pytest
 
@@ -44,6 +46,32 @@ async def test_every_table_has_row_level_security_and_a_tenant(database_urls: Da
         if table["relname"] != "directory":
             assert {key["first"] for key in keys} == {"tenant_id"}, table["relname"]
     await owner.close()
+
+
+async def test_new_partitions_make_nobody_wait(database_urls: DatabaseURLs) -> None:
+    """A turn has one table in hand and will want the next; who makes partitions must not stand between them."""
+    turn, making = await asyncpg.connect(database_urls.owner), await asyncpg.connect(database_urls.owner)
+    tables = [row["relname"] for row in await making.fetch("SELECT relname FROM pg_class WHERE relkind = 'p'")]
+    assert {"message", "message_words", "audit_event", "raw_delivery", "outbox_attempt"} <= set(tables)
+    far = date(2031, 3, 3)
+    async with turn.transaction():
+        await turn.execute("LOCK TABLE audit_event IN ROW EXCLUSIVE MODE")
+        async with making.transaction():
+            await making.execute("SET LOCAL lock_timeout = '5s'")
+            assert await making.fetchval("SELECT ensure_partitions($1, $1)", far) == len(tables)
+            await turn.execute("SET LOCAL lock_timeout = '5s'")
+            for table in tables:
+                await turn.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
+                await turn.execute(f"SELECT 1 FROM {table} LIMIT 1")
+    own = await making.fetch(
+        "SELECT i.inhparent::regclass::text AS parent, count(x.indexrelid) AS indexes, "
+        "(SELECT count(*) FROM pg_index p WHERE p.indrelid = i.inhparent) AS wanted "
+        "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_index x ON x.indrelid = c.oid "
+        "WHERE c.relname LIKE '%2031w10' AND c.relrowsecurity GROUP BY i.inhparent"
+    )
+    assert {row["parent"]: row["indexes"] - row["wanted"] for row in own} == dict.fromkeys(tables, 0)
+    await turn.close()
+    await making.close()
 
 
 async def test_the_application_cannot_change_or_delete_the_record(database: Database) -> None:
