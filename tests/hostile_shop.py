@@ -21,6 +21,11 @@ from dragoman.skills.python import PythonSkill
 
 TIMEOUT = 2.0
 
+MOST_DESCRIPTORS = 4096
+"""More than there are. A host has its link under the number that it had in the process that started it, and that one
+may have many files open.
+"""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -303,7 +308,7 @@ async def answers_deep() -> SkillAnswer:
 @hostile("SkillHostStopped", "sent what it must not")
 async def scribbles() -> str:
     """Write rubbish into everything that is open."""
-    for descriptor in range(1, 64):
+    for descriptor in range(1, MOST_DESCRIPTORS):
         with contextlib.suppress(OSError):
             os.write(descriptor, b"\xff\x00rubbish\x1b[2J\n" * 20)
     await asyncio.sleep(1)
@@ -312,7 +317,7 @@ async def scribbles() -> str:
 
 @hostile("SkillHostStopped|SkillExited", "sent what it must not|ended with exit status")
 async def closes_descriptors() -> str:
-    os.closerange(3, 64)
+    os.closerange(3, MOST_DESCRIPTORS)
     await asyncio.sleep(1)
     return "never"
 

@@ -72,7 +72,7 @@ document.addEventListener('submit', (event) => {
 document.addEventListener('toggle', (event) => {
   if (event.target.id !== 'export' || event.newState !== 'open') return;
   const query = one('#list').dataset.query;
-  htmx.ajax('GET', `/communications/automation/logs/export/count${query}`, { source: '#export', target: '#export-count', swap: 'innerHTML' });
+  htmx.ajax('GET', `/communications/automation/logs/export/count${query}`, { source: '#export', target: '#export-count', swap: 'innerMorph' });
 }, true);
 
 // A chip with a value can be emptied without opening its list.
