@@ -163,6 +163,7 @@ def test_a_column_is_dragged_to_its_place(desk: Visitor) -> None:
     page.get_by_role("button", name="Columns").click()
     source = page.get_by_role("button", name="Move Message Count")
     target = page.get_by_role("button", name="Move State")
+    source.hover()  # which waits until it stands still
     begin, end = source.bounding_box(), target.bounding_box()
     assert begin is not None
     assert end is not None
