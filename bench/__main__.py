@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, export, live, retention, skill_hosts, start, webhook, webhook_load
+from bench import dispatch, export, live, retention, skill_hosts, start, verify, webhook, webhook_load
 from bench import logs as log_pages
 from bench.harness import Result, publish
 from dragoman.cli import logs
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "retention": retention.run,
     "skill_hosts": skill_hosts.run,
     "start": start.run,
+    "verify": verify.run,
     "webhook": webhook.run,
     "webhook_load": webhook_load.run,
 }

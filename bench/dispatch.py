@@ -1,8 +1,9 @@
 """Dispatched messages per second with 1, 2 and 4 worker processes, and the time from the webhook to the reply.
 
 Throughput: messages are accepted through the signed webhook first; then the workers begin, and the time runs until
-every dispatch is committed. Delivery goes on beside that, to a Meta's side that answers at once. The peer writes the
-same rows with bare SQL (bench/bare.py), in the same run and on the same cores.
+every dispatch is committed. Delivery goes on beside that, to a Meta's side that answers at once. The peers write the
+same rows with bare SQL (bench/bare.py), in the same run and on the same cores: those of the dispatch alone, and those
+of the delivery as well.
 
 Latency: webhooks come at half of what one worker dispatched, each from a contact of its own; the time runs from the
 webhook's request to the reply's request to Meta, which follows the commit.
@@ -104,7 +105,9 @@ async def _none_left(made: Installation, count: str) -> None:
 
 
 @asynccontextmanager
-async def _workers(made: Installation, kind: Kind, count: int, sent: Path) -> AsyncIterator[None]:
+async def _workers(
+    made: Installation, kind: Kind, count: int, sent: Path, *, chained: bool = True
+) -> AsyncIterator[None]:
     """So many worker processes, which begin when the block does; they have sent everything at its end."""
     orders = Orders(
         database_url=made.urls.application,
@@ -112,6 +115,7 @@ async def _workers(made: Installation, kind: Kind, count: int, sent: Path) -> As
         home=str(made.runtime.settings.data_directory),
         hosted=kind.hosted,
         sent=str(sent),
+        chained=chained,
     )
     command = (sys.executable, "-m", "bench.dispatch_worker", json.dumps(asdict(orders)))
     processes = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE) for _ in range(count)]
@@ -137,13 +141,15 @@ async def _ended(process: Process) -> None:
         process.kill()
 
 
-async def _dispatched(made: Installation, kind: Kind, workers: int, run: str, count: int) -> float:
-    """Messages per second until each one's dispatch is committed."""
+async def dispatched(
+    made: Installation, kind: Kind, workers: int, run: str, count: int, *, chained: bool = True
+) -> float:
+    """Messages per second until each one's dispatch is committed; events are sealed unless *chained* is False."""
     messages = [_message(f"wamid.{run}-{n}", _phone(n % CONTACTS), kind.word) for n in range(count)]
     async with _client(made) as client:
         for first in range(0, count, IN_A_DELIVERY):
             await _post(client, messages[first : first + IN_A_DELIVERY])
-    async with _workers(made, kind, workers, made.runtime.settings.data_directory / "sent"):
+    async with _workers(made, kind, workers, made.runtime.settings.data_directory / "sent", chained=chained):
         begun = time.perf_counter()
         await _none_left(made, WAITING)
         return count / (time.perf_counter() - begun)
@@ -220,28 +226,33 @@ async def run(*, quick: bool) -> list[Result]:
     refuse = httpx.MockTransport(lambda request: httpx.Response(500, text=f"nothing is sent here: {request.url}"))
     async with open_installation(SHOP, refuse) as made, _slow_skill() as port:
         await _register(made, port)
-        await _dispatched(made, IN_PROCESS, 1, "warm", CONTACTS)
+        await dispatched(made, IN_PROCESS, 1, "warm", CONTACTS)
         one_worker = 0.0
         for kind in KINDS:
             for workers in (1, 2, 4):
-                ours, peer = [], []
+                ours: list[float] = []
+                peers: dict[bool, list[float]] = {False: [], True: []}
                 for number in range(runs):
                     label = f"{KINDS.index(kind)}-{workers}-{number}"
-                    ours.append(await _dispatched(made, kind, workers, label, count))
+                    ours.append(await dispatched(made, kind, workers, label, count))
                     written = await bare.read(made.urls.owner, f"wamid.{label}-%")
-                    peer.append(await bare.rate(made.urls.owner, written))
+                    for delivery, rates in peers.items():
+                        await bare.begin(made.urls.owner, f"wamid.{label}-%")
+                        rates.append(await bare.rate(made.urls.owner, written, delivery=delivery))
                 one_worker = one_worker or sorted(ours)[len(ours) // 2]
-                results.append(
+                results += [
                     compare(
-                        f"dispatched messages, {kind.name}, worker processes: {workers}",
+                        f"dispatched messages{' and replies' if delivery else ''}, {kind.name}, "
+                        f"worker processes: {workers}",
                         unit="messages/s",
                         ours=ours,
                         peer=peer,
-                        peer_name="the same rows by bare SQL, a transaction for each message",
+                        peer_name="bare SQL: dispatch and delivery" if delivery else "bare SQL: dispatch alone",
                         higher_is_better=True,
                         note=f"{count} messages of {CONTACTS} contacts from a full mailbox; delivery beside it",
                     )
-                )
+                    for delivery, peer in peers.items()
+                ]
         waits = [await _latency(made, IN_PROCESS, one_worker / 2, str(n + 1), count // 2) for n in range(runs)]
     results.append(
         compare(

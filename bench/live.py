@@ -31,10 +31,11 @@ from playwright.async_api import Page, async_playwright
 
 from bench.harness import Result, compare, percentile
 from bench.installation import Installation, open_installation
+from dragoman.cli import garbage
 from dragoman.cli.compose import open_runtime
 from dragoman.dispatch.turn import Turn
 from dragoman.domain.content import Text
-from dragoman.domain.events import AuditEvent, MessageReceived
+from dragoman.domain.events import AuditEvent, MessageReceived, StateChanged
 from dragoman.domain.nouns import DISPATCHER, Sender, Session, TranscriptItem
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
@@ -81,6 +82,7 @@ def _serve(settings: Settings, urls: DatabaseURLs, port: int) -> None:
     async def run() -> None:
         async with open_runtime(settings, urls) as runtime:
             config = uvicorn.Config(create_app(runtime), port=port, log_config=None, access_log=False)
+            garbage.settle()  # as `dragoman web` does
             await uvicorn.Server(config).serve()
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -109,8 +111,8 @@ class _Person:
         return f"+43660{self.number:07d}"
 
 
-def _entry(person: _Person, made: _Ids, now: datetime) -> append.Entry:
-    """A turn in which the contact writes when it is."""
+def _entry(person: _Person, made: _Ids, now: datetime, *, first: bool) -> append.Entry:
+    """A turn in which the contact writes when it is; the *first* opens their session."""
     said = f"at {time.time_ns() // 1_000_000}"
     item = TranscriptItem(
         message_id=uuid4(),
@@ -141,7 +143,8 @@ def _entry(person: _Person, made: _Ids, now: datetime) -> append.Entry:
         business_partner_id=None,
         business_partner_name=None,
     )
-    events = (AuditEvent(at=now, actor=DISPATCHER, payload=event),)
+    opened = (StateChanged(old=State.OPEN, new=State.ACTIVE, reason="the contact writes"),) if first else ()
+    events = tuple(AuditEvent(at=now, actor=DISPATCHER, payload=payload) for payload in (event, *opened))
     return append.Entry(
         turn=Turn(session=session, events=events, transcript=(item,), final=True), context=context, dispatch_id=uuid4()
     )
@@ -155,7 +158,7 @@ async def _burst(settings: Settings, urls: DatabaseURLs, people: Sequence[_Perso
         for number in range(groups):
             group = [people[(number * GROUP + place) % len(people)] for place in range(GROUP)]
             async with runtime.database.tenant(made.tenant_id) as connection:
-                entries = [_entry(person, made, runtime.clock.now()) for person in group]
+                entries = [_entry(person, made, runtime.clock.now(), first=not seconds) for person in group]
                 await append.write_turns(connection, made.tenant_id, entries)
             if seconds:
                 await asyncio.sleep(max(0, begun + (number + 1) * GROUP / CHANGES_PER_SECOND - time.monotonic()))

@@ -20,6 +20,7 @@ from bench.harness import Result, compare, percentile
 from bench.installation import open_runtime
 from bench.load.kept import Loaded, loaded
 from bench.log_screens import API, Screen, drawers, screens
+from dragoman.cli import garbage
 from dragoman.runtime import Runtime
 from dragoman.store import accounts
 from dragoman.web.app import create_app
@@ -74,6 +75,7 @@ async def _measure(made: Loaded, requests: int) -> tuple[list[Result], dict[str,
         bare = await asyncpg.connect(made.urls.application, server_settings={"jit": "off"})
         await bare.execute(f"SET app.tenant = '{made.tenant_id}'; SET plan_cache_mode = force_custom_plan")
         transport = httpx.ASGITransport(create_app(runtime))
+        garbage.settle()  # as `dragoman web` does
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers) as client:
 
             async def fetch(path: str, screen: Screen) -> None:

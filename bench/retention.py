@@ -28,7 +28,7 @@ from bench.harness import Result, compare, percentile
 from bench.installation import open_runtime
 from bench.load.kept import Loaded, loaded
 from bench.logs import login
-from dragoman.cli import logs
+from dragoman.cli import garbage, logs
 from dragoman.ledger import partitions
 from dragoman.services import retention
 from dragoman.services.retention import Plan
@@ -86,6 +86,7 @@ async def _asking(home: Path, urls: DatabaseURLs, made: Loaded, pipe: Pipe) -> N
     async with open_runtime(home, urls) as runtime:
         headers = await login(runtime, made)
         transport = httpx.ASGITransport(create_app(runtime))
+        garbage.settle()  # as `dragoman web` does
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers) as client:
 
             async def ask(number: int) -> None:

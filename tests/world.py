@@ -21,7 +21,7 @@ from dragoman.channels.whatsapp.signature import sign
 from dragoman.classify.provider import LocalClassifiers
 from dragoman.domain.nouns import BusinessPartner, Policy
 from dragoman.jobs.immediate import ImmediateQueue
-from dragoman.runtime import Keyring, Queue, Runtime, Settings, TimeOrderedIds
+from dragoman.runtime import Keyring, Mailer, Queue, Runtime, Settings, TimeOrderedIds
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
@@ -150,6 +150,7 @@ async def build(
     lease_seconds: float = 15.0,
     http_skills: HttpSkills | None = None,
     blobs: Blobs | None = None,
+    mailer: Mailer | None = None,
 ) -> AsyncIterator[World]:
     """Set the installation up with the skills of *shop*: run in this process, or as the invoker runs them."""
     http_skills = http_skills or HttpSkills()
@@ -179,6 +180,7 @@ async def build(
             skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
             blobs=blobs or LocalBlobs(home / "media"),
             http_skills=http_skills,
+            mailer=mailer,
         )
         tenant_id, account_id = await _set_up(runtime, policy)
         app = create_app(runtime)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import httpx
@@ -54,7 +54,10 @@ class Settings:
     hosts and networks that skills behind HTTP may be called at. ``pool_size`` is how many connections to PostgreSQL
     this process opens at most (a worker has one more, for its queue). ``skill_hosts`` is how many processes run
     Python skills for a worker (0: they run inside the worker, for debugging), ``skill_memory_mb`` what each may use
-    of memory (0: all there is). ``media_url`` is where media are stored (None: a directory beside the data).
+    of memory (0: all there is). ``media_url`` is where media are stored (None: a directory beside the data),
+    ``checkpoint_url`` where checkpoints are written outside the database; ``checkpoint_minutes`` lie between two at the
+    least; ``checkpoint_key`` signs them (32 random bytes, URL-safe base64; None: made once and kept beside the data).
+    ``smtp_url`` is the mail server that the installation's own mail goes through (None: none is sent).
     """
 
     data_directory: Path
@@ -77,6 +80,10 @@ class Settings:
     skill_memory_mb: int = 1024
     http_skill_private: AllowList = field(default_factory=AllowList)
     media_url: str | None = None
+    checkpoint_url: str | None = None
+    checkpoint_minutes: int = 60
+    checkpoint_key: str | None = None
+    smtp_url: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -108,6 +115,10 @@ class Settings:
             skill_memory_mb=_number(environment, "DRAGOMAN_SKILL_MEMORY_MB", 1024, least=0),
             http_skill_private=AllowList.parse(environment.get("DRAGOMAN_HTTP_SKILL_PRIVATE", "")),
             media_url=environment.get("DRAGOMAN_MEDIA_URL") or None,
+            checkpoint_url=environment.get("DRAGOMAN_CHECKPOINT_URL") or None,
+            checkpoint_minutes=_number(environment, "DRAGOMAN_CHECKPOINT_MINUTES", 60),
+            checkpoint_key=environment.get("DRAGOMAN_CHECKPOINT_KEY") or None,
+            smtp_url=environment.get("DRAGOMAN_SMTP_URL") or None,
         )
 
     def database_urls(self) -> DatabaseURLs | None:
@@ -237,6 +248,14 @@ class Keyring:
         return self._fernet.decrypt(sealed)
 
 
+class Mailer(Protocol):
+    """Sends the installation's own mail."""
+
+    async def send(self, *, to: str, subject: str, text: str) -> None:
+        """Hand over a mail. Raises :class:`~dragoman.domain.errors.MailError`."""
+        ...
+
+
 class ClassifierProvider(Protocol):
     """Gives the classifier that fits a tenant's registry, trained once for each state of it."""
 
@@ -268,6 +287,9 @@ class Runtime:
     skills: SkillInvoker
     blobs: Blobs
     http_skills: HttpSkills = field(default_factory=HttpSkills)
+    mailer: Mailer | None = None
+    provider_documents: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
+    """What identity providers say of themselves, by address, and when it was read (monotonic seconds)."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     owner: str = field(default_factory=owner_name)
     groups: Groups = field(init=False, default_factory=Groups, compare=False, repr=False)

@@ -143,6 +143,7 @@ def _things(wall: Wall) -> None:
         c.OrderItem(product="SKU-batidora-turbo-900", quantity="1", price="89", currency="EUR"),
     )
     say(CONTACT, c.Order(catalog_id="77", text="por favor", items=lines))
+    say(CONTACT, c.Erased())
     say(CONTACT, c.Unsupported(channel_type="poll", reason="Message type unknown", code=131051))
     say(CONTACT, c.SystemNotice(event="user_changed_number", body="Tomás changed his number"))
 

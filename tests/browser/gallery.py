@@ -83,6 +83,7 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         e.SkillSucceeded(
             skill="orders.return", attempt=2, duration_ms=412.0, cost_micros=400, result={"label": "RT-2291"}
         ),
+        e.MessageRedacted(message_id=message_id, found={"card": 1, "member number": 2}),
         e.StateChanged(old="PROCESSING", new="ACTIVE", reason="the skill answered"),
         e.SkillRetired(skill="orders.gift_wrap"),
         e.FlowStarted(flow="return_goods", flow_version=4),
@@ -102,6 +103,9 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         e.DispatchOrphaned(reason="the worker died", skill="orders.return", attempt=2, late_result="RT-2291"),
         e.SessionExpired(idle_seconds=1860, allowed_seconds=1800),
         e.RetentionTruncated(retention_days=90, removed_messages=12, removed_events=40),
+        e.HoldPut(reason="lawsuit 12/2026"),
+        e.HoldLifted(reason="lawsuit 12/2026"),
+        e.ContactErased(reason="request 7/2026", messages=0, left={}),
         e.OutcomeAssigned(outcome="SUCCESS", reason="orders.return answered"),
         e.StateChanged(old="ACTIVE", new="RESOLVED", reason="the contact said thanks"),
         e.SessionResolved(reason="the contact said thanks"),
@@ -200,7 +204,10 @@ def _events(wall: Wall, session: Session) -> Iterator[e.AuditEvent]:
     agent = Actor(ActorKind.AGENT, "Ana Lima")
     for payload in payloads(str(wall.hung[0].message_id)):
         at += timedelta(seconds=23)
-        beside = isinstance(payload, e.MessageStatus | e.SessionExpired | e.RetentionTruncated)
+        beside = isinstance(
+            payload,
+            e.MessageStatus | e.SessionExpired | e.RetentionTruncated | e.HoldPut | e.HoldLifted | e.ContactErased,
+        )
         yield e.AuditEvent(
             at=at,
             actor=SYSTEM if beside else agent if isinstance(payload, e.HandoffClaimed) else DISPATCHER,

@@ -22,6 +22,7 @@ import asyncpg
 import uvicorn
 
 import dragoman_shop
+from dragoman.channels.email.smtp import Smtp
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
 from dragoman.services.expire_sessions import expire_sessions
 from dragoman.skills import registry
@@ -82,8 +83,8 @@ class Stage:
         future: Future[T] = asyncio.run_coroutine_threadsafe(wait(), self.loop)
         return future.result(60)
 
-    def ticket(self, email: str) -> str:
-        """The cookie of somebody who signed in."""
+    def ticket(self, email: str, awaits: accounts.Awaits | None = None) -> str:
+        """The cookie of somebody who signed in, or gave a password and has something left to do."""
 
         async def signed_in() -> str:
             runtime = self.world.runtime
@@ -91,7 +92,7 @@ class Stage:
             assert login is not None
             async with runtime.database.tenant(login.tenant_id) as connection:
                 opened = await accounts.open_login_session(
-                    connection, login.tenant_id, login.user_id, now=runtime.clock.now()
+                    connection, login.tenant_id, login.user_id, now=runtime.clock.now(), awaits=awaits
                 )
             return opened.secret
 
@@ -133,8 +134,10 @@ async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event,
     database = await Database.connect(urls.application, minimum=2, maximum=8)
     policy = Policy(retry_base_seconds=0.02, retry_cap_seconds=0.05, menu=MENU)
     with tempfile.TemporaryDirectory(prefix="dragoman-stage-") as home:
+        # Nobody is there to take mail; it is offered all the same.
+        mailer = Smtp.from_url("smtp://127.0.0.1:9", base_url="http://127.0.0.1")
         async with world.build(
-            database, Path(home), registry.collect(dragoman_shop), clock=clock, policy=policy
+            database, Path(home), registry.collect(dragoman_shop), clock=clock, policy=policy, mailer=mailer
         ) as made:
             await _people(made)
             await _play_all(made, clock, whole)

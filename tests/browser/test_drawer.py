@@ -152,6 +152,7 @@ def test_every_kind_of_content_is_shown(desk: Visitor) -> None:
         "128.80 EUR",
         "a, b",
         "Unsupported message: poll",
+        "With what else this conversation knew of its contact",
         "Message type unknown (code 131051)",
         "Tomás changed his number",
         "Template refund_started (es)",

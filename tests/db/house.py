@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from dragoman.domain.events import AuditEvent, SessionResolved
+from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.search_words import text_of, vector
+from dragoman.ledger import append, seal
 from dragoman.runtime import Runtime
 from dragoman.store import accounts, tenants
+from dragoman.store.database import Connection
 
 PASSWORD = "correct horse battery staple"
 
@@ -195,6 +199,33 @@ class House:
         places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         async with self.runtime.database.tenant(self.tenant_id) as connection:
             await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
+
+
+async def said(house: House, session_id: UUID, *reasons: str, at: datetime | None = None) -> None:
+    """Events on the session's chain, one for each of *reasons*."""
+    now = at or house.runtime.clock.now()
+    events = [
+        AuditEvent(at=now + timedelta(microseconds=n), actor=SYSTEM, payload=SessionResolved(reason=reason))
+        for n, reason in enumerate(reasons)
+    ]
+    async with house.runtime.database.tenant(house.tenant_id) as connection:
+        await append.append_events(connection, house.tenant_id, session_id, events)
+
+
+async def rebuild(owner: Connection, session_id: UUID) -> None:
+    """Seal the session's events anew, as they stand now: what whoever rules the database can do."""
+    head = seal.GENESIS
+    columns = "position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, payload"
+    rows = await owner.fetch(f"SELECT {columns} FROM audit_event WHERE session_id = $1 ORDER BY position", session_id)
+    for number, row in enumerate(rows, 1):
+        head = seal.seal(head, seal.canonical(session_id=session_id, **{**row, "position": number}))
+        await owner.execute(
+            "UPDATE audit_event SET seal = $3, position = $4 WHERE session_id = $1 AND position = $2",
+            *(session_id, row["position"], head, number),
+        )
+    await owner.execute(
+        "UPDATE session SET head = $2, next_position = $3 WHERE session_id = $1", session_id, head, len(rows) + 1
+    )
 
 
 def bearer(token: str) -> dict[str, str]:

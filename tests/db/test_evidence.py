@@ -22,9 +22,9 @@ from dragoman.domain import content
 from dragoman.domain.content import Text
 from dragoman.domain.events import AuditEvent, MessageReceived, SessionOpened, SessionResolved
 from dragoman.domain.nouns import SYSTEM
-from dragoman.ledger import append, read_many
+from dragoman.ledger import append, read_many, seal
 from dragoman.runtime import Runtime
-from dragoman.services import export_conversations
+from dragoman.services import checkpoint_key, checkpoints, export_conversations
 from dragoman.services.background_exports import prepare_export
 from dragoman.services.exporting.bundle import DIGEST, MANIFEST, dump
 from dragoman.services.verify_bundle import BundleVerdict, NoBundleError, verify_bundle
@@ -335,6 +335,55 @@ async def test_what_is_written_meanwhile_is_not_in_it(
     monkeypatch.setattr("dragoman.ledger.read_many.transcripts", late)
     verdict = check(tmp_path, await fetch(client, house))
     assert (verdict.findings, verdict.messages, verdict.events) == ([], 1, 3)
+
+
+async def test_a_checkpoint_that_covers_it_is_in_it(
+    client: httpx.AsyncClient, house: House, runtime: Runtime, tmp_path: Path
+) -> None:
+    ids = [await conversation(house, f"Hello {n}") for n in range(5)]
+    await checkpoints.make(runtime, house.tenant_id)
+    later = await conversation(house, "after that")
+    data = await fetch(client, house)
+    files = members(data)
+    assert {name for name in files if name.startswith("checkpoints/")} == {"checkpoints/00000001.jsonl"}
+    stages = {s["session_id"]: s["integrity"] for s in json.loads(files[MANIFEST])["sessions"]}
+    assert stages == {**{str(each): "sealed" for each in ids}, str(later): "recorded"}
+    assert "sealed, checkpoint 1 covers 3 of 3 events" in files[f"transcripts/{ids[0]}.html"].decode()
+    assert "recorded, 3 events" in files[f"transcripts/{later}.html"].decode()
+    key = checkpoint_key.public_key(runtime.settings)
+    assert key is not None
+    verdict = check(tmp_path, data)
+    assert (verdict.findings, verdict.sealed, verdict.keys) == ([], 5, [key.hex()])
+    assert verify_bundle(tmp_path / "bundle.zip", trusted={key}).findings == []
+    assert "not known here" in str(verify_bundle(tmp_path / "bundle.zip", trusted={bytes(32)}).findings)
+    # Whoever makes the chain, the heads and the checksums anew cannot sign.
+    name = f"records/{ids[2]}.jsonl"
+    head, lines = seal.GENESIS, []
+    for line in files[name].splitlines():
+        record = json.loads(line)
+        if record["record"] == "event":
+            if record["event"]["type"] == "session.resolved":
+                record["event"]["payload"]["reason"] = "something else"
+            head = seal.seal(head, dump(record["event"]))
+            record["seal"] = head.hex()
+        lines.append(record)
+    lines[0]["seal"] = head.hex()
+    manifest = json.loads(files[MANIFEST])
+    for session in manifest["sessions"]:
+        if session["session_id"] == str(ids[2]):
+            session["head"] = head.hex()
+    forged = {**files, name: b"".join(dump(line) + b"\n" for line in lines), MANIFEST: json.dumps(manifest).encode()}
+    said = found(tmp_path, packed(forged, reseal=True))
+    assert said == f"session {ids[2]}, position 3: is not what checkpoint 1 covers: the chain was written anew, or " + (
+        "the proof is wrong"
+    )
+    signed = files["checkpoints/00000001.jsonl"]
+    other = {**files, "checkpoints/00000001.jsonl": signed.replace(b'"leaves":5', b'"leaves":6')}
+    assert "its signature does not fit" in found(tmp_path, packed(other, reseal=True))
+    # Masked there are no heads, and so no proofs.
+    masked = members(await fetch(client, house, role="analyst"))
+    assert not [name for name in masked if name.startswith("checkpoints/")]
+    assert {s["checkpoint"] for s in json.loads(masked[MANIFEST])["sessions"]} == {None}
 
 
 def test_the_command_line_needs_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,21 +12,23 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
 import pytest
 
 from dragoman.domain.content import Text, to_json
+from dragoman.domain.errors import AlreadyTakenError, NotFoundError
 from dragoman.domain.events import AuditEvent, SessionOpened, SessionResolved
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append, partitions, verify
 from dragoman.ledger import retention as ledger_retention
 from dragoman.runtime import Runtime
-from dragoman.services import erase_media, retention, sweep
+from dragoman.services import erase_media, legal_holds, retention, sweep
 from dragoman.services.verify_bundle import verify_bundle
 from dragoman.store import tenants
+from dragoman.store.actions import Administrator
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
 from dragoman.store.database import Connection, owner_connection
 from dragoman.store.embedded import DatabaseURLs
@@ -67,8 +69,8 @@ async def conversation(house: House, *moments: datetime, tell: bool = True) -> U
 
 async def breach(house: House, session_id: UUID) -> str:
     async with house.runtime.database.tenant(house.tenant_id) as connection:
-        _, found = await verify.verify_session(connection, house.tenant_id, session_id)
-    return found.kind if found else ""
+        found = await verify.verify_chains(connection, house.tenant_id, only=session_id)
+    return found.breaches[0].kind if found.breaches else ""
 
 
 async def left(owner: Connection, table: str, session_id: UUID) -> int:
@@ -99,8 +101,8 @@ async def test_a_dry_run_says_exactly_what_then_happens(
     assert datetime.fromisoformat(summary["truncated_at"]) == done.at
     assert summary["event_count"] == 2
     async with runtime.database.tenant(house.tenant_id) as connection:
-        cut = await ledger_retention.cut_of(connection, house.tenant_id, now - timedelta(days=DAYS + 20))
-        assert await ledger_retention.cut_of(connection, house.tenant_id, now - timedelta(days=1)) is None
+        cut = await ledger_retention.cut_of(connection, house.tenant_id, old)
+        assert await ledger_retention.cut_of(connection, house.tenant_id, young) is None
     assert cut is not None
     assert (cut.rule, cut.days) == ("installation", DAYS)
     assert [await breach(house, session) for session in (old, young)] == ["", ""]
@@ -391,3 +393,154 @@ async def test_partitions_never_run_out(runtime: Runtime, house: House, owner: C
         await sweep.tidy(runtime)
         for ahead in (0, 20):
             await house.message(await house.session(), 1, to_json(Text("Hi")), at=clock.now() + timedelta(days=ahead))
+
+
+LAWYER = Administrator("Lena Law")
+
+
+async def test_what_is_held_stays_and_the_rest_of_its_week_goes(
+    runtime: Runtime, house: House, owner: Connection
+) -> None:
+    now = runtime.clock.now()
+    early, late = now - timedelta(days=DAYS + 20), now - timedelta(days=2)
+    held, gone, shortened = [await conversation(house, *moments) for moments in ([early], [early], [early, late])]
+    other = await House.build(runtime, "other")
+    theirs = await conversation(other, early)
+    kept_file = await with_file(house, held, b"evidence", early)
+    lost_file = await with_file(house, gone, b"a picture", early)
+    delivery, stray = uuid4(), uuid4()
+    for raw in (delivery, stray):
+        await owner.execute(
+            "INSERT INTO raw_delivery (tenant_id, delivery_id, at, channel, body, items) "
+            "VALUES ($1, $2, $3, 'whatsapp', '', '[]')",
+            *(house.tenant_id, raw, early),
+        )
+    await owner.execute("UPDATE message SET delivery_id = $2 WHERE session_id = $1 AND ordinal = 1", held, delivery)
+    await legal_holds.put(runtime, house.tenant_id, held, "lawsuit 12/2026", LAWYER)
+    said = await retention.plan(owner, now=now, days=DAYS)
+    done = await retention.run(runtime, owner, by_whom="test")
+    assert [p.name for p in done.partitions] == [p.name for p in said.partitions]
+    assert (done.rows, [s.sessions for s in done.shares]) == (said.rows, [s.sessions for s in said.shares])
+    assert {s.slug: s.sessions for s in done.shares} == {"house": 2, "other": 1}
+    counts = [await left(owner, "message", session) for session in (held, gone, shortened, theirs)]
+    assert counts == [2, 0, 1, 0]
+    assert [await left(owner, "audit_event", session) for session in (held, gone)] == [2, 0]
+    assert [await left(owner, "outbox_entry", session) for session in (held, gone)] == [1, 0]
+    assert [row["delivery_id"] for row in await owner.fetch("SELECT delivery_id FROM raw_delivery")] == [delivery]
+    assert [await runtime.blobs.has(key) for key in (kept_file, lost_file)] == [True, False]
+    assert [await breach(house, session) for session in (held, gone, shortened)] == ["", "", ""]
+    # It is known not to be truncated, so that it may not miss anything either.
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        assert await ledger_retention.cut_of(connection, house.tenant_id, held) is None
+        assert await ledger_retention.cut_of(connection, house.tenant_id, gone) is not None
+    again = await retention.run(runtime, owner, by_whom="test")
+    assert (again.partitions, again.shares) == ((), ())
+
+    await legal_holds.lift(runtime, house.tenant_id, held, LAWYER)
+    said = await retention.plan(owner, now=now, days=DAYS)
+    done = await retention.run(runtime, owner, by_whom="test")
+    assert (done.rows, done.partitions) == (said.rows, said.partitions)
+    assert [share.sessions for share in done.shares] == [1]
+    assert await left(owner, "message", held) == 0
+    assert not await runtime.blobs.has(kept_file)
+    assert await breach(house, held) == ""
+    record = await owner.fetchrow(
+        "SELECT sessions, removed, finished_at FROM retention_run WHERE tenant_id = $1", house.tenant_id
+    )
+    assert record is not None
+    assert (record["sessions"], record["removed"]["media_file"]) == (3, 2)
+    assert record["finished_at"] is not None
+
+
+async def test_a_shorter_window_leaves_what_is_held(runtime: Runtime, house: House, owner: Connection) -> None:
+    moment = runtime.clock.now() - timedelta(days=9)
+    held, gone = await conversation(house, moment), await conversation(house, moment)
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await tenants.set_retention_days(connection, house.tenant_id, 7)
+    await legal_holds.put(runtime, house.tenant_id, held, "audit", LAWYER)
+    said = await retention.plan(owner, now=runtime.clock.now(), days=DAYS)
+    done = await retention.run(runtime, owner, by_whom="test")
+    assert done.rows == said.rows
+    assert [await left(owner, "message", session) for session in (held, gone)] == [1, 0]
+    assert [await breach(house, session) for session in (held, gone)] == ["", ""]
+    await owner.execute("DELETE FROM audit_event WHERE session_id = $1", held)
+    assert "missing" in await breach(house, held)
+
+
+async def test_a_hold_is_on_the_chain_and_on_record(runtime: Runtime, house: House, owner: Connection) -> None:
+    session_id = await conversation(house, runtime.clock.now())
+    of = (runtime, house.tenant_id, session_id)
+    await legal_holds.put(*of, " lawsuit ", LAWYER)
+    with pytest.raises(AlreadyTakenError):
+        await legal_holds.put(*of, "another", LAWYER)
+    await legal_holds.lift(*of, LAWYER)
+    with pytest.raises(NotFoundError):
+        await legal_holds.lift(*of, LAWYER)
+    await legal_holds.put(*of, "appeal", LAWYER)
+    events = await owner.fetch(
+        "SELECT type, payload, actor_kind, actor_name FROM audit_event WHERE session_id = $1 AND position > 1 "
+        "ORDER BY position",
+        session_id,
+    )
+    assert [(row["type"], row["payload"]["reason"]) for row in events] == [
+        ("hold.put", "lawsuit"),
+        ("hold.lifted", "lawsuit"),
+        ("hold.put", "appeal"),
+    ]
+    assert {(row["actor_kind"], row["actor_name"]) for row in events} == {("administrator", "Lena Law")}
+    actions = await owner.fetch("SELECT action, object_id FROM administrator_action ORDER BY at, action_id")
+    assert [row["action"] for row in actions] == ["hold.put", "hold.lifted", "hold.put"]
+    assert {row["object_id"] for row in actions} == {str(session_id)}
+    assert await breach(house, session_id) == ""
+    for reason in ("", " ", "x" * 501, "two\nlines"):
+        with pytest.raises(ValueError, match="reason"):
+            await legal_holds.put(*of, reason, LAWYER)
+    with pytest.raises(NotFoundError):
+        await legal_holds.put(runtime, (await House.build(runtime, "other")).tenant_id, session_id, "x", LAWYER)
+
+
+async def test_holds_do_not_change_while_retention_removes(runtime: Runtime, house: House, owner: Connection) -> None:
+    session_id = await conversation(house, runtime.clock.now())
+    await ledger_retention.hold_the_holds(owner)
+    with pytest.raises(retention.RetentionBusyError):
+        await legal_holds.put(runtime, house.tenant_id, session_id, "lawsuit", LAWYER)
+    await ledger_retention.release_the_holds(owner)
+    await legal_holds.put(runtime, house.tenant_id, session_id, "lawsuit", LAWYER)
+
+
+async def test_holds_over_the_api_and_in_the_drawer(
+    runtime: Runtime, house: House, owner: Connection, client: httpx.AsyncClient
+) -> None:
+    now = runtime.clock.now()
+    session_id = await conversation(house, now - timedelta(days=DAYS + 20))
+    admin, auditor = [bearer(await house.token(role)) for role in ("administrator", "auditor")]
+    address, page = f"/api/v1/conversations/{session_id}/hold", f"/communications/automation/logs/{session_id}"
+    assert "Put on legal hold" not in (await client.get(page, headers=auditor)).text
+    assert (await client.put(address, json={"reason": "lawsuit"}, headers=auditor)).status_code == 403
+    assert (await client.put(address, json={"reason": " "}, headers=admin)).status_code == 422
+    assert (await client.put(f"/api/v1/conversations/{uuid4()}/hold", json={"reason": "x"}, headers=admin)).is_error
+    assert (await client.put(address, json={"reason": "lawsuit <b>"}, headers=admin)).status_code == 204
+    assert (await client.put(address, json={"reason": "again"}, headers=admin)).status_code == 409
+    (held,) = (await client.get("/api/v1/holds", headers=auditor)).json()["items"]
+    assert (held["session_id"], held["reason"], held["by"]) == (
+        str(session_id),
+        "lawsuit <b>",
+        "administrator's script",
+    )
+    await retention.run(runtime, owner, by_whom="test")
+    shown = (await client.get(page, headers=auditor)).text
+    assert "On legal hold: lawsuit &lt;b&gt;" in shown
+    assert "the legal hold keeps the rest for the evidence bundle" in shown
+    assert "Lift the hold" not in shown
+    assert (await client.get(f"/api/v1/conversations/{session_id}", headers=admin)).json()["truncated_at"] is None
+    panel = {**admin, "HX-Request": "true", "HX-Target": "section#hold"}
+    answer = await client.post(f"{page}/hold", data={"reason": "again"}, headers=panel)
+    assert (answer.status_code, "held already" in answer.text) == (409, True)
+    assert (await client.post(f"{page}/hold/lift", headers=auditor)).status_code == 403
+    answer = await client.post(f"{page}/hold/lift", headers=panel)
+    assert (answer.status_code, "Put on legal hold" in answer.text) == (200, True)
+    assert (await client.delete(address, headers=admin)).status_code == 404
+    answer = await client.post(f"{page}/hold", data={"reason": ""}, headers=panel)
+    assert (answer.status_code, "needs a reason" in answer.text) == (422, True)
+    assert (await client.post(f"{page}/hold", data={"reason": "appeal"}, headers=admin)).status_code == 303
+    assert (await client.get("/api/v1/holds", headers=admin)).json()["items"][0]["reason"] == "appeal"

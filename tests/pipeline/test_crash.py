@@ -8,10 +8,12 @@ from uuid import UUID
 
 from dragoman.domain.nouns import Policy
 from dragoman.services import sweep
-from dragoman.services.deliver import SETTLE, deliver
+from dragoman.services.deliver import LONGEST_SETTLE, SETTLE, deliver
 from dragoman.services.handle_inbound import handle
+from dragoman.services.refusals import MAX_ATTEMPTS
 from dragoman.services.verify_audit import verify_audit
 from tests.little_shop import Calls
+from tests.pipeline.test_statuses import status
 from tests.world import World
 
 
@@ -137,6 +139,42 @@ async def test_a_send_whose_answer_was_never_seen_is_settled_by_its_status(shop:
     assert (entry["status"], entry["attempts"], entry["delivery"]) == ("SENT", 1, "read")
     (attempt,) = await shop.rows("SELECT result FROM outbox_attempt")
     assert attempt["result"] == "unanswered"
+
+
+async def test_the_longer_no_answer_is_seen_the_longer_a_status_is_waited_for(shop: World) -> None:
+    """Each repetition may be a second copy for the contact, and statuses may be late."""
+    await shop.graph.post(
+        "/control", json={"rules": [{"match": {}, "times": None, "statuses": [], "drop_connection": True}]}
+    )
+    await shop.say("answer")
+    pauses = []
+    for _ in range(5):
+        await shop.settle()
+        (entry,) = await shop.rows("SELECT due_at FROM outbox_entry")
+        pauses.append((entry["due_at"] - shop.clock.now()) / SETTLE)
+        shop.clock.move(seconds=pauses[-1] * SETTLE.total_seconds())
+    assert pauses == [1, 2, 4, 8, 16]
+
+
+async def test_what_was_given_up_unanswered_is_delivered_where_a_late_status_says_so(shop: World) -> None:
+    await shop.graph.post(
+        "/control", json={"rules": [{"match": {}, "times": None, "statuses": [], "drop_connection": True}]}
+    )
+    await shop.say("answer")
+    for _ in range(MAX_ATTEMPTS):
+        await shop.settle()
+        shop.clock.move(seconds=LONGEST_SETTLE.total_seconds())
+    (entry,) = await shop.rows("SELECT outbox_entry_id, session_id, status, reason FROM outbox_entry")
+    assert (entry["status"], entry["reason"][:22]) == ("FAILED", "gave up after 8 attemp")
+    correlation = str(entry["outbox_entry_id"])
+    for wamid, said in (("wamid.first", "failed"), ("wamid.second", "delivered"), ("wamid.third", "sent")):
+        await shop.post(status(wamid, said, 1_790_000_000, biz_opaque_callback_data=correlation))
+        await shop.settle()
+    (entry,) = await shop.rows("SELECT * FROM outbox_entry")
+    assert (entry["status"], entry["delivery"], entry["reason"]) == ("SENT", "delivered", "")
+    assert entry["channel_message_id"] == "wamid.second"
+    told = [e["payload"] for e in await shop.timeline(entry["session_id"]) if e["type"] == "message.status"]
+    assert [(one["status"], one.get("reason", "")[:7]) for one in told] == [("failed", "gave up"), ("delivered", "")]
 
 
 async def test_a_sender_that_died_before_the_answer_leaves_an_unanswered_attempt(shop: World) -> None:

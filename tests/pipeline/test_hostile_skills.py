@@ -122,10 +122,12 @@ async def test_each_hostile_skill_is_an_error_with_a_reason_and_others_are_serve
     assert len(others) > 20
     assert {found[phone]["outcome"] for phone in others} == {"SUCCESS"}
     hit = await shop.rows(
-        "SELECT session_id, count(*) AS times FROM audit_event WHERE type = 'skill.failed' "
-        "AND payload->>'skill' LIKE 'good.%' GROUP BY session_id"
+        "SELECT session_id, substring(payload->>'message' FROM 'to blame(?:, (.*)| is not known)') AS culprit, "
+        "count(*) AS times FROM audit_event WHERE type = 'skill.failed' AND payload->>'skill' LIKE 'good.%' "
+        "GROUP BY session_id, culprit"
     )
-    assert all(row["times"] == 1 for row in hit), "who has been hit once is not hit again"
+    # Two that are new may end two hosts one after the other; none does it to somebody a second time.
+    assert all(row["times"] == 1 for row in hit), hit
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.content import Media
 from dragoman.services.erase_media import erase_messages
 from dragoman.store import accounts, tenants
+from dragoman.store.roles import ROLES
 from dragoman.web.media import Part, disposition, part_of
 from dragoman_shop.pictures import parcel
 from tests.world import World
@@ -89,7 +90,7 @@ async def test_only_who_may_read_the_transcript_gets_it(shop: World) -> None:
     session, _, message = address.removeprefix("/api/v1/conversations/").partition("/media/")
     assert (await shop.web.get(f"/api/v1/conversations/{uuid4()}/media/{message}", headers=reader)).status_code == 404
     assert (await shop.web.get(f"/api/v1/conversations/{session}/media/{uuid4()}", headers=reader)).status_code == 404
-    for role, permissions in accounts.ROLES.items():
+    for role, permissions in ROLES.items():
         answer = await shop.web.get(address, headers=await token(shop, role))
         assert answer.status_code == (200 if "communications.access:read" in permissions else 403), role
     shop.clock.move(days=91)

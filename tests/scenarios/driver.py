@@ -24,6 +24,7 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
         refused: {limit: contact, allowed: 20, window_seconds: 60, tell: true}
         busy: {reason: waited 130 s, elsewhere: false}
       - {at: 70, text: Where is it?, revision: {by: wamid.9, content: {kind: text, body: Where is VF-1?}}}
+      - {at: 75, text: "[card number redacted]", redacted: {card: 1}}
       - {at: 80, text: Hi all, group: 120363@g.us}   # or attached_to: the id of the message that it came with
       - {at: 60, orphaned: {skill: orders.status, attempt: 1, reason: the worker died}}
       - {at: 900, expire: true}
@@ -188,6 +189,7 @@ class Scenario:
             group_id=step.get("group"),
             attached_to=step.get("attached_to"),
             revision=_revision(step.get("revision")),
+            redacted=step.get("redacted"),
         )
         return Inputs(
             dispatch_id=self.source.new_id(),

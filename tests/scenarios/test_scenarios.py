@@ -28,6 +28,10 @@ NOT_YET = {
     # Not the core's: the channel's reports and retention write these.
     "message.status",
     "retention.truncated",
+    # Administrators' doing.
+    "hold.put",
+    "hold.lifted",
+    "contact.erased",
 }
 
 

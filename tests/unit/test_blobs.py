@@ -17,9 +17,11 @@ from dragoman.store.blobs import (
     BlobMissingError,
     Blobs,
     BlobsUnavailableError,
+    CheckpointKey,
     FileAddress,
     S3Address,
     open_blobs,
+    open_checkpoints,
     read_address,
 )
 from dragoman.store.blobs_local import LocalBlobs
@@ -73,6 +75,19 @@ async def test_what_is_put_is_read(blobs: Blobs) -> None:
         key = await put(blobs, content)
         assert await blobs.has(key)
         assert await whole(blobs.read(key, 0, len(content))) == content
+
+
+async def test_a_checkpoint_lies_under_its_number(blobs: Blobs) -> None:
+    key = CheckpointKey(TENANT, 3)
+    assert await blobs.size(key) is None
+    file = blobs.workspace / "upload"
+    await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(file.write_bytes, CONTENT)
+    await blobs.put(key, file)
+    assert await blobs.size(key) == len(CONTENT)
+    assert await blobs.size(CheckpointKey(TENANT, 4)) is None
+    assert await whole(blobs.read(key, 0, len(CONTENT))) == CONTENT
+    assert key.path == f"{TENANT}/00000003.jsonl"
 
 
 async def test_a_part_is_read(blobs: Blobs) -> None:
@@ -143,6 +158,12 @@ def test_addresses(tmp_path: Path) -> None:
         bucket="bucket", prefix="", endpoint=None, region=None, virtual_hosts=True
     )
     assert open_blobs(None, tmp_path).workspace == tmp_path / "media" / "incoming"
+
+
+def test_where_checkpoints_lie(tmp_path: Path) -> None:
+    assert open_checkpoints(None, tmp_path).workspace == tmp_path / "checkpoints" / "incoming"
+    with pytest.raises(ConfigurationError, match="DRAGOMAN_CHECKPOINT_URL is 'ftp://there'; use file:"):
+        open_checkpoints("ftp://there", tmp_path)
 
 
 @pytest.mark.parametrize(

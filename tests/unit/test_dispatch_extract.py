@@ -149,3 +149,21 @@ def test_nothing_that_people_write_raises(kind: ParameterKind, text: str, locale
     for read in (answer, mention):
         value = read(parameter, text, today=TODAY, locale=locale)
         assert value is None or isinstance(value, str | int | float | bool)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("48.208174, 16.373819", "48.208174,16.373819"),
+        ("I am at -33.86;151.21 now", "-33.860000,151.210000"),
+        ("48.2081743 16.3738191", "48.208174,16.373819"),
+        ("91.00, 16.37", None),
+        ("48.20, 181.00", None),
+        ("version 1.22.333 and 4.555", None),
+        ("12,50 and 13,50", None),
+        ("Stephansplatz", None),
+    ],
+)
+def test_places_in_figures(text: str, value: str | None) -> None:
+    assert asked(ParameterKind.LOCATION, text) == value
+    assert mentioned(ParameterKind.LOCATION, text) == value

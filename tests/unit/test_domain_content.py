@@ -16,6 +16,7 @@ from dragoman.domain.content import (
     ContactCards,
     Content,
     Edit,
+    Erased,
     FormReply,
     Link,
     Location,
@@ -81,6 +82,7 @@ MADE: dict[type[Any], st.SearchStrategy[Any]] = {
     SystemNotice: st.builds(SystemNotice, event=texts, body=texts, new_address=maybe),
     Edit: st.builds(Edit, target=texts, body=texts),
     Revoke: st.builds(Revoke, target=texts),
+    Erased: st.just(Erased()),
     Unsupported: st.builds(Unsupported, channel_type=texts, reason=texts, code=st.none() | st.integers()),
     Options: st.builds(
         Options,
@@ -115,7 +117,7 @@ def test_the_digest_survives_storage_and_tells_contents_apart(content: Content) 
 
 @given(contents)
 def test_a_preview_is_one_line_for_text_of_any_shape(content: Content) -> None:
-    if not isinstance(content, Choice | FormReply | Order | Location | ContactCards | Reaction | Unsupported):
+    if not isinstance(content, Choice | FormReply | Order | Location | ContactCards | Reaction | Unsupported | Erased):
         assert "\n" not in preview(content)
 
 
@@ -131,6 +133,7 @@ def test_a_preview_is_one_line_for_text_of_any_shape(content: Content) -> None:
         (Reaction(target="x", emoji="👍"), "👍", ""),
         (Choice(source="button", id="a", title="Yes"), "Yes", "Yes"),
         (Revoke(target="x"), "[message deleted]", ""),
+        (Erased(), "[erased]", ""),
         (Unsupported(channel_type="poll", reason="?"), "[unsupported: poll]", ""),
     ],
 )

@@ -165,6 +165,21 @@ async def test_where_nobody_can_be_blamed_all_run_apart_for_a_while(
     await until(lambda: not hosts.quarantined("good.waits"))
 
 
+async def test_who_is_only_suspected_does_not_queue_behind_who_was_to_blame(
+    hosts: HostedSkills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "PLACE_SECONDS", 0.1)
+    (pid,) = hosts.processes.values()
+    waiting = [asyncio.create_task(hosts.invoke(call(skill))) for skill in ("good.waits", "good.sleeps")]
+    await asyncio.sleep(0.2)
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.gather(*waiting)
+    for _ in range(hosting.APART):
+        await hosts._slots.acquire()
+    assert hosts.quarantined("good.waits")
+    await text(hosts, "good.waits")
+
+
 async def test_calls_that_a_blocked_host_had_not_begun_are_made_elsewhere(hosts: HostedSkills) -> None:
     bad = asyncio.create_task(hosts.invoke(call("bad.blocks_long")))
     await asyncio.sleep(0.1)

@@ -6,39 +6,69 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dragoman.services.passwords import problem
 from dragoman.store import phone_numbers
+from dragoman.store.login_failures import subjects
 from dragoman.web.auth import same
 from dragoman.web.filters import ConversationQuery
-from dragoman.web.login import HOME, Throttle, safe_next
+from dragoman.web.login import HOME, safe_next
 from dragoman.web.reading import moment
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-KEY = ("ada@house.example", "10.0.0.1")
 
 
-def test_the_throttle_forgets_the_oldest_when_it_is_full() -> None:
-    throttle = Throttle(allowed=1, capacity=3)
-    for number in range(4):
-        throttle.failed((str(number), ""), NOW)
-    assert [throttle.closed((str(number), ""), NOW) for number in range(4)] == [False, True, True, True]
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(0, 0), (4, 0), (5, 1), (6, 2), (9, 16), (15, 900), (1_000_000, 900)]
+)
+def test_the_wait_doubles_up_to_a_quarter_of_an_hour(failures: int, seconds: int) -> None:
+    pair, _, _ = subjects("ada@house.example", "10.0.0.1")
+    assert pair.wait(failures, NOW, NOW).total_seconds() == seconds
+    assert pair.wait(failures, NOW, NOW + timedelta(seconds=900)).total_seconds() == 0
 
 
-def test_the_throttles_window_begins_with_the_first_failure() -> None:
-    throttle = Throttle(allowed=2, window=timedelta(minutes=15))
-    throttle.failed(KEY, NOW)
-    assert not throttle.closed(KEY, NOW)
-    throttle.failed(KEY, NOW + timedelta(minutes=14))
-    assert throttle.closed(KEY, NOW + timedelta(minutes=14))
-    assert not throttle.closed(KEY, NOW + timedelta(minutes=15))
-    throttle.failed(KEY, NOW + timedelta(minutes=15))
-    assert not throttle.closed(KEY, NOW + timedelta(minutes=15))
+def test_a_stranger_makes_nobody_wait_for_long() -> None:
+    _, _, email = subjects("ada@house.example", "10.0.0.1")
+    assert email.wait(10**9, NOW, NOW) == timedelta(seconds=30)
 
 
-def test_a_login_that_was_right_clears_the_throttle() -> None:
-    throttle = Throttle(allowed=1)
-    throttle.failed(KEY, NOW)
-    throttle.succeeded(KEY)
-    assert not throttle.closed(KEY, NOW)
+def test_what_is_counted_differs_by_address_and_by_client() -> None:
+    digests = {
+        subject.digest
+        for email in ("ada@house.example", "", "ada@house.exampl")
+        for client in ("10.0.0.1", "")
+        for subject in subjects(email, client)
+    }
+    assert len(digests) == 6 + 2 + 3
+
+
+def test_a_network_of_ipv6_is_one_client() -> None:
+    def client(address: str) -> bytes:
+        return subjects("ada@house.example", address)[1].digest
+
+    assert client("2001:db8:1:2::1") == client("2001:db8:1:2:ffff::9") != client("2001:db8:1:3::1")
+    assert client("10.0.0.1") != client("10.0.0.2")
+    assert client("") != client("testclient")
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("short-one-7", "at least 12"),
+        ("x" * 1025, "at most 1024"),
+        ("correct horse\nbattery staple", "can be seen"),
+        ("aaaaaaaaaaaaaaaaaaaa", "easily guessed"),
+        ("qwertyuiopasdfgh", "easily guessed"),
+        ("Passwort1234!", "easily guessed"),
+        ("ada.lovelace1815", "tried first"),
+        ("Dragoman-Lovelace", "tried first"),
+        ("correct horse battery staple", ""),
+        ("kupfer lampe tisch wolke", ""),
+        ("密码本来就应该很长很长的啊", ""),
+    ],
+)
+def test_which_passwords_are_good_enough(password: str, said: str) -> None:
+    found = problem(password, email="ada@lovelace.example", name="Ada Lovelace")
+    assert found == "" if not said else said in found
 
 
 @pytest.mark.parametrize("wanted", ["/", "/a", "/a/b?c=d&e=%2F#f", "/a//b", "/communications/automation/logs?q=%20"])

@@ -7,13 +7,15 @@ A channel is known by its package here and nowhere else: :class:`Inbound` reads 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from dragoman.domain.content import Content
 from dragoman.domain.nouns import Identity
+from dragoman.domain.redaction import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,13 @@ class Inbound(Protocol):
 
     def raw_items(self, body: bytes) -> list[Any]:
         """What each item of :meth:`parse` stood as in the delivery, ready for JSON."""
+        ...
+
+    def redact(self, body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+        """*body* without what *rules* find in what people wrote, and how often each found something, by item's place.
+
+        The same bytes where they find nothing.
+        """
         ...
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
 from dragoman.cli.policy import policy
 from dragoman.cli.retention import tenant_retention
-from dragoman.cli.shared import JsonOption, TenantOption, err, out, show, tenant_id_of, with_runtime
+from dragoman.cli.shared import JsonOption, TenantOption, err, on_record, out, show, tenant_id_of, with_runtime
 from dragoman.cli.skill_keys import key, register_manifest
-from dragoman.domain.errors import NotFoundError
+from dragoman.cli.whole_tenant import tenant_delete, tenant_export
+from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
+from dragoman.services import people, second_factor, single_sign_on
 from dragoman.store import accounts, skills, tenants
+from dragoman.store.actions import COMMAND_LINE
 
 tenant = typer.Typer(help="Create and list tenants; show and set their policies.", no_args_is_help=True)
 tenant.add_typer(policy, name="policy")
 tenant.command("retention")(tenant_retention)
-user = typer.Typer(help="Create, list and disable users.", no_args_is_help=True)
+tenant.command("export")(tenant_export)
+tenant.command("delete")(tenant_delete)
+user = typer.Typer(help="Create, list, change and shut out users.", no_args_is_help=True)
 token = typer.Typer(help="Create API tokens.", no_args_is_help=True)
 skill = typer.Typer(help="List, register, retire and restore skills.", no_args_is_help=True)
 skill.add_typer(key, name="key")
@@ -38,6 +43,7 @@ def tenant_create(slug: str, name: str) -> None:
         async with runtime.database.tenant(tenant_id) as connection:
             await tenants.create_tenant(connection, tenant_id, slug=slug, name=name, now=now)
             await skills.register(connection, tenant_id, specs, now=now)
+            await on_record(runtime, connection, tenant_id, "tenant.created", slug, after={"name": name})
         err.print(f"Tenant {slug} is there, with {len(specs)} skills.")
 
     with_runtime(job)
@@ -63,15 +69,11 @@ def tenant_list(*, as_json: JsonOption = False) -> None:
 
 @user.command("create")
 def user_create(email: str, name: str, role: str, password: Secret, tenant_slug: TenantOption) -> None:
-    """Create a user; ROLE is administrator, auditor, agent, analyst or developer."""
+    """Create a user; ROLE is administrator, auditor, agent, analyst, developer, or one of the tenant's own."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            await accounts.create_user(
-                connection, tenant_id, user_id=runtime.source.new_id(), email=email, name=name,
-                password=password, role=role, now=runtime.clock.now(),
-            )  # fmt: skip
+        await people.add_user(runtime, tenant_id, COMMAND_LINE, email=email, name=name, role=role, password=password)
         err.print(f"{email} may log in.")
 
     with_runtime(job)
@@ -95,15 +97,95 @@ def user_disable(email: str, tenant_slug: TenantOption) -> None:
     """Shut a user out at once."""
 
     async def job(runtime: Runtime) -> None:
-        tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            found = [u for u in await accounts.users(connection, tenant_id) if u.email == email.lower()]
-            if not found:
-                raise NotFoundError(f"tenant {tenant_slug} has no user {email}")
-            await accounts.disable_user(connection, tenant_id, found[0].user_id, now=runtime.clock.now())
+        tenant_id, user_id = await _found(runtime, tenant_slug, email)
+        await people.disable(runtime, tenant_id, COMMAND_LINE, user_id)
         err.print(f"{email} is shut out.")
 
     with_runtime(job)
+
+
+@user.command("enable")
+def user_enable(email: str, tenant_slug: TenantOption) -> None:
+    """Let a user in again who was shut out."""
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id, user_id = await _found(runtime, tenant_slug, email)
+        await people.enable(runtime, tenant_id, COMMAND_LINE, user_id)
+        err.print(f"{email} may log in again.")
+
+    with_runtime(job)
+
+
+@user.command("role")
+def user_role(email: str, role: str, tenant_slug: TenantOption) -> None:
+    """Give a user another role; it holds from their next request on."""
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id, user_id = await _found(runtime, tenant_slug, email)
+        await people.change_role(runtime, tenant_id, COMMAND_LINE, user_id, role)
+        err.print(f"{email} is {role} now.")
+
+    with_runtime(job)
+
+
+@user.command("reset-password")
+def user_reset_password(email: str, tenant_slug: TenantOption) -> None:
+    """Give a user a new password, print it once, and end their sessions: for whoever has locked themselves out."""
+
+    async def job(runtime: Runtime) -> str:
+        tenant_id, user_id = await _found(runtime, tenant_slug, email)
+        return await people.reset_password(runtime, tenant_id, COMMAND_LINE, user_id)
+
+    out.print(with_runtime(job), markup=False)
+
+
+@user.command("reset-second-factor")
+def user_reset_second_factor(email: str, tenant_slug: TenantOption) -> None:
+    """Remove a user's second factor and end their sessions: for whoever has lost it and the recovery codes."""
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id, user_id = await _found(runtime, tenant_slug, email)
+        await second_factor.take_away(runtime, tenant_id, COMMAND_LINE, user_id)
+
+    with_runtime(job)
+    err.print(f"{email} signs in without a second factor.")
+
+
+@tenant.command("second-factor")
+def tenant_second_factor(
+    who: Annotated[str, typer.Argument(help="`everybody`, or `optional`.")], tenant_slug: TenantOption
+) -> None:
+    """Say whether everybody of a tenant signs in with a second factor."""
+    if who not in {"everybody", "optional"}:
+        raise ConfigurationError(f"{who!r} is neither everybody nor optional")
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        await second_factor.demand(runtime, tenant_id, COMMAND_LINE, everybody=who == "everybody")
+
+    with_runtime(job)
+    err.print(f"The second factor is for {who}." if who == "everybody" else "The second factor is optional.")
+
+
+@tenant.command("sign-on-off")
+def tenant_sign_on_off(tenant_slug: TenantOption) -> None:
+    """Remove a tenant's single sign-on, so that passwords are the way in again: for when the provider is gone."""
+
+    async def job(runtime: Runtime) -> None:
+        await single_sign_on.remove(runtime, await tenant_id_of(runtime, tenant_slug), COMMAND_LINE)
+
+    with_runtime(job)
+    err.print(f"{tenant_slug} signs in with passwords.")
+
+
+async def _found(runtime: Runtime, tenant_slug: str, email: str) -> tuple[UUID, UUID]:
+    """The ids of tenant and user. Raises NotFoundError."""
+    tenant_id = await tenant_id_of(runtime, tenant_slug)
+    async with runtime.database.tenant(tenant_id) as connection:
+        for known in await accounts.users(connection, tenant_id):
+            if known.email == email.lower():
+                return tenant_id, known.user_id
+    raise NotFoundError(f"tenant {tenant_slug} has no user {email}")
 
 
 @token.command("create")
@@ -118,12 +200,7 @@ def token_create(
 
     async def job(runtime: Runtime) -> str:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        now = runtime.clock.now()
-        async with runtime.database.tenant(tenant_id) as connection:
-            return await accounts.create_token(
-                connection, tenant_id, token_id=runtime.source.new_id(), name=name, role=role,
-                expires_at=now + timedelta(days=days), now=now,
-            )  # fmt: skip
+        return await people.make_token(runtime, tenant_id, COMMAND_LINE, name=name, role=role, days=days)
 
     out.print(with_runtime(job), markup=False)
 
@@ -155,7 +232,10 @@ def skill_register(
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         specs = await runtime.skills.specs()
         async with runtime.database.tenant(tenant_id) as connection:
-            return await skills.register(connection, tenant_id, specs, now=runtime.clock.now())
+            done = await skills.register(connection, tenant_id, specs, now=runtime.clock.now())
+            for name in done:
+                await on_record(runtime, connection, tenant_id, "skill.registered", name)
+            return done
 
     changed = register_manifest(manifest, tenant_slug) if manifest else with_runtime(job)
     err.print(f"New or changed: {', '.join(changed)}" if changed else "Nothing has changed.")
@@ -169,6 +249,7 @@ def skill_retire(name: str, tenant_slug: TenantOption) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             await skills.retire(connection, tenant_id, name, now=runtime.clock.now())
+            await on_record(runtime, connection, tenant_id, "skill.retired", name)
         err.print(f"{name} is retired.")
 
     with_runtime(job)
@@ -182,6 +263,7 @@ def skill_restore(name: str, tenant_slug: TenantOption) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             await skills.restore(connection, tenant_id, name)
+            await on_record(runtime, connection, tenant_id, "skill.restored", name)
         err.print(f"{name} is in use again.")
 
     with_runtime(job)

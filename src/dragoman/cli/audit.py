@@ -1,4 +1,4 @@
-"""``audit verify``: is the record whole?"""
+"""``audit``: is the record whole, and what proves it?"""
 
 from __future__ import annotations
 
@@ -11,19 +11,32 @@ from uuid import UUID
 
 import typer
 
-from dragoman.cli.shared import JsonOption, err, tenant_id_of, with_runtime
-from dragoman.domain.errors import ConfigurationError
+from dragoman.cli.shared import JsonOption, err, settings_or_exit, show, tenant_id_of, with_runtime
+from dragoman.domain.errors import ConfigurationError, DragomanError
+from dragoman.ledger.checkpoint import public_bytes
+from dragoman.ledger.verify import Trusted
 from dragoman.runtime import Runtime
+from dragoman.services import checkpoint_key, checkpoints
 from dragoman.services.verify_audit import Verdict, verify_audit
 from dragoman.services.verify_bundle import verify_bundle
 from dragoman.store import tenants
+from dragoman.store.blobs import BlobsUnavailableError
 
-audit = typer.Typer(help="Check the record.", no_args_is_help=True)
+audit = typer.Typer(help="Prove and check the record.", no_args_is_help=True)
 
 
 @audit.callback()
 def _group() -> None:
-    """Check the record."""
+    """Prove and check the record."""
+
+
+KeyOption = Annotated[
+    list[str],
+    typer.Option(
+        "--public-key",
+        help="A public key (hex) whose signatures count, instead of this installation's; may be given several times.",
+    ),
+]
 
 
 @audit.command("verify")
@@ -34,48 +47,129 @@ def verify(
     bundle: Annotated[
         Path | None, typer.Option(help="An evidence bundle instead; needs no database.", exists=True, dir_okay=False)
     ] = None,
+    public_key: KeyOption = [],  # noqa: B006 - Typer reads it
     as_json: JsonOption = False,
 ) -> None:
-    """Find any changed, missing, reordered or inserted audit event; exit code 1 if there is one."""
+    """Find any changed, missing, reordered or inserted audit event, session or checkpoint; exit code 1 if there is one.
+
+    Checkpoints are those in the database and those outside it.
+    """
+    trusted = {_key(text) for text in public_key} or None
     if bundle is not None:
         if tenant is not None or session is not None:
             raise ConfigurationError("--bundle goes without --tenant and --session")
-        _verify_bundle(bundle, as_json=as_json)
+        _verify_bundle(bundle, trusted, as_json=as_json)
         return
     if session is not None and tenant is None:
         raise ConfigurationError("--session needs --tenant")
     wanted = _uuid(session)
 
     async def job(runtime: Runtime) -> list[Verdict]:
-        if tenant is not None:
-            ids = [await tenant_id_of(runtime, tenant)]
-        else:
-            async with runtime.database.directory() as connection:
-                ids = await tenants.every_id(connection)
+        ids = await _tenants(runtime, tenant)
         with err.status("Verifying") as status:
-            return [
-                await verify_audit(runtime, tenant_id, wanted, lambda n: status.update(f"Verifying: {n} sessions"))
-                for tenant_id in ids
-            ]
+
+            def say(sessions: int) -> None:
+                status.update(f"Verifying: {sessions} sessions")
+
+            return [await verify_audit(runtime, tenant_id, wanted, say, trusted=trusted) for tenant_id in ids]
 
     verdicts = with_runtime(job)
     breaches = [breach for verdict in verdicts for breach in verdict.breaches]
-    sessions = sum(verdict.sessions for verdict in verdicts)
-    events = sum(verdict.events for verdict in verdicts)
+    counted = {
+        name: sum(getattr(verdict, name) for verdict in verdicts)
+        for name in ("sessions", "events", "truncated", "checkpoints")
+    }
+    trouble = [verdict.trouble for verdict in verdicts if verdict.trouble]
     if as_json:
-        found = [{"session_id": str(b.session_id), "position": b.position, "kind": b.kind} for b in breaches]
-        sys.stdout.write(json.dumps({"sessions": sessions, "events": events, "breaches": found}, indent=1) + "\n")
+        found = [
+            {
+                "session_id": None if b.session_id is None else str(b.session_id),
+                "position": b.position,
+                "checkpoint": b.checkpoint,
+                "kind": b.kind,
+            }
+            for b in breaches
+        ]
+        sys.stdout.write(json.dumps({**counted, "breaches": found, "trouble": trouble}, indent=1) + "\n")
     else:
         for breach in breaches:
-            err.print(f"session {breach.session_id}, position {breach.position}: {breach.kind}", style="red")
-        err.print(f"{events} events of {sessions} sessions checked, {len(breaches)} breaches")
-    if breaches:
+            err.print(f"{breach.where}: {breach.kind}", style="red", markup=False)
+        for text in trouble:
+            err.print(text, style="red", markup=False)
+        if trusted is None and counted["checkpoints"] and checkpoint_key.public_key(settings_or_exit()) is None:
+            err.print("No public key is known here, so that each checkpoint was taken to be signed by the key in it.")
+        shortened = f" ({counted['truncated']} shortened by retention)" if counted["truncated"] else ""
+        err.print(
+            f"{counted['events']} events of {counted['sessions']} sessions{shortened} and {counted['checkpoints']} "
+            f"checkpoints checked, {len(breaches)} breaches"
+        )
+    if breaches or trouble:
         raise typer.Exit(1)
 
 
-def _verify_bundle(path: Path, *, as_json: bool) -> None:
+@audit.command("checkpoint")
+def make_checkpoint(
+    *,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
+    every_session: Annotated[bool, typer.Option("--all", help="Look at every session; after a restore, say.")] = False,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Go on although the checkpoint before was signed with another key.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a checkpoint now, if anything has changed, and write it outside the database."""
+
+    async def job(runtime: Runtime) -> list[dict[str, object]]:
+        return [
+            {
+                "tenant_id": str(tenant_id),
+                "number": one.number,
+                "at": one.at.isoformat(timespec="seconds"),
+                "sessions": one.leaves,
+                "digest": one.digest.hex(),
+            }
+            for tenant_id in await _tenants(runtime, tenant)
+            for one in await checkpoints.make(runtime, tenant_id, other_key=new_key, consider_all=every_session)
+        ]
+
+    try:
+        made = with_runtime(job)
+    except BlobsUnavailableError as error:
+        raise DragomanError(
+            f"what was made is not outside the database yet, and will be by the next run: {error}"
+        ) from error
+    show(made, as_json=as_json, empty="Nothing has changed since the latest checkpoint.")
+
+
+@audit.command("key")
+def key(*, as_json: JsonOption = False) -> None:
+    """Print the public key that checkpoints are checked with; it is made now where there is none yet."""
+    public = public_bytes(checkpoint_key.signing_key(settings_or_exit()))
+    pem = checkpoint_key.pem(public)
+    document = json.dumps({"public_key": public.hex(), "pem": pem}, indent=1)
+    sys.stdout.write(f"{document}\n" if as_json else f"{public.hex()}\n")
+
+
+async def _tenants(runtime: Runtime, slug: str | None) -> list[UUID]:
+    if slug is not None:
+        return [await tenant_id_of(runtime, slug)]
+    async with runtime.database.directory() as connection:
+        return await tenants.every_id(connection)
+
+
+def _key(text: str) -> bytes:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise ConfigurationError(f"{text} is not a public key; `dragoman audit key` prints one, 64 hexadecimal digits")
+    return found
+
+
+def _verify_bundle(path: Path, trusted: Trusted, *, as_json: bool) -> None:
     with err.status("Verifying") as status:
-        verdict = verify_bundle(path, lambda n: status.update(f"Verifying: {n} sessions"))
+        verdict = verify_bundle(path, lambda n: status.update(f"Verifying: {n} sessions"), trusted=trusted)
     if as_json:
         sys.stdout.write(json.dumps(asdict(verdict), indent=1) + "\n")
     else:
@@ -85,6 +179,13 @@ def _verify_bundle(path: Path, *, as_json: bool) -> None:
             f"{verdict.files} files, {verdict.events} events and {verdict.messages} messages of {verdict.sessions} "
             f"sessions checked, {len(verdict.findings)} findings"
         )
+        if verdict.keys:
+            err.print(
+                f"{verdict.sealed} of {verdict.sessions} sessions are covered to their last event by checkpoints that "
+                f"were signed with {', '.join(verdict.keys)}"
+            )
+            if trusted is None:
+                err.print("Compare that key with the one that the installation gives, or say it with --public-key.")
         if verdict.masked:
             err.print("Phone numbers are masked: the checksums were checked, the chains of seals cannot be.")
         err.print(f"SHA-256 of the manifest: {verdict.manifest_sha256}")

@@ -10,6 +10,7 @@ from datetime import timedelta
 import asyncpg
 import httpx
 
+from dragoman.channels.email.smtp import Smtp
 from dragoman.classify.provider import LocalClassifiers
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs.queue import PgQueue
@@ -78,6 +79,7 @@ async def open_runtime(
     Skill hosts are started when a skill is called and stopped at the end of the block.
     """
     clock = clock or SystemClock()
+    mailer = Smtp.from_url(settings.smtp_url, base_url=settings.base_url) if settings.smtp_url else None
     blobs = open_blobs(settings.media_url, settings.data_directory)
     hosted = HostedSkills(clock.now, hosts=max(1, settings.skill_hosts), plan=host_plan(settings))
     if skills is None and settings.skill_hosts == 0:
@@ -104,6 +106,7 @@ async def open_runtime(
             skills=skills or hosted,
             blobs=blobs,
             http_skills=http_skills,
+            mailer=mailer,
             sleep=sleep,
         )
     finally:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from dragoman.cli.shared import JsonOption, TenantOption, err, show, tenant_id_of, with_runtime
+from dragoman.cli.shared import JsonOption, TenantOption, err, on_record, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.import_definitions import (
@@ -89,6 +89,7 @@ def flow_retire(name: str, tenant_slug: TenantOption) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             await flows.retire(connection, tenant_id, name, now=runtime.clock.now())
+            await on_record(runtime, connection, tenant_id, "flow.retired", name)
         err.print(f"{name} is retired.")
 
     with_runtime(job)
@@ -102,6 +103,7 @@ def flow_restore(name: str, tenant_slug: TenantOption) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             await flows.restore(connection, tenant_id, name)
+            await on_record(runtime, connection, tenant_id, "flow.restored", name)
         err.print(f"{name} is in use again.")
 
     with_runtime(job)

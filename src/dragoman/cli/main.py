@@ -8,7 +8,7 @@ import asyncpg
 import typer
 from cryptography.fernet import Fernet, InvalidToken
 
-from dragoman.cli import administer, audit, channels, demo, flows, loop, retention, serve
+from dragoman.cli import administer, audit, channels, contacts, demo, flows, hold, loop, redaction, retention, serve
 from dragoman.cli.compose import locate_database, migrate_database
 from dragoman.cli.export import export
 from dragoman.cli.shared import err, settings_or_exit, with_runtime
@@ -37,6 +37,9 @@ app.add_typer(flows.flow, name="flow")
 app.add_typer(flows.menu, name="menu")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(retention.group, name="retention")
+app.add_typer(hold.group, name="hold")
+app.add_typer(contacts.group, name="contact")
+app.add_typer(redaction.group, name="redaction")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from dragoman.cli.shared import (
     JsonOption,
     TenantOption,
     err,
+    on_record,
     settings_or_exit,
     show,
     tenant_id_of,
@@ -111,7 +112,11 @@ def tenant_retention(
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         own = None if days == "installation" else int(days)
         async with runtime.database.tenant(tenant_id) as connection:
+            known = await tenants.retention_days(connection, tenant_id)
             await tenants.set_retention_days(connection, tenant_id, own)
+            await on_record(
+                runtime, connection, tenant_id, "retention.changed", tenant_slug, {"days": known}, {"days": own}
+            )
         held = window(runtime.settings.retention_days, own)
         err.print(f"{tenant_slug} keeps {held.days} days, by the {held.rule}'s rule.")
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
@@ -17,7 +17,10 @@ from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime, Settings
+from dragoman.services.on_record import put_on_record
 from dragoman.store import tenants
+from dragoman.store.actions import COMMAND_LINE
+from dragoman.store.database import Connection
 
 T = TypeVar("T")
 
@@ -52,6 +55,25 @@ async def tenant_id_of(runtime: Runtime, slug: str) -> UUID:
     if found is None:
         raise NotFoundError(f"there is no tenant called {slug}")
     return found
+
+
+async def on_record(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    action: str,
+    name: object,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Put on the administrators' record what somebody at the command line does: *action* (``user.disabled``) to *name*.
+
+    Neither side may hold a secret.
+    """
+    await put_on_record(
+        runtime, connection, tenant_id, action, str(name),
+        object_kind=action.partition(".")[0], by=COMMAND_LINE, before=before or {}, after=after or {},
+    )  # fmt: skip
 
 
 def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, empty: str) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from dragoman.cli.shared import JsonOption, TenantOption, err, out, show, tenant_id_of, with_runtime
+from dragoman.cli.shared import JsonOption, TenantOption, err, on_record, out, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
 from dragoman.runtime import Runtime
 from dragoman.skills.manifest import read_manifest
@@ -31,6 +31,10 @@ def register_manifest(path: Path, tenant_slug: str) -> list[str]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             changed = await skills.register(connection, tenant_id, [spec], now=runtime.clock.now())
+            for name in changed:
+                await on_record(
+                    runtime, connection, tenant_id, "skill.registered", name, after={"version": spec.version}
+                )
             known = await skill_keys.every(connection, tenant_id)
             made = None if known.get(spec.name) else await _add(runtime, connection, tenant_id, spec.name)
         return changed, made
@@ -74,6 +78,7 @@ def key_remove(name: str, key_id: str, tenant_slug: TenantOption) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             await skill_keys.remove(connection, tenant_id, name, key_id)
+            await on_record(runtime, connection, tenant_id, "skill.key_removed", name, before={"key_id": key_id})
         err.print(f"Calls of {name} are signed with {key_id} no longer.")
 
     with_runtime(job)
@@ -87,6 +92,7 @@ async def _add(runtime: Runtime, connection: Connection, tenant_id: UUID, name: 
         created_at=runtime.clock.now(),
     )
     await skill_keys.add(connection, tenant_id, name, sealed)
+    await on_record(runtime, connection, tenant_id, "skill.key_added", name, after={"key_id": made.key_id})
     return made
 
 

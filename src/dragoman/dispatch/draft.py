@@ -13,6 +13,7 @@ from dragoman.domain.content import Content
 from dragoman.domain.events import (
     AuditEvent,
     MessageReceived,
+    MessageRedacted,
     MessageSent,
     OutcomeAssigned,
     Payload,
@@ -128,6 +129,8 @@ class Draft:
                 channel_at=message.channel_at.isoformat(),
             )
         )
+        if message.redacted:
+            self.record(MessageRedacted(message_id=str(message.message_id), found=message.redacted))
 
     def say(self, reply: Content, *, carries_code: bool = False) -> None:
         """Answer the contact, in several messages where the channel has no room for it in one.

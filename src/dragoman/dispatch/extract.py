@@ -1,6 +1,7 @@
 """Reads a parameter's value out of what a contact wrote.
 
-Values are plain JSON: text, whole and decimal numbers, booleans, dates as ``YYYY-MM-DD``.
+Values are plain JSON: text, whole and decimal numbers, booleans, dates as ``YYYY-MM-DD``, places as
+``latitude,longitude`` in degrees.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import date, timedelta
 from dragoman.dispatch import words
 from dragoman.dispatch.texts import pick
 from dragoman.domain import patterns
+from dragoman.domain.content import Location
 from dragoman.domain.nouns import Parameter, ParameterKind
 
 Value = str | int | float | bool
@@ -19,6 +21,7 @@ MAX_TEXT = 2000
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _NUMBER = re.compile(r"(?<![\w-])-?\d+(?:[.,]\d+)*(?![\w-])")
+_COORDINATES = re.compile(r"(?<![\w.-])(-?\d{1,2}\.\d{2,15})(?:\s*[,;]\s*|\s+)(-?\d{1,3}\.\d{2,15})(?![\w.])")
 _ISO = re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b")
 _NUMERIC = re.compile(r"\b(\d{1,2})[./-](\d{1,2})(?:[./-](\d{4}|\d{2}))?\b")
 _DAY_FIRST = re.compile(
@@ -107,8 +110,25 @@ def mention(  # noqa: PLR0911 - one line for each kind
             return day.isoformat() if day else None
         case ParameterKind.CHOICE:
             return _choice(parameter, text, locale)
+        case ParameterKind.LOCATION:
+            return _coordinates(text)
         case ParameterKind.BOOLEAN:
             return None
+
+
+def place(location: Location) -> Value:
+    """The value of a place that was sent as one: to a tenth of a metre, which no phone knows better."""
+    return f"{location.latitude:.6f},{location.longitude:.6f}"
+
+
+def _coordinates(text: str) -> Value | None:
+    found = _COORDINATES.search(text)
+    if found is None:
+        return None
+    latitude, longitude = float(found[1]), float(found[2])
+    if abs(latitude) > 90 or abs(longitude) > 180:
+        return None
+    return place(Location(latitude=latitude, longitude=longitude))
 
 
 def _pattern(pattern: str | None, text: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dragoman.dispatch import words
 from dragoman.dispatch.texts import pick, sentence
 from dragoman.dispatch.turn import Inputs
-from dragoman.domain.content import Option, Options
+from dragoman.domain.content import Option, Options, Request
 from dragoman.domain.menus import FlowNode, Node, SkillNode, SubmenuNode
 from dragoman.domain.nouns import Awaiting, Parameter, ParameterKind
 
@@ -103,8 +103,10 @@ def place(option: str) -> tuple[str, int]:
     return name, int(number) if number.isdecimal() and len(number) < 4 else 1
 
 
-def answers(inputs: Inputs, parameter: Parameter, body: str) -> Options | None:
-    """The answers that *parameter* allows, to pick from under *body*; None where it cannot be picked."""
+def answers(inputs: Inputs, parameter: Parameter, body: str) -> Options | Request | None:
+    """*body* with what answers it in one tap: the values of *parameter*, or a place; None where it must be written."""
+    if parameter.kind is ParameterKind.LOCATION:
+        return Request(body=body, wants="location")
     if parameter.kind is ParameterKind.BOOLEAN:
         titled = [(value, sentence(value, *locales(inputs))) for value in ("yes", "no")]
     elif parameter.kind is ParameterKind.CHOICE and len(parameter.choices) <= MAX_OPTIONS:

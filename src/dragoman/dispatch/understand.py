@@ -13,7 +13,7 @@ from dragoman.dispatch.extract import Value
 from dragoman.dispatch.steps import ask
 from dragoman.dispatch.turn import Inputs
 from dragoman.domain import content
-from dragoman.domain.content import Choice
+from dragoman.domain.content import Choice, Location
 from dragoman.domain.events import ClassifierRan, IntentAssigned
 from dragoman.domain.flows import PromptStep
 from dragoman.domain.menus import FlowNode, HandoffNode, InfoNode, SkillNode, SubmenuNode
@@ -155,6 +155,8 @@ def understand(  # noqa: PLR0911 - one line for each way to understand
         return _wants(inputs, draft, verification.CONFIRM, "", source="answer", detail="says yes to a code")
     if awaiting is not None and answering:
         return _answered(inputs, draft, awaiting, text)
+    if isinstance(message, Location) and (skill := _takes_a_place(inputs, draft)):
+        return _wants(inputs, draft, skill, "", source="rule", detail=f"sends a place, which {skill} takes")
     if not text:
         return Unclear(reason=f"{content.preview(message)}: there are no words to read", wordless=True)
     named = _keyword(inputs, text)
@@ -235,7 +237,9 @@ def _answered(inputs: Inputs, draft: Draft, awaiting: Awaiting, text: str) -> Wa
     known = dict(awaiting.collected)
     # Where the skill changed or went away under its question, running it finds out what to do.
     for parameter in open_:
-        value = extract.answer(parameter, text, today=draft.now.date(), locale=inputs.contact.locale)
+        value = _place(inputs, parameter)
+        if value is None:
+            value = extract.answer(parameter, text, today=draft.now.date(), locale=inputs.contact.locale)
         if value is None:
             return AnswersBadly(awaiting=awaiting, parameter=parameter)
         known[parameter.name] = value
@@ -270,6 +274,22 @@ def _answered_flow(inputs: Inputs, draft: Draft, awaiting: Awaiting) -> Understa
         draft.record(IntentAssigned(intent=awaiting.intent or "", source="flow", detail=detail))
         draft.change(misses=0)
     return AnswersFlow(awaiting=awaiting, value=value)
+
+
+def _place(inputs: Inputs, parameter: Parameter) -> Value | None:
+    """The place that was sent, where *parameter* is one."""
+    message = inputs.message.content
+    if parameter.kind is ParameterKind.LOCATION and isinstance(message, Location):
+        return extract.place(message)
+    return None
+
+
+def _takes_a_place(inputs: Inputs, draft: Draft) -> str | None:
+    """The skill that ran last, where it takes a place: it may have asked for one in its answer."""
+    spec = inputs.registry.get(draft.session.skill or "")
+    if spec is not None and any(p.kind is ParameterKind.LOCATION for p in spec.parameters):
+        return spec.name
+    return None
 
 
 def _keyword(inputs: Inputs, text: str) -> tuple[str, str] | None:
@@ -357,7 +377,8 @@ def _wants_flow(
 def _mentioned(inputs: Inputs, draft: Draft, parameters: tuple[Parameter, ...], text: str) -> dict[str, Value]:
     kinds = [parameter.kind for parameter in parameters]
     found = {
-        parameter.name: extract.mention(parameter, text, today=draft.now.date(), locale=inputs.contact.locale)
+        parameter.name: _place(inputs, parameter)
+        or extract.mention(parameter, text, today=draft.now.date(), locale=inputs.contact.locale)
         for parameter in parameters
         # One number cannot say which of two parameters it belongs to.
         if parameter.kind not in _NUMERIC or sum(kinds.count(kind) for kind in _NUMERIC) == 1

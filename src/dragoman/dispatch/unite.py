@@ -1,4 +1,4 @@
-"""What becomes of a session whose contact turns out to be somebody who is in another one."""
+"""What becomes of a session that ends for another reason than what was said in it: who its contact is, or was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.turn import Source, Turn
-from dragoman.domain.nouns import SYSTEM, Session
+from dragoman.domain.nouns import SYSTEM, Actor, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 
@@ -17,15 +17,24 @@ def goes_on(one: Session, other: Session) -> Session:
 
 
 def give_way(session: Session, other: Session, now: datetime, source: Source) -> Turn:
-    """The turn that ends *session* in favour of *other*. Raises IllegalTransitionError while a skill runs in it.
-
-    ``last_activity_at`` stays: nobody was active. An outcome other than In Progress stays, too.
-    """
-    draft = Draft(session, now=now, source=source, dispatch_id=None, actor=SYSTEM)
+    """The turn that ends *session* in favour of *other*. Raises IllegalTransitionError while a skill runs in it."""
     reason = f"the contact turned out to be the one of session {other.session_id}, where the conversation goes on"
-    if session.state is State.AWAITING_USER:
+    return _end(Draft(session, now=now, source=source, dispatch_id=None, actor=SYSTEM), reason)
+
+
+def let_go(session: Session, by: Actor, now: datetime, source: Source) -> Turn:
+    """The turn that ends *session*, whose contact is erased. Raises IllegalTransitionError while a skill runs in it."""
+    return _end(Draft(session, now=now, source=source, dispatch_id=None, actor=by), "the contact is erased")
+
+
+def _end(draft: Draft, reason: str) -> Turn:
+    """``last_activity_at`` stays: nobody was active. An outcome other than In Progress stays, too."""
+    before = draft.session
+    if before.state is State.AWAITING_USER:
         draft.move(State.ACTIVE, "the question is not waited for any more")
+    if before.state is State.OPEN:
+        draft.move(State.ACTIVE, "nothing is waited for any more")
     draft.resolve(reason)
-    if session.outcome is Outcome.IN_PROGRESS:
+    if before.outcome is Outcome.IN_PROGRESS:
         draft.assign(Outcome.NONE, f"the session ended without an outcome: {reason}")
     return draft.cut(final=True)

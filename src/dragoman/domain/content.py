@@ -10,8 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from dragoman.domain import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,13 @@ class Unsupported:
     code: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What a message carried is gone for good: its contact was erased."""
+
+    kind: ClassVar[str] = "erased"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One thing to pick; ``id`` comes back in :class:`Choice`."""
@@ -244,6 +254,7 @@ Content = (
     | Edit
     | Revoke
     | Unsupported
+    | Erased
     | Options
     | Link
     | Request
@@ -265,6 +276,7 @@ KINDS: dict[str, type[Content]] = {
         Edit,
         Revoke,
         Unsupported,
+        Erased,
         Options,
         Link,
         Request,
@@ -325,7 +337,13 @@ def digest(content: Content) -> str:
 
     It lets the record stay checkable after the body itself was lawfully erased.
     """
-    canonical = json.dumps(to_json(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # As the database will give it back, where it is compared.
+    return digest_of_json(storable.as_read_back(storable.dump(to_json(content))))
+
+
+def digest_of_json(value: Mapping[str, Any]) -> str:
+    """The :func:`digest` of the content whose JSON form, as it was read, is *value*."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -344,7 +362,7 @@ def words(content: Content) -> str:
             return ""
 
 
-def preview(content: Content) -> str:  # noqa: PLR0911 - one line for each kind
+def preview(content: Content) -> str:  # noqa: PLR0911, PLR0912 - one line for each kind
     """One line of text that stands for *content* in a list; not cut, line breaks become spaces."""
     match content:
         case Text(body=body) | Options(body=body) | Link(body=body) | Request(body=body):
@@ -371,3 +389,5 @@ def preview(content: Content) -> str:  # noqa: PLR0911 - one line for each kind
             return "[message deleted]"
         case Unsupported(channel_type=channel_type):
             return f"[unsupported: {channel_type}]"
+        case Erased():
+            return "[erased]"

@@ -37,3 +37,7 @@ class AlreadyTakenError(DragomanError):
 
 class ConfigurationError(DragomanError):
     """The installation is set up wrongly; the message is one line and says what to do."""
+
+
+class MailError(DragomanError):
+    """A mail was not taken, or it cannot be known that it was; trying again later may help. The text says why."""

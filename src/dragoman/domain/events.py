@@ -65,6 +65,16 @@ class MessageRevised(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRedacted(Payload):
+    """Something in the message was taken out before it was stored; ``found`` says by rule how often."""
+
+    type: ClassVar[str] = "message.redacted"
+    label: ClassVar[str] = "Message redacted"
+    message_id: str
+    found: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContactResolved(Payload):
     """Who is writing: contact, business partner and verification level at this moment."""
 
@@ -411,12 +421,46 @@ class RetentionTruncated(Payload):
     removed_events: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldPut(Payload):
+    """The session is kept for the law from here on: retention leaves it alone."""
+
+    type: ClassVar[str] = "hold.put"
+    label: ClassVar[str] = "Put on legal hold"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLifted(Payload):
+    """The session is kept for the law no longer; ``reason`` is what it had been held for."""
+
+    type: ClassVar[str] = "hold.lifted"
+    label: ClassVar[str] = "Legal hold lifted"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactErased(Payload):
+    """What the session knew of its contact was erased; the events stay, without it.
+
+    ``left`` has, by position, the SHA-256 (hex) of what is left of each event that lost something, in its canonical
+    bytes: the seal of such an event is that of what it was. ``messages`` counts those whose content was erased.
+    """
+
+    type: ClassVar[str] = "contact.erased"
+    label: ClassVar[str] = "Contact erased"
+    reason: str
+    messages: int
+    left: Mapping[str, str]
+
+
 CATALOGUE: dict[str, type[Payload]] = {
     event.type: event
     for event in (
         SessionOpened,
         MessageReceived,
         MessageRevised,
+        MessageRedacted,
         ContactResolved,
         AdmissionRefused,
         BudgetExceeded,
@@ -446,6 +490,9 @@ CATALOGUE: dict[str, type[Payload]] = {
         SessionResolved,
         SessionExpired,
         RetentionTruncated,
+        HoldPut,
+        HoldLifted,
+        ContactErased,
     )
 }
 

@@ -16,6 +16,7 @@ _FITTING: dict[ParameterKind, frozenset[VariableType]] = {
     ParameterKind.BOOLEAN: frozenset({VariableType.BOOLEAN}),
     ParameterKind.EMAIL: frozenset({VariableType.EMAIL, VariableType.TEXT}),
     ParameterKind.CHOICE: frozenset({VariableType.CHOICE, VariableType.TEXT}),
+    ParameterKind.LOCATION: frozenset({VariableType.TEXT}),
 }
 """Which variables a parameter takes; texts and patterns take all that is written in letters."""
 

@@ -114,7 +114,7 @@ class InboundMessage:
 
     ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp. ``group_id`` is set when
     it was written in a group, ``attached_to`` when it is a part of another message and handled with that one.
-    ``revision`` is what its author did to it while it waited.
+    ``revision`` is what its author did to it while it waited, ``redacted`` how often each rule took something out.
     """
 
     message_id: UUID
@@ -130,6 +130,7 @@ class InboundMessage:
     raw: RawItem | None = None
     attached_to: str | None = None
     revision: Revision | None = None
+    redacted: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +235,7 @@ class ParameterKind(StrEnum):
     BOOLEAN = "boolean"
     PATTERN = "pattern"
     CHOICE = "choice"
+    LOCATION = "location"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +244,9 @@ class Parameter:
 
     ``prompts`` maps a locale to the question that asks for it. ``pattern`` is a regular expression: what a
     PATTERN must look like, or where a TEXT may be found in a longer message (its first group, if it has one,
-    is the value). ``choices`` are the values of kind CHOICE, ``titles`` what a contact reads for each of them,
-    by locale. A ``secret`` is redacted on the record.
+    is the value). A LOCATION is ``latitude,longitude`` in degrees, sent with one tap or written. ``choices`` are the
+    values of kind CHOICE, ``titles`` what a contact reads for each of them, by locale. A ``secret`` is redacted on the
+    record.
     """
 
     name: str

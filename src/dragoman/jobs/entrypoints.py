@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 from dragoman.runtime import Runtime
+from dragoman.services import password_reset
 from dragoman.services.apply_statuses import apply_statuses
 from dragoman.services.background_exports import ENTRYPOINT, prepare_export
 from dragoman.services.deliver import deliver
@@ -27,4 +28,5 @@ ENTRYPOINTS: Mapping[str, Service] = {
     "settle_contact": settle_contact,
     "fetch_media": fetch_media,
     ENTRYPOINT: prepare_export,
+    password_reset.ENTRYPOINT: password_reset.send,
 }

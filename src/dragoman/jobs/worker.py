@@ -18,8 +18,9 @@ from pgqueuer.models import Schedule
 from dragoman.jobs.entrypoints import ENTRYPOINTS, Service
 from dragoman.jobs.queue import PgQueue, read_payload
 from dragoman.runtime import Job, Runtime
-from dragoman.services import retention, sweep
+from dragoman.services import checkpoints, retention, sweep
 from dragoman.services.retention import RetentionBusyError
+from dragoman.services.verify_audit import verify_everywhere
 from dragoman.store.database import APPLICATION_ROLE, UNAVAILABLE, owner_connection
 
 log = structlog.get_logger()
@@ -36,6 +37,9 @@ HEARTBEAT_SECONDS = 30.0
 
 RETENTION_AT = "41 3 * * *"
 """Daily, in the hours when least is asked."""
+
+VERIFICATION_AT = "11 2 * * *"
+"""Daily, and before retention, which would have to wait for its long look at one moment."""
 
 PAUSE_SECONDS = 1.0
 DRAIN_SECONDS = 10.0
@@ -82,6 +86,14 @@ def build(
         if isinstance(runtime.queue, PgQueue):
             async with runtime.database.directory() as database:
                 await runtime.queue.forget(database)
+
+    @queuer.schedule("checkpoints", "* * * * *")
+    async def make_checkpoints(_: Schedule) -> None:
+        await checkpoints.make_where_due(runtime)
+
+    @queuer.schedule("verify_audit", VERIFICATION_AT)
+    async def verify(_: Schedule) -> None:
+        await verify_everywhere(runtime)
 
     if owner_url is not None:
         # Of all workers, PgQueuer lets one run it.

@@ -183,13 +183,15 @@ async def read(connection: Connection, tenant_id: UUID, place: Place | None) -> 
 
 
 async def trim(connection: Connection, tenant_id: UUID) -> None:
-    """Let go of rows that no reader can ask for any more.
+    """Let go of rows that no reader can ask for any more; the next checkpoint has yet to look at their sessions.
 
     What had ended when a row was written that is now older than :data:`KEPT` is in every snapshot taken since.
     """
     await connection.execute(
-        "DELETE FROM session_change WHERE tenant_id = $1 AND xid < (SELECT max(horizon) FROM session_change"
-        " WHERE tenant_id = $1 AND at < clock_timestamp() - $2::interval)",
+        "WITH gone AS (DELETE FROM session_change WHERE tenant_id = $1 AND xid < (SELECT max(horizon)"
+        " FROM session_change WHERE tenant_id = $1 AND at < clock_timestamp() - $2::interval)"
+        " RETURNING tenant_id, session_id)"
+        " INSERT INTO checkpoint_due SELECT DISTINCT tenant_id, session_id FROM gone ON CONFLICT DO NOTHING",
         tenant_id,
         KEPT,
     )

@@ -7,9 +7,9 @@ from datetime import datetime
 from uuid import UUID
 
 from dragoman.domain.search_words import BEFORE_START
+from dragoman.ledger.chain import Start
 from dragoman.ledger.connection import Connection
 from dragoman.ledger.read import CLOCK_SKEW, EVENT_COLUMNS, MESSAGE_COLUMNS, Event, Message, event_of, message_of
-from dragoman.ledger.verify import Start
 
 Begun = Sequence[tuple[UUID, datetime]]
 """Sessions by id, each with when it began."""

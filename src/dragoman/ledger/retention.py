@@ -7,9 +7,10 @@ removal is an event of the chain itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dragoman.domain.events import AuditEvent, RetentionTruncated
@@ -24,8 +25,31 @@ RECORD = ("message", "message_words", "audit_event", "raw_delivery", "outbox_att
 SWEPT = {
     "outbox_entry": "created_at < $2 AND status IN ('SENT', 'FAILED', 'SKIPPED', 'CANCELLED')",
     "message_status": "received_at < $2",
+    "access_record": "at < $2",
 }
 DELETED_AT_ONCE = 5000
+
+_OF_HELD = "(tenant_id, session_id) IN (SELECT tenant_id, session_id FROM legal_hold WHERE lifted_at IS NULL)"
+_IN_OUTBOX = "FROM outbox_entry o JOIN legal_hold h USING (tenant_id, session_id) WHERE h.lifted_at IS NULL)"
+_IN_TRANSCRIPT = "FROM message m JOIN legal_hold h USING (tenant_id, session_id) WHERE h.lifted_at IS NULL)"
+HELD = {
+    "message": _OF_HELD,
+    "message_words": _OF_HELD,
+    "audit_event": _OF_HELD,
+    "raw_delivery": f"(tenant_id, delivery_id) IN (SELECT m.tenant_id, m.delivery_id {_IN_TRANSCRIPT}",
+    "outbox_attempt": f"(tenant_id, outbox_entry_id) IN (SELECT o.tenant_id, o.outbox_entry_id {_IN_OUTBOX}",
+    "outbox_entry": _OF_HELD,
+    "message_status": "(tenant_id, channel_account_id, channel_message_id) IN "
+    f"(SELECT o.tenant_id, o.channel_account_id, o.channel_message_id {_IN_OUTBOX}",
+    "media_file": f"(tenant_id, message_id) IN (SELECT m.tenant_id, m.message_id {_IN_TRANSCRIPT}",
+}
+"""Which rows of each table belong to a session that is held; a delivery that brought others something too is kept.
+
+What is not named belongs to none, such as the record of who read what.
+"""
+_WEEK = re.compile(r"_[0-9]{4}w[0-9]{2}$")
+BEGINS_BEFORE_ITS_EVENTS = timedelta(days=1)
+"""By how much a session may begin before its first event; by nothing, but for the clocks of two machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +71,75 @@ async def cuts(connection: Connection, tenant_id: UUID) -> list[Cut]:
     return [Cut(**row) for row in rows]
 
 
-async def cut_of(connection: Connection, tenant_id: UUID, started_at: datetime) -> Cut | None:
-    """The removal that truncated a session that began then; None where none has."""
+async def cut_of(connection: Connection, tenant_id: UUID, session_id: UUID) -> Cut | None:
+    """The removal that truncated the session; None where none has."""
     row = await connection.fetchrow(
-        "SELECT cut_before AS before, at, rule, days FROM retention_run "
-        "WHERE tenant_id = $1 AND cut_before > $2 ORDER BY cut_before LIMIT 1",
+        "SELECT r.cut_before AS before, r.at, r.rule, r.days FROM session s JOIN retention_run r "
+        "ON r.tenant_id = s.tenant_id AND r.cut_before > s.started_at "
+        "WHERE s.tenant_id = $1 AND s.session_id = $2 "
+        # A removal did not reach what was held then.
+        "AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = $1 AND h.session_id = $2 "
+        " AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1",
         tenant_id,
-        started_at,
+        session_id,
     )
     return None if row is None else Cut(**row)
+
+
+async def ever_held(connection: Connection, tenant_id: UUID, only: UUID | None = None) -> set[UUID]:
+    """The sessions, or that one, that a removal may not have reached, since they were held."""
+    rows = await connection.fetch(
+        "SELECT session_id FROM legal_hold WHERE tenant_id = $1 AND ($2::uuid IS NULL OR session_id = $2)",
+        tenant_id,
+        only,
+    )
+    return {row["session_id"] for row in rows}
 
 
 async def begin(
     connection: Connection, tenant_id: UUID, run_id: UUID, cut: Cut, *, by_whom: str, sessions: int
 ) -> None:
-    """Put the removal on record, before it is done: from here on nobody takes what goes for a breach."""
-    await connection.execute(
-        "INSERT INTO retention_run (tenant_id, cut_before, run_id, at, by_whom, rule, days, sessions) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, cut_before) DO NOTHING",
-        tenant_id, cut.before, run_id, cut.at, by_whom, cut.rule, cut.days, sessions,
-    )  # fmt: skip
+    """Put the removal on record, before it is done: from here on nobody takes what goes for a breach.
+
+    What goes of sessions that had been held adds to the removal that had left them alone.
+    """
+    async with connection.transaction():
+        await connection.execute(
+            "INSERT INTO retention_run AS r (tenant_id, cut_before, run_id, at, by_whom, rule, days, sessions) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, cut_before) DO UPDATE "
+            "SET finished_at = NULL, sessions = r.sessions + excluded.sessions",
+            tenant_id, cut.before, run_id, cut.at, by_whom, cut.rule, cut.days, sessions,
+        )  # fmt: skip
+        await connection.execute(
+            "DELETE FROM legal_hold h USING session s WHERE h.tenant_id = $1 AND h.lifted_at IS NOT NULL "
+            "AND s.tenant_id = $1 AND s.session_id = h.session_id AND s.started_at < $2",
+            tenant_id,
+            cut.before,
+        )
+
+
+async def hold_the_holds(connection: Connection) -> None:
+    """Let no hold be put or lifted until :func:`release_the_holds`; waits for one that is."""
+    await connection.execute("SELECT pg_advisory_lock(hashtext('dragoman.legal_hold'))")
+
+
+async def release_the_holds(connection: Connection) -> None:
+    """See :func:`hold_the_holds`."""
+    await connection.execute("SELECT pg_advisory_unlock(hashtext('dragoman.legal_hold'))")
+
+
+async def keeping(connection: Connection, tables: Mapping[str, str]) -> set[str]:
+    """Which of *tables*, each with the name of the table that it is a part of, have rows of sessions that are held."""
+    if not tables or not await connection.fetchval("SELECT EXISTS (SELECT FROM legal_hold WHERE lifted_at IS NULL)"):
+        return set()
+    looks = [f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name} WHERE {HELD[of]})" for name, of in tables.items()]
+    return {row[0] for row in await connection.fetch(" UNION ALL ".join(looks))}
+
+
+def _free(table: str) -> str:
+    """That a row of *table*, a week of one or the whole, belongs to no session that is held."""
+    held = HELD.get(_WEEK.sub("", table))
+    return "TRUE" if held is None else f"({held}) IS NOT TRUE"
 
 
 async def finish(
@@ -100,7 +173,8 @@ async def latest_cut(connection: Connection, tenant_id: UUID) -> datetime | None
 async def count_media(connection: Connection, tenant_id: UUID, before: datetime) -> int:
     """How many files of messages from before that moment are still kept."""
     found: int = await connection.fetchval(
-        "SELECT count(*) FROM media_file WHERE tenant_id = $1 AND state <> 'erased' AND received_at < $2",
+        "SELECT count(*) FROM media_file WHERE tenant_id = $1 AND state <> 'erased' AND received_at < $2 "
+        f"AND {_free('media_file')}",
         tenant_id,
         before,
     )
@@ -110,8 +184,11 @@ async def count_media(connection: Connection, tenant_id: UUID, before: datetime)
 async def sessions_begun(connection: Connection, tenant_id: UUID, *, before: datetime) -> int:
     """How many of the tenant's sessions have lost nothing yet and will by a cut at *before*."""
     found: int = await connection.fetchval(
-        "SELECT count(*) FROM session WHERE tenant_id = $1 AND started_at < $2 AND started_at >= coalesce("
-        "(SELECT max(cut_before) FROM retention_run WHERE tenant_id = $1), '-infinity')",
+        "SELECT (SELECT count(*) FROM session s WHERE s.tenant_id = $1 AND s.started_at < $2 "
+        " AND s.started_at >= coalesce((SELECT max(cut_before) FROM retention_run WHERE tenant_id = $1), '-infinity') "
+        " AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = $1 AND h.session_id = s.session_id)) "
+        "+ (SELECT count(*) FROM legal_hold h JOIN session s USING (tenant_id, session_id) "
+        " WHERE h.tenant_id = $1 AND h.lifted_at IS NOT NULL AND s.started_at < $2)",
         tenant_id,
         before,
     )
@@ -129,34 +206,59 @@ class Shortened:
 
 
 async def anchor(
-    connection: Connection, events: Sequence[str], messages: Sequence[str], *, only: tuple[UUID, datetime] | None = None
+    connection: Connection,
+    events: Sequence[str],
+    messages: Sequence[str],
+    *,
+    since: datetime,
+    before: datetime,
+    only: UUID | None = None,
 ) -> list[Shortened]:
     """Keep the last seal that goes of each session whose chain goes on; says which these are.
 
-    *events* and *messages* are the tables that go, or go in part: with *only*, that tenant's rows before that moment.
+    *events* and *messages* are the tables with what goes, none of it from before *since*: all their rows, or with
+    *only* that tenant's from before *before*.
+
+    Few chains go on, so they are found by what they lack: their last event is not among those that go. Sessions that
+    began earlier and were shortened by an earlier run have an anchor.
     """
     if not events:
         return []
-    where, values = ("", ()) if only is None else (" WHERE tenant_id = $1 AND at < $2", only)
+    where, values = ("", ()) if only is None else (f" WHERE tenant_id = $3 AND at < $2 AND {_free(RECORD[0])}", (only,))
     gone = " UNION ALL ".join(f"SELECT tenant_id, session_id, position, seal FROM {table}{where}" for table in events)
     written = " UNION ALL ".join(f"SELECT tenant_id, session_id FROM {table}{where}" for table in messages)
     rows = await connection.fetch(
-        f"WITH gone AS ({gone}), last AS (SELECT g.tenant_id, g.session_id, max(g.position) AS position, "
-        " count(*) AS events FROM gone g GROUP BY 1, 2), "
-        "kept AS (SELECT l.*, s.next_position FROM last l JOIN session s USING (tenant_id, session_id) "
-        " LEFT JOIN retention_anchor a USING (tenant_id, session_id) "
-        " WHERE l.position < s.next_position - 1 OR a.position IS NOT NULL), "
-        "anchored AS (INSERT INTO retention_anchor (tenant_id, session_id, position, seal) "
-        " SELECT k.tenant_id, k.session_id, k.position, g.seal FROM kept k "
-        " JOIN gone g USING (tenant_id, session_id, position) "
-        " ON CONFLICT (tenant_id, session_id) DO UPDATE SET position = excluded.position, seal = excluded.seal "
-        " WHERE retention_anchor.position < excluded.position) "
-        "SELECT k.tenant_id, k.session_id, k.events, count(w.session_id) AS messages FROM kept k "
-        f"LEFT JOIN ({written or 'SELECT NULL::uuid AS tenant_id, NULL::uuid AS session_id'}) w "
-        "USING (tenant_id, session_id) WHERE k.position < k.next_position - 1 GROUP BY 1, 2, 3",
+        f"WITH gone AS NOT MATERIALIZED ({gone}), written AS NOT MATERIALIZED "
+        f"({written or 'SELECT NULL::uuid AS tenant_id, NULL::uuid AS session_id'}), "
+        "touched AS (SELECT s.tenant_id, s.session_id, s.next_position FROM session s "
+        f" WHERE s.started_at >= $1 AND s.started_at < $2{'' if only is None else ' AND s.tenant_id = $3'} "
+        " AND NOT EXISTS (SELECT FROM gone g WHERE g.tenant_id = s.tenant_id AND g.session_id = s.session_id "
+        "  AND g.position = s.next_position - 1) "
+        " UNION SELECT s.tenant_id, s.session_id, s.next_position FROM retention_anchor a "
+        f" JOIN session s USING (tenant_id, session_id){'' if only is None else ' WHERE a.tenant_id = $3'}) "
+        "SELECT t.*, g.*, (SELECT count(*) FROM written w "
+        " WHERE w.tenant_id = t.tenant_id AND w.session_id = t.session_id) AS messages "
+        "FROM touched t CROSS JOIN LATERAL (SELECT max(position) AS position, count(*) AS events, "
+        " (array_agg(seal ORDER BY position DESC))[1] AS seal FROM gone g "
+        " WHERE g.tenant_id = t.tenant_id AND g.session_id = t.session_id) g WHERE g.events > 0",
+        since - BEGINS_BEFORE_ITS_EVENTS,
+        before,
         *values,
     )
-    return [Shortened(**row) for row in rows]
+    await connection.execute(
+        "INSERT INTO retention_anchor AS a (tenant_id, session_id, position, seal) "
+        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::bytea[]) "
+        "ON CONFLICT (tenant_id, session_id) DO UPDATE SET position = excluded.position, seal = excluded.seal "
+        "WHERE a.position < excluded.position",
+        *([row[name] for row in rows] for name in ("tenant_id", "session_id", "position", "seal")),
+    )
+    return [
+        Shortened(
+            tenant_id=row["tenant_id"], session_id=row["session_id"], events=row["events"], messages=row["messages"]
+        )
+        for row in rows
+        if row["position"] < row["next_position"] - 1
+    ]
 
 
 async def tell(connection: Connection, shortened: Shortened, cut: Cut, *, at: datetime) -> None:
@@ -169,17 +271,30 @@ async def tell(connection: Connection, shortened: Shortened, cut: Cut, *, at: da
         await append.append_events(connection, shortened.tenant_id, shortened.session_id, [event])
 
 
-async def count(connection: Connection, table: str, *, only: tuple[UUID, datetime] | None = None) -> dict[UUID, int]:
-    """How many rows of each tenant *table* has; with *only*, of that tenant before that moment."""
-    where, values = ("", ()) if only is None else (" WHERE tenant_id = $1 AND at < $2", only)
-    rows = await connection.fetch(f"SELECT tenant_id, count(*) AS rows FROM {table}{where} GROUP BY 1", *values)
-    return {row["tenant_id"]: row["rows"] for row in rows}
+async def count(
+    connection: Connection, tables: Sequence[str], *, only: tuple[UUID, datetime] | None = None
+) -> dict[str, dict[UUID, int]]:
+    """How many rows of each tenant each of *tables* has; with *only*, that tenant's before that moment, none held."""
+    values: tuple[object, ...] = () if only is None else only
+    counts: dict[str, dict[UUID, int]] = {table: {} for table in tables}
+    if tables:
+        # In one statement, which PostgreSQL's workers share.
+        rows = " UNION ALL ".join(
+            f"SELECT '{table}' AS name, tenant_id FROM {table}"
+            + ("" if only is None else f" WHERE tenant_id = $1 AND at < $2 AND {_free(table)}")
+            for table in tables
+        )
+        for row in await connection.fetch(
+            f"SELECT name, tenant_id, count(*) AS rows FROM ({rows}) r GROUP BY 1, 2", *values
+        ):
+            counts[row["name"]][row["tenant_id"]] = row["rows"]
+    return counts
 
 
 async def count_swept(connection: Connection, table: str, tenant_id: UUID, before: datetime) -> int:
     """How many rows of a swept table :func:`sweep` would remove."""
     found: int = await connection.fetchval(
-        f"SELECT count(*) FROM {table} WHERE tenant_id = $1 AND {SWEPT[table]}", tenant_id, before
+        f"SELECT count(*) FROM {table} WHERE tenant_id = $1 AND {SWEPT[table]} AND {_free(table)}", tenant_id, before
     )
     return found
 
@@ -192,7 +307,7 @@ async def delete(
     while True:
         status = await connection.execute(
             f"DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} "
-            f"WHERE tenant_id = $1 AND {condition} LIMIT {DELETED_AT_ONCE}))",
+            f"WHERE tenant_id = $1 AND {condition} AND {_free(table)} LIMIT {DELETED_AT_ONCE}))",
             tenant_id,
             before,
         )

@@ -1,115 +1,354 @@
-"""Checks the chain of seals: any changed, missing, reordered or inserted event of a session is named.
+"""Checks a tenant's record: every chain of seals, its head, what checkpoints say of it; names what is wrong.
 
-What it proves today: the events of a session are those that were sealed, in that order, none missing up to the
-head on the session's row. Whoever may rewrite all of that may also rewrite the seals; signed checkpoints outside the
-database will close that gap.
+A chain proves that the events of a session are those that were sealed, in that order, none missing up to the head on
+the session's row. Whoever may rewrite all of that may also rewrite the seals; a checkpoint that was signed before, with
+a key that is not in the database, tells (docs/trust.md). The messages are those whose digests the events have.
+
+All is read in the order of session ids, some thousand rows at a time, through cursors of one transaction: the caller
+sees to it that its statements see the same moment (REPEATABLE READ).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from dragoman.ledger import retention, seal
+from dragoman.domain.content import digest_of_json
+from dragoman.ledger import chain as chains
+from dragoman.ledger import checkpoint, merkle, retention, seal
+from dragoman.ledger.chain import ALTERED, Body, Chain, Link, Mark, Row, Start, Suspect
+from dragoman.ledger.checkpoint import FIRST_PREVIOUS, Header, Signed
 from dragoman.ledger.connection import Connection
+
+AT_ONCE = 2000
+"""Rows that are read at a time."""
+
+MOST_SUSPECTS = 100
+"""Altered events that are looked for in one another's sessions; each pair takes a few hashes for each of its events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """Something is wrong with a session's record at *position*; *kind* says what, in words."""
+    """Something is wrong with a session's record at *position*, or with a checkpoint; *kind* says what, in words."""
 
-    session_id: UUID
-    position: int
+    session_id: UUID | None = None
+    position: int = 0
+    checkpoint: int | None = None
     kind: str
 
+    @property
+    def where(self) -> str:
+        """The place, in words."""
+        if self.session_id is None:
+            return f"checkpoint {self.checkpoint}"
+        return f"session {self.session_id}, position {self.position}"
 
-async def verify_session(connection: Connection, tenant_id: UUID, session_id: UUID) -> tuple[int, Breach | None]:
-    """How many events were checked, and the first breach if there is one."""
-    session = await connection.fetchrow(
-        "SELECT next_position, head, started_at FROM session WHERE tenant_id = $1 AND session_id = $2",
-        tenant_id,
-        session_id,
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What was looked at, and what is wrong.
+
+    ``truncated`` are sessions of which retention removed something, ``last_position`` is that of the last session.
+    """
+
+    sessions: int = 0
+    events: int = 0
+    truncated: int = 0
+    last_position: int = 0
+    breaches: list[Breach] = field(default_factory=list)
+
+
+Marks = Mapping[UUID, Sequence[Mark]]
+
+
+async def verify_chains(
+    connection: Connection,
+    tenant_id: UUID,
+    *,
+    only: UUID | None = None,
+    without: Collection[int] = (),
+    marks: Marks = {},  # noqa: B006 - never written
+    progress: Callable[[int], None] = lambda _: None,
+) -> Found:
+    """Check all chains of the tenant, or the one of *only*, against their heads and the checkpoints that cover them.
+
+    What checkpoints say is read from the database, but for those of the numbers *without*; *marks* is known beside
+    that. *progress* hears how many sessions are done.
+    """
+    one = "" if only is None else " AND session_id = $2"
+    values = (tenant_id,) if only is None else (tenant_id, only)
+    sessions = connection.cursor(
+        f"SELECT session_id, next_position, head, started_at FROM session WHERE tenant_id = $1{one} "
+        "ORDER BY session_id",
+        *values,
+        prefetch=AT_ONCE,
     )
-    if session is None:
-        return 0, Breach(session_id=session_id, position=0, kind="the session is missing")
-    rows = await connection.fetch(
-        "SELECT position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, payload, seal "
-        "FROM audit_event WHERE tenant_id = $1 AND session_id = $2 ORDER BY position",
-        tenant_id,
-        session_id,
+    events = await _Rows.open(
+        connection,
+        "SELECT session_id, position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, "
+        f"payload, seal FROM audit_event WHERE tenant_id = $1{one} ORDER BY session_id, position",
+        *values,
     )
-    start = Start()
-    if await retention.cut_of(connection, tenant_id, session["started_at"]) is not None:
-        if not rows:
-            return 0, None  # all of it was lawfully removed; the head on the row is what is left
-        start = await _after_removal(connection, tenant_id, session_id, rows)
-    position, kind = first_breach(_links(session_id, rows), session["next_position"], session["head"], start)
-    return len(rows), Breach(session_id=session_id, position=position, kind=kind) if kind else None
+    messages = await _Rows.open(
+        connection,
+        "SELECT session_id, ordinal, message_id, content "
+        f"FROM message WHERE tenant_id = $1{one} ORDER BY session_id, ordinal",
+        *values,
+    )
+    leaves = await _Rows.open(
+        connection,
+        f"SELECT session_id, events, head, number FROM checkpoint_leaf WHERE tenant_id = $1{one} "
+        f"AND number <> ALL(${len(values) + 1}::int[]) ORDER BY session_id, number",
+        *values,
+        list(without),
+    )
+    cut = await retention.latest_cut(connection, tenant_id)
+    held = await retention.ever_held(connection, tenant_id, only)
+    anchors = {
+        row["session_id"]: Start(row["position"], row["seal"])
+        for row in await connection.fetch(
+            f"SELECT session_id, position, seal FROM retention_anchor WHERE tenant_id = $1{one}", *values
+        )
+    }
+    found = Found()
+    suspects: list[tuple[int, Suspect]] = []
+    known = dict(marks) if only is None else {only: marks[only]} if only in marks else {}
+    async for row in sessions:
+        session_id = row["session_id"]
+        found.breaches += _orphans(
+            await events.before(session_id), await leaves.before(session_id), await messages.before(session_id)
+        )
+        own = [Mark(*leaf[1:]) for leaf in await leaves.of(session_id)]
+        rows, transcript = await events.of(session_id), await messages.of(session_id)
+        truncated = cut is not None and row["started_at"] < cut
+        if truncated and session_id in held:
+            truncated = await retention.cut_of(connection, tenant_id, session_id) is not None
+        start = _start(anchors.get(session_id), rows) if truncated else Start()
+        chain = Chain(
+            next_position=row["next_position"],
+            head=row["head"],
+            start=start,
+            marks=(*own, *known.pop(session_id, ())),
+            left=chains.left(_told(rows)),
+        )
+        found.sessions, found.events = found.sessions + 1, found.events + len(rows)
+        found.truncated += truncated
+        found.last_position = row["next_position"] - 1
+        position, kind = _checked(session_id, rows, chain, truncated=truncated)
+        if not kind:
+            position, kind = _compared(rows, transcript, complete=not truncated)
+        if kind:
+            breach = Breach(session_id=session_id, position=position, kind=kind)
+            if kind == ALTERED:
+                suspect = _suspect(session_id, rows, position)
+                breach = replace(breach, kind=chains.explained(suspect))
+                if breach.kind == ALTERED and len(suspects) < MOST_SUSPECTS:
+                    suspects.append((len(found.breaches), suspect))
+            found.breaches.append(breach)
+        if found.sessions % 500 == 0:
+            progress(found.sessions)
+    found.breaches += _orphans(await events.before(None), await leaves.before(None), await messages.before(None))
+    found.breaches += [_missing(session_id, own[-1]) for session_id, own in known.items()]
+    _find_exchanged(found.breaches, suspects)
+    progress(found.sessions)
+    return found
 
 
-def _links(session_id: UUID, rows: list[Any]) -> Iterator[Link]:
-    for row in rows:
-        fields = {name: row[name] for name in row.keys() if name != "seal"}  # noqa: SIM118 - a record
-        yield Link(row["position"], seal.canonical(session_id=session_id, **fields), row["seal"])
+def _checked(session_id: UUID, rows: Sequence[Any], chain: Chain, *, truncated: bool) -> tuple[int, str]:
+    if truncated and not rows:
+        # All of it was lawfully removed; the head on the row is what is left.
+        return chain.next_position - 1, chains.only_head(chain)
+    return chains.first_breach(_links(session_id, rows), chain)
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An event as its seal covers it: its position, its canonical bytes, its seal."""
-
-    position: int
-    canonical: bytes
-    seal: bytes
+def _compared(rows: Sequence[Any], transcript: Sequence[Any], *, complete: bool) -> tuple[int, str]:
+    bodies = (Body(ordinal, str(message_id), digest_of_json(content)) for _, ordinal, message_id, content in transcript)
+    return chains.transcript_breach(_told(rows), bodies, complete=complete)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where the check of a chain begins: after *position*, whose seal is known unless it is None."""
-
-    position: int = 0
-    seal: bytes | None = seal.GENESIS
+def _told(rows: Sequence[Any]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    return ((row["position"], row["type"], row["payload"]) for row in rows)
 
 
-async def _after_removal(connection: Connection, tenant_id: UUID, session_id: UUID, rows: list[Any]) -> Start:
+def _links(session_id: UUID, rows: Sequence[Any]) -> Iterator[Link]:
+    for _, position, at, kind, version, actor_kind, actor_name, dispatch_id, trace_id, payload, sealed in rows:
+        canonical = seal.canonical(
+            session_id=session_id,
+            position=position,
+            at=at,
+            type=kind,
+            schema_version=version,
+            actor_kind=actor_kind,
+            actor_name=actor_name,
+            dispatch_id=dispatch_id,
+            trace_id=trace_id,
+            payload=payload,
+        )
+        yield Link(position, canonical, sealed)
+
+
+def _start(anchor: Start | None, rows: Sequence[Any]) -> Start:
     """The last event that retention removed, as its anchor has it."""
-    anchor = await connection.fetchrow(
-        "SELECT position, seal FROM retention_anchor WHERE tenant_id = $1 AND session_id = $2", tenant_id, session_id
-    )
     if anchor is not None:
-        return Start(anchor["position"], anchor["seal"])
-    first: int = rows[0]["position"]
+        return anchor
+    first: int = rows[0]["position"] if rows else 1
     # What came after everything had been removed: the row's head of then was not kept, so that the seal of this one
     # event is taken as it stands.
     return Start() if first == 1 else Start(first - 1, None)
 
 
-def first_breach(links: Iterable[Link], next_position: int, head: bytes | None, start: Start) -> tuple[int, str]:
-    """Where the chain breaks and how; the text is empty where it does not."""
-    previous = start.seal
-    expected = start.position
-    for link in links:
-        expected += 1
-        if link.position != expected:
-            kind = "an event is missing" if link.position > expected else "an event stands here twice"
-            return expected, kind
-        if previous is None:
-            previous = link.seal
-            continue
-        previous = seal.seal(previous, link.canonical)
-        if previous != link.seal:
-            return expected, "the event is not the one that was sealed"
-    if expected + 1 < next_position:
-        return expected + 1, "events are missing at the end"
-    if expected + 1 > next_position:
-        return next_position, "events were added at the end"
-    return expected, "the head is not the last seal" if expected > start.position and previous != head else ""
+def _suspect(session_id: UUID, rows: Sequence[Any], position: int) -> Suspect:
+    index = next(i for i, row in enumerate(rows) if row["position"] == position)
+    return Suspect(session_id, index, [Row(*tuple(row)[1:]) for row in rows])
 
 
-async def session_ids(connection: Connection, tenant_id: UUID) -> AsyncIterator[UUID]:
-    """All sessions of the tenant, a few hundred at a time; needs a transaction for its cursor."""
-    async for row in connection.cursor(
-        "SELECT session_id FROM session WHERE tenant_id = $1 ORDER BY session_id", tenant_id, prefetch=500
-    ):
-        yield row["session_id"]
+def _find_exchanged(breaches: list[Breach], suspects: Sequence[tuple[int, Suspect]]) -> None:
+    """Say of altered events in which other session they were sealed, where that is so."""
+    for index, suspect in suspects:
+        kind = chains.exchanged(suspect, [other for _, other in suspects])
+        if kind:
+            breaches[index] = replace(breaches[index], kind=kind)
+
+
+def _missing(session_id: UUID, mark: Mark) -> Breach:
+    kind = f"the session is missing: checkpoint {mark.checkpoint} covers {mark.events} of its events"
+    return Breach(session_id=session_id, kind=kind)
+
+
+def _orphans(events: Sequence[Any], leaves: Sequence[Any], messages: Sequence[Any]) -> list[Breach]:
+    """Sessions of which there is something, but no row; each has the last of every session."""
+    covered = {row["session_id"]: _missing(row["session_id"], Mark(*row[1:])) for row in leaves}
+    left = {
+        row["session_id"]: Breach(session_id=row["session_id"], kind=f"the session is missing, its {what} are there")
+        for what, rows in (("messages", messages), ("events", events))
+        for row in rows
+    }
+    return list((left | covered).values())
+
+
+class _Rows:
+    """What a cursor gives, in the order of session ids, taken session by session."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._rows: list[Any] = []
+        self._next = 0
+
+    @classmethod
+    async def open(cls, connection: Connection, query: str, *values: Any) -> _Rows:
+        rows = cls(await connection.cursor(query, *values))
+        await rows._more()
+        return rows
+
+    async def _more(self) -> bool:
+        """Whether there is a row at hand, read now if need be."""
+        if self._next >= len(self._rows):
+            self._rows, self._next = await self._cursor.fetch(AT_ONCE), 0
+        return bool(self._rows)
+
+    async def of(self, session_id: UUID) -> list[Any]:
+        """The rows of that session, if it comes next."""
+        taken: list[Any] = []
+        while await self._more():
+            rows, at = self._rows, self._next
+            while at < len(rows) and rows[at][0] == session_id:
+                at += 1
+            taken += rows[self._next : at]
+            self._next = at
+            if at < len(rows):
+                break
+        return taken
+
+    async def before(self, session_id: UUID | None) -> list[Any]:
+        """Passes over the sessions before that one, or all that are left; the last row of each."""
+        passed: dict[UUID, Any] = {}
+        while await self._more():
+            row = self._rows[self._next]
+            if session_id is not None and row[0] >= session_id:
+                break
+            passed[row[0]] = row
+            self._next += 1
+        return list(passed.values())
+
+
+OTHER_LEAVES = "its leaves are not those that were signed"
+
+Trusted = Collection[bytes] | None
+"""Public keys whose signatures count; None where none is known and a checkpoint's own is taken at its word."""
+
+
+def header_breaches(headers: Mapping[int, Signed], tenant_id: UUID, trusted: Trusted) -> list[Breach]:
+    """What is wrong with checkpoints by their headers alone: gaps, signatures, links."""
+    breaches = []
+    for number in range(1, max(headers, default=0) + 1):
+        kind = "it is missing"
+        if number in headers:
+            before = headers.get(number - 1)
+            previous = FIRST_PREVIOUS if number == 1 else None if before is None else before.digest
+            kind = header_breach(headers[number], tenant_id, number, trusted, previous=previous)
+        if kind:
+            breaches.append(Breach(checkpoint=number, kind=kind))
+    return breaches
+
+
+def header_breach(
+    signed: Signed, tenant_id: UUID, number: int, trusted: Trusted, *, previous: bytes | None = None
+) -> str:
+    """What is wrong with a checkpoint's header; empty where nothing is. *previous* is not compared where it is None."""
+    try:
+        header = Header.from_bytes(signed.header)
+    except ValueError as error:
+        return f"it cannot be read: {error}"
+    if (header.tenant_id, header.number) != (tenant_id, number):
+        return "it is another one: of another tenant or number"
+    if trusted is not None and header.key not in trusted:
+        return f"it was signed with a key that is not known here: {header.key.hex()}"
+    if not signed.signed_by(header.key):
+        return "its signature does not fit: it is not what was signed"
+    if previous is not None and header.previous != previous:
+        return "the one before it is not the one that it names"
+    return ""
+
+
+async def bad_leaves(connection: Connection, tenant_id: UUID, headers: Mapping[int, Signed]) -> AsyncIterator[Breach]:
+    """The checkpoints whose leaves in the database are not those that were signed."""
+    missing = set(headers)
+    tree: list[bytes] = []
+    current = 0
+
+    def kind(number: int, hashes: list[bytes]) -> str:
+        signed = headers.get(number)
+        try:
+            header = None if signed is None else Header.from_bytes(signed.header)
+        except ValueError:
+            return ""  # told of the header
+        if header is None:
+            return "it is missing, its leaves are there"
+        fits = (len(hashes), merkle.root(hashes)) == (header.leaves, header.root)
+        return "" if fits else OTHER_LEAVES
+
+    async for number, leaf in checkpoint.every_leaf(connection, tenant_id):
+        if number != current and tree:
+            missing.discard(current)
+            if said := kind(current, tree):
+                yield Breach(checkpoint=current, kind=said)
+            tree = []
+        current = number
+        tree.append(leaf.hash)
+    if tree:
+        missing.discard(current)
+        if said := kind(current, tree):
+            yield Breach(checkpoint=current, kind=said)
+    for number in sorted(missing):
+        yield Breach(checkpoint=number, kind="its leaves are missing")
+
+
+def marks_of(leaves: Sequence[tuple[int, checkpoint.Leaf]]) -> dict[UUID, list[Mark]]:
+    """What leaves, each with the number of its checkpoint, say of each session."""
+    found: defaultdict[UUID, list[Mark]] = defaultdict(list)
+    for number, leaf in leaves:
+        found[leaf.session_id].append(Mark(leaf.events, leaf.head, number))
+    return dict(found)

@@ -26,7 +26,7 @@ from dragoman.channels.interface import Item, MalformedDeliveryError
 from dragoman.channels.whatsapp import signature
 from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.runtime import Runtime
-from dragoman.services import counters
+from dragoman.services import counters, redaction
 from dragoman.services.take_in import Account, Incoming, TakenIn, take_in
 from dragoman.store import channel_accounts
 from dragoman.store.channel_accounts import Receiver
@@ -162,7 +162,12 @@ async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn |
         return Refused(RefusedReason.MALFORMED)
     unheard = receivers.unreadable.keys() - trusted.by_address.keys()
     refused = {place for place, item in enumerate(items) if item.address in unheard}
-    parts = _parts(body, items, trusted, without=refused) if len(refused) < len(items) or not items else {}
+    routed = _routed(items, trusted, without=refused) if len(refused) < len(items) or not items else {}
+    several = len(routed) > 1 or bool(refused)
+    parts = {
+        tenant_id: await _part(runtime, tenant_id, body, part, trusted, several=several)
+        for tenant_id, part in routed.items()
+    }
     if len(parts) == 1 and not refused:
         ((tenant_id, part),) = parts.items()
         return await _take(runtime, tenant_id, part)
@@ -199,31 +204,41 @@ def _signer(receivers: _Receivers, body: bytes, header: str) -> _Trusted | None:
     return found
 
 
-def _parts(
-    body: bytes, items: Sequence[Item], trusted: _Trusted, *, without: Collection[int] = ()
-) -> dict[UUID, Incoming]:
+_Routed = list[tuple[int, Account | None, Item]]
+
+
+def _routed(items: Sequence[Item], trusted: _Trusted, *, without: Collection[int]) -> dict[UUID, _Routed]:
     """Each item to the tenant whose number it is for; what is for no number of ours, to the app's only tenant."""
     only = next(iter(trusted.accounts)) if len(trusted.accounts) == 1 else NO_TENANT
-    routed: dict[UUID, list[tuple[int, Account | None, Item]]] = {}
+    routed: dict[UUID, _Routed] = {}
     for place, item in enumerate(items):
         if place in without:
             continue
         receiver = trusted.by_address.get(item.address or "")
         tenant_id = receiver.tenant_id if receiver else trusted.by_owner.get(item.owner or "", only)
         routed.setdefault(tenant_id, []).append((place, _account(receiver) if receiver else None, item))
-    if not routed:
-        routed = {only: []}
-    raw = CHANNEL.raw_items(body) if len(routed) > 1 or without else []
-    return {
-        tenant_id: Incoming(
-            channel=CHANNEL,
-            # A delivery for several tenants is kept in parts: none may read another's.
-            body=json.dumps([raw[place] for place, _, _ in part]).encode() if raw else body,
-            items=[(account, item) for _, account, item in part],
-            accounts=trusted.accounts.get(tenant_id, ()),
-        )
-        for tenant_id, part in routed.items()
-    }
+    return routed or {only: []}
+
+
+async def _part(
+    runtime: Runtime, tenant_id: UUID, body: bytes, part: _Routed, trusted: _Trusted, *, several: bool
+) -> Incoming:
+    """A tenant's part of a delivery without what its rules take out: what is left is read, and kept."""
+    left, found = CHANNEL.redact(body, await redaction.rules_of(runtime, tenant_id))
+    if left is not body:
+        items = CHANNEL.parse(left)
+        part = [(place, account, items[place]) for place, account, _ in part]
+    if several:
+        # A delivery for several tenants is kept in parts: none may read another's.
+        raw = CHANNEL.raw_items(left)
+        left = json.dumps([raw[place] for place, _, _ in part]).encode()
+    return Incoming(
+        channel=CHANNEL,
+        body=left,
+        items=[(account, item) for _, account, item in part],
+        accounts=trusted.accounts.get(tenant_id, ()),
+        redacted={n: found[place] for n, (place, _, _) in enumerate(part) if place in found},
+    )
 
 
 def _account(receiver: Receiver) -> Account:

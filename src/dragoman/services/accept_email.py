@@ -9,6 +9,7 @@ from uuid import UUID
 
 from dragoman.channels.email.channel import Email
 from dragoman.runtime import Runtime
+from dragoman.services import redaction
 from dragoman.services.take_in import Account, Incoming, TakenIn, take_in
 from dragoman.store import channel_accounts
 
@@ -19,7 +20,8 @@ async def accept_email(runtime: Runtime, tenant_id: UUID, channel_account_id: UU
         account = await channel_accounts.load(connection, tenant_id, channel_account_id)
     channel = Email(account.address)
     named = Account(channel_account_id=channel_account_id, display=account.display)
-    items = [(named, item) for item in channel.parse(message)]
-    incoming = Incoming(channel=channel, body=message, items=items, accounts=(named,))
+    left, found = channel.redact(message, await redaction.rules_of(runtime, tenant_id))
+    items = [(named, item) for item in channel.parse(left)]
+    incoming = Incoming(channel=channel, body=left, items=items, accounts=(named,), redacted=found)
     (taken,) = await take_in(runtime, tenant_id, [incoming])
     return taken

@@ -50,6 +50,11 @@ class _Walk:
         """Whether the channel had given up an earlier attempt, and another one follows or is under way."""
         return self.entry.status in outbox.OPEN and self.entry.channel_message_id is not None and not self.settled
 
+    @property
+    def never_answered(self) -> bool:
+        """Whether we gave up without having seen that the channel took it: a status may know better."""
+        return self.entry.status == "FAILED" and self.entry.channel_message_id is None and not self.settled
+
     def step(self, status: MatchedStatus) -> str:
         """Move on if the status is news; what was done, in words."""
         news = status.status
@@ -74,7 +79,7 @@ class _Walk:
         if status.participant and news != "sent":
             return f"{news} for one participant of a group"
         if self.delivery == "failed":
-            return "the message had failed before"
+            return None if self.never_answered and news != "failed" else "the message had failed before"
         same = self.channel_message_id == status.channel_message_id
         if same and self.gave_up:
             return "this attempt had failed, and another one follows"

@@ -17,7 +17,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from uuid import UUID
 
 import structlog
@@ -28,12 +28,13 @@ from dragoman.runtime import Job, Runtime
 from dragoman.services import export_conversations
 from dragoman.services.export_conversations import Export, count, described, stream
 from dragoman.services.exporting.formats import Parts
+from dragoman.services.on_record import put_on_record
 from dragoman.services.sight import Sight
-from dragoman.store import actions, exports, tenants
+from dragoman.store import exports, tenants
 from dragoman.store.actions import SYSTEM, Administrator
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.conversations import Filters
-from dragoman.store.database import UNAVAILABLE, Connection
+from dragoman.store.database import UNAVAILABLE
 from dragoman.store.exports import ExportRequest
 
 log = structlog.get_logger()
@@ -99,7 +100,16 @@ async def request(runtime: Runtime, export: Export, by: Administrator) -> UUID:
             rows_expected=None if expected is None or expected > export_conversations.BACKGROUND_FROM else expected,
             now=now,
         )
-        await _record(runtime, connection, export.tenant_id, export_id, by, "export.requested", described(export))
+        await put_on_record(
+            runtime,
+            connection,
+            export.tenant_id,
+            "export.requested",
+            export_id,
+            object_kind="export",
+            by=by,
+            after=described(export),
+        )
         job = Job(entrypoint=ENTRYPOINT, tenant_id=export.tenant_id, key=export_id)
         await runtime.queue.enqueue(connection, [job])
     return export_id
@@ -110,7 +120,9 @@ async def cancel(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Adminis
     async with runtime.database.tenant(tenant_id) as connection:
         done = await exports.cancel(connection, tenant_id, export_id, now=runtime.clock.now())
         if done:
-            await _record(runtime, connection, tenant_id, export_id, by, "export.cancelled", {})
+            await put_on_record(
+                runtime, connection, tenant_id, "export.cancelled", export_id, object_kind="export", by=by
+            )
     return done
 
 
@@ -124,7 +136,7 @@ async def take(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Administr
     if not await runtime.blobs.has(key):
         raise NotFoundError("The file of this export is gone from the media store.")
     async with runtime.database.tenant(tenant_id) as connection:
-        await _record(runtime, connection, tenant_id, export_id, by, "export.downloaded", {})
+        await put_on_record(runtime, connection, tenant_id, "export.downloaded", export_id, object_kind="export", by=by)
     return runtime.blobs.read(key, 0, found.size)
 
 
@@ -289,7 +301,9 @@ async def _offer(
         )  # fmt: skip
         if done:
             made = {"conversations": written.rows, "size": written.size, "sha256": written.sha256.hex()}
-            await _record(runtime, connection, tenant_id, export_id, SYSTEM, "export.made", made)
+            await put_on_record(
+                runtime, connection, tenant_id, "export.made", export_id, object_kind="export", by=SYSTEM, after=made
+            )
     if not done:
         await runtime.blobs.delete(key)
         raise _StopError
@@ -330,26 +344,3 @@ async def expire(runtime: Runtime, tenant_id: UUID) -> int:
 async def _delete_files(runtime: Runtime, tenant_id: UUID, export_id: UUID, attempts: int) -> None:
     for attempt in range(1, attempts + 1):
         await runtime.blobs.delete(exports.key(tenant_id, export_id, attempt))
-
-
-async def _record(
-    runtime: Runtime,
-    connection: Connection,
-    tenant_id: UUID,
-    export_id: UUID,
-    by: Administrator,
-    action: str,
-    after: dict[str, Any],
-) -> None:
-    await actions.record(
-        connection,
-        tenant_id,
-        action_id=runtime.source.new_id(),
-        by=by,
-        action=action,
-        object_kind="export",
-        object_id=str(export_id),
-        before={},
-        after=after,
-        now=runtime.clock.now(),
-    )

@@ -19,8 +19,9 @@ from dragoman.channels.whatsapp import checks
 from dragoman.channels.whatsapp.checks import Checked, Finding
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.runtime import Job, Runtime
+from dragoman.services.on_record import put_on_record
 from dragoman.services.refusals import probe_pause
-from dragoman.store import actions, channel_accounts, holds, pace, stops
+from dragoman.store import channel_accounts, holds, pace, stops
 from dragoman.store.actions import SYSTEM, Administrator
 from dragoman.store.channel_accounts import ChannelAccount, UnreadableCredentialsError, WhatsAppCredentials
 from dragoman.store.database import Connection
@@ -48,7 +49,16 @@ async def resume(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by
         await holds.lift(connection, tenant_id, [str(channel_account_id), account.business_account])
         if account.stopped_at is not None:
             before = {"stopped_at": account.stopped_at.isoformat(), "reason": account.stopped_reason}
-            await _record(runtime, connection, tenant_id, account, by, "channel.resumed", before, {"stopped_at": None})
+            await _record(
+                runtime,
+                connection,
+                tenant_id,
+                account.channel_account_id,
+                by,
+                "channel.resumed",
+                before,
+                {"stopped_at": None},
+            )
         if first is not None:
             await runtime.queue.enqueue(connection, [Job(entrypoint="deliver", tenant_id=tenant_id, key=first)])
     if account.stopped_at is not None:
@@ -163,7 +173,7 @@ async def add(runtime: Runtime, tenant_id: UUID, phone_number_id: str, wanted: W
     async with runtime.database.tenant(tenant_id) as connection:
         await channel_accounts.add(connection, tenant_id, account, waba_id=wanted.waba_id, now=now)
         after = {"phone_number_id": phone_number_id, **_shown(account)}
-        await _record(runtime, connection, tenant_id, account, by, "channel.added", {}, after)
+        await _record(runtime, connection, tenant_id, account.channel_account_id, by, "channel.added", {}, after)
     return account.channel_account_id
 
 
@@ -199,7 +209,9 @@ async def change(
             await channel_accounts.update(connection, tenant_id, new)
             before = {name: old_shown[name] for name in changed}
             after = {**{name: new_shown[name] for name in changed}, **dict.fromkeys(secrets_changed, "changed")}
-            await _record(runtime, connection, tenant_id, account, by, "channel.changed", before, after)
+            await _record(
+                runtime, connection, tenant_id, account.channel_account_id, by, "channel.changed", before, after
+            )
     return [*changed, *secrets_changed]
 
 
@@ -244,21 +256,20 @@ async def _record(
     runtime: Runtime,
     connection: Connection,
     tenant_id: UUID,
-    account: ChannelAccount,
+    channel_account_id: UUID,
     by: Administrator,
     action: str,
     before: Mapping[str, Any],
     after: Mapping[str, Any],
 ) -> None:
-    await actions.record(
+    await put_on_record(
+        runtime,
         connection,
         tenant_id,
-        action_id=runtime.source.new_id(),
-        by=by,
-        action=action,
+        action,
+        channel_account_id,
         object_kind="channel_account",
-        object_id=str(account.channel_account_id),
+        by=by,
         before=before,
         after=after,
-        now=runtime.clock.now(),
     )

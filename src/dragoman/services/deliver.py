@@ -39,7 +39,12 @@ log = structlog.get_logger()
 
 SEND_SECONDS = 10.0
 SETTLE = timedelta(seconds=15)
-"""How long a status may take to settle an attempt that was not answered."""
+"""How long a status may take to settle a first attempt that was not answered; for each further one twice as long.
+
+Each repetition may be one more copy for the contact, and where answers are lost statuses may be late.
+"""
+
+LONGEST_SETTLE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +158,8 @@ async def _begin(
             attempts[contact_id] = next_one
         elif next_one is not None:
             jobs.append(Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id, delay=next_one - now))
-    await outbox.begin_attempts(connection, tenant_id, [a.entry for a in attempts.values()], due_at=now + SETTLE)
+    begun = {a.entry.outbox_entry_id: now + _settle(a.number) for a in attempts.values()}
+    await outbox.begin_attempts(connection, tenant_id, begun)
     return attempts, jobs
 
 
@@ -267,6 +273,11 @@ def _recorded(one: _Finish) -> outbox.Attempt:
             )  # fmt: skip
 
 
+def _settle(number: int) -> timedelta:
+    """How long a status may take to settle attempt *number*, from 1."""
+    return min(SETTLE * (1 << (number - 1)), LONGEST_SETTLE)
+
+
 async def _unanswered(
     runtime: Runtime, connection: Connection, tenant_id: UUID, attempt: _Attempt, reason: str, *, certain: bool
 ) -> None:
@@ -275,7 +286,7 @@ async def _unanswered(
         gave_up = f"gave up after {number} attempts: {reason}"
         await refusals.fail(connection, tenant_id, entry, None, gave_up, now, attempts=number)
         return
-    pause = timedelta(seconds=refusals.backoff(runtime, number)) if certain else SETTLE
+    pause = timedelta(seconds=refusals.backoff(runtime, number)) if certain else _settle(number)
     await outbox.mark_retrying(connection, tenant_id, entry.outbox_entry_id, due_at=now + pause, reason=reason)
 
 

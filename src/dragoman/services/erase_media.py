@@ -42,7 +42,7 @@ async def erase_before(runtime: Runtime, tenant_id: UUID, before: datetime, *, r
             part = await media.erase_before(
                 connection, tenant_id, before, reason=reason, now=runtime.clock.now(), limit=PART
             )
-        erased += Erased(files=len(part)) + await _erase_contents(runtime, tenant_id, part)
+        erased += Erased(files=len(part)) + await erase_contents(runtime, tenant_id, part)
         if len(part) < PART:
             return erased
 
@@ -51,17 +51,18 @@ async def erase_messages(runtime: Runtime, tenant_id: UUID, messages: Sequence[U
     """Erase the files of *messages*. Raises BlobsUnavailableError; what is left then is found by the sweep."""
     async with runtime.database.tenant(tenant_id) as connection:
         part = await media.erase_messages(connection, tenant_id, messages, reason=reason, now=runtime.clock.now())
-    return Erased(files=len(part)) + await _erase_contents(runtime, tenant_id, part)
+    return Erased(files=len(part)) + await erase_contents(runtime, tenant_id, part)
 
 
 async def erase_strays(runtime: Runtime, tenant_id: UUID) -> Erased:
     """Delete contents that no message has. Raises BlobsUnavailableError."""
     async with runtime.database.tenant(tenant_id) as connection:
         found = await media.strays(connection, tenant_id, before=runtime.clock.now() - STRAY_AFTER, limit=PART)
-    return await _erase_contents(runtime, tenant_id, found)
+    return await erase_contents(runtime, tenant_id, found)
 
 
-async def _erase_contents(runtime: Runtime, tenant_id: UUID, contents: Sequence[bytes | None]) -> Erased:
+async def erase_contents(runtime: Runtime, tenant_id: UUID, contents: Sequence[bytes | None]) -> Erased:
+    """Delete those of *contents* that no message has any more. Raises BlobsUnavailableError."""
     erased = Erased()
     for sha256 in {content for content in contents if content is not None}:
         async with runtime.database.tenant(tenant_id) as connection:

@@ -16,13 +16,16 @@ from uuid import UUID
 
 from dragoman.domain import content
 from dragoman.domain.errors import DragomanError
-from dragoman.ledger import read_many
+from dragoman.ledger import checkpoint, integrity, read_many
+from dragoman.ledger.chain import Start
+from dragoman.ledger.checkpoint import Proof, Signed
+from dragoman.ledger.integrity import Integrity
 from dragoman.ledger.read import Event, Message
-from dragoman.ledger.verify import Start
 from dragoman.runtime import Runtime
 from dragoman.services.exporting.bundle import About, BundleWriter
 from dragoman.services.exporting.formats import Batch, Format, Parts
 from dragoman.services.exporting.writers import writer
+from dragoman.services.on_record import put_on_record
 from dragoman.services.sight import Sight
 from dragoman.store import actions, contacts, conversation_exports, media
 from dragoman.store.actions import Administrator
@@ -115,17 +118,16 @@ async def _check_size(runtime: Runtime, export: Export) -> None:
 async def _record_bundle(runtime: Runtime, export: Export, manifest_sha256: str, conversations: int) -> None:
     """Keep on record by what a bundle that is shown later can be known again."""
     async with runtime.database.tenant(export.tenant_id) as connection:
-        await actions.record(
+        made = {"conversations": conversations, "masked": not export.sight.whole}
+        await put_on_record(
+            runtime,
             connection,
             export.tenant_id,
-            action_id=runtime.source.new_id(),
-            by=actions.SYSTEM,
-            action="bundle.made",
+            "bundle.made",
+            manifest_sha256,
             object_kind="bundle",
-            object_id=manifest_sha256,
-            before={},
-            after={"conversations": conversations, "masked": not export.sight.whole},
-            now=runtime.clock.now(),
+            by=actions.SYSTEM,
+            after=made,
         )
 
 
@@ -190,17 +192,9 @@ async def record(runtime: Runtime, export: Export, by: Administrator, action: st
     """Put on the administrators' record that *by* takes this away; the id of that export there."""
     export_id = runtime.source.new_id()
     async with runtime.database.tenant(export.tenant_id) as connection:
-        await actions.record(
-            connection,
-            export.tenant_id,
-            action_id=runtime.source.new_id(),
-            by=by,
-            action=action,
-            object_kind="export",
-            object_id=str(export_id),
-            before={},
-            after=described(export) | more,
-            now=runtime.clock.now(),
+        after = described(export) | more
+        await put_on_record(
+            runtime, connection, export.tenant_id, action, export_id, object_kind="export", by=by, after=after
         )
     return export_id
 
@@ -236,6 +230,9 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
     events: dict[UUID, list[Mapping[str, Any]]] = {}
     starts: dict[UUID, Start] = {}
     files: Mapping[UUID, MediaFile] = {}
+    proved: Mapping[UUID, Integrity] = {}
+    proofs: Mapping[UUID, Proof] = {}
+    signed: Mapping[int, Signed] = {}
     if parts.any:
         begun = [(row["session_id"], row["started_at"]) for row in rows]
         # What came after a row was read is left out: a conversation is exported as it stood then.
@@ -256,6 +253,10 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
                     starts = await read_many.starts(connection, export.tenant_id, chains, cutoff=export.cutoff)
                     ids = [m["message_id"] for some in messages.values() for m in some]
                     files = await media.of_messages(connection, export.tenant_id, ids)
+                    sizes = [(row["session_id"], row["event_count"]) for row in rows]
+                    proved = await integrity.of_sessions(connection, export.tenant_id, sizes)
+                    if sight.whole:
+                        proofs, signed = await checkpoint.proofs(connection, export.tenant_id, sizes)
                 for session_id, happened in recorded.items():
                     after = starts[session_id].position if session_id in starts else 0
                     own_events = [e for e in happened if after < e.position <= until[session_id][1]]
@@ -268,6 +269,9 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
         events=events,
         starts=starts,
         files=files,
+        integrity=proved,
+        proofs=proofs,
+        checkpoints=signed,
     )
 
 

@@ -21,8 +21,11 @@ from dragoman.domain.flow_graph import registry_problems
 from dragoman.domain.flows import Flow, flow_to_json
 from dragoman.domain.menus import Menu, menu_from_json, menu_to_json, reference_problems
 from dragoman.runtime import Runtime
+from dragoman.services.on_record import put_on_record
 from dragoman.skills.lined import Document, UnreadableError, read_document
 from dragoman.store import flows, menus, skills
+from dragoman.store.actions import COMMAND_LINE
+from dragoman.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ async def import_flow(runtime: Runtime, tenant_id: UUID, text: str, *, at: datet
         _refuse(document, registry_problems(flow, await skills.registry(connection, tenant_id)))
         version, changed = await flows.put(connection, tenant_id, flow, now=at or runtime.clock.now())
         current = (await flows.every(connection, tenant_id))[flow.name]
+        if changed:
+            await _put_on_record(runtime, connection, tenant_id, "flow", flow.name, version)
     return Imported(name=flow.name, version=version, changed=changed, retired=current.retired)
 
 
@@ -75,7 +80,19 @@ async def import_menu(
         version, changed = await menus.put(
             connection, tenant_id, menu, now=at or runtime.clock.now(), as_default=as_default
         )
+        if changed:
+            await _put_on_record(runtime, connection, tenant_id, "menu", menu.name, version)
     return Imported(name=menu.name, version=version, changed=changed)
+
+
+async def _put_on_record(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, kind: str, name: str, version: int
+) -> None:
+    before = {"version": version - 1} if version > 1 else {}
+    await put_on_record(
+        runtime, connection, tenant_id, f"{kind}.imported", name,
+        object_kind=kind, by=COMMAND_LINE, before=before, after={"version": version},
+    )  # fmt: skip
 
 
 def read_flow(text: str) -> tuple[Flow, Document]:

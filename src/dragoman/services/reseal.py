@@ -6,7 +6,7 @@ Transactions: one for each tenant. What is sealed under the newest key already i
 from __future__ import annotations
 
 from dragoman.runtime import Runtime
-from dragoman.store import channel_accounts, skill_keys, tenants
+from dragoman.store import channel_accounts, second_factors, single_sign_on, skill_keys, tenants
 
 
 async def reseal(runtime: Runtime) -> int:
@@ -22,4 +22,6 @@ async def reseal(runtime: Runtime) -> int:
         async with runtime.database.tenant(tenant_id) as connection:
             done += await channel_accounts.reseal(connection, tenant_id, again)
             done += await skill_keys.reseal(connection, tenant_id, again)
+            done += await second_factors.reseal(connection, tenant_id, again)
+            done += await single_sign_on.reseal(connection, tenant_id, again)
     return done

@@ -71,20 +71,22 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
     """What is to go at *now* under the installation's window of *days*. Changes nothing."""
     known = await partitions.every(connection)
     limit = window(days, None).start(now)
-    due = tuple(p for p in known if p.parent in retention.RECORD and p.end <= limit)
-    counts = {p.name: await retention.count(connection, p.name) for p in due}
-    week = max((p.end for p in due), default=None)
+    past = tuple(p for p in known if p.parent in retention.RECORD and p.end <= limit)
+    kept = await retention.keeping(connection, {p.name: p.parent for p in past if p.attached and not p.pending})
+    due = tuple(p for p in past if p.name not in kept)
+    counts = await retention.count(connection, [p.name for p in due])
+    week = max((p.end for p in past), default=None)
     shares = []
     for row in await connection.fetch(
         "SELECT tenant_id, slug, (settings->>'retention_days')::int AS days FROM tenant ORDER BY slug"
     ):
         own = window(days, row["days"])
-        before = own.start(now) if own.rule == "tenant" else week
-        if before is None:
-            # Nothing more is due; but the media store may have been away when files were.
-            before = await retention.latest_cut(connection, row["tenant_id"])
-        if before is None:
+        # Nothing more may be due; but the media store may have been away when files were.
+        latest = await retention.latest_cut(connection, row["tenant_id"])
+        ends = [own.start(now)] if own.rule == "tenant" else [end for end in (week, latest) if end is not None]
+        if not ends:
             continue
+        before = max(ends)
         cut = Cut(before=before, at=now, rule=own.rule, days=own.days)
         share = Share(
             tenant_id=row["tenant_id"],
@@ -94,10 +96,10 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
         )
         for partition in due:
             share.rows[partition.parent] += counts[partition.name].get(share.tenant_id, 0)
-        if own.rule == "tenant":
-            for partition in _within(known, due, before):
-                found = await retention.count(connection, partition.name, only=(share.tenant_id, before))
-                share.rows[partition.parent] += found.get(share.tenant_id, 0)
+        within = _within(known, due, before)
+        found = await retention.count(connection, [p.name for p in within], only=(share.tenant_id, before))
+        for partition in within:
+            share.rows[partition.parent] += found[partition.name].get(share.tenant_id, 0)
         for table in retention.SWEPT:
             share.rows[table] += await retention.count_swept(connection, table, share.tenant_id, before)
         share.rows[MEDIA] += await retention.count_media(connection, share.tenant_id, before)
@@ -107,7 +109,9 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
 
 
 def _within(known: Sequence[Partition], due: Sequence[Partition], before: datetime) -> list[Partition]:
-    """The partitions that stay and may hold rows from before that moment."""
+    """The partitions that stay and may have rows from before that moment: for a tenant's shorter window, or since
+    something in them is held.
+    """
     gone = {partition.name for partition in due}
     return [
         p for p in known
@@ -122,6 +126,7 @@ async def run(
     if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('dragoman.retention'))"):
         raise RetentionBusyError("another retention run is under way")
     try:
+        await retention.hold_the_holds(connection)
         now = runtime.clock.now()
         progress("Looking for what is to go")
         planned = await plan(connection, now=now, days=runtime.settings.retention_days)
@@ -140,6 +145,7 @@ async def run(
             trouble = trouble or reason
         return Plan(at=now, partitions=planned.partitions, shares=tuple(done), trouble=trouble)
     finally:
+        await retention.release_the_holds(connection)
         await connection.execute("SELECT pg_advisory_unlock(hashtext('dragoman.retention'))")
 
 
@@ -148,30 +154,40 @@ async def _drop(connection: Connection, planned: Plan, progress: Callable[[str],
     for partition in planned.partitions:
         if partition.attached:
             await partitions.detach(connection, partition)
-    by_parent = {
-        parent: [p.name for p in planned.partitions if p.parent == parent] for parent in ("audit_event", "message")
-    }
-    shortened = await retention.anchor(connection, by_parent["audit_event"], by_parent["message"])
     cuts = {share.tenant_id: share.cut for share in planned.shares}
-    for session in shortened:
+    for session in await _anchor(connection, planned.partitions):
         if session.tenant_id in cuts:
             await retention.tell(connection, session, cuts[session.tenant_id], at=planned.at)
     for partition in planned.partitions:
         await partitions.drop(connection, partition)
 
 
+async def _anchor(
+    connection: Connection, going: Sequence[Partition], *, only: tuple[UUID, datetime] | None = None
+) -> list[retention.Shortened]:
+    """Anchor the chains that go on after *going*, of which with *only* a tenant's rows before that moment go."""
+    if not going:
+        return []
+    tenant_id, before = only or (None, max(p.end for p in going))
+    return await retention.anchor(
+        connection,
+        [p.name for p in going if p.parent == "audit_event"],
+        [p.name for p in going if p.parent == "message"],
+        since=min(p.start for p in going),
+        before=before,
+        only=tenant_id,
+    )
+
+
 async def _delete(connection: Connection, planned: Plan, share: Share, progress: Callable[[str], None]) -> Share:
     """Remove what of the share lies outside the dropped partitions; gives the share with what really went."""
     rows = Counter(share.rows)
-    if share.cut.rule == "tenant":
-        progress(f"Removing what {share.slug} keeps no longer")
-        staying = _within(await partitions.every(connection), planned.partitions, share.cut.before)
-        names = {parent: [p.name for p in staying if p.parent == parent] for parent in ("audit_event", "message")}
-        only = (share.tenant_id, share.cut.before)
-        for session in await retention.anchor(connection, names["audit_event"], names["message"], only=only):
-            await retention.tell(connection, session, share.cut, at=planned.at)
-        for partition in staying:
-            await retention.delete(connection, partition.name, share.tenant_id, share.cut.before)
+    progress(f"Removing what {share.slug} keeps no longer")
+    staying = _within(await partitions.every(connection), planned.partitions, share.cut.before)
+    for session in await _anchor(connection, staying, only=(share.tenant_id, share.cut.before)):
+        await retention.tell(connection, session, share.cut, at=planned.at)
+    for partition in staying:
+        await retention.delete(connection, partition.name, share.tenant_id, share.cut.before)
     for table, condition in retention.SWEPT.items():
         progress(f"Sweeping {table}")
         rows[table] = await retention.delete(connection, table, share.tenant_id, share.cut.before, condition)

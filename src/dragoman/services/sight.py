@@ -22,6 +22,7 @@ from dragoman.store.identities import Note
 
 UNMASK = "audit.unmask"
 """The permission to see phone numbers."""
+_TYPED = ("phone", "q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,15 @@ class Sight:
         if self.whole:
             return list(found)
         return [dataclasses.replace(note, detail={k: _number(v) for k, v in note.detail.items()}) for note in found]
+
+    def record(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What an entry of the access log says; what was typed to find somebody may be their number."""
+        if self.whole:
+            return found
+        return {
+            name: masking.HIDDEN if name in _TYPED else self.record(held) if isinstance(held, Mapping) else held
+            for name, held in found.items()
+        }
 
     def messages(self, found: Iterable[Message], numbers: Iterable[str | None]) -> list[Message]:
         """A transcript; *numbers* are those of its contact, as they are on record."""

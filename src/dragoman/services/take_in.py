@@ -6,7 +6,7 @@ items there are, and is the only thing that stands between the sender and its 20
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -42,13 +42,14 @@ class Incoming:
     """One delivery, or the part of it that is this tenant's; ``accounts`` has every account that may be named.
 
     ``items`` in the order of the delivery, each with its account, or None where it is for none of ours. ``body`` holds
-    just these: none may read another tenant's part.
+    just these: none may read another tenant's part. ``redacted`` has what was taken out, by the items' places here.
     """
 
     channel: Inbound
     body: bytes
     items: Sequence[tuple[Account | None, Item]]
     accounts: Sequence[Account]
+    redacted: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ async def take_in(runtime: Runtime, tenant_id: UUID, incoming: Sequence[Incoming
         channels=[one.channel.name for one in incoming],
     )
     async with runtime.database.tenant(tenant_id, by_key=True) as connection:
-        await _take_messages(batch, connection, list(_of(incoming, Message)))
+        await _take_messages(batch, connection, incoming)
         await _take_statuses(batch, connection, list(_of(incoming, Status)))
         events = await _take_others(batch, connection, incoming)
         await deliveries.keep_raw(connection, tenant_id, [_raw(batch, n, one) for n, one in enumerate(incoming)])
@@ -115,9 +116,8 @@ def _of(incoming: Sequence[Incoming], kind: type[Any]) -> Iterator[tuple[_Place,
                 yield _Place(n, place), account, item
 
 
-async def _take_messages(
-    batch: _Batch, connection: Connection, found: Sequence[tuple[_Place, Account, Message]]
-) -> None:
+async def _take_messages(batch: _Batch, connection: Connection, incoming: Sequence[Incoming]) -> None:
+    found: list[tuple[_Place, Account, Message]] = list(_of(incoming, Message))
     if not found:
         return
     people = [
@@ -140,7 +140,7 @@ async def _take_messages(
     )
     await _follow_notices(batch, connection, found, resolved)
     arrivals = [
-        _arrival(batch, place, account, message, contact_id)
+        _arrival(batch, place, account, message, contact_id, incoming[place.delivery].redacted.get(place.item))
         for (place, account, message), contact_id in zip(found, resolved.contacts, strict=True)
     ]
     new = await mailbox.put(connection, batch.tenant_id, arrivals)
@@ -192,7 +192,10 @@ def _history(batch: _Batch, place: _Place) -> History:
     return History(batch.tenant_id, batch.now, batch.runtime.source.new_id, batch.delivery_ids[place.delivery])
 
 
-def _arrival(batch: _Batch, place: _Place, account: Account, message: Message, contact_id: UUID) -> Arrival:
+def _arrival(
+    batch: _Batch, place: _Place, account: Account, message: Message, contact_id: UUID,
+    redacted: Mapping[str, int] | None,
+) -> Arrival:  # fmt: skip
     new_id = batch.runtime.source.new_id
     return Arrival(
         message_id=new_id(),
@@ -213,6 +216,7 @@ def _arrival(batch: _Batch, place: _Place, account: Account, message: Message, c
         raw=RawItem(delivery_id=batch.delivery_ids[place.delivery], item=place.item),
         group_id=message.group_id,
         attached_to=message.attached_to,
+        redacted=redacted,
     )
 
 

@@ -1,7 +1,8 @@
 """Check an evidence bundle with nothing but the file: no database, no settings.
 
 Every file against the manifest, the manifest against its own digest, the ZIP for what no file accounts for; each
-session's chain of seals, recomputed; each message's content against the digest that a sealed event has of it.
+session's chain of seals, recomputed; each message's content against the digest that a sealed event has of it; the
+checkpoints that cover sessions, with their signatures and the ways that lead to what was signed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.errors import DragomanError
-from dragoman.ledger.verify import Link, Start, first_breach
-from dragoman.services.exporting.bundle import DIGEST, FORMAT, MANIFEST, dump
+from dragoman.ledger import merkle
+from dragoman.ledger.chain import WITH_BODY, Chain, Link, Start, first_breach, left
+from dragoman.ledger.checkpoint import Header, Leaf, parse
+from dragoman.ledger.verify import Trusted, header_breach
+from dragoman.services.exporting.bundle import CHECKPOINTS, DIGEST, FORMAT, MANIFEST, dump
 
 LARGEST_MANIFEST = 256 * 1024 * 1024
 _PIECE = 1 << 18
@@ -45,12 +49,17 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class BundleVerdict:
-    """What was looked at, and what was found. With *masked* the chains could not be checked."""
+    """What was looked at, and what was found. With *masked* the chains could not be checked.
+
+    ``sealed`` sessions are covered by a checkpoint to their last event; ``keys`` are those that signed checkpoints.
+    """
 
     sessions: int = 0
     events: int = 0
     messages: int = 0
     files: int = 0
+    sealed: int = 0
+    keys: list[str] = field(default_factory=list)
     masked: bool = False
     manifest_sha256: str = ""
     findings: list[Finding] = field(default_factory=list)
@@ -60,8 +69,13 @@ class BundleVerdict:
         self.findings.append(Finding(where, what))
 
 
-def verify_bundle(path: Path, progress: Callable[[int], None] = lambda _: None) -> BundleVerdict:
-    """Check the bundle at *path*; *progress* hears how many sessions are done. Raises NoBundleError, OSError."""
+def verify_bundle(
+    path: Path, progress: Callable[[int], None] = lambda _: None, *, trusted: Trusted = None
+) -> BundleVerdict:
+    """Check the bundle at *path*; *progress* hears how many sessions are done. Raises NoBundleError, OSError.
+
+    Where *trusted* public keys are given, signatures of others do not count.
+    """
     verdict = BundleVerdict()
     try:
         archive = zipfile.ZipFile(path)
@@ -72,8 +86,9 @@ def verify_bundle(path: Path, progress: Callable[[int], None] = lambda _: None) 
         manifest = _manifest(archive, verdict)
         _files(archive, manifest, verdict)
         verdict.masked = manifest["masked"] is True
+        signed = _checkpoints(archive, manifest, trusted, verdict)
         for session in manifest["sessions"]:
-            _session(archive, session, verdict)
+            _session(archive, session, signed, verdict)
             verdict.sessions += 1
             progress(verdict.sessions)
         kept = {f"records/{session.get('session_id')}.jsonl" for session in manifest["sessions"]}
@@ -169,7 +184,32 @@ def _files(archive: zipfile.ZipFile, manifest: dict[str, Any], verdict: BundleVe
         verdict.say(name, "is not in the manifest: it was added")
 
 
-def _session(archive: zipfile.ZipFile, session: Any, verdict: BundleVerdict) -> None:
+def _checkpoints(
+    archive: zipfile.ZipFile, manifest: dict[str, Any], trusted: Trusted, verdict: BundleVerdict
+) -> dict[int, Header]:
+    """The checkpoints whose signatures are good, by number."""
+    good: dict[int, Header] = {}
+    for name in sorted(set(archive.namelist())):
+        if not name.startswith(CHECKPOINTS) or name == CHECKPOINTS:
+            continue
+        try:
+            number = int(name.removeprefix(CHECKPOINTS).removesuffix(".jsonl"))
+            signed, leaves = parse(archive.read(name))
+            kind = header_breach(signed, UUID(str(manifest.get("tenant_id"))), number, trusted)
+            if leaves:
+                kind = kind or "has lines that belong to nothing"
+        except _UNREADABLE as error:
+            verdict.say(name, f"cannot be read: {error}")
+            continue
+        if kind:
+            verdict.say(name, kind)
+            continue
+        good[number] = Header.from_bytes(signed.header)
+    verdict.keys = sorted({header.key.hex() for header in good.values()})
+    return good
+
+
+def _session(archive: zipfile.ZipFile, session: Any, signed: dict[int, Header], verdict: BundleVerdict) -> None:
     try:
         session_id = str(UUID(session["session_id"]))
         where = f"session {session_id}"
@@ -197,6 +237,7 @@ def _session(archive: zipfile.ZipFile, session: Any, verdict: BundleVerdict) -> 
         if not verdict.masked:
             _chain(session_id, session, own, events, verdict)
             _contents(messages, events, where, verdict)
+            _covered(session_id, session, events, signed, verdict)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         verdict.say(where, f"its record or the manifest's part on it lacks something: {error!r}")
 
@@ -234,9 +275,39 @@ def _chain(
     start = Start() if given is None else Start(given["position"], given["seal"] and bytes.fromhex(given["seal"]))
     links = (Link(e["event"]["position"], dump(e["event"]), bytes.fromhex(e["seal"])) for e in events)
     head = None if session["head"] is None else bytes.fromhex(session["head"])
-    position, kind = first_breach(links, session["next_position"], head, start)
+    erased = left((e["event"]["position"], e["event"]["type"], e["event"]["payload"]) for e in events)
+    chain = Chain(next_position=session["next_position"], head=head, start=start, left=erased)
+    position, kind = first_breach(links, chain)
     if kind:
         verdict.say(f"{where}, position {position}", kind)
+
+
+def _covered(
+    session_id: str, session: dict[str, Any], events: list[dict[str, Any]], signed: dict[int, Header],
+    verdict: BundleVerdict,
+) -> None:  # fmt: skip
+    """The session stood at that event as the checkpoint says."""
+    proof = session.get("checkpoint")
+    if proof is None:
+        return
+    number, covered = proof["number"], proof["events"]
+    where = f"session {session_id}, position {covered}"
+    header = signed.get(number)
+    if header is None:
+        verdict.say(where, f"is said to be covered by checkpoint {number}, which is not here or does not count")
+        return
+    seals = {event["event"]["position"]: event["seal"] for event in events}
+    if session["start"] is not None:
+        seals.setdefault(session["start"]["position"], session["start"]["seal"])
+    seals.setdefault(session["next_position"] - 1, session["head"])
+    if seals.get(covered) is None:
+        return  # it is before what is shown
+    leaf = Leaf(UUID(session_id), covered, bytes.fromhex(seals[covered]))
+    path = [bytes.fromhex(other) for other in proof["path"]]
+    if merkle.root_of(leaf.hash, proof["index"], header.leaves, path) != header.root:
+        verdict.say(where, f"is not what checkpoint {number} covers: the chain was written anew, or the proof is wrong")
+    elif covered == session["next_position"] - 1:
+        verdict.sealed += 1
 
 
 def _contents(messages: list[dict[str, Any]], events: list[dict[str, Any]], where: str, verdict: BundleVerdict) -> None:
@@ -244,7 +315,7 @@ def _contents(messages: list[dict[str, Any]], events: list[dict[str, Any]], wher
     sealed: dict[str, str] = {}
     for event in events:
         payload = event["event"]["payload"]
-        if event["event"]["type"] in {"message.received", "message.sent"} and payload.get("content_digest"):
+        if event["event"]["type"] in WITH_BODY and payload.get("content_digest"):
             sealed[payload["message_id"]] = payload["content_digest"]
     for message in messages:
         digest = sealed.get(message["message_id"])

@@ -169,22 +169,18 @@ def _die_with(lifeline: int) -> None:
     """End this process and its children when the worker does, however that ends and whatever runs here then.
 
     The worker alone holds the writing end of *lifeline* and never writes. Where the kernel can turn its end into a
-    signal to the process group, no skill can be in the way, not even one that keeps Python's lock.
+    signal to the process group, no skill can be in the way, not even one that keeps Python's lock. A thread waits for
+    it as well: everywhere else, and should the signal not come.
     """
     if hasattr(signal, "SIGIO") and sys.platform == "linux":
         import fcntl  # noqa: PLC0415 - Linux alone has F_SETSIG
 
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-        try:
-            gone = os.read(lifeline, 1) == b""
-        except BlockingIOError:
-            return
-        if gone:
-            os.killpg(0, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
 
     def wait() -> None:
+        # Nothing is ever written: it comes back at the end, which may have been before this.
         os.read(lifeline, 1)
         os.killpg(0, signal.SIGKILL)
 
@@ -241,8 +237,11 @@ def main() -> None:
     # Not asyncio.run: it would wait, at the end, for tasks that do not want to end.
     loop = asyncio.new_event_loop()
     status = 0
+    host = _Host(skills, board, link)
+    worker_left = False
     try:
-        loop.run_until_complete(_Host(skills, board, link).serve())
+        loop.run_until_complete(host.serve())
+        worker_left = not host.is_copy
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:
@@ -251,6 +250,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
+    if worker_left:
+        # It may have died, and of what it had open the socket closes before the lifeline: with us would go the last
+        # that hears of that, and what skills have started would stay.
+        os.killpg(0, signal.SIGKILL)
     os._exit(status & 0xFF)
 
 

@@ -29,7 +29,7 @@ SUSPECT_SECONDS = 30.0
 """The same for skills that ran there when nobody could be blamed; longer than the pause before their next attempt."""
 
 APART = 4
-"""Calls of quarantined skills that may run at once, each in a host of its own."""
+"""Calls of skills that were to blame that may run at once, each in a host of its own; as many of those suspected."""
 
 IDLE_SECONDS = 60.0
 """How long such a host is kept for the next one."""
@@ -58,9 +58,10 @@ class HostedSkills:
         self._starting: asyncio.Task[None] | None = None
         self._apart: set[HostProcess] = set()
         self._idle: dict[HostProcess, asyncio.TimerHandle] = {}
-        self._slots = asyncio.Semaphore(APART)
+        self._slots, self._suspects_slots = asyncio.Semaphore(APART), asyncio.Semaphore(APART)
         self._pace, self._rested_at = asyncio.Lock(), 0.0
         self._quarantine: dict[str, float] = {}
+        self._culprits: set[str] = set()
         self._names = itertools.count(1)
         self._closed = False
 
@@ -74,6 +75,7 @@ class HostedSkills:
         until = self._quarantine.get(skill)
         if until is not None and until <= asyncio.get_running_loop().time():
             del self._quarantine[skill]
+            self._culprits.discard(skill)
             return False
         return until is not None
 
@@ -173,9 +175,11 @@ class HostedSkills:
 
     async def _call_apart(self, call: InvokeSkill) -> Settled:
         """Make *call* in a host that does nothing else meanwhile."""
+        # Who is only suspected does not queue behind those that were to blame, and hold their places to the deadline.
+        slots = self._slots if call.skill in self._culprits else self._suspects_slots
         try:
             async with asyncio.timeout(max(call.timeout_seconds, PLACE_SECONDS)):
-                await self._slots.acquire()
+                await slots.acquire()
         except TimeoutError:
             what = f"the skill is in quarantine, and {APART} calls of such skills, as many as may, run already"
             return Verdict("SkillHostBusy", what, True)
@@ -189,7 +193,7 @@ class HostedSkills:
             finally:
                 self._put_back(host)
         finally:
-            self._slots.release()
+            slots.release()
 
     async def _take(self) -> HostProcess:
         while self._idle:
@@ -225,6 +229,7 @@ class HostedSkills:
             self._set_apart(skill, SUSPECT_SECONDS)
 
     def _on_trouble(self, skill: str) -> None:
+        self._culprits.add(skill)
         self._set_apart(skill, CULPRIT_SECONDS)
 
     def _set_apart(self, skill: str, seconds: float) -> None:

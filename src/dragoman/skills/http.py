@@ -13,8 +13,9 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 import httpcore
 import httpx
@@ -116,6 +117,39 @@ class HttpSkills:
             retry_after_seconds=retry_after,
         )
 
+    async def fetch(
+        self,
+        address: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float,
+    ) -> bytes:
+        """A JSON document from an address that a tenant chose, or the answer to a *form* that is posted there.
+
+        The same rules as for a skill that may be private: without encryption only what the operator listed. Raises
+        HttpSkillError.
+        """
+        url = checked_url(address, allow_private=True)
+        body = b"" if form is None else urlencode(form).encode("ascii")
+        sent = {
+            "Host": url.netloc.decode("ascii"),
+            "User-Agent": f"Dragoman/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+        }
+        if form is not None:
+            sent |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+        reach = Reach.LISTED if url.scheme == "http" else Reach.PUBLIC_OR_LISTED
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(reach, url, sent, body, seconds, method="GET" if form is None else "POST")
+        except TimeoutError as error:
+            raise ConnectionFailedError(f"{url.host} gave no whole answer within {seconds:g} seconds") from error
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+            raise _connection_error(url.host, error) from error
+
     async def _call(self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime) -> HttpAnswer:
         target = spec.http
         if target is None:
@@ -142,12 +176,19 @@ class HttpSkills:
         return read_answer(raw, target.answer)
 
     async def _exchange(
-        self, reach: Reach, url: httpx.URL, headers: dict[str, str], body: bytes, seconds: float
+        self,
+        reach: Reach,
+        url: httpx.URL,
+        headers: dict[str, str],
+        body: bytes,
+        seconds: float,
+        *,
+        method: str = "POST",
     ) -> bytes:
         """The body of a successful answer."""
         core_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         request = httpcore.Request(
-            "POST",
+            method,
             core_url,
             headers=[(name.encode(), value.encode("ascii")) for name, value in headers.items()],
             content=body,

@@ -1,8 +1,9 @@
 """The part of JSON Schema (draft 2020-12) in which a manifest describes a skill's parameters.
 
 A contact is asked for each of them and answers in a sentence, so what can be said here is what can be read out of a
-sentence; everything else is refused rather than ignored. Three keywords of our own: ``x-prompts`` (locale to question),
-``x-titles`` (choice to locale to title) and ``x-secret`` (kept off the record).
+sentence; everything else is refused rather than ignored. One format is our own, ``location``
+(``latitude,longitude`` in degrees), and so are three keywords: ``x-prompts`` (locale to question), ``x-titles`` (choice
+to locale to title) and ``x-secret`` (kept off the record).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _BY_TYPE: dict[str, frozenset[str]] = {
     "number": _ANY,
     "boolean": _ANY,
 }
-_FORMATS = {"date": ParameterKind.DATE, "email": ParameterKind.EMAIL}
+_FORMATS = {"date": ParameterKind.DATE, "email": ParameterKind.EMAIL, "location": ParameterKind.LOCATION}
 _KINDS = {
     "integer": ParameterKind.INTEGER,
     "number": ParameterKind.NUMBER,

@@ -74,7 +74,8 @@ class Reply:
 
     An id ``skill:orders.status`` starts that skill, ``agent`` asks for a person; the contact reads the title. In place
     of options there may be one button: a ``link``, or one that gives us what the skill ``asks_for``, which is location
-    or contact (their number, where they are known by a user id alone).
+    (the skill runs again with it, where it has a parameter of kind LOCATION) or contact (their number, where they are
+    known by a user id alone).
     """
 
     text: str

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dragoman.store.blobs import CHUNK, BlobKey, BlobMissingError, BlobsUnavailableError
+from dragoman.store.blobs import CHUNK, BlobMissingError, BlobsUnavailableError, Key
 
 
 class LocalBlobs:
@@ -27,14 +27,14 @@ class LocalBlobs:
         """On the same file system, so that putting a file there is a rename."""
         return self._directory / "incoming"
 
-    def _path(self, key: BlobKey) -> Path:
+    def _path(self, key: Key) -> Path:
         return self._directory / "objects" / key.path
 
-    async def put(self, key: BlobKey, file: Path) -> None:
+    async def put(self, key: Key, file: Path) -> None:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         await asyncio.to_thread(self._put, key, file)
 
-    def _put(self, key: BlobKey, file: Path) -> None:
+    def _put(self, key: Key, file: Path) -> None:
         with _told():
             target = self._path(key)
             if target.exists():
@@ -46,11 +46,19 @@ class LocalBlobs:
             for directory in (target.parent, *made):
                 _sync(directory)
 
-    async def has(self, key: BlobKey) -> bool:
+    async def has(self, key: Key) -> bool:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         return await asyncio.to_thread(self._path(key).is_file)
 
-    async def read(self, key: BlobKey, start: int, end: int) -> AsyncIterator[bytes]:
+    async def size(self, key: Key) -> int | None:
+        """See :class:`~dragoman.store.blobs.Blobs`."""
+        with _told():
+            try:
+                return (await asyncio.to_thread(self._path(key).stat)).st_size
+            except FileNotFoundError:
+                return None
+
+    async def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         with _told():
             try:
@@ -68,11 +76,11 @@ class LocalBlobs:
             finally:
                 handle.close()
 
-    async def delete(self, key: BlobKey) -> None:
+    async def delete(self, key: Key) -> None:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         await asyncio.to_thread(self._delete, key)
 
-    def _delete(self, key: BlobKey) -> None:
+    def _delete(self, key: Key) -> None:
         with _told():
             path = self._path(key)
             path.unlink(missing_ok=True)
@@ -110,4 +118,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BlobsUnavailableError(f"the media directory cannot be used: {error}") from error
+        raise BlobsUnavailableError(f"the directory cannot be used: {error}") from error

@@ -14,7 +14,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from dragoman.store.blobs import CHUNK, BlobKey, BlobMissingError, BlobsUnavailableError, S3Address
+from dragoman.store.blobs import CHUNK, BlobMissingError, BlobsUnavailableError, Key, S3Address
 
 _TROUBLE = (BaseError, OSError, ValueError)
 
@@ -48,7 +48,7 @@ class S3Blobs:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         return self._workspace
 
-    async def put(self, key: BlobKey, file: Path) -> None:
+    async def put(self, key: Key, file: Path) -> None:
         """See :class:`~dragoman.store.blobs.Blobs`; large files go up in parts, and appear when all are there."""
         try:
             await obstore.put_async(self._store, key.path, file)
@@ -56,17 +56,20 @@ class S3Blobs:
             raise _unavailable(error) from error
         await asyncio.to_thread(file.unlink, missing_ok=True)
 
-    async def has(self, key: BlobKey) -> bool:
+    async def has(self, key: Key) -> bool:
+        """See :class:`~dragoman.store.blobs.Blobs`."""
+        return await self.size(key) is not None
+
+    async def size(self, key: Key) -> int | None:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         try:
-            await obstore.head_async(self._store, key.path)
+            return int((await obstore.head_async(self._store, key.path))["size"])
         except FileNotFoundError:
-            return False
+            return None
         except _TROUBLE as error:
             raise _unavailable(error) from error
-        return True
 
-    async def read(self, key: BlobKey, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         if start >= end:
             return
@@ -79,7 +82,7 @@ class S3Blobs:
         except _TROUBLE as error:
             raise _unavailable(error) from error
 
-    async def delete(self, key: BlobKey) -> None:
+    async def delete(self, key: Key) -> None:
         """See :class:`~dragoman.store.blobs.Blobs`."""
         try:
             await obstore.delete_async(self._store, key.path)
@@ -92,4 +95,4 @@ class S3Blobs:
 def _unavailable(error: Exception) -> BlobsUnavailableError:
     # The library's message goes on with request and answer; its first line says what was wrong.
     said = str(error).strip().partition("\n")[0][:300]
-    return BlobsUnavailableError(f"the media bucket cannot be used: {said}")
+    return BlobsUnavailableError(f"the bucket cannot be used: {said}")

@@ -119,7 +119,8 @@ COLUMNS = """
     last_user_message, message_count, error_count, dispatch_count, misses, cost_micros, started_at,
     last_activity_at, resolved_at, next_position - 1 AS event_count,
     (SELECT r.at FROM retention_run r WHERE r.tenant_id = s.tenant_id AND r.cut_before > s.started_at
-     ORDER BY r.cut_before LIMIT 1) AS truncated_at,
+     AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id AND h.session_id = s.session_id
+                     AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1) AS truncated_at,
     encode(head, 'hex') AS head, lasted_ms
 """
 

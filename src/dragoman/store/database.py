@@ -45,9 +45,9 @@ _BY_KEY = (
 
 
 async def _prepare(connection: asyncpg.Connection[Any]) -> None:
-    for name in ("json", "jsonb"):
+    for name, decoder in (("json", json.loads), ("jsonb", storable.load)):
         await connection.set_type_codec(
-            name, encoder=storable.dump, decoder=json.loads, schema="pg_catalog", format="text"
+            name, encoder=storable.dump, decoder=decoder, schema="pg_catalog", format="text"
         )
 
 

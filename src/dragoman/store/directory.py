@@ -10,6 +10,7 @@ from dragoman.store.database import Connection
 TENANT_SLUG = "tenant_slug"
 LOGIN_EMAIL = "login_email"
 LOGIN_SESSION = "login_session"
+PASSWORD_RESET = "password_reset"  # noqa: S105 - a kind of entry
 API_TOKEN = "api_token"  # noqa: S105 - a kind of entry
 
 

@@ -42,6 +42,7 @@ class Arrival:
     frequently_forwarded: bool = False
     group_id: str | None = None
     attached_to: str | None = None
+    redacted: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +78,16 @@ async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arriva
         "INSERT INTO mailbox (tenant_id, message_id, dispatch_id, contact_id, channel_account_id, "
         "channel_message_id, fingerprint, received_at, channel_at, content, reply_to, forwarded, referral, "
         "trace_id, sender_kind, sender, frequently_forwarded, group_id, delivery_id, delivery_item, "
-        "attached_to) SELECT $1, a.message_id, a.dispatch_id, a.contact_id, a.channel_account_id, "
+        "attached_to, redacted) SELECT $1, a.message_id, a.dispatch_id, a.contact_id, a.channel_account_id, "
         "a.channel_message_id, a.fingerprint, a.received_at, a.channel_at, a.content::jsonb, a.reply_to, "
         "a.forwarded, a.referral::jsonb, a.trace_id, a.sender_kind, a.sender, a.frequently_forwarded, a.group_id, "
-        "a.delivery_id, a.delivery_item, a.attached_to "
+        "a.delivery_id, a.delivery_item, a.attached_to, a.redacted::jsonb "
         "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::timestamptz[], "
         "$9::timestamptz[], $10::text[], $11::text[], $12::bool[], $13::text[], $14::text[], $15::text[], "
-        "$16::text[], $17::bool[], $18::text[], $19::uuid[], $20::int[], $21::text[]) WITH ORDINALITY "
+        "$16::text[], $17::bool[], $18::text[], $19::uuid[], $20::int[], $21::text[], $22::text[]) WITH ORDINALITY "
         "AS a(message_id, dispatch_id, contact_id, channel_account_id, channel_message_id, fingerprint, "
         "received_at, channel_at, content, reply_to, forwarded, referral, trace_id, sender_kind, sender, "
-        "frequently_forwarded, group_id, delivery_id, delivery_item, attached_to, place) ORDER BY a.place "
+        "frequently_forwarded, group_id, delivery_id, delivery_item, attached_to, redacted, place) ORDER BY a.place "
         "ON CONFLICT (tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING "
         "RETURNING message_id",
         tenant_id,
@@ -117,6 +118,7 @@ def _row(a: Arrival) -> tuple[object, ...]:
         a.raw.delivery_id,
         a.raw.item,
         a.attached_to,
+        storable.dump(a.redacted) if a.redacted else None,
     )
 
 
@@ -133,7 +135,7 @@ async def next_waiting(
         "FROM unnest($2::uuid[]) AS q(contact_id) CROSS JOIN LATERAL (SELECT message_id, dispatch_id, contact_id, "
         "channel_account_id, channel_message_id, received_at, channel_at, content, reply_to, forwarded, referral, "
         "trace_id, progress, parts, session_id, running_skill, running_attempt, admission, sender_kind, sender, "
-        "frequently_forwarded, group_id, attached_to, delivery_id, delivery_item FROM mailbox "
+        "frequently_forwarded, group_id, attached_to, delivery_id, delivery_item, redacted FROM mailbox "
         "WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
         "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1) AS m "
         # What its author did to it meanwhile waits in the same mailbox; a deletion stands whatever else was done.
@@ -164,6 +166,7 @@ def _waiting(row: Any) -> Waiting:
             raw=RawItem(delivery_id=row["delivery_id"], item=row["delivery_item"]) if row["delivery_id"] else None,
             attached_to=row["attached_to"],
             revision=_revision(row),
+            redacted=row["redacted"],
         ),
         dispatch_id=row["dispatch_id"],
         contact_id=row["contact_id"],

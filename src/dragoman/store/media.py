@@ -222,10 +222,15 @@ async def in_session(
 async def erase_before(
     connection: Connection, tenant_id: UUID, before: datetime, *, reason: str, now: datetime, limit: int
 ) -> list[bytes | None]:
-    """Let go of up to *limit* files that came before *before*; for each, the content that it had."""
+    """Let go of up to *limit* files that came before *before*; for each, the content that it had.
+
+    Files of sessions that are held stay.
+    """
     rows = await connection.fetch(
         "WITH gone AS (SELECT message_id, sha256 FROM media_file WHERE tenant_id = $1 AND state <> 'erased' "
-        "AND received_at < $2 ORDER BY received_at LIMIT $5 FOR UPDATE) "
+        "AND received_at < $2 AND message_id NOT IN (SELECT m.message_id FROM message m JOIN legal_hold h "
+        " USING (tenant_id, session_id) WHERE h.tenant_id = $1 AND h.lifted_at IS NULL) "
+        "ORDER BY received_at LIMIT $5 FOR UPDATE) "
         "UPDATE media_file f SET state = 'erased', reason = $3, sha256 = NULL, held_until = NULL, settled_at = $4 "
         "FROM gone WHERE f.tenant_id = $1 AND f.message_id = gone.message_id RETURNING gone.sha256",
         tenant_id,

@@ -177,17 +177,16 @@ async def advance(connection: Connection, tenant_id: UUID, progress: Sequence[Pr
     )
 
 
-async def begin_attempts(
-    connection: Connection, tenant_id: UUID, entries: Sequence[Entry], *, due_at: datetime
-) -> None:
-    """Count attempts before they are made; if their worker dies, the entries are due again at *due_at*."""
-    if entries:
+async def begin_attempts(connection: Connection, tenant_id: UUID, due_again: Mapping[UUID, datetime]) -> None:
+    """Count attempts before they are made; if their worker dies, each entry is due again at its moment."""
+    if due_again:
         await connection.execute(
-            "UPDATE outbox_entry SET attempts = attempts + 1, due_at = $3 "
-            "WHERE tenant_id = $1 AND outbox_entry_id = ANY($2::uuid[])",
+            "UPDATE outbox_entry AS o SET attempts = attempts + 1, due_at = b.due_at "
+            "FROM unnest($2::uuid[], $3::timestamptz[]) AS b(outbox_entry_id, due_at) "
+            "WHERE o.tenant_id = $1 AND o.outbox_entry_id = b.outbox_entry_id",
             tenant_id,
-            [entry.outbox_entry_id for entry in entries],
-            due_at,
+            list(due_again),
+            list(due_again.values()),
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError
@@ -82,6 +84,46 @@ async def set_retention_days(connection: Connection, tenant_id: UUID, days: int 
         "ELSE settings || jsonb_build_object('retention_days', $2::int) END WHERE tenant_id = $1",
         tenant_id,
         days,
+    )
+
+
+async def wants_second_factor(connection: Connection, tenant_id: UUID) -> bool:
+    """Whether everybody signs in with a second factor."""
+    found: bool = await connection.fetchval(
+        "SELECT coalesce((settings->>'second_factor')::boolean, false) FROM tenant WHERE tenant_id = $1", tenant_id
+    )
+    return found
+
+
+async def set_second_factor(connection: Connection, tenant_id: UUID, *, wanted: bool) -> None:
+    """Whether everybody signs in with a second factor from now on."""
+    await connection.execute(
+        "UPDATE tenant SET settings = settings || jsonb_build_object('second_factor', $2::boolean) "
+        "WHERE tenant_id = $1",
+        tenant_id,
+        wanted,
+    )
+
+
+async def lock(connection: Connection, tenant_id: UUID) -> None:
+    """Let nobody else change the tenant's settings until the transaction ends."""
+    await connection.execute("SELECT FROM tenant WHERE tenant_id = $1 FOR UPDATE", tenant_id)
+
+
+async def redaction(connection: Connection, tenant_id: UUID) -> dict[str, Any]:
+    """What the tenant says of redaction: ``off``, names of ready-made rules, and ``patterns``, its own by name."""
+    found: dict[str, Any] | None = await connection.fetchval(
+        "SELECT settings->'redaction' FROM tenant WHERE tenant_id = $1", tenant_id
+    )
+    return {"off": [], "patterns": {}} | (found or {})
+
+
+async def set_redaction(connection: Connection, tenant_id: UUID, wanted: Mapping[str, Any]) -> None:
+    """Replace what :func:`redaction` gives; processes that run learn of it within seconds."""
+    await connection.execute(
+        "UPDATE tenant SET settings = settings || jsonb_build_object('redaction', $2::jsonb) WHERE tenant_id = $1",
+        tenant_id,
+        wanted,
     )
 
 

@@ -10,13 +10,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from dragoman.domain.errors import NotFoundError
-from dragoman.ledger import read
+from dragoman.ledger import integrity, read
+from dragoman.runtime import Runtime
 from dragoman.services.raw_item import raw_item
 from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation, MalformedCursorError
 from dragoman.store.database import Connection
 from dragoman.store.media import of_messages as files_of
-from dragoman.web import matched, media, resources
+from dragoman.web import matched, media, reads, resources
 from dragoman.web.auth import Identity, require
 from dragoman.web.filters import ConversationQuery, PartQuery, given_once
 from dragoman.web.ports import Ports, retention_cutoff
@@ -29,10 +30,11 @@ Administrator = Annotated[Identity, Depends(require("communications.access:admin
 def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that a route may answer with, for the OpenAPI document."""
     titles = {
+        400: "The body is not JSON",
         401: "Nobody is signed in",
         403: "A permission is missing",
         404: "No such conversation or export in this tenant",
-        409: "The file has not been fetched from the channel yet",
+        409: "Not now, or not again; the detail says why",
         410: "The file was erased",
         416: "The range lies outside of the file",
         422: "A parameter is unknown or cannot be used",
@@ -51,12 +53,13 @@ async def list_conversations(
     identity: Reader, runtime: Ports, query: Annotated[ConversationQuery, Query()]
 ) -> resources.ConversationPage:
     """The sessions that fit all filters, newest activity first unless sorted otherwise."""
+    filters = query.filters()
     async with runtime.database.tenant(identity.tenant_id) as connection:
         try:
             page = await conversations.page(
                 connection,
                 identity.tenant_id,
-                identity.sight.filters(query.filters()),
+                identity.sight.filters(filters),
                 order=query.order,
                 cursor=query.cursor,
                 limit=query.limit,
@@ -64,6 +67,7 @@ async def list_conversations(
             )
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
+        await reads.listed(runtime, connection, identity, filters)
     pieces = matched.pieces(page, identity.sight, query.q)
     items = [
         resources.found_conversation(
@@ -85,8 +89,9 @@ async def list_conversations(
 async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) -> resources.ConversationSummary:
     """One session, without its transcript and timeline."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await _found(connection, identity, session_id)
-    return resources.conversation_summary(identity.sight.conversation(found))
+        found = await _found(runtime, connection, identity, session_id)
+        proved = await integrity.of_session(connection, identity.tenant_id, session_id, found.event_count)
+    return resources.conversation_summary(identity.sight.conversation(found), proved)
 
 
 @router.get(
@@ -100,7 +105,7 @@ async def show_transcript(
     """The session's messages, oldest first; empty once retention has removed them."""
     after = _decode("t", query.cursor)
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        conversation = await _found(connection, identity, session_id)
+        conversation = await _found(runtime, connection, identity, session_id)
         messages = await read.transcript(
             connection,
             identity.tenant_id,
@@ -128,7 +133,7 @@ async def show_timeline(
     """The session's audit events, oldest first; empty once retention has removed them."""
     after = _decode("e", query.cursor)
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        conversation = await _found(connection, identity, session_id)
+        conversation = await _found(runtime, connection, identity, session_id)
         events = await read.timeline(
             connection,
             identity.tenant_id,
@@ -152,9 +157,10 @@ async def show_timeline(
 async def show_raw_item(session_id: UUID, message_id: UUID, identity: Administrator, runtime: Ports) -> dict[str, Any]:
     """What the channel really sent where the transcript has a message of the contact's."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        await _found(connection, identity, session_id)
+        await _found(runtime, connection, identity, session_id)
         cutoff = retention_cutoff(runtime, identity.retention_days)
         item = await raw_item(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
+        await reads.part_opened(runtime, connection, identity, reads.RAW_OPENED, session_id, message_id)
     if item is None:
         raise NotFoundError(f"There is no raw item of a message {message_id}.")
     return {"item": item}
@@ -177,10 +183,12 @@ async def show_media(
     return await media.answer(request, runtime, identity, session_id, message_id)
 
 
-async def _found(connection: Connection, identity: Identity, session_id: UUID) -> Conversation:
+async def _found(runtime: Runtime, connection: Connection, identity: Identity, session_id: UUID) -> Conversation:
+    """The conversation of that id, of which *identity* is about to see something. Raises NotFoundError."""
     found = await conversations.one(connection, identity.tenant_id, session_id)
     if found is None:
         raise NotFoundError(f"There is no conversation {session_id}.")
+    await reads.opened(runtime, connection, identity, found)
     return found
 
 

@@ -18,9 +18,9 @@ from dragoman.services.exporting.formats import Parts
 from dragoman.store import exports
 from dragoman.store.exports import ExportRequest, State
 from dragoman.web.api import problems_of
-from dragoman.web.auth import Identity
-from dragoman.web.downloads import Exporter, administrator_of, export_of, is_for_background, kept_file, may_have
-from dragoman.web.exports import ExportQuery
+from dragoman.web.auth import Identity, administrator_of
+from dragoman.web.downloads import Exporter, export_of, is_for_background, kept_file, may_have
+from dragoman.web.exports import FILE, ExportQuery
 from dragoman.web.ports import Ports
 
 router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
@@ -56,7 +56,7 @@ class ExportList(BaseModel):
     items: list[ExportResource]
 
 
-@router.post("", status_code=202, responses=problems_of(401, 403, 422, 429))
+@router.post("", status_code=202, responses=problems_of(400, 401, 403, 422, 429))
 async def ask_for_export(identity: Exporter, runtime: Ports, wanted: ExportQuery) -> ExportResource:
     """Have every session that fits all filters put into a file; ask for it again until its state is `done`."""
     parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)
@@ -96,7 +96,7 @@ async def cancel_export(export_id: UUID, identity: Exporter, runtime: Ports) -> 
     "/{export_id}/file",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "The file", "content": {"application/octet-stream": {}}},
+        200: {"description": "The file", "content": FILE},
         **problems_of(401, 403, 404, 422, 503),
     },
 )

@@ -15,6 +15,7 @@ from dragoman.domain.errors import NotFoundError
 from dragoman.store import conversations, reviews
 from dragoman.store.database import Connection
 from dragoman.store.reviews import Author, UnusableReviewError
+from dragoman.web import reads
 from dragoman.web.api import problems_of
 from dragoman.web.auth import Identity, require
 from dragoman.web.ports import Ports
@@ -94,7 +95,7 @@ async def show_review(session_id: UUID, identity: Reader, runtime: Ports) -> Rev
     )
 
 
-@router.post("/notes", status_code=201, responses=problems_of(401, 403, 404, 422))
+@router.post("/notes", status_code=201, responses=problems_of(400, 401, 403, 404, 422))
 async def write_note(session_id: UUID, note: NewNote, identity: Reviewer, runtime: Ports) -> dict[str, UUID]:
     """Write a note; answers with its id."""
     note_id = runtime.source.new_id()
@@ -173,6 +174,8 @@ async def unmark_reviewed(session_id: UUID, identity: Reviewer, runtime: Ports) 
 async def _conversation(runtime: Ports, identity: Identity, session_id: UUID) -> AsyncIterator[Connection]:
     """A transaction of the tenant, once it is known that the conversation is one of its own."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        if await conversations.one(connection, identity.tenant_id, session_id) is None:
+        found = await conversations.one(connection, identity.tenant_id, session_id)
+        if found is None:
             raise NotFoundError(f"There is no conversation {session_id}.")
+        await reads.opened(runtime, connection, identity, found)
         yield connection

@@ -11,13 +11,18 @@ from dragoman.runtime import Runtime
 from dragoman.store import accounts, migrate
 from dragoman.web import (
     api,
+    api_access_log,
     api_exports,
+    api_holds,
     api_reviews,
     console,
     events,
     exports,
     health,
     login,
+    login_code,
+    login_reset,
+    login_sso,
     problems,
     reference,
     webhook,
@@ -63,7 +68,22 @@ def create_app(runtime: Runtime) -> FastAPI:
     # Made now, so that the first unknown user's login takes no longer than the next.
     accounts.dummy_hash()
     problems.install(app)
-    for part in (health, webhook, login, exports, api, api_exports, api_reviews, events, reference):
+    for part in (
+        health,
+        webhook,
+        login,
+        login_code,
+        login_reset,
+        login_sso,
+        exports,
+        api,
+        api_access_log,
+        api_exports,
+        api_holds,
+        api_reviews,
+        events,
+        reference,
+    ):
         app.include_router(part.router)
     console.install(app)
     app.outside = RequestId(SecurityHeaders(webhook.Door(app.inside, runtime)), runtime.source)

@@ -16,7 +16,9 @@ from starlette.exceptions import HTTPException
 
 from dragoman.services.sight import UNMASK, Sight
 from dragoman.store import accounts
-from dragoman.store.accounts import PERMISSIONS, ROLES, Holder
+from dragoman.store.accounts import Holder
+from dragoman.store.actions import Administrator
+from dragoman.store.roles import PERMISSIONS
 from dragoman.web.ports import runtime_of
 
 SESSION_COOKIE = "dragoman_session"
@@ -27,15 +29,14 @@ BY_ITSELF = "X-By-Itself"
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-__all__ = ["PERMISSIONS", "ROLES", "Identity", "Require", "SignInRequired", "identify", "require"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who is asking; ``user_id`` and ``csrf_token`` are None for a token."""
+    """Who is asking: a user, or a token, which has no ``user_id`` and no ``csrf_token``; ``actor_id`` is either's."""
 
     tenant_id: UUID
     tenant_name: str
+    actor_id: UUID
     user_id: UUID | None
     name: str
     role: str
@@ -94,10 +95,11 @@ def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Identi
     return Identity(
         tenant_id=holder.tenant_id,
         tenant_name=holder.tenant_name,
+        actor_id=holder.actor_id,
         user_id=holder.user_id,
         name=holder.name,
         role=holder.role,
-        permissions=ROLES.get(holder.role, frozenset()),
+        permissions=holder.permissions,
         csrf_token=holder.csrf_token,
         retention_days=holder.retention_days,
         via=via,
@@ -130,6 +132,11 @@ def require(permission: str) -> Require:
     if permission not in PERMISSIONS:
         raise ValueError(f"{permission!r} is no permission")
     return Require(permission)
+
+
+def administrator_of(identity: Identity) -> Administrator:
+    """Who changes something or takes it away, as the record of actions names them."""
+    return Administrator(identity.name, identity.user_id)
 
 
 signed_in = Require(None)

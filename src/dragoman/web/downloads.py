@@ -19,11 +19,10 @@ from dragoman.services import export_conversations
 from dragoman.services.background_exports import take
 from dragoman.services.export_conversations import Export, count, record, stream
 from dragoman.services.exporting.formats import Format, Parts, shape
-from dragoman.store.actions import Administrator
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.conversations import Filters
 from dragoman.store.exports import ExportRequest
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Identity, administrator_of, require
 from dragoman.web.ports import retention_cutoff
 
 log = structlog.get_logger()
@@ -64,11 +63,6 @@ async def evidence_of(runtime: Runtime, identity: Identity, session_id: UUID) ->
     if await count(runtime, export) == 0:
         raise NotFoundError(f"There is no conversation {session_id}.")
     return await download(runtime, identity, export)
-
-
-def administrator_of(identity: Identity) -> Administrator:
-    """Who takes something away, as the record of actions names them."""
-    return Administrator(identity.name, identity.user_id)
 
 
 async def download(runtime: Runtime, identity: Identity, export: Export) -> StreamingResponse:

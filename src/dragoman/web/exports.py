@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field, model_validator
 
-from dragoman.services.exporting.formats import Format, Parts
+from dragoman.services.exporting.formats import Format, Parts, shape
 from dragoman.web.downloads import Exporter, download, evidence_of, export_of, is_for_background
 from dragoman.web.filters import ConversationQuery, given_once
 from dragoman.web.ports import Ports
@@ -17,9 +17,12 @@ from dragoman.web.problems import MEDIA_TYPE, InvalidParameterError, Problem
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 
+FILE: dict[str, dict[str, Any]] = {shape(kind, Parts()).media_type.partition(";")[0]: {} for kind in get_args(Format)}
+"""What an export may be, for the OpenAPI document."""
+
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file; one that breaks off is not whole", "content": {"application/octet-stream": {}}},
+    200: {"description": "The file; one that breaks off is not whole", "content": FILE},
     401: {"description": "Nobody is signed in", "content": _PROBLEM},
     403: {"description": "A permission is missing", "content": _PROBLEM},
     422: {"description": "A parameter is unknown or cannot be used", "content": _PROBLEM},

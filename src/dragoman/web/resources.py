@@ -13,6 +13,7 @@ from dragoman.domain.nouns import ActorKind, Sender
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import read
+from dragoman.ledger.integrity import Integrity, Stage
 from dragoman.store import conversations
 from dragoman.store.conversations import Match
 from dragoman.store.media import MediaFile
@@ -87,6 +88,28 @@ class ChannelAccountResource(BaseModel):
     display: str
 
 
+class BreachResource(BaseModel):
+    """Where a session's record is broken, and how."""
+
+    position: int
+    kind: str
+
+
+class IntegrityResource(BaseModel):
+    """How far a session's record is proved.
+
+    `recorded`: no checkpoint covers its last event yet; `sealed`: one does; `verified`: the latest verification after
+    that found it whole; `broken`: the latest verification found it not to be.
+    """
+
+    state: Stage
+    sealed_events: int = Field(description="How many of its events, from the first, the checkpoint covers")
+    checkpoint: int | None = Field(description="The number of the latest checkpoint that covers it")
+    sealed_at: datetime | None
+    verified_at: datetime | None = Field(description="When the latest verification saw it")
+    breach: BreachResource | None
+
+
 class ConversationSummary(ConversationItem):
     """One session whole. ``seal`` is the head of its hash chain, SHA-256 in hex; null where numbers are masked."""
 
@@ -98,6 +121,7 @@ class ConversationSummary(ConversationItem):
     cost_micros: int = Field(description="Millionths of the tenant's currency")
     event_count: int
     seal: str | None
+    integrity: IntegrityResource
     truncated_at: datetime | None = Field(description="When retention removed transcript and timeline")
 
 
@@ -216,7 +240,18 @@ def found_conversation(found: conversations.Conversation, match: Match | None, s
     return FoundConversation(**_item_fields(found), match=resource)
 
 
-def conversation_summary(found: conversations.Conversation) -> ConversationSummary:
+def _integrity(found: Integrity) -> IntegrityResource:
+    return IntegrityResource(
+        state=found.stage,
+        sealed_events=found.sealed_events,
+        checkpoint=found.checkpoint,
+        sealed_at=found.sealed_at,
+        verified_at=found.verified_at,
+        breach=None if found.position is None else BreachResource(position=found.position, kind=found.kind),
+    )
+
+
+def conversation_summary(found: conversations.Conversation, proved: Integrity) -> ConversationSummary:
     """The whole form."""
     return ConversationSummary(
         **_item_fields(found),
@@ -228,6 +263,7 @@ def conversation_summary(found: conversations.Conversation) -> ConversationSumma
         cost_micros=found.cost_micros,
         event_count=found.event_count,
         seal=found.head,
+        integrity=_integrity(proved),
         truncated_at=found.truncated_at,
     )
 

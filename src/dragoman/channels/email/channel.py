@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dragoman.channels.email import inbound
+from dragoman.channels.email import inbound, redact
 from dragoman.channels.email.inbound import Attachment, Mail
 from dragoman.channels.interface import Item, Message, Other
 from dragoman.domain.content import Content, Media, Text
 from dragoman.domain.nouns import Identity
+from dragoman.domain.redaction import Rule
 
 DEFAULT_LOCALE = "en"
 
@@ -45,6 +48,10 @@ class Email:
         """The message, once for each item that was made of it."""
         source = body.decode("utf-8", "replace").replace("\x00", "\ufffd")
         return [{"source": source}] * len(self.parse(body))
+
+    def redact(self, body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+        """See :mod:`~dragoman.channels.email.redact`."""
+        return redact.redact(body, rules)
 
     def _contents(self, mail: Mail) -> list[Content]:
         words = mail.text or mail.subject

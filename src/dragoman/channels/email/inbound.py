@@ -125,13 +125,14 @@ def _text(message: EmailMessage) -> str:
         part = None
     if part is None:
         return ""
-    text = _decoded(part)
+    text = decoded(part)
     if part.get_content_type() == "text/html":
         text = from_html(text)
     return _clean(without_quotes(text))[:TEXT]
 
 
-def _decoded(part: MIMEPart) -> str:
+def decoded(part: MIMEPart) -> str:
+    """The text of a part, whatever character set it says that it has."""
     try:
         content = part.get_content()
     except (LookupError, ValueError):

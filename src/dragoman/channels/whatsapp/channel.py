@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from dragoman.channels.interface import (
     Status,
     Succession,
 )
-from dragoman.channels.whatsapp import account_events, inbound, outbound
+from dragoman.channels.whatsapp import account_events, inbound, outbound, redact
 from dragoman.channels.whatsapp.items import Identity as WhatsAppIdentity
 from dragoman.channels.whatsapp.items import InboundItem, OtherItem, StatusItem
 from dragoman.channels.whatsapp.items import Item as WhatsAppItem
@@ -24,6 +25,7 @@ from dragoman.channels.whatsapp.locales import locale_of
 from dragoman.channels.whatsapp.wire import MalformedError, Object, each, identifier, moment, table, text
 from dragoman.domain.content import ContactCards, Content, SystemNotice
 from dragoman.domain.nouns import Identity
+from dragoman.domain.redaction import Rule
 
 _STOPS = frozenset({"stop", "opt_out", "unsubscribe"})
 
@@ -45,6 +47,10 @@ class WhatsApp:
     def raw_items(self, body: bytes) -> list[Any]:
         """Meta's own objects."""
         return [item.raw for item in inbound.parse(body).items]
+
+    def redact(self, body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+        """See :mod:`~dragoman.channels.whatsapp.redact`."""
+        return redact.redact(body, rules)
 
     def render(
         self, content: Content, *, recipient: Identity, reply_to: str | None, correlation: str

@@ -3,6 +3,7 @@
     index.html                  what is in it
     transcripts/SESSION.html    each conversation, to be read
     records/SESSION.jsonl       the same as it is on record: the session, its messages, its audit events
+    checkpoints/NUMBER.jsonl    what was signed over sessions, with the signature
     README.txt                  how to check it
     manifest.json               SHA-256 of every file, and each session's chain: where it begins, its head
     manifest.sha256             SHA-256 of the manifest
@@ -27,7 +28,8 @@ from uuid import UUID
 
 import dragoman
 from dragoman.ledger import seal
-from dragoman.ledger.verify import Start
+from dragoman.ledger.chain import Start
+from dragoman.ledger.checkpoint import Signed
 from dragoman.services.exporting import evidence_pages
 from dragoman.services.exporting.columns import CONVERSATION, MESSAGE
 from dragoman.services.exporting.formats import Batch, Row, plain
@@ -35,7 +37,7 @@ from dragoman.services.exporting.sink import Sink
 from dragoman.store.media import MediaFile
 
 FORMAT = "dragoman-evidence/1"
-MANIFEST, DIGEST = "manifest.json", "manifest.sha256"
+MANIFEST, DIGEST, CHECKPOINTS = "manifest.json", "manifest.sha256", "checkpoints/"
 
 README = """Evidence bundle
 ===============
@@ -53,9 +55,19 @@ retention removed the beginning) followed by the bytes of the "event" object as 
 session's "head" in the manifest. "content_digest" in an event is the SHA-256 of a message's "content", as JSON with
 sorted keys and without spaces.
 
-What this proves: the events are those that were sealed, in that order, none missing. Who could write a bundle anew
-could also write other checksums; so note the manifest's SHA-256 when you receive a bundle. The installation that made
-it has the same on its record of administrators' actions (bundle.made).
+An event "contact.erased" names in "left" the events before it that lost what they said of a contact who was erased,
+by position, each with the SHA-256 of the bytes of its "event" object as it stands. Of these the seal is that of what
+they were: compare the SHA-256, and go on from the seal.
+
+A session that has a "checkpoint" in the manifest was covered by it: checkpoints/NUMBER.jsonl has what was signed (its
+first line, Ed25519) and the signature. {"events": …, "head": …, "session_id": …}, with the seal of the event of that
+position as "head", is a leaf of the Merkle tree (RFC 9162) whose "root" was signed; "index" and "path" lead there. Ask
+the installation for its public key by another way than this file, and give it to the command: --public-key KEY.
+
+What this proves: the events are those that were sealed, in that order, none missing; and, of those that a checkpoint
+covers, that they were so when it was signed. Who could write a bundle anew could also write other checksums, but not
+sign; so note the manifest's SHA-256 when you receive a bundle. The installation that made it has the same on its record
+of administrators' actions (bundle.made).
 """
 MASKED = """
 Phone numbers are masked in this bundle. The events are therefore not those that were sealed: the checksums can be
@@ -89,10 +101,12 @@ class BundleWriter:
         self._files: list[dict[str, Any]] = []
         self._sessions: list[dict[str, Any]] = []
         self._index: list[str] = []
+        self._checkpoints: dict[int, Signed] = {}
         self.manifest_sha256 = ""
 
     def write(self, batch: Batch) -> bytes:
         """What has been compressed by now."""
+        self._checkpoints |= batch.checkpoints
         for row in batch.rows:
             self._conversation(row, batch)
         return self._sink.taken()
@@ -105,7 +119,8 @@ class BundleWriter:
         if masked:
             row = {**row, "head": None}
             events = [{**event, "seal": None} for event in events]
-        pages = evidence_pages.conversation(row, messages, events, masked=masked)
+        proved = batch.integrity.get(session_id)
+        pages = evidence_pages.conversation(row, messages, events, masked=masked, proved=proved)
         self._put(f"transcripts/{session_id}.html", (page.encode("utf-8", "replace") for page in pages))
         self._put(f"records/{session_id}.jsonl", _record(row, messages, events, batch.files))
         self._index.append(evidence_pages.index_row(row))
@@ -117,6 +132,8 @@ class BundleWriter:
                 "next_position": row["event_count"] + 1,
                 "head": row["head"],
                 "whole": start.position == 0 and row["truncated_at"] is None,
+                "integrity": None if proved is None else str(proved.stage),
+                "checkpoint": None if session_id not in batch.proofs else batch.proofs[session_id].to_json(),
                 "start": None if masked else _start(start, events, truncated=row["truncated_at"] is not None),
             }
         )
@@ -127,6 +144,8 @@ class BundleWriter:
         pages = evidence_pages.index(self._index, made_at=about.made_at, masked=about.masked)
         self._put("index.html", (page.encode("utf-8", "replace") for page in pages))
         yield self._sink.taken()
+        for number, signed in sorted(self._checkpoints.items()):
+            self._put(f"{CHECKPOINTS}{number:08d}.jsonl", signed.lines())
         self._put("README.txt", [(README + (MASKED if about.masked else "")).encode()])
         manifest = json.dumps(
             {

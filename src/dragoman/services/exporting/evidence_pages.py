@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from dragoman.domain.events import CATALOGUE
+from dragoman.ledger.integrity import Integrity
 from dragoman.services.exporting.columns import CONVERSATION
 
 Row = Mapping[str, Any]
@@ -53,7 +54,9 @@ def _head(title: str) -> str:
     )
 
 
-def conversation(row: Row, messages: Sequence[Row], events: Sequence[Row], *, masked: bool) -> Iterator[str]:
+def conversation(
+    row: Row, messages: Sequence[Row], events: Sequence[Row], *, masked: bool, proved: Integrity | None
+) -> Iterator[str]:
     """One conversation: summary, transcript, audit timeline."""
     name = row["contact_name"] or row["contact_phone"] or "Contact"
     yield _head(f"{name}, session {row['session_id']}")
@@ -68,6 +71,8 @@ def conversation(row: Row, messages: Sequence[Row], events: Sequence[Row], *, ma
         if value is not None and value != "":
             said = moment(value) if isinstance(value, datetime) else str(value)
             yield f'<dt>{escape(column.name)}</dt><dd dir="auto">{escape(said)}</dd>\n'
+    if proved is not None:
+        yield f"<dt>integrity</dt><dd>{_proved(proved)}</dd>\n"
     yield "</dl>\n<h2>Transcript</h2>\n<ol>\n"
     for message in messages:
         yield _message(message)
@@ -77,6 +82,13 @@ def conversation(row: Row, messages: Sequence[Row], events: Sequence[Row], *, ma
         yield _event(event)
     yield "</ol>\n" if events else "</ol><p>No events.</p>\n"
     yield "</main></body></html>\n"
+
+
+def _proved(proved: Integrity) -> str:
+    if proved.position is not None:
+        return f"broken at event {proved.position}: {escape(proved.kind)}"
+    by = "" if proved.checkpoint is None else f", checkpoint {proved.checkpoint} covers {proved.sealed_events}"
+    return f"{proved.stage}{by} of {proved.events} events" if by else f"{proved.stage}, {proved.events} events"
 
 
 def _message(message: Row) -> str:

@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dragoman.domain import storable
-from dragoman.ledger.verify import Start
+from dragoman.ledger.chain import Start
+from dragoman.ledger.checkpoint import Proof, Signed
+from dragoman.ledger.integrity import Integrity
 from dragoman.services.exporting import spreadsheet
 from dragoman.services.exporting.columns import CONVERSATION, EVENT, MESSAGE, Column
 from dragoman.services.exporting.sink import Sink
@@ -47,7 +49,8 @@ class Parts:
 class Batch:
     """Some conversations; ``messages`` and ``events`` are those of each, by session id.
 
-    For evidence also where each chain begins, if that is not its beginning, and the files of messages, by message id.
+    For evidence also where each chain begins, if that is not its beginning, the files of messages, by message id, how
+    far each session is proved, and by which of the checkpoints.
     """
 
     rows: Sequence[Row]
@@ -55,6 +58,9 @@ class Batch:
     events: Mapping[UUID, Sequence[Row]] = field(default_factory=dict)
     starts: Mapping[UUID, Start] = field(default_factory=dict)
     files: Mapping[UUID, MediaFile] = field(default_factory=dict)
+    integrity: Mapping[UUID, Integrity] = field(default_factory=dict)
+    proofs: Mapping[UUID, Proof] = field(default_factory=dict)
+    checkpoints: Mapping[int, Signed] = field(default_factory=dict)
 
 
 class Writer(Protocol):

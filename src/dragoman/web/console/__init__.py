@@ -5,10 +5,27 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dragoman.web.compression import Bundle
-from dragoman.web.console import assets, channels, exports, live, logs, parts, reviews, simulator, views, whole
-from dragoman.web.console.page import render
+from dragoman.web.console import (
+    access_log,
+    account,
+    assets,
+    channels,
+    exports,
+    holds,
+    live,
+    logs,
+    parts,
+    people,
+    redaction,
+    reviews,
+    sign_on,
+    simulator,
+    views,
+    whole,
+)
+from dragoman.web.console.page import qr_code, render
 
-__all__ = ["install", "render"]
+__all__ = ["install", "qr_code", "render"]
 
 
 def install(app: FastAPI) -> None:
@@ -21,7 +38,13 @@ def install(app: FastAPI) -> None:
     app.include_router(parts.router)
     app.include_router(whole.router)
     app.include_router(reviews.router)
+    app.include_router(holds.router)
     app.include_router(simulator.router)
     app.include_router(channels.router)
+    app.include_router(access_log.router)
+    app.include_router(people.router)
+    app.include_router(redaction.router)
+    app.include_router(sign_on.router)
+    app.include_router(account.router)
     # The folder is made by the build; without it the pages say what to do.
     app.mount(assets.PREFIX, Bundle(directory=assets.FOLDER, check_dir=False), name="static")

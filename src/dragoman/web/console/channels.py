@@ -14,9 +14,8 @@ from dragoman.domain.errors import AlreadyTakenError
 from dragoman.services import channels
 from dragoman.services.channels import Wanted
 from dragoman.store import channel_accounts, holds, stops
-from dragoman.store.actions import Administrator
 from dragoman.store.channel_accounts import ChannelAccount
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Identity, administrator_of, require
 from dragoman.web.console.page import render
 from dragoman.web.ports import Ports
 
@@ -73,7 +72,7 @@ async def create(request: Request, ports: Ports, identity: Settings) -> Response
     wrong |= channels.problems(wanted, phone_number_id=number)
     if not wrong:
         try:
-            made = await channels.add(ports, identity.tenant_id, number, wanted, _who(identity))
+            made = await channels.add(ports, identity.tenant_id, number, wanted, administrator_of(identity))
         except AlreadyTakenError:
             wrong["phone_number_id"] = "This number is set up already, here or for another tenant."
         else:
@@ -105,7 +104,7 @@ async def change(request: Request, ports: Ports, identity: Settings, account_id:
     wrong |= channels.problems(wanted, unreadable=bool(channels.unreadable(ports, account)))
     if wrong:
         return _form(request, ports, account, values, wrong)
-    await channels.change(ports, identity.tenant_id, account.channel_account_id, wanted, _who(identity))
+    await channels.change(ports, identity.tenant_id, account.channel_account_id, wanted, administrator_of(identity))
     await channels.check(ports, identity.tenant_id, account.channel_account_id)
     return _back("changed")
 
@@ -125,7 +124,7 @@ async def resume(ports: Ports, identity: Settings, account_id: str) -> Response:
     found = await channels.check(ports, identity.tenant_id, account.channel_account_id)
     if not found.good:
         return _back("still")
-    await channels.resume(ports, identity.tenant_id, account.channel_account_id, _who(identity))
+    await channels.resume(ports, identity.tenant_id, account.channel_account_id, administrator_of(identity))
     return _back("resumed")
 
 
@@ -204,10 +203,6 @@ async def _account(ports: Ports, identity: Identity, account_id: str) -> Channel
     if found is None or found.channel != "whatsapp":
         raise HTTPException(404, "There is no such channel account. It may belong to another tenant.")
     return found
-
-
-def _who(identity: Identity) -> Administrator:
-    return Administrator(identity.name, identity.user_id)
 
 
 def _webhook(ports: Ports) -> str:

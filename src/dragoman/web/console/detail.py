@@ -18,6 +18,7 @@ from fastapi import Request
 from dragoman.domain import retention
 from dragoman.domain.nouns import Contact
 from dragoman.ledger import window
+from dragoman.ledger.integrity import Integrity, of_session
 from dragoman.ledger.read import Event, Message
 from dragoman.ledger.retention import Cut, cut_of
 from dragoman.ledger.window import Digest, Part, Place, Steps, Wanted
@@ -65,7 +66,7 @@ class Timeline:
 class Detail:
     """What one conversation is opened with. ``newer`` and ``older`` are its neighbours in the filtered list.
 
-    ``cut`` is the removal that truncated it; None where none has.
+    ``cut`` is the removal that truncated it; None where none has. ``integrity`` is how far its record is proved.
     ``window_until`` is when the contact's customer service window with this number closes or closed, by all that they
     wrote; None where they never did, or the channel knows no window.
     """
@@ -81,6 +82,7 @@ class Detail:
     newer: UUID | None
     older: UUID | None
     cut: Cut | None
+    integrity: Integrity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,7 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
     contact = await contacts.load(connection, tenant_id, conversation.contact_id, now=now)
     cut = None
     if conversation.truncated_at is not None:
-        cut = await cut_of(connection, tenant_id, conversation.started_at)
+        cut = await cut_of(connection, tenant_id, conversation.session_id)
     known = await contacts.identities(connection, tenant_id, conversation.contact_id)
     return Detail(
         conversation=sight.conversation(conversation),
@@ -185,6 +187,7 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
         newer=newer,
         older=older,
         cut=cut,
+        integrity=await of_session(connection, tenant_id, conversation.session_id, conversation.event_count),
     )
 
 
@@ -213,6 +216,7 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
         "history": contact_history.lines(detail.history),
         "digest": detail.digest,
         "cut": detail.cut,
+        "integrity": detail.integrity,
         "name": name_of(conversation),
         "side": "around",
         "ribbon": stretches,

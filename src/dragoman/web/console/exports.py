@@ -19,12 +19,11 @@ from dragoman.services.export_conversations import BACKGROUND_FROM, Export, coun
 from dragoman.services.exporting.formats import Format, Parts
 from dragoman.store import exports
 from dragoman.store.exports import ExportRequest
-from dragoman.web.auth import Identity
+from dragoman.web.auth import Identity, administrator_of
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, Query
 from dragoman.web.downloads import (
     Exporter,
-    administrator_of,
     download,
     evidence_of,
     export_of,
@@ -94,6 +93,7 @@ async def listed(request: Request, ports: Ports, identity: Exporter) -> HTMLResp
 @router.post(f"{EXPORTS}/{{export_id}}/cancel")
 async def cancel(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
     """Let it be made no further."""
+    await _found(ports, identity, export_id)
     await background_exports.cancel(ports, identity.tenant_id, export_id, administrator_of(identity))
     return RedirectResponse(EXPORTS, 303)
 
@@ -101,17 +101,21 @@ async def cancel(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
 @router.get(f"{EXPORTS}/{{export_id}}/file")
 async def file(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
     """The file, while it is kept."""
-    async with ports.database.tenant(identity.tenant_id) as connection:
-        found = await exports.one(connection, identity.tenant_id, export_id)
-    if found is None:
-        raise NotFoundError("There is no such export.")
-    return await kept_file(ports, identity, found)
+    return await kept_file(ports, identity, await _found(ports, identity, export_id))
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/evidence")
 async def evidence(ports: Ports, identity: Exporter, session_id: UUID) -> Response:
     """The evidence bundle of one conversation."""
     return await evidence_of(ports, identity, session_id)
+
+
+async def _found(ports: Runtime, identity: Identity, export_id: UUID) -> ExportRequest:
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        found = await exports.one(connection, identity.tenant_id, export_id)
+    if found is None:
+        raise NotFoundError("There is no such export.")
+    return found
 
 
 def _row(ports: Runtime, identity: Identity, found: ExportRequest) -> dict[str, Any]:

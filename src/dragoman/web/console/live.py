@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from dragoman.store import conversations
 from dragoman.store.conversations import Conversation, Filters, Page
-from dragoman.web import matched
+from dragoman.web import matched, reads
 from dragoman.web.auth import Identity, require
 from dragoman.web.console import columns
 from dragoman.web.console.logs import PAGE_SIZE
@@ -53,6 +53,7 @@ async def rows(request: Request, ports: Ports, identity: Reader) -> Response:
                 limit=PAGE_SIZE,
                 transcripts_since=since,
             )
+        await reads.listed(ports, connection, identity, query.filters())
     context: dict[str, Any] = {
         "query": query,
         "rows": [identity.sight.conversation(one) for one in (*page.items, *left)],

@@ -13,13 +13,14 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.ledger import changes
+from dragoman.runtime import Runtime
 from dragoman.store import conversations, saved_views
 from dragoman.store.conversations import MalformedCursorError, Page, TooSlowError
 from dragoman.store.database import Connection
 from dragoman.store.saved_views import SavedView
-from dragoman.web import matched
+from dragoman.web import matched, reads
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import choices, columns, detail, parts, reviews
+from dragoman.web.console import choices, columns, detail, holds, parts, reviews
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, Mistake, Query
 from dragoman.web.ports import Ports, retention_cutoff
@@ -49,13 +50,8 @@ async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
             if kept:
                 return RedirectResponse(f"{ADDRESS}{kept}", 303)
         since = (await changes.read(connection, identity.tenant_id, None)).place
-        shown = await _list(
-            connection,
-            identity,
-            query,
-            retention_cutoff(ports, identity.retention_days),
-            whole=target_of(request) != "list",
-        )
+        cutoff = retention_cutoff(ports, identity.retention_days)
+        shown = await _list(ports, connection, identity, query, cutoff, whole=target_of(request) != "list")
     if target_of(request) != "list":
         return render(request, "logs/page.html", status_code=_status(shown), active=None, since=since, **shown)
     response = render(request, "logs/_list.html", status_code=_status(shown), active=None, **shown)
@@ -77,6 +73,7 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
         active = await detail.load(reading, query.filters(), now=now, order=query.order)
         context = detail.view(request, active, now) | detail.keeping(ports, identity, active.conversation)
         context |= await reviews.context(connection, identity, active.conversation.session_id)
+        context |= await holds.context(connection, identity.tenant_id, active.conversation.session_id)
         full = request.query_params.get("view") == "full"
         if target_of(request) == "drawer":
             return render(request, "logs/_drawer.html", query=query, full=False, **context)
@@ -85,7 +82,7 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
             return render(
                 request, "logs/conversation.html", query=query, full=True, labels=labels, since=since, **context
             )
-        shown = await _list(connection, identity, query, reading.cutoff, whole=True)
+        shown = await _list(ports, connection, identity, query, reading.cutoff, whole=True)
     return render(
         request, "logs/page.html", status_code=_status(shown), full=False, since=since, **{**shown, **context}
     )
@@ -98,7 +95,7 @@ def _begins(request: Request) -> bool:
 
 
 async def _list(
-    connection: Connection, identity: Identity, query: Query, cutoff: datetime, *, whole: bool
+    runtime: Runtime, connection: Connection, identity: Identity, query: Query, cutoff: datetime, *, whole: bool
 ) -> dict[str, Any]:
     """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``.
 
@@ -120,6 +117,7 @@ async def _list(
                 limit=PAGE_SIZE,
                 transcripts_since=cutoff,
             )
+            await reads.listed(runtime, connection, identity, query.filters())
         except MalformedCursorError:
             mistakes = [Mistake("cursor", "is not a place in this list. Start again from the newest.")]
         except TooSlowError:

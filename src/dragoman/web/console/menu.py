@@ -34,6 +34,21 @@ PAGES = (
     Entry(
         "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
     ),
+    Entry("Communications", "Settings", "Users", "user-round", "/communications/settings/users", "settings.admin"),
+    Entry(
+        "Communications", "Settings", "Roles", "user-round-check", "/communications/settings/roles", "settings.admin"
+    ),
+    Entry("Communications", "Settings", "API Tokens", "lock", "/communications/settings/tokens", "settings.admin"),
+    Entry(
+        "Communications",
+        "Settings",
+        "Redaction",
+        "shield-check",
+        "/communications/settings/redaction",
+        "settings.admin",
+    ),
+    Entry("Communications", "Settings", "Sign-on", "lock", "/communications/settings/sign-on", "settings.admin"),
+    Entry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
     Entry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
 )
 

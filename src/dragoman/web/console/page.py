@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import segno
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -125,3 +126,16 @@ def html(request: Request, template: str, **context: Any) -> str:
 def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
     """The answer with *template*; one address serves page and fragments, so caches must keep them apart."""
     return HTMLResponse(html(request, template, **context), status_code, {"Vary": "HX-Request, HX-Target"})
+
+
+def qr_code(text: str) -> Markup:
+    """*text* as a QR code, dark on light in either theme, for which cameras look."""
+    drawn = segno.make(text, error="m", micro=False).svg_inline(omitsize=True, border=3, dark="#000", light="#fff")
+    drawing = Markup(drawn)  # noqa: S704 - a path made of numbers
+    return Markup('<div class="qr" role="img" aria-label="QR code of the key below">{}</div>').format(drawing)
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, as a sentence for the person."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

@@ -19,12 +19,12 @@ from starlette.exceptions import HTTPException
 
 from dragoman.ledger import window
 from dragoman.ledger.read import Event
-from dragoman.ledger.verify import verify_session
 from dragoman.ledger.window import FIRST, LATEST, Part, Place
+from dragoman.services.verify_audit import check_session
 from dragoman.store import contacts, conversations
 from dragoman.store.conversations import Conversation
 from dragoman.store.database import Connection
-from dragoman.web import media
+from dragoman.web import media, reads
 from dragoman.web.auth import Identity, require
 from dragoman.web.console import detail
 from dragoman.web.console.detail import Reading, Transcript
@@ -54,6 +54,7 @@ async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conv
 async def reading_of(connection: Connection, ports: Ports, identity: Identity, session_id: str) -> Reading:
     """A reading of the conversation of that id, as *identity* may see it. Raises HTTPException 404."""
     found = await find(connection, identity.tenant_id, session_id)
+    await reads.opened(ports, connection, identity, found)
     numbers = await contacts.numbers(connection, identity.tenant_id, found.contact_id)
     return Reading(
         connection=connection,
@@ -123,9 +124,10 @@ async def file(request: Request, ports: Ports, identity: Reader, session_id: str
 
 @router.get(f"{ADDRESS}/{{session_id}}/seal")
 async def seal(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
-    """Check the chain of seals now, and say what was found."""
+    """Check the chain of seals now, against the checkpoints that cover it, and say what was found."""
     async with opened(ports, identity, session_id) as reading:
-        checked, breach = await verify_session(reading.connection, identity.tenant_id, reading.conversation.session_id)
+        found = reading.conversation
+    checked, breach = await check_session(ports, identity.tenant_id, found.session_id)
     return render(request, "logs/_seal.html", checked=checked, breach=breach)
 
 

@@ -29,6 +29,7 @@ from dragoman.store import channel_accounts, conversations
 from dragoman.store.channel_accounts import ChannelAccount
 from dragoman.store.conversations import Conversation, Filters
 from dragoman.store.database import Connection
+from dragoman.web import reads
 from dragoman.web.auth import Identity, require
 from dragoman.web.console import attachments, drafts, timeline, transcript
 from dragoman.web.console.attachments import Attachment
@@ -192,6 +193,7 @@ async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone
         recorded: list[Message] = []
         files: dict[UUID, Attachment] = {}
         for session in sessions:
+            await reads.opened(ports, connection, identity, session)
             written = await read.transcript(connection, identity.tenant_id, session, cutoff=cutoff, limit=1000)
             found = [message for message in written if message.sender is Sender.CONTACT]
             recorded += found

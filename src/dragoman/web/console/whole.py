@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from dragoman.ledger.window import FIRST, Place
 from dragoman.store.conversations import Filters
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import detail, parts, plain, reviews
+from dragoman.web.console import detail, holds, parts, plain, reviews
 from dragoman.web.console.detail import Reading, Timeline, Transcript
 from dragoman.web.console.page import html, times_of
 from dragoman.web.console.query import ADDRESS
@@ -62,6 +62,7 @@ async def printed(request: Request, ports: Ports, identity: Reader, session_id: 
     async with opened() as reading:
         loaded = await detail.load(reading, Filters(), now=now)
         review = await reviews.context(reading.connection, identity, reading.conversation.session_id)
+        review |= await holds.context(reading.connection, identity.tenant_id, reading.conversation.session_id)
     context = (
         detail.view(request, loaded, now)
         | detail.keeping(ports, identity, loaded.conversation)

@@ -102,6 +102,7 @@ KINDS = {
     "edit": "a correction of an earlier message",
     "revoke": "the deletion of an earlier message",
     "unsupported": "something that the channel cannot pass on",
+    "erased": "something that was erased",
     "options": "options to choose from",
     "link": "a button that opens an address",
     "request": "a button to send what we ask for",
@@ -309,6 +310,25 @@ def _expired(facts: Facts) -> Markup:
     )
 
 
+_REDACTED = {"card": "card number", "iban": "bank account", "token": "access token"}
+
+
+def _redacted(facts: Facts) -> Markup:
+    found = facts["found"]
+    if not isinstance(found, Mapping):
+        return Markup("{}").format(found)
+    return Markup(", ").join(
+        Markup("{} × {}").format(number, _REDACTED.get(rule, rule)) for rule, number in sorted(found.items())
+    )
+
+
+def _contact_erased(facts: Facts) -> Markup:
+    events = facts["left"]
+    return Markup("{}: {} messages are gone, and what {} events said of the contact").format(
+        facts["reason"], facts["messages"], len(events) if isinstance(events, Mapping) else events
+    )
+
+
 def _busy(facts: Facts) -> Markup:
     return Markup("{}").format(facts["reason"])
 
@@ -321,6 +341,7 @@ EVENTS: Mapping[str, EventWords] = {
     "session.opened": EventWords(icon="log-in", hue="accent", title=_say("Session opened"), detail=_opened),
     "message.received": EventWords(icon="message-circle", title=_say("Message received"), detail=_message_received),
     "message.revised": EventWords(icon="pencil", title=_say("Message revised"), detail=_message_revised),
+    "message.redacted": EventWords(icon="shield-alert", title=_say("Taken out before it was stored"), detail=_redacted),
     "contact.resolved": EventWords(icon="contact-round", title=_say("Contact recognised"), detail=_contact),
     "admission.refused": EventWords(
         icon="gauge", hue="amber", about="error", title=_say("Not admitted: rate limit"), detail=_refused
@@ -440,6 +461,9 @@ EVENTS: Mapping[str, EventWords] = {
             "retention_days",
         ),
     ),
+    "hold.put": EventWords(icon="shield-check", title=_say("Put on legal hold"), detail=_say("{}", "reason")),
+    "hold.lifted": EventWords(icon="shield-check", title=_say("Legal hold lifted"), detail=_say("{}", "reason")),
+    "contact.erased": EventWords(icon="trash-2", title=_say("Contact erased"), detail=_contact_erased),
 }
 
 UNKNOWN = EventWords(icon="circle-dashed", title=_nothing, detail=_nothing)

@@ -1,0 +1,44 @@
+"""Takes out of a delivery what must not be stored. Names, numbers and ids that Meta gives to things stay."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from dragoman.channels.whatsapp import inbound
+from dragoman.domain.redaction import Rule, clean, clean_json
+
+_ITS_OWN = frozenset(
+    {
+        "id", "from", "to", "type", "status", "timestamp", "mime_type", "sha256", "object", "field", "event",
+        "display_phone_number", "messaging_product", "ctwa_clid", "conversation", "pricing", "biz_opaque_callback_data",
+        "url", "media_url", "image_url", "video_url", "thumbnail_url", "source_url", "currency", "quantity", "payload",
+    }
+)  # fmt: skip
+
+_FORM = "response_json"
+"""What was filled into a form: its names are the form's."""
+
+
+def redact(body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+    """*body* without what *rules* find in what people wrote, and how often each found something, by item.
+
+    The same bytes where they find nothing. *body* is one that :func:`inbound.parse` reads.
+    """
+    try:
+        cleaned, found = clean_json(json.loads(body), rules, keep=_is_its_own, nested=_FORM)
+    except (ValueError, RecursionError):
+        # Nothing that has items; it is kept all the same, as the text that it is.
+        text, found = clean(body.decode("utf-8", "replace"), rules)
+        return (text.encode(), {}) if found else (body, {})
+    if not found:
+        return body, {}
+    items = inbound.parse(body).items
+    counts = (clean_json(item.raw, rules, keep=_is_its_own, nested=_FORM)[1] for item in items)
+    return json.dumps(cleaned).encode(), {place: count for place, count in enumerate(counts) if count}
+
+
+def _is_its_own(name: str) -> bool:
+    """Whether a member of that name is Meta's own, such as the many numbers of sixteen digits that are ids."""
+    return name in _ITS_OWN or name.endswith("_id")

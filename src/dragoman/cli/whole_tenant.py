@@ -1,0 +1,76 @@
+"""``tenant export`` and ``tenant delete``: everything of a tenant, out and away."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dragoman.cli import loop
+from dragoman.cli.compose import locate_database, open_runtime
+from dragoman.cli.shared import JsonOption, err, settings_or_exit, show, tenant_id_of
+from dragoman.domain.errors import ConfigurationError
+from dragoman.services import whole_tenant
+from dragoman.store.database import owner_connection
+
+Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's slug.")]
+
+
+def tenant_export(
+    slug: Slug,
+    to: Annotated[Path, typer.Argument(help="A ZIP file that is not there yet.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write everything of a tenant into a ZIP: its tables as JSON lines, and its media; nothing that opens a door."""
+    if to.exists():
+        raise ConfigurationError(f"{to} is there already")
+    settings = settings_or_exit()
+    urls = locate_database(settings)
+
+    async def job() -> Counter[str]:
+        async with open_runtime(settings, urls) as runtime, owner_connection(urls.owner) as connection:
+            tenant_id = await tenant_id_of(runtime, slug)
+            with err.status("Reading") as status:
+                return await whole_tenant.read_out(runtime, connection, tenant_id, to, progress=status.update)
+
+    _told(loop.run(job()), as_json=as_json)
+    err.print(f"{slug} is in {to}.")
+
+
+def tenant_delete(
+    slug: Slug,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete everything of a tenant. It cannot be undone; checkpoints outside the database stay."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfigurationError("this cannot be undone; say --yes")
+        if typer.prompt("This cannot be undone. Type the slug to go on", err=True) != slug:
+            raise typer.Abort
+    settings = settings_or_exit()
+    urls = locate_database(settings)
+
+    async def job() -> Counter[str]:
+        async with open_runtime(settings, urls) as runtime, owner_connection(urls.owner) as connection:
+            tenant_id = await tenant_id_of(runtime, slug)
+            with err.status("Deleting") as status:
+                return await whole_tenant.delete(runtime, connection, tenant_id, progress=status.update)
+
+    _told(loop.run(job()), as_json=as_json)
+    err.print(f"{slug} is deleted.")
+
+
+def _told(done: Counter[str], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(dict(sorted(done.items())), indent=1) + "\n")
+    else:
+        show(
+            [{"what": what, "number": number} for what, number in sorted(done.items())], as_json=False, empty="Nothing."
+        )

@@ -1,0 +1,131 @@
+"""Roles and what they permit: the ready-made ones, which are code, and a tenant's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
+from dragoman.store.database import Connection
+
+PERMISSIONS = frozenset(
+    {
+        "communications.access:read",
+        "communications.access:write",
+        "communications.access:admin",
+        "communications.handoff_inbox:read",
+        "communications.handoff_inbox:write",
+        "audit.export",
+        "audit.read",
+        "audit.unmask",
+        "settings.admin",
+    }
+)
+
+ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "administrator": PERMISSIONS,
+        "auditor": frozenset({"communications.access:read", "audit.export", "audit.read", "audit.unmask"}),
+        "agent": frozenset(
+            {
+                "communications.access:read",
+                "communications.handoff_inbox:read",
+                "communications.handoff_inbox:write",
+                "audit.unmask",
+            }
+        ),
+        "analyst": frozenset({"communications.access:read", "audit.export"}),
+        "developer": frozenset({"communications.access:read"}),
+    }
+)
+"""The ready-made roles. A role without ``audit.unmask`` sees no phone numbers; one that is not there grants nothing."""
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+
+def granted(role: str, own: Sequence[str] | None) -> frozenset[str]:
+    """What *role* permits; *own* is what the tenant's role of that name does, None where there is none."""
+    return ROLES.get(role) or frozenset(own or ()) & PERMISSIONS
+
+
+async def own(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[str]]:
+    """The tenant's own roles by name."""
+    rows = await connection.fetch("SELECT name, permissions FROM role WHERE tenant_id = $1 ORDER BY name", tenant_id)
+    return {row["name"]: frozenset(row["permissions"]) & PERMISSIONS for row in rows}
+
+
+async def every(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[str]]:
+    """All roles that somebody may have: the ready-made ones first, those that may most at the beginning."""
+    ready = sorted(ROLES.items(), key=lambda one: (-len(one[1]), one[0]))
+    return {**dict(ready), **await own(connection, tenant_id)}
+
+
+async def check(connection: Connection, tenant_id: UUID, role: str) -> None:
+    """Raise ConfigurationError unless somebody may have *role*."""
+    if role not in (known := await every(connection, tenant_id)):
+        raise ConfigurationError(f"{role!r} is no role; use one of {', '.join(sorted(known))}")
+
+
+async def add(
+    connection: Connection, tenant_id: UUID, name: str, permissions: Collection[str], *, now: datetime
+) -> None:
+    """Make a role. Raises ConfigurationError for what cannot be one, AlreadyTakenError for a name that is taken."""
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} is no name of a role; use small letters, digits and hyphens, 40 at most")
+    _check(permissions)
+    if name in ROLES:
+        raise AlreadyTakenError(f"{name} is a ready-made role")
+    status = await connection.execute(
+        "INSERT INTO role (tenant_id, name, permissions, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        tenant_id,
+        name,
+        sorted(permissions),
+        now,
+    )
+    if status == "INSERT 0 0":
+        raise AlreadyTakenError(f"a role {name} exists already")
+
+
+async def change(connection: Connection, tenant_id: UUID, name: str, permissions: Collection[str]) -> frozenset[str]:
+    """Have a role permit *permissions* from the next request on; what it did before. Raises as :func:`add` does."""
+    _check(permissions)
+    before: list[str] | None = await connection.fetchval(
+        "SELECT permissions FROM role WHERE tenant_id = $1 AND name = $2 FOR UPDATE", tenant_id, name
+    )
+    if before is None:
+        raise NotFoundError(f"no role {name} of your own")
+    await connection.execute(
+        "UPDATE role SET permissions = $3 WHERE tenant_id = $1 AND name = $2", tenant_id, name, sorted(permissions)
+    )
+    return frozenset(before)
+
+
+async def delete(connection: Connection, tenant_id: UUID, name: str) -> frozenset[str]:
+    """Remove a role that nobody has; what it permitted.
+
+    Raises NotFoundError, and ConfigurationError with who has it; the transaction must not go on then.
+    """
+    before: list[str] | None = await connection.fetchval(
+        "DELETE FROM role WHERE tenant_id = $1 AND name = $2 RETURNING permissions", tenant_id, name
+    )
+    if before is None:
+        raise NotFoundError(f"no role {name} of your own")
+    holders = await connection.fetch(
+        "SELECT name FROM user_account WHERE tenant_id = $1 AND role = $2 UNION ALL "
+        "SELECT name FROM api_token WHERE tenant_id = $1 AND role = $2 AND revoked_at IS NULL ORDER BY 1 LIMIT 4",
+        tenant_id,
+        name,
+    )
+    if holders:
+        raise ConfigurationError(f"{name} is still the role of {', '.join(row['name'] for row in holders)}")
+    return frozenset(before)
+
+
+def _check(permissions: Collection[str]) -> None:
+    if not permissions:
+        raise ConfigurationError("a role permits something; choose at least one permission")
+    if unknown := set(permissions) - PERMISSIONS:
+        raise ConfigurationError(f"{', '.join(sorted(unknown))}: no such permission")

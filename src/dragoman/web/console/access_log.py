@@ -1,0 +1,217 @@
+"""The Access Log: who read what, and what administrators did, for auditors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from dragoman.store import access_log, conversations
+from dragoman.store.access_log import AccessEntry, AccessFilters, AccessPage, Kind
+from dragoman.store.conversations import Conversation, Filters, MalformedCursorError, TooSlowError
+from dragoman.web import reads
+from dragoman.web.console.exports import NAMES
+from dragoman.web.console.page import render
+from dragoman.web.ports import Ports
+from dragoman.web.reading import first_moment, last_moment, without_nul
+
+ADDRESS = "/access-log"
+PAGE_SIZE = 50
+LONGEST_VALUE = 160
+
+KINDS: dict[str, str] = {"": "All", "read": "Reads", "change": "Changes"}
+
+ACTIONS = {
+    reads.LISTED: "Looked through conversations",
+    reads.OPENED: "Opened a conversation",
+    reads.FILE_OPENED: "Opened a file",
+    reads.RAW_OPENED: "Opened what the channel sent",
+    reads.LOG_READ: "Read the access log",
+    "bundle.made": "Evidence bundle made",
+    "channel.added": "Added a channel",
+    "channel.changed": "Changed a channel",
+    "channel.resumed": "Resumed a channel",
+    "contact.erased": "Erased a contact",
+    "export.cancelled": "Cancelled an export",
+    "export.downloaded": "Downloaded an export",
+    "export.made": "Export made",
+    "export.requested": "Asked for an export",
+    "export.streamed": "Exported conversations",
+    "flow.imported": "Imported a flow",
+    "flow.restored": "Put a flow back into use",
+    "flow.retired": "Retired a flow",
+    "hold.lifted": "Lifted a legal hold",
+    "hold.put": "Put a session on legal hold",
+    "menu.imported": "Imported a menu",
+    "policy.changed": "Changed the policy",
+    "redaction.changed": "Changed redaction",
+    "retention.changed": "Changed retention",
+    "role.changed": "Changed a role",
+    "role.created": "Made a role",
+    "role.deleted": "Deleted a role",
+    "skill.key_added": "Added a skill's key",
+    "skill.key_removed": "Removed a skill's key",
+    "skill.registered": "Registered a skill",
+    "skill.restored": "Put a skill back into use",
+    "skill.retired": "Retired a skill",
+    "tenant.created": "Created the tenant",
+    "token.created": "Created an API token",
+    "token.revoked": "Revoked an API token",
+    "tenant.single_sign_on": "Changed single sign-on",
+    "tenant.second_factor": "Said who needs a second factor",
+    "user.changed": "Changed a user's role",
+    "user.created": "Added a user",
+    "user.disabled": "Shut a user out",
+    "user.enabled": "Let a user in again",
+    "user.password_reset_by_mail": "Chose a new password by mail",
+    "user.recovery_code_used": "Signed in with a recovery code",
+    "user.recovery_codes_renewed": "Made other recovery codes",
+    "user.second_factor_added": "Set up a second factor",
+    "user.second_factor_removed": "Removed a second factor",
+    "user.password_changed": "Changed their password",
+    "user.password_reset": "Gave a user a new password",
+}
+"""What each action is called; one that is not here is shown by its own name."""
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """The filters as they stand in the address."""
+
+    given: Mapping[str, str]
+
+    NAMES = ("kind", "actor", "session", "phone", "from", "to")
+
+    @classmethod
+    def read(cls, request: Request) -> _Query:
+        return cls({name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES})
+
+    def __getitem__(self, name: str) -> str:
+        return self.given[name]
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything but the kind is given."""
+        return any(value for name, value in self.given.items() if name != "kind")
+
+    def asked(self) -> dict[str, str]:
+        """What is given, for the record."""
+        return {name: value for name, value in self.given.items() if value}
+
+    def address(self, **changed: str) -> str:
+        """The page with other values."""
+        given = {name: value for name, value in {**self.given, **changed}.items() if value}
+        return f"{ADDRESS}?{urlencode(given)}" if given else ADDRESS
+
+    def filters(self) -> AccessFilters:
+        """The same for the store. Raises ValueError with what to do."""
+        if self["kind"] not in KINDS:
+            raise ValueError("kind is read or change.")
+        try:
+            session_id = UUID(self["session"]) if self["session"] else None
+        except ValueError:
+            raise ValueError("Session wants the id of a conversation, as its page shows it.") from None
+        return AccessFilters(
+            kind=_KINDS.get(self["kind"]),
+            actor=without_nul(self["actor"]) or None,
+            session_id=session_id,
+            phone=without_nul(self["phone"]) or None,
+            since=_moment("From", first_moment, self["from"]),
+            until=_moment("To", last_moment, self["to"]),
+        )
+
+
+_KINDS: dict[str, Kind] = {"read": "read", "change": "change"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An entry as the page shows it; ``facts`` are what was asked for, or what a change left in place of what."""
+
+    entry: AccessEntry
+    label: str
+    facts: list[tuple[str, str, str]]
+    conversation: Conversation | None
+
+
+@router.get(ADDRESS)
+async def listed(request: Request, ports: Ports, identity: reads.Auditor) -> Response:
+    """The list."""
+    query = _Query.read(request)
+    reads.check_phone(identity, query["phone"])
+    page, mistake = AccessPage([], None), ""
+    found: dict[UUID, Conversation] = {}
+    cursor = request.query_params.get("cursor") or None
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        people = await access_log.actors(connection, identity.tenant_id)
+        try:
+            page = await access_log.page(
+                connection, identity.tenant_id, query.filters(), cursor=cursor, limit=PAGE_SIZE
+            )
+            ids = {entry.session_id for entry in page.items if entry.session_id is not None}
+            shown = await conversations.among(connection, identity.tenant_id, Filters(), list(ids)) if ids else []
+            found = {one.session_id: identity.sight.conversation(one) for one in shown}
+            await reads.log_read(ports, connection, identity, query.asked())
+        except MalformedCursorError:
+            mistake = "The address names no place in this list. Start again from the newest."
+        except TooSlowError:
+            mistake = "The list took too long to find. Narrow it, by dates for instance."
+        except ValueError as error:
+            mistake = str(error)
+    return render(
+        request,
+        "access_log.html",
+        status_code=422 if mistake else 200,
+        query=query,
+        kinds=KINDS,
+        people=people,
+        mistake=mistake,
+        rows=[_row(entry, identity.sight.record, found) for entry in page.items],
+        next_cursor=page.next_cursor,
+        cursor=cursor,
+    )
+
+
+def _row(entry: AccessEntry, seen: Any, found: Mapping[UUID, Conversation]) -> _Row:
+    return _Row(
+        entry,
+        ACTIONS.get(entry.action, entry.action),
+        _facts(seen(entry.before), seen(entry.after)),
+        found.get(entry.session_id) if entry.session_id is not None else None,
+    )
+
+
+def _facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, old value, new value of what is different; the old is empty where there was none."""
+    names = dict.fromkeys([*before, *after])
+    return [
+        (NAMES.get(name, name.replace("_", " ").capitalize()), _text(before.get(name)), _text(after.get(name)))
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def _moment(name: str, read: Any, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment: datetime = read(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}.") from error
+    return moment

@@ -1,0 +1,55 @@
+"""The API as a stranger's tool reads it: every operation of the OpenAPI document, with what fits it and what does not.
+
+schemathesis talks to the real server, on which the stage's conversations are.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from dragoman.store import accounts
+from tests.browser.stage import Stage
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "ignored_auth",
+)
+EXAMPLES = 15
+SECONDS = 240
+
+
+def _token(stage: Stage) -> str:
+    runtime = stage.world.runtime
+
+    async def make() -> str:
+        now = runtime.clock.now()
+        async with runtime.database.tenant(stage.world.tenant_id) as connection:
+            return await accounts.create_token(
+                connection, stage.world.tenant_id, token_id=uuid4(), name="fuzz", role="administrator", now=now,
+                expires_at=now + timedelta(hours=1),
+            )  # fmt: skip
+
+    return stage.do(make())
+
+
+def test_no_operation_fails_or_answers_what_the_document_does_not_say(stage: Stage, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")), "run", f"{stage.url}/api/v1/openapi.json",
+            "--url", stage.url, "--header", f"Authorization: Bearer {_token(stage)}",
+            "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES),
+            "--seed", "1", "--continue-on-failure", "--warnings", "off", "--no-color",
+            # A stream that does not end.
+            "--exclude-path", "/api/v1/events",
+        ],
+        capture_output=True, text=True, timeout=SECONDS, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -1,0 +1,179 @@
+"""Every route, enumerated from the application itself: who is let in, who is refused, and how.
+
+A new route fails here until it declares a permission (see test_auth), and until this test knows how to fill the
+parameters of its path.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dragoman.domain.content import Text, to_json
+from dragoman.runtime import Runtime
+from dragoman.store import accounts, roles
+from dragoman.store.roles import ROLES
+from dragoman.web.auth import SAFE_METHODS
+
+from .house import House, bearer
+from .test_auth import declared
+
+ENDLESS = {"/api/v1/events"}
+"""Streams: asked for with a parameter that is refused once somebody is let in."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation with its path as the application has it; ``permission`` is None where a login is enough."""
+
+    method: str
+    path: str
+    permission: str | None
+
+    @property
+    def is_api(self) -> bool:
+        return self.path.startswith("/api/")
+
+    @property
+    def named(self) -> bool:
+        """Whether the path names something that belongs to a tenant."""
+        return "{" in self.path
+
+    def address(self, parameters: dict[str, str]) -> str:
+        filled = re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: parameters[found[1]], self.path)
+        return f"{filled}?unknown=1" if self.path in ENDLESS else filled
+
+
+def routes(app: FastAPI) -> list[Route]:
+    return [
+        Route(method, path, wanted.permission)
+        for (method, path), wanted in sorted(declared(app).items(), key=str)
+        if wanted is not None and method is not None and path is not None and path != "/logout"
+    ]
+
+
+@pytest.fixture
+async def parameters(runtime: Runtime, house: House) -> dict[str, str]:
+    """One of everything that a path can name, all of *house*."""
+    session_id = await house.session(message_count=1)
+    message_id = await house.message(session_id, 1, to_json(Text("hello")))
+    owner = await house.user("developer")
+    note_id, view_id, export_id = uuid4(), uuid4(), uuid4()
+    await house.token("developer")
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await roles.add(
+            connection, house.tenant_id, "night-shift", {"communications.access:read"}, now=runtime.clock.now()
+        )
+        token_id = (await accounts.tokens(connection, house.tenant_id))[0].token_id
+    rows = (
+        "INSERT INTO review_note (tenant_id, session_id, note_id, author_name, body, written_at) "
+        f"VALUES ($1, '{session_id}', '{note_id}', 'Ada', 'a note of the house', now())",
+        "INSERT INTO saved_view (tenant_id, view_id, user_id, name, query, shared, created_at) "
+        f"VALUES ($1, '{view_id}', '{owner.user_id}', 'a view', '', true, now())",
+        "INSERT INTO export_request (tenant_id, export_id, requested_name, requested_at, format, transcript, timeline, "
+        f"masked, filters) VALUES ($1, '{export_id}', 'Ada', now(), 'csv', false, false, true, '{{}}')",
+    )
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        for row in rows:
+            await connection.execute(row, house.tenant_id)
+    return {
+        "session_id": str(session_id),
+        "message_id": str(message_id),
+        "note_id": str(note_id),
+        "view_id": str(view_id),
+        "export_id": str(export_id),
+        "account_id": str(house.channel_account_id),
+        "role": "night-shift",
+        "user_id": str(owner.user_id),
+        "token_id": str(token_id),
+        "tag": "a tag",
+    }
+
+
+async def test_nobody_is_let_in_without_a_valid_login_or_token(
+    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, house: House, parameters: dict[str, str]
+) -> None:
+    expired = await house.token("administrator", valid_for=timedelta(seconds=1))
+    revoked = await house.token("administrator")
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await connection.execute("UPDATE api_token SET expires_at = created_at WHERE expires_at < created_at + '1m'")
+        for token in await accounts.tokens(connection, house.tenant_id):
+            if token.expires_at > runtime.clock.now() + timedelta(hours=1):
+                await accounts.revoke_token(connection, house.tenant_id, token.token_id, now=runtime.clock.now())
+    attempts: list[dict[str, str]] = [
+        {},
+        bearer(expired),
+        bearer(revoked),
+        bearer(f"dgm_{'x' * 43}"),
+        bearer("nonsense"),
+        {"Cookie": f"dragoman_session={'x' * 43}"},
+    ]
+    found = routes(app)
+    assert len(found) > 40
+    for route in found:
+        for headers in attempts:
+            answer = await client.request(route.method, route.address(parameters), headers=headers)
+            assert answer.status_code == (401 if route.is_api else 303), (route, headers)
+            if not route.is_api:
+                assert answer.headers["location"].startswith("/login")
+
+
+async def test_a_permission_opens_its_routes_and_no_other(
+    app: FastAPI, client: httpx.AsyncClient, house: House, parameters: dict[str, str]
+) -> None:
+    tokens = {role: bearer(await house.token(role)) for role in ROLES}
+    for route in routes(app):
+        for role, permissions in ROLES.items():
+            answer = await client.request(route.method, route.address(parameters), headers=tokens[role])
+            allowed = route.permission is None or route.permission in permissions
+            assert (answer.status_code != 403) is allowed, (route, role, answer.status_code, answer.text[:200])
+            assert answer.status_code < 500, (route, role, answer.text[:200])
+
+
+async def test_what_is_another_tenants_is_not_there(
+    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, house: House, parameters: dict[str, str]
+) -> None:
+    stranger = await House.build(runtime, "stranger")
+    headers = bearer(await stranger.token("administrator"))
+    asked = 0
+    for route in routes(app):
+        if route.named:
+            answer = await client.request(route.method, route.address(parameters), headers=headers)
+            # What is not understood is told before anything is looked for; nothing else may be different.
+            assert answer.status_code in (404, 422), (route, answer.status_code, answer.text[:200])
+            assert "hello" not in answer.text
+            assert "a note of the house" not in answer.text
+            asked += answer.status_code == 404
+    assert asked >= 20
+
+
+async def test_a_browser_must_prove_that_the_page_was_ours(
+    app: FastAPI, client: httpx.AsyncClient, house: House, parameters: dict[str, str]
+) -> None:
+    cookie = await house.cookie(await house.user("administrator"))
+    unsafe = [route for route in routes(app) if route.method not in SAFE_METHODS]
+    assert len(unsafe) > 10
+    for route in unsafe:
+        for headers in ({}, {"X-CSRF-Token": "wrong"}, {"Origin": "https://elsewhere.example"}):
+            answer = await client.request(route.method, route.address(parameters), headers={**cookie, **headers})
+            assert answer.status_code == 403, (route, headers, answer.status_code)
+
+
+async def test_a_login_that_idled_or_was_ended_lets_nobody_in(
+    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, house: House, parameters: dict[str, str]
+) -> None:
+    user = await house.user("administrator")
+    idle, ended = await house.cookie(user), await house.cookie(user)
+    async with runtime.database.tenant(house.tenant_id) as connection:
+        await connection.execute("UPDATE login_session SET last_seen_at = last_seen_at - interval '13 hours'")
+    await accounts.close_login_session(runtime.database, ended["Cookie"].partition("=")[2])
+    for route in routes(app):
+        for headers in (idle, ended):
+            answer = await client.request(route.method, route.address(parameters), headers=headers)
+            assert answer.status_code == (401 if route.is_api else 303), route
