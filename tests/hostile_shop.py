@@ -1,4 +1,4 @@
-"""Skills that behave as badly as they can, and two that behave well. Skill hosts import this module by its name."""
+"""Skills that behave as badly as they can, and some that behave well. Skill hosts import this module by its name."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from dragoman.skills import Reply, RetryableError, SkillAnswer, SkillContext, sk
 from dragoman.skills.python import PythonSkill
 
 TIMEOUT = 2.0
+"""Seconds, for skills of which a time-out is expected."""
+
+ENOUGH = 120.0
+"""Seconds, for skills of which something else is expected, however slow the machine is."""
 
 MOST_DESCRIPTORS = 4096
 """More than there are. A host has its link under the number that it had in the process that started it, and that one
@@ -50,7 +54,7 @@ def keyword(name: str) -> str:
 
 
 def hostile(
-    error_class: str | None, message: str = "", *, retryable: bool = False, timeout: float = TIMEOUT
+    error_class: str | None, message: str = "", *, retryable: bool = False, timeout: float = ENOUGH
 ) -> Callable[[Callable[[], Awaitable[Any]]], Callable[[], Awaitable[Any]]]:
     """Register the function as skill ``bad.<name>``; *message* is a regular expression."""
 
@@ -75,27 +79,44 @@ def hostile(
     return decorate
 
 
-@skill(name="good.quick", label="Quick", version="1", phrases={}, keywords=["quick"])
+def say_begun() -> None:
+    """Leave a mark in the file that BEGUN names, where a test wants to know when a skill's code runs."""
+    if name := os.environ.get("BEGUN"):
+        with Path(name).open("a") as marks:
+            marks.write("begun\n")
+
+
+@skill(name="good.quick", label="Quick", version="1", phrases={}, keywords=["quick"], timeout=ENOUGH)
 async def quick(context: SkillContext) -> str:
     """Answer at once."""
     return f"here you are, from {os.getpid()}"
 
 
-@skill(name="good.waits", label="Waits", version="1", phrases={}, keywords=["waits"])
+@skill(name="good.waits", label="Waits", version="1", phrases={}, keywords=["waits"], timeout=ENOUGH)
 async def waits(context: SkillContext) -> str:
     """Do what most skills do: wait for something, and let others run meanwhile."""
     await asyncio.sleep(0.5)
     return f"thank you for waiting, attempt {context.attempt}"
 
 
-@skill(name="good.sleeps", label="Sleeps", version="1", phrases={}, keywords=["sleeps"], timeout=30)
+@skill(name="good.holds", label="Holds", version="1", phrases={}, keywords=["holds"], timeout=ENOUGH)
+async def holds(context: SkillContext) -> str:
+    """Wait in good manners until the file that RELEASE names is there."""
+    say_begun()
+    while not Path(os.environ["RELEASE"]).exists():
+        await asyncio.sleep(0.02)
+    return "released"
+
+
+@skill(name="good.sleeps", label="Sleeps", version="1", phrases={}, keywords=["sleeps"], timeout=2 * 3600)
 async def sleeps(context: SkillContext) -> str:
-    """Wait for half a minute in good manners."""
-    await asyncio.sleep(25)
+    """Wait in good manners for much longer than any test lasts."""
+    say_begun()
+    await asyncio.sleep(3600)
     return "done"
 
 
-@skill(name="good.tells", label="Tells", version="1", phrases={}, keywords=["tells"])
+@skill(name="good.tells", label="Tells", version="1", phrases={}, keywords=["tells"], timeout=ENOUGH)
 async def tells(context: SkillContext) -> SkillAnswer:
     """Say what it was told, in every form that an answer has."""
     partner = context.business_partner
@@ -108,7 +129,7 @@ async def tells(context: SkillContext) -> SkillAnswer:
     )
 
 
-@skill(name="good.talks", label="Talks", version="1", phrases={}, keywords=["talks"])
+@skill(name="good.talks", label="Talks", version="1", phrases={}, keywords=["talks"], timeout=ENOUGH)
 async def talks(context: SkillContext) -> str:
     """Write to both streams."""
     print("to the \x1b[31m operator")  # noqa: T201
@@ -116,22 +137,26 @@ async def talks(context: SkillContext) -> str:
     return "said"
 
 
-@skill(name="good.environment", label="Environment", version="1", phrases={}, keywords=["environment"])
+@skill(name="good.environment", label="Environment", version="1", phrases={}, keywords=["environment"], timeout=ENOUGH)
 async def environment(context: SkillContext) -> SkillAnswer:
     """Tell what there is to be seen."""
     return SkillAnswer(replies=["see the data"], data=dict(os.environ))
 
 
-@skill(name="bad.blocks_long", label="Blocks", version="1", phrases={}, keywords=["blockslong"], timeout=60)
+@skill(name="bad.blocks_long", label="Blocks", version="1", phrases={}, keywords=["blockslong"], timeout=ENOUGH)
 async def blocks_long(context: SkillContext) -> str:
     """Hold the loop for much longer than any test lasts."""
+    say_begun()
     time.sleep(3600)  # noqa: ASYNC251
     return "never"
 
 
-@skill(name="bad.blocks_for_a_while", label="Blocks", version="1", phrases={}, keywords=["blocksawhile"], timeout=60)
+@skill(
+    name="bad.blocks_for_a_while", label="Blocks", version="1", phrases={}, keywords=["blocksawhile"], timeout=ENOUGH
+)
 async def blocks_for_a_while(context: SkillContext) -> str:
     """Answer within its time, but hold the loop until the file that RELEASE names is there."""
+    say_begun()
     while not Path(os.environ["RELEASE"]).exists():
         time.sleep(0.05)  # noqa: ASYNC251
     return "good morning"
@@ -167,32 +192,32 @@ async def cancels_itself() -> str:
     raise asyncio.CancelledError
 
 
-@hostile("SkillTimedOut", "no answer within 2 seconds", retryable=True)
+@hostile("SkillTimedOut", "no answer within 2 seconds", retryable=True, timeout=TIMEOUT)
 async def hangs() -> str:
     await asyncio.sleep(3600)
     return "never"
 
 
-@hostile("SkillTimedOut", "no answer within 2 seconds; the process .* did not react", retryable=True)
+@hostile("SkillTimedOut", "no answer within 2 seconds; the process .* did not react", retryable=True, timeout=TIMEOUT)
 async def blocks() -> str:
     time.sleep(3600)  # noqa: ASYNC251
     return "never"
 
 
-@hostile("SkillTimedOut", "did not react", retryable=True)
+@hostile("SkillTimedOut", "did not react", retryable=True, timeout=TIMEOUT)
 async def spins() -> str:
     while True:
         pass
 
 
-@hostile("SkillTimedOut", "did not react", retryable=True)
+@hostile("SkillTimedOut", "did not react", retryable=True, timeout=TIMEOUT)
 async def keeps_the_lock() -> str:
     """A pattern that takes for ever, without once giving Python's lock away."""
     re.match(r"(a+)+$", "a" * 64 + "b")
     return "never"
 
 
-@hostile("SkillTimedOut", "no answer within 2 seconds", retryable=True)
+@hostile("SkillTimedOut", "no answer within 2 seconds", retryable=True, timeout=TIMEOUT)
 async def will_not_be_cancelled() -> str:
     while True:
         with contextlib.suppress(asyncio.CancelledError):
@@ -253,7 +278,7 @@ async def cancels_everything() -> str:
     return "never"
 
 
-@hostile("RecursionError", "recursion", timeout=15)
+@hostile("RecursionError", "recursion")
 async def recurses() -> str:
     def again(depth: int) -> int:
         return again(depth + 1)
@@ -261,7 +286,7 @@ async def recurses() -> str:
     return str(again(0))
 
 
-@hostile("SkillExited", "SIGSEGV|SIGABRT", timeout=15)
+@hostile("SkillExited", "SIGSEGV|SIGABRT")
 async def recurses_in_c() -> str:
     sys.setrecursionlimit(1 << 30)
 
@@ -272,12 +297,12 @@ async def recurses_in_c() -> str:
     return repr(Deep())
 
 
-@hostile("InvalidAnswerError", "104857600 characters", timeout=15)
+@hostile("InvalidAnswerError", "104857600 characters")
 async def answers_100_mb() -> str:
     return "x" * (100 * 1024 * 1024)
 
 
-@hostile("InvalidAnswerError", "characters, 1048576 are allowed", timeout=15)
+@hostile("InvalidAnswerError", "characters, 1048576 are allowed")
 async def answers_much_data() -> SkillAnswer:
     return SkillAnswer(replies=["x"], data={"numbers": list(range(500_000))})
 
@@ -322,13 +347,13 @@ async def closes_descriptors() -> str:
     return "never"
 
 
-@hostile("SkillTimedOut", "did not react", retryable=True)
+@hostile("SkillTimedOut", "did not react", retryable=True, timeout=TIMEOUT)
 async def floods_stdout() -> str:
     while True:
         print("x" * 5000)  # noqa: T201
 
 
-@hostile("MemoryError", "more memory than its process may use", timeout=15)
+@hostile("MemoryError", "more memory than its process may use")
 async def allocates() -> str:
     hoard = []
     while True:
@@ -337,10 +362,12 @@ async def allocates() -> str:
 
 @hostile(None)
 async def forks() -> str:
-    """Both the host and its copy come back from here."""
-    if os.fork() == 0:
+    """Both the host and its copy come back from here; the copy has had time for what it would do."""
+    copy = os.fork()
+    if copy == 0:
         return "I am the copy"
-    await asyncio.sleep(0.1)
+    while os.waitpid(copy, os.WNOHANG) == (0, 0):  # noqa: ASYNC222 - it does not wait
+        await asyncio.sleep(0.1)
     return "I am the host"
 
 

@@ -14,8 +14,7 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
-PATIENCE = 30.0
-"""Seconds within which an awaited event has come; a bound for a busy machine, not a measure."""
+from tests.waiting import patience
 
 
 @dataclass
@@ -65,7 +64,7 @@ class Listener:
 
     async def next(self, *names: str) -> Event:
         """The next event of one of *names* (any but ``alive`` when none is given)."""
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             while True:
                 while (end := self.body.find(b"\n\n", self._read)) < 0:
                     assert not self.ended, self.body
@@ -85,7 +84,7 @@ class Listener:
 
     async def end(self) -> None:
         """Wait until the server ends it."""
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             while not self.ended:
                 self._moved.clear()
                 await self._moved.wait()
@@ -119,7 +118,7 @@ async def listening(
     }
     serving = asyncio.create_task(app(scope, listener.receive, listener.send))
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             while not listener.status and not serving.done():
                 listener._moved.clear()
                 waiting = asyncio.ensure_future(listener._moved.wait())
@@ -131,4 +130,5 @@ async def listening(
     finally:
         listener.leave()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(serving, PATIENCE)
+            async with patience():
+                await serving

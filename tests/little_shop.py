@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from dragoman.skills import RetryableError, SkillAnswer, SkillContext, skill
 from dragoman.skills.python import PythonSkill
+from tests.waiting import PATIENCE_S
 
 
 class Nothing(BaseModel):
@@ -33,7 +34,14 @@ def little_shop(calls: Calls) -> dict[str, PythonSkill]:
         calls.keys.append(context.idempotency_key)
         return SkillAnswer(replies=[f"answer {len(calls.keys)}"], cost_micros=5)
 
-    @skill(name="test.slow", label="Slow", version="1", phrases={"en": ["take your time"]}, keywords=["slow"])
+    @skill(
+        name="test.slow",
+        label="Slow",
+        version="1",
+        phrases={"en": ["take your time"]},
+        keywords=["slow"],
+        timeout=10 * PATIENCE_S,
+    )
     async def slow(context: SkillContext, parameters: Nothing) -> str:
         calls.keys.append(context.idempotency_key)
         calls.begun.set()

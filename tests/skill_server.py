@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.waiting import patience
+
 CHUNK = b"x" * 65536
 
 
@@ -50,7 +52,7 @@ class SkillServer:
 
     async def arrived(self, count: int) -> None:
         """Wait until *count* requests have come."""
-        async with asyncio.timeout(10), self.news:
+        async with patience(), self.news:
             await self.news.wait_for(lambda: len(self.received) >= count)
 
     def url(self, path: str = "/skill", *, host: str = "127.0.0.1") -> str:

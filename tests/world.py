@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from cryptography.fernet import Fernet
@@ -80,6 +80,7 @@ class World:
     graph: httpx.AsyncClient
     standin: Any
     counter: int = 0
+    phone_number_id: str = PHONE_NUMBER_ID
 
     async def post(self, body: bytes, *, secret: str = APP_SECRET) -> httpx.Response:
         """Deliver *body* to the webhook, signed."""
@@ -95,7 +96,7 @@ class World:
         """Any message, in Meta's form without id and time stamp."""
         response = await self.graph.post(
             "/inbound",
-            json={"phone_number_id": PHONE_NUMBER_ID, "from": phone, "name": name, "message": dict(message)},
+            json={"phone_number_id": self.phone_number_id, "from": phone, "name": name, "message": dict(message)},
         )
         answer = response.json()
         assert response.status_code == 200, answer
@@ -104,7 +105,7 @@ class World:
     async def upload(self, content: bytes, mime_type: str) -> str:
         """A file on Meta's side; returns its media id."""
         response = await self.graph.post(
-            f"/v24.0/{PHONE_NUMBER_ID}/media",
+            f"/v24.0/{self.phone_number_id}/media",
             headers={"Authorization": f"Bearer {TOKEN}"},
             data={"messaging_product": "whatsapp", "type": mime_type},
             files={"file": ("file", content, mime_type)},
@@ -123,6 +124,20 @@ class World:
         response = await self.graph.get("/journal", params=query)
         found: list[dict[str, Any]] = response.json()["entries"]
         return found
+
+    async def another_tenant(self, slug: str, policy: Policy | None = None) -> World:
+        """Set up one more tenant in the same installation, with a WhatsApp number of its own."""
+        number = Number(phone_number_id=f"{uuid4().int % 10**15:015d}", token=TOKEN, app_secret=APP_SECRET)
+        config = self.standin.config
+        self.standin.config = replace(config, numbers=(*config.numbers, number))
+        tenant_id, account_id = await _set_up(self.runtime, policy, slug=slug, address=number.phone_number_id)
+        return replace(
+            self,
+            tenant_id=tenant_id,
+            channel_account_id=account_id,
+            phone_number_id=number.phone_number_id,
+            counter=0,
+        )
 
     async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
         """What the application sees of this tenant."""
@@ -215,21 +230,23 @@ async def build(
         )
 
 
-async def _set_up(runtime: Runtime, policy: Policy | None) -> tuple[UUID, UUID]:
+async def _set_up(
+    runtime: Runtime, policy: Policy | None, *, slug: str = "shop", address: str = PHONE_NUMBER_ID
+) -> tuple[UUID, UUID]:
     tenant_id, account_id = runtime.source.new_id(), runtime.source.new_id()
     now = runtime.clock.now()
     credentials = WhatsAppCredentials(token=TOKEN, app_secret=APP_SECRET, verify_token=VERIFY_TOKEN)
     account = ChannelAccount(
         channel_account_id=account_id,
         channel="whatsapp",
-        address=PHONE_NUMBER_ID,
+        address=address,
         display="+43 1 555 0100",
         name="Shop",
         secrets=runtime.keyring.encrypt(credentials.to_bytes()),
     )
     specs = await runtime.skills.specs()
     async with runtime.database.tenant(tenant_id) as connection:
-        await tenants.create_tenant(connection, tenant_id, slug="shop", name="Shop", now=now)
+        await tenants.create_tenant(connection, tenant_id, slug=slug, name=slug.title(), now=now)
         await channel_accounts.add(connection, tenant_id, account, waba_id="555000", now=now)
         await skills.register(connection, tenant_id, specs, now=now)
         if policy is not None:

@@ -1,4 +1,8 @@
-"""The stage, a Chromium, and axe-core, once for all browser tests."""
+"""The pages behind a real server, a Chromium, and axe-core, once for all browser tests of a worker.
+
+What stands on ``stage`` is there to be looked at: whoever writes takes a tenant of their own, ``own``. A test that
+changes what others look at fails.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,22 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from dragoman.store import embedded
 from tests.browser import stage as stages
 from tests.browser.axe import axe_source
-from tests.browser.stage import ADMIN, Stage
-from tests.conftest import TEMPLATE
+from tests.browser.stage import Stage
+from tests.waiting import PATIENCE_S
 
 LOGS = "/communications/automation/logs"
 
-# A machine that runs other tests meanwhile may take its time.
-expect.set_options(timeout=20_000)
+PATIENCE_MS = PATIENCE_S * 1000
+expect.set_options(timeout=PATIENCE_MS)
 
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
@@ -36,15 +40,11 @@ CHROMIUM_ARGUMENTS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They share one stage; a worker that gets some of them makes one of its own.
-
-    The group would bring them to one worker, but pytest 9.2 renamed what pytest-xdist 3.8 writes it to.
-    """
+    """Mark all that lie here."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 def chromium() -> str | None:
@@ -68,7 +68,7 @@ class Visitor:
         context = browser.new_context(
             timezone_id="Europe/Vienna", locale="en-GB", reduced_motion="reduce", base_url=stage.url, **options
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         # Reported by the page itself, before anything else of it runs.
         context.add_init_script(
             "addEventListener('securitypolicyviolation', (e) => console.error("
@@ -86,9 +86,12 @@ class Visitor:
         self.heard.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def sign_in(self, email: str = ADMIN) -> Page:
-        """Come back as someone who signed in before; the form itself has a test of its own."""
-        kept = {"dragoman_session": self.stage.ticket(email), "zone": "Europe/Vienna"}
+    def sign_in(self, email: str | None = None) -> Page:
+        """Come back as someone who signed in before, the administrator if nobody is named.
+
+        The form itself has a test of its own.
+        """
+        kept = {"dragoman_session": self.stage.ticket(email or self.stage.admin), "zone": "Europe/Vienna"}
         self.context.add_cookies([{"name": n, "value": v, "url": self.stage.url} for n, v in kept.items()])
         self.page.goto(LOGS)
         return self.page
@@ -102,7 +105,8 @@ class Visitor:
         assert self.heard == []
 
 
-Theme = Literal["light", "dark"]
+DESK: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="package")
@@ -110,9 +114,24 @@ def stage(postgres_server: object) -> Iterator[Stage]:
     """The pages, with conversations on them, for tests that do not change what others look at."""
     name = f"stage_{os.getpid()}_{uuid4().hex[:8]}"
     urls = embedded.urls(postgres_server, name)  # type: ignore[arg-type]
-    asyncio.run(stages.make_database(urls, name, TEMPLATE))
+    asyncio.run(stages.make_database(urls, name))
     with stages.open_stage(urls) as opened:
         yield opened
+
+
+@pytest.fixture
+def own(stage: Stage) -> Stage:
+    """The same pages for a tenant of the test's own, which is empty and may be written to."""
+    return stage.own_tenant()
+
+
+@pytest.fixture(autouse=True)
+def _what_others_look_at_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    stage: Stage = request.getfixturevalue("stage")
+    before = stage.do(stage.contents())
+    yield
+    after = stage.do(stage.contents())
+    assert after == before, "the test wrote to what others look at; let it take the fixture 'own'"
 
 
 @pytest.fixture(scope="package")
@@ -127,7 +146,7 @@ def browser(stage: Stage) -> Iterator[Browser]:
 @pytest.fixture
 def visitor(browser: Browser, stage: Stage) -> Iterator[Visitor]:
     """At a desk, not signed in."""
-    entered = Visitor.enter(browser, stage, viewport={"width": 1440, "height": 900})
+    entered = Visitor.enter(browser, stage, viewport=DESK)
     yield entered
     entered.leave()
 
@@ -140,9 +159,27 @@ def desk(visitor: Visitor) -> Visitor:
 
 
 @pytest.fixture
+def own_desk(browser: Browser, own: Stage) -> Iterator[Visitor]:
+    """At a desk, signed in as administrator of a tenant of the test's own."""
+    entered = Visitor.enter(browser, own, viewport=DESK)
+    entered.sign_in()
+    yield entered
+    entered.leave()
+
+
+@pytest.fixture
+def own_phone(browser: Browser, own: Stage) -> Iterator[Visitor]:
+    """On a phone, signed in as administrator of a tenant of the test's own."""
+    entered = Visitor.enter(browser, own, viewport=PHONE, has_touch=True)
+    entered.sign_in()
+    yield entered
+    entered.leave()
+
+
+@pytest.fixture
 def phone(browser: Browser, stage: Stage) -> Iterator[Visitor]:
     """On a phone, signed in as administrator."""
-    entered = Visitor.enter(browser, stage, viewport={"width": 390, "height": 844}, has_touch=True)
+    entered = Visitor.enter(browser, stage, viewport=PHONE, has_touch=True)
     entered.sign_in()
     yield entered
     entered.leave()

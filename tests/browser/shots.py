@@ -30,7 +30,7 @@ def main() -> None:
         server, _ = embedded.start(home)
         asyncio.run(database._make_template(embedded.urls(server, database.TEMPLATE)))
         urls = embedded.urls(server, "shots")
-        asyncio.run(stages.make_database(urls, "shots", database.TEMPLATE))
+        asyncio.run(stages.make_database(urls, "shots"))
         with stages.open_stage(urls) as stage, sync_playwright() as playwright:
             launched = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
             for (width, height, scale), theme in product(SIZES, ("light", "dark")):

@@ -12,11 +12,11 @@ import time
 from collections.abc import Awaitable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import uvicorn
@@ -34,14 +34,22 @@ from dragoman_shop.pictures import parcel
 from tests import world
 from tests.browser import gallery
 from tests.browser.people import CONVERSATIONS, GALLERY, MARINA, MARINA_SAYS, Person, Step
+from tests.conftest import clone_template
+from tests.waiting import PATIENCE_S, eventually_seen
 from tests.world import MovableClock, World
 
 T = TypeVar("T")
-FEW = 6
 PASSWORD = "a long password of the tests"
 ADMIN = "admin@shop.example"
 AUDITOR = "auditor@shop.example"
 NEWCOMER = "admin@empty.example"
+
+LOOKED_AT = (
+    *("session", "message", "contact", "business_partner", "channel_account", "legal_hold"),
+    *("user_account", "second_factor", "role", "api_token", "saved_view", "saved_view_default"),
+    *("review_mark", "review_note", "review_tag", "skill", "flow", "menu"),
+)
+"""Tables whose rows a page shows to more than who wrote them."""
 
 MENU = (
     MenuItem(skill="orders.status", titles={"en": "Track an order", "pt": "Rastrear pedido", "de": "Bestellung"}),
@@ -67,12 +75,17 @@ class RunningClock(MovableClock):
 
 @dataclass
 class Stage:
-    """Where the pages are, and what is on them. ``sessions`` maps a person's phone to their latest session."""
+    """Where the pages are, and what one tenant has on them.
+
+    ``sessions`` maps a person's phone to their latest session; ``admin`` and ``auditor`` are who may sign in.
+    """
 
     url: str
     world: World
     loop: asyncio.AbstractEventLoop
     sessions: dict[str, UUID] = field(default_factory=dict)
+    admin: str = ADMIN
+    auditor: str = AUDITOR
 
     def do(self, work: Awaitable[T]) -> T:
         """Run *work* in the stage's loop."""
@@ -81,7 +94,40 @@ class Stage:
             return await work
 
         future: Future[T] = asyncio.run_coroutine_threadsafe(wait(), self.loop)
-        return future.result(60)
+        return future.result(PATIENCE_S)
+
+    def own_tenant(self) -> Stage:
+        """Return the same pages for a new tenant, in which a test may write what it likes."""
+        return self.do(self._own_tenant(f"own-{uuid4().hex[:12]}"))
+
+    async def _own_tenant(self, slug: str) -> Stage:
+        world = await self.world.another_tenant(slug, _policy())
+        admin, auditor = f"admin@{slug}.example", f"auditor@{slug}.example"
+        await _employ(world, world.tenant_id, (admin, "Ana Lima", "administrator"), (auditor, "Rui Costa", "auditor"))
+        return replace(self, world=world, sessions={}, admin=admin, auditor=auditor)
+
+    def converse(self, text: str, *, phone: str, name: str) -> UUID:
+        """Let a contact of this tenant write *text*, wait for the bot's reply, and return their session."""
+
+        async def replied() -> UUID:
+            wamid = await self.world.say(text, phone=phone, name=name)
+            return await eventually_seen(lambda: self._answered(wamid), otherwise=lambda: f"no reply to {text!r}")
+
+        return self.do(replied())
+
+    async def _answered(self, wamid: str) -> UUID | None:
+        rows = await self.world.rows(
+            "SELECT asked.session_id FROM message asked JOIN message reply USING (session_id) "
+            "WHERE asked.channel_message_id = $1 AND reply.sender = 'bot' AND reply.ordinal > asked.ordinal",
+            wamid,
+        )
+        return rows[0]["session_id"] if rows else None
+
+    async def contents(self) -> dict[str, int]:
+        """Count what the tests that look at this tenant find in it."""
+        counts = [f"SELECT '{table}' AS what, count(*) AS number FROM {table}" for table in LOOKED_AT]
+        counts.append("SELECT 'events', sum(next_position - 1)::bigint FROM session")
+        return {row["what"]: row["number"] for row in await self.world.rows(" UNION ALL ".join(counts))}
 
     def ticket(self, email: str, awaits: accounts.Awaits | None = None) -> str:
         """The cookie of somebody who signed in, or gave a password and has something left to do."""
@@ -103,44 +149,40 @@ class Stage:
 
 
 @contextmanager
-def open_stage(urls: DatabaseURLs, *, whole: bool = True) -> Iterator[Stage]:
-    """Play the conversations into the database of *urls* and serve the pages until the block ends.
-
-    Without *whole* only a few of them, for tests that go on from there.
-    """
+def open_stage(urls: DatabaseURLs) -> Iterator[Stage]:
+    """Play the conversations into the database of *urls* and serve the pages until the block ends."""
     ready: Future[Stage] = Future()
     done = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(urls, ready, done, whole)), name="stage", daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(urls, ready, done)), name="stage", daemon=True)
     thread.start()
     try:
-        yield ready.result(180)
+        yield ready.result(3 * PATIENCE_S)
     finally:
         done.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
 
 
-async def _serve(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event, whole: bool) -> None:
+async def _serve(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event) -> None:
     try:
-        await _open(urls, ready, done, whole)
+        await _open(urls, ready, done)
     except BaseException as error:
         if ready.done():
             raise
         ready.set_exception(error)
 
 
-async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event, whole: bool) -> None:
+async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event) -> None:
     pace.factor = 0.05
     clock = RunningClock(at=datetime.now(UTC) - timedelta(hours=36))
     database = await Database.connect(urls.application, minimum=2, maximum=8)
-    policy = Policy(retry_base_seconds=0.02, retry_cap_seconds=0.05, menu=MENU)
     with tempfile.TemporaryDirectory(prefix="dragoman-stage-") as home:
         # Nobody is there to take mail; it is offered all the same.
         mailer = Smtp.from_url("smtp://127.0.0.1:9", base_url="http://127.0.0.1")
         async with world.build(
-            database, Path(home), registry.collect(dragoman_shop), clock=clock, policy=policy, mailer=mailer
+            database, Path(home), registry.collect(dragoman_shop), clock=clock, policy=_policy(), mailer=mailer
         ) as made:
             await _people(made)
-            await _play_all(made, clock, whole)
+            await _play_all(made, clock)
             clock.run()
             server = uvicorn.Server(
                 uvicorn.Config(made.app, host="127.0.0.1", port=0, log_level="warning", access_log=False)
@@ -161,32 +203,37 @@ async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event,
     await database.close()
 
 
+def _policy() -> Policy:
+    return Policy(retry_base_seconds=0.02, retry_cap_seconds=0.05, menu=MENU)
+
+
 async def _people(made: World) -> None:
     await made.rows("UPDATE tenant SET name = 'Voltfair'")
-    now, new_id = made.clock.now(), made.runtime.source.new_id
-    other = new_id()
-    for tenant_id, email, name, role in (
-        (made.tenant_id, ADMIN, "Ana Lima", "administrator"),
-        (made.tenant_id, AUDITOR, "Rui Costa", "auditor"),
-        (other, NEWCOMER, "Mei Sato", "administrator"),
-    ):
-        async with made.runtime.database.tenant(tenant_id) as connection:
-            if tenant_id == other:
-                await tenants.create_tenant(connection, other, slug="empty", name="Nobody yet", now=now)
+    await _employ(made, made.tenant_id, (ADMIN, "Ana Lima", "administrator"), (AUDITOR, "Rui Costa", "auditor"))
+    empty = made.runtime.source.new_id()
+    async with made.runtime.database.tenant(empty) as connection:
+        await tenants.create_tenant(connection, empty, slug="empty", name="Nobody yet", now=made.clock.now())
+    await _employ(made, empty, (NEWCOMER, "Mei Sato", "administrator"))
+
+
+async def _employ(made: World, tenant_id: UUID, *people: tuple[str, str, str]) -> None:
+    """Create a user for each email, name and role of *people*."""
+    async with made.runtime.database.tenant(tenant_id) as connection:
+        for email, name, role in people:
             await accounts.create_user(
                 connection,
                 tenant_id,
-                user_id=new_id(),
+                user_id=made.runtime.source.new_id(),
                 email=email,
                 name=name,
                 password=PASSWORD,
                 role=role,
-                now=now,
+                now=made.clock.now(),
             )
 
 
-async def _play_all(made: World, clock: MovableClock, whole: bool) -> None:
-    for number, (person, steps) in enumerate(CONVERSATIONS if whole else CONVERSATIONS[-FEW:]):
+async def _play_all(made: World, clock: MovableClock) -> None:
+    for number, (person, steps) in enumerate(CONVERSATIONS):
         if person.partner:
             partner = BusinessPartner(
                 business_partner_id=made.runtime.source.new_id(), number=f"BP-{1001 + number}", name=person.partner
@@ -199,8 +246,6 @@ async def _play_all(made: World, clock: MovableClock, whole: bool) -> None:
         clock.move(minutes=80 if number < 24 else 7)
         await expire_sessions(made.runtime, made.tenant_id)
     await made.settle()
-    if not whole:
-        return
     await gallery.hang(made, GALLERY)
     clock.move(minutes=9)
     await _play(made, clock, MARINA, MARINA_SAYS)
@@ -254,9 +299,9 @@ async def _sessions(made: World) -> dict[str, UUID]:
     return {row["contact_phone"]: row["session_id"] for row in rows}
 
 
-async def make_database(urls: DatabaseURLs, name: str, template: str) -> None:
-    """An empty, migrated database."""
+async def make_database(urls: DatabaseURLs, name: str) -> None:
+    """Make the empty, migrated database *name*."""
     assert urls.superuser is not None
     connection = await asyncpg.connect(urls.superuser)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER dragoman_owner")
+    await clone_template(connection, name)
     await connection.close()

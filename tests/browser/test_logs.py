@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import time
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
@@ -10,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import LOGS, Visitor
 from tests.browser.people import CONVERSATIONS
 from tests.browser.stage import AUDITOR, NEWCOMER, PASSWORD
+from tests.waiting import PATIENCE_S
 
 HEADINGS = [
     "Phone / Contact",
@@ -171,7 +174,9 @@ def test_a_column_is_dragged_to_its_place(desk: Visitor) -> None:
     page.mouse.down()
     # Let go only where it has come to stand: the list looks for the pointer now and then, not at each move.
     in_place = page.locator("#columns li").nth(1)
-    for step in range(200):
+    end_s = time.monotonic() + PATIENCE_S
+    for step in itertools.count():
+        assert time.monotonic() < end_s
         way = min(step / 10, 1.0)
         page.mouse.move(begin["x"] + 8 + step % 2, begin["y"] + 10 + (end["y"] - begin["y"] - 4) * way)
         if "Message Count" in in_place.inner_text():

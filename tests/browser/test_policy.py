@@ -38,8 +38,7 @@ def test_one_address_serves_page_and_fragments_and_caches_can_tell(desk: Visitor
 
 def test_the_listener_hears_a_violation(visitor: Visitor) -> None:
     visitor.page.goto("/login")
-    visitor.page.evaluate("document.body.setAttribute('style', 'color: red')")
-    visitor.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color:red\">x</p>')")
-    visitor.page.wait_for_timeout(100)
+    with visitor.page.expect_console_message(lambda said: said.text.startswith("CSP style-src")):
+        visitor.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color:red\">x</p>')")
     assert any(text.startswith("CSP style-src") for text in visitor.heard)
     visitor.heard.clear()

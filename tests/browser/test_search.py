@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import LOGS, Visitor
+from tests.browser.conftest import DESK, LOGS, Visitor
 from tests.browser.people import MARINA
-from tests.browser.stage import AUDITOR
 
 FIRST_VISIT = 120_000
 FURTHER_PAGE = 15_000
@@ -73,8 +72,8 @@ def test_a_search_works_by_keyboard_alone_on_a_phone(phone: Visitor) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_views_are_saved_shared_begun_with_and_deleted(desk: Visitor, visitor: Visitor) -> None:
-    page = desk.page
+def test_views_are_saved_shared_begun_with_and_deleted(own_desk: Visitor, browser: Browser) -> None:
+    page = own_desk.page
     page.goto(f"{LOGS}?outcome=SUCCESS&cols=contact,outcome")
     _views(page)
     page.get_by_label("Save this list as").fill("Good ones")
@@ -90,11 +89,12 @@ def test_views_are_saved_shared_begun_with_and_deleted(desk: Visitor, visitor: V
     page.goto("/simulator")
     page.goto(LOGS)
     expect(page).to_have_url(re.compile(r"\?outcome=SUCCESS&cols=contact,outcome$"))
-    visitor.sign_in(AUDITOR)
-    _views(visitor.page)
-    expect(visitor.page.get_by_role("link", name="Good ones shared with you")).to_be_visible()
-    expect(visitor.page.get_by_role("button", name="Delete Good ones")).to_have_count(0)
-    desk.sign_in()
+    auditor = Visitor.enter(browser, own_desk.stage, viewport=DESK)
+    auditor.sign_in(own_desk.stage.auditor)
+    _views(auditor.page)
+    expect(auditor.page.get_by_role("link", name="Good ones shared with you")).to_be_visible()
+    expect(auditor.page.get_by_role("button", name="Delete Good ones")).to_have_count(0)
+    auditor.leave()
     _views(page)
     page.get_by_label("Rename Good ones").click()
     page.get_by_label("New name of Good ones").fill("Better ones")

@@ -10,8 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import LOGS, Visitor
 
 
-def test_a_conversation_from_the_first_word_to_the_audit_page(desk: Visitor) -> None:
-    page = desk.page
+def test_a_conversation_from_the_first_word_to_the_audit_page(own_desk: Visitor) -> None:
+    page = own_desk.page
     page.get_by_role("navigation", name="Primary").get_by_role("link", name="Simulator").click()
     page.get_by_label("Number").fill("0043 (680) 555 01 02")
     page.get_by_label("Name").fill("Nora Neu")
@@ -45,8 +45,8 @@ def attach(page: Page) -> Locator:
     return page.get_by_role("dialog", name="Attach")
 
 
-def test_every_example_arrives_with_its_file(desk: Visitor) -> None:
-    page = desk.page
+def test_every_example_arrives_with_its_file(own_desk: Visitor) -> None:
+    page = own_desk.page
     page.goto("/simulator?phone=%2B436805550103&name=Emil")
     phone = page.get_by_role("region", name="Phone of Emil")
     page.get_by_label("Message").fill("hello")
@@ -69,8 +69,8 @@ def test_every_example_arrives_with_its_file(desk: Visitor) -> None:
     expect(phone.locator(".react")).to_contain_text("👍")
 
 
-def test_by_hand_and_by_keyboard(phone: Visitor, tmp_path: Path) -> None:
-    page = phone.page
+def test_by_hand_and_by_keyboard(own_phone: Visitor, tmp_path: Path) -> None:
+    page = own_phone.page
     page.goto("/simulator?phone=%2B436805550104&name=Frida")
     chat = page.get_by_role("region", name="Phone of Frida")
     page.get_by_label("Message").fill("where is my ordr")

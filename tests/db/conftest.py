@@ -13,10 +13,12 @@ from fastapi import FastAPI
 from dragoman.classify import Classifier
 from dragoman.domain.nouns import Registry
 from dragoman.runtime import Job, Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.services import export_conversations
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.store.blobs_local import LocalBlobs
 from dragoman.store.database import Connection, Database
 from dragoman.web.app import create_app
+from tests.waiting import PATIENCE_S
 
 from .house import House, MovableClock
 
@@ -46,6 +48,12 @@ class NoClassifiers:
 
 def refuse(request: httpx.Request) -> httpx.Response:
     raise AssertionError(f"a request to {request.url}, and nothing should be sent here")
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the product only does while it is quick, it does here on a slow machine too."""
+    monkeypatch.setattr(export_conversations, "COUNT_SECONDS", PATIENCE_S)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from dragoman.store import conversation_exports, exports
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.exports import ExportRequest
+from tests.waiting import PATIENCE_S, eventually, eventually_seen, patience
 
 from .house import House, MovableClock, bearer
 from .test_export_control import LOGS, recorded
@@ -131,18 +132,29 @@ async def test_it_says_how_far_it_is_and_stops_when_it_is_cancelled(
 ) -> None:
     await furnish(house)
     begun, go_on = slow(monkeypatch)
+    wanted: list[bool] = []
+
+    async def reported(*arguments: Any, **more: Any) -> bool:
+        wanted.append(await report(*arguments, **more))
+        return wanted[-1]
+
+    report = exports.report
+    monkeypatch.setattr(exports, "report", reported)
     export_id = await ask(client, auditor)
     working = asyncio.create_task(prepare_export(runtime, house.tenant_id, export_id))
     await begun.wait()
-    async with asyncio.timeout(30):
-        while (found := await seen(client, auditor, export_id))["rows_done"] == 0:
-            await asyncio.sleep(0.01)
+
+    async def begun_and_told() -> Any:
+        told = await seen(client, auditor, export_id)
+        return told if told["rows_done"] else None
+
+    found = await eventually_seen(begun_and_told)
     assert (found["state"], found["rows_done"], found["rows_expected"]) == ("running", 1, 4)
     assert '<progress max="100" value="25"' in (await client.get(PAGE, headers=auditor)).text
     assert len(files(runtime)) == 1  # what there is of it lies in the workspace
     answer = await client.post(f"{PAGE}/{export_id}/cancel", headers=auditor)
     assert answer.status_code == 303
-    await asyncio.sleep(0.1)
+    await eventually(lambda: False in wanted)
     go_on.set()
     assert await working == "stopped"
     assert (await seen(client, auditor, export_id))["state"] == "cancelled"
@@ -223,12 +235,13 @@ from dragoman.store.database import Database
 
 async def main(url, home, tenant_id, export_id):
     export_conversations.BATCH = 1
+    background_exports.CLAIM_SECONDS = 3600
     real, calls = conversation_exports.batch, []
     async def slow(*given, **more):
         calls.append(given)
         if len(calls) == 3:
             print("two are written", flush=True)
-            await asyncio.sleep(600)
+            await asyncio.Event().wait()
         return await real(*given, **more)
     conversation_exports.batch = slow
     key, clock = Fernet.generate_key().decode(), SystemClock()
@@ -254,7 +267,7 @@ async def test_a_killed_worker_is_followed_by_another_and_leaves_nothing(
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with patience():
         assert await process.stdout.readline() == b"two are written\n"
     process.kill()
     await process.wait()
@@ -284,7 +297,7 @@ async def test_a_worker_that_was_overtaken_changes_nothing(
     await furnish(house)
     begun, go_on = slow(monkeypatch)
     # The one that is overtaken does not hear it in time.
-    monkeypatch.setattr(background_exports, "REPORT_SECONDS", 60)
+    monkeypatch.setattr(background_exports, "REPORT_SECONDS", 10 * PATIENCE_S)
     export_id = await ask(client, auditor)
     working = asyncio.create_task(prepare_export(runtime, house.tenant_id, export_id))
     await begun.wait()

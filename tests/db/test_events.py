@@ -21,6 +21,7 @@ from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman.web.live import hub, stream
 from tests.listener import listening
+from tests.waiting import PATIENCE_S, eventually, eventually_seen, patience
 
 from .house import House, bearer
 
@@ -149,12 +150,15 @@ async def test_many_streams_share_one_reader(
     app: FastAPI, runtime: Runtime, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many listen: one statement for each poll, and no connection held by any of them."""
-    polls = 0
-    read = app.state.live.read
+    reads = 0
+    read, changed = app.state.live.read, asyncio.Event()
 
-    async def counted(tenant_id: UUID, place: Place | None) -> changes.News:
-        nonlocal polls
-        polls += 1
+    async def once(tenant_id: UUID, place: Place | None) -> changes.News:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            await asyncio.Event().wait()
+        await changed.wait()
         news: changes.News = await read(tenant_id, place)
         return news
 
@@ -173,10 +177,12 @@ async def test_many_streams_share_one_reader(
             await heard.acquire()
         pool = runtime.database.pool
         assert pool.get_size() - pool.get_idle_size() <= 1
-        monkeypatch.setattr(app.state.live, "read", counted)
+        monkeypatch.setattr(app.state.live, "read", once)
+        await eventually(lambda: reads)
         session_id = await change(house)
+        changed.set()
         go.set()
-    assert polls < 50
+    assert reads <= 2, "what one read brought was for all"
 
 
 async def test_a_client_that_leaves_leaves_nothing_behind(app: FastAPI, house: House) -> None:
@@ -185,15 +191,16 @@ async def test_a_client_that_leaves_leaves_nothing_behind(app: FastAPI, house: H
     async with listening(app, headers), listening(app, headers) as listener:
         assert live._channels[house.tenant_id].listeners == 2
         listener.leave()
-        while live._channels[house.tenant_id].listeners == 2:
-            await asyncio.sleep(0)
+        await eventually(lambda: live._channels[house.tenant_id].listeners == 1)
     assert live._channels == {}
-    await asyncio.wait_for(live._polling, 10)
+    async with patience():
+        await live._polling
 
 
 async def test_a_slow_client_is_told_to_read_anew_and_costs_no_memory(
     app: FastAPI, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stream, "SEND_SECONDS", 10 * PATIENCE_S)
     take = asyncio.Event()
     headers = bearer(await house.token("auditor"))
     async with listening(app, headers) as quick_one, listening(app, headers, slow=take) as slow_one:
@@ -216,10 +223,7 @@ async def test_a_client_that_takes_nothing_is_given_up(
 ) -> None:
     monkeypatch.setattr(stream, "SEND_SECONDS", 0.05)
     async with listening(app, bearer(await house.token("auditor")), slow=asyncio.Event()):
-        async with asyncio.timeout(20):
-            while app.state.live._channels:
-                await asyncio.sleep(0.01)
-        assert not app.state.live._channels
+        await eventually(lambda: not app.state.live._channels)
 
 
 @pytest.mark.parametrize("how", ["logged out", "revoked", "lost its role"])
@@ -268,7 +272,7 @@ async def test_silence_is_broken_by_a_sign_of_life_with_a_fresh_place(
 
 
 async def test_a_database_that_comes_back_is_read_on_from(
-    app: FastAPI, house: House, database_urls: DatabaseURLs
+    app: FastAPI, house: House, database_urls: DatabaseURLs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every connection is cut, as a restart does; the stream stays open and misses nothing."""
     assert database_urls.superuser is not None
@@ -281,20 +285,19 @@ async def test_a_database_that_comes_back_is_read_on_from(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
             name,
         )
-        await asyncio.sleep(0.2)
+        # The pool has lost its connections and tries in vain to make new ones.
+        await eventually(lambda: sum(record.name == "asyncpg.pool" for record in caplog.records) >= 2)
         await superuser.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        again = await _patiently(house)
+        again = await eventually_seen(lambda: changed_where_it_can_be(house))
         assert await listener.sessions() == {again}
     await superuser.close()
 
 
-async def _patiently(house: House) -> UUID:
-    for _ in range(100):
-        try:
-            return await change(house)
-        except UNAVAILABLE:
-            await asyncio.sleep(0.05)
-    raise AssertionError("the database did not come back")
+async def changed_where_it_can_be(house: House) -> UUID | None:
+    try:
+        return await change(house)
+    except UNAVAILABLE:
+        return None
 
 
 async def test_stopping_ends_the_streams_at_once(app: FastAPI, house: House) -> None:

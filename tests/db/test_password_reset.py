@@ -7,7 +7,6 @@ import dataclasses
 import email
 import email.policy
 import re
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,6 +21,8 @@ from dragoman.runtime import Job, Runtime, Settings
 from dragoman.services import password_reset, second_factor
 from dragoman.store import accounts
 from dragoman.web.app import create_app
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S
 
 from .conftest import RecordingQueue
 from .house import PASSWORD, House, MovableClock
@@ -85,10 +86,8 @@ class Place:
 @pytest.fixture
 async def place(runtime: Runtime, clock: MovableClock) -> AsyncIterator[Place]:
     mailbox, queue = Mailbox(), RecordingQueue()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Controller(mailbox, hostname="127.0.0.1", port=port)
+    port = free_port()
+    server = Controller(mailbox, hostname="127.0.0.1", port=port, ready_timeout=PATIENCE_S)
     server.start()
     mailer = Smtp.from_url(f"smtp://127.0.0.1:{port}?from=keys@shop.example", base_url="http://127.0.0.1:8000")
     runtime = dataclasses.replace(runtime, clock=clock, queue=queue, mailer=mailer)

@@ -35,7 +35,7 @@ from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.console import choices
 from dragoman.web.filters import ConversationQuery
-from tests.conftest import TEMPLATE
+from tests.conftest import clone_template
 
 MADE, TIMES = 2_000, 10
 """Sessions that are made, and how often each then stands there: copying in the database is much quicker."""
@@ -53,7 +53,7 @@ def filled(postgres_server: object) -> Iterator[DatabaseURLs]:
     async def make() -> None:
         assert urls.superuser is not None
         superuser = await asyncpg.connect(urls.superuser)
-        await superuser.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER dragoman_owner")
+        await clone_template(superuser, name)
         # As everybody sets it whose disks do not turn.
         await superuser.execute(f"ALTER DATABASE {name} SET random_page_cost = 1.1")
         await superuser.close()

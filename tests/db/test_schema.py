@@ -11,6 +11,7 @@ from dragoman.domain.states import TRANSITIONS, State
 from dragoman.store import migrate
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
+from tests.waiting import PATIENCE_S
 
 
 async def test_the_database_knows_the_same_transitions_as_the_domain(database_urls: DatabaseURLs) -> None:
@@ -57,9 +58,9 @@ async def test_new_partitions_make_nobody_wait(database_urls: DatabaseURLs) -> N
     async with turn.transaction():
         await turn.execute("LOCK TABLE audit_event IN ROW EXCLUSIVE MODE")
         async with making.transaction():
-            await making.execute("SET LOCAL lock_timeout = '5s'")
+            await making.execute(f"SET LOCAL lock_timeout = '{PATIENCE_S:.0f}s'")
             assert await making.fetchval("SELECT ensure_partitions($1, $1)", far) == len(tables)
-            await turn.execute("SET LOCAL lock_timeout = '5s'")
+            await turn.execute(f"SET LOCAL lock_timeout = '{PATIENCE_S:.0f}s'")
             for table in tables:
                 await turn.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
                 await turn.execute(f"SELECT 1 FROM {table} LIMIT 1")

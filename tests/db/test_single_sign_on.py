@@ -29,6 +29,7 @@ from dragoman.skills.http import HttpSkills
 from dragoman.store import accounts
 from dragoman.store.actions import Administrator
 from dragoman.web.app import create_app
+from tests.waiting import eventually
 
 from .house import PASSWORD, House, MovableClock
 
@@ -140,8 +141,7 @@ async def place(runtime: Runtime, clock: MovableClock) -> AsyncIterator[Place]:
     provider = Provider()
     server = uvicorn.Server(uvicorn.Config(provider.app, port=0, log_level="critical", lifespan="off"))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started)
     provider.issuer = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     http_skills = HttpSkills(AllowList.parse("127.0.0.1"))
     runtime = dataclasses.replace(runtime, clock=clock, http_skills=http_skills)

@@ -22,5 +22,5 @@ def calls() -> Calls:
 @pytest.fixture
 async def shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[World]:
     policy = Policy(retry_base_seconds=0.01, retry_cap_seconds=0.02)
-    async with world.build(database, tmp_path, little_shop(calls), policy=policy, lease_seconds=2.0) as made:
+    async with world.build(database, tmp_path, little_shop(calls), policy=policy, lease_seconds=60.0) as made:
         yield made

@@ -21,6 +21,7 @@ from dragoman.store.database import Connection, Database
 from dragoman.store.groups import Apart
 from dragoman.store.leases import Lease
 from tests.little_shop import Calls
+from tests.waiting import eventually_seen, patience
 from tests.world import World
 
 PEOPLE = 12
@@ -45,6 +46,21 @@ class Counting:
     async def tenant(self, tenant_id: UUID, **how: bool) -> AsyncIterator[Connection]:
         self.transactions += 1
         async with self._database.tenant(tenant_id, **how) as connection:
+            yield connection
+
+
+class Stopping(Counting):
+    """A database whose transactions stop at their beginning until they may go on."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def tenant(self, tenant_id: UUID, **how: bool) -> AsyncIterator[Connection]:
+        async with super().tenant(tenant_id, **how) as connection:
+            self.begun.set()
+            await self.go_on.wait()
             yield connection
 
 
@@ -76,9 +92,11 @@ async def test_contacts_that_are_ready_together_share_transactions(shop: World) 
 async def test_a_contact_whose_commit_fails_harms_no_other(shop: World, calls: Calls) -> None:
     people = await everybody_says(shop, "slow", 4)
     handling = [asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id)) for contact_id in people]
-    async with asyncio.timeout(20):
-        while len(await shop.rows("SELECT 1 FROM mailbox WHERE progress = 'running'")) < 4:
-            await asyncio.sleep(0.02)
+
+    async def all_run() -> bool:
+        return len(await shop.rows("SELECT 1 FROM mailbox WHERE progress = 'running'")) == 4
+
+    await eventually_seen(all_run)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         # The steps that its next turn takes are not legal from here.
         await connection.execute(
@@ -101,7 +119,7 @@ async def test_a_contact_that_another_transaction_has_in_hand_keeps_nobody_waiti
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await connection.execute("SELECT 1 FROM lease WHERE name = $1 FOR UPDATE", f"inbound:{people[0]}")
         stuck = asyncio.create_task(handle(shop.runtime, shop.tenant_id, people[0]))
-        async with asyncio.timeout(20):
+        async with patience():
             done = await asyncio.gather(*(handle(shop.runtime, shop.tenant_id, one) for one in people[1:]))
         assert done == [1, 1, 1]
         assert not stuck.done()
@@ -129,16 +147,18 @@ async def test_a_commit_extends_the_lease_under_which_work_goes_on(shop: World, 
     """An extension passes over what a transaction has in hand: a contact that was always committing lost its lease."""
     (contact_id,) = await everybody_says(shop, "slow", 1)
     await everybody_says(shop, "slow", 1)
+    lease_seconds = shop.runtime.settings.lease_seconds
     handling = asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id))
     await calls.begun.wait()
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        await connection.execute("UPDATE lease SET deadline = now() + interval '1 second'")
+        # As if that much of it had passed; nothing but the commit extends it so soon.
+        await connection.execute("UPDATE lease SET deadline = now() + $1 * interval '1 second'", lease_seconds / 6)
     calls.begun.clear()
     first, calls.go_on = calls.go_on, asyncio.Event()
     first.set()
     await calls.begun.wait()
     (row,) = await shop.rows("SELECT extract(epoch FROM deadline - now())::float AS seconds FROM lease")
-    assert row["seconds"] > shop.runtime.settings.lease_seconds / 2
+    assert row["seconds"] > lease_seconds / 2
     calls.go_on.set()
     assert await handling == 2
 
@@ -172,13 +192,16 @@ async def test_a_limit_holds_in_a_group(shop: World, allowed: int) -> None:
 async def test_a_take_that_nobody_wants_any_more_gives_the_lease_back(shop: World) -> None:
     await shop.say("answer")
     (row,) = await shop.rows("SELECT contact_id FROM contact")
-    going = asyncio.create_task(handle(shop.runtime, shop.tenant_id, row["contact_id"]))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    stopping = Stopping(shop.runtime.database)
+    runtime = dataclasses.replace(shop.runtime, database=stopping)  # type: ignore[arg-type]
+    going = asyncio.create_task(handle(runtime, shop.tenant_id, row["contact_id"]))
+    await stopping.begun.wait()
     going.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    stopping.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
         await going
-    assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == []
+    (lease,) = await shop.rows("SELECT token, owner FROM lease")
+    assert (lease["token"], lease["owner"]) == (1, None), "it was taken, and given back"
 
 
 async def test_a_lease_past_its_deadline_is_not_taken_from_a_holder_in_the_same_transaction(

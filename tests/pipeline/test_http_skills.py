@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -30,6 +29,7 @@ from dragoman.store.database import Database
 from dragoman.store.skill_keys import SealedKey
 from tests import world
 from tests.little_shop import Calls, little_shop
+from tests.ports import free_port
 from tests.skill_server import (
     Behaviour,
     answering,
@@ -43,7 +43,11 @@ from tests.skill_server import (
     raw,
     serving,
 )
+from tests.waiting import patience
 from tests.world import World
+
+ENOUGH = 120
+"""Seconds, the most that a manifest may say: for calls of which something else than a time-out is expected."""
 
 SOMEBODY_ELSE = {"phone": "436609998877", "name": "Ben Okafor"}
 
@@ -65,7 +69,7 @@ async def register(shop: World, url: str, **fields: Any) -> SigningKey:
         "url": url,
         "allow_private": True,
         "keywords": ["remote"],
-        "timeout_seconds": 3,
+        "timeout_seconds": ENOUGH,
         "cost_micros": 7,
         **fields,
     }
@@ -133,23 +137,23 @@ async def redirect_inside(request: Any, writer: asyncio.StreamWriter) -> None:
 
 
 HOSTILE = [
-    pytest.param(large(100, announced=True), 3, "AnswerTooLargeError", "larger than", 1, id="100 MB"),
-    pytest.param(large(100, announced=False), 3, "AnswerTooLargeError", "larger than", 1, id="100 MB unannounced"),
-    pytest.param(endless, 3, "AnswerTooLargeError", "larger than", 1, id="endless"),
+    pytest.param(large(100, announced=True), ENOUGH, "AnswerTooLargeError", "larger than", 1, id="100 MB"),
+    pytest.param(large(100, announced=False), ENOUGH, "AnswerTooLargeError", "larger than", 1, id="100 MB unannounced"),
+    pytest.param(endless, ENOUGH, "AnswerTooLargeError", "larger than", 1, id="endless"),
     pytest.param(drip, 0.3, "SkillTimedOut", "within 0.3 seconds", 2, id="slow drip"),
     pytest.param(hang, 0.3, "SkillTimedOut", "within 0.3 seconds", 2, id="hang"),
-    pytest.param(http(b"{'replies'"), 3, "InvalidAnswerError", "no JSON", 1, id="invalid JSON"),
-    pytest.param(answering({"reply": "x"}), 3, "InvalidAnswerError", "schema", 1, id="wrong schema"),
-    pytest.param(http(b"[" * 200_000), 3, "InvalidAnswerError", "nested", 1, id="depth bomb"),
-    pytest.param(http(b'{"replies":["x"],"data":{"n":NaN}}'), 3, "InvalidAnswerError", "NaN", 1, id="NaN"),
+    pytest.param(http(b"{'replies'"), ENOUGH, "InvalidAnswerError", "no JSON", 1, id="invalid JSON"),
+    pytest.param(answering({"reply": "x"}), ENOUGH, "InvalidAnswerError", "schema", 1, id="wrong schema"),
+    pytest.param(http(b"[" * 200_000), ENOUGH, "InvalidAnswerError", "nested", 1, id="depth bomb"),
+    pytest.param(http(b'{"replies":["x"],"data":{"n":NaN}}'), ENOUGH, "InvalidAnswerError", "NaN", 1, id="NaN"),
     pytest.param(
         answering({"replies": ["x"], "data": {"a": [[[[[[[[[[1]]]]]]]]]]}, "cost_micros": 2**63}),
-        3, "InvalidAnswerError", "cost_micros", 1, id="a cost beyond the column",
+        ENOUGH, "InvalidAnswerError", "cost_micros", 1, id="a cost beyond the column",
     ),
-    pytest.param(redirect_inside, 3, "RedirectError", "169.254.169.254", 1, id="redirect inside"),
-    pytest.param(raw(b"", close=True), 3, "ConnectionFailedError", "closed the connection", 2, id="hangs up"),
-    pytest.param(answering({"detail": "no"}, status=422), 3, "HttpStatusError", "HTTP 422", 1, id="refused"),
-    pytest.param(answering({"detail": "no"}, status=503), 3, "HttpStatusError", "HTTP 503", 2, id="broken"),
+    pytest.param(redirect_inside, ENOUGH, "RedirectError", "169.254.169.254", 1, id="redirect inside"),
+    pytest.param(raw(b"", close=True), ENOUGH, "ConnectionFailedError", "closed the connection", 2, id="hangs up"),
+    pytest.param(answering({"detail": "no"}, status=422), ENOUGH, "HttpStatusError", "HTTP 422", 1, id="refused"),
+    pytest.param(answering({"detail": "no"}, status=503), ENOUGH, "HttpStatusError", "HTTP 503", 2, id="broken"),
 ]  # fmt: skip
 
 
@@ -195,8 +199,8 @@ async def test_a_certificate_that_nobody_vouches_for(shop: World, tmp_path: Path
     assert row["error_count"] == 1
 
 
-async def test_a_skill_that_is_not_running(shop: World, unused_tcp_port: int) -> None:
-    await register(shop, f"http://127.0.0.1:{unused_tcp_port}/", attempts=3)
+async def test_a_skill_that_is_not_running(shop: World) -> None:
+    await register(shop, f"http://127.0.0.1:{free_port()}/", attempts=3)
     await shop.say("remote")
     await shop.settle()
     row = await session_of(shop)
@@ -242,7 +246,7 @@ async def test_a_failure_that_passes_is_tried_again_with_the_same_key(shop: Worl
 
 async def test_others_are_served_while_more_skills_hang_than_there_are_database_connections(shop: World) -> None:
     async with serving(hang) as server:
-        await register(shop, server.url(), timeout_seconds=60)
+        await register(shop, server.url())
         names = [f"Caller {number}" for number in range(12)]
         for number, name in enumerate(names):
             await shop.say("remote", phone=f"43660222{number:04}", name=name)
@@ -250,16 +254,14 @@ async def test_others_are_served_while_more_skills_hang_than_there_are_database_
             asyncio.create_task(handle(shop.runtime, shop.tenant_id, await contact_of(shop, name))) for name in names
         ]
         await server.arrived(len(names))
-        begun = time.perf_counter()
-        await shop.say("answer", **SOMEBODY_ELSE)
-        assert await handle(shop.runtime, shop.tenant_id, await contact_of(shop, SOMEBODY_ELSE["name"])) == 1
-        took = time.perf_counter() - begun
-        assert not any(task.done() for task in hanging)
+        async with patience():
+            await shop.say("answer", **SOMEBODY_ELSE)
+            assert await handle(shop.runtime, shop.tenant_id, await contact_of(shop, SOMEBODY_ELSE["name"])) == 1
+        assert not any(task.done() for task in hanging), "it did not wait for one of them"
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
     assert (await session_of(shop, SOMEBODY_ELSE["name"]))["outcome"] == "SUCCESS"
-    assert took < 10
 
 
 async def test_a_changed_key_signs_the_next_call(shop: World) -> None:

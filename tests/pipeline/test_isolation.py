@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import asyncpg
@@ -66,7 +67,7 @@ async def traffic(shop: World) -> None:
         ticket = await accounts.open_login_session(connection, shop.tenant_id, user_id, now=now)
         await accounts.create_token(
             connection, shop.tenant_id, token_id=uuid4(), name="script", role="auditor", now=now,
-            expires_at=now.replace(year=now.year + 1),
+            expires_at=now + timedelta(days=365),
         )  # fmt: skip
     headers = {"Cookie": f"dragoman_session={ticket.secret}"}
     (row, *_) = await shop.rows("SELECT session_id FROM session")
@@ -139,7 +140,7 @@ async def test_no_secret_and_no_text_of_a_message_stands_in_a_log_line(
         )  # fmt: skip
         token = await accounts.create_token(
             connection, shop.tenant_id, token_id=uuid4(), name="script", role="administrator", now=now,
-            expires_at=now.replace(year=now.year + 1),
+            expires_at=now + timedelta(days=365),
         )  # fmt: skip
     login = {"email": "mark@shop.example"}
     assert (await shop.web.post("/login", data={**login, "password": wrong})).status_code == 401

@@ -28,6 +28,7 @@ from dragoman_shop.menu import DEFINITION, FLOWS, MENU
 from dragoman_shop.registry import RETIRED
 from tests import second_number, world
 from tests.pipeline.test_crash import steal
+from tests.waiting import eventually_seen
 from tests.world import World
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "outcomes.md"
@@ -72,7 +73,7 @@ def rows() -> list[Row]:
 async def shop(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """The demo's tenant, as ``dragoman demo`` furnishes it."""
     monkeypatch.setattr(pace, "factor", 0.0)
-    async with world.build(database, tmp_path, collect(dragoman_shop), policy=POLICY, lease_seconds=2.0) as made:
+    async with world.build(database, tmp_path, collect(dragoman_shop), policy=POLICY, lease_seconds=60.0) as made:
         async with made.runtime.database.tenant(made.tenant_id) as connection:
             for partner in BUSINESS_PARTNERS:
                 record = BusinessPartner(
@@ -121,9 +122,13 @@ async def write_and_kill(shop: World, who: Person, text: str, skill: str) -> Non
     await shop.say(text, **sender(who))
     (row,) = await shop.rows("SELECT contact_id FROM contact WHERE phone = $1", who.phone)
     killed = asyncio.create_task(handle(shop.runtime, shop.tenant_id, row["contact_id"]))
-    while not await shop.rows("SELECT 1 FROM mailbox WHERE progress = 'running' AND running_skill = $1", skill):
+
+    async def runs() -> bool:
         assert not killed.done()
-        await asyncio.sleep(0.01)
+        query = "SELECT 1 FROM mailbox WHERE progress = 'running' AND running_skill = $1"
+        return bool(await shop.rows(query, skill))
+
+    await eventually_seen(runs)
     await steal(shop, f"inbound:{row['contact_id']}")
     await sweep.wake_neglected(shop.runtime)
     await shop.settle()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from dragoman.domain.errors import StaleTokenError
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
+from dragoman.runtime import Runtime
 from dragoman.services import deliver as delivery
 from dragoman.services import sweep
 from dragoman.services.deliver import deliver
@@ -26,9 +28,8 @@ from dragoman.store.embedded import DatabaseURLs
 from tests import world
 from tests.little_shop import Calls, little_shop
 from tests.pipeline.test_crash import contact_of
+from tests.waiting import eventually, eventually_seen, patience
 from tests.world import World
-
-PATIENCE = 20.0
 
 
 class LosesOneAnswer:
@@ -48,10 +49,10 @@ class LosesOneAnswer:
 
 
 async def until_done(shop: World, count: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while len(await shop.rows("SELECT 1 FROM mailbox WHERE progress = 'done'")) < count:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.02)
+    async def are_done() -> bool:
+        return len(await shop.rows("SELECT 1 FROM mailbox WHERE progress = 'done'")) >= count
+
+    await eventually_seen(are_done)
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_called_late(shop: World, calls: Calls) -> None:
@@ -109,16 +110,34 @@ async def test_a_reply_that_a_status_settles_lets_the_next_one_go_at_once(shop: 
 
 
 async def test_a_sender_keeps_its_lease_for_as_long_as_it_sends(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "SEND_SECONDS", 0.5)  # a lease of one second
-    await shop.graph.post("/control", json={"rules": [{"match": {}, "times": None, "delay_seconds": 0.6}]})
+    monkeypatch.setattr(delivery, "SEND_SECONDS", 500)  # a lease of a thousand seconds
     for _ in range(3):
         await shop.say("answer")
     contact_id = await contact_of(shop)
     assert await handle(shop.runtime, shop.tenant_id, contact_id) == 3
+    left: list[float] = []
+    third, go_on = asyncio.Event(), asyncio.Event()
+
+    async def take_long(request: httpx.Request) -> None:
+        """Each message takes six hundred of them: without care the lease would run out during the second."""
+        async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+            seconds = await connection.fetchval(
+                "UPDATE lease SET deadline = deadline - interval '600 seconds' WHERE name = $1 "
+                "RETURNING extract(epoch FROM deadline - clock_timestamp())::float8",
+                f"outbound:{contact_id}",
+            )
+        left.append(seconds)
+        if len(left) == 3:
+            third.set()
+            await go_on.wait()
+
+    shop.runtime.http.event_hooks["request"].append(take_long)
     sending = asyncio.create_task(deliver(shop.runtime, shop.tenant_id, contact_id))
-    await asyncio.sleep(1.4)  # the third is on its way; without care the lease had run out during the second
+    await third.wait()
     assert await deliver(shop.runtime, shop.tenant_id, contact_id) == 0
+    go_on.set()
     assert await sending == 3
+    assert all(0 < seconds <= 400 for seconds in left), left
     assert len(await shop.journal()) == 3
 
 
@@ -134,43 +153,74 @@ async def test_an_error_is_not_hidden_by_a_connection_that_broke_with_it(databas
 
 
 async def test_a_skill_that_runs_while_the_workers_connection_is_lost_is_answered(
-    database: Database, database_urls: DatabaseURLs, tmp_path: Path
+    database: Database, database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = Calls()
-    async with world.build(database, tmp_path, little_shop(calls), queue=PgQueue(), lease_seconds=5.0) as shop:
+    looked = 0
+
+    async def wake_neglected(runtime: Runtime) -> int:
+        nonlocal looked
+        woken = await look(runtime)
+        looked += 1
+        return woken
+
+    look = sweep.wake_neglected
+    monkeypatch.setattr(sweep, "wake_neglected", wake_neglected)
+    async with world.build(database, tmp_path, little_shop(calls), queue=PgQueue(), lease_seconds=60.0) as shop:
         stop = asyncio.Event()
         working = asyncio.create_task(worker.run(shop.runtime, database_urls.application, stop))
         await shop.say("slow")
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             await calls.begun.wait()
         assert database_urls.superuser is not None
         superuser = await asyncpg.connect(database_urls.superuser)
         name = database_urls.application.split("/")[-1].split("?")[0]
         ended = await superuser.fetch(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'dragoman-worker' AND datname = $1",
             name,
         )
-        await superuser.close()
         assert ended
-        await asyncio.sleep(worker.PAUSE_SECONDS * 2.5)
+
+        async def is_back() -> bool:
+            return name in {
+                row["datname"]
+                for row in await superuser.fetch(
+                    "SELECT datname FROM pg_stat_activity WHERE application_name = 'dragoman-worker' "
+                    "AND pid <> ALL($1::int[])",
+                    [row["pid"] for row in ended],
+                )
+            }
+
+        await eventually_seen(is_back)
+        before = looked
+        # It has a new connection, has looked for what waits, and goes on looking while the skill still runs.
+        await eventually(lambda: looked >= before + 2)
+        await superuser.close()
+        assert len(calls.keys) == 1
         calls.go_on.set()
         await until_done(shop, 1)
         (row,) = await shop.rows("SELECT outcome FROM session")
         assert row["outcome"] == "SUCCESS"
         stop.set()
-        await asyncio.wait_for(working, PATIENCE)
+        async with patience():
+            await working
 
 
-async def test_a_worker_waits_for_a_socket_that_is_not_there(shop: World, tmp_path: Path) -> None:
+async def test_a_worker_waits_for_a_socket_that_is_not_there(
+    shop: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While PostgreSQL restarts, its Unix socket is gone."""
+    monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.01)
     stop = asyncio.Event()
     nowhere = f"postgresql://dragoman_app@/dragoman?host={tmp_path}"
-    working = asyncio.create_task(worker.run(shop.runtime, nowhere, stop))
-    await asyncio.sleep(0.3)
+    with capture_logs() as lines:
+        working = asyncio.create_task(worker.run(shop.runtime, nowhere, stop))
+        await eventually(lambda: sum(line["event"] == "worker_waits_for_database" for line in lines) >= 3)
     assert not working.done()
     stop.set()
-    await asyncio.wait_for(working, PATIENCE)
+    async with patience():
+        await working
 
 
 async def test_sweeps_do_not_pile_up_jobs_that_nobody_has_time_for(database: Database, tmp_path: Path) -> None:

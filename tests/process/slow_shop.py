@@ -1,4 +1,4 @@
-"""Two skills for the server under test: one answers at once, one leaves a mark and then takes a minute."""
+"""Two skills for the server under test: one answers at once, one leaves a mark and does not end by itself."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ async def quick(context: SkillContext, parameters: Nothing) -> str:
     return "here you are"
 
 
-@skill(name="test.slow", label="Slow", version="1", phrases={"en": ["take it easy"]}, keywords=["slow"], timeout=90)
+@skill(name="test.slow", label="Slow", version="1", phrases={"en": ["take it easy"]}, keywords=["slow"], timeout=7200)
 async def slow(context: SkillContext, parameters: Nothing) -> str:
-    """Say that it has begun, and take a minute."""
+    """Say that it has begun, and take longer than any test."""
     with (Path(os.environ["SLOW_SHOP_HOME"]) / "begun").open("a") as mark:
         mark.write("slow\n")
-    await asyncio.sleep(60)
+    await asyncio.sleep(3600)
     return "done"
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,20 +21,12 @@ from dragoman.store import channel_accounts, skills, tenants
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
+from tests.ports import free_port as free_port  # noqa: PLC0414 - the chaos runs take it from here
 from tests.process.slow_shop import SHOP
+from tests.waiting import PATIENCE_S, eventually_seen
 from tests.world import APP_SECRET, CONTROL, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN
 
-PATIENCE = 60.0
-"""Seconds until what must happen has happened; a bound for a busy machine, not a measure."""
-
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -68,6 +57,8 @@ class Server:
             "DRAGOMAN_SECRET_KEY": self.secret_key,
             "DRAGOMAN_PORT": str(self.port),
             "DRAGOMAN_GRAPH_URL": f"http://127.0.0.1:{self.graph_port}",
+            # Waited for after each kill. While a server lives nobody else is there to take its leases, however late
+            # it is.
             "DRAGOMAN_LEASE_SECONDS": "3",
             "SLOW_SHOP_HOME": str(self.home),
         }
@@ -84,15 +75,15 @@ class Server:
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
     async def ready(self) -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             for url in (f"http://127.0.0.1:{self.port}/readyz", f"http://127.0.0.1:{self.graph_port}/healthz"):
                 await until(lambda url=url: answers(client, url), self.home)  # type: ignore[misc]
 
     async def say(self, text: str) -> None:
-        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {CONTROL}"}) as client:
+        async with control() as client:
             response = await client.post(
                 f"http://127.0.0.1:{self.graph_port}/inbound",
                 json={
@@ -105,7 +96,7 @@ class Server:
         assert response.json()["status"] == 200, response.text
 
     async def journal(self) -> list[dict[str, Any]]:
-        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {CONTROL}"}) as client:
+        async with control() as client:
             response = await client.get(f"http://127.0.0.1:{self.graph_port}/journal")
         found: list[dict[str, Any]] = response.json()["entries"]
         return found
@@ -117,6 +108,11 @@ class Server:
         return found
 
 
+def control() -> httpx.AsyncClient:
+    """A client that the stand-in obeys."""
+    return httpx.AsyncClient(headers={"Authorization": f"Bearer {CONTROL}"}, timeout=PATIENCE_S)
+
+
 async def answers(client: httpx.AsyncClient, url: str) -> bool:
     try:
         return (await client.get(url)).status_code == 200
@@ -124,12 +120,9 @@ async def answers(client: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-async def until(condition: Callable[[], Any], home: Path) -> None:
-    """Wait for *condition* (a coroutine function); fails with the server's log."""
-    end = time.monotonic() + PATIENCE
-    while not await condition():
-        assert time.monotonic() < end, (home / "log").read_text()[-4000:]
-        await asyncio.sleep(0.1)
+async def until(condition: Callable[[], Awaitable[bool]], home: Path) -> None:
+    """Wait for *condition*; fails with the server's log."""
+    await eventually_seen(condition, otherwise=lambda: (home / "log").read_text()[-4000:])
 
 
 @pytest.fixture
@@ -199,7 +192,7 @@ async def test_killed_during_a_slow_skill(server: Server) -> None:
     assert await outcomes(server) == ["DISPATCH_ORPHANED", "SUCCESS"]
     assert len(await server.journal()) == 2
     second.terminate()
-    assert second.wait(30) == 0, "a server that is asked to stop stops in good order"
+    assert second.wait(PATIENCE_S) == 0, "a server that is asked to stop stops in good order"
 
 
 async def answered(server: Server, count: int) -> bool:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from tests.process.test_kill import free_port
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S, wait_until
 
 HOME = Path(__file__).resolve().parents[2] / ".cache" / "s3-server"
 LOCK = Path(__file__).parent / "requirements.lock"
 
 
 def python() -> Path:
-    """The environment's interpreter; made on first use, and again when the lock has changed."""
+    """The environment's interpreter; made on first use, and again when the lock has changed, by one process of all."""
     mark, wanted = HOME / "installed.lock", LOCK.read_text()
     found = HOME / "bin" / "python"
-    if not mark.exists() or mark.read_text() != wanted:
-        uv = [str(Path(sys.executable).with_name("uv"))]
-        subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(HOME)], check=True)
-        install = ["pip", "install", "--quiet", "--python", str(found), "--require-hashes", "-r", str(LOCK)]
-        subprocess.run([*uv, *install], check=True)
-        mark.write_text(wanted)
+    HOME.parent.mkdir(parents=True, exist_ok=True)
+    with HOME.with_suffix(".making").open("w") as making:
+        fcntl.flock(making, fcntl.LOCK_EX)
+        if not mark.exists() or mark.read_text() != wanted:
+            uv = [str(Path(sys.executable).with_name("uv"))]
+            subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(HOME)], check=True)
+            install = ["pip", "install", "--quiet", "--python", str(found), "--require-hashes", "-r", str(LOCK)]
+            subprocess.run([*uv, *install], check=True)
+            mark.write_text(wanted)
     return found
 
 
@@ -40,20 +44,17 @@ def serving(bucket: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 120
-        while not _made(f"{endpoint}/{bucket}"):
-            assert time.monotonic() < deadline, "the S3 server did not start"
-            assert server.poll() is None, "the S3 server stopped"
-            time.sleep(0.1)
+        wait_until(lambda: _made(server, f"{endpoint}/{bucket}"), otherwise=lambda: "the S3 server did not start")
         yield endpoint
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(PATIENCE_S)
 
 
-def _made(address: str) -> bool:
+def _made(server: subprocess.Popen[bytes], address: str) -> bool:
+    assert server.poll() is None, "the S3 server stopped"
     try:
-        urlopen(Request(address, method="PUT"), timeout=10).close()
+        urlopen(Request(address, method="PUT"), timeout=PATIENCE_S).close()
     except OSError:
         return False
     return True

@@ -33,12 +33,9 @@ CONTENT = os.urandom(700_000)
 LARGE = os.urandom(11 * 1024 * 1024)
 
 
-pytestmark = pytest.mark.xdist_group("s3")
-"""One server for all of them."""
-
-
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
+    """A server for the tests of this process; each of them has a place of its own in the bucket."""
     with serving("media") as endpoint:
         yield endpoint
 

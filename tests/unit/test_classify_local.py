@@ -102,13 +102,14 @@ def test_another_phrase_gives_another_version(classifier: Classifier) -> None:
     assert train(more).version != classifier.version
 
 
-def test_a_text_is_read_in_about_a_millisecond(classifier: Classifier) -> None:
-    texts = [text for texts in HELD_OUT.values() for text in texts]
+def test_a_text_is_read_in_a_small_part_of_the_time_that_training_takes() -> None:
     begun = time.process_time()
+    classifier = train(REGISTRY)
+    trained = time.process_time()
+    texts = [text for texts in HELD_OUT.values() for text in texts]
     for text in texts:
         classifier.classify(text, "en")
-    # Five times the promise: the machine may be slow, but not by that much.
-    assert (time.process_time() - begun) / len(texts) < 0.005
+    assert (time.process_time() - trained) / len(texts) < (trained - begun) / 50
 
 
 def test_importing_the_package_does_not_load_the_heavy_libraries() -> None:

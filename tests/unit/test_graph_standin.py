@@ -17,7 +17,10 @@ import uvicorn
 
 from graph_standin import StandinConfig, create_app
 from graph_standin.webhooks import AT_A_TIME, Deliverer
+from tests import loop_clock
+from tests.ports import free_port
 from tests.unit.standin_world import NOW, NUMBER, OURS, TEXT, World, world_of
+from tests.waiting import PATIENCE_S, eventually, eventually_seen, patience
 
 
 @pytest.fixture
@@ -72,10 +75,19 @@ async def test_statuses_can_come_in_one_call_or_not_at_all() -> None:
         assert world.standin.pending == 0
 
 
-async def test_statuses_wait_for_their_delay() -> None:
-    async with world_of(status_delay=0.05) as world:
+async def test_statuses_wait_for_their_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world_of(status_delay=7200) as world:
         await world.send()
+        assert world.standin.pending
+        loop_clock.move(monkeypatch, 3600)
+        assert (await world.http.get("/healthz")).text == "ok"
         assert world.receiver.bodies == []
+
+        def come_later() -> bool:
+            loop_clock.move(monkeypatch, 7200)
+            return len(world.receiver.bodies) == 3
+
+        await eventually(come_later)
         await world.standin.drain()
         assert len(world.receiver.bodies) == 3
 
@@ -283,15 +295,20 @@ async def test_other_statuses_can_be_ordered(world: World) -> None:
     assert "contacts" not in world.receiver.values[1]
 
 
-async def test_raw_answers_and_delays(world: World) -> None:
-    await world.tell({"http_status": 503, "raw": "not json"}, {"delay_seconds": 0.05}, {"http_status": 429})
+async def test_raw_answers_and_delays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.tell({"http_status": 503, "raw": "not json"}, {"delay_seconds": 3600}, {"http_status": 429})
     response = await world.send()
     assert (response.status_code, response.text) == (503, "not json")
     waiting = asyncio.create_task(world.send())
-    await asyncio.sleep(0.02)
-    assert len(await world.journal()) == 2
+
+    async def is_taken() -> bool:
+        return len(await world.journal()) == 2
+
+    await eventually_seen(is_taken)
     assert not waiting.done()
-    assert (await waiting).status_code == 200
+    loop_clock.move(monkeypatch, 3600)
+    async with patience():
+        assert (await waiting).status_code == 200
     assert (await world.send()).status_code == 429
 
 
@@ -327,9 +344,9 @@ async def test_a_webhook_that_always_fails_is_given_up(world: World) -> None:
     assert given_up["status"] == 503
 
 
-async def test_nobody_at_the_webhook_is_bounded_too(unused_tcp_port: int) -> None:
+async def test_nobody_at_the_webhook_is_bounded_too() -> None:
     async with world_of(
-        webhook_url=f"http://127.0.0.1:{unused_tcp_port}", http=httpx.AsyncClient, webhook_attempts=2
+        webhook_url=f"http://127.0.0.1:{free_port()}", http=httpx.AsyncClient, webhook_attempts=2
     ) as world:
         await world.tell({"statuses": ["sent"]})
         await world.send()
@@ -344,7 +361,7 @@ async def test_behind_a_real_socket_a_cut_connection_is_a_broken_answer() -> Non
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=base) as http:
+        async with httpx.AsyncClient(base_url=base, timeout=PATIENCE_S) as http:
             assert (await http.get("/healthz")).text == "ok"
             await http.post("/control", json={"rules": [{"drop_connection": True}]}, headers=OURS)
             bearer = {"Authorization": "Bearer t-700"}
@@ -360,12 +377,18 @@ async def test_behind_a_real_socket_a_cut_connection_is_a_broken_answer() -> Non
 async def test_a_crowd_of_statuses_is_posted_a_few_at_a_time() -> None:
     """Thousands at once kept the client so busy with choosing connections that nobody could send any more."""
     under_way, most = 0, 0
+    full = asyncio.Event()
 
     async def receive(_: httpx.Request) -> httpx.Response:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
-        await asyncio.sleep(0.001)
+        if under_way == AT_A_TIME:
+            full.set()
+        await full.wait()
+        for _turn in range(100):
+            # All posts come this far in as many turns of the loop, so that one too many would be seen.
+            await asyncio.sleep(0)
         under_way -= 1
         return httpx.Response(200)
 
@@ -376,7 +399,8 @@ async def test_a_crowd_of_statuses_is_posted_a_few_at_a_time() -> None:
         http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(receive)),
     )
     deliverer = Deliverer(config)
-    receipts = await asyncio.gather(*(deliverer.post(NUMBER, {}) for _ in range(100)))
+    async with patience():
+        receipts = await asyncio.gather(*(deliverer.post(NUMBER, {}) for _ in range(6 * AT_A_TIME)))
     await deliverer.close()
     assert all(receipt.good for receipt in receipts)
     assert most == AT_A_TIME

@@ -9,10 +9,14 @@ from uuid import UUID
 import pytest
 
 from dragoman.store.groups import LARGEST, Apart, Group, Groups
+from tests.waiting import eventually, patience
 
 
 class Recorder:
-    """Notes every transaction; ``gate`` holds them up, ``spoiled`` members make theirs fail, ``busy`` ones wait."""
+    """Notes every transaction; ``gate`` holds them up, ``spoiled`` members make theirs fail, ``busy`` ones wait.
+
+    With ``busy_for`` nobody is busy any more after so many transactions.
+    """
 
     def __init__(self) -> None:
         self.runs: list[tuple[list[int], bool]] = []
@@ -22,6 +26,7 @@ class Recorder:
         self.alone_gate.set()
         self.spoiled: set[int] = set()
         self.busy: set[int] = set()
+        self.busy_for: int | None = None
         self.away = False
 
     async def __call__(self, members: Sequence[int], alone: bool) -> Sequence[int | Exception]:
@@ -31,13 +36,12 @@ class Recorder:
             raise ConnectionResetError("the database is away")
         if self.spoiled & set(members):
             raise ValueError(f"one of {members} is spoiled")
-        return [Apart() if m in self.busy and not alone else m * 10 for m in members]
+        busy = self.busy if self.busy_for is None or len(self.runs) <= self.busy_for else ()
+        return [Apart() if m in busy and not alone else m * 10 for m in members]
 
 
-async def until(condition: Sequence[object] | set[int], length: int) -> None:
-    async with asyncio.timeout(10):
-        while len(condition) < length:
-            await asyncio.sleep(0)
+async def until(found: Sequence[object], length: int) -> None:
+    await eventually(lambda: len(found) >= length)
 
 
 async def test_a_member_that_comes_alone_goes_at_once() -> None:
@@ -53,7 +57,7 @@ async def test_who_comes_while_a_transaction_is_in_flight_shares_the_next_one() 
     joined = [asyncio.create_task(group.join(1))]
     await until(work.runs, 1)
     joined += [asyncio.create_task(group.join(n)) for n in range(2, LARGEST + 4)]
-    await asyncio.sleep(0)
+    await until(group._waiting, LARGEST + 2)
     work.gate.set()
     assert await asyncio.gather(*joined) == [n * 10 for n in range(1, LARGEST + 4)]
     assert [len(members) for members, _ in work.runs] == [1, LARGEST, 2]
@@ -75,7 +79,7 @@ async def test_one_that_has_to_wait_keeps_nobody_waiting() -> None:
     work.alone_gate.clear()
     group = Group(work)
     slow = asyncio.create_task(group.join(2))
-    async with asyncio.timeout(10):
+    async with patience():
         assert await group.join(1) == 10
         assert await group.join(3) == 30
     assert not slow.done()
@@ -85,13 +89,9 @@ async def test_one_that_has_to_wait_keeps_nobody_waiting() -> None:
 
 async def test_whose_turn_comes_soon_waits_for_it_without_a_connection() -> None:
     work = Recorder()
-    work.busy = {2}
-    group = Group(work)
-    late = asyncio.create_task(group.join(2))
-    await until(work.runs, 2)
-    work.busy = set()
-    assert await late == 20
-    assert {alone for _, alone in work.runs} == {False}
+    work.busy, work.busy_for = {2}, 2
+    assert await Group(work).join(2) == 20
+    assert work.runs == [([2], False)] * 3
 
 
 async def test_a_database_that_is_away_is_everybodys_matter_and_is_not_tried_again_here() -> None:
@@ -113,7 +113,7 @@ async def test_who_has_gone_is_not_carried_out() -> None:
     await until(work.runs, 1)
     gone = asyncio.create_task(group.join(2))
     last = asyncio.create_task(group.join(3))
-    await asyncio.sleep(0)
+    await until(group._waiting, 2)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone

@@ -21,19 +21,22 @@ from dragoman.skills.http import HttpSkills
 from dragoman.skills.http_errors import AddressRefusedError, NameNotFoundError
 from dragoman.skills.signing import new_key
 from tests.skill_server import answering, certificate, serving
+from tests.waiting import PATIENCE_S, patience
 
 FINE = answering({"replies": ["fine"]})
 NOTHING = AllowList()
 
 
-async def call(skills: HttpSkills, url: str, *, allow_private: bool = False) -> SkillReturned | SkillRaised:
+async def call(
+    skills: HttpSkills, url: str, *, allow_private: bool = False, seconds: float = PATIENCE_S
+) -> SkillReturned | SkillRaised:
     spec = SkillSpec(name="a.b", label="", version="1", http=HttpTarget(url=url, allow_private=allow_private))
     invocation = InvokeSkill(
         skill="a.b",
         skill_version="1",
         parameters={},
         attempt=1,
-        timeout_seconds=2.0,
+        timeout_seconds=seconds,
         idempotency_key="key",
         contact_id=UUID(int=1),
         locale="en",
@@ -209,7 +212,7 @@ async def test_a_connection_of_one_skill_does_not_serve_another_with_less_reach(
         url = server.url(host="localhost")
         spec = SkillSpec(name="a.b", label="", version="1", http=HttpTarget(url=url, allow_private=True))
         invocation = InvokeSkill(
-            skill="a.b", skill_version="1", parameters={}, attempt=1, timeout_seconds=2.0, idempotency_key="k",
+            skill="a.b", skill_version="1", parameters={}, attempt=1, timeout_seconds=PATIENCE_S, idempotency_key="k",
             contact_id=UUID(int=1), locale="en",
         )  # fmt: skip
         first = await skills.invoke(spec, invocation, [new_key()], SystemClock().now)
@@ -251,7 +254,8 @@ async def test_a_name_server_that_hangs_is_cut_at_the_deadline() -> None:
         await asyncio.Event().wait()
         return []
 
-    result = await asyncio.wait_for(call(HttpSkills(resolver=hanging), "https://skills.test/"), 5)
+    async with patience():
+        result = await call(HttpSkills(resolver=hanging), "https://skills.test/", seconds=0.3)
     assert isinstance(result, SkillRaised)
     assert (result.error_class, result.retryable) == ("SkillTimedOut", True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
+import time
 from typing import Any
 
 import httpcore
@@ -12,12 +13,14 @@ import pytest
 
 from dragoman.skills.http_connections import Connections
 from tests.skill_server import Behaviour, SkillServer, answering, endless, hang, http, serving
+from tests.waiting import PATIENCE_S, eventually
 
 FINE = answering({"replies": ["fine"]})
+LONG = 10 * PATIENCE_S
 
 
-def connections(**options: Any) -> Connections:
-    return Connections(ssl.create_default_context(), httpcore.AnyIOBackend(), **options)
+def connections(*, idle_seconds: float = LONG, **options: Any) -> Connections:
+    return Connections(ssl.create_default_context(), httpcore.AnyIOBackend(), idle_seconds=idle_seconds, **options)
 
 
 async def get(kept: Connections, server: SkillServer, *, read: bool = True) -> int:
@@ -38,13 +41,15 @@ async def test_one_after_the_other_share_a_connection() -> None:
 
 
 async def test_calls_at_once_have_connections_of_their_own_and_reuse_them() -> None:
-    async def slow(request: Any, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.05)
+    rounds = 0
+
+    async def together(request: Any, writer: asyncio.StreamWriter) -> None:
+        await server.arrived(20 * rounds)
         await FINE(request, writer)
 
-    async with serving(slow) as server:
+    async with serving(together) as server:
         kept = connections()
-        for _ in range(4):
+        for rounds in range(1, 5):  # noqa: B007 - read above
             await asyncio.gather(*(get(kept, server) for _ in range(20)))
         await kept.aclose()
     assert (server.connections, len(server.received)) == (20, 80)
@@ -60,7 +65,9 @@ async def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
         kept = connections()
         for _ in range(3):
             await get(kept, server)
-            await asyncio.sleep(0.05)
+            (idle,) = kept._idle.values()
+            assert idle
+            await eventually(lambda idle=idle: all(one.has_expired() for one in idle))  # type: ignore[misc]
         await kept.aclose()
     assert server.connections == 3
 
@@ -75,13 +82,14 @@ async def test_a_connection_in_the_middle_of_an_answer_is_closed(behaviour: Beha
     assert server.connections == 2
 
 
-async def test_no_more_stay_idle_than_allowed_and_not_for_longer() -> None:
+async def test_no_more_stay_idle_than_allowed_and_not_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(FINE) as server:
-        kept = connections(most_idle=2, idle_seconds=0.05)
+        kept = connections(most_idle=2)
         await asyncio.gather(*(get(kept, server) for _ in range(5)))
         made = server.connections
         assert sum(map(len, kept._idle.values())) == 2
-        await asyncio.sleep(1.1)
+        read = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: read() + LONG + 1)
         await get(kept, server)
         assert server.connections == made + 1
         assert sum(map(len, kept._idle.values())) == 1, "the two that had expired are closed and forgotten"
@@ -91,9 +99,11 @@ async def test_no_more_stay_idle_than_allowed_and_not_for_longer() -> None:
 async def test_a_call_that_is_cancelled_takes_its_connection_with_it() -> None:
     async with serving(hang) as server:
         kept = connections()
-        for _ in range(3):
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await get(kept, server)
+        for count in range(1, 4):
+            task = asyncio.create_task(get(kept, server))
+            await server.arrived(count)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
         assert sum(map(len, kept._idle.values())) == 0
         gc.collect()  # an open socket would be a ResourceWarning, and so a failure

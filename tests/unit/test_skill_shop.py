@@ -44,6 +44,7 @@ from dragoman_shop.registry import RETIRED
 from dragoman_shop.stories import PAY
 from dragoman_shop.utterances import SAID
 from tests.scenarios.driver import CountingSource
+from tests.waiting import PATIENCE_S
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 SKILLS = collect(dragoman_shop)
@@ -123,7 +124,7 @@ def called(name: str, locale: str, attempt: int = 1, **parameters: str) -> Invok
         skill_version="1",
         parameters=parameters,
         attempt=attempt,
-        timeout_seconds=5,
+        timeout_seconds=PATIENCE_S,
         idempotency_key="k",
         contact_id=UUID(int=7),
         locale=locale,

@@ -13,6 +13,8 @@ from dragoman.channels.whatsapp.errors import MEANINGS, RetryClass, meaning_of
 from dragoman.channels.whatsapp.outbound import Recipient, render
 from dragoman.domain import content as c
 from graph_standin import Number, Standin, StandinConfig, create_app
+from tests.ports import free_port
+from tests.waiting import PATIENCE_S
 
 NUMBER = Number(phone_number_id="700", token="t-700", app_secret="s")
 BODY = render(c.Text("Hello"), recipient=Recipient("wa_id", "431234567"), reply_to=None, correlation="entry-1")
@@ -169,9 +171,9 @@ async def test_what_may_have_arrived_is_not(error: Callable[[str], httpx.HTTPErr
     assert not answer.certain_not_sent
 
 
-async def test_nobody_listening_means_not_sent(unused_tcp_port: int) -> None:
-    async with httpx.AsyncClient() as http:
-        answer = await GraphClient(http, f"http://127.0.0.1:{unused_tcp_port}").send("700", "t", BODY)
+async def test_nobody_listening_means_not_sent() -> None:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+        answer = await GraphClient(http, f"http://127.0.0.1:{free_port()}").send("700", "t", BODY)
     assert isinstance(answer, Unanswered)
     assert answer.certain_not_sent
 

@@ -160,6 +160,10 @@ async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn |
         items = CHANNEL.parse(body)
     except MalformedDeliveryError:
         return Refused(RefusedReason.MALFORMED)
+    if not _all_known(items, receivers, trusted):
+        # The app is known and the number is not: it may have been added a moment ago.
+        receivers = await _receivers(runtime, fresh=True)
+        trusted = _signer(receivers, body, header) or trusted
     unheard = receivers.unreadable.keys() - trusted.by_address.keys()
     refused = {place for place, item in enumerate(items) if item.address in unheard}
     routed = _routed(items, trusted, without=refused) if len(refused) < len(items) or not items else {}
@@ -202,6 +206,12 @@ def _signer(receivers: _Receivers, body: bytes, header: str) -> _Trusted | None:
         if signature.verify(body, header, secret):
             found = trusted
     return found
+
+
+def _all_known(items: Sequence[Item], receivers: _Receivers, trusted: _Trusted) -> bool:
+    """Whether each number that *items* name is one of ours, be it one whose credentials cannot be read."""
+    named = {item.address for item in items if item.address}
+    return named <= trusted.by_address.keys() | receivers.unreadable.keys()
 
 
 _Routed = list[tuple[int, Account | None, Item]]

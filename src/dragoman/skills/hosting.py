@@ -1,7 +1,8 @@
 """Python skills in processes of their own, so that nothing a skill does can take the worker down or hold it up.
 
 Calls share a few hosts. A skill that makes trouble (ends its host, blocks it, will not stop) is *quarantined*: for a
-while each of its calls has a host to itself, so that others suffer from it once and not again. Decision 0009 says why.
+while each of its calls has a host to itself, so that others suffer from it once and not again. A call that suffered
+without being to blame has a host to itself in its next attempts, whoever else is new there. Decision 0009 says why.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dragoman.skills.invoke import GRACE_SECONDS
 log = structlog.get_logger()
 
 CULPRIT_SECONDS = 600.0
-"""How long a skill that was to blame for a host's end runs apart."""
+"""How long a skill that was to blame for a host's end runs apart, and how long a call that it hit is spared."""
 
 SUSPECT_SECONDS = 30.0
 """The same for skills that ran there when nobody could be blamed; longer than the pause before their next attempt."""
@@ -62,6 +63,7 @@ class HostedSkills:
         self._pace, self._rested_at = asyncio.Lock(), 0.0
         self._quarantine: dict[str, float] = {}
         self._culprits: set[str] = set()
+        self._bystanders: dict[str, float] = {}
         self._names = itertools.count(1)
         self._closed = False
 
@@ -79,6 +81,11 @@ class HostedSkills:
             return False
         return until is not None
 
+    def _runs_apart(self, call: InvokeSkill) -> bool:
+        """Whether *call* has a host to itself: its skill made trouble, or an earlier attempt of it was in the way."""
+        hit_until = self._bystanders.get(call.idempotency_key, 0.0)
+        return self.quarantined(call.skill) or hit_until > asyncio.get_running_loop().time()
+
     async def specs(self) -> Sequence[SkillSpec]:
         """What is installed, as a host has found it. Raises ConfigurationError where a package cannot be imported."""
         try:
@@ -92,7 +99,7 @@ class HostedSkills:
         settled: Settled = Moved()
         try:
             for _ in range(MOVES):
-                settled = await (self._call_apart(call) if self.quarantined(call.skill) else self._call_shared(call))
+                settled = await (self._call_apart(call) if self._runs_apart(call) else self._call_shared(call))
                 if not isinstance(settled, Moved):
                     break
         except HostStartError as error:
@@ -227,6 +234,13 @@ class HostedSkills:
             self._on_trouble(skill)
         for skill in end.suspects:
             self._set_apart(skill, SUSPECT_SECONDS)
+        self._spare([call for number, call in end.calls.items() if number not in end.to_blame])
+
+    def _spare(self, bystanders: Sequence[InvokeSkill]) -> None:
+        """Remember calls that a host's end has hit. Several skills may be new in turn, and attempts are few."""
+        now = asyncio.get_running_loop().time()
+        self._bystanders = {key: until for key, until in self._bystanders.items() if until > now}
+        self._bystanders |= {call.idempotency_key: now + CULPRIT_SECONDS for call in bystanders}
 
     def _on_trouble(self, skill: str) -> None:
         self._culprits.add(skill)

@@ -1,0 +1,1 @@
+"""How the whole suite is run: once, as ``make test`` does, and again and again, as ``make shake`` does."""
