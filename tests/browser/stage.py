@@ -94,7 +94,8 @@ class Stage:
             return await work
 
         future: Future[T] = asyncio.run_coroutine_threadsafe(wait(), self.loop)
-        return future.result(PATIENCE_S)
+        # Longer than what waits inside it, which says what it waited for.
+        return future.result(2 * PATIENCE_S)
 
     def own_tenant(self) -> Stage:
         """Return the same pages for a new tenant, in which a test may write what it likes."""
@@ -107,7 +108,7 @@ class Stage:
         return replace(self, world=world, sessions={}, admin=admin, auditor=auditor)
 
     def converse(self, text: str, *, phone: str, name: str) -> UUID:
-        """Let a contact of this tenant write *text*, wait for the bot's reply, and return their session."""
+        """Let a contact of this tenant write *text*, wait until the bot's reply was read, and return their session."""
 
         async def replied() -> UUID:
             wamid = await self.world.say(text, phone=phone, name=name)
@@ -118,7 +119,10 @@ class Stage:
     async def _answered(self, wamid: str) -> UUID | None:
         rows = await self.world.rows(
             "SELECT asked.session_id FROM message asked JOIN message reply USING (session_id) "
-            "WHERE asked.channel_message_id = $1 AND reply.sender = 'bot' AND reply.ordinal > asked.ordinal",
+            "JOIN outbox_entry entry ON entry.message_id = reply.message_id "
+            "JOIN message_status status ON status.channel_message_id = entry.channel_message_id "
+            "WHERE asked.channel_message_id = $1 AND reply.sender = 'bot' AND reply.ordinal > asked.ordinal "
+            "AND status.status = 'read' AND status.applied IS NOT NULL",
             wamid,
         )
         return rows[0]["session_id"] if rows else None

@@ -104,9 +104,11 @@ def hold(visitor: Visitor, size: str) -> Iterator[str]:
     page.get_by_label("Reason").fill("Lawsuit 12/2026")
     _press(page, "Put on legal hold")
     expect(page.get_by_role("button", name="Lift the hold")).to_be_visible()
+    expect(page.locator(".timeline")).to_contain_text("Put on legal hold")
     yield "held"
     _press(page, "Lift the hold")
     expect(page.locator("#hold summary")).to_be_visible()
+    expect(page.locator(".timeline")).to_contain_text("Legal hold lifted")
     yield "held no more"
 
 

@@ -6,11 +6,36 @@ The services are the real ones; what is left out is PgQueuer's part, to wake a w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+
+import asyncpg
 
 from dragoman.jobs.entrypoints import ENTRYPOINTS
 from dragoman.runtime import Clock, Job, Runtime
 from dragoman.store.database import Connection
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A job, when it may run, and the transactions that asked for it: it is theirs until they end."""
+
+    due: datetime
+    job: Job
+    transactions: list[Connection] = field(default_factory=list)
+
+    def is_ready(self, now: datetime) -> bool:
+        """Whether it may run: a job that runs before the commit does not see what it is for, and nobody calls again."""
+        self.transactions = [connection for connection in self.transactions if _is_open(connection)]
+        return self.due <= now and not self.transactions
+
+
+def _is_open(connection: Connection) -> bool:
+    try:
+        return connection.is_in_transaction()
+    except asyncpg.InterfaceError:
+        # It went back to its pool.
+        return False
 
 
 class ImmediateQueue:
@@ -18,31 +43,47 @@ class ImmediateQueue:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._jobs: list[tuple[datetime, Job]] = []
+        self._jobs: list[_Waiting] = []
 
-    async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the port's
-        """Remember *jobs*; one that is due for the same thing already need not be there twice."""
-        self.soon(jobs)
+    async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:
+        """Remember *jobs* of a transaction; one that is due for the same thing already need not be there twice.
+
+        Rolling back does not take them away: they find nothing to do.
+        """
+        for waiting in self._remember(jobs):
+            waiting.transactions.append(connection)
 
     def soon(self, jobs: Sequence[Job]) -> None:
-        """The same: here nothing is lost with a process."""
+        """The same without a transaction: here nothing is lost with a process."""
+        self._remember(jobs)
+
+    def _remember(self, jobs: Sequence[Job]) -> list[_Waiting]:
         now = self._clock.now()
+        remembered = []
         for job in jobs:
             due = now + job.delay
-            if not any(known == job and at <= due for at, known in self._jobs):
-                self._jobs.append((due, job))
+            known = next((one for one in self._jobs if one.job == job and one.due <= due), None)
+            if known is None:
+                known = _Waiting(due, job)
+                self._jobs.append(known)
+            remembered.append(known)
+        return remembered
 
     async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:  # noqa: ARG002 - the port's
         """Those of *jobs* that nobody has asked for yet."""
-        due = {(job.entrypoint, job.tenant_id, job.key) for at, job in self._jobs if at <= self._clock.now()}
+        now = self._clock.now()
+        due = {(one.job.entrypoint, one.job.tenant_id, one.job.key) for one in self._jobs if one.due <= now}
         return [job for job in jobs if (job.entrypoint, job.tenant_id, job.key) not in due]
 
     async def run_due(self, runtime: Runtime) -> int:
         """Run what is due, and what becomes due by that, until nothing is left; returns how many jobs ran."""
         ran = 0
-        while ready := [entry for entry in self._jobs if entry[0] <= self._clock.now()]:
-            for entry in ready:
-                self._jobs.remove(entry)
-                await ENTRYPOINTS[entry[1].entrypoint](runtime, entry[1].tenant_id, entry[1].key)
-                ran += 1
+        while (waiting := self._next()) is not None:
+            self._jobs.remove(waiting)
+            await ENTRYPOINTS[waiting.job.entrypoint](runtime, waiting.job.tenant_id, waiting.job.key)
+            ran += 1
         return ran
+
+    def _next(self) -> _Waiting | None:
+        now = self._clock.now()
+        return next((waiting for waiting in self._jobs if waiting.is_ready(now)), None)
