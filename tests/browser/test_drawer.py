@@ -89,6 +89,8 @@ def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: 
     expect(failed.first).to_contain_text("RetryableError")
     expect(fold).to_contain_text("after a pause of")
     expect(timeline.locator(".ev").filter(has_text="Skill Error")).to_contain_text("failed after 3 attempts")
+    # Only the fold itself is drawn as a warning, not the switches of what is in it.
+    expect(failed.first.locator(".raw > summary")).to_have_css("background-color", "rgba(0, 0, 0, 0)")
     state = timeline.locator(".ev").filter(has_text="With agent").first
     expect(state).to_contain_text("Active")
     failed.first.locator(".raw > summary").click()

@@ -38,7 +38,8 @@ from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.pictures import parcel
 from tests.chaos import process
 from tests.chaos.shop import SHOP
-from tests.process.test_kill import free_port
+from tests.ports import free_port
+from tests.waiting import eventually_seen
 from tests.world import APP_SECRET, CONTROL, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -318,10 +319,9 @@ def _last_words(home: Path) -> str:
 
 
 async def _until_it_answers(client: httpx.AsyncClient, url: str, home: Path) -> None:
-    end = time.monotonic() + 60
-    while True:
+    async def answers() -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            if (await client.get(url)).status_code == 200:
-                return
-        assert time.monotonic() < end, f"{url} does not answer\n{_last_words(home)}"
-        await asyncio.sleep(0.1)
+            return (await client.get(url)).status_code == 200
+        return False
+
+    await eventually_seen(answers, otherwise=lambda: f"{url} does not answer\n{_last_words(home)}")

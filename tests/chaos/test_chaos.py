@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.run import Plan, run
+from tests.waiting import PATIENCE_S
 
 SHORT = Plan(
     seed=20261123,
@@ -16,9 +17,9 @@ SHORT = Plan(
     per_second=40.0,
     kill_every=1.0,
     restarts=1,
-    rest_seconds=120.0,
+    rest_seconds=2 * PATIENCE_S,
 )
-"""Seconds of traffic; the rest is a bound for a busy machine, not a measure."""
+"""Ten seconds of traffic; how long it may take to come to rest is a bound for a busy machine, not a measure."""
 
 
 async def test_nothing_is_lost_or_doubled_while_everything_dies() -> None:

@@ -21,7 +21,7 @@ from dragoman.store import channel_accounts, skills, tenants
 from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
-from tests.ports import free_port as free_port  # noqa: PLC0414 - the chaos runs take it from here
+from tests.ports import free_port
 from tests.process.slow_shop import SHOP
 from tests.waiting import PATIENCE_S, eventually_seen
 from tests.world import APP_SECRET, CONTROL, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN
