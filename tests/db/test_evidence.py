@@ -163,6 +163,18 @@ async def test_no_byte_can_be_changed_unnoticed(client: httpx.AsyncClient, house
     assert unseen < len(places) / 4
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 9])
+async def test_a_file_that_is_packed_as_no_bundle_is_damage(
+    client: httpx.AsyncClient, house: House, tmp_path: Path, method: int
+) -> None:
+    await conversation(house, "Hello")
+    data = await fetch(client, house)
+    # The compression method in the first entry of the ZIP's directory (APPNOTE.TXT 4.3.12).
+    place = data.index(b"PK\x01\x02") + 10
+    with pytest.raises(NoBundleError, match="is packed as no bundle is"):
+        found(tmp_path, data[:place] + method.to_bytes(2, "little") + data[place + 2 :])
+
+
 def edit_event(files: Members, change: Callable[[list[dict[str, Any]]], None]) -> Members:
     (name,) = [name for name in files if name.startswith("records/")]
     records = [json.loads(line) for line in files[name].splitlines()]

@@ -32,6 +32,7 @@ _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _HAS_DESCRIPTOR, _DESCRIPTORS = 8, (16, 24)
 """A flag in a file's header, and how many bytes follow its content then (APPNOTE.TXT 4.3.9)."""
 _END_BYTES = 22
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
 
 
@@ -103,6 +104,9 @@ def _structure(archive: zipfile.ZipFile, path: Path, verdict: BundleVerdict) -> 
     ends = {0}
     with path.open("rb") as handle:
         for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
+            if entry.compress_type not in _METHODS:
+                # A changed byte can name a method whose reader fails in ways of its own.
+                raise NoBundleError(f"{path.name} was damaged: {entry.filename} is packed as no bundle is")
             if entry.header_offset < min(ends):
                 raise NoBundleError(f"{path.name} was damaged: {entry.filename} lies where something else lies")
             if entry.header_offset not in ends:
