@@ -31,8 +31,8 @@ from bench.harness import Result, compare, percentile
 from bench.installation import APP_SECRET, PHONE_NUMBER_ID, Installation, open_installation
 from bench.shop import SHOP
 from dragoman.domain.nouns import HttpTarget, Phrase, SkillSpec
-from dragoman.store import skill_keys, skills
-from dragoman.store.skill_keys import SealedKey
+from dragoman.store.catalogue import skill_keys, skills
+from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.web.app import create_app
 
 CONTACTS = 400

@@ -26,11 +26,11 @@ from dragoman.jobs.queue import PgQueue
 from dragoman.ledger import seal
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.skills.addresses import AllowList
-from dragoman.skills.host_process import Plan
-from dragoman.skills.hosting import HostedSkills
+from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills
-from dragoman.store.blobs_local import LocalBlobs
+from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.database import Database
 
 

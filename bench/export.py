@@ -36,12 +36,12 @@ from bench.harness import Result, compare
 from bench.installation import open_runtime
 from bench.load.kept import Loaded, loaded
 from dragoman.cli import logs
-from dragoman.services.export_conversations import MOST_IN_BUNDLE, Export, stream
-from dragoman.services.exporting.columns import CONVERSATION
-from dragoman.services.exporting.formats import Format, Parts
-from dragoman.services.sight import EVERYTHING
-from dragoman.services.verify_bundle import verify_bundle
-from dragoman.store.conversations import COLUMNS, Filters
+from dragoman.services.audit.verify_bundle import verify_bundle
+from dragoman.services.exports.columns import CONVERSATION
+from dragoman.services.exports.export_conversations import MOST_IN_BUNDLE, Export, stream
+from dragoman.services.exports.formats import Format, Parts
+from dragoman.services.visibility import EVERYTHING
+from dragoman.store.conversation_list.conversations import COLUMNS, Filters
 from dragoman.store.embedded import DatabaseURLs
 
 LIMIT_MB = 200.0

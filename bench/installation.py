@@ -21,9 +21,11 @@ from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
-from dragoman.store import channel_accounts, embedded, migrate, skills, tenants
-from dragoman.store.blobs_local import LocalBlobs
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store import embedded, migrate, tenants
+from dragoman.store.blobs.local import LocalBlobs
+from dragoman.store.catalogue import skills
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 

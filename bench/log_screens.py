@@ -16,8 +16,8 @@ from bench.load.conversations import LONG_MESSAGES, MIDDLE_MESSAGES
 from bench.load.people import COMMON_SKILL, RARE_SKILL
 from bench.load.vocabulary import COMMON_WORD, RARE_WORD
 from dragoman.domain.search_words import Search
-from dragoman.store import conversation_paging as paging
-from dragoman.store.conversation_filters import NEWEST
+from dragoman.store.conversation_list import cursors as paging
+from dragoman.store.conversation_list.filters import NEWEST
 
 LIST = "/communications/automation/logs"
 API = "/api/v1/conversations"

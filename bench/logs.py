@@ -22,7 +22,7 @@ from bench.load.kept import Loaded, loaded
 from bench.log_screens import API, Screen, drawers, screens
 from dragoman.cli import garbage
 from dragoman.runtime import Runtime
-from dragoman.store import accounts
+from dragoman.store.accounts import accounts
 from dragoman.web.app import create_app
 
 LIMIT_MS = 100.0

@@ -30,8 +30,8 @@ from bench.load.kept import Loaded, loaded
 from bench.logs import login
 from dragoman.cli import garbage, logs
 from dragoman.ledger import partitions
-from dragoman.services import retention
-from dragoman.services.retention import Plan
+from dragoman.services.retention import apply_retention
+from dragoman.services.retention.apply_retention import Plan
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
@@ -130,7 +130,7 @@ async def _measure(made: Loaded, urls: DatabaseURLs) -> tuple[Plan, float, Waits
             settings = dataclasses.replace(opened.settings, retention_days=await _days(urls))
             runtime = dataclasses.replace(opened, settings=settings)
             begun = time.monotonic()
-            done = await retention.run(runtime, owner, by_whom="bench")
+            done = await apply_retention.run(runtime, owner, by_whom="bench")
             ended = time.monotonic()
         # What waits when the run ends is counted, too.
         await asyncio.sleep(1)

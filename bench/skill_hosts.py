@@ -19,8 +19,8 @@ from bench.installation import APP_SECRET, PHONE_NUMBER_ID, Installation, open_i
 from bench.shop import SHOP
 from dragoman.dispatch.effects import InvokeSkill, SkillReturned
 from dragoman.jobs import worker
-from dragoman.skills.host_process import Plan
-from dragoman.skills.hosting import HostedSkills
+from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.web.app import create_app
 

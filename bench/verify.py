@@ -25,8 +25,8 @@ from bench.shop import SHOP
 from dragoman.cli import garbage
 from dragoman.ledger import seal
 from dragoman.runtime import Runtime
-from dragoman.services import checkpoints
-from dragoman.services.verify_audit import verify_audit
+from dragoman.services.audit import checkpoints
+from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.store import tenants
 
 EVENTS_IN_A_SESSION = 8

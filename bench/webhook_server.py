@@ -37,7 +37,7 @@ from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.skills.invoker import InProcessSkills
-from dragoman.store.blobs_local import LocalBlobs
+from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.database import Database
 from dragoman.web.app import create_app
 

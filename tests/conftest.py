@@ -18,7 +18,8 @@ from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
 from dragoman.runtime import SystemClock
-from dragoman.store import accounts, embedded, migrate
+from dragoman.store import embedded, migrate
+from dragoman.store.accounts import accounts
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
-from dragoman.store import channel_accounts
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from tests.world import APP_SECRET, TOKEN, VERIFY_TOKEN, World
 
 PHONE_NUMBER_ID = "100200300401"

@@ -25,10 +25,13 @@ from dragoman.runtime import Keyring, Mailer, Queue, Runtime, Settings, TimeOrde
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
-from dragoman.store import channel_accounts, contacts, skills, tenants
+from dragoman.store import tenants
 from dragoman.store.blobs import Blobs
-from dragoman.store.blobs_local import LocalBlobs
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.blobs.local import LocalBlobs
+from dragoman.store.catalogue import skills
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.contacts import contacts
 from dragoman.store.database import Database
 from dragoman.web.app import create_app
 from graph_standin.app import create_app as create_standin

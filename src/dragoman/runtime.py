@@ -30,10 +30,10 @@ from dragoman.domain.nouns import Registry
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import SkillInvoker
+from dragoman.store.batching import Groups
 from dragoman.store.blobs import Blobs
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
-from dragoman.store.groups import Groups
 
 META_GRAPH_URL = "https://graph.facebook.com"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragoman.domain import content as c
 from dragoman.domain.nouns import Sender
-from dragoman.services.erase_media import erase_messages
+from dragoman.services.media.erase_media import erase_messages
 from dragoman.store.media import Wanted
 from dragoman_shop import papers, pictures, recordings
 

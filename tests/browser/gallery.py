@@ -17,8 +17,9 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import append
 from dragoman.ledger.append import Context
-from dragoman.services.fetch_media import fetch_media
-from dragoman.store import contacts, identities, media
+from dragoman.services.media.fetch_media import fetch_media
+from dragoman.store import media
+from dragoman.store.contacts import contacts, identities
 from tests.browser import everything
 from tests.browser.people import Person
 

@@ -24,9 +24,11 @@ import uvicorn
 import dragoman_shop
 from dragoman.channels.email.smtp import Smtp
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
-from dragoman.services.expire_sessions import expire_sessions
+from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.skills import registry
-from dragoman.store import accounts, contacts, tenants
+from dragoman.store import tenants
+from dragoman.store.accounts import accounts
+from dragoman.store.contacts import contacts
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop import pace, recordings

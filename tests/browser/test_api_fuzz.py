@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from dragoman.store import accounts
+from dragoman.store.accounts import accounts
 from tests.browser.stage import Stage
 from tests.waiting import PATIENCE_S
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Download, Page, expect
 
-from dragoman.services.verify_bundle import Finding, verify_bundle
+from dragoman.services.audit.verify_bundle import Finding, verify_bundle
 from tests.browser.conftest import LOGS, Visitor
 from tests.browser.people import GALLERY, MARINA
 from tests.browser.stage import ADMIN, Stage

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dragoman.ledger import window
-from dragoman.ledger.window import Place
+from dragoman.ledger import pages
+from dragoman.ledger.pages import Place
 from tests.browser.conftest import LOGS, Visitor
 from tests.browser.stage import Stage
 from tests.db.house import House
@@ -76,7 +76,7 @@ def test_a_link_leads_to_a_message_and_a_step_however_far(keeper: Visitor, archi
     async def eleventh() -> str:
         async with reading(house, session_id) as read:
             of = (read.connection, read.tenant_id, read.conversation)
-            part = await window.messages(*of, Place(side="after", number=10), cutoff=read.cutoff, limit=1)
+            part = await pages.messages(*of, Place(side="after", number=10), cutoff=read.cutoff, limit=1)
             return f"m-{part.items[0].message_id}"
 
     anchor = keeper.stage.do(eleventh())

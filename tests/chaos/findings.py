@@ -14,7 +14,7 @@ import asyncpg
 from dragoman.cli.compose import open_runtime
 from dragoman.domain.outcomes import FAILURES
 from dragoman.runtime import Settings
-from dragoman.services.verify_audit import verify_audit
+from dragoman.services.audit.verify_audit import verify_audit
 from tests.chaos.installation import Installation
 from tests.chaos.traffic import Written
 

@@ -31,8 +31,10 @@ from cryptography.fernet import Fernet
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Budget, Limits
 from dragoman.runtime import Keyring, SystemClock, TimeOrderedIds
-from dragoman.store import channel_accounts, embedded, migrate, skills, tenants
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store import embedded, migrate, tenants
+from dragoman.store.catalogue import skills
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.pictures import parcel

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from dragoman.cli import compose, main
 from dragoman.jobs import worker
-from dragoman.services import deliver
-from dragoman.skills.host_process import Plan
+from dragoman.services.outbound import deliver
+from dragoman.skills.hosts.host_process import Plan
 from tests.chaos import shop
 
 CHECKOUT = Path(__file__).resolve().parents[2]

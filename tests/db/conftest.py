@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from dragoman.classify import Classifier
 from dragoman.domain.nouns import Registry
 from dragoman.runtime import Job, Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
-from dragoman.services import export_conversations
+from dragoman.services.exports import export_conversations
 from dragoman.skills.invoker import InProcessSkills
-from dragoman.store.blobs_local import LocalBlobs
+from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.database import Connection, Database
 from dragoman.web.app import create_app
 from tests.waiting import PATIENCE_S

@@ -12,7 +12,8 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.search_words import text_of, vector
 from dragoman.ledger import append, seal
 from dragoman.runtime import Runtime
-from dragoman.store import accounts, tenants
+from dragoman.store import tenants
+from dragoman.store.accounts import accounts
 from dragoman.store.database import Connection
 
 PASSWORD = "correct horse battery staple"

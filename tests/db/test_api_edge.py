@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from dragoman.runtime import Runtime
-from dragoman.web.middleware import CONTENT_SECURITY_POLICY
+from dragoman.web.http.middleware import CONTENT_SECURITY_POLICY
 
 from .house import House, bearer
 

@@ -15,9 +15,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dragoman.runtime import Runtime
-from dragoman.services import accept_delivery
-from dragoman.store import channel_accounts
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.services.inbound import accept_delivery
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.embedded import DatabaseURLs
 
 from .house import House

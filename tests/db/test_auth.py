@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from dragoman.runtime import Runtime
-from dragoman.store import accounts
-from dragoman.store.roles import PERMISSIONS, ROLES
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.roles import PERMISSIONS, ROLES
 from dragoman.web.app import create_app
 from dragoman.web.auth import Require, require
 

@@ -13,7 +13,8 @@ import pytest
 
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.store import accounts, tenants
+from dragoman.store import tenants
+from dragoman.store.accounts import accounts
 
 from .house import House, MovableClock
 

@@ -19,10 +19,12 @@ import pytest
 
 from dragoman.domain.content import Text, to_json
 from dragoman.runtime import Runtime
-from dragoman.services import background_exports, export_conversations, sweep
-from dragoman.services.background_exports import ENTRYPOINT, expire, prepare_export
-from dragoman.store import conversation_exports, exports
+from dragoman.services import sweep
+from dragoman.services.exports import background_exports, export_conversations
+from dragoman.services.exports.background_exports import ENTRYPOINT, expire, prepare_export
+from dragoman.store import exports
 from dragoman.store.blobs import BlobsUnavailableError
+from dragoman.store.conversation_list import export_batches
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.exports import ExportRequest
 from tests.waiting import PATIENCE_S, eventually, eventually_seen, patience
@@ -71,7 +73,7 @@ def files(runtime: Runtime) -> list[Path]:
 def slow(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
     """Batches of one conversation, of which the second waits: it has begun, and may go on."""
     begun, go_on = asyncio.Event(), asyncio.Event()
-    real, calls = conversation_exports.batch, 0
+    real, calls = export_batches.batch, 0
 
     async def waiting(*arguments: Any, **more: Any) -> Any:
         nonlocal calls
@@ -83,7 +85,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]
 
     monkeypatch.setattr(export_conversations, "BATCH", 1)
     monkeypatch.setattr(background_exports, "REPORT_SECONDS", 0.02)
-    monkeypatch.setattr(conversation_exports, "batch", waiting)
+    monkeypatch.setattr(export_batches, "batch", waiting)
     return begun, go_on
 
 
@@ -182,7 +184,7 @@ async def test_a_failure_has_a_reason_and_leaves_nothing(
     async def failing(*_: Any, **__: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(conversation_exports, "batch", failing)
+    monkeypatch.setattr(export_batches, "batch", failing)
     export_id = await ask(client, auditor)
     assert await prepare_export(runtime, house.tenant_id, export_id) == "failed"
     found = await seen(client, auditor, export_id)
@@ -230,7 +232,7 @@ from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrdere
 from dragoman.services import background_exports, export_conversations
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.store import conversation_exports
-from dragoman.store.blobs_local import LocalBlobs
+from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.database import Database
 
 async def main(url, home, tenant_id, export_id):

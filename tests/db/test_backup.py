@@ -13,8 +13,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from dragoman.services import checkpoints
-from dragoman.services.verify_audit import verify_audit
+from dragoman.services.audit import checkpoints
+from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.store.database import Database, owner_connection
 from dragoman.store.embedded import DatabaseURLs
 

@@ -31,8 +31,9 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append, changes, checkpoint, integrity, verify
 from dragoman.ledger.integrity import Stage
 from dragoman.runtime import Runtime
-from dragoman.services import checkpoint_key, checkpoints, retention
-from dragoman.services.verify_audit import Verdict, check_session, verify_audit, verify_everywhere
+from dragoman.services.audit import checkpoint_key, checkpoints
+from dragoman.services.audit.verify_audit import Verdict, check_session, verify_audit, verify_everywhere
+from dragoman.services.retention import apply_retention
 from dragoman.store.blobs import BlobsUnavailableError, CheckpointKey
 from dragoman.store.database import Connection, owner_connection
 from dragoman.store.embedded import DatabaseURLs
@@ -517,7 +518,7 @@ async def test_what_retention_removed_is_no_breach(runtime: Runtime, house: Hous
     await said(house, across, "now")
     assert await made(house) == [2]
     settings_ = dataclasses.replace(runtime.settings, retention_days=30)
-    await retention.run(dataclasses.replace(runtime, settings=settings_), owner, by_whom="test")
+    await apply_retention.run(dataclasses.replace(runtime, settings=settings_), owner, by_whom="test")
     assert await owner.fetchval("SELECT count(*) FROM audit_event WHERE session_id = $1", old) == 0
     verdict = await verified(house)
     assert (verdict.breaches, verdict.truncated) == ((), 2)

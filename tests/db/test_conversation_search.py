@@ -16,8 +16,15 @@ from dragoman.domain.content import Text, to_json
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import Search, vector
 from dragoman.domain.states import State
-from dragoman.store import conversation_narrowing, conversations
-from dragoman.store.conversations import Filters, MalformedCursorError, Order, Page, Sort, TooSlowError
+from dragoman.store.conversation_list import compile_filters, conversations
+from dragoman.store.conversation_list.conversations import (
+    Filters,
+    MalformedCursorError,
+    Order,
+    Page,
+    Sort,
+    TooSlowError,
+)
 from dragoman.store.embedded import DatabaseURLs
 
 from .house import House
@@ -154,8 +161,8 @@ async def test_rare_and_common_words_find_the_same(
     house: House, monkeypatch: pytest.MonkeyPatch, *, common: bool
 ) -> None:
     if common:
-        monkeypatch.setattr(conversation_narrowing, "MOST_HITS", 0)
-        monkeypatch.setattr(conversation_narrowing, "MOST_CONTACTS", 0)
+        monkeypatch.setattr(compile_filters, "MOST_HITS", 0)
+        monkeypatch.setattr(compile_filters, "MOST_CONTACTS", 0)
         monkeypatch.setattr(conversations, "STEPS", (2, 3, 100))
     made = [await spoken(house, n, "lamp" if n % 3 else "kettle") for n in range(12)]
     wanted = [session for n, session in enumerate(made) if n % 3 == 0]
@@ -172,7 +179,7 @@ async def test_rare_and_common_words_find_the_same(
 
 
 async def test_a_walk_that_finds_too_little_says_how_far_it_got(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation_narrowing, "MOST_HITS", 0)
+    monkeypatch.setattr(compile_filters, "MOST_HITS", 0)
     monkeypatch.setattr(conversations, "STEPS", (2, 3))
     made = [await spoken(house, n, "kettle" if n == 7 else "lamp") for n in range(9)]
     part = await page(house, Filters(q="kettle"))

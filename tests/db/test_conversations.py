@@ -12,8 +12,8 @@ from dragoman.domain.content import Text, to_json
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.runtime import Runtime
-from dragoman.store import conversations
-from dragoman.store.conversations import Filters, MalformedCursorError, Page
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.conversations import Filters, MalformedCursorError, Page
 
 from .house import House
 

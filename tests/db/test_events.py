@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from dragoman.ledger import changes
 from dragoman.ledger.changes import RESUMABLE, Kind, Place
 from dragoman.runtime import Runtime
-from dragoman.store import accounts
+from dragoman.store.accounts import accounts
 from dragoman.store.database import UNAVAILABLE, Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app

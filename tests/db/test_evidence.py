@@ -24,10 +24,11 @@ from dragoman.domain.events import AuditEvent, MessageReceived, SessionOpened, S
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append, read_many, seal
 from dragoman.runtime import Runtime
-from dragoman.services import checkpoint_key, checkpoints, export_conversations
-from dragoman.services.background_exports import prepare_export
-from dragoman.services.exporting.bundle import DIGEST, MANIFEST, dump
-from dragoman.services.verify_bundle import BundleVerdict, NoBundleError, verify_bundle
+from dragoman.services.audit import checkpoint_key, checkpoints
+from dragoman.services.audit.verify_bundle import BundleVerdict, NoBundleError, verify_bundle
+from dragoman.services.exports import export_conversations
+from dragoman.services.exports.background_exports import prepare_export
+from dragoman.services.exports.bundle import DIGEST, MANIFEST, dump
 
 from .house import House, bearer
 from .test_export_control import LOGS, recorded

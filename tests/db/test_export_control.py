@@ -13,9 +13,9 @@ import pytest
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.runtime import Runtime
-from dragoman.services import export_conversations
-from dragoman.store import conversation_exports
-from dragoman.store.conversations import Filters, TooSlowError, bounded
+from dragoman.services.exports import export_conversations
+from dragoman.store.conversation_list import export_batches
+from dragoman.store.conversation_list.conversations import Filters, TooSlowError, bounded
 
 from .house import House, bearer
 
@@ -93,7 +93,7 @@ async def test_what_takes_long_to_count_is_not_counted(
         raise AssertionError("nobody stopped it")
 
     monkeypatch.setattr(export_conversations, "COUNT_SECONDS", 0.05)
-    monkeypatch.setattr(conversation_exports, "count_up_to", slow)
+    monkeypatch.setattr(export_batches, "count_up_to", slow)
     assert "counted at once" in (await client.get(f"{LOGS}/export/count", headers=headers)).text
     with pytest.raises(TooSlowError):
         async with (

@@ -20,13 +20,12 @@ from fastapi import FastAPI
 
 from dragoman.domain.content import Text, to_json
 from dragoman.runtime import Runtime
-from dragoman.services import export_conversations
-from dragoman.services.exporting import spreadsheet
-from dragoman.services.exporting.columns import CONVERSATION, EVENT, MESSAGE
-from dragoman.services.exporting.formats import Parts
-from dragoman.services.sight import Sight
-from dragoman.store import conversation_exports
-from dragoman.store.conversations import Filters
+from dragoman.services.exports import export_conversations, spreadsheet
+from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE
+from dragoman.services.exports.formats import Parts
+from dragoman.services.visibility import Sight
+from dragoman.store.conversation_list import export_batches
+from dragoman.store.conversation_list.conversations import Filters
 
 from .house import House, bearer
 
@@ -215,7 +214,7 @@ async def test_an_export_that_fails_does_not_end_like_a_whole_one(
 ) -> None:
     await furnish(house, 4)
     monkeypatch.setattr(export_conversations, "BATCH", 2)
-    real, calls = conversation_exports.batch, 0
+    real, calls = export_batches.batch, 0
 
     async def failing(*arguments: Any, **more: Any) -> Any:
         nonlocal calls
@@ -224,7 +223,7 @@ async def test_an_export_that_fails_does_not_end_like_a_whole_one(
             raise RuntimeError("the disk is on fire")
         return await real(*arguments, **more)
 
-    monkeypatch.setattr(conversation_exports, "batch", failing)
+    monkeypatch.setattr(export_batches, "batch", failing)
     sent: list[dict[str, Any]] = []
 
     asked = False

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 from dragoman.cli.main import app, main
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.domain.nouns import SkillSpec
-from dragoman.store import skill_keys, skills, tenants
+from dragoman.store import tenants
+from dragoman.store.catalogue import skill_keys, skills
+from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
-from dragoman.store.skill_keys import SealedKey
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 MANIFEST = {"name": "a.remote", "label": "Remote", "version": "1", "url": "https://skills.example.com/x"}

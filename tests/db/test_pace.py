@@ -6,10 +6,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from dragoman.store import holds, pace
 from dragoman.store.database import Database
-from dragoman.store.holds import Scope
-from dragoman.store.pace import Pace, Turn
+from dragoman.store.sending import cooldowns, pace
+from dragoman.store.sending.cooldowns import Scope
+from dragoman.store.sending.pace import Pace, Turn
 
 TENANT = UUID(int=7)
 NUMBER = UUID(int=1)
@@ -121,7 +121,7 @@ async def test_a_hold_reaches_as_far_as_it_says_and_ends_by_itself(database: Dat
     for days, (scope, (subject, held)) in enumerate(reach.items(), start=1):
         at = NOON + timedelta(days=days)
         async with database.tenant(TENANT) as connection:
-            seconds = await holds.strike(connection, TENANT, scope, subject, code=1, reason="why", now=at)
+            seconds = await cooldowns.strike(connection, TENANT, scope, subject, code=1, reason="why", now=at)
         for one in (contact, other):
             turn = await take(database, one, at, limits=limits)
             assert turn.granted is (one not in held), scope
@@ -133,7 +133,7 @@ async def test_a_hold_reaches_as_far_as_it_says_and_ends_by_itself(database: Dat
 
 async def strikes(database: Database, scope: Scope, at: datetime) -> float:
     async with database.tenant(TENANT) as connection:
-        return await holds.strike(connection, TENANT, scope, "x", code=1, reason="", now=at)
+        return await cooldowns.strike(connection, TENANT, scope, "x", code=1, reason="", now=at)
 
 
 async def test_holds_in_a_row_grow_and_are_forgiven(database: Database) -> None:

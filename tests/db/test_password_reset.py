@@ -18,8 +18,8 @@ from dragoman.channels.email import smtp
 from dragoman.channels.email.smtp import Smtp
 from dragoman.domain.errors import ConfigurationError, MailError, NotFoundError
 from dragoman.runtime import Job, Runtime, Settings
-from dragoman.services import password_reset, second_factor
-from dragoman.store import accounts
+from dragoman.services.access import password_reset, second_factor
+from dragoman.store.accounts import accounts
 from dragoman.web.app import create_app
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from dragoman.cli.main import app as command_line
 from dragoman.domain.errors import ConfigurationError
 from dragoman.runtime import Runtime
-from dragoman.services import people
-from dragoman.services.people import RefusedError
-from dragoman.store import accounts
-from dragoman.store.actions import Administrator
+from dragoman.services.access import people
+from dragoman.services.access.people import RefusedError
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.actions import Administrator
+from dragoman.store.accounts.roles import PERMISSIONS
 from dragoman.store.embedded import DatabaseURLs
-from dragoman.store.roles import PERMISSIONS
 from dragoman.web.app import create_app
 from dragoman.web.console.people import MAY
 

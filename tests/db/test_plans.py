@@ -29,12 +29,13 @@ from bench.log_screens import screens
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import Search
 from dragoman.domain.states import State
-from dragoman.store import conversations, embedded
-from dragoman.store.conversation_filters import NEWEST, Filters, Order, Sort
+from dragoman.store import embedded
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.filters import NEWEST, Filters, Order, Sort
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
+from dragoman.web.api.filters import ConversationQuery
 from dragoman.web.console import choices
-from dragoman.web.filters import ConversationQuery
 from tests.conftest import clone_template
 
 MADE, TIMES = 2_000, 10

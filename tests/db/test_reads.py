@@ -12,9 +12,9 @@ import pytest
 
 from dragoman.domain.content import Text, to_json
 from dragoman.runtime import Runtime
-from dragoman.services.on_record import put_on_record
-from dragoman.store import roles
-from dragoman.store.actions import Administrator
+from dragoman.services.audit.on_record import put_on_record
+from dragoman.store.accounts import roles
+from dragoman.store.accounts.actions import Administrator
 from dragoman.web.console.access_log import ACTIONS
 from dragoman.web.console.query import ADDRESS as LOGS
 

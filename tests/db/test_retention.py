@@ -25,10 +25,12 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append, partitions, verify
 from dragoman.ledger import retention as ledger_retention
 from dragoman.runtime import Runtime
-from dragoman.services import erase_media, legal_holds, retention, sweep
-from dragoman.services.verify_bundle import verify_bundle
+from dragoman.services import sweep
+from dragoman.services.audit.verify_bundle import verify_bundle
+from dragoman.services.media import erase_media
+from dragoman.services.retention import apply_retention, legal_holds
 from dragoman.store import tenants
-from dragoman.store.actions import Administrator
+from dragoman.store.accounts.actions import Administrator
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
 from dragoman.store.database import Connection, owner_connection
 from dragoman.store.embedded import DatabaseURLs
@@ -89,10 +91,10 @@ async def test_a_dry_run_says_exactly_what_then_happens(
     now = runtime.clock.now()
     old = await conversation(house, now - timedelta(days=DAYS + 20), now - timedelta(days=DAYS + 20))
     young = await conversation(house, now - timedelta(days=1))
-    said = await retention.plan(owner, now=now, days=DAYS)
+    said = await apply_retention.plan(owner, now=now, days=DAYS)
     names = {p.name for p in await partitions.every(owner)}
     assert await left(owner, "message", old) == 2  # it was dry
-    done = await retention.run(runtime, owner, by_whom="test")
+    done = await apply_retention.run(runtime, owner, by_whom="test")
     assert [p.name for p in done.partitions] == [p.name for p in said.partitions]
     assert (done.rows, done.shares[0].sessions) == (said.rows, 1)
     assert done.rows == {"message": 2, "message_words": done.rows["message_words"], "audit_event": 2, "outbox_entry": 1}
@@ -116,7 +118,7 @@ async def test_a_dry_run_says_exactly_what_then_happens(
     assert (record["by_whom"], record["sessions"]) == ("test", 1)
     assert record["finished_at"] is not None
     assert record["removed"]["audit_event"] == 2
-    again = await retention.run(runtime, owner, by_whom="test")
+    again = await apply_retention.run(runtime, owner, by_whom="test")
     assert (again.partitions, again.shares) == ((), ())
 
 
@@ -124,7 +126,7 @@ async def test_a_chain_that_goes_on_stays_checkable(runtime: Runtime, house: Hou
     now = runtime.clock.now()
     early, late = now - timedelta(days=DAYS + 20), now - timedelta(days=2)
     session_id = await conversation(house, early, early, late, late)
-    await retention.run(runtime, owner, by_whom="test")
+    await apply_retention.run(runtime, owner, by_whom="test")
     events = await owner.fetch(
         "SELECT position, type, payload FROM audit_event WHERE session_id = $1 ORDER BY position", session_id
     )
@@ -185,10 +187,10 @@ async def test_files_go_with_their_messages_unless_another_has_them(
     kept = await with_file(house, young, b"only in the young one", late)
     other = await House.build(runtime, "other")
     theirs = await with_file(other, await conversation(other, late), b"only in the old one", late)
-    said = await retention.plan(owner, now=now, days=DAYS)
+    said = await apply_retention.plan(owner, now=now, days=DAYS)
     assert said.rows["media_file"] == 2
     assert await runtime.blobs.has(only)  # it was dry
-    done = await retention.run(runtime, owner, by_whom="test")
+    done = await apply_retention.run(runtime, owner, by_whom="test")
     assert (done.rows, done.trouble) == (said.rows, "")
     there = [await runtime.blobs.has(key) for key in (only, shared, kept, theirs)]
     assert there == [False, True, True, True]
@@ -214,7 +216,7 @@ async def test_files_that_could_not_be_erased_go_with_the_next_run(
     with monkeypatch.context() as patched:
         patched.setattr(erase_media, "PART", 1)
         patched.setattr(type(runtime.blobs), "delete", away)
-        done = await retention.run(runtime, owner, by_whom="test")
+        done = await apply_retention.run(runtime, owner, by_whom="test")
     assert "the bucket is gone" in done.trouble
     assert await runtime.blobs.has(key)
     assert await runtime.blobs.has(more)
@@ -222,7 +224,7 @@ async def test_files_that_could_not_be_erased_go_with_the_next_run(
     assert await owner.fetchval("SELECT finished_at FROM retention_run") is None
     # The messages are gone all the same. The next run, for which nothing else is due, takes the other file; a content
     # that no message has is what the sweep finds.
-    again = await retention.run(runtime, owner, by_whom="test")
+    again = await apply_retention.run(runtime, owner, by_whom="test")
     assert (again.partitions, again.rows["media_file"], again.trouble) == ((), 1, "")
     await erase_media.erase_strays(runtime, house.tenant_id)
     assert [await runtime.blobs.has(each) for each in (key, more)] == [False, False]
@@ -239,7 +241,7 @@ async def test_the_drawer_says_when_and_by_which_rule(
     address = f"/communications/automation/logs/{gone}"
     before = (await client.get(address, headers=headers)).text
     assert f"not shown any more, by the installation’s rule of {DAYS} days" in before
-    await retention.run(runtime, owner, by_whom="test")
+    await apply_retention.run(runtime, owner, by_whom="test")
     page = (await client.get(address, headers=headers)).text
     when = f"{now:%-d %b}"
     for what in ("transcript", "timeline"):
@@ -248,7 +250,7 @@ async def test_the_drawer_says_when_and_by_which_rule(
     async with runtime.database.tenant(house.tenant_id) as connection:
         await tenants.set_retention_days(connection, house.tenant_id, 7)
     shorter = await conversation(house, now - timedelta(days=9))
-    await retention.run(runtime, owner, by_whom="test")
+    await apply_retention.run(runtime, owner, by_whom="test")
     page = (await client.get(f"/communications/automation/logs/{shorter}", headers=headers)).text
     assert "by the tenant’s rule of 7 days" in page
     # What went by the earlier rule still says so.
@@ -277,7 +279,7 @@ async def test_evidence_of_a_shortened_chain_stays_checkable(
     wrong, session = await evidence(client, house, session_id, tmp_path)
     assert (wrong, session["start"]["position"], session["events"], session["messages"]) == ("", 2, 2, 2)
     assert (await evidence(client, house, gone, tmp_path))[0] == ""
-    await retention.run(runtime, owner, by_whom="test")
+    await apply_retention.run(runtime, owner, by_whom="test")
     wrong, session = await evidence(client, house, session_id, tmp_path)
     assert (wrong, session["start"]["position"], session["events"]) == ("", 2, 3)
     wrong, session = await evidence(client, house, gone, tmp_path)
@@ -291,7 +293,7 @@ async def test_what_is_not_truncated_may_not_lose_its_events(runtime: Runtime, h
     now = runtime.clock.now()
     await conversation(house, now - timedelta(days=DAYS + 20))
     young = await conversation(house, now - timedelta(days=2))
-    await retention.run(runtime, owner, by_whom="test")
+    await apply_retention.run(runtime, owner, by_whom="test")
     await owner.execute("DELETE FROM audit_event WHERE session_id = $1", young)
     assert "missing" in await breach(house, young)
 
@@ -304,8 +306,8 @@ async def test_a_shorter_window_takes_that_tenants_rows_only(runtime: Runtime, h
     gone = await conversation(house, moment)
     async with runtime.database.tenant(house.tenant_id) as connection:
         await tenants.set_retention_days(connection, house.tenant_id, 7)
-    said = await retention.plan(owner, now=now, days=DAYS)
-    done = await retention.run(runtime, owner, by_whom="test")
+    said = await apply_retention.plan(owner, now=now, days=DAYS)
+    done = await apply_retention.run(runtime, owner, by_whom="test")
     assert done.rows == said.rows
     assert [(share.slug, share.cut.rule, share.cut.days, share.sessions) for share in done.shares] == [
         ("house", "tenant", 7, 2)
@@ -338,8 +340,8 @@ async def test_a_run_that_dies_is_finished_by_the_next(
 
         patched.setattr(module, step, dies if step == "tell" else dies_late)
         with pytest.raises(ConnectionError):
-            await retention.run(runtime, owner, by_whom="test")
-    await retention.run(runtime, owner, by_whom="test")
+            await apply_retention.run(runtime, owner, by_whom="test")
+    await apply_retention.run(runtime, owner, by_whom="test")
     assert not [p for p in await partitions.every(owner) if p.end <= now - timedelta(days=DAYS)]
     assert await left(owner, "message", session_id) == 1
     assert await breach(house, session_id) == ""
@@ -353,7 +355,7 @@ async def test_readers_do_not_wait_for_a_run_that_waits(
     headers = bearer(await house.token("auditor"))
     async with runtime.database.tenant(house.tenant_id) as slow:
         await slow.fetch("SELECT count(*) FROM message")
-        running = asyncio.create_task(retention.run(runtime, owner, by_whom="test"))
+        running = asyncio.create_task(apply_retention.run(runtime, owner, by_whom="test"))
         blocked = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
@@ -372,8 +374,8 @@ async def test_readers_do_not_wait_for_a_run_that_waits(
 async def test_only_one_run_at_a_time(runtime: Runtime, owner: Connection, database_urls: DatabaseURLs) -> None:
     async with owner_connection(database_urls.owner) as other:
         await other.execute("SELECT pg_advisory_lock(hashtext('dragoman.retention'))")
-        with pytest.raises(retention.RetentionBusyError):
-            await retention.run(runtime, owner, by_whom="test")
+        with pytest.raises(apply_retention.RetentionBusyError):
+            await apply_retention.run(runtime, owner, by_whom="test")
 
 
 async def test_the_application_cannot_say_that_something_was_truncated(runtime: Runtime, house: House) -> None:
@@ -421,8 +423,8 @@ async def test_what_is_held_stays_and_the_rest_of_its_week_goes(
         )
     await owner.execute("UPDATE message SET delivery_id = $2 WHERE session_id = $1 AND ordinal = 1", held, delivery)
     await legal_holds.put(runtime, house.tenant_id, held, "lawsuit 12/2026", LAWYER)
-    said = await retention.plan(owner, now=now, days=DAYS)
-    done = await retention.run(runtime, owner, by_whom="test")
+    said = await apply_retention.plan(owner, now=now, days=DAYS)
+    done = await apply_retention.run(runtime, owner, by_whom="test")
     assert [p.name for p in done.partitions] == [p.name for p in said.partitions]
     assert (done.rows, [s.sessions for s in done.shares]) == (said.rows, [s.sessions for s in said.shares])
     assert {s.slug: s.sessions for s in done.shares} == {"house": 2, "other": 1}
@@ -437,12 +439,12 @@ async def test_what_is_held_stays_and_the_rest_of_its_week_goes(
     async with runtime.database.tenant(house.tenant_id) as connection:
         assert await ledger_retention.cut_of(connection, house.tenant_id, held) is None
         assert await ledger_retention.cut_of(connection, house.tenant_id, gone) is not None
-    again = await retention.run(runtime, owner, by_whom="test")
+    again = await apply_retention.run(runtime, owner, by_whom="test")
     assert (again.partitions, again.shares) == ((), ())
 
     await legal_holds.lift(runtime, house.tenant_id, held, LAWYER)
-    said = await retention.plan(owner, now=now, days=DAYS)
-    done = await retention.run(runtime, owner, by_whom="test")
+    said = await apply_retention.plan(owner, now=now, days=DAYS)
+    done = await apply_retention.run(runtime, owner, by_whom="test")
     assert (done.rows, done.partitions) == (said.rows, said.partitions)
     assert [share.sessions for share in done.shares] == [1]
     assert await left(owner, "message", held) == 0
@@ -462,8 +464,8 @@ async def test_a_shorter_window_leaves_what_is_held(runtime: Runtime, house: Hou
     async with runtime.database.tenant(house.tenant_id) as connection:
         await tenants.set_retention_days(connection, house.tenant_id, 7)
     await legal_holds.put(runtime, house.tenant_id, held, "audit", LAWYER)
-    said = await retention.plan(owner, now=runtime.clock.now(), days=DAYS)
-    done = await retention.run(runtime, owner, by_whom="test")
+    said = await apply_retention.plan(owner, now=runtime.clock.now(), days=DAYS)
+    done = await apply_retention.run(runtime, owner, by_whom="test")
     assert done.rows == said.rows
     assert [await left(owner, "message", session) for session in (held, gone)] == [1, 0]
     assert [await breach(house, session) for session in (held, gone)] == ["", ""]
@@ -506,7 +508,7 @@ async def test_a_hold_is_on_the_chain_and_on_record(runtime: Runtime, house: Hou
 async def test_holds_do_not_change_while_retention_removes(runtime: Runtime, house: House, owner: Connection) -> None:
     session_id = await conversation(house, runtime.clock.now())
     await ledger_retention.hold_the_holds(owner)
-    with pytest.raises(retention.RetentionBusyError):
+    with pytest.raises(apply_retention.RetentionBusyError):
         await legal_holds.put(runtime, house.tenant_id, session_id, "lawsuit", LAWYER)
     await ledger_retention.release_the_holds(owner)
     await legal_holds.put(runtime, house.tenant_id, session_id, "lawsuit", LAWYER)
@@ -531,7 +533,7 @@ async def test_holds_over_the_api_and_in_the_drawer(
         "lawsuit <b>",
         "administrator's script",
     )
-    await retention.run(runtime, owner, by_whom="test")
+    await apply_retention.run(runtime, owner, by_whom="test")
     shown = (await client.get(page, headers=auditor)).text
     assert "On legal hold: lawsuit &lt;b&gt;" in shown
     assert "the legal hold keeps the rest for the evidence bundle" in shown

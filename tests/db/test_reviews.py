@@ -9,7 +9,8 @@ import asyncpg
 import httpx
 import pytest
 
-from dragoman.store import accounts, reviews
+from dragoman.store import reviews
+from dragoman.store.accounts import accounts
 from dragoman.store.reviews import UnusableReviewError
 
 from .house import House, bearer

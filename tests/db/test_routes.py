@@ -17,8 +17,8 @@ from fastapi import FastAPI
 
 from dragoman.domain.content import Text, to_json
 from dragoman.runtime import Runtime
-from dragoman.store import accounts, roles
-from dragoman.store.roles import ROLES
+from dragoman.store.accounts import accounts, roles
+from dragoman.store.accounts.roles import ROLES
 from dragoman.web.auth import SAFE_METHODS
 
 from .house import House, bearer

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 from dragoman.cli.main import app as command_line
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Keyring, Runtime
-from dragoman.services import reseal, second_factor
-from dragoman.services.people import RefusedError
-from dragoman.services.second_factor import ThrottledError
-from dragoman.store import accounts
-from dragoman.store.actions import Administrator
+from dragoman.services import reseal
+from dragoman.services.access import second_factor
+from dragoman.services.access.people import RefusedError
+from dragoman.services.access.second_factor import ThrottledError
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app

@@ -21,13 +21,14 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from dragoman.runtime import Keyring, Runtime
-from dragoman.services import identity_provider, password_reset, people, reseal, single_sign_on
-from dragoman.services.identity_provider import ProviderError
-from dragoman.services.people import RefusedError
+from dragoman.services import reseal
+from dragoman.services.access import identity_provider, password_reset, people, single_sign_on
+from dragoman.services.access.identity_provider import ProviderError
+from dragoman.services.access.people import RefusedError
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
-from dragoman.store import accounts
-from dragoman.store.actions import Administrator
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.actions import Administrator
 from dragoman.web.app import create_app
 from tests.waiting import eventually
 

@@ -13,7 +13,7 @@ from dragoman.domain.events import AuditEvent, MessageReceived, MessageSent
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append
 from dragoman.runtime import Runtime
-from dragoman.services.verify_audit import check_session, verify_audit
+from dragoman.services.audit.verify_audit import check_session, verify_audit
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 

@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import httpx
 
 from dragoman.domain import content as c
-from dragoman.ledger import window
-from dragoman.ledger.window import FIRST, LATEST, Place
-from dragoman.store import conversations
+from dragoman.ledger import pages
+from dragoman.ledger.pages import FIRST, LATEST, Place
+from dragoman.store.conversation_list import conversations
 from dragoman.web.console import detail, wording
 from dragoman.web.console.detail import Reading
 
@@ -74,24 +74,24 @@ async def test_parts_meet_without_gap_or_overlap_in_both_directions(house: House
         of = (read.connection, read.tenant_id, read.conversation)
         for limit in (1, 5, 22, 23, 24):
             back: list[int] = []
-            part = await window.messages(*of, LATEST, cutoff=CUTOFF, limit=limit)
+            part = await pages.messages(*of, LATEST, cutoff=CUTOFF, limit=limit)
             assert not part.later
             while True:
                 back = [message.ordinal for message in part.items] + back
                 if not part.earlier:
                     break
                 place = Place(side="before", number=back[0])
-                part = await window.messages(*of, place, cutoff=CUTOFF, limit=limit)
+                part = await pages.messages(*of, place, cutoff=CUTOFF, limit=limit)
                 assert part.later
             assert back == list(range(1, 24))
             forth: list[int] = []
-            events = await window.events(*of, FIRST, cutoff=CUTOFF, limit=limit)
+            events = await pages.events(*of, FIRST, cutoff=CUTOFF, limit=limit)
             while True:
                 forth += [event.position for event in events.items]
                 if not events.later:
                     break
                 place = Place(side="after", number=forth[-1])
-                events = await window.events(*of, place, cutoff=CUTOFF, limit=limit)
+                events = await pages.events(*of, place, cutoff=CUTOFF, limit=limit)
                 assert events.earlier
             assert forth == list(range(1, 70))
 
@@ -142,7 +142,7 @@ async def test_notices_fall_to_exactly_one_part(house: House) -> None:
         types = {"state.changed"}
         of = (read.connection, read.tenant_id, read.conversation)
         found = [
-            [event.position for event in await window.notices(*of, shown.part, cutoff=CUTOFF, types=types)]
+            [event.position for event in await pages.notices(*of, shown.part, cutoff=CUTOFF, types=types)]
             for shown in (before, latest, whole)
         ]
         assert found[0]
@@ -175,7 +175,7 @@ async def test_a_ribbon_has_no_more_stretches_than_can_be_told_apart(house: Hous
     async with reading(house, session_id) as read:
         figures = await read.digest()
     assert figures.events == 4500
-    assert 100 < len(figures.stays) <= window.RIBBON_PLACES + 1
+    assert 100 < len(figures.stays) <= pages.RIBBON_PLACES + 1
 
 
 async def test_nothing_from_before_the_retention_window_is_read(house: House) -> None:

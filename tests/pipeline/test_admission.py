@@ -19,10 +19,11 @@ from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Budget, Limits, Routing, RoutingRule
 from dragoman.services import sweep
-from dragoman.services.handle_inbound import handle
-from dragoman.services.verify_audit import verify_audit
-from dragoman.store import limits, skills
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.store.catalogue import skills
 from dragoman.store.embedded import DatabaseURLs
+from dragoman.store.receiving import limits
 from tests import second_number
 from tests.little_shop import Calls
 from tests.pipeline.test_crash import contact_of, die_during_the_skill, steal
@@ -125,7 +126,7 @@ async def test_a_refusal_stands_though_its_worker_died_before_it_was_written(
     await shop.say("answer")
     contact_id = await contact_of(shop)
     with monkeypatch.context() as patch:
-        patch.setattr("dragoman.services.handle_inbound._dispatch", _killed)
+        patch.setattr("dragoman.services.dispatching.handle_inbound._dispatch", _killed)
         with pytest.raises(RuntimeError):
             await handle(shop.runtime, shop.tenant_id, contact_id)
     (waiting,) = await shop.rows("SELECT admission FROM mailbox WHERE progress = 'waiting'")

@@ -20,11 +20,16 @@ from cryptography.fernet import Fernet, InvalidToken
 from dragoman.channels.whatsapp.signature import sign
 from dragoman.domain.policies import Presence
 from dragoman.runtime import Keyring
-from dragoman.services import channels, presence, reseal, sweep
-from dragoman.services.channels import Wanted
-from dragoman.store import accounts, channel_accounts, skills, tenants
-from dragoman.store.actions import COMMAND_LINE
-from dragoman.store.channel_accounts import ChannelAccount, Receiver, WhatsAppCredentials
+from dragoman.services import reseal, sweep
+from dragoman.services.channels import manage_accounts
+from dragoman.services.channels.manage_accounts import Wanted
+from dragoman.services.dispatching import presence
+from dragoman.store import tenants
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.catalogue import skills
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, Receiver, WhatsAppCredentials
 from dragoman.web.console.channels import ADDRESS
 from tests import second_number
 from tests.pipeline.test_delivery_once import body, text
@@ -87,7 +92,7 @@ async def stored(shop: World, address: str = PHONE_NUMBER_ID) -> WhatsAppCredent
 
 async def change(shop: World, **fields: str | bool) -> list[str]:
     wanted = Wanted(display="+43 1 555 0100", name="Shop", waba_id="555000")
-    return await channels.change(
+    return await manage_accounts.change(
         shop.runtime,
         shop.tenant_id,
         shop.channel_account_id,
@@ -182,7 +187,7 @@ async def test_two_app_secrets_are_trusted_while_one_is_rotated(shop: World) -> 
 
 async def test_the_check_finds_what_is_well_and_what_is_not(shop: World) -> None:
     async def found() -> dict[str, bool | None]:
-        checked = await channels.check(shop.runtime, shop.tenant_id, shop.channel_account_id)
+        checked = await manage_accounts.check(shop.runtime, shop.tenant_id, shop.channel_account_id)
         return {finding.name: finding.good for finding in checked.findings}
 
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from dragoman.domain.nouns import Policy
 from dragoman.services import sweep
-from dragoman.services.deliver import LONGEST_SETTLE, SETTLE, deliver
-from dragoman.services.handle_inbound import handle
-from dragoman.services.refusals import MAX_ATTEMPTS
-from dragoman.services.verify_audit import verify_audit
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.services.outbound.deliver import LONGEST_SETTLE, SETTLE, deliver
+from dragoman.services.outbound.refusals import MAX_ATTEMPTS
 from tests.little_shop import Calls
 from tests.pipeline.test_statuses import status
 from tests.world import World

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from dragoman.services.handle_inbound import handle
+from dragoman.services.dispatching.handle_inbound import handle
 from tests.world import PHONE_NUMBER_ID, World
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from dragoman.services.accept_email import accept_email
-from dragoman.store import channel_accounts
-from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.services.inbound.accept_email import accept_email
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
 from tests.little_shop import Calls
 from tests.world import World
 

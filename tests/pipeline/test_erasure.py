@@ -20,14 +20,20 @@ from dragoman.cli.main import app as command_line
 from dragoman.domain import erasure as what_stays
 from dragoman.domain.nouns import Policy
 from dragoman.ledger import erasure as ledger
-from dragoman.services import background_exports, checkpoints, erase_contact, erase_media, legal_holds
-from dragoman.services.erase_contact import ContactBusyError, Erasure, HeldError
-from dragoman.services.verify_audit import verify_audit
-from dragoman.services.verify_bundle import verify_bundle
+from dragoman.services.audit import checkpoints
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.audit.verify_bundle import verify_bundle
+from dragoman.services.contacts import erase_contact
+from dragoman.services.contacts.erase_contact import ContactBusyError, Erasure, HeldError
+from dragoman.services.exports import background_exports
+from dragoman.services.media import erase_media
+from dragoman.services.retention import legal_holds
 from dragoman.skills import SkillAnswer, SkillContext, skill
-from dragoman.store import accounts, erasure, leases
-from dragoman.store.actions import Administrator
+from dragoman.store import leases
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.actions import Administrator
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
+from dragoman.store.contacts import erasure
 from dragoman.store.database import Connection, Database, owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.pictures import parcel

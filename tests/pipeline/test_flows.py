@@ -14,9 +14,15 @@ from typer.testing import CliRunner
 from dragoman.cli import flows as cli
 from dragoman.domain.errors import AlreadyTakenError, NotFoundError
 from dragoman.domain.nouns import SkillSpec
-from dragoman.services.import_definitions import FaultyFileError, flow_to_yaml, import_flow, import_menu, menu_to_yaml
-from dragoman.services.verify_audit import verify_audit
-from dragoman.store import flows, menus, skills
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.catalogue.import_definitions import (
+    FaultyFileError,
+    flow_to_yaml,
+    import_flow,
+    import_menu,
+    menu_to_yaml,
+)
+from dragoman.store.catalogue import flows, menus, skills
 from dragoman.store.embedded import DatabaseURLs
 from tests.little_shop import Calls
 from tests.world import World

@@ -13,12 +13,13 @@ from asyncpg import CheckViolationError
 
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Limits
-from dragoman.services.handle_inbound import handle
-from dragoman.services.hold_lease import held_by
-from dragoman.services.verify_audit import verify_audit
-from dragoman.store import leases, skills
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.services.leasing import held_by
+from dragoman.store import leases
+from dragoman.store.batching import Apart
+from dragoman.store.catalogue import skills
 from dragoman.store.database import Connection, Database
-from dragoman.store.groups import Apart
 from dragoman.store.leases import Lease
 from tests.little_shop import Calls
 from tests.waiting import eventually_seen, patience

@@ -15,8 +15,8 @@ import pytest
 from dragoman.domain.nouns import Policy
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
-from dragoman.services.verify_audit import verify_audit
-from dragoman.skills.hosting import HostedSkills
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from tests import world

@@ -17,16 +17,16 @@ from cryptography.fernet import Fernet
 
 from dragoman.domain.nouns import Policy
 from dragoman.runtime import Keyring
-from dragoman.services.handle_inbound import handle
-from dragoman.services.verify_audit import verify_audit
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.skills import verify_signature
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.manifest import read_manifest
 from dragoman.skills.signing import SigningKey, new_key
-from dragoman.store import skill_keys, skills
+from dragoman.store.catalogue import skill_keys, skills
+from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Database
-from dragoman.store.skill_keys import SealedKey
 from tests import world
 from tests.little_shop import Calls, little_shop
 from tests.ports import free_port

@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.nouns import Identity
-from dragoman.store import accounts, identities
+from dragoman.store.accounts import accounts
+from dragoman.store.contacts import identities
 from tests.world import PHONE_NUMBER_ID, World
 
 NUMBER, OTHER = "436601112233", "436609998877"

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from dragoman.cli import logs
-from dragoman.store import accounts
+from dragoman.store.accounts import accounts
 from dragoman.store.embedded import DatabaseURLs
 from tests import world
 from tests.little_shop import Calls

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from dragoman.channels.whatsapp.media import LIMIT
-from dragoman.services import erase_media, fetch_media, sweep
+from dragoman.services import sweep
+from dragoman.services.media import erase_media, fetch_media
 from dragoman.store import media
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
 from dragoman_shop.pictures import parcel

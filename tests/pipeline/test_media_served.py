@@ -11,9 +11,10 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.content import Media
-from dragoman.services.erase_media import erase_messages
-from dragoman.store import accounts, tenants
-from dragoman.store.roles import ROLES
+from dragoman.services.media.erase_media import erase_messages
+from dragoman.store import tenants
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.roles import ROLES
 from dragoman.web.media import Part, disposition, part_of
 from dragoman_shop.pictures import parcel
 from tests.world import World

@@ -17,10 +17,12 @@ from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.policies import Budget
 from dragoman.services import sweep
-from dragoman.services.handle_inbound import handle
-from dragoman.services.import_definitions import import_flow, import_menu
+from dragoman.services.catalogue.import_definitions import import_flow, import_menu
+from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.skills import collect
-from dragoman.store import accounts, contacts, skills
+from dragoman.store.accounts import accounts
+from dragoman.store.catalogue import skills
+from dragoman.store.contacts import contacts
 from dragoman.store.database import Database
 from dragoman_shop import pace
 from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Person

@@ -16,10 +16,10 @@ import pytest
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Job, Runtime, SystemClock
-from dragoman.services.handle_inbound import handle
+from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
-from dragoman.store.pace import PAIR_SECONDS
+from dragoman.store.sending.pace import PAIR_SECONDS
 from tests import world
 from tests.little_shop import Calls, little_shop
 from tests.waiting import eventually_seen

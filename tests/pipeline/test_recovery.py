@@ -18,10 +18,10 @@ from dragoman.domain.errors import StaleTokenError
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Runtime
-from dragoman.services import deliver as delivery
 from dragoman.services import sweep
-from dragoman.services.deliver import deliver
-from dragoman.services.handle_inbound import handle
+from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.services.outbound import deliver as delivery
+from dragoman.services.outbound.deliver import deliver
 from dragoman.store import leases
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from dragoman.cli.main import app as command_line
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.domain.redaction import READY
-from dragoman.services import accept_email, redaction
-from dragoman.services.verify_audit import verify_audit
-from dragoman.store import channel_accounts
-from dragoman.store.actions import Administrator
-from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.inbound import accept_email, redaction
+from dragoman.store.accounts.actions import Administrator
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from tests.pipeline.test_erasure import tables

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from dragoman.channels.whatsapp.errors import MEANINGS
-from dragoman.services import channels, sweep
-from dragoman.services.deliver import deliver
-from dragoman.services.handle_inbound import handle
-from dragoman.store import holds, pace
-from dragoman.store.actions import Administrator
-from dragoman.store.holds import Scope
-from dragoman.store.pace import Pace
+from dragoman.services import sweep
+from dragoman.services.channels import manage_accounts
+from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.services.outbound.deliver import deliver
+from dragoman.store.accounts.actions import Administrator
+from dragoman.store.sending import cooldowns, pace
+from dragoman.store.sending.cooldowns import Scope
+from dragoman.store.sending.pace import Pace
 from tests.world import World
 
 AGAIN, CONTACT, NUMBER, CHANNEL = "again", "holds the contact", "holds the number", "holds the business account"
@@ -61,15 +62,15 @@ async def rule(shop: World, **what: Any) -> None:
 
 async def reached(shop: World, contact_id: object) -> dict[str, bool]:
     """How far the refusal reached, as the database has it."""
-    holds = await shop.rows("SELECT scope FROM send_hold")
+    rows = await shop.rows("SELECT scope FROM send_hold")
     (account,) = await shop.rows("SELECT stopped_at FROM channel_account")
     (contact,) = await shop.rows(
         "SELECT marketing_stopped_at, marketing_paused_until FROM contact WHERE contact_id = $1", contact_id
     )
     return {
-        CONTACT: any(h["scope"] == "contact" for h in holds),
-        NUMBER: any(h["scope"] == "number" for h in holds),
-        CHANNEL: any(h["scope"] == "channel" for h in holds),
+        CONTACT: any(h["scope"] == "contact" for h in rows),
+        NUMBER: any(h["scope"] == "number" for h in rows),
+        CHANNEL: any(h["scope"] == "channel" for h in rows),
         STOPS: account["stopped_at"] is not None,
         OPT_OUT: contact["marketing_stopped_at"] is not None,
         SPARED: contact["marketing_paused_until"] == shop.clock.now() + timedelta(hours=24),
@@ -168,7 +169,7 @@ async def test_a_stopped_channel_loses_nothing_and_catches_up_in_order(shop: Wor
     assert all(row["parked"] for row in await shop.rows("SELECT parked FROM outbox_entry"))
 
     await shop.graph.delete("/control")
-    await channels.resume(shop.runtime, shop.tenant_id, shop.channel_account_id, Administrator("Ana"))
+    await manage_accounts.resume(shop.runtime, shop.tenant_id, shop.channel_account_id, Administrator("Ana"))
     # One contact is tried before all others.
     await shop.settle()
     assert {entry["to"] for entry in await shop.journal() if entry["wamid"]} == {"436601112233"}
@@ -190,7 +191,7 @@ async def test_a_resumed_channel_that_is_still_refused_stops_after_one_message(s
     for number in range(5):
         await shop.say("answer", phone=f"43660111000{number}")
         await shop.settle()
-    await channels.resume(shop.runtime, shop.tenant_id, shop.channel_account_id, Administrator("Ana"))
+    await manage_accounts.resume(shop.runtime, shop.tenant_id, shop.channel_account_id, Administrator("Ana"))
     await shop.settle()
     await sweep.wake_neglected(shop.runtime)
     await shop.settle()
@@ -223,7 +224,7 @@ async def test_a_sender_that_dies_while_it_waits_leaves_nothing_stuck(shop: Worl
         await deliver(dataclasses.replace(shop.runtime, sleep=die), shop.tenant_id, contact_id)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         subject = pace.pair_subject(shop.channel_account_id, contact_id)
-        await holds.strike(
+        await cooldowns.strike(
             connection, shop.tenant_id, Scope.CONTACT, subject, code=131056, reason="held", now=shop.clock.now()
         )
         await connection.execute("UPDATE lease SET deadline = now() - interval '1 second'")

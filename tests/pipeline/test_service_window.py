@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dragoman.store import windows
+from dragoman.store.sending import service_windows
 from tests import second_number
 from tests.pipeline.test_channels import enter
 from tests.world import World
@@ -29,7 +29,7 @@ async def drawer(shop: World, reader: str) -> str:
 async def closes(shop: World) -> datetime | None:
     (session,) = await shop.rows("SELECT contact_id, channel_account_id FROM session ORDER BY started_at DESC LIMIT 1")
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        return await windows.closes_at(connection, shop.tenant_id, **session, now=shop.clock.now())
+        return await service_windows.closes_at(connection, shop.tenant_id, **session, now=shop.clock.now())
 
 
 @pytest.mark.parametrize(("referral", "hours"), [(None, 24), (AD, 72), ({**AD, "source_type": "post"}, 72)])

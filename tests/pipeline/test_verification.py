@@ -16,11 +16,12 @@ from pydantic import BaseModel
 
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import OTHER_NUMBER, Confirmation
-from dragoman.services.handle_inbound import handle
-from dragoman.services.verify_audit import verify_audit
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.skills import Level, SkillContext, skill
-from dragoman.store import identities, skills
-from dragoman.store.contacts import Identity
+from dragoman.store.catalogue import skills
+from dragoman.store.contacts import identities
+from dragoman.store.contacts.contacts import Identity
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from tests import world
@@ -244,7 +245,7 @@ async def test_a_worker_that_dies_while_it_checks_leaves_an_orphan_and_no_second
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patch:
-        patch.setattr("dragoman.services.handle_inbound.check_code", dies)
+        patch.setattr("dragoman.services.dispatching.handle_inbound.check_code", dies)
         with pytest.raises(asyncio.CancelledError):
             await handle(shop.runtime, shop.tenant_id, contact_id)
     await shop.settle()

@@ -13,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from dragoman.cli.main import app as command_line
-from dragoman.services import checkpoints, legal_holds, second_factor, whole_tenant
-from dragoman.services.whole_tenant import TenantBusyError, TenantHeldError
-from dragoman.store import accounts
+from dragoman.services.access import second_factor
+from dragoman.services.audit import checkpoints
+from dragoman.services.retention import legal_holds, whole_tenant
+from dragoman.services.retention.whole_tenant import TenantBusyError, TenantHeldError
 from dragoman.store import whole_tenant as store
-from dragoman.store.actions import Administrator
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from tests.db.house import House

@@ -10,7 +10,7 @@ from pathlib import Path
 from dragoman.cli import compose, main
 from dragoman.jobs import worker
 from dragoman.runtime import Runtime
-from dragoman.skills.host_process import Plan
+from dragoman.skills.hosts.host_process import Plan
 
 HOLD = Path(os.environ["SLOW_SHOP_HOME"]) / "hold"
 work = worker.run

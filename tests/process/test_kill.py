@@ -17,8 +17,10 @@ import pytest
 from cryptography.fernet import Fernet
 
 from dragoman.runtime import Keyring, SystemClock, TimeOrderedIds
-from dragoman.store import channel_accounts, skills, tenants
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store import tenants
+from dragoman.store.catalogue import skills
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from tests.ports import free_port

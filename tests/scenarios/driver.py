@@ -88,7 +88,7 @@ from dragoman.domain.nouns import (
     Session,
 )
 from dragoman.domain.states import TERMINAL
-from dragoman.store.skills import policy_from_json
+from dragoman.store.catalogue.skills import policy_from_json
 
 HERE = Path(__file__).parent
 BEGINNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -47,8 +47,8 @@ from dragoman.domain.policies import (
     routing_from_json,
 )
 from dragoman.domain.states import TERMINAL, State
-from dragoman.store.limits import SHARDS, Window, windows
-from dragoman.store.skills import policy_from_json, policy_to_json
+from dragoman.store.catalogue.skills import policy_from_json, policy_to_json
+from dragoman.store.receiving.limits import SHARDS, Window, windows
 from tests.scenarios.driver import CountingSource, drain
 from tests.unit.test_dispatch_core import CONTACT, NOW
 

@@ -24,7 +24,7 @@ from dragoman.store.blobs import (
     open_checkpoints,
     read_address,
 )
-from dragoman.store.blobs_local import LocalBlobs
+from dragoman.store.blobs.local import LocalBlobs
 from tests.s3 import serving
 
 TENANT, OTHER = UUID(int=1), UUID(int=2)

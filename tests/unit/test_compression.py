@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from dragoman.web.compression import Bundle, Compression
+from dragoman.web.http.compression import Bundle, Compression
 
 LONG = "<p>" + "words " * 2000
 

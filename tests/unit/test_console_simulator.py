@@ -25,7 +25,7 @@ from dragoman.domain.content import (
     Text,
     Unsupported,
 )
-from dragoman.services import simulate
+from dragoman.services.channels import simulate
 from dragoman.web.console.drafts import DraftError, File, draft
 from dragoman.web.console.examples import EXAMPLES
 from dragoman.web.console.simulator import _phone

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dragoman.domain.content import Text
 from dragoman.domain.nouns import Sender
+from dragoman.ledger.pages import Digest, Stay
 from dragoman.ledger.read import Event
-from dragoman.ledger.window import Digest, Stay
 from dragoman.web.console import timeline
 from dragoman.web.console.timeline import Entry, Fold
 from tests.browser.records import START, event, message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dragoman.services.exporting.columns import CONVERSATION, EVENT, MESSAGE
+from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "exports.md"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dragoman.services.exporting.spreadsheet import harmless, restore
+from dragoman.services.exports.spreadsheet import harmless, restore
 
 HOSTILE = (
     "=cmd|' /C calc'!A0",

@@ -15,7 +15,7 @@ from dragoman.domain.flow_graph import registry_problems
 from dragoman.domain.flows import Flow, flow_to_json
 from dragoman.domain.menus import menu_from_json, menu_to_json, reference_problems
 from dragoman.domain.nouns import Parameter, ParameterKind, SkillSpec
-from dragoman.services.import_definitions import (
+from dragoman.services.catalogue.import_definitions import (
     FaultyFileError,
     flow_to_yaml,
     menu_to_yaml,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from dragoman.store.groups import LARGEST, Apart, Group, Groups
+from dragoman.store.batching import LARGEST, Apart, Group, Groups
 from tests.waiting import eventually, patience
 
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from dragoman.domain.errors import StaleTokenError
-from dragoman.services import hold_lease
+from dragoman.services import leasing
 from dragoman.store import leases
-from dragoman.store.groups import Apart
+from dragoman.store.batching import Apart
 from dragoman.store.leases import Lease, Row
 
 TENANT = UUID(int=1)
@@ -66,7 +66,7 @@ async def ask(
         monkeypatch.setattr(leases, name, getattr(table, name))
     runtime: Any = type("Runtime", (), {"owner": "me"})()
     connection: Any = None
-    return await hold_lease.held_by(runtime, connection, TENANT, members, seconds=5, alone=alone)
+    return await leasing.held_by(runtime, connection, TENANT, members, seconds=5, alone=alone)
 
 
 async def test_leases_that_never_were_are_asked_for_before_anything_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dragoman.channels.email.channel import Email
 from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.domain.redaction import _CARDS, _IBAN_SIZE, READY, Rule, clean, clean_json
-from dragoman.services.redaction import compiled, fault
+from dragoman.services.inbound.redaction import compiled, fault
 
 RULES = tuple(READY.values())
 CARD, IBAN = "[card number redacted]", "[bank account redacted]"

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
-from dragoman.skills import hosting
-from dragoman.skills.hosting import HostedSkills
+from dragoman.skills.hosts import hosting
+from dragoman.skills.hosts.hosting import HostedSkills
 from tests.unit.test_skill_hosts import call, clock, plan
 from tests.waiting import eventually
 

@@ -16,9 +16,9 @@ from dragoman.domain.content import Option, Options, Text
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner
 from dragoman.runtime import Settings
-from dragoman.skills.blame import Cause, End, verdict
-from dragoman.skills.output import LINE, LINES, WINDOW_SECONDS, Lines
-from dragoman.skills.wire import (
+from dragoman.skills.hosts.failure_cause import Cause, End, verdict
+from dragoman.skills.hosts.output import LINE, LINES, WINDOW_SECONDS, Lines
+from dragoman.skills.hosts.wire import (
     BrokenFrameError,
     answer_from_json,
     answer_to_json,

@@ -21,9 +21,9 @@ from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.content import Option, Options, Text
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner
-from dragoman.skills import hosting
-from dragoman.skills.host_process import HostProcess, Plan
-from dragoman.skills.hosting import HostedSkills
+from dragoman.skills.hosts import hosting
+from dragoman.skills.hosts.host_process import HostProcess, Plan
+from dragoman.skills.hosts.hosting import HostedSkills
 from tests.hostile_shop import HOSTILE, SHOP
 from tests.waiting import PATIENCE_S, eventually, patience, wait_until
 
@@ -371,7 +371,7 @@ async def test_nothing_is_left_when_hosts_are_closed(hosts: HostedSkills, tmp_pa
 WORKER = """
 import asyncio, sys
 from tests.unit.test_skill_hosts import call, clock, plan
-from dragoman.skills.hosting import HostedSkills
+from dragoman.skills.hosts.hosting import HostedSkills
 
 async def main():
     hosts = HostedSkills(clock, hosts=1, plan=plan())

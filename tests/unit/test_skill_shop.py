@@ -31,7 +31,7 @@ from dragoman.domain.menus import NODE_TYPES, SkillNode, reference_problems, wal
 from dragoman.domain.nouns import BusinessPartner, Contact, InboundMessage, Level, MenuItem, Policy, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL
-from dragoman.services.import_definitions import read_flow, read_menu
+from dragoman.services.catalogue.import_definitions import read_flow, read_menu
 from dragoman.skills import collect, load_entry_points
 from dragoman.skills import registry as skill_registry
 from dragoman.skills.invoke import invoke

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dragoman.services.passwords import problem
+from dragoman.services.access.passwords import problem
 from dragoman.store import phone_numbers
-from dragoman.store.login_failures import subjects
+from dragoman.store.accounts.login_failures import subjects
+from dragoman.web.api.filters import ConversationQuery
 from dragoman.web.auth import same
-from dragoman.web.filters import ConversationQuery
-from dragoman.web.login import HOME, safe_next
-from dragoman.web.reading import moment
+from dragoman.web.http.parameters import moment
+from dragoman.web.login.login import HOME, safe_next
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -15,9 +15,11 @@ from dragoman.cli.skill_keys import key, register_manifest
 from dragoman.cli.whole_tenant import tenant_delete, tenant_export
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services import people, second_factor, single_sign_on
-from dragoman.store import accounts, skills, tenants
-from dragoman.store.actions import COMMAND_LINE
+from dragoman.services.access import people, second_factor, single_sign_on
+from dragoman.store import tenants
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.catalogue import skills
 
 tenant = typer.Typer(help="Create and list tenants; show and set their policies.", no_args_is_help=True)
 tenant.add_typer(policy, name="policy")

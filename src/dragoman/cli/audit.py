@@ -16,9 +16,9 @@ from dragoman.domain.errors import ConfigurationError, DragomanError
 from dragoman.ledger.checkpoint import public_bytes
 from dragoman.ledger.verify import Trusted
 from dragoman.runtime import Runtime
-from dragoman.services import checkpoint_key, checkpoints
-from dragoman.services.verify_audit import Verdict, verify_audit
-from dragoman.services.verify_bundle import verify_bundle
+from dragoman.services.audit import checkpoint_key, checkpoints
+from dragoman.services.audit.verify_audit import Verdict, verify_audit
+from dragoman.services.audit.verify_bundle import verify_bundle
 from dragoman.store import tenants
 from dragoman.store.blobs import BlobsUnavailableError
 

@@ -10,11 +10,12 @@ import typer
 from dragoman.cli.shared import JsonOption, TenantOption, err, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services import channels
-from dragoman.services.channels import Wanted
-from dragoman.store import channel_accounts, stops
-from dragoman.store.actions import COMMAND_LINE
-from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.services.channels import manage_accounts
+from dragoman.services.channels.manage_accounts import Wanted
+from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.sending import account_suspensions
 
 channel = typer.Typer(help="Add, list, check and resume WhatsApp numbers.", no_args_is_help=True)
 
@@ -45,11 +46,11 @@ def channel_add(
         app_secret=app_secret,
         verify_token=verify_token,
     )
-    _refuse(channels.problems(wanted, phone_number_id=phone_number_id))
+    _refuse(manage_accounts.problems(wanted, phone_number_id=phone_number_id))
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        await channels.add(runtime, tenant_id, phone_number_id, wanted, COMMAND_LINE)
+        await manage_accounts.add(runtime, tenant_id, phone_number_id, wanted, COMMAND_LINE)
         err.print(f"{display} is there. Its webhook is {runtime.settings.base_url}/webhooks/whatsapp")
 
     with_runtime(job)
@@ -63,8 +64,8 @@ def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> N
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             found = await channel_accounts.every(connection, tenant_id)
-            waiting = await stops.waiting(connection, tenant_id)
-        unreadable = {a.channel_account_id: channels.unreadable(runtime, a) for a in found}
+            waiting = await account_suspensions.waiting(connection, tenant_id)
+        unreadable = {a.channel_account_id: manage_accounts.unreadable(runtime, a) for a in found}
         return [
             {
                 "channel": a.channel,
@@ -88,7 +89,7 @@ def channel_check(phone_number_id: Number, tenant_slug: TenantOption, *, as_json
 
     async def job(runtime: Runtime) -> tuple[list[dict[str, object]], bool]:
         tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
-        found = await channels.check(runtime, tenant_id, account.channel_account_id)
+        found = await manage_accounts.check(runtime, tenant_id, account.channel_account_id)
         words = {True: "well", False: "wrong", None: "unknown"}
         return [{"what": f.name, "is": words[f.good], "said": f.said} for f in found.findings], found.good
 
@@ -119,8 +120,8 @@ def channel_rotate_secret(
             app_secret=secret,
             forget_earlier_secret=forget_earlier,
         )
-        _refuse(channels.problems(wanted, unreadable=bool(channels.unreadable(runtime, account))))
-        return await channels.change(runtime, tenant_id, account.channel_account_id, wanted, COMMAND_LINE)
+        _refuse(manage_accounts.problems(wanted, unreadable=bool(manage_accounts.unreadable(runtime, account))))
+        return await manage_accounts.change(runtime, tenant_id, account.channel_account_id, wanted, COMMAND_LINE)
 
     changed = with_runtime(job)
     if not changed:
@@ -142,11 +143,11 @@ def channel_resume(
 
     async def job(runtime: Runtime) -> bool:
         tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
-        found = await channels.check(runtime, tenant_id, account.channel_account_id)
+        found = await manage_accounts.check(runtime, tenant_id, account.channel_account_id)
         if not found.good and not unchecked:
             wrong = next(f for f in found.findings if f.good is not True)
             raise ConfigurationError(f"{wrong.name}: {wrong.said} (--unchecked resumes it nevertheless)")
-        return await channels.resume(runtime, tenant_id, account.channel_account_id, COMMAND_LINE)
+        return await manage_accounts.resume(runtime, tenant_id, account.channel_account_id, COMMAND_LINE)
 
     err.print("It sends again." if with_runtime(job) else "It was not stopped; holds, if any, have ended.")
 

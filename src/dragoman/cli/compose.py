@@ -15,9 +15,9 @@ from dragoman.classify.provider import LocalClassifiers
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Clock, Keyring, Queue, Runtime, Settings, SystemClock, TimeOrderedIds
-from dragoman.services.deliver import SEND_SECONDS
-from dragoman.skills.host_process import Plan
-from dragoman.skills.hosting import HostedSkills
+from dragoman.services.outbound.deliver import SEND_SECONDS
+from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.registry import load_entry_points

@@ -12,9 +12,9 @@ from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
 from dragoman.cli.shared import JsonOption, TenantOption, err, settings_or_exit, show, tenant_id_of
 from dragoman.domain.errors import ConfigurationError
-from dragoman.services import erase_contact
-from dragoman.services.erase_contact import Erasure
-from dragoman.store.actions import COMMAND_LINE
+from dragoman.services.contacts import erase_contact
+from dragoman.services.contacts.erase_contact import Erasure
+from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.database import owner_connection
 
 group = typer.Typer(help="Erase contacts.", no_args_is_help=True)

@@ -23,9 +23,13 @@ from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
 from dragoman.runtime import Runtime, Settings, SystemClock
-from dragoman.services.import_definitions import import_flow, import_menu
-from dragoman.store import accounts, channel_accounts, contacts, migrate, skills, tenants
-from dragoman.store.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.services.catalogue.import_definitions import import_flow, import_menu
+from dragoman.store import migrate, tenants
+from dragoman.store.accounts import accounts
+from dragoman.store.catalogue import skills
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
+from dragoman.store.contacts import contacts
 from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.customers import BUSINESS_PARTNERS
 from dragoman_shop.menu import DEFINITION, FLOWS, MENU

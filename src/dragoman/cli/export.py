@@ -15,13 +15,13 @@ from dragoman.cli.shared import TenantOption, err, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.retention import window
 from dragoman.runtime import Runtime
-from dragoman.services.export_conversations import Export, record, stream
-from dragoman.services.exporting.formats import Parts, shape
-from dragoman.services.sight import Sight
+from dragoman.services.exports.export_conversations import Export, record, stream
+from dragoman.services.exports.formats import Parts, shape
+from dragoman.services.visibility import Sight
 from dragoman.store import tenants
-from dragoman.store.actions import COMMAND_LINE
-from dragoman.store.conversations import Filters
-from dragoman.web.filters import ConversationQuery
+from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.conversation_list.conversations import Filters
+from dragoman.web.api.filters import ConversationQuery
 
 
 def export(

@@ -13,7 +13,7 @@ import typer
 from dragoman.cli.shared import JsonOption, TenantOption, err, on_record, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services.import_definitions import (
+from dragoman.services.catalogue.import_definitions import (
     FaultyFileError,
     Imported,
     flow_to_yaml,
@@ -21,7 +21,7 @@ from dragoman.services.import_definitions import (
     import_menu,
     menu_to_yaml,
 )
-from dragoman.store import flows, menus
+from dragoman.store.catalogue import flows, menus
 
 flow = typer.Typer(help="Import, export, list, retire and restore flows.", no_args_is_help=True)
 menu = typer.Typer(help="Import, export and list menus.", no_args_is_help=True)

@@ -10,9 +10,9 @@ import typer
 from dragoman.cli.shared import JsonOption, TenantOption, err, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
 from dragoman.runtime import Runtime
-from dragoman.services import legal_holds
+from dragoman.services.retention import legal_holds
 from dragoman.store import legal_holds as store
-from dragoman.store.actions import COMMAND_LINE
+from dragoman.store.accounts.actions import COMMAND_LINE
 
 group = typer.Typer(help="Keep sessions from retention for the law.", no_args_is_help=True)
 

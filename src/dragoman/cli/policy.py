@@ -13,7 +13,7 @@ from dragoman.cli.shared import TenantOption, err, on_record, tenant_id_of, with
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Policy
 from dragoman.runtime import Runtime
-from dragoman.store import skills
+from dragoman.store.catalogue import skills
 
 policy = typer.Typer(help="Show and set limits, budgets, time-outs, codes and routing.", no_args_is_help=True)
 

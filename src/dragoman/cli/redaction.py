@@ -10,9 +10,9 @@ import typer
 from dragoman.cli.shared import JsonOption, TenantOption, err, show, tenant_id_of, with_runtime
 from dragoman.domain.redaction import READY, clean
 from dragoman.runtime import Runtime
-from dragoman.services import redaction
+from dragoman.services.inbound import redaction
 from dragoman.store import tenants
-from dragoman.store.actions import COMMAND_LINE
+from dragoman.store.accounts.actions import COMMAND_LINE
 
 group = typer.Typer(help="Say what is taken out of messages before they are stored.", no_args_is_help=True)
 

@@ -23,8 +23,8 @@ from dragoman.cli.shared import (
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.retention import window
 from dragoman.runtime import Runtime
-from dragoman.services import retention
-from dragoman.services.retention import Plan
+from dragoman.services.retention import apply_retention
+from dragoman.services.retention.apply_retention import Plan
 from dragoman.store import tenants
 from dragoman.store.database import owner_connection
 
@@ -52,10 +52,10 @@ def run(
         async with open_runtime(settings, urls) as runtime, owner_connection(urls.owner) as connection:
             with err.status("Looking for what is to go") as status:
                 if dry_run:
-                    return await retention.plan(
+                    return await apply_retention.plan(
                         connection, now=runtime.clock.now(), days=runtime.settings.retention_days
                     )
-                return await retention.run(runtime, connection, by_whom="command line", progress=status.update)
+                return await apply_retention.run(runtime, connection, by_whom="command line", progress=status.update)
 
     done = loop.run(job())
     if as_json:

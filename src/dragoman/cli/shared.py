@@ -17,9 +17,9 @@ from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime, Settings
-from dragoman.services.on_record import put_on_record
+from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
-from dragoman.store.actions import COMMAND_LINE
+from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.database import Connection
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from dragoman.domain.errors import ConfigurationError
 from dragoman.runtime import Runtime
 from dragoman.skills.manifest import read_manifest
 from dragoman.skills.signing import SigningKey, new_key
-from dragoman.store import skill_keys, skills
+from dragoman.store.catalogue import skill_keys, skills
+from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Connection
-from dragoman.store.skill_keys import SealedKey
 
 key = typer.Typer(help="Add, list and remove the keys that sign calls of a skill behind HTTP.", no_args_is_help=True)
 

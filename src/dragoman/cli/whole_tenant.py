@@ -14,7 +14,7 @@ from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
 from dragoman.cli.shared import JsonOption, err, settings_or_exit, show, tenant_id_of
 from dragoman.domain.errors import ConfigurationError
-from dragoman.services import whole_tenant
+from dragoman.services.retention import whole_tenant
 from dragoman.store.database import owner_connection
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's slug.")]

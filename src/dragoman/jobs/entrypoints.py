@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 from dragoman.runtime import Runtime
-from dragoman.services import password_reset
-from dragoman.services.apply_statuses import apply_statuses
-from dragoman.services.background_exports import ENTRYPOINT, prepare_export
-from dragoman.services.deliver import deliver
-from dragoman.services.fetch_media import fetch_media
-from dragoman.services.handle_inbound import handle
-from dragoman.services.settle_contact import settle_contact
+from dragoman.services.access import password_reset
+from dragoman.services.contacts.merge_contact import settle_contact
+from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.services.exports.background_exports import ENTRYPOINT, prepare_export
+from dragoman.services.media.fetch_media import fetch_media
+from dragoman.services.outbound.apply_statuses import apply_statuses
+from dragoman.services.outbound.deliver import deliver
 
 Service = Callable[[Runtime, UUID, UUID], Awaitable[object]]
 

@@ -18,9 +18,11 @@ from pgqueuer.models import Schedule
 from dragoman.jobs.entrypoints import ENTRYPOINTS, Service
 from dragoman.jobs.queue import PgQueue, read_payload
 from dragoman.runtime import Job, Runtime
-from dragoman.services import checkpoints, retention, sweep
-from dragoman.services.retention import RetentionBusyError
-from dragoman.services.verify_audit import verify_everywhere
+from dragoman.services import sweep
+from dragoman.services.audit import checkpoints
+from dragoman.services.audit.verify_audit import verify_everywhere
+from dragoman.services.retention import apply_retention
+from dragoman.services.retention.apply_retention import RetentionBusyError
 from dragoman.store.database import APPLICATION_ROLE, UNAVAILABLE, owner_connection
 
 log = structlog.get_logger()
@@ -108,7 +110,7 @@ async def _retain(runtime: Runtime, owner_url: str) -> None:
     """The daily run; what goes wrong is logged, and tried again the next day or from the command line."""
     try:
         async with owner_connection(owner_url) as connection:
-            done = await retention.run(runtime, connection, by_whom="schedule")
+            done = await apply_retention.run(runtime, connection, by_whom="schedule")
         log.info("retention_ran", partitions=[p.name for p in done.partitions], rows=dict(done.rows))
     except RetentionBusyError:
         log.info("retention_runs_elsewhere")

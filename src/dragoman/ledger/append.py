@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
-from dragoman.domain import storable, windows
+from dragoman.domain import service_window, storable
 from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
@@ -422,7 +422,7 @@ def _session_row(entry: Entry, places: Mapping[UUID, _Place], events: Sequence[_
         context.channel,
         context.channel_display,
         session.started_at,
-        windows.latest(turn.transcript),
+        service_window.latest(turn.transcript),
     )
 
 

@@ -6,7 +6,10 @@ Transactions: one for each tenant. What is sealed under the newest key already i
 from __future__ import annotations
 
 from dragoman.runtime import Runtime
-from dragoman.store import channel_accounts, second_factors, single_sign_on, skill_keys, tenants
+from dragoman.store import tenants
+from dragoman.store.accounts import second_factors, single_sign_on
+from dragoman.store.catalogue import skill_keys
+from dragoman.store.channels import channel_accounts
 
 
 async def reseal(runtime: Runtime) -> int:

@@ -14,13 +14,17 @@ import structlog
 
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
-from dragoman.services import background_exports, channels
-from dragoman.services.apply_statuses import FRESH, apply_statuses
-from dragoman.services.erase_media import erase_strays
-from dragoman.services.expire_sessions import expire_sessions
-from dragoman.services.fetch_media import clean_workspace
-from dragoman.store import contacts, deliveries, exports, limits, mailbox, media, migrate, outbox, pace, tenants
+from dragoman.services.channels import manage_accounts
+from dragoman.services.dispatching.expire_sessions import expire_sessions
+from dragoman.services.exports import background_exports
+from dragoman.services.media.erase_media import erase_strays
+from dragoman.services.media.fetch_media import clean_workspace
+from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
+from dragoman.store import exports, media, migrate, tenants
 from dragoman.store.blobs import BlobsUnavailableError
+from dragoman.store.contacts import contacts
+from dragoman.store.receiving import deliveries, limits, mailbox
+from dragoman.store.sending import outbox, pace
 
 log = structlog.get_logger()
 
@@ -80,7 +84,7 @@ async def trim_changes(runtime: Runtime) -> None:
 
 async def probe_channels(runtime: Runtime) -> int:
     """Look at stopped channel accounts that may be well again; returns how many were resumed."""
-    return sum([await channels.probe(runtime, t) for t in await _tenants(runtime)])
+    return sum([await manage_accounts.probe(runtime, t) for t in await _tenants(runtime)])
 
 
 async def tidy(runtime: Runtime) -> None:

@@ -1,7 +1,7 @@
 """Calls a Python skill on this event loop, and makes a result of whatever it does there.
 
 What the loop itself cannot survive (a skill that blocks it, or ends the process) is what skill hosts are for: they
-call :func:`attempt` in a process of their own. See :mod:`dragoman.skills.hosting`.
+call :func:`attempt` in a process of their own. See :mod:`dragoman.skills.hosts.hosting`.
 """
 
 from __future__ import annotations

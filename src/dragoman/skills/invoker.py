@@ -28,7 +28,7 @@ class InProcessSkills:
     """Calls skills on the caller's own event loop: for tests, for debugging, and for making the demo's past.
 
     A skill that blocks holds up everything, and one that ends the process ends the worker; where that matters, use
-    :class:`dragoman.skills.hosting.HostedSkills`.
+    :class:`dragoman.skills.hosts.hosting.HostedSkills`.
     """
 
     def __init__(self, skills: Mapping[str, PythonSkill], clock: Clock) -> None:

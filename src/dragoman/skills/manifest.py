@@ -16,8 +16,8 @@ from dragoman.skills import answer_schema
 from dragoman.skills.addresses import checked_url
 from dragoman.skills.answer_schema import UnmappableError
 from dragoman.skills.http_errors import AddressRefusedError
-from dragoman.skills.lined import Document, Path, UnreadableError, read_document
 from dragoman.skills.parameter_schema import LOCALE, parameters_of
+from dragoman.skills.yaml_with_lines import Document, Path, UnreadableError, read_document
 
 
 class ManifestError(DragomanError):

@@ -8,28 +8,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dragoman import __version__
 from dragoman.runtime import Runtime
-from dragoman.store import accounts, migrate
-from dragoman.web import (
-    api,
-    api_access_log,
-    api_exports,
-    api_holds,
-    api_reviews,
-    console,
-    events,
-    exports,
-    health,
-    login,
-    login_code,
-    login_reset,
-    login_sso,
-    problems,
-    reference,
-    webhook,
-)
-from dragoman.web.compression import Compression
+from dragoman.store import migrate
+from dragoman.store.accounts import accounts
+from dragoman.web import console, health
+from dragoman.web.api import access_log, background_exports, conversations, events, exports, holds, reference, reviews
+from dragoman.web.http import problems
+from dragoman.web.http.compression import Compression
+from dragoman.web.http.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
 from dragoman.web.live import Hub
-from dragoman.web.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
+from dragoman.web.login import code, login, reset, sso
+from dragoman.web.webhook import routes
 
 
 class _Application(FastAPI):
@@ -70,21 +58,21 @@ def create_app(runtime: Runtime) -> FastAPI:
     problems.install(app)
     for part in (
         health,
-        webhook,
+        routes,
         login,
-        login_code,
-        login_reset,
-        login_sso,
+        code,
+        reset,
+        sso,
         exports,
-        api,
-        api_access_log,
-        api_exports,
-        api_holds,
-        api_reviews,
+        conversations,
+        access_log,
+        background_exports,
+        holds,
+        reviews,
         events,
         reference,
     ):
         app.include_router(part.router)
     console.install(app)
-    app.outside = RequestId(SecurityHeaders(webhook.Door(app.inside, runtime)), runtime.source)
+    app.outside = RequestId(SecurityHeaders(routes.Door(app.inside, runtime)), runtime.source)
     return app

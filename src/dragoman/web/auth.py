@@ -14,12 +14,12 @@ from uuid import UUID
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
-from dragoman.services.sight import UNMASK, Sight
-from dragoman.store import accounts
-from dragoman.store.accounts import Holder
-from dragoman.store.actions import Administrator
-from dragoman.store.roles import PERMISSIONS
-from dragoman.web.ports import runtime_of
+from dragoman.services.visibility import UNMASK, Sight
+from dragoman.store.accounts import accounts
+from dragoman.store.accounts.accounts import Holder
+from dragoman.store.accounts.actions import Administrator
+from dragoman.store.accounts.roles import PERMISSIONS
+from dragoman.web.http.dependencies import runtime_of
 
 SESSION_COOKIE = "dragoman_session"
 CSRF_FIELD = "csrf_token"

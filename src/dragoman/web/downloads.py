@@ -15,15 +15,15 @@ from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services import export_conversations
-from dragoman.services.background_exports import take
-from dragoman.services.export_conversations import Export, count, record, stream
-from dragoman.services.exporting.formats import Format, Parts, shape
+from dragoman.services.exports import export_conversations
+from dragoman.services.exports.background_exports import take
+from dragoman.services.exports.export_conversations import Export, count, record, stream
+from dragoman.services.exports.formats import Format, Parts, shape
 from dragoman.store.blobs import BlobsUnavailableError
-from dragoman.store.conversations import Filters
+from dragoman.store.conversation_list.conversations import Filters
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Identity, administrator_of, require
-from dragoman.web.ports import retention_cutoff
+from dragoman.web.http.dependencies import retention_cutoff
 
 log = structlog.get_logger()
 

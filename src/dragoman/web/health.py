@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
-from dragoman.services import accept_delivery, counters
-from dragoman.store import stops
+from dragoman.services import counters
+from dragoman.services.inbound import accept_delivery
 from dragoman.store.database import Connection
-from dragoman.web.ports import Ports
+from dragoman.store.sending import account_suspensions
+from dragoman.web.http.dependencies import Ports
 
 router = APIRouter(include_in_schema=False)
 
@@ -51,7 +52,7 @@ async def readyz(request: Request, runtime: Ports) -> Response:
             return f"failed: {type(error).__name__}"
 
     async def channels(connection: Connection) -> str:
-        stopped, unreadable = await stops.count(connection), await accept_delivery.unreadable(runtime)
+        stopped, unreadable = await account_suspensions.count(connection), await accept_delivery.unreadable(runtime)
         found = [f"{n} {what}" for n, what in ((stopped, "stopped"), (unreadable, "with unreadable credentials")) if n]
         return f"{', '.join(found)}: see the channels page or `dragoman channel list`" if found else "ok"
 
@@ -68,7 +69,7 @@ async def metrics(runtime: Ports) -> Response:
     """Prometheus' text format; what stands in the database is left out while that is away."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:
-            counters.STOPPED.set(await stops.count(connection))
+            counters.STOPPED.set(await account_suspensions.count(connection))
             # Counted in passing, also where no delivery has come yet.
             await accept_delivery.unreadable(runtime)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

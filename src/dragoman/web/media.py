@@ -25,9 +25,9 @@ from dragoman.runtime import Runtime
 from dragoman.store import media
 from dragoman.store.blobs import BlobKey, BlobMissingError, BlobsUnavailableError
 from dragoman.store.media import MediaFile
-from dragoman.web import reads
+from dragoman.web import audited_reads
 from dragoman.web.auth import Identity
-from dragoman.web.ports import retention_cutoff
+from dragoman.web.http.dependencies import retention_cutoff
 
 log = structlog.get_logger()
 
@@ -61,7 +61,9 @@ async def answer(
         if found is None:
             raise NotFoundError("There is no such file. It may belong to another tenant, or never have been sent.")
         carried = await read.content_of(connection, tenant_id, session_id, message_id)
-        await reads.part_opened(runtime, connection, identity, reads.FILE_OPENED, session_id, message_id)
+        await audited_reads.part_opened(
+            runtime, connection, identity, audited_reads.FILE_OPENED, session_id, message_id
+        )
     _refuse_unless_stored(found)
     assert found.sha256 is not None and found.size is not None  # noqa: S101, PT018 - true of what is stored
     etag = f'"{found.sha256.hex()}"'

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from dragoman.web.compression import Bundle
 from dragoman.web.console import (
     access_log,
     account,
     assets,
     channels,
     exports,
+    fragments,
+    full_view,
     holds,
     live,
     logs,
-    parts,
     people,
     redaction,
     reviews,
     sign_on,
     simulator,
     views,
-    whole,
 )
 from dragoman.web.console.page import qr_code, render
+from dragoman.web.http.compression import Bundle
 
 __all__ = ["install", "qr_code", "render"]
 
@@ -35,8 +35,8 @@ def install(app: FastAPI) -> None:
     app.include_router(live.router)
     app.include_router(exports.router)
     app.include_router(logs.router)
-    app.include_router(parts.router)
-    app.include_router(whole.router)
+    app.include_router(fragments.router)
+    app.include_router(full_view.router)
     app.include_router(reviews.router)
     app.include_router(holds.router)
     app.include_router(simulator.router)

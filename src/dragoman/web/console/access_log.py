@@ -13,14 +13,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from dragoman.store import access_log, conversations
-from dragoman.store.access_log import AccessEntry, AccessFilters, AccessPage, Kind
-from dragoman.store.conversations import Conversation, Filters, MalformedCursorError, TooSlowError
-from dragoman.web import reads
+from dragoman.store.accounts import access_log
+from dragoman.store.accounts.access_log import AccessEntry, AccessFilters, AccessPage, Kind
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.conversations import Conversation, Filters, MalformedCursorError, TooSlowError
+from dragoman.web import audited_reads
 from dragoman.web.console.exports import NAMES
 from dragoman.web.console.page import render
-from dragoman.web.ports import Ports
-from dragoman.web.reading import first_moment, last_moment, without_nul
+from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.parameters import first_moment, last_moment, without_nul
 
 ADDRESS = "/access-log"
 PAGE_SIZE = 50
@@ -29,11 +30,11 @@ LONGEST_VALUE = 160
 KINDS: dict[str, str] = {"": "All", "read": "Reads", "change": "Changes"}
 
 ACTIONS = {
-    reads.LISTED: "Looked through conversations",
-    reads.OPENED: "Opened a conversation",
-    reads.FILE_OPENED: "Opened a file",
-    reads.RAW_OPENED: "Opened what the channel sent",
-    reads.LOG_READ: "Read the access log",
+    audited_reads.LISTED: "Looked through conversations",
+    audited_reads.OPENED: "Opened a conversation",
+    audited_reads.FILE_OPENED: "Opened a file",
+    audited_reads.RAW_OPENED: "Opened what the channel sent",
+    audited_reads.LOG_READ: "Read the access log",
     "bundle.made": "Evidence bundle made",
     "channel.added": "Added a channel",
     "channel.changed": "Changed a channel",
@@ -144,10 +145,10 @@ class _Row:
 
 
 @router.get(ADDRESS)
-async def listed(request: Request, ports: Ports, identity: reads.Auditor) -> Response:
+async def listed(request: Request, ports: Ports, identity: audited_reads.Auditor) -> Response:
     """The list."""
     query = _Query.read(request)
-    reads.check_phone(identity, query["phone"])
+    audited_reads.check_phone(identity, query["phone"])
     page, mistake = AccessPage([], None), ""
     found: dict[UUID, Conversation] = {}
     cursor = request.query_params.get("cursor") or None
@@ -160,7 +161,7 @@ async def listed(request: Request, ports: Ports, identity: reads.Auditor) -> Res
             ids = {entry.session_id for entry in page.items if entry.session_id is not None}
             shown = await conversations.among(connection, identity.tenant_id, Filters(), list(ids)) if ids else []
             found = {one.session_id: identity.sight.conversation(one) for one in shown}
-            await reads.log_read(ports, connection, identity, query.asked())
+            await audited_reads.log_read(ports, connection, identity, query.asked())
         except MalformedCursorError:
             mistake = "The address names no place in this list. Start again from the newest."
         except TooSlowError:

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from dragoman.services import people, second_factor
-from dragoman.services.people import RefusedError
-from dragoman.services.second_factor import Setup, ThrottledError
-from dragoman.store import accounts, second_factors
+from dragoman.services.access import people, second_factor
+from dragoman.services.access.people import RefusedError
+from dragoman.services.access.second_factor import Setup, ThrottledError
+from dragoman.store.accounts import accounts, second_factors
 from dragoman.web.auth import Identity, session_cookie, signed_in
 from dragoman.web.console.page import qr_code, render
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 

@@ -11,13 +11,14 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import AlreadyTakenError
-from dragoman.services import channels
-from dragoman.services.channels import Wanted
-from dragoman.store import channel_accounts, holds, stops
-from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.services.channels import manage_accounts
+from dragoman.services.channels.manage_accounts import Wanted
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.sending import account_suspensions, cooldowns
 from dragoman.web.auth import Identity, administrator_of, require
 from dragoman.web.console.page import render
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -33,8 +34,8 @@ async def overview(request: Request, ports: Ports, identity: Settings) -> Respon
     now = ports.clock.now()
     async with ports.database.tenant(identity.tenant_id) as connection:
         accounts = await channel_accounts.every(connection, identity.tenant_id)
-        held = await holds.in_force(connection, identity.tenant_id, now=now)
-        waiting = await stops.waiting(connection, identity.tenant_id)
+        held = await cooldowns.in_force(connection, identity.tenant_id, now=now)
+        waiting = await account_suspensions.waiting(connection, identity.tenant_id)
         checked = await channel_accounts.checks(connection, identity.tenant_id)
     by_subject = {hold.subject: hold for hold in held}
     return render(
@@ -47,7 +48,7 @@ async def overview(request: Request, ports: Ports, identity: Settings) -> Respon
             for account in accounts
         },
         waiting=waiting,
-        unreadable={account.channel_account_id: channels.unreadable(ports, account) for account in accounts},
+        unreadable={account.channel_account_id: manage_accounts.unreadable(ports, account) for account in accounts},
         checked=checked,
         webhook=_webhook(ports),
         fields=WEBHOOK_FIELDS,
@@ -69,14 +70,14 @@ async def create(request: Request, ports: Ports, identity: Settings) -> Response
     values = _values(await request.form())
     number = values["phone_number_id"]
     wanted, wrong = _wanted(values)
-    wrong |= channels.problems(wanted, phone_number_id=number)
+    wrong |= manage_accounts.problems(wanted, phone_number_id=number)
     if not wrong:
         try:
-            made = await channels.add(ports, identity.tenant_id, number, wanted, administrator_of(identity))
+            made = await manage_accounts.add(ports, identity.tenant_id, number, wanted, administrator_of(identity))
         except AlreadyTakenError:
             wrong["phone_number_id"] = "This number is set up already, here or for another tenant."
         else:
-            await channels.check(ports, identity.tenant_id, made)
+            await manage_accounts.check(ports, identity.tenant_id, made)
             return _back("added")
     return _form(request, ports, None, values, wrong)
 
@@ -101,11 +102,13 @@ async def change(request: Request, ports: Ports, identity: Settings, account_id:
     account = await _account(ports, identity, account_id)
     values = _values(await request.form())
     wanted, wrong = _wanted(values)
-    wrong |= channels.problems(wanted, unreadable=bool(channels.unreadable(ports, account)))
+    wrong |= manage_accounts.problems(wanted, unreadable=bool(manage_accounts.unreadable(ports, account)))
     if wrong:
         return _form(request, ports, account, values, wrong)
-    await channels.change(ports, identity.tenant_id, account.channel_account_id, wanted, administrator_of(identity))
-    await channels.check(ports, identity.tenant_id, account.channel_account_id)
+    await manage_accounts.change(
+        ports, identity.tenant_id, account.channel_account_id, wanted, administrator_of(identity)
+    )
+    await manage_accounts.check(ports, identity.tenant_id, account.channel_account_id)
     return _back("changed")
 
 
@@ -113,7 +116,7 @@ async def change(request: Request, ports: Ports, identity: Settings, account_id:
 async def check(ports: Ports, identity: Settings, account_id: str) -> Response:
     """Ask Meta about the number."""
     account = await _account(ports, identity, account_id)
-    await channels.check(ports, identity.tenant_id, account.channel_account_id)
+    await manage_accounts.check(ports, identity.tenant_id, account.channel_account_id)
     return _back("checked")
 
 
@@ -121,10 +124,10 @@ async def check(ports: Ports, identity: Settings, account_id: str) -> Response:
 async def resume(ports: Ports, identity: Settings, account_id: str) -> Response:
     """Ask Meta about the number, and let it send again if nothing is wrong."""
     account = await _account(ports, identity, account_id)
-    found = await channels.check(ports, identity.tenant_id, account.channel_account_id)
+    found = await manage_accounts.check(ports, identity.tenant_id, account.channel_account_id)
     if not found.good:
         return _back("still")
-    await channels.resume(ports, identity.tenant_id, account.channel_account_id, administrator_of(identity))
+    await manage_accounts.resume(ports, identity.tenant_id, account.channel_account_id, administrator_of(identity))
     return _back("resumed")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from dragoman.store import channel_accounts, conversations, reviews
-from dragoman.store.channel_accounts import ChannelAccount
+from dragoman.store import reviews
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.conversation_list import conversations
 from dragoman.store.database import Connection
 
 SORTS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dragoman.store.identities import Note
+from dragoman.store.contacts.identities import Note
 
 _KINDS = {"wa_id": "WhatsApp number", "wa_user_id": "WhatsApp user id", "email": "email address"}
 

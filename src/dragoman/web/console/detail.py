@@ -17,18 +17,20 @@ from fastapi import Request
 
 from dragoman.domain import retention
 from dragoman.domain.nouns import Contact
-from dragoman.ledger import window
+from dragoman.ledger import pages
 from dragoman.ledger.integrity import Integrity, of_session
+from dragoman.ledger.pages import Digest, Part, Place, Steps, Wanted
 from dragoman.ledger.read import Event, Message
 from dragoman.ledger.retention import Cut, cut_of
-from dragoman.ledger.window import Digest, Part, Place, Steps, Wanted
 from dragoman.runtime import Runtime
-from dragoman.services.sight import EVERYTHING, Sight
-from dragoman.store import contacts, conversations, identities, windows
-from dragoman.store.contacts import Identity as ContactIdentity
-from dragoman.store.conversations import NEWEST, Conversation, Filters, Order
+from dragoman.services.visibility import EVERYTHING, Sight
+from dragoman.store.contacts import contacts, identities
+from dragoman.store.contacts.contacts import Identity as ContactIdentity
+from dragoman.store.contacts.identities import Note
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.conversations import NEWEST, Conversation, Filters, Order
 from dragoman.store.database import Connection
-from dragoman.store.identities import Note
+from dragoman.store.sending import service_windows
 from dragoman.web.auth import Identity
 from dragoman.web.console import attachments, contact_history, timeline, transcript, wording
 from dragoman.web.console.attachments import Attachment
@@ -117,13 +119,13 @@ class Reading:
     async def transcript(self, place: Place, *, limit: int = MESSAGES) -> Transcript:
         """The messages at *place*."""
         of = (self.connection, self.tenant_id, self.conversation)
-        part = await window.messages(*of, place, cutoff=self.cutoff, limit=limit)
-        beside = await window.beside(*of, part.items, cutoff=self.cutoff)
-        notices = await window.notices(*of, part, cutoff=self.cutoff, types=transcript.NOTICE_TYPES)
+        part = await pages.messages(*of, place, cutoff=self.cutoff, limit=limit)
+        beside = await pages.beside(*of, part.items, cutoff=self.cutoff)
+        notices = await pages.notices(*of, part, cutoff=self.cutoff, types=transcript.NOTICE_TYPES)
         return Transcript(
             part=self._seen(part),
             beside=self._messages(beside),
-            steps=await window.steps(*of, part.items, cutoff=self.cutoff, errors=wording.ERRORS),
+            steps=await pages.steps(*of, part.items, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=self.sight.events(notices, self.numbers),
             files=await self._files(part.items),
         )
@@ -131,12 +133,12 @@ class Reading:
     async def transcript_of(self, message_ids: Collection[UUID], last: int) -> Transcript:
         """Those messages, as far as they stand up to the ordinal *last*; without notices."""
         of = (self.connection, self.tenant_id, self.conversation)
-        found = await window.messages_of(*of, message_ids, last, cutoff=self.cutoff) if message_ids else []
-        beside = await window.beside(*of, found, cutoff=self.cutoff)
+        found = await pages.messages_of(*of, message_ids, last, cutoff=self.cutoff) if message_ids else []
+        beside = await pages.beside(*of, found, cutoff=self.cutoff)
         return Transcript(
             part=Part(items=self._messages(found), earlier=False, later=False),
             beside=self._messages(beside),
-            steps=await window.steps(*of, found, cutoff=self.cutoff, errors=wording.ERRORS),
+            steps=await pages.steps(*of, found, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=[],
             files=await self._files(found),
         )
@@ -144,16 +146,16 @@ class Reading:
     async def timeline(self, place: Place, *, show: str = "all", limit: int = EVENTS) -> Timeline:
         """The events at *place* that *show* keeps."""
         of = (self.connection, self.tenant_id, self.conversation)
-        part = await window.events(*of, place, cutoff=self.cutoff, limit=limit, wanted=SHOWN[show])
+        part = await pages.events(*of, place, cutoff=self.cutoff, limit=limit, wanted=SHOWN[show])
         dispatches = {event.dispatch_id for event in part.items if event.dispatch_id is not None}
-        causes = await window.causes(*of, dispatches, cutoff=self.cutoff)
+        causes = await pages.causes(*of, dispatches, cutoff=self.cutoff)
         part = dataclasses.replace(part, items=self.sight.events(part.items, self.numbers))
         return Timeline(part=part, causes=self._messages(causes), show=show)
 
     async def digest(self) -> Digest:
         """The whole timeline in figures."""
         of = (self.connection, self.tenant_id, self.conversation)
-        return await window.digest(*of, cutoff=self.cutoff, errors=wording.ERRORS, calls=wording.CALLS)
+        return await pages.digest(*of, cutoff=self.cutoff, errors=wording.ERRORS, calls=wording.CALLS)
 
 
 async def load(reading: Reading, filters: Filters, *, now: datetime, order: Order = NEWEST) -> Detail:
@@ -181,8 +183,8 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
         ),
         history=sight.notes(await identities.history_of(connection, tenant_id, conversation.contact_id)),
         window_until=await _window_until(connection, tenant_id, conversation, now),
-        transcript=await reading.transcript(window.LATEST),
-        timeline=await reading.timeline(window.LATEST),
+        transcript=await reading.transcript(pages.LATEST),
+        timeline=await reading.timeline(pages.LATEST),
         digest=await reading.digest(),
         newer=newer,
         older=older,
@@ -197,7 +199,7 @@ async def _window_until(
     """What deliveries and agents go by, too."""
     if conversation.channel != "whatsapp":
         return None
-    return await windows.closes_at(
+    return await service_windows.closes_at(
         connection,
         tenant_id,
         contact_id=conversation.contact_id,

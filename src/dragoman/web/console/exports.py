@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services import background_exports
-from dragoman.services.background_exports import TooManyOpenError, offered
-from dragoman.services.export_conversations import BACKGROUND_FROM, Export, count
-from dragoman.services.exporting.formats import Format, Parts
+from dragoman.services.exports import background_exports
+from dragoman.services.exports.background_exports import TooManyOpenError, offered
+from dragoman.services.exports.export_conversations import BACKGROUND_FROM, Export, count
+from dragoman.services.exports.formats import Format, Parts
 from dragoman.store import exports
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Identity, administrator_of
@@ -31,7 +31,7 @@ from dragoman.web.downloads import (
     kept_file,
     may_have,
 )
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 EXPORTS = "/communications/automation/exports"
 SHOWN = 100

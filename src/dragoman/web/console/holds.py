@@ -11,15 +11,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import AlreadyTakenError
-from dragoman.services import legal_holds
-from dragoman.services.retention import RetentionBusyError
+from dragoman.services.retention import legal_holds
+from dragoman.services.retention.apply_retention import RetentionBusyError
 from dragoman.store import legal_holds as store
 from dragoman.store.database import Connection
 from dragoman.web.auth import Identity, administrator_of, require
-from dragoman.web.console import parts
+from dragoman.web.console import fragments
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -64,6 +64,6 @@ async def _answer(
             raise HTTPException(status, mistake)
         return RedirectResponse(f"{ADDRESS}/{session_id}", 303)
     async with ports.database.tenant(identity.tenant_id) as connection:
-        found = await parts.find(connection, identity.tenant_id, str(session_id))
+        found = await fragments.find(connection, identity.tenant_id, str(session_id))
         shown = await context(connection, identity.tenant_id, session_id)
     return render(request, "logs/_hold.html", status_code=status, active=found, **(shown | {"hold_mistake": mistake}))

@@ -9,15 +9,15 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
-from dragoman.store import conversations
-from dragoman.store.conversations import Conversation, Filters, Page
-from dragoman.web import matched, reads
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.conversations import Conversation, Filters, Page
+from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Identity, require
 from dragoman.web.console import columns
 from dragoman.web.console.logs import PAGE_SIZE
 from dragoman.web.console.page import render
 from dragoman.web.console.query import ADDRESS, Query
-from dragoman.web.ports import Ports, retention_cutoff
+from dragoman.web.http.dependencies import Ports, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -53,12 +53,12 @@ async def rows(request: Request, ports: Ports, identity: Reader) -> Response:
                 limit=PAGE_SIZE,
                 transcripts_since=since,
             )
-        await reads.listed(ports, connection, identity, query.filters())
+        await audited_reads.listed(ports, connection, identity, query.filters())
     context: dict[str, Any] = {
         "query": query,
         "rows": [identity.sight.conversation(one) for one in (*page.items, *left)],
         "page": page,
-        "found": matched.pieces(page, identity.sight, query.q),
+        "found": search_snippets.pieces(page, identity.sight, query.q),
         "left": {one.session_id for one in left},
         "columns": [columns.COLUMNS[key] for key in query.columns],
         "labels": labels,

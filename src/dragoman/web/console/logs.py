@@ -14,16 +14,16 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.ledger import changes
 from dragoman.runtime import Runtime
-from dragoman.store import conversations, saved_views
-from dragoman.store.conversations import MalformedCursorError, Page, TooSlowError
+from dragoman.store.conversation_list import conversations, saved_views
+from dragoman.store.conversation_list.conversations import MalformedCursorError, Page, TooSlowError
+from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
-from dragoman.store.saved_views import SavedView
-from dragoman.web import matched, reads
+from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import choices, columns, detail, holds, parts, reviews
+from dragoman.web.console import choices, columns, detail, fragments, holds, reviews
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, Mistake, Query
-from dragoman.web.ports import Ports, retention_cutoff
+from dragoman.web.http.dependencies import Ports, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -67,7 +67,7 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
     async with ports.database.tenant(identity.tenant_id) as connection:
         # Before anything is read for the page: what changes from here on, its stream tells.
         since = (await changes.read(connection, identity.tenant_id, None)).place
-        reading = await parts.reading_of(connection, ports, identity, session_id)
+        reading = await fragments.reading_of(connection, ports, identity, session_id)
         if query.mistakes():
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
         active = await detail.load(reading, query.filters(), now=now, order=query.order)
@@ -117,7 +117,7 @@ async def _list(
                 limit=PAGE_SIZE,
                 transcripts_since=cutoff,
             )
-            await reads.listed(runtime, connection, identity, query.filters())
+            await audited_reads.listed(runtime, connection, identity, query.filters())
         except MalformedCursorError:
             mistakes = [Mistake("cursor", "is not a place in this list. Start again from the newest.")]
         except TooSlowError:
@@ -126,7 +126,7 @@ async def _list(
         "query": query,
         "mistakes": mistakes,
         "rows": [identity.sight.conversation(found) for found in page.items],
-        "found": matched.pieces(page, identity.sight, query.q),
+        "found": search_snippets.pieces(page, identity.sight, query.q),
         "page": page,
         "choices": offered,
         "labels": dict(offered.skills),

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from dragoman.web.auth import Identity
 from dragoman.web.console import assets, attachments, chat_text, formatting, wording
 from dragoman.web.console.menu import menu
-from dragoman.web.ports import runtime_of
+from dragoman.web.http.dependencies import runtime_of
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 

@@ -11,13 +11,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
 
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError
-from dragoman.services import people, second_factor
-from dragoman.services.people import RefusedError
-from dragoman.store import accounts, roles, second_factors, tenants
-from dragoman.store.roles import PERMISSIONS, ROLES
+from dragoman.services.access import people, second_factor
+from dragoman.services.access.people import RefusedError
+from dragoman.store import tenants
+from dragoman.store.accounts import accounts, roles, second_factors
+from dragoman.store.accounts.roles import PERMISSIONS, ROLES
 from dragoman.web.auth import Identity, administrator_of, require
 from dragoman.web.console.page import render, sentence
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 MAY = {
     "communications.access:read": "Read conversations",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dragoman.domain.content import Content, FormReply, Link, Location, Media, Options, Order, Request, Text, preview
-from dragoman.store.conversations import Conversation
+from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.web.console import wording
 from dragoman.web.console.formatting import Times
 from dragoman.web.console.timeline import Entry, Group

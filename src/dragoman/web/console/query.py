@@ -13,9 +13,9 @@ from starlette.datastructures import QueryParams
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-from dragoman.store.conversations import NEWEST, Filters, Order
+from dragoman.store.conversation_list.conversations import NEWEST, Filters, Order
 from dragoman.web.console import columns
-from dragoman.web.reading import channel_of, first_moment, last_moment, partner_of
+from dragoman.web.http.parameters import channel_of, first_moment, last_moment, partner_of
 
 ADDRESS = "/communications/automation/logs"
 COOKIE = "columns"

@@ -9,11 +9,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.domain.redaction import READY, clean
-from dragoman.services import redaction
+from dragoman.services.inbound import redaction
 from dragoman.store import tenants
 from dragoman.web.auth import Identity, administrator_of, require
 from dragoman.web.console.page import render, sentence
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 ADDRESS = "/communications/settings/redaction"
 LONGEST_TRIED = 4096

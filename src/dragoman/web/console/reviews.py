@@ -14,10 +14,10 @@ from dragoman.store import reviews
 from dragoman.store.database import Connection
 from dragoman.store.reviews import Author, UnusableReviewError
 from dragoman.web.auth import Identity, require
-from dragoman.web.console import parts
+from dragoman.web.console import fragments
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -119,7 +119,7 @@ async def _answer(
     """Do it and show the panel, or the page where the browser sent a plain form."""
     mistake = ""
     async with ports.database.tenant(identity.tenant_id) as connection:
-        found = await parts.find(connection, identity.tenant_id, session_id)
+        found = await fragments.find(connection, identity.tenant_id, session_id)
         try:
             await do(connection, found.session_id)
         except UnusableReviewError as error:

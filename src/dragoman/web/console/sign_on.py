@@ -8,14 +8,15 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.domain.errors import NotFoundError
-from dragoman.services import single_sign_on
-from dragoman.services.identity_provider import ProviderError
-from dragoman.services.people import RefusedError
-from dragoman.store import roles, tenants
-from dragoman.store import single_sign_on as store
+from dragoman.services.access import single_sign_on
+from dragoman.services.access.identity_provider import ProviderError
+from dragoman.services.access.people import RefusedError
+from dragoman.store import tenants
+from dragoman.store.accounts import roles
+from dragoman.store.accounts import single_sign_on as store
 from dragoman.web.auth import Identity, administrator_of, require
 from dragoman.web.console.page import render, sentence
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 ADDRESS = "/communications/settings/sign-on"
 

@@ -23,19 +23,20 @@ from dragoman.domain.content import Content
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import read
 from dragoman.ledger.read import Event, Message
-from dragoman.services import simulate
-from dragoman.services.simulate import Phone, Received, StandinUnreachableError
-from dragoman.store import channel_accounts, conversations
-from dragoman.store.channel_accounts import ChannelAccount
-from dragoman.store.conversations import Conversation, Filters
+from dragoman.services.channels import simulate
+from dragoman.services.channels.simulate import Phone, Received, StandinUnreachableError
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection
-from dragoman.web import reads
+from dragoman.web import audited_reads
 from dragoman.web.auth import Identity, require
 from dragoman.web.console import attachments, drafts, timeline, transcript
 from dragoman.web.console.attachments import Attachment
 from dragoman.web.console.examples import EXAMPLES
 from dragoman.web.console.page import render, target_of, times_of
-from dragoman.web.ports import Ports, retention_cutoff
+from dragoman.web.http.dependencies import Ports, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -193,7 +194,7 @@ async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone
         recorded: list[Message] = []
         files: dict[UUID, Attachment] = {}
         for session in sessions:
-            await reads.opened(ports, connection, identity, session)
+            await audited_reads.opened(ports, connection, identity, session)
             written = await read.transcript(connection, identity.tenant_id, session, cutoff=cutoff, limit=1000)
             found = [message for message in written if message.sender is Sender.CONTACT]
             recorded += found

@@ -17,11 +17,11 @@ from markupsafe import Markup
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
 from dragoman.domain.states import TERMINAL, State
+from dragoman.ledger.pages import Digest, Stay
 from dragoman.ledger.read import Event, Message
-from dragoman.ledger.window import Digest, Stay
-from dragoman.web.console import why, wording
+from dragoman.web.console import intent_explanation, wording
 from dragoman.web.console.formatting import duration
-from dragoman.web.console.why import Guesses, Why, share
+from dragoman.web.console.intent_explanation import Guesses, Why, share
 from dragoman.web.console.wording import Facts
 
 MOST_FIELDS = 80
@@ -186,7 +186,9 @@ def _explained(entries: list[Entry]) -> list[Entry]:
         elif entry.event.type in {"intent.assigned", "intent.unclear"}:
             before = ran.pop(dispatch, None)
             classified = None if before is None else Facts(entries[before].event.payload)
-            explain = why.assigned if entry.event.type == "intent.assigned" else why.unclear
+            explain = (
+                intent_explanation.assigned if entry.event.type == "intent.assigned" else intent_explanation.unclear
+            )
             panel = explain(Facts(entry.event.payload), classified)
             entries[place] = dataclasses.replace(entry, why=panel)
             if before is not None and panel is not None:

@@ -20,8 +20,8 @@ from dragoman.domain.content import (
     preview,
 )
 from dragoman.domain.nouns import Sender
+from dragoman.ledger.pages import Steps
 from dragoman.ledger.read import Event, Message
-from dragoman.ledger.window import Steps
 from dragoman.web.console import wording
 from dragoman.web.console.attachments import Attachment
 from dragoman.web.console.formatting import Times

@@ -11,11 +11,11 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData, QueryParams
 from starlette.exceptions import HTTPException
 
-from dragoman.store import saved_views
-from dragoman.store.saved_views import LONGEST_NAME, NameTakenError
+from dragoman.store.conversation_list import saved_views
+from dragoman.store.conversation_list.saved_views import LONGEST_NAME, NameTakenError
 from dragoman.web.auth import Identity, require
 from dragoman.web.console.query import ADDRESS, Query
-from dragoman.web.ports import Ports
+from dragoman.web.http.dependencies import Ports
 
 router = APIRouter(include_in_schema=False)
 

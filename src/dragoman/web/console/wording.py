@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-from dragoman.ledger.window import Wanted
+from dragoman.ledger.pages import Wanted
 from dragoman.web.console.formatting import duration, milliseconds, money, percent
 
 

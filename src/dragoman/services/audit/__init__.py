@@ -1,0 +1,1 @@
+"""Proof that the record is whole: checkpoints, verification, and what administrators did."""

@@ -1,0 +1,1 @@
+"""Channel accounts as administrators handle them, and the simulated phone that writes to them."""

@@ -1,0 +1,273 @@
+"""Dispatch a contact's waiting messages, one after the other, in the order they came.
+
+Transactions, all of them shared with other contacts of the tenant that are ready at the same time
+(:mod:`~dragoman.services.dispatching.commit_turns`): (1) take the contact's lease and load the first message with all
+that its dispatch may know; (2) one for each turn that the core cuts, which checks the fencing token, writes the turn
+and its outbox entries, and after the last turn loads the next message or gives the lease back. Skills and pauses run
+between transactions.
+
+A worker that dies leaves its lease to run out. Whoever takes it over finds the message either untouched, and
+dispatches it, or begun: then what the dead worker was doing is unknown, and the dispatch ends as orphaned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import UUID
+
+import structlog
+
+from dragoman.dispatch.core import dispatch
+from dragoman.dispatch.effects import (
+    CheckCode,
+    Classified,
+    Classify,
+    Commit,
+    Committed,
+    Effect,
+    InvokeSkill,
+    Pause,
+    Result,
+    Resumed,
+    SendCode,
+    SkillRaised,
+    SkillReturned,
+)
+from dragoman.dispatch.orphan import orphaned
+from dragoman.dispatch.turn import Inputs, Turn
+from dragoman.domain.content import preview
+from dragoman.domain.errors import StaleTokenError
+from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload
+from dragoman.domain.nouns import SYSTEM
+from dragoman.domain.outcomes import Outcome
+from dragoman.ledger import append
+from dragoman.runtime import Runtime
+from dragoman.services.dispatching import presence
+from dragoman.services.dispatching.call_http_skill import call_http_skill
+from dragoman.services.dispatching.commit_turns import put, take
+from dragoman.services.dispatching.load_work import Wanted, Work, take_up
+from dragoman.services.dispatching.one_time_codes import check_code, make_code
+from dragoman.services.leasing import give_back, kept
+from dragoman.store import leases
+from dragoman.store.database import UNAVAILABLE
+from dragoman.store.leases import Lease
+from dragoman.store.receiving import mailbox
+
+log = structlog.get_logger()
+
+COMMIT_TRIES = 20
+COMMIT_PAUSE_SECONDS = 0.5
+"""How long the result of a skill is held while the database is away: tries times pause."""
+
+
+async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
+    """Dispatch all that waits for this contact; returns how many messages were dispatched.
+
+    Does nothing while another worker holds the contact: that one looks into the mailbox once more before it lets go.
+    """
+    work = await _taken(runtime, tenant_id, contact_id)
+    if work is None:
+        return 0
+    lease, done = work.lease, 0
+    try:
+        async with kept(runtime, lease):
+            while work is not None:
+                work = await _dispatch(runtime, lease, work)
+                done += 1
+    except StaleTokenError as error:
+        log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
+    except BaseException:
+        await give_back(runtime, lease)
+        raise
+    return done
+
+
+async def _taken(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> Work | None:
+    """The contact's next message; a lease that came when nobody wanted it any more is given back."""
+    taking = asyncio.ensure_future(take(runtime, tenant_id, contact_id))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        work = await taking
+        if work is not None:
+            await give_back(runtime, work.lease)
+        raise
+
+
+async def _dispatch(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
+    """Drive the core over one message; the next one's work, or None once the lease is released."""
+    waiting = work.waiting
+    if waiting.running:
+        return await _close_orphan(runtime, lease, work)
+    if work.refused is None and work.busy is None:
+        presence.begin(runtime, lease.tenant_id, waiting, work.rules.policy.presence)
+    core = dispatch(
+        Inputs(
+            dispatch_id=waiting.dispatch_id,
+            now=runtime.clock.now(),
+            source=runtime.source,
+            policy=work.rules.policy,
+            registry=work.rules.registry,
+            flows=work.rules.flows,
+            running=work.running,
+            menu=work.rules.menu,
+            contact=work.contact,
+            thread_id=work.thread_id,
+            channel=work.context.channel,
+            message=waiting.message,
+            session=work.session,
+            previous_session_id=work.previous_session_id,
+            refused=work.refused,
+            busy=work.busy,
+            code_open=waiting.code_open,
+        )
+    )
+    part, late = 1, None
+    session_id: UUID | None = None
+    try:
+        effect = next(core)
+        while True:
+            if isinstance(effect, Commit):
+                session_id = effect.turn.session.session_id
+                await _commit(runtime, work, effect.turn, part)
+                part, late = part + 1, None
+                result: Result = Committed(at=runtime.clock.now())
+            else:
+                result = await _perform(runtime, lease, work, effect)
+                late = result if isinstance(result, SkillReturned | SkillRaised) else late
+            effect = core.send(result)
+    except StopIteration as stop:
+        turn: Turn = stop.value
+        try:
+            return await _commit(runtime, work, turn, part)
+        except StaleTokenError:
+            await _record_late(runtime, lease.tenant_id, work, session_id, late)
+            raise
+    except StaleTokenError:
+        await _record_late(runtime, lease.tenant_id, work, session_id, late)
+        raise
+
+
+async def _perform(runtime: Runtime, lease: Lease, work: Work, effect: Effect) -> Result:
+    match effect:
+        case Classify(text=text, locale=locale):
+            classifier = await runtime.classifiers.classifier_for(work.rules.vocabulary)
+            begun = time.perf_counter()
+            candidates = classifier.classify(text, locale)
+            return Classified(
+                at=runtime.clock.now(),
+                classifier=classifier.name,
+                classifier_version=classifier.version,
+                candidates=candidates,
+                duration_ms=round((time.perf_counter() - begun) * 1000, 3),
+            )
+        case InvokeSkill():
+            return await _invoke(runtime, work, effect)
+        case Pause(seconds=seconds):
+            await runtime.sleep(seconds)
+            return Resumed(at=runtime.clock.now())
+        case SendCode():
+            sent, made = await make_code(runtime, lease, work.contact.contact_id, work.recipient, work.rules.policy)
+            work.made[:] = [made] if made else []
+            return sent
+        case CheckCode(code=code):
+            return await check_code(runtime, lease, work.contact.contact_id, code, work.rules.policy)
+        case Commit():
+            raise TypeError("a Commit is not performed here")
+
+
+async def _invoke(runtime: Runtime, work: Work, effect: InvokeSkill) -> Result:
+    spec = work.rules.registry.get(effect.skill)
+    if spec is not None and spec.http is not None:
+        return await call_http_skill(runtime, work.rules, spec, effect)
+    return await runtime.skills.invoke(effect)
+
+
+async def _commit(runtime: Runtime, work: Work, turn: Turn, part: int) -> Work | None:
+    """Write *turn*, trying again while the database is away; after the final one, the next work or None."""
+    for attempt in range(1, COMMIT_TRIES + 1):
+        try:
+            return await put(runtime, work, turn, part)
+        except UNAVAILABLE as error:
+            if attempt == COMMIT_TRIES:
+                raise
+            log.warning("commit_put_off", attempt=attempt, error=repr(error))
+            await asyncio.sleep(COMMIT_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
+
+
+async def _close_orphan(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
+    """End a dispatch that an earlier worker had begun and did not finish."""
+    waiting, session = work.waiting, work.session
+    reason = "the worker that ran it stopped or stalled, and its lease on the contact ran out"
+    if session is None or session.session_id != waiting.session_id:
+        # Its session was ended by somebody else meanwhile: there is nothing left to close but the dispatch.
+        async with runtime.database.tenant(lease.tenant_id) as connection:
+            await leases.check(connection, lease)
+            if waiting.session_id is None:
+                raise TypeError("a dispatch that was begun has a session")
+            payloads: tuple[Payload, ...] = (
+                DispatchOrphaned(reason=reason, skill=waiting.running_skill),
+                OutcomeAssigned(
+                    outcome=Outcome.DISPATCH_ORPHANED,
+                    reason="the session had ended before the dispatch was found; the session's own outcome stays",
+                ),
+            )
+            now = runtime.clock.now()
+            events = [AuditEvent(at=now, actor=SYSTEM, payload=p, dispatch_id=waiting.dispatch_id) for p in payloads]
+            await append.append_events(
+                connection, lease.tenant_id, waiting.session_id, events, trace_id=waiting.trace_id, errors=1
+            )
+            done = mailbox.Progress(
+                message_id=waiting.message.message_id,
+                part=waiting.parts + 1,
+                session_id=waiting.session_id,
+                outcome=Outcome.DISPATCH_ORPHANED,
+            )
+            await mailbox.mark_progress(connection, lease.tenant_id, [done], now=now)
+            wanted = Wanted(lease=lease, contact_id=waiting.contact_id)
+            return (await take_up(runtime, connection, lease.tenant_id, [wanted])).get(waiting.contact_id)
+    turn = orphaned(
+        session,
+        now=runtime.clock.now(),
+        dispatch_id=waiting.dispatch_id,
+        source=runtime.source,
+        contact=work.contact,
+        skill=waiting.running_skill,
+        attempt=waiting.running_attempt,
+        reason=reason,
+    )
+    return await _commit(runtime, work, turn, waiting.parts + 1)
+
+
+async def _record_late(
+    runtime: Runtime,
+    tenant_id: UUID,
+    work: Work,
+    session_id: UUID | None,
+    late: SkillReturned | SkillRaised | None,
+) -> None:
+    """What a skill said after its dispatch was taken over: kept on the timeline, not sent."""
+    if session_id is None or late is None:
+        return
+    said = (
+        " / ".join(preview(reply) for reply in late.replies)
+        if isinstance(late, SkillReturned)
+        else f"{late.error_class}: {late.message}"
+    )
+    event = AuditEvent(
+        at=late.at,
+        actor=SYSTEM,
+        payload=DispatchOrphaned(
+            reason="the result came after the dispatch had lost its session; it was not sent",
+            late_result=said[:500],
+        ),
+        dispatch_id=work.waiting.dispatch_id,
+    )
+    async with runtime.database.tenant(tenant_id) as connection:
+        outcome = await mailbox.outcome_of(connection, tenant_id, work.waiting.message.message_id)
+        if outcome not in (None, Outcome.DISPATCH_ORPHANED):
+            # Our own commit had gone through, only its answer was lost: the result is on record and on its way.
+            return
+        await append.append_events(connection, tenant_id, session_id, [event], trace_id=work.waiting.trace_id)

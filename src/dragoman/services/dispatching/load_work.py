@@ -1,0 +1,179 @@
+"""Load what the next dispatches of some contacts may know, in the transaction that takes their messages up.
+
+No transaction of its own: it works in one that holds the contacts' leases. As many statements for a group of contacts
+as for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.dispatch.expire import expire
+from dragoman.dispatch.turn import Busy, Refusal
+from dragoman.domain.flows import Flow
+from dragoman.domain.nouns import Contact, Session
+from dragoman.ledger import append, sessions
+from dragoman.ledger.sessions import Place
+from dragoman.runtime import Runtime
+from dragoman.services.dispatching import admit
+from dragoman.services.dispatching.admit import Hold, longer
+from dragoman.services.dispatching.one_time_codes import Made
+from dragoman.store import leases
+from dragoman.store.catalogue import flows, skills
+from dragoman.store.catalogue.skills import DispatchRules
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.contacts import contacts
+from dragoman.store.contacts.contacts import Identity
+from dragoman.store.database import Connection
+from dragoman.store.leases import Lease
+from dragoman.store.receiving import mailbox
+from dragoman.store.receiving.mailbox import Waiting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One message and all that its dispatch may know."""
+
+    lease: Lease
+    waiting: Waiting
+    contact: Contact
+    recipient: Identity
+    context: append.Context
+    thread_id: UUID
+    session: Session | None
+    previous_session_id: UUID | None
+    rules: DispatchRules
+    running: Flow | None
+    taken_up: datetime
+    hold: Hold | None = None
+    refused: Refusal | None = None
+    busy: Busy | None = None
+    made: list[Made] = field(default_factory=list)
+    """The one-time code of this dispatch, from when it was made until it is in the outbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A contact whose next message is wanted; *before* is what its lease's holder has just done for it."""
+
+    lease: Lease
+    contact_id: UUID
+    before: Work | None = None
+
+
+async def take_up(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, wanted: Sequence[Wanted]
+) -> dict[UUID, Work]:
+    """The next message of each contact with its surroundings; where none waits, the lease is released."""
+    if not wanted:
+        return {}
+    now = runtime.clock.now()
+    waiting = await mailbox.next_waiting(connection, tenant_id, [w.contact_id for w in wanted], now=now)
+    idle = [w.lease for w in wanted if w.contact_id not in waiting]
+    if idle:
+        await leases.release_all(connection, tenant_id, idle)
+    if not waiting:
+        return {}
+    known = await contacts.load_all(connection, tenant_id, list(waiting), now=now)
+    accounts = await channel_accounts.load_all(connection, tenant_id, {w.channel_account_id for w in waiting.values()})
+    places = await sessions.places(connection, tenant_id, list(waiting))
+    rules = await skills.dispatch_rules(connection, tenant_id)
+    late: list[append.Entry] = []
+    found: list[Work] = []
+    for one in wanted:
+        if one.contact_id not in waiting:
+            continue
+        mail = waiting[one.contact_id]
+        contact, account = known[one.contact_id], accounts[mail.channel_account_id]
+        work = Work(
+            lease=one.lease,
+            waiting=mail,
+            contact=contact,
+            recipient=mail.sender or await _first_address(connection, tenant_id, one.contact_id),
+            context=_context(contact, account),
+            thread_id=mail.message.message_id,  # placed below
+            session=None,
+            previous_session_id=None,
+            rules=rules,
+            running=None,
+            taken_up=now,
+            hold=longer(one.before.hold, Hold(since=one.before.taken_up, until=now)) if one.before else None,
+        )
+        found.append(await _placed(runtime, connection, tenant_id, work, places.get(one.contact_id, []), late))
+    if late:
+        await append.write_turns(connection, tenant_id, late)
+    # Last, so that rows that many workers count in are held for as short as can be.
+    refused = await admit.within_limits(
+        connection, tenant_id, [work.waiting for work in found if not work.waiting.running], rules.policy
+    )
+    return {
+        work.contact.contact_id: replace(work, refused=refused.get(work.waiting.message.message_id)) for work in found
+    }
+
+
+async def _placed(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    work: Work,
+    places: Sequence[Place],
+    late: list[append.Entry],
+) -> Work:
+    """The work in its thread; sessions that should have ended by now are ended by what is added to *late*."""
+    waiting, policy = work.waiting, work.rules.policy
+    place = next((p for p in places if p.channel_account_id == waiting.channel_account_id), None)
+    if place is None:
+        thread_id = await contacts.thread(
+            connection,
+            tenant_id,
+            waiting.contact_id,
+            waiting.channel_account_id,
+            now=work.taken_up,
+            new_id=runtime.source.new_id,
+        )
+        session, latest_id = None, None
+    else:
+        thread_id, session, latest_id = place.thread_id, place.session, place.latest_id
+    if session is not None and not waiting.running:
+        turn = expire(session, waiting.message.received_at, policy, runtime.source)
+        if turn is not None:
+            late.append(append.Entry(turn=turn, context=work.context))
+            session = None
+    position = session.flow if session else None
+    # Whatever was imported since: a session goes on with the version that it began with.
+    running = await flows.one_version(connection, tenant_id, position.flow, position.version) if position else None
+    busy = None
+    if not waiting.running:
+        others = [p for p in places if p.thread_id != thread_id]
+        busy = admit.busy(runtime, waiting, policy, others, session=session, hold=work.hold, late=late)
+    return replace(
+        work,
+        thread_id=thread_id,
+        session=session,
+        previous_session_id=None if session else latest_id,
+        running=running,
+        busy=busy,
+    )
+
+
+async def _first_address(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Identity:
+    """Where a message is answered that was put in the mailbox before senders were kept."""
+    known = {identity.kind: identity for identity in await contacts.addresses(connection, tenant_id, contact_id)}
+    return known.get("wa_id") or known["wa_user_id"]
+
+
+def _context(contact: Contact, account: ChannelAccount) -> append.Context:
+    partner = contact.business_partner
+    return append.Context(
+        channel_account_id=account.channel_account_id,
+        channel=account.channel,
+        channel_display=account.display,
+        contact_name=contact.display_name,
+        contact_phone=contact.phone,
+        business_partner_id=partner.business_partner_id if partner else None,
+        business_partner_name=partner.name if partner else None,
+    )

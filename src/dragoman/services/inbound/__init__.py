@@ -1,0 +1,1 @@
+"""From the channel to the mailbox: deliveries are verified, cleaned and put on record."""

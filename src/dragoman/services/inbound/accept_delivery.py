@@ -1,0 +1,256 @@
+"""Accept one webhook delivery: verify, keep, put in the mailbox, wake a worker.
+
+Transactions: those of ``ingest``, one for each tenant that the delivery concerns (nearly always
+one); deliveries of a tenant that come while one is being written share the next. Only when all of a delivery is
+committed may the webhook answer 200; any exception makes it answer 5xx, so that the channel delivers again, and unique
+keys make that harmless.
+
+An account whose credentials cannot be read harms no other. Its messages are let in where they are signed by an app of
+its own tenant; what comes in any other way is refused, so that the channel keeps it and delivers it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from dragoman.channels.interface import Item, MalformedDeliveryError
+from dragoman.channels.whatsapp import signature
+from dragoman.channels.whatsapp.channel import WhatsApp
+from dragoman.runtime import Runtime
+from dragoman.services import counters
+from dragoman.services.inbound import redaction
+from dragoman.services.inbound.ingest import Account, Incoming, TakenIn, take_in
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import Receiver
+from dragoman.store.database import NO_TENANT, Database
+
+log = structlog.get_logger()
+
+RECEIVERS_SECONDS = 5.0
+"""For how long a process trusts its copy of the channel accounts."""
+
+LARGE = 100
+"""A delivery of more items than these has a transaction to itself; Meta sends up to a thousand in one."""
+
+CHANNEL = WhatsApp()
+
+
+class RefusedReason(StrEnum):
+    """Why a delivery is not let in; nothing of it is kept, unless it says so."""
+
+    UNSIGNED = "unsigned"
+    WRONG_SIGNATURE = "wrong_signature"
+    MALFORMED = "malformed"
+    UNREADABLE_ACCOUNT = "unreadable_account"
+    """It is for a number whose credentials cannot be read; what else it brought is taken in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not let in."""
+
+    reason: RefusedReason
+
+
+@dataclass(frozen=True, slots=True)
+class _Receivers:
+    """The channel accounts as the webhook needs them, looked up by what a delivery names."""
+
+    read_at: float
+    every: list[Receiver]
+    by_secret: Mapping[str, _Trusted]
+    unreadable: Mapping[str, Receiver]
+
+
+@dataclass(slots=True)
+class _Trusted:
+    """The accounts of one Meta app: whoever signs with its secret may speak of these."""
+
+    by_address: dict[str, Receiver] = field(default_factory=dict)
+    by_owner: dict[str, UUID] = field(default_factory=dict)
+    accounts: dict[UUID, list[Account]] = field(default_factory=dict)
+
+    def add(self, receiver: Receiver) -> None:
+        """Trust the app with one more account."""
+        self.by_address[receiver.address] = receiver
+        if receiver.waba_id:
+            self.by_owner[receiver.waba_id] = receiver.tenant_id
+        self.accounts.setdefault(receiver.tenant_id, []).append(_account(receiver))
+
+
+_known: WeakKeyDictionary[Database, _Receivers] = WeakKeyDictionary()
+_reading: WeakKeyDictionary[Database, asyncio.Lock] = WeakKeyDictionary()
+
+
+async def _receivers(runtime: Runtime, *, fresh: bool = False) -> _Receivers:
+    """What is known of the accounts, read at most RECEIVERS_SECONDS ago; with *fresh* not before this call."""
+    now = time.monotonic()
+    known = _known.get(runtime.database)
+    not_before = now if fresh else now - RECEIVERS_SECONDS
+    if known is not None and known.read_at >= not_before:
+        return known
+    # Whoever comes while they are being read waits for that, instead of asking for the same at the same time.
+    async with _reading.setdefault(runtime.database, asyncio.Lock()):
+        known = _known.get(runtime.database)
+        if known is None or known.read_at < not_before:
+            known = await _read(runtime, known)
+    return known
+
+
+async def _read(runtime: Runtime, before: _Receivers | None) -> _Receivers:
+    read_at = time.monotonic()
+    async with runtime.database.directory() as connection:
+        every = await channel_accounts.receivers(connection, runtime.keyring.decrypt)
+    by_secret: dict[str, _Trusted] = {}
+    unreadable = {receiver.address: receiver for receiver in every if receiver.credentials is None}
+    for receiver in every:
+        for secret in receiver.credentials.app_secrets if receiver.credentials else ():
+            by_secret.setdefault(secret, _Trusted()).add(receiver)
+    for trusted in by_secret.values():
+        for receiver in unreadable.values():
+            if receiver.tenant_id in trusted.accounts:
+                trusted.add(receiver)
+    _tell_unreadable(before.unreadable if before else {}, unreadable)
+    known = _known[runtime.database] = _Receivers(read_at, every, by_secret, unreadable)
+    return known
+
+
+def _tell_unreadable(before: Mapping[str, Receiver], now: Mapping[str, Receiver]) -> None:
+    """Once for each account, not with every look."""
+    counters.UNREADABLE.set(len(now))
+    for address in now.keys() - before.keys():
+        one = now[address]
+        log.error("channel_account_unreadable", account=one.display, tenant_id=str(one.tenant_id), said=one.unreadable)
+    for address in before.keys() - now.keys():
+        log.info("channel_account_readable", account=before[address].display)
+
+
+async def unreadable(runtime: Runtime) -> int:
+    """How many accounts of the installation have credentials that cannot be read."""
+    return len((await _receivers(runtime)).unreadable)
+
+
+async def verify_tokens(runtime: Runtime) -> list[str]:
+    """The verify tokens of all channel accounts, for the webhook's set-up handshake."""
+    every = (await _receivers(runtime)).every
+    return [receiver.credentials.verify_token for receiver in every if receiver.credentials]
+
+
+async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn | Refused:
+    """Take in *body* if *header* signs it with the app secret of one of our channel accounts."""
+    if header is None:
+        return Refused(RefusedReason.UNSIGNED)
+    receivers = await _receivers(runtime)
+    trusted = _signer(receivers, body, header)
+    if trusted is None:
+        # The account may have been added a moment ago.
+        receivers = await _receivers(runtime, fresh=True)
+        trusted = _signer(receivers, body, header)
+    if trusted is None:
+        return Refused(RefusedReason.WRONG_SIGNATURE)
+    try:
+        items = CHANNEL.parse(body)
+    except MalformedDeliveryError:
+        return Refused(RefusedReason.MALFORMED)
+    if not _all_known(items, receivers, trusted):
+        # The app is known and the number is not: it may have been added a moment ago.
+        receivers = await _receivers(runtime, fresh=True)
+        trusted = _signer(receivers, body, header) or trusted
+    unheard = receivers.unreadable.keys() - trusted.by_address.keys()
+    refused = {place for place, item in enumerate(items) if item.address in unheard}
+    routed = _routed(items, trusted, without=refused) if len(refused) < len(items) or not items else {}
+    several = len(routed) > 1 or bool(refused)
+    parts = {
+        tenant_id: await _part(runtime, tenant_id, body, part, trusted, several=several)
+        for tenant_id, part in routed.items()
+    }
+    if len(parts) == 1 and not refused:
+        ((tenant_id, part),) = parts.items()
+        return await _take(runtime, tenant_id, part)
+    done = await asyncio.gather(*(_take(runtime, tenant_id, part) for tenant_id, part in parts.items()))
+    if refused:
+        return Refused(RefusedReason.UNREADABLE_ACCOUNT)
+    return TakenIn(
+        messages=sum(t.messages for t in done),
+        statuses=sum(t.statuses for t in done),
+        duplicates=sum(t.duplicates for t in done),
+        others=sum(t.others for t in done),
+    )
+
+
+async def _take(runtime: Runtime, tenant_id: UUID, part: Incoming) -> TakenIn:
+    """Take a tenant's part in, together with those of other deliveries that come meanwhile."""
+
+    async def work(parts: Sequence[Incoming], _alone: bool) -> list[TakenIn]:
+        return await take_in(runtime, tenant_id, parts)
+
+    if len(part.items) > LARGE:
+        (taken,) = await work([part], True)
+        return taken
+    return await runtime.groups.one("webhook", tenant_id, work).join(part)
+
+
+def _signer(receivers: _Receivers, body: bytes, header: str) -> _Trusted | None:
+    """The app whose secret made *header*; one Meta app may serve several numbers."""
+    found = None
+    for secret, trusted in receivers.by_secret.items():
+        # Every secret is tried, so that the time does not tell which one it was.
+        if signature.verify(body, header, secret):
+            found = trusted
+    return found
+
+
+def _all_known(items: Sequence[Item], receivers: _Receivers, trusted: _Trusted) -> bool:
+    """Whether each number that *items* name is one of ours, be it one whose credentials cannot be read."""
+    named = {item.address for item in items if item.address}
+    return named <= trusted.by_address.keys() | receivers.unreadable.keys()
+
+
+_Routed = list[tuple[int, Account | None, Item]]
+
+
+def _routed(items: Sequence[Item], trusted: _Trusted, *, without: Collection[int]) -> dict[UUID, _Routed]:
+    """Each item to the tenant whose number it is for; what is for no number of ours, to the app's only tenant."""
+    only = next(iter(trusted.accounts)) if len(trusted.accounts) == 1 else NO_TENANT
+    routed: dict[UUID, _Routed] = {}
+    for place, item in enumerate(items):
+        if place in without:
+            continue
+        receiver = trusted.by_address.get(item.address or "")
+        tenant_id = receiver.tenant_id if receiver else trusted.by_owner.get(item.owner or "", only)
+        routed.setdefault(tenant_id, []).append((place, _account(receiver) if receiver else None, item))
+    return routed or {only: []}
+
+
+async def _part(
+    runtime: Runtime, tenant_id: UUID, body: bytes, part: _Routed, trusted: _Trusted, *, several: bool
+) -> Incoming:
+    """A tenant's part of a delivery without what its rules take out: what is left is read, and kept."""
+    left, found = CHANNEL.redact(body, await redaction.rules_of(runtime, tenant_id))
+    if left is not body:
+        items = CHANNEL.parse(left)
+        part = [(place, account, items[place]) for place, account, _ in part]
+    if several:
+        # A delivery for several tenants is kept in parts: none may read another's.
+        raw = CHANNEL.raw_items(left)
+        left = json.dumps([raw[place] for place, _, _ in part]).encode()
+    return Incoming(
+        channel=CHANNEL,
+        body=left,
+        items=[(account, item) for _, account, item in part],
+        accounts=trusted.accounts.get(tenant_id, ()),
+        redacted={n: found[place] for n, (place, _, _) in enumerate(part) if place in found},
+    )
+
+
+def _account(receiver: Receiver) -> Account:
+    return Account(channel_account_id=receiver.channel_account_id, display=receiver.display)

@@ -1,0 +1,369 @@
+"""Put deliveries of one tenant on record: messages in the mailbox, statuses held, the raw bytes kept, workers woken.
+
+Transactions: one for all deliveries that are given at once. It writes each table with one statement, however many
+items there are, and is the only thing that stands between the sender and its 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from dragoman.channels.interface import Inbound, Item, Message, Other, Status, Succession
+from dragoman.domain.content import Media
+from dragoman.domain.media_types import read_sha256
+from dragoman.domain.nouns import RawItem
+from dragoman.runtime import Job, Runtime
+from dragoman.store import media
+from dragoman.store.channels import channel_events
+from dragoman.store.channels.channel_events import ChannelEvent
+from dragoman.store.contacts import identities
+from dragoman.store.contacts.identities import History, Person, Resolved
+from dragoman.store.database import Connection
+from dragoman.store.receiving import deliveries, mailbox
+from dragoman.store.receiving.deliveries import RawDelivery, StatusArrival
+from dragoman.store.receiving.mailbox import Arrival
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The channel account that an item is for."""
+
+    channel_account_id: UUID
+    display: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One delivery, or the part of it that is this tenant's; ``accounts`` has every account that may be named.
+
+    ``items`` in the order of the delivery, each with its account, or None where it is for none of ours. ``body`` holds
+    just these: none may read another tenant's part. ``redacted`` has what was taken out, by the items' places here.
+    """
+
+    channel: Inbound
+    body: bytes
+    items: Sequence[tuple[Account | None, Item]]
+    accounts: Sequence[Account]
+    redacted: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenIn:
+    """What became of a delivery. ``duplicates`` were here before; ``others`` are kept raw, each with a reason."""
+
+    messages: int = 0
+    statuses: int = 0
+    duplicates: int = 0
+    others: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The transaction's work: every item with its delivery, and what is found out about each."""
+
+    runtime: Runtime
+    tenant_id: UUID
+    now: datetime
+    delivery_ids: list[UUID]
+    reports: list[list[dict[str, Any]]]
+    channels: list[str]
+    jobs: dict[tuple[str, UUID], None] = field(default_factory=dict)
+
+    def wake(self, entrypoint: str, key: UUID) -> None:
+        self.jobs[entrypoint, key] = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an item stands: which delivery of the batch, and where in it."""
+
+    delivery: int
+    item: int
+
+
+async def take_in(runtime: Runtime, tenant_id: UUID, incoming: Sequence[Incoming]) -> list[TakenIn]:
+    """Put all of *incoming* on record, or nothing; what became of each."""
+    batch = _Batch(
+        runtime=runtime,
+        tenant_id=tenant_id,
+        now=runtime.clock.now(),
+        delivery_ids=[runtime.source.new_id() for _ in incoming],
+        reports=[[{} for _ in one.items] for one in incoming],
+        channels=[one.channel.name for one in incoming],
+    )
+    async with runtime.database.tenant(tenant_id, by_key=True) as connection:
+        await _take_messages(batch, connection, incoming)
+        await _take_statuses(batch, connection, list(_of(incoming, Status)))
+        events = await _take_others(batch, connection, incoming)
+        await deliveries.keep_raw(connection, tenant_id, [_raw(batch, n, one) for n, one in enumerate(incoming)])
+        await runtime.queue.enqueue(
+            connection, [Job(entrypoint=name, tenant_id=tenant_id, key=key) for name, key in batch.jobs]
+        )
+    for event in events:
+        _tell_operator(tenant_id, event)
+    return [_counted(report) for report in batch.reports]
+
+
+def _of(incoming: Sequence[Incoming], kind: type[Any]) -> Iterator[tuple[_Place, Account, Any]]:
+    for n, one in enumerate(incoming):
+        for place, (account, item) in enumerate(one.items):
+            if account is not None and isinstance(item, kind):
+                yield _Place(n, place), account, item
+
+
+async def _take_messages(batch: _Batch, connection: Connection, incoming: Sequence[Incoming]) -> None:
+    found: list[tuple[_Place, Account, Message]] = list(_of(incoming, Message))
+    if not found:
+        return
+    people = [
+        Person(
+            identities=m.sender,
+            display_name=m.display_name,
+            label=m.label,
+            phone=m.phone,
+            locale=m.locale,
+            at=m.channel_at or batch.now,
+        )
+        for _, _, m in found
+    ]
+    resolved = await identities.resolve_all(
+        connection,
+        batch.tenant_id,
+        people,
+        now=batch.now,
+        new_id=batch.runtime.source.new_id,
+    )
+    await _follow_notices(batch, connection, found, resolved)
+    arrivals = [
+        _arrival(batch, place, account, message, contact_id, incoming[place.delivery].redacted.get(place.item))
+        for (place, account, message), contact_id in zip(found, resolved.contacts, strict=True)
+    ]
+    new = await mailbox.put(connection, batch.tenant_id, arrivals)
+    wanted = [
+        file
+        for (place, _, _), arrival in zip(found, arrivals, strict=True)
+        if arrival.message_id in new
+        # An email brings its files along; they stand in the raw delivery.
+        and batch.channels[place.delivery] == "whatsapp"
+        and (file := _file_of(arrival))
+    ]
+    await media.want(connection, batch.tenant_id, wanted)
+    for file in wanted:
+        batch.wake("fetch_media", file.message_id)
+    # Before the messages, so that a person's threads are one before the next message looks for its own.
+    for contact_id in resolved.unsettled:
+        batch.wake("settle_contact", contact_id)
+    for (place, _, _), arrival in zip(found, arrivals, strict=True):
+        if arrival.message_id in new:
+            batch.wake("handle_inbound", arrival.contact_id)
+            report = {"id": arrival.channel_message_id, "result": "message", "message_id": str(arrival.message_id)}
+        else:
+            report = _duplicate(arrival.channel_message_id, "this message was accepted before")
+        batch.reports[place.delivery][place.item] = report
+
+
+async def _follow_notices(
+    batch: _Batch, connection: Connection, found: Sequence[tuple[_Place, Account, Message]], resolved: Resolved
+) -> None:
+    """What the channel's notices say of who people are; rare, and each on its own."""
+    for n, (place, _, message) in enumerate(found):
+        if message.succession is None and not message.doubts_identity:
+            continue
+        history = _history(batch, place)
+        if message.succession is not None:
+            resolved.unsettled |= await _succeed(batch, connection, message.succession, history)
+        else:
+            await identities.doubt(connection, batch.tenant_id, resolved.contacts[n], history)
+        await history.write(connection)
+
+
+async def _succeed(batch: _Batch, connection: Connection, change: Succession, history: History) -> set[UUID]:
+    return await identities.succeed(
+        connection, batch.tenant_id, change.old, change.new, change.at or batch.now, history
+    )
+
+
+def _history(batch: _Batch, place: _Place) -> History:
+    return History(batch.tenant_id, batch.now, batch.runtime.source.new_id, batch.delivery_ids[place.delivery])
+
+
+def _arrival(
+    batch: _Batch, place: _Place, account: Account, message: Message, contact_id: UUID,
+    redacted: Mapping[str, int] | None,
+) -> Arrival:  # fmt: skip
+    new_id = batch.runtime.source.new_id
+    return Arrival(
+        message_id=new_id(),
+        dispatch_id=new_id(),
+        contact_id=contact_id,
+        channel_account_id=account.channel_account_id,
+        channel_message_id=message.channel_message_id,
+        fingerprint=message.fingerprint,
+        received_at=batch.now,
+        channel_at=message.channel_at or batch.now,
+        content=message.content,
+        reply_to=message.reply_to,
+        forwarded=message.forwarded,
+        frequently_forwarded=message.frequently_forwarded,
+        referral=message.referral,
+        trace_id=new_id().hex,
+        sender=message.sender[0],
+        raw=RawItem(delivery_id=batch.delivery_ids[place.delivery], item=place.item),
+        group_id=message.group_id,
+        attached_to=message.attached_to,
+        redacted=redacted,
+    )
+
+
+def _file_of(arrival: Arrival) -> media.Wanted | None:
+    """The file to fetch for a message: put down in the same transaction, since the channel keeps it for days only."""
+    content = arrival.content
+    if not isinstance(content, Media) or content.media_id is None or content.error is not None:
+        return None
+    return media.Wanted(
+        message_id=arrival.message_id,
+        channel_account_id=arrival.channel_account_id,
+        channel_media_id=content.media_id,
+        claimed_sha256=read_sha256(content.sha256),
+        received_at=arrival.received_at,
+    )
+
+
+async def _take_statuses(
+    batch: _Batch, connection: Connection, found: Sequence[tuple[_Place, Account, Status]]
+) -> None:
+    """Keep the statuses until they are applied."""
+    if not found:
+        return
+    arrivals = [
+        StatusArrival(
+            channel_account_id=account.channel_account_id,
+            channel_message_id=status.channel_message_id,
+            status=status.status,
+            channel_at=status.channel_at or batch.now,
+            received_at=batch.now,
+            errors=status.errors,
+            correlation=status.correlation,
+            participant=status.participant,
+            raw=status.raw,
+        )
+        for _, account, status in found
+    ]
+    new = await deliveries.put_statuses(connection, batch.tenant_id, arrivals)
+    for (place, account, status), arrival in zip(found, arrivals, strict=True):
+        if arrival.key in new:
+            # Two in one batch are one row: the second is the duplicate.
+            new.discard(arrival.key)
+            batch.wake("apply_statuses", account.channel_account_id)
+            report = {"id": status.channel_message_id, "result": "status", "status": status.status}
+        else:
+            report = _duplicate(status.channel_message_id, "this status came before")
+        batch.reports[place.delivery][place.item] = report
+
+
+async def _take_others(batch: _Batch, connection: Connection, incoming: Sequence[Incoming]) -> list[ChannelEvent]:
+    events: list[ChannelEvent] = []
+    for n, one in enumerate(incoming):
+        for place, (account, item) in enumerate(one.items):
+            if isinstance(item, Other):
+                batch.reports[n][place] = {"result": "kept", "field": item.field, "reason": item.reason}
+                await _follow_other(batch, connection, _Place(n, place), item)
+                if item.event is not None:
+                    events.append(_event(batch, one, account, item))
+            elif account is None:
+                batch.reports[n][place] = {
+                    "id": item.channel_message_id,
+                    "result": "kept",
+                    "reason": f"{item.address} is none of this installation's channel accounts",
+                }
+    await channel_events.add(connection, batch.tenant_id, events)
+    return events
+
+
+async def _follow_other(batch: _Batch, connection: Connection, place: _Place, item: Other) -> None:
+    if item.preference is None and item.succession is None:
+        return
+    history = _history(batch, place)
+    if item.preference is not None:
+        wish = item.preference
+        await identities.prefer(
+            connection,
+            batch.tenant_id,
+            wish.sender,
+            stops=wish.stops,
+            detail=wish.detail,
+            at=wish.at or batch.now,
+            history=history,
+        )
+    if item.succession is not None:
+        for contact_id in await _succeed(batch, connection, item.succession, history):
+            batch.wake("settle_contact", contact_id)
+    await history.write(connection)
+
+
+def _event(batch: _Batch, one: Incoming, account: Account | None, item: Other) -> ChannelEvent:
+    if item.event is None:
+        raise TypeError("an item without an event")
+    shown = _digits(item.event.display)
+    named = account or next((a for a in one.accounts if shown and _digits(a.display) == shown), None)
+    return ChannelEvent(
+        event_id=batch.runtime.source.new_id(),
+        at=batch.now,
+        channel=one.channel.name,
+        channel_account_id=named.channel_account_id if named else None,
+        waba_id=item.owner,
+        field=item.field,
+        event=item.event.event,
+        severity=item.event.severity,
+        summary=item.event.summary,
+        raw=item.raw,
+    )
+
+
+def _digits(display: str | None) -> str:
+    return "".join(c for c in display or "" if c.isdecimal())
+
+
+def _tell_operator(tenant_id: UUID, event: ChannelEvent) -> None:
+    tell = {"error": log.error, "warning": log.warning, "info": log.info}[event.severity]
+    tell(
+        "channel_event",
+        tenant_id=str(tenant_id),
+        channel=event.channel,
+        account=event.waba_id,
+        field=event.field,
+        said=event.summary,
+    )
+
+
+def _raw(batch: _Batch, n: int, one: Incoming) -> RawDelivery:
+    return RawDelivery(
+        delivery_id=batch.delivery_ids[n],
+        at=batch.now,
+        channel=one.channel.name,
+        channel_account_id=next((a.channel_account_id for a, _ in one.items if a), None),
+        body=one.body,
+        items=batch.reports[n],
+    )
+
+
+def _duplicate(channel_message_id: str, reason: str) -> dict[str, Any]:
+    return {"id": channel_message_id, "result": "duplicate", "reason": reason}
+
+
+def _counted(report: Sequence[dict[str, Any]]) -> TakenIn:
+    done = [entry["result"] for entry in report]
+    return TakenIn(
+        messages=done.count("message"),
+        statuses=done.count("status"),
+        duplicates=done.count("duplicate"),
+        others=done.count("kept"),
+    )

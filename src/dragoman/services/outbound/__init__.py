@@ -1,0 +1,1 @@
+"""From the outbox to the channel, and what the channel says of it."""

@@ -1,0 +1,175 @@
+"""Apply what the channel said of messages of ours: forward only, whatever the order in which it comes.
+
+Transactions: one for each batch of statuses, with their outbox entries and then the sessions locked, each in the order
+of their ids. What other workers are applying is left to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from dragoman.channels.whatsapp.errors import meaning_of
+from dragoman.domain.events import AuditEvent, MessageStatus
+from dragoman.domain.nouns import SYSTEM
+from dragoman.ledger import append
+from dragoman.ledger.append import Addition
+from dragoman.runtime import Job, Runtime
+from dragoman.services.outbound import refusals
+from dragoman.services.outbound.refusals import Refusal
+from dragoman.store.channels import channel_accounts
+from dragoman.store.database import Connection
+from dragoman.store.receiving import deliveries
+from dragoman.store.receiving.deliveries import MatchedStatus
+from dragoman.store.sending import outbox
+from dragoman.store.sending.outbox import Entry, Progress
+
+BATCH = 200
+
+FRESH = timedelta(minutes=10)
+"""Statuses that have waited for longer are left to the hourly look: a send is answered in seconds, and the statuses of
+whoever else sends with our number would be looked at again and again."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """An outbox entry on its way through its statuses."""
+
+    entry: Entry
+    delivery: str | None
+    channel_message_id: str | None
+    reached: str = "sent"
+    settled: bool = False
+    failed: MatchedStatus | None = None
+    steps: list[MatchedStatus] = field(default_factory=list)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the channel had given up an earlier attempt, and another one follows or is under way."""
+        return self.entry.status in outbox.OPEN and self.entry.channel_message_id is not None and not self.settled
+
+    @property
+    def never_answered(self) -> bool:
+        """Whether we gave up without having seen that the channel took it: a status may know better."""
+        return self.entry.status == "FAILED" and self.entry.channel_message_id is None and not self.settled
+
+    def step(self, status: MatchedStatus) -> str:
+        """Move on if the status is news; what was done, in words."""
+        news = status.status
+        stale = self._stale(status, news)
+        if stale is not None:
+            return f"kept: {stale}"
+        if self.channel_message_id is None or self.gave_up:
+            # This settles an attempt that was not answered; the contact's next reply waits behind it.
+            self.channel_message_id, self.settled = status.channel_message_id, True
+        self.delivery = news
+        if news == "failed":
+            self.failed = status
+        else:
+            self.reached = news
+            self.steps.append(status)
+        return news
+
+    def _stale(self, status: MatchedStatus, news: str) -> str | None:
+        """Why nothing follows from the status; None where it is news."""
+        if news not in (*outbox.FORWARD, "failed"):
+            return f"nothing follows from {status.status}"
+        if status.participant and news != "sent":
+            return f"{news} for one participant of a group"
+        if self.delivery == "failed":
+            return None if self.never_answered and news != "failed" else "the message had failed before"
+        same = self.channel_message_id == status.channel_message_id
+        if same and self.gave_up:
+            return "this attempt had failed, and another one follows"
+        if news != "failed":
+            return f"the message was {self.delivery} already" if _rank(news) <= _rank(self.delivery) else None
+        earlier = not same and self.channel_message_id is not None and not self.gave_up
+        return "it speaks of an earlier attempt" if earlier else None
+
+
+async def apply_statuses(runtime: Runtime, tenant_id: UUID, *, all_ages: bool = False) -> int:
+    """Apply every status whose message is known by now; returns how many were looked at."""
+    seen = 0
+    since = None if all_ages else runtime.clock.now() - FRESH
+    while True:
+        async with runtime.database.tenant(tenant_id) as connection:
+            waiting = await deliveries.unapplied(connection, tenant_id, since=since, limit=BATCH)
+            if waiting:
+                await _apply(runtime, connection, tenant_id, waiting)
+        seen += len(waiting)
+        if len(waiting) < BATCH:
+            return seen
+
+
+async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, waiting: Sequence[MatchedStatus]) -> None:
+    entries = await outbox.lock(connection, tenant_id, {status.outbox_entry_id for status in waiting})
+    walks = {key: _Walk(entry, entry.delivery, entry.channel_message_id) for key, entry in entries.items()}
+    applied = [(status, walks[status.outbox_entry_id].step(status)) for status in waiting]
+    moved = [walk for walk in walks.values() if walk.steps or walk.settled]
+    now = runtime.clock.now()
+    await outbox.advance(
+        connection,
+        tenant_id,
+        [
+            Progress(
+                outbox_entry_id=walk.entry.outbox_entry_id,
+                delivery=walk.reached,
+                reason="",
+                settled_as=walk.channel_message_id if walk.settled else None,
+            )
+            for walk in moved
+        ],
+        now=now,
+    )
+    await _tell(runtime, connection, tenant_id, moved)
+    for walk in sorted(walks.values(), key=lambda walk: str(walk.entry.session_id)):
+        if walk.failed is not None:
+            await _failed(runtime, connection, tenant_id, walk.entry, walk.failed)
+    await deliveries.mark_applied(connection, tenant_id, applied)
+    jobs = [
+        Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)
+        for contact_id in {walk.entry.contact_id for walk in walks.values() if walk.settled or walk.failed}
+    ]
+    await runtime.queue.enqueue(connection, jobs)
+
+
+async def _tell(runtime: Runtime, connection: Connection, tenant_id: UUID, moved: Iterable[_Walk]) -> None:
+    """Put each step on the timeline of the session that the message belongs to."""
+    now = runtime.clock.now()
+    told: dict[UUID, list[AuditEvent]] = {}
+    for walk in moved:
+        session_id, message_id = walk.entry.session_id, walk.entry.message_id
+        if session_id is None or message_id is None:
+            continue
+        for status in walk.steps:
+            payload = MessageStatus(
+                message_id=str(message_id),
+                status=status.status,
+                channel_message_id=status.channel_message_id,
+            )
+            told.setdefault(session_id, []).append(AuditEvent(at=now, actor=SYSTEM, payload=payload))
+    await append.append_all(
+        connection,
+        tenant_id,
+        [Addition(session_id=session_id, events=events, errors=0) for session_id, events in told.items()],
+    )
+
+
+async def _failed(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: Entry, status: MatchedStatus
+) -> None:
+    """The channel gives up what it had taken: what follows is what follows from a refusal at once."""
+    error: Mapping[str, Any] = status.errors[0] if status.errors else {}
+    code = error.get("code")
+    refusal = Refusal(code=code, said=str(error.get("reason", "")), meaning=meaning_of(code), late=True)
+    account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
+    entry = dataclasses.replace(entry, channel_message_id=status.channel_message_id)
+    await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=entry.attempts)
+
+
+def _rank(delivery: str | None) -> int:
+    return -1 if delivery is None else outbox.FORWARD.index(delivery)

@@ -1,0 +1,323 @@
+"""Send what stands in a contact's outbox, one entry after the other.
+
+Transactions, all of them shared with other contacts of the tenant that are ready at the same time (store/batching.py):
+(1) take the contact's outbound lease, count the attempt; the send itself runs outside; (2) check the token, keep the
+answer, move the entry on, put the status on the session's timeline, and count the next attempt or give the lease back.
+Delivery is at least once: an attempt whose answer was never seen is kept as such, and before it is repeated the channel
+gets time to name our correlation in a status, which settles that it had taken the message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from dragoman.channels.whatsapp.client import Accepted, Answer, GraphClient, Refused, Unanswered
+from dragoman.channels.whatsapp.errors import Meaning
+from dragoman.channels.whatsapp.outbound import LimitError, render
+from dragoman.domain.errors import StaleTokenError
+from dragoman.ledger import append
+from dragoman.runtime import Job, Runtime
+from dragoman.services.leasing import having_rows, held_by
+from dragoman.services.outbound import refusals, send_gate
+from dragoman.services.outbound.refusals import Refusal
+from dragoman.services.outbound.send_gate import Go, Later
+from dragoman.store import leases
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.contacts.contacts import Identity
+from dragoman.store.database import Connection
+from dragoman.store.leases import Lease
+from dragoman.store.receiving import deliveries
+from dragoman.store.sending import outbox
+from dragoman.store.sending.outbox import Entry
+
+log = structlog.get_logger()
+
+SEND_SECONDS = 10.0
+SETTLE = timedelta(seconds=15)
+"""How long a status may take to settle a first attempt that was not answered; for each further one twice as long.
+
+Each repetition may be one more copy for the contact, and where answers are lost statuses may be late.
+"""
+
+LONGEST_SETTLE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    entry: Entry
+    number: int
+    account: ChannelAccount
+    wait: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begin:
+    """A contact that was woken: its next attempt is wanted, if its lease can be had."""
+
+    contact_id: UUID
+    lease: Lease | None = None
+
+    @property
+    def name(self) -> str:
+        return f"outbound:{self.contact_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finish:
+    """An attempt and its answer; after it, the contact's next attempt is wanted."""
+
+    lease: Lease
+    attempt: _Attempt
+    answer: Answer | LimitError
+    duration_ms: float
+
+    @property
+    def name(self) -> str:
+        return self.lease.name
+
+    @property
+    def contact_id(self) -> UUID:
+        return self.attempt.entry.contact_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What is to be sent now, under which lease; without an attempt nothing may go now, and the lease is released."""
+
+    lease: Lease
+    attempt: _Attempt | None
+
+
+async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
+    """Send all that is due for this contact; returns how many entries the channel took."""
+    sent = 0
+    group = runtime.groups.one("outbound", tenant_id, partial(_carry_out, runtime, tenant_id))
+    try:
+        step = await group.join(_Begin(contact_id=contact_id))
+        while step is not None and step.attempt is not None:
+            if step.attempt.wait > 0:
+                await runtime.sleep(step.attempt.wait)
+            begun = time.perf_counter()
+            answer = await _send(runtime, step.attempt)
+            duration_ms = round((time.perf_counter() - begun) * 1000, 3)
+            taken = isinstance(answer, Accepted)
+            step = await group.join(
+                _Finish(lease=step.lease, attempt=step.attempt, answer=answer, duration_ms=duration_ms)
+            )
+            sent += taken
+    except StaleTokenError as error:
+        log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
+    return sent
+
+
+async def _carry_out(
+    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], alone: bool
+) -> Sequence[_Step | Exception | None]:
+    """One transaction for all of *members*."""
+    return await having_rows(runtime, tenant_id, partial(_together, runtime, tenant_id, members, alone))
+
+
+async def _together(
+    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], alone: bool
+) -> Sequence[_Step | Exception | None]:
+    async with runtime.database.tenant(tenant_id, by_key=True) as connection:
+        seconds = SEND_SECONDS * 2
+        held, failed = await held_by(runtime, connection, tenant_id, members, seconds=seconds, alone=alone)
+        finished = [m for n, m in enumerate(members) if isinstance(m, _Finish) and n in held]
+        contacts = {n: members[n].contact_id for n in held}
+        ids = [one.attempt.entry.outbox_entry_id for one in finished]
+        entries = await outbox.lock(connection, tenant_id, ids, and_open_of=list(contacts.values()))
+        jobs = await _finish(runtime, connection, tenant_id, finished, entries)
+        attempts, more = await _begin(runtime, connection, tenant_id, list(contacts.values()))
+        steps = {n: _Step(lease=lease, attempt=attempts.get(contacts[n])) for n, lease in held.items()}
+        going_on = [s.lease for s in steps.values() if s.attempt is not None]
+        await leases.extend_all(connection, tenant_id, going_on, seconds=seconds)
+        await leases.release_all(connection, tenant_id, [s.lease for s in steps.values() if s.attempt is None])
+        await runtime.queue.enqueue(connection, [*jobs, *more])
+    return [failed.get(n) or steps.get(n) for n in range(len(members))]
+
+
+async def _begin(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]
+) -> tuple[dict[UUID, _Attempt], list[Job]]:
+    """Count the next attempt of each contact that has one now; jobs for those who have one later."""
+    open_ = await outbox.first_open(connection, tenant_id, contact_ids)
+    accounts = await channel_accounts.load_all(connection, tenant_id, {e.channel_account_id for e in open_.values()})
+    now = runtime.clock.now()
+    attempts: dict[UUID, _Attempt] = {}
+    jobs: list[Job] = []
+    # The pace's rows are locked in one order, whoever asks.
+    for contact_id, entry in sorted(open_.items(), key=lambda one: (one[1].channel_account_id, one[0])):
+        next_one = await _next(runtime, connection, tenant_id, entry, accounts, now)
+        if isinstance(next_one, _Attempt):
+            attempts[contact_id] = next_one
+        elif next_one is not None:
+            jobs.append(Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id, delay=next_one - now))
+    begun = {a.entry.outbox_entry_id: now + _settle(a.number) for a in attempts.values()}
+    await outbox.begin_attempts(connection, tenant_id, begun)
+    return attempts, jobs
+
+
+async def _next(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    first: Entry,
+    accounts: dict[UUID, ChannelAccount],
+    now: datetime,
+) -> _Attempt | datetime | None:
+    """What of this contact may go now, or when something may; *first* is the oldest that is open."""
+    entry: Entry | None = first
+    while entry is not None:
+        if entry.due_at > now:
+            return entry.due_at
+        await _note_unanswered(connection, tenant_id, entry, now)
+        account = accounts.get(entry.channel_account_id)
+        if account is None:
+            account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
+        gate = await send_gate.ask(runtime, connection, tenant_id, entry, account)
+        if isinstance(gate, Go):
+            return _Attempt(entry=entry, number=entry.attempts + 1, account=account, wait=gate.seconds)
+        if isinstance(gate, Later):
+            return gate.due_at
+        entry = (await outbox.first_open(connection, tenant_id, [entry.contact_id])).get(entry.contact_id)
+    return None
+
+
+async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: Entry, now: datetime) -> None:
+    """Where an earlier attempt has no answer on record, its worker died: SETTLE has passed and no status named it."""
+    if not entry.attempts or await outbox.has_record_of(
+        connection, tenant_id, entry.outbox_entry_id, entry.attempts, since=entry.created_at
+    ):
+        return
+    died = outbox.Attempt(
+        outbox_entry_id=entry.outbox_entry_id,
+        number=entry.attempts,
+        result="unanswered",
+        answer={"reason": "the worker stopped before it saw the answer; the channel may have taken the message"},
+    )
+    await outbox.record_attempts(connection, tenant_id, [died], at=now)
+
+
+async def _send(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError:
+    entry = attempt.entry
+    credentials = channel_accounts.unseal(attempt.account.secrets, runtime.keyring.decrypt)
+    try:
+        body = render(
+            entry.content,
+            recipient=Identity(kind=entry.recipient_kind, value=entry.recipient),
+            reply_to=entry.reply_to,
+            correlation=str(entry.outbox_entry_id),
+        )
+    except LimitError as error:
+        return error
+    client = GraphClient(runtime.http, runtime.settings.graph_url)
+    return await client.send(attempt.account.address, credentials.token, body)
+
+
+async def _finish(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    finished: Sequence[_Finish],
+    entries: Mapping[UUID, Entry],
+) -> list[Job]:
+    """Keep the answers and move the entries on; jobs for what follows from that."""
+    if not finished:
+        return []
+    now = runtime.clock.now()
+    await outbox.record_attempts(connection, tenant_id, [_recorded(f) for f in finished], at=now)
+    jobs = await _sent(connection, tenant_id, finished, entries, now)
+    for one in finished:
+        entry, number = entries[one.attempt.entry.outbox_entry_id], one.attempt.number
+        match one.answer:
+            case Refused(code=code, message=message):
+                refusal = Refusal(code=code, said=message, meaning=Meaning(one.answer.retry, one.answer.meaning))
+                account = one.attempt.account
+                await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=number)
+            case Unanswered(reason=reason, certain_not_sent=certain) if entry.status in outbox.OPEN:
+                # Otherwise a status has settled it meanwhile.
+                await _unanswered(runtime, connection, tenant_id, one.attempt, reason, certain=certain)
+            case LimitError():
+                await refusals.fail(connection, tenant_id, entry, None, str(one.answer), now, attempts=number)
+    return jobs
+
+
+def _recorded(one: _Finish) -> outbox.Attempt:
+    entry_id, number, duration_ms = one.attempt.entry.outbox_entry_id, one.attempt.number, one.duration_ms
+    match one.answer:
+        case Accepted(http_status=http_status, answer=body):
+            return outbox.Attempt(
+                outbox_entry_id=entry_id, number=number, result="accepted", http_status=http_status, answer=body,
+                duration_ms=duration_ms,
+            )  # fmt: skip
+        case Refused(http_status=http_status, code=code, answer=body):
+            return outbox.Attempt(
+                outbox_entry_id=entry_id, number=number, result="refused", http_status=http_status, code=code,
+                answer=body, duration_ms=duration_ms,
+            )  # fmt: skip
+        case Unanswered(reason=reason):
+            return outbox.Attempt(
+                outbox_entry_id=entry_id, number=number, result="unanswered", answer={"reason": reason},
+                duration_ms=duration_ms,
+            )  # fmt: skip
+        case LimitError() as error:
+            return outbox.Attempt(
+                outbox_entry_id=entry_id, number=number, result="refused", answer={"reason": str(error)},
+                duration_ms=duration_ms,
+            )  # fmt: skip
+
+
+def _settle(number: int) -> timedelta:
+    """How long a status may take to settle attempt *number*, from 1."""
+    return min(SETTLE * (1 << (number - 1)), LONGEST_SETTLE)
+
+
+async def _unanswered(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, attempt: _Attempt, reason: str, *, certain: bool
+) -> None:
+    entry, number, now = attempt.entry, attempt.number, runtime.clock.now()
+    if number >= refusals.MAX_ATTEMPTS:
+        gave_up = f"gave up after {number} attempts: {reason}"
+        await refusals.fail(connection, tenant_id, entry, None, gave_up, now, attempts=number)
+        return
+    pause = timedelta(seconds=refusals.backoff(runtime, number)) if certain else _settle(number)
+    await outbox.mark_retrying(connection, tenant_id, entry.outbox_entry_id, due_at=now + pause, reason=reason)
+
+
+async def _sent(
+    connection: Connection,
+    tenant_id: UUID,
+    finished: Sequence[_Finish],
+    entries: Mapping[UUID, Entry],
+    now: datetime,
+) -> list[Job]:
+    """Those that the channel took; jobs for the statuses that had come before we knew its id for them."""
+    taken = {
+        one.attempt.entry.outbox_entry_id: (one.answer.channel_message_id, one.attempt.number)
+        for one in finished
+        if isinstance(one.answer, Accepted)
+    }
+    if not taken:
+        return []
+    ids = {entry_id: wamid for entry_id, (wamid, _) in taken.items()}
+    await outbox.mark_sent(connection, tenant_id, ids, now=now)
+    additions = [
+        append.Addition(session_id=entry.session_id, events=[event])
+        for entry_id, (wamid, number) in taken.items()
+        # Statuses may have come before the answer, under our correlation, and moved the entry on already.
+        if (entry := entries[entry_id]).delivery is None
+        and entry.session_id is not None
+        and (event := refusals.status_event(entry, "sent", now, wamid=wamid, attempts=number)) is not None
+    ]
+    await append.append_all(connection, tenant_id, additions)
+    waiting = await deliveries.accounts_waiting(connection, tenant_id, list(ids.values()))
+    return [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=account_id) for account_id in waiting]

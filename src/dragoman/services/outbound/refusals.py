@@ -1,0 +1,238 @@
+"""What follows when the channel refuses a message of ours, in its answer or in a later status.
+
+No transaction of its own. The *code* decides (``channels.whatsapp.errors``): this message fails, or is tried again, and
+its contact, its number, its business account are held, or its account is stopped. The timeline is told in words and
+with the code; a reason that it was told for this message already is not repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from dragoman.channels.whatsapp.errors import Meaning, RetryClass
+from dragoman.domain.events import AuditEvent, MessageStatus
+from dragoman.domain.nouns import SYSTEM
+from dragoman.ledger import append
+from dragoman.runtime import Runtime
+from dragoman.services import counters
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.database import Connection
+from dragoman.store.sending import account_suspensions, cooldowns, marketing, outbox, pace
+from dragoman.store.sending.cooldowns import Scope
+from dragoman.store.sending.outbox import Entry
+
+log = structlog.get_logger()
+
+MAX_ATTEMPTS = 8
+SPARED = timedelta(hours=24)
+
+QUICK_PROBE = timedelta(minutes=1)
+SLOW_PROBE = timedelta(hours=1)
+LONGEST_PROBE = timedelta(hours=24)
+CREDENTIALS = frozenset({0, 3, 10, 190, 131005, *range(200, 300)})
+"""Codes that end when the token is mended, which a look at the number shows; the others have to be tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The channel's own words with what its code means; ``late``: it had taken the message before."""
+
+    code: int | None
+    said: str
+    meaning: Meaning
+    late: bool = False
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the record."""
+        told = " ".join(self.said.split())
+        where = f"code {self.code}" if self.code is not None else "no code"
+        return f"{self.meaning.meaning} ({where}{f': {told}' if told else ''})"
+
+
+async def follow(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    entry: Entry,
+    account: ChannelAccount,
+    refusal: Refusal,
+    *,
+    attempts: int,
+) -> None:
+    """Do what the refusal asks for, to the message and to all that it reaches."""
+    now = runtime.clock.now()
+    counters.REFUSALS.labels(str(refusal.code)).inc()
+    retry, contact_id = refusal.meaning.retry, entry.contact_id
+    pause: float | None = None
+    match retry:
+        case RetryClass.OPTED_OUT:
+            await marketing.stop(connection, tenant_id, contact_id, now=now)
+        case RetryClass.SPARE_CONTACT:
+            await marketing.pause(connection, tenant_id, contact_id, until=now + SPARED)
+        case RetryClass.STOP_CHANNEL:
+            await _stop(connection, tenant_id, account, refusal.code, refusal.reason, now)
+        case RetryClass.BACK_OFF_CHANNEL:
+            pause = await _hold(runtime, connection, tenant_id, Scope.CHANNEL, account.business_account, refusal)
+        case RetryClass.BACK_OFF_NUMBER:
+            pause = await _hold(runtime, connection, tenant_id, Scope.NUMBER, str(account.channel_account_id), refusal)
+        case RetryClass.HOLD_CONTACT:
+            pair = pace.pair_subject(account.channel_account_id, contact_id)
+            pause = await _hold(runtime, connection, tenant_id, Scope.CONTACT, pair, refusal)
+        case RetryClass.RETRY:
+            pause = backoff(runtime, attempts)
+    tries_run_out = retry in (RetryClass.RETRY, RetryClass.HOLD_CONTACT) and attempts >= MAX_ATTEMPTS
+    if retry is RetryClass.STOP_CHANNEL and not (refusal.late and entry.once):
+        await park(connection, tenant_id, entry, refusal.code, f"The channel is stopped. {refusal.reason}", now)
+    elif pause is not None and tries_run_out:
+        gave_up = f"gave up after {attempts} attempts: {refusal.reason}"
+        await fail(connection, tenant_id, entry, refusal.code, gave_up, now, attempts=attempts)
+    elif pause is None or (refusal.late and entry.once):
+        await fail(connection, tenant_id, entry, refusal.code, refusal.reason, now, attempts=attempts)
+    else:
+        await again(connection, tenant_id, entry, refusal.code, refusal.reason, now, pause=pause)
+
+
+def backoff(runtime: Runtime, attempts: int) -> float:
+    """Seconds until the next attempt, spread so that not all come at once."""
+    return min(2.0**attempts, 300.0) * (0.5 + runtime.source.jitter() / 2)
+
+
+async def stop_and_park(
+    connection: Connection, tenant_id: UUID, entry: Entry, account: ChannelAccount, reason: str, now: datetime
+) -> None:
+    """Stop an account that cannot be used, for a reason of our own; the message waits until it is resumed."""
+    await _stop(connection, tenant_id, account, None, reason, now)
+    await park(connection, tenant_id, entry, None, f"The channel is stopped. {reason}", now)
+
+
+async def _stop(
+    connection: Connection, tenant_id: UUID, account: ChannelAccount, code: int | None, reason: str, now: datetime
+) -> None:
+    news = await account_suspensions.stop(
+        connection,
+        tenant_id,
+        account.channel_account_id,
+        code=code,
+        reason=reason,
+        now=now,
+        probe_at=now + probe_pause(code, 0),
+    )
+    if news:
+        counters.STOPS.labels(str(code)).inc()
+        log.error("channel_stopped", account=account.display, code=code, reason=reason)
+
+
+def probe_pause(code: int | None, probes: int) -> timedelta:
+    """How long after a stop, or after *probes* probes in vain, the account is looked at again."""
+    first = QUICK_PROBE if code is None or code in CREDENTIALS else SLOW_PROBE
+    times: int = 2 ** min(probes, 12)
+    return min(first * times, LONGEST_PROBE)
+
+
+async def _hold(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, scope: Scope, subject: str, refusal: Refusal
+) -> float:
+    seconds = await cooldowns.strike(
+        connection, tenant_id, scope, subject, code=refusal.code, reason=refusal.reason, now=runtime.moved_time
+    )
+    if scope is not Scope.CONTACT:
+        log.warning("sending_held", scope=str(scope), subject=subject, code=refusal.code, seconds=seconds)
+    return seconds
+
+
+async def again(
+    connection: Connection,
+    tenant_id: UUID,
+    entry: Entry,
+    code: int | None,
+    reason: str,
+    now: datetime,
+    *,
+    pause: float,
+) -> None:
+    """Another attempt follows after *pause* seconds."""
+    due_at = now + timedelta(seconds=pause)
+    await outbox.mark_retrying(connection, tenant_id, entry.outbox_entry_id, due_at=due_at, reason=reason)
+    await tell_once(connection, tenant_id, entry, "retrying", now, code=code, reason=reason)
+
+
+async def park(
+    connection: Connection, tenant_id: UUID, entry: Entry, code: int | None, reason: str, now: datetime
+) -> None:
+    """Wait until the channel account is resumed."""
+    await account_suspensions.park(connection, tenant_id, entry.outbox_entry_id, reason=reason)
+    await tell_once(connection, tenant_id, entry, "held", now, code=code, reason=reason)
+
+
+async def fail(
+    connection: Connection,
+    tenant_id: UUID,
+    entry: Entry,
+    code: int | None,
+    reason: str,
+    now: datetime,
+    *,
+    attempts: int | None = None,
+) -> None:
+    """It will not be tried again."""
+    await outbox.mark_failed(connection, tenant_id, entry.outbox_entry_id, reason=reason)
+    await tell(connection, tenant_id, entry, "failed", now, attempts=attempts, code=code, reason=reason)
+
+
+async def tell_once(
+    connection: Connection, tenant_id: UUID, entry: Entry, status: str, now: datetime, *, code: int | None, reason: str
+) -> None:
+    """Tell the timeline what the entry did not have as its reason before."""
+    if entry.reason != reason:
+        await tell(connection, tenant_id, entry, status, now, code=code, reason=reason)
+
+
+async def tell(
+    connection: Connection,
+    tenant_id: UUID,
+    entry: Entry,
+    status: str,
+    now: datetime,
+    *,
+    wamid: str | None = None,
+    attempts: int | None = None,
+    code: int | None = None,
+    reason: str = "",
+) -> None:
+    """Put a status on the timeline of the session that the message belongs to."""
+    event = status_event(entry, status, now, wamid=wamid, attempts=attempts, code=code, reason=reason)
+    if event is not None and entry.session_id is not None:
+        errors = 1 if status == "failed" else 0
+        await append.append_events(connection, tenant_id, entry.session_id, [event], errors=errors)
+
+
+def status_event(
+    entry: Entry,
+    status: str,
+    now: datetime,
+    *,
+    wamid: str | None = None,
+    attempts: int | None = None,
+    code: int | None = None,
+    reason: str = "",
+) -> AuditEvent | None:
+    """What the timeline is told; None for a message of no session."""
+    if entry.session_id is None or entry.message_id is None:
+        return None
+    return AuditEvent(
+        at=now,
+        actor=SYSTEM,
+        payload=MessageStatus(
+            message_id=str(entry.message_id),
+            status=status,
+            channel_message_id=wamid or entry.channel_message_id,
+            code=code,
+            reason=reason,
+            attempts=attempts,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""What is removed, and when: retention, legal holds, a whole tenant."""

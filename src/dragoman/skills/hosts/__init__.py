@@ -1,0 +1,1 @@
+"""Host processes: Python skills run in processes of their own, which are started, watched and replaced here."""

@@ -1,0 +1,1 @@
+"""Skills, flows and menus in all their versions."""

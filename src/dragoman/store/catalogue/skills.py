@@ -1,0 +1,173 @@
+"""The skill registry, every version that was ever in it, and what the tenant decided about dispatching.
+
+Both are read for each dispatch, so both are parsed once for each state that they are in: ``tenant.settings`` carries a
+``registry_revision`` that grows with every change to the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from dragoman.dispatch.verification import BUILT_IN
+from dragoman.domain.as_json import spec_from_json, spec_to_json
+from dragoman.domain.errors import AlreadyTakenError, NotFoundError
+from dragoman.domain.flows import Flows, as_spec
+from dragoman.domain.menus import Menu
+from dragoman.domain.nouns import MenuItem, Policy, Registry, SkillSpec
+from dragoman.domain.policies import (
+    Budget,
+    Confirmation,
+    Limits,
+    Presence,
+    part_from_json,
+    part_to_json,
+    routing_from_json,
+)
+from dragoman.store.catalogue import flows, menus, skill_keys
+from dragoman.store.catalogue.skill_keys import SealedKey
+from dragoman.store.database import Connection
+from dragoman.store.tenants import next_registry_revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchRules:
+    """A tenant's policy, registry, flows and default menu at one moment.
+
+    ``vocabulary`` is what a classifier learns: the skills, and the flows in the form of skills. ``skill_keys`` sign
+    calls of skills behind HTTP, by skill.
+    """
+
+    policy: Policy
+    registry: Registry
+    vocabulary: Registry
+    flows: Flows = field(default_factory=dict)
+    menu: Menu | None = None
+    skill_keys: Mapping[str, tuple[SealedKey, ...]] = field(default_factory=dict)
+
+
+_parsed: dict[tuple[UUID, str], DispatchRules] = {}
+_PARSED_LIMIT = 256
+
+
+async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRules:
+    """What the dispatcher of this tenant goes by right now."""
+    settings: dict[str, Any] = await connection.fetchval("SELECT settings FROM tenant WHERE tenant_id = $1", tenant_id)
+    key = (tenant_id, repr(settings))
+    if key not in _parsed:
+        if len(_parsed) >= _PARSED_LIMIT:
+            _parsed.clear()
+        known, flowing = await registry(connection, tenant_id), await flows.every(connection, tenant_id)
+        _parsed[key] = DispatchRules(
+            policy=policy_from_json(settings.get("policy", {})),
+            registry=known,
+            vocabulary={**known, **{flow.name: as_spec(flow) for flow in flowing.values()}} if flowing else known,
+            flows=flowing,
+            menu=await menus.default(connection, tenant_id),
+            skill_keys=await skill_keys.every(connection, tenant_id),
+        )
+    return _parsed[key]
+
+
+async def registry(connection: Connection, tenant_id: UUID) -> Registry:
+    """Every skill in its current version, retired ones included."""
+    rows = await connection.fetch(
+        "SELECT name, spec, retired_at FROM skill WHERE tenant_id = $1 AND current ORDER BY name", tenant_id
+    )
+    return {row["name"]: replace(spec_from_json(row["spec"]), retired=row["retired_at"] is not None) for row in rows}
+
+
+async def register(connection: Connection, tenant_id: UUID, specs: Iterable[SkillSpec], *, now: datetime) -> list[str]:
+    """Make these, and what is built in, the current versions; names of the new and changed ones. Old ones stay.
+
+    Raises AlreadyTakenError for a name that a flow has.
+    """
+    known = await registry(connection, tenant_id)
+    changed = [s for s in (*BUILT_IN, *specs) if s.name not in known or replace(known[s.name], retired=s.retired) != s]
+    taken = {spec.name for spec in changed} & await flows.names(connection, tenant_id) if changed else set()
+    if taken:
+        raise AlreadyTakenError(f"there is a flow called {', '.join(sorted(taken))}; a skill needs a name of its own")
+    for spec in changed:
+        await connection.execute(
+            "UPDATE skill SET current = false WHERE tenant_id = $1 AND name = $2 AND current", tenant_id, spec.name
+        )
+        await connection.execute(
+            "INSERT INTO skill (tenant_id, name, version, spec, registered_at) VALUES ($1, $2, $3, $4, $5) "
+            "ON CONFLICT (tenant_id, name, version) DO UPDATE SET spec = excluded.spec, current = true, "
+            "retired_at = NULL",
+            tenant_id,
+            spec.name,
+            spec.version,
+            spec_to_json(spec),
+            now,
+        )
+    if changed:
+        await next_registry_revision(connection, tenant_id)
+    return [spec.name for spec in changed]
+
+
+async def retire(connection: Connection, tenant_id: UUID, name: str, *, now: datetime) -> None:
+    """Take a skill out of use; its history stays. Raises NotFoundError for one that is not in use."""
+    status = await connection.execute(
+        "UPDATE skill SET retired_at = $3 WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NULL",
+        tenant_id,
+        name,
+        now,
+    )
+    if status == "UPDATE 0":
+        raise NotFoundError(f"no skill {name} is in use")
+    await next_registry_revision(connection, tenant_id)
+
+
+async def restore(connection: Connection, tenant_id: UUID, name: str) -> None:
+    """Put a retired skill back into use. Raises NotFoundError where none of that name is retired."""
+    status = await connection.execute(
+        "UPDATE skill SET retired_at = NULL WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NOT NULL",
+        tenant_id,
+        name,
+    )
+    if status == "UPDATE 0":
+        raise NotFoundError(f"no skill {name} is retired")
+    await next_registry_revision(connection, tenant_id)
+
+
+async def set_policy(connection: Connection, tenant_id: UUID, policy: Policy) -> None:
+    """Store the tenant's policy whole."""
+    await connection.execute(
+        "UPDATE tenant SET settings = settings || jsonb_build_object('policy', $2::jsonb) WHERE tenant_id = $1",
+        tenant_id,
+        policy_to_json(policy),
+    )
+
+
+def policy_to_json(policy: Policy) -> dict[str, Any]:
+    """The JSON form of a policy."""
+    plain = {name: getattr(policy, name) for name in Policy.__dataclass_fields__ if name != "menu"}
+    return {
+        **plain,
+        "menu": [{"skill": item.skill, "titles": dict(item.titles)} for item in policy.menu],
+        **{name: part_to_json(plain[name]) for name in _PARTS},
+    }
+
+
+def policy_from_json(value: dict[str, Any]) -> Policy:
+    """The policy that :func:`policy_to_json` wrote; what is left out has its default.
+
+    Raises ConfigurationError for a part that cannot be used, TypeError for an unknown field.
+    """
+    menu = tuple(MenuItem(**item) for item in value.get("menu", ()))
+    parts = {name: read(value[name]) for name, read in _PARTS.items() if name in value}
+    return Policy(**{**value, "menu": menu, **parts})
+
+
+_PARTS: dict[str, Callable[[object], Any]] = {
+    "limits": partial(part_from_json, Limits),
+    "budget": partial(part_from_json, Budget),
+    "confirmation": partial(part_from_json, Confirmation),
+    "presence": partial(part_from_json, Presence),
+    "routing": routing_from_json,
+}

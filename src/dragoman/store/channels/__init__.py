@@ -1,0 +1,1 @@
+"""Channel accounts and what the channel says of them."""

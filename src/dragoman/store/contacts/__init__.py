@@ -1,0 +1,1 @@
+"""Contacts, the identities that lead to them, and how they are erased."""

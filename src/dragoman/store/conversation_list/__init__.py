@@ -1,0 +1,1 @@
+"""The list of the Conversation Logs: filters, SQL, cursors, exports."""

@@ -1,0 +1,321 @@
+"""Reads sessions as the Conversation Logs show them: a filtered, keyset-paged list, and one of them.
+
+The list reads the ``session`` row alone. Nothing here writes: sessions change through the ledger only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from dragoman.domain.errors import DragomanError
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.search_words import Search
+from dragoman.domain.states import State
+from dragoman.store.conversation_list import cursors as paging
+from dragoman.store.conversation_list import found_messages
+from dragoman.store.conversation_list.compile_filters import narrow
+from dragoman.store.conversation_list.cursors import MalformedCursorError, Place
+from dragoman.store.conversation_list.filters import CHANNEL_KINDS, NEWEST, Filters, Order, Sort
+from dragoman.store.conversation_list.found_messages import Match
+from dragoman.store.conversation_list.queries import Condition, Narrowed, select, walk
+from dragoman.store.database import Connection, Record
+
+__all__ = [
+    "CHANNEL_KINDS",
+    "NEWEST",
+    "Conversation",
+    "Filters",
+    "MalformedCursorError",
+    "Match",
+    "Order",
+    "Page",
+    "Sort",
+    "TooSlowError",
+    "agents",
+    "among",
+    "bounded",
+    "neighbours",
+    "one",
+    "page",
+    "skills_and_intents",
+]
+
+STATEMENT_SECONDS = 5
+"""A list that takes longer is given up: it holds a connection, and nobody waits for it."""
+
+STEPS = (150, 850, 3000, 6000)
+"""How many sessions a walk reads at a time. After the last it stops: the reader asks for more, or narrows the list."""
+
+
+class TooSlowError(DragomanError):
+    """The database took longer than :data:`STATEMENT_SECONDS`; the list must be narrowed otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """One session as it stands on its row.
+
+    ``cost_micros`` is in millionths of the tenant's currency. ``event_count`` is the number of audit events ever
+    written, ``head`` the latest one's seal in hex (None before the first). ``truncated_at`` is when retention
+    removed transcript and timeline. ``lasted_ms`` is from the start to the end, or to the last activity.
+    """
+
+    session_id: UUID
+    thread_id: UUID
+    contact_id: UUID
+    channel_account_id: UUID
+    state: State
+    outcome: Outcome
+    outcome_reason: str
+    intent: str | None
+    skill: str | None
+    contact_name: str
+    contact_phone: str | None
+    business_partner_id: UUID | None
+    business_partner_name: str | None
+    channel: str
+    channel_display: str
+    agent_name: str | None
+    last_user_message: str
+    message_count: int
+    error_count: int
+    dispatch_count: int
+    misses: int
+    cost_micros: int
+    started_at: datetime
+    last_activity_at: datetime
+    resolved_at: datetime | None
+    truncated_at: datetime | None
+    event_count: int
+    head: str | None
+    lasted_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of the list.
+
+    ``next_cursor`` leads to the part after it, ``previous_cursor`` to the one before; None at either end. Where the
+    list was read without finding enough, it is short, ``searched_to`` says how far it was read, and the next cursor
+    goes on from there. ``matches`` has the newest message of each session that the words were found in.
+    """
+
+    items: list[Conversation]
+    next_cursor: str | None = None
+    previous_cursor: str | None = None
+    searched_to: datetime | None = None
+    matches: dict[UUID, Match] = field(default_factory=dict)
+
+
+COLUMNS = """
+    session_id, thread_id, contact_id, channel_account_id, state, outcome, outcome_reason, intent, skill,
+    contact_name, contact_phone, business_partner_id, business_partner_name, channel, channel_display, agent_name,
+    last_user_message, message_count, error_count, dispatch_count, misses, cost_micros, started_at,
+    last_activity_at, resolved_at, next_position - 1 AS event_count,
+    (SELECT r.at FROM retention_run r WHERE r.tenant_id = s.tenant_id AND r.cut_before > s.started_at
+     AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id AND h.session_id = s.session_id
+                     AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1) AS truncated_at,
+    encode(head, 'hex') AS head, lasted_ms
+"""
+
+
+async def page(
+    connection: Connection,
+    tenant_id: UUID,
+    filters: Filters,
+    *,
+    order: Order = NEWEST,
+    cursor: str | None,
+    limit: int,
+    transcripts_since: datetime | None = None,
+) -> Page:
+    """Up to *limit* sessions in *order*, from where *cursor* points; words are found from *transcripts_since* on.
+
+    No COUNT and no join. Raises MalformedCursorError, and TooSlowError after :data:`STATEMENT_SECONDS`.
+    """
+    place, before = (None, False) if cursor is None else paging.decode(cursor, order)
+    async with bounded(connection):
+        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        if narrowed.impossible:
+            return Page(items=[])
+        part = await _part(connection, tenant_id, narrowed, _turned(order, before), place, limit)
+        if before and len(part.rows) < limit and part.stopped is None:
+            # Less than a page lies before: what is wanted is the first page, whole.
+            place, before = None, False
+            part = await _part(connection, tenant_id, narrowed, order, None, limit)
+        rows = part.rows[::-1] if before else part.rows
+        items = [_conversation(row) for row in rows]
+        matches: dict[UUID, Match] = {}
+        if filters.q is not None and items:
+            search = Search.parse(filters.q, whole_numbers=filters.whole_phone)
+            found = [(item.session_id, item.started_at, item.last_activity_at) for item in items]
+            matches = await found_messages.matches(connection, tenant_id, search, found, since=transcripts_since)
+    first = paging.place_of(rows[0], order) if rows else None
+    last = paging.place_of(rows[-1], order) if rows else None
+    ahead, behind = (first, last) if before else (last, first)
+    onward = part.stopped or (ahead if part.more else None)
+    back = behind or place
+    cursors = [
+        paging.encode(onward, order, before=before) if onward else None,
+        paging.encode(back, order, before=not before) if place is not None and back else None,
+    ]
+    stopped = part.stopped.value if part.stopped and isinstance(part.stopped.value, datetime) else None
+    next_cursor, previous_cursor = reversed(cursors) if before else cursors
+    return Page(
+        items=items, next_cursor=next_cursor, previous_cursor=previous_cursor, searched_to=stopped, matches=matches
+    )
+
+
+async def neighbours(
+    connection: Connection,
+    tenant_id: UUID,
+    filters: Filters,
+    conversation: Conversation,
+    *,
+    order: Order = NEWEST,
+    transcripts_since: datetime | None = None,
+) -> tuple[UUID | None, UUID | None]:
+    """The sessions right before and right after *conversation* in the filtered list."""
+    row = {
+        "session_id": conversation.session_id,
+        "last_activity_at": conversation.last_activity_at,
+        "started_at": conversation.started_at,
+        "message_count": conversation.message_count,
+        "lasted_ms": conversation.lasted_ms,
+    }
+    place = paging.place_of(row, order)
+    found: list[UUID | None] = []
+    async with bounded(connection):
+        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        for before in (True, False):
+            if narrowed.impossible:
+                return None, None
+            part = await _part(connection, tenant_id, narrowed, _turned(order, before), place, 1)
+            found.append(part.rows[0]["session_id"] if part.rows else None)
+    return found[0], found[1]
+
+
+async def among(
+    connection: Connection,
+    tenant_id: UUID,
+    filters: Filters,
+    ids: Sequence[UUID],
+    *,
+    transcripts_since: datetime | None = None,
+) -> list[Conversation]:
+    """Those of the sessions *ids* that fit *filters*, newest activity first."""
+    async with bounded(connection):
+        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        if narrowed.impossible:
+            return []
+        narrowed.conditions.append(Condition("s.session_id = ANY ({}::uuid[])", (ids,)))
+        part = await _part(connection, tenant_id, narrowed, NEWEST, None, len(ids))
+    return [_conversation(row) for row in part.rows]
+
+
+@asynccontextmanager
+async def bounded(connection: Connection, seconds: float = STATEMENT_SECONDS) -> AsyncIterator[None]:
+    """Statements that are planned for their own values, since these are skewed, and given up when they take long.
+
+    Raises TooSlowError; the transaction is over then.
+    """
+    await connection.execute(
+        f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; SET LOCAL plan_cache_mode = force_custom_plan"
+    )
+    try:
+        yield
+    except asyncpg.QueryCanceledError as error:
+        raise TooSlowError(
+            f"The list took longer than {seconds:g} seconds. Narrow it, by date for instance."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows in the order of reading; whether there are ``more``; where a walk ``stopped`` before it had enough."""
+
+    rows: list[Record]
+    more: bool
+    stopped: Place | None = None
+
+
+def _turned(order: Order, before: bool) -> Order:
+    return Order(order.sort, order.descending != before)
+
+
+async def _part(
+    connection: Connection, tenant_id: UUID, narrowed: Narrowed, order: Order, after: Place | None, limit: int
+) -> _Part:
+    if narrowed.tested:
+        return await _walked(connection, tenant_id, narrowed, order, after, limit)
+    sql, values = select(COLUMNS, tenant_id, narrowed, order, after=after, limit=limit + 1)
+    rows = await connection.fetch(sql, *values.given)
+    return _Part(rows[:limit], more=len(rows) > limit)
+
+
+async def _walked(
+    connection: Connection, tenant_id: UUID, narrowed: Narrowed, order: Order, after: Place | None, limit: int
+) -> _Part:
+    """Read the list in order, in growing steps, until enough of it has stood the tests."""
+    fitting: list[UUID] = []
+    ended = False
+    for steps in STEPS:
+        wanted = limit + 1 - len(fitting)
+        sql, values = walk(tenant_id, narrowed, order, after=after, steps=steps, limit=wanted)
+        found = await connection.fetch(sql, *values.given)
+        fitting += [row["session_id"] for row in found if row["fits"]]
+        ended = not found or found[-1]["steps"] < steps
+        if ended or len(fitting) > limit:
+            break
+        after = Place(found[-1]["place"], found[-1]["session_id"])
+    sql, values = select(
+        COLUMNS, tenant_id, Narrowed(), order, after=None, limit=limit + 1,
+        extra=[Condition("s.session_id = ANY ({}::uuid[])", (fitting,))],
+    )  # fmt: skip
+    rows = await connection.fetch(sql, *values.given) if fitting else []
+    more = len(rows) > limit
+    return _Part(rows[:limit], more=more, stopped=None if ended or more else after)
+
+
+async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conversation | None:
+    """The session, or None where this tenant has none of that id."""
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM session s WHERE s.tenant_id = $1 AND s.session_id = $2",
+        tenant_id,
+        session_id,
+    )
+    return None if row is None else _conversation(row)
+
+
+async def agents(connection: Connection, tenant_id: UUID, most: int = 200) -> list[str]:
+    """The names of up to *most* agents who have or had a session, in order; one step in an index for each."""
+    rows = await connection.fetch(
+        "WITH RECURSIVE names AS ("
+        " (SELECT agent_name FROM session WHERE tenant_id = $1 AND agent_name IS NOT NULL ORDER BY agent_name LIMIT 1)"
+        " UNION ALL SELECT (SELECT s.agent_name FROM session s WHERE s.tenant_id = $1 AND s.agent_name > n.agent_name"
+        " ORDER BY s.agent_name LIMIT 1) FROM names n WHERE n.agent_name IS NOT NULL)"
+        " SELECT agent_name FROM names WHERE agent_name IS NOT NULL LIMIT $2",
+        tenant_id,
+        most,
+    )
+    return [row["agent_name"] for row in rows]
+
+
+async def skills_and_intents(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
+    """Every skill that the tenant has or had, as (name, label) in the order of labels: for a select."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT ON (name) name, coalesce(spec->>'label', name) AS label FROM skill "
+        "WHERE tenant_id = $1 ORDER BY name, current DESC, registered_at DESC",
+        tenant_id,
+    )
+    return sorted(((row["name"], row["label"]) for row in rows), key=lambda pair: (pair[1].casefold(), pair[0]))
+
+
+def _conversation(row: Record) -> Conversation:
+    return Conversation(**{**row, "state": State(row["state"]), "outcome": Outcome(row["outcome"])})

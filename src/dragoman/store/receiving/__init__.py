@@ -1,0 +1,1 @@
+"""What came in: raw deliveries, the mailbox, and the limits on it."""

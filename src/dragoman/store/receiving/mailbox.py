@@ -1,0 +1,319 @@
+"""The mailbox: inbound messages that wait for their dispatch, one row for each message and its one dispatch.
+
+A row is unique by the channel's message id, so that a delivery may come any number of times. It stays for a while
+after its dispatch: Meta redelivers for days (whatsapp facts, section 1).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain import storable
+from dragoman.domain.content import Content, Edit, Media, Revoke, Text, from_json, to_json
+from dragoman.domain.nouns import InboundMessage, RawItem, Revision
+from dragoman.store.contacts.contacts import Identity
+from dragoman.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A message to be put in the mailbox; ``sender`` is the identity that wrote it, and is answered."""
+
+    message_id: UUID
+    dispatch_id: UUID
+    contact_id: UUID
+    channel_account_id: UUID
+    channel_message_id: str
+    fingerprint: str
+    received_at: datetime
+    channel_at: datetime
+    content: Content
+    reply_to: str | None
+    forwarded: bool
+    referral: Mapping[str, Any] | None
+    trace_id: str
+    sender: Identity
+    raw: RawItem
+    frequently_forwarded: bool = False
+    group_id: str | None = None
+    attached_to: str | None = None
+    redacted: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A message whose dispatch is not done; ``running`` where a worker had begun it and did not finish.
+
+    ``admission`` is what was decided when the message was counted against its limits; None before that. ``sender``
+    is None for what was put here before senders were kept. ``code_open``: the contact has a one-time code that could
+    still be used.
+    """
+
+    message: InboundMessage
+    dispatch_id: UUID
+    contact_id: UUID
+    channel_account_id: UUID
+    trace_id: str
+    running: bool
+    parts: int
+    session_id: UUID | None
+    running_skill: str | None
+    running_attempt: int | None
+    admission: Mapping[str, Any] | None
+    sender: Identity | None
+    code_open: bool
+
+
+async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arrival]) -> set[UUID]:
+    """Insert what is new, in that order; the message ids of those. The others were here before: a redelivery."""
+    if not arrivals:
+        return set()
+    rows = await connection.fetch(
+        # ON CONFLICT also settles two copies of one message within this very statement.
+        "INSERT INTO mailbox (tenant_id, message_id, dispatch_id, contact_id, channel_account_id, "
+        "channel_message_id, fingerprint, received_at, channel_at, content, reply_to, forwarded, referral, "
+        "trace_id, sender_kind, sender, frequently_forwarded, group_id, delivery_id, delivery_item, "
+        "attached_to, redacted) SELECT $1, a.message_id, a.dispatch_id, a.contact_id, a.channel_account_id, "
+        "a.channel_message_id, a.fingerprint, a.received_at, a.channel_at, a.content::jsonb, a.reply_to, "
+        "a.forwarded, a.referral::jsonb, a.trace_id, a.sender_kind, a.sender, a.frequently_forwarded, a.group_id, "
+        "a.delivery_id, a.delivery_item, a.attached_to, a.redacted::jsonb "
+        "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::timestamptz[], "
+        "$9::timestamptz[], $10::text[], $11::text[], $12::bool[], $13::text[], $14::text[], $15::text[], "
+        "$16::text[], $17::bool[], $18::text[], $19::uuid[], $20::int[], $21::text[], $22::text[]) WITH ORDINALITY "
+        "AS a(message_id, dispatch_id, contact_id, channel_account_id, channel_message_id, fingerprint, "
+        "received_at, channel_at, content, reply_to, forwarded, referral, trace_id, sender_kind, sender, "
+        "frequently_forwarded, group_id, delivery_id, delivery_item, attached_to, redacted, place) ORDER BY a.place "
+        "ON CONFLICT (tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING "
+        "RETURNING message_id",
+        tenant_id,
+        *map(list, zip(*map(_row, arrivals), strict=True)),
+    )
+    return {row["message_id"] for row in rows}
+
+
+def _row(a: Arrival) -> tuple[object, ...]:
+    return (
+        a.message_id,
+        a.dispatch_id,
+        a.contact_id,
+        a.channel_account_id,
+        a.channel_message_id,
+        a.fingerprint,
+        a.received_at,
+        a.channel_at,
+        storable.dump(to_json(a.content)),
+        a.reply_to,
+        a.forwarded,
+        None if a.referral is None else storable.dump(a.referral),
+        a.trace_id,
+        a.sender.kind,
+        a.sender.value,
+        a.frequently_forwarded,
+        a.group_id,
+        a.raw.delivery_id,
+        a.raw.item,
+        a.attached_to,
+        storable.dump(a.redacted) if a.redacted else None,
+    )
+
+
+async def next_waiting(
+    connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID], *, now: datetime
+) -> dict[UUID, Waiting]:
+    """The next message of each contact that has one: one that was begun first, then by the channel's time, then by
+    arrival.
+    """
+    rows = await connection.fetch(
+        "SELECT m.*, r.content AS revision, r.channel_message_id AS revised_by, "
+        "EXISTS (SELECT 1 FROM one_time_code c WHERE c.tenant_id = $1 AND c.contact_id = m.contact_id "
+        "AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open "
+        "FROM unnest($2::uuid[]) AS q(contact_id) CROSS JOIN LATERAL (SELECT message_id, dispatch_id, contact_id, "
+        "channel_account_id, channel_message_id, received_at, channel_at, content, reply_to, forwarded, referral, "
+        "trace_id, progress, parts, session_id, running_skill, running_attempt, admission, sender_kind, sender, "
+        "frequently_forwarded, group_id, attached_to, delivery_id, delivery_item, redacted FROM mailbox "
+        "WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
+        "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1) AS m "
+        # What its author did to it meanwhile waits in the same mailbox; a deletion stands whatever else was done.
+        "LEFT JOIN LATERAL (SELECT e.content, e.channel_message_id FROM mailbox e WHERE e.tenant_id = $1 "
+        "AND e.contact_id = m.contact_id AND e.progress = 'waiting' AND e.channel_account_id = m.channel_account_id "
+        "AND e.content->>'kind' IN ('edit', 'revoke') AND e.content->>'target' = m.channel_message_id "
+        "ORDER BY e.content->>'kind' DESC, e.channel_at DESC, e.arrival DESC LIMIT 1) r ON true",
+        tenant_id,
+        contact_ids,
+        now,
+    )
+    return {row["contact_id"]: _waiting(row) for row in rows}
+
+
+def _waiting(row: Any) -> Waiting:
+    return Waiting(
+        message=InboundMessage(
+            message_id=row["message_id"],
+            channel_message_id=row["channel_message_id"],
+            received_at=row["received_at"],
+            channel_at=row["channel_at"],
+            content=from_json(row["content"]),
+            reply_to=row["reply_to"],
+            forwarded=row["forwarded"],
+            referral=row["referral"],
+            frequently_forwarded=row["frequently_forwarded"],
+            group_id=row["group_id"],
+            raw=RawItem(delivery_id=row["delivery_id"], item=row["delivery_item"]) if row["delivery_id"] else None,
+            attached_to=row["attached_to"],
+            revision=_revision(row),
+            redacted=row["redacted"],
+        ),
+        dispatch_id=row["dispatch_id"],
+        contact_id=row["contact_id"],
+        channel_account_id=row["channel_account_id"],
+        trace_id=row["trace_id"],
+        running=row["progress"] == "running",
+        parts=row["parts"],
+        session_id=row["session_id"],
+        running_skill=row["running_skill"],
+        running_attempt=row["running_attempt"],
+        admission=row["admission"],
+        sender=Identity(kind=row["sender_kind"], value=row["sender"]) if row["sender"] else None,
+        code_open=row["code_open"],
+    )
+
+
+def _revision(row: Any) -> Revision | None:
+    """What the author made of a message that waits; only what was written can be written anew."""
+    if row["revision"] is None:
+        return None
+    change, written = from_json(row["revision"]), from_json(row["content"])
+    match change, written:
+        case Revoke(), _:
+            return Revision(content=None, by=row["revised_by"])
+        case Edit(body=body), Text():
+            return Revision(content=Text(body), by=row["revised_by"])
+        case Edit(body=body), Media():
+            return Revision(content=dataclasses.replace(written, caption=body), by=row["revised_by"])
+        case _:
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Part number *part* (from 1) of a message's dispatch; with *outcome* the dispatch is done."""
+
+    message_id: UUID
+    part: int
+    session_id: UUID
+    skill: str | None = None
+    attempt: int | None = None
+    outcome: str | None = None
+
+
+async def mark_progress(
+    connection: Connection, tenant_id: UUID, made: Sequence[Progress], *, now: datetime
+) -> set[UUID]:
+    """Count parts of dispatches as on record; the messages whose part had not been counted before.
+
+    For the others the commit had gone through and only its answer was lost. Until it is done, a worker that finds the
+    row knows that it must not run the dispatch again.
+    """
+    rows = await connection.fetch(
+        "UPDATE mailbox AS m SET parts = p.part, "
+        "progress = CASE WHEN p.outcome IS NULL THEN 'running' ELSE 'done' END, "
+        "session_id = p.session_id, running_skill = p.skill, running_attempt = p.attempt, outcome = p.outcome, "
+        "done_at = CASE WHEN p.outcome IS NOT NULL THEN $8::timestamptz END "
+        "FROM unnest($2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::int[], $7::text[]) "
+        "AS p(message_id, part, session_id, skill, attempt, outcome) "
+        "WHERE m.tenant_id = $1 AND m.message_id = p.message_id AND m.parts = p.part - 1 RETURNING m.message_id",
+        tenant_id,
+        [p.message_id for p in made],
+        [p.part for p in made],
+        [p.session_id for p in made],
+        [p.skill for p in made],
+        [p.attempt for p in made],
+        [p.outcome for p in made],
+        now,
+    )
+    return {row["message_id"] for row in rows}
+
+
+async def is_running(connection: Connection, tenant_id: UUID, contact_id: UUID) -> bool:
+    """Whether a dispatch of the contact's was begun and has not ended."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM mailbox WHERE tenant_id = $1 AND contact_id = $2 AND progress = 'running')",
+        tenant_id,
+        contact_id,
+    )
+    return found
+
+
+async def give(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UUID) -> int:
+    """Let messages that wait be another contact's; returns how many."""
+    status = await connection.execute(
+        "UPDATE mailbox SET contact_id = $3 WHERE tenant_id = $1 AND contact_id = $2 AND progress = 'waiting'",
+        tenant_id,
+        contact_id,
+        to,
+    )
+    return int(status.split()[-1])
+
+
+async def mark_refused(connection: Connection, tenant_id: UUID, message_id: UUID, admission: Mapping[str, Any]) -> None:
+    """The message is over a limit, as *admission* says: whoever takes it up again need not count it."""
+    await connection.execute(
+        "UPDATE mailbox SET admission = $3 WHERE tenant_id = $1 AND message_id = $2",
+        tenant_id,
+        message_id,
+        admission,
+    )
+
+
+async def note_presence(connection: Connection, tenant_id: UUID, message_id: UUID, presence: str) -> None:
+    """What became of the read mark for that message."""
+    await connection.execute(
+        "UPDATE mailbox SET presence = $3 WHERE tenant_id = $1 AND message_id = $2",
+        tenant_id,
+        message_id,
+        presence[:300],
+    )
+
+
+async def redact(connection: Connection, tenant_id: UUID, message_id: UUID, content: Content) -> None:
+    """Keep *content* in place of what the contact wrote."""
+    await connection.execute(
+        "UPDATE mailbox SET content = $3 WHERE tenant_id = $1 AND message_id = $2",
+        tenant_id,
+        message_id,
+        to_json(content),
+    )
+
+
+async def outcome_of(connection: Connection, tenant_id: UUID, message_id: UUID) -> str | None:
+    """What the message's dispatch ended with; None while it has not ended."""
+    outcome: str | None = await connection.fetchval(
+        "SELECT outcome FROM mailbox WHERE tenant_id = $1 AND message_id = $2", tenant_id, message_id
+    )
+    return outcome
+
+
+async def neglected(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
+    """Contacts with waiting messages that no living worker holds: after a crash, or a wake-up that was lost."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT m.contact_id FROM mailbox m "
+        "LEFT JOIN lease l ON l.tenant_id = m.tenant_id AND l.name = 'inbound:' || m.contact_id "
+        "WHERE m.tenant_id = $1 AND m.progress <> 'done' "
+        "AND (l.owner IS NULL OR l.deadline < clock_timestamp()) LIMIT $2",
+        tenant_id,
+        limit,
+    )
+    return [row["contact_id"] for row in rows]
+
+
+async def forget(connection: Connection, tenant_id: UUID, *, before: datetime) -> int:
+    """Remove rows whose dispatch was done before that time; returns how many."""
+    status = await connection.execute(
+        "DELETE FROM mailbox WHERE tenant_id = $1 AND progress = 'done' AND done_at < $2", tenant_id, before
+    )
+    return int(status.split()[-1])

@@ -1,0 +1,1 @@
+"""What is to be sent, how fast, and what keeps it from being sent."""

@@ -1,0 +1,138 @@
+"""The JSON API for exports that are prepared in the background: ask, look, cancel, fetch the file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from dragoman.domain.errors import NotFoundError
+from dragoman.services.exports import background_exports
+from dragoman.services.exports.background_exports import TooManyOpenError, offered
+from dragoman.services.exports.formats import Parts
+from dragoman.store import exports
+from dragoman.store.exports import ExportRequest, State
+from dragoman.web.api.conversations import problems_of
+from dragoman.web.api.exports import FILE, ExportQuery
+from dragoman.web.auth import Identity, administrator_of
+from dragoman.web.downloads import Exporter, export_of, is_for_background, kept_file, may_have
+from dragoman.web.http.dependencies import Ports
+
+router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
+
+SHOWN = 100
+
+
+class ExportResource(BaseModel):
+    """An export that was asked for. `filters` and `file` are null for who may not see the phone numbers in it."""
+
+    export_id: UUID
+    requested_by: str
+    requested_at: datetime
+    format: Literal["csv", "jsonl", "parquet", "bundle"]
+    transcript: bool
+    timeline: bool
+    masked: bool = Field(description="Made without phone numbers")
+    filters: dict[str, Any] | None
+    state: State
+    reason: str = Field(description="Why it failed or waits; empty otherwise")
+    rows_expected: int | None = Field(description="How many conversations there were to be; null where unknown")
+    rows_done: int = Field(description="How many are in it so far")
+    size: int | None = Field(description="Of the file, in bytes")
+    sha256: str | None = Field(description="Of the file, in hex")
+    finished_at: datetime | None
+    expires_at: datetime | None = Field(description="When the file is deleted")
+    file: str | None = Field(description="Where the file is")
+
+
+class ExportList(BaseModel):
+    """The tenant's exports, the latest first."""
+
+    items: list[ExportResource]
+
+
+@router.post("", status_code=202, responses=problems_of(400, 401, 403, 422, 429))
+async def ask_for_export(identity: Exporter, runtime: Ports, wanted: ExportQuery) -> ExportResource:
+    """Have every session that fits all filters put into a file; ask for it again until its state is `done`."""
+    parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)
+    export = export_of(runtime, identity, wanted.filters(), wanted.format, parts)
+    try:
+        if wanted.format == "bundle":
+            await is_for_background(runtime, export)
+        export_id = await background_exports.request(runtime, export, administrator_of(identity))
+    except TooManyOpenError as error:
+        raise HTTPException(429, str(error)) from error
+    return _resource(runtime, identity, await found_export(runtime, identity, export_id))
+
+
+@router.get("", responses=problems_of(401, 403))
+async def list_exports(identity: Exporter, runtime: Ports) -> ExportList:
+    """The latest hundred."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        found = await exports.recent(connection, identity.tenant_id, limit=SHOWN)
+    return ExportList(items=[_resource(runtime, identity, each) for each in found])
+
+
+@router.get("/{export_id}", responses=problems_of(401, 403, 404, 422))
+async def show_export(export_id: UUID, identity: Exporter, runtime: Ports) -> ExportResource:
+    """How far it is."""
+    return _resource(runtime, identity, await found_export(runtime, identity, export_id))
+
+
+@router.delete("/{export_id}", status_code=204, responses=problems_of(401, 403, 404, 422))
+async def cancel_export(export_id: UUID, identity: Exporter, runtime: Ports) -> Response:
+    """Let it be made no further; one that has ended stays as it is."""
+    await found_export(runtime, identity, export_id)
+    await background_exports.cancel(runtime, identity.tenant_id, export_id, administrator_of(identity))
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{export_id}/file",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "The file", "content": FILE},
+        **problems_of(401, 403, 404, 422, 503),
+    },
+)
+async def show_export_file(export_id: UUID, identity: Exporter, runtime: Ports) -> StreamingResponse:
+    """The file, while it is kept."""
+    return await kept_file(runtime, identity, await found_export(runtime, identity, export_id))
+
+
+async def found_export(runtime: Ports, identity: Identity, export_id: UUID) -> ExportRequest:
+    """The tenant's export with that id. Raises NotFoundError."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        found = await exports.one(connection, identity.tenant_id, export_id)
+    if found is None:
+        raise NotFoundError(f"There is no export {export_id}.")
+    return found
+
+
+def _resource(runtime: Ports, identity: Identity, found: ExportRequest) -> ExportResource:
+    seen = may_have(identity, found)
+    there = seen and offered(runtime, found)
+    return ExportResource(
+        export_id=found.export_id,
+        requested_by=found.requested_name,
+        requested_at=found.requested_at,
+        format=found.format,
+        transcript=found.transcript,
+        timeline=found.timeline,
+        masked=found.masked,
+        filters=found.filters if seen else None,
+        state=found.state,
+        reason=found.reason,
+        rows_expected=found.rows_expected,
+        rows_done=found.rows_done,
+        size=found.size,
+        sha256=None if found.sha256 is None else found.sha256.hex(),
+        finished_at=found.finished_at,
+        expires_at=found.expires_at,
+        file=f"/api/v1/exports/{found.export_id}/file" if there else None,
+    )

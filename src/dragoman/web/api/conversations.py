@@ -1,0 +1,215 @@
+"""The JSON API, version 1: conversations, read-only, with a bearer token or a login session."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from dragoman.domain.errors import NotFoundError
+from dragoman.ledger import integrity, read
+from dragoman.runtime import Runtime
+from dragoman.services.audit.raw_item import raw_item
+from dragoman.store.contacts import contacts
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.conversations import Conversation, MalformedCursorError
+from dragoman.store.database import Connection
+from dragoman.store.media import of_messages as files_of
+from dragoman.web import audited_reads, media, search_snippets
+from dragoman.web.api import resources
+from dragoman.web.api.filters import ConversationQuery, PartQuery, given_once
+from dragoman.web.auth import Identity, require
+from dragoman.web.http.dependencies import Ports, retention_cutoff
+from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
+
+Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Administrator = Annotated[Identity, Depends(require("communications.access:admin"))]
+
+
+def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with, for the OpenAPI document."""
+    titles = {
+        400: "The body is not JSON",
+        401: "Nobody is signed in",
+        403: "A permission is missing",
+        404: "No such conversation or export in this tenant",
+        409: "Not now, or not again; the detail says why",
+        410: "The file was erased",
+        416: "The range lies outside of the file",
+        422: "A parameter is unknown or cannot be used",
+        429: "As many exports are under way as there may be",
+        503: "The database cannot be reached, or the process is full or stopping; try again",
+    }
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
+
+
+router = APIRouter(prefix="/api/v1", tags=["conversations"])
+
+
+@router.get("/conversations", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422))
+async def list_conversations(
+    identity: Reader, runtime: Ports, query: Annotated[ConversationQuery, Query()]
+) -> resources.ConversationPage:
+    """The sessions that fit all filters, newest activity first unless sorted otherwise."""
+    filters = query.filters()
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        try:
+            page = await conversations.page(
+                connection,
+                identity.tenant_id,
+                identity.sight.filters(filters),
+                order=query.order,
+                cursor=query.cursor,
+                limit=query.limit,
+                transcripts_since=retention_cutoff(runtime, identity.retention_days),
+            )
+        except MalformedCursorError as error:
+            raise InvalidParameterError("cursor", str(error)) from error
+        await audited_reads.listed(runtime, connection, identity, filters)
+    pieces = search_snippets.pieces(page, identity.sight, query.q)
+    items = [
+        resources.found_conversation(
+            identity.sight.conversation(found),
+            page.matches.get(found.session_id),
+            "".join(piece.text for piece in pieces.get(found.session_id, ())),
+        )
+        for found in page.items
+    ]
+    return resources.ConversationPage(
+        items=items,
+        next_cursor=page.next_cursor,
+        previous_cursor=page.previous_cursor,
+        searched_to=page.searched_to,
+    )
+
+
+@router.get("/conversations/{session_id}", responses=problems_of(401, 403, 404, 422))
+async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) -> resources.ConversationSummary:
+    """One session, without its transcript and timeline."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        found = await _found(runtime, connection, identity, session_id)
+        proved = await integrity.of_session(connection, identity.tenant_id, session_id, found.event_count)
+    return resources.conversation_summary(identity.sight.conversation(found), proved)
+
+
+@router.get(
+    "/conversations/{session_id}/transcript",
+    dependencies=[Depends(given_once)],
+    responses=problems_of(401, 403, 404, 422),
+)
+async def show_transcript(
+    session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]
+) -> resources.TranscriptPage:
+    """The session's messages, oldest first; empty once retention has removed them."""
+    after = _decode("t", query.cursor)
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        conversation = await _found(runtime, connection, identity, session_id)
+        messages = await read.transcript(
+            connection,
+            identity.tenant_id,
+            conversation,
+            cutoff=retention_cutoff(runtime, identity.retention_days),
+            after=after,
+            limit=query.limit + 1,
+        )
+        numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
+        files = await files_of(connection, identity.tenant_id, [m.message_id for m in messages])
+    shown = identity.sight.messages(messages[: query.limit], [conversation.contact_phone, *numbers])
+    items = [resources.transcript_message(found, session_id, files.get(found.message_id)) for found in shown]
+    following = _encode("t", items[-1].ordinal) if len(messages) > query.limit else None
+    return resources.TranscriptPage(items=items, next_cursor=following)
+
+
+@router.get(
+    "/conversations/{session_id}/timeline",
+    dependencies=[Depends(given_once)],
+    responses=problems_of(401, 403, 404, 422),
+)
+async def show_timeline(
+    session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]
+) -> resources.TimelinePage:
+    """The session's audit events, oldest first; empty once retention has removed them."""
+    after = _decode("e", query.cursor)
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        conversation = await _found(runtime, connection, identity, session_id)
+        events = await read.timeline(
+            connection,
+            identity.tenant_id,
+            conversation,
+            cutoff=retention_cutoff(runtime, identity.retention_days),
+            after=after,
+            limit=query.limit + 1,
+        )
+        numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
+    shown = identity.sight.events(events[: query.limit], [conversation.contact_phone, *numbers])
+    items = [resources.timeline_event(found) for found in shown]
+    following = _encode("e", items[-1].position) if len(events) > query.limit else None
+    return resources.TimelinePage(items=items, next_cursor=following)
+
+
+@router.get(
+    "/conversations/{session_id}/transcript/{message_id}/raw",
+    dependencies=[Depends(given_once)],
+    responses=problems_of(401, 403, 404, 422),
+)
+async def show_raw_item(session_id: UUID, message_id: UUID, identity: Administrator, runtime: Ports) -> dict[str, Any]:
+    """What the channel really sent where the transcript has a message of the contact's."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        await _found(runtime, connection, identity, session_id)
+        cutoff = retention_cutoff(runtime, identity.retention_days)
+        item = await raw_item(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
+        await audited_reads.part_opened(runtime, connection, identity, audited_reads.RAW_OPENED, session_id, message_id)
+    if item is None:
+        raise NotFoundError(f"There is no raw item of a message {message_id}.")
+    return {"item": item}
+
+
+@router.get(
+    "/conversations/{session_id}/media/{message_id}",
+    response_class=Response,
+    responses={
+        200: {"description": "The file", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The part of it that a `Range` header asks for"},
+        304: {"description": "Not changed since the `ETag` that was sent along"},
+        **problems_of(401, 403, 404, 409, 410, 416, 422),
+    },
+)
+async def show_media(
+    request: Request, session_id: UUID, message_id: UUID, identity: Reader, runtime: Ports
+) -> Response:
+    """The file that came with a message; pictures, sound and film by their own type, all else as a download."""
+    return await media.answer(request, runtime, identity, session_id, message_id)
+
+
+async def _found(runtime: Runtime, connection: Connection, identity: Identity, session_id: UUID) -> Conversation:
+    """The conversation of that id, of which *identity* is about to see something. Raises NotFoundError."""
+    found = await conversations.one(connection, identity.tenant_id, session_id)
+    if found is None:
+        raise NotFoundError(f"There is no conversation {session_id}.")
+    await audited_reads.opened(runtime, connection, identity, found)
+    return found
+
+
+_PLACE = struct.Struct(">ci")
+
+
+def _encode(kind: str, place: int) -> str:
+    return base64.urlsafe_b64encode(_PLACE.pack(kind.encode(), place)).decode().rstrip("=")
+
+
+def _decode(kind: str, cursor: str | None) -> int:
+    """The place after which to go on; the kind keeps a transcript's cursor from being used on a timeline."""
+    if cursor is None:
+        return 0
+    try:
+        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+        found, place = _PLACE.unpack(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, struct.error) as error:
+        raise InvalidParameterError("cursor", "not a cursor of this list") from error
+    if found != kind.encode() or place < 0:
+        raise InvalidParameterError("cursor", "not a cursor of this list")
+    return int(place)

@@ -1,0 +1,98 @@
+"""``GET /api/v1/events``: which sessions of the tenant change, as they change, as Server-Sent Events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from dragoman.ledger.changes import Place
+from dragoman.web.api.conversations import problems_of
+from dragoman.web.api.filters import given_once
+from dragoman.web.auth import Identity, require, still_allowed
+from dragoman.web.http.problems import InvalidParameterError
+from dragoman.web.live import EventStream, Hub
+from dragoman.web.live.stream import Listening
+from dragoman.web.live.stream import events as events_of
+
+PERMISSION = "communications.access:read"
+Reader = Annotated[Identity, Depends(require(PERMISSION))]
+
+router = APIRouter(prefix="/api/v1", tags=["live"])
+
+
+class ChangedSession(BaseModel):
+    """One session that changed, with how many messages and audit events it has by now."""
+
+    session_id: UUID
+    kind: Literal["opened", "message", "changed"] = Field(
+        description="`opened` (it is new), `message` (it has new messages), `changed` (anything else)"
+    )
+    message_count: int
+    event_count: int
+
+
+class ChangesEvent(BaseModel):
+    """The data of an event named `changes`. Its `id` is where to go on from, by `Last-Event-ID`."""
+
+    changes: list[ChangedSession]
+
+
+class EventsQuery(BaseModel):
+    """What to listen to. An empty value is the same as none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: UUID | None = Field(None, description="Changes of this session only")
+    last_event_id: Annotated[str, Field(max_length=4000)] = Field(
+        "", description="Where to go on from, for clients that cannot send the header `Last-Event-ID`"
+    )
+
+
+@router.get(
+    "/events",
+    dependencies=[Depends(given_once)],
+    status_code=200,
+    response_class=EventStream,
+    responses={200: {"model": ChangesEvent, "description": "Server-Sent Events"}, **problems_of(401, 403, 422, 503)},
+)
+async def listen(request: Request, identity: Reader, query: Annotated[EventsQuery, Query()]) -> Response:
+    """Which sessions change, while they change: a stream of Server-Sent Events that ends when the login or token does.
+
+    `changes` names the sessions; `reset` says that some changes cannot be told any more, so that whatever was read must
+    be read anew; `alive` comes every fifteen seconds; `closed` comes before the end when the client may not listen any
+    longer. A client that went away for less than ten minutes misses nothing if it sends `Last-Event-ID`.
+    """
+    hub: Hub = request.app.state.live
+    if hub.full:
+        raise HTTPException(503, "This process has as many open streams as it can serve.", {"Retry-After": "5"})
+    place, lost = _place(request.headers.get("last-event-id", ""), query.last_event_id)
+    return EventStream(
+        events_of(
+            Listening(
+                hub=hub,
+                tenant_id=identity.tenant_id,
+                place=place,
+                lost=lost,
+                session_id=query.session_id,
+                allowed=lambda: still_allowed(request, identity, PERMISSION),
+            )
+        )
+    )
+
+
+def _place(header: str, parameter: str) -> tuple[Place | None, bool]:
+    """Where to go on from, and whether that cannot be known. The header is the newer of the two.
+
+    A wrong parameter is refused. A wrong header is not: browsers that are refused do not come back.
+    """
+    try:
+        return (Place.parse(header or parameter), False) if header or parameter else (None, False)
+    except ValueError as error:
+        if not header:
+            raise InvalidParameterError("last_event_id", "not the id of an event of this stream") from error
+        return None, True

@@ -1,0 +1,70 @@
+"""The export of the Conversation Logs over HTTP: the filtered list as one file, streamed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
+from pydantic import Field, model_validator
+
+from dragoman.services.exports.formats import Format, Parts, shape
+from dragoman.web.api.filters import ConversationQuery, given_once
+from dragoman.web.downloads import Exporter, download, evidence_of, export_of, is_for_background
+from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
+
+router = APIRouter(prefix="/api/v1", tags=["exports"])
+
+FILE: dict[str, dict[str, Any]] = {shape(kind, Parts()).media_type.partition(";")[0]: {} for kind in get_args(Format)}
+"""What an export may be, for the OpenAPI document."""
+
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file; one that breaks off is not whole", "content": FILE},
+    401: {"description": "Nobody is signed in", "content": _PROBLEM},
+    403: {"description": "A permission is missing", "content": _PROBLEM},
+    422: {"description": "A parameter is unknown or cannot be used", "content": _PROBLEM},
+}
+
+
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such conversation", "content": _PROBLEM}}
+
+
+class ExportQuery(ConversationQuery):
+    """The list's filters, the format, and what goes with each conversation."""
+
+    format: Format = Field(description="`csv`, `jsonl`, `parquet`, or `bundle` for evidence")
+    transcript: bool = Field(False, description="With the messages")
+    timeline: bool = Field(False, description="With the audit events")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (paged := {"cursor", "limit"} & {k for k, v in values.items() if v}):
+            raise ValueError(f"an export is always whole; leave out {' and '.join(sorted(paged))}")
+        return values
+
+
+@router.get(
+    "/conversations/export",
+    dependencies=[Depends(given_once)],
+    response_class=StreamingResponse,
+    responses=_ANSWERS,
+)
+async def export_conversations(
+    identity: Exporter, runtime: Ports, query: Annotated[ExportQuery, Query()]
+) -> StreamingResponse:
+    """Every session that fits all filters, as one file. Times are UTC; docs/exports.md has the columns."""
+    parts = Parts(transcript=query.transcript, timeline=query.timeline)
+    export = export_of(runtime, identity, query.filters(), query.format, parts)
+    if query.format == "bundle" and await is_for_background(runtime, export):
+        raise InvalidParameterError("format", "more conversations than a bundle has at once; POST /api/v1/exports")
+    return await download(runtime, identity, export)
+
+
+@router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS | _NOT_FOUND)
+async def export_evidence(session_id: UUID, identity: Exporter, runtime: Ports) -> StreamingResponse:
+    """The evidence bundle of one session, a ZIP; docs/exports.md says what is in it and how to check it."""
+    return await evidence_of(runtime, identity, session_id)

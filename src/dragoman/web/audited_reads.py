@@ -1,0 +1,119 @@
+"""Puts on record who reads what, in the transaction that reads it: without the record, nothing is shown.
+
+What a page asks for by itself counts as well. It is read, and a program could call itself a page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from fastapi import Depends
+from starlette.exceptions import HTTPException
+
+from dragoman.runtime import Runtime
+from dragoman.services.visibility import UNMASK
+from dragoman.store.accounts import reads
+from dragoman.store.accounts.reads import Read
+from dragoman.store.conversation_list.conversations import Conversation, Filters
+from dragoman.store.database import Connection, Database
+from dragoman.web.auth import Identity, require
+
+Auditor = Annotated[Identity, Depends(require("audit.read"))]
+"""Who may read the record of what was read and done."""
+
+LISTED = "conversations.listed"
+OPENED = "conversation.opened"
+FILE_OPENED = "file.opened"
+RAW_OPENED = "raw_item.opened"
+LOG_READ = "access_log.read"
+
+MOST_STANDING = 50_000
+
+_NOTHING: Mapping[str, Any] = {}
+_Key = tuple[UUID, UUID, str, str, bool]
+_standing: WeakKeyDictionary[Database, tuple[datetime, set[_Key]]] = WeakKeyDictionary()
+"""What is known to stand on record for this hour, so that a page that is followed live asks the database once more."""
+
+
+async def listed(runtime: Runtime, connection: Connection, identity: Identity, filters: Filters) -> None:
+    """*identity* is shown conversations that fit *filters*."""
+    asked = filters.to_json()
+    await _record(runtime, connection, identity, LISTED, _digest(asked), detail=asked)
+
+
+async def opened(runtime: Runtime, connection: Connection, identity: Identity, found: Conversation) -> None:
+    """*identity* is shown something of that conversation."""
+    await _record(
+        runtime,
+        connection,
+        identity,
+        OPENED,
+        str(found.session_id),
+        session_id=found.session_id,
+        contact_id=found.contact_id,
+    )
+
+
+async def part_opened(
+    runtime: Runtime, connection: Connection, identity: Identity, action: str, session_id: UUID, message_id: UUID
+) -> None:
+    """*identity* is given the file (:data:`FILE_OPENED`) or the raw item (:data:`RAW_OPENED`) of a message."""
+    detail = {"message_id": str(message_id)}
+    await _record(runtime, connection, identity, action, str(message_id), session_id=session_id, detail=detail)
+
+
+async def log_read(runtime: Runtime, connection: Connection, identity: Identity, asked: Mapping[str, str]) -> None:
+    """*identity* is shown the access log, narrowed as *asked*."""
+    await _record(runtime, connection, identity, LOG_READ, _digest(asked), detail=asked)
+
+
+def check_phone(identity: Identity, phone: str | None) -> None:
+    """Raise HTTPException 403 where somebody who sees no numbers looks for one by its parts."""
+    if phone and not identity.sight.whole:
+        raise HTTPException(403, f"To look for a number needs the permission {UNMASK}.")
+
+
+async def _record(
+    runtime: Runtime,
+    connection: Connection,
+    identity: Identity,
+    action: str,
+    subject: str,
+    *,
+    session_id: UUID | None = None,
+    contact_id: UUID | None = None,
+    detail: Mapping[str, Any] = _NOTHING,
+) -> None:
+    now = runtime.clock.now()
+    hour, standing = _standing.get(runtime.database) or (reads.hour_of(now), set())
+    if hour != reads.hour_of(now):
+        hour, standing = reads.hour_of(now), set()
+    _standing[runtime.database] = hour, standing
+    key = (identity.tenant_id, identity.actor_id, action, subject, identity.sight.whole)
+    if key in standing:
+        return
+    read = Read(
+        actor_id=identity.actor_id,
+        actor_name=identity.name,
+        via=identity.via,
+        action=action,
+        subject=subject,
+        session_id=session_id,
+        contact_id=contact_id,
+        detail=detail,
+        whole=identity.sight.whole,
+    )
+    new = await reads.record(connection, identity.tenant_id, read, access_id=runtime.source.new_id(), now=now)
+    # A row of our own may yet be rolled back with the transaction; one that was there before stays.
+    if not new and len(standing) < MOST_STANDING:
+        standing.add(key)
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,180 @@
+"""Parts of one conversation, as fragments: what comes before, after or around a place in transcript or timeline.
+
+``before`` and ``after`` are an ordinal or a position, ``around`` may be an element's id as well (``m-…``, ``e12``,
+``d-…``), so that a link to one message works however far it is. ``newer`` answers with what was written since, and
+with the messages that it changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+
+from dragoman.ledger import pages
+from dragoman.ledger.pages import FIRST, LATEST, Part, Place
+from dragoman.ledger.read import Event
+from dragoman.services.audit.verify_audit import check_session
+from dragoman.store.contacts import contacts
+from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list.conversations import Conversation
+from dragoman.store.database import Connection
+from dragoman.web import audited_reads, media
+from dragoman.web.auth import Identity, require
+from dragoman.web.console import detail
+from dragoman.web.console.detail import Reading, Transcript
+from dragoman.web.console.page import render
+from dragoman.web.console.query import ADDRESS
+from dragoman.web.http.dependencies import Ports, retention_cutoff
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_ENDS = {"first": FIRST, "latest": LATEST}
+
+
+async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conversation:
+    """The conversation of that id. Raises HTTPException 404."""
+    try:
+        found = await conversations.one(connection, tenant_id, UUID(session_id))
+    except ValueError:
+        found = None
+    if found is None:
+        raise HTTPException(404, "There is no such conversation. It may belong to another tenant, or the link is cut.")
+    return found
+
+
+async def reading_of(connection: Connection, ports: Ports, identity: Identity, session_id: str) -> Reading:
+    """A reading of the conversation of that id, as *identity* may see it. Raises HTTPException 404."""
+    found = await find(connection, identity.tenant_id, session_id)
+    await audited_reads.opened(ports, connection, identity, found)
+    numbers = await contacts.numbers(connection, identity.tenant_id, found.contact_id)
+    return Reading(
+        connection=connection,
+        tenant_id=identity.tenant_id,
+        conversation=found,
+        cutoff=retention_cutoff(ports, identity.retention_days),
+        sight=identity.sight,
+        numbers=(found.contact_phone, *numbers),
+    )
+
+
+@asynccontextmanager
+async def opened(ports: Ports, identity: Identity, session_id: str) -> AsyncIterator[Reading]:
+    """The same in a transaction of its own."""
+    async with ports.database.tenant(identity.tenant_id) as connection:
+        yield await reading_of(connection, ports, identity, session_id)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/transcript")
+async def transcript(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """Messages at the place that the query names."""
+    async with opened(ports, identity, session_id) as reading:
+        place = await _place(request, reading)
+        shown = await reading.transcript(place)
+    context = detail.transcript_view(request, reading.shown, shown)
+    return render(request, "logs/_messages.html", active=reading.shown, side=place.side, **context)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/timeline")
+async def timeline(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """Events at the place that the query names; ``show`` keeps the skill calls or the errors."""
+    show = request.query_params.get("show", "all")
+    if show not in detail.SHOWN:
+        raise HTTPException(422, "show is all, skills or errors.")
+    async with opened(ports, identity, session_id) as reading:
+        place = await _place(request, reading)
+        shown = await reading.timeline(place, show=show)
+    context = detail.timeline_view(shown)
+    return render(request, "logs/_events.html", active=reading.shown, side=place.side, **context)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/newer")
+async def newer(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """What was written after ``message`` (an ordinal) and ``event`` (a position), one part of each at most.
+
+    Among the messages are those before that changed meanwhile: by a reaction, a correction or a delivery status.
+    """
+    numbers = {name: _number(request.query_params.get(name, "0"), name) for name in ("message", "event")}
+    async with opened(ports, identity, session_id) as reading:
+        events = await reading.timeline(Place(side="after", number=numbers["event"]))
+        fresh = await reading.transcript(Place(side="after", number=numbers["message"]))
+        changed = await _changed(reading, fresh, events.part, numbers["message"])
+    context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
+    changed_items = detail.transcript_view(request, reading.shown, changed)["items"]
+    return render(request, "logs/_newer.html", active=reading.shown, changed=changed_items, **context)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/media/{{message_id}}")
+async def file(request: Request, ports: Ports, identity: Reader, session_id: str, message_id: str) -> Response:
+    """The file that came with a message."""
+    try:
+        named = UUID(session_id), UUID(message_id)
+    except ValueError:
+        raise HTTPException(404, "There is no such file. The link may be cut.") from None
+    return await media.answer(request, ports, identity, *named)
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/seal")
+async def seal(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """Check the chain of seals now, against the checkpoints that cover it, and say what was found."""
+    async with opened(ports, identity, session_id) as reading:
+        found = reading.conversation
+    checked, breach = await check_session(ports, identity.tenant_id, found.session_id)
+    return render(request, "logs/_seal.html", checked=checked, breach=breach)
+
+
+async def _changed(reading: Reading, fresh: Transcript, events: Part[Event], last: int) -> Transcript:
+    """The messages up to the ordinal *last* that *fresh* messages or *events* say something of."""
+    told = {str(event.payload.get("message_id")) for event in events.items if event.type == "message.status"}
+    targets = {message.message_id for message in fresh.beside if message.ordinal <= last}
+    return await reading.transcript_of({*targets, *(UUID(found) for found in told if _is_uuid(found))}, last)
+
+
+async def _place(request: Request, reading: Reading) -> Place:
+    """The place that the query names. Raises HTTPException 422, or 404 for an element that is not there."""
+    given = request.query_params
+    if "around" in given:
+        return Place(side="around", number=await _element(reading, given["around"]))
+    if "before" in given:
+        return Place(side="before", number=_number(given["before"], "before"))
+    if "after" in given:
+        return Place(side="after", number=_number(given["after"], "after"))
+    return _ENDS.get(given.get("from", "latest"), LATEST)
+
+
+def _number(text: str, name: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise HTTPException(422, f"{name} is the number of a message or an event.")
+    return int(text)
+
+
+async def _element(reading: Reading, anchor: str) -> int:
+    """The ordinal or position of the element *anchor*."""
+    of = (reading.connection, reading.tenant_id, reading.conversation)
+    found: int | None = None
+    if _NUMBER.fullmatch(anchor.lstrip("eg")):
+        return int(anchor.lstrip("eg"))
+    if anchor.startswith("m-") and _is_uuid(anchor[2:]):
+        found = await pages.ordinal_of(*of, UUID(anchor[2:]))
+    elif anchor.startswith("d-") and _is_uuid(anchor[2:]):
+        found = await pages.position_of(*of, UUID(anchor[2:]))
+    if found is None:
+        raise HTTPException(404, "There is no such message or event in this conversation.")
+    return found
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

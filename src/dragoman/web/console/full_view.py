@@ -1,0 +1,113 @@
+"""One conversation whole, to take away: as plain text, and as a document to print.
+
+Both are sent while they are read, part by part, each in a transaction of its own: a long conversation neither waits in
+memory nor holds a connection while somebody's browser is slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
+
+from dragoman.ledger.pages import FIRST, Place
+from dragoman.store.conversation_list.conversations import Filters
+from dragoman.web.auth import Identity, require
+from dragoman.web.console import detail, fragments, holds, plain, reviews
+from dragoman.web.console.detail import Reading, Timeline, Transcript
+from dragoman.web.console.page import html, times_of
+from dragoman.web.console.query import ADDRESS
+from dragoman.web.http.dependencies import Ports
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Opened = Callable[[], AbstractAsyncContextManager[Reading]]
+
+MESSAGES = 200
+EVENTS = 300
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/text")
+async def text(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """The transcript as plain text, with names and times; with ``timeline=1`` the timeline after it."""
+    with_timeline = request.query_params.get("timeline") == "1"
+    opened = _opener(ports, identity, session_id)
+    async with opened() as reading:
+        found = reading.shown
+    times = times_of(request)
+
+    async def lines() -> AsyncIterator[str]:
+        yield plain.heading(found, times)
+        async for shown in _transcript(opened):
+            yield plain.transcript(detail.transcript_view(request, found, shown)["items"], times)
+        if with_timeline:
+            yield plain.TIMELINE
+            async for events in _timeline(opened):
+                yield plain.timeline(detail.timeline_view(events)["groups"], times)
+
+    return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
+
+
+@router.get(f"{ADDRESS}/{{session_id}}/print")
+async def printed(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+    """Summary, transcript and timeline as one document, every step expanded."""
+    opened = _opener(ports, identity, session_id)
+    now = ports.clock.now()
+    async with opened() as reading:
+        loaded = await detail.load(reading, Filters(), now=now)
+        review = await reviews.context(reading.connection, identity, reading.conversation.session_id)
+        review |= await holds.context(reading.connection, identity.tenant_id, reading.conversation.session_id)
+    context = (
+        detail.view(request, loaded, now)
+        | detail.keeping(ports, identity, loaded.conversation)
+        | review
+        | {"active": loaded.conversation, "side": "around"}
+    )
+
+    async def pieces() -> AsyncIterator[str]:
+        yield html(request, "logs/print/top.html", **context)
+        async for shown in _transcript(opened):
+            part = detail.transcript_view(request, loaded.conversation, shown)
+            yield html(request, "logs/_messages.html", **(context | part))
+        yield html(request, "logs/print/middle.html", **context)
+        async for events in _timeline(opened):
+            yield html(request, "logs/_events.html", expanded=True, **(context | detail.timeline_view(events)))
+        yield html(request, "logs/print/end.html", **context)
+
+    return StreamingResponse(pieces(), media_type="text/html; charset=utf-8")
+
+
+def _opener(ports: Ports, identity: Identity, session_id: str) -> Opened:
+    return lambda: fragments.opened(ports, identity, session_id)
+
+
+async def _transcript(opened: Opened) -> AsyncIterator[Transcript]:
+    place = FIRST
+    while True:
+        async with opened() as reading:
+            shown = await reading.transcript(place, limit=MESSAGES)
+        if shown.part.items:
+            yield dataclasses.replace(shown, part=dataclasses.replace(shown.part, earlier=False, later=False))
+        if not shown.part.later:
+            return
+        place = Place(side="after", number=shown.part.items[-1].ordinal)
+        await asyncio.sleep(0)
+
+
+async def _timeline(opened: Opened) -> AsyncIterator[Timeline]:
+    place = FIRST
+    while True:
+        async with opened() as reading:
+            shown = await reading.timeline(place, limit=EVENTS)
+        if shown.part.items:
+            yield dataclasses.replace(shown, part=dataclasses.replace(shown.part, earlier=False, later=False))
+        if not shown.part.later:
+            return
+        place = Place(side="after", number=shown.part.items[-1].position)
+        await asyncio.sleep(0)

@@ -1,0 +1,1 @@
+"""What all routes share: middleware, compression, problems, dependencies, readers of parameters."""

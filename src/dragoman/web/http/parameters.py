@@ -1,0 +1,66 @@
+"""Single values as they stand in addresses: times, days, channels; each reader raises ValueError with what to do."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from dragoman.store.conversation_list.conversations import CHANNEL_KINDS
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+# RFC 3339, 5.6. A plus sign that was not percent-encoded arrives as a space.
+_MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)([Zz]|[-+ ]\d{2}:\d{2})", re.ASCII)
+
+
+def without_nul(text: str) -> str:
+    """The text, which PostgreSQL can take. Raises ValueError for U+0000."""
+    if "\0" in text:
+        raise ValueError("must not contain U+0000")
+    return text
+
+
+def moment(text: str) -> datetime:
+    """A time as RFC 3339 has it, in UTC. Raises ValueError."""
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        raise ValueError("use a day (2026-11-23) or an RFC 3339 time (2026-11-23T08:30:00Z)")
+    day, time, offset = found.groups()
+    offset = "+00:00" if offset in {"Z", "z"} else offset.replace(" ", "+")
+    try:
+        return datetime.fromisoformat(f"{day}T{time}{offset}").astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time is out of range") from error
+
+
+def first_moment(value: str) -> datetime:
+    """The moment, or the first one of a day. Raises ValueError."""
+    return moment(f"{value}T00:00:00Z" if _DAY.fullmatch(value) else value)
+
+
+def last_moment(value: str) -> datetime:
+    """The moment, or the end of a day. Raises ValueError."""
+    if not _DAY.fullmatch(value):
+        return moment(value)
+    try:
+        return moment(f"{value}T00:00:00Z") + timedelta(days=1)
+    except OverflowError as error:
+        raise ValueError("the day is out of range") from error
+
+
+def channel_of(value: str) -> UUID | str:
+    """A kind of channel, or an account's id. Raises ValueError."""
+    if value in CHANNEL_KINDS:
+        return value
+    try:
+        return UUID(value)
+    except ValueError as error:
+        raise ValueError("use whatsapp, email or a channel account's id") from error
+
+
+def partner_of(value: str) -> UUID | str:
+    """A business partner's id, else what may be its number. Raises ValueError."""
+    try:
+        return UUID(value)
+    except ValueError:
+        return without_nul(value)

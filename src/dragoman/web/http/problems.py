@@ -1,0 +1,207 @@
+"""Every refusal and every failure as an answer: problem+json (RFC 9457) for programs, a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from jinja2 import TemplateNotFound
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from dragoman.domain.errors import NotFoundError
+from dragoman.store.conversation_list.conversations import TooSlowError
+from dragoman.store.database import UNAVAILABLE
+from dragoman.web.auth import SAFE_METHODS, SignInRequired
+from dragoman.web.console import render
+from dragoman.web.http.dependencies import request_id_of
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "5"
+
+# What programs ask for; an error there is never a page, whatever the Accept header says.
+_FOR_PROGRAMS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics")
+
+_EXPLANATIONS = {
+    400: "The request could not be read.",
+    403: "You may not do this.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The body is too large.",
+    415: "This address does not take that kind of body.",
+    422: "Some of what was sent cannot be used.",
+    429: "Too many attempts. Wait a little and try again.",
+    500: "Something went wrong on our side. The request id helps to find it in the logs.",
+    503: "The database cannot be reached right now. Try again in a few seconds.",
+}
+
+
+class ParameterError(BaseModel):
+    """What is wrong with one parameter."""
+
+    parameter: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error as it is answered; ``errors`` stands only where parameters were wrong."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[ParameterError] | None = None
+
+
+@dataclass
+class InvalidParameterError(Exception):
+    """A parameter that is well-formed by its type and still cannot be used."""
+
+    parameter: str
+    detail: str
+
+
+def install(app: FastAPI) -> None:
+    """Make *app* answer exceptions in this way; what nobody expected is :func:`unexpected`'s."""
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(InvalidParameterError, _invalid)
+    app.add_exception_handler(SignInRequired, _sign_in)
+    app.add_exception_handler(NotFoundError, _not_found)
+    app.add_exception_handler(TooSlowError, _too_slow)
+
+
+def answer(
+    request: Request,
+    status: int,
+    detail: str = "",
+    *,
+    errors: Sequence[ParameterError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The problem as a page where a browser asks for one, else as problem+json."""
+    title = _title(status)
+    detail = detail if detail and detail != title else _EXPLANATIONS.get(status, title)
+    problem = Problem(
+        title=title,
+        status=status,
+        detail=detail,
+        request_id=request_id_of(request),
+        errors=list(errors) or None,
+    )
+    if not _wants_page(request):
+        content = problem.model_dump(exclude_none=True)
+        return JSONResponse(content, status, dict(headers or {}), MEDIA_TYPE)
+    response = _page(request, problem)
+    response.headers.update(headers or {})
+    return response
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """The answer to an exception that nobody caught: 503 when the database is away, else 500; logged."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)  # nobody reads it
+    if isinstance(error, UNAVAILABLE):
+        log.warning("database unavailable", method=request.method, path=request.url.path, error=repr(error))
+        return answer(request, 503, headers={"Retry-After": RETRY_AFTER_SECONDS})
+    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    return answer(request, 500)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - narrows what Starlette's signature leaves open
+    return answer(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestValidationError):
+        errors = [_parameter_error(found) for found in error.errors()]
+    else:
+        assert isinstance(error, InvalidParameterError)  # noqa: S101 - as above
+        errors = [ParameterError(parameter=error.parameter, detail=error.detail)]
+    detail = "; ".join(f"{found.parameter}: {found.detail}" for found in errors)
+    return answer(request, 422, detail, errors=errors)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return answer(request, 404, str(error))
+
+
+async def _too_slow(request: Request, error: Exception) -> Response:
+    return answer(request, 503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+async def _sign_in(request: Request, _error: Exception) -> Response:
+    if request.url.path.startswith("/api/"):
+        return answer(
+            request,
+            401,
+            "Send a bearer token that is valid, or log in.",
+            headers={"WWW-Authenticate": 'Bearer realm="dragoman"'},
+        )
+    target = request.url.path
+    query = request.url.query
+    if "hx-request" in request.headers:
+        # A redirect would be followed by the fetch and put the login page into a part of this one.
+        current = urlsplit(request.headers.get("hx-current-url", ""))
+        return Response(status_code=401, headers={"HX-Redirect": _login_address(current.path, current.query)})
+    if request.method not in SAFE_METHODS:
+        target, query = "", ""
+    return RedirectResponse(_login_address(target, query), 303)
+
+
+def _login_address(path: str, query: str) -> str:
+    wanted = f"{path}?{query}" if query else path
+    return f"/login?{urlencode({'next': wanted})}" if wanted not in {"", "/"} else "/login"
+
+
+def _parameter_error(found: Mapping[str, Any]) -> ParameterError:
+    # The location is ("query", "limit"), ("path", "session_id"), ("body", "items", 3, "name").
+    inner = found["loc"][1:] or found["loc"]
+    detail = "no such parameter" if found["type"] == "extra_forbidden" else found["msg"]
+    return ParameterError(
+        parameter=".".join(map(str, inner))[:100],
+        detail=detail.removeprefix("Value error, "),
+    )
+
+
+def _wants_page(request: Request) -> bool:
+    if request.url.path.startswith(_FOR_PROGRAMS):
+        return False
+    accepted = [part.partition(";")[0].strip() for part in request.headers.get("accept", "").split(",")]
+    return next((kind == "text/html" for kind in accepted if kind in {"text/html", "application/json"}), False)
+
+
+def _page(request: Request, problem: Problem) -> Response:
+    try:
+        response: Response = render(
+            request,
+            "error.html",
+            status=problem.status,
+            title=problem.title,
+            detail=problem.detail,
+            request_id=problem.request_id,
+        )
+    except TemplateNotFound:
+        text = f"{problem.status} {problem.title}\n\n{problem.detail}\n\nRequest id: {problem.request_id}\n"
+        response = PlainTextResponse(text)
+    response.status_code = problem.status
+    return response
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

@@ -1,0 +1,1 @@
+"""The login pages: password, second factor, reset, single sign-on."""

@@ -1,0 +1,190 @@
+"""Logging in and out. The form's page is the console's template ``login.html``."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from dragoman.runtime import Runtime
+from dragoman.services.access import second_factor
+from dragoman.services.access.passwords import LONGEST
+from dragoman.store.accounts import accounts, login_failures, single_sign_on
+from dragoman.store.accounts.accounts import ABSOLUTE_LIMIT, Awaits, Login
+from dragoman.web.auth import SESSION_COOKIE, Identity, check_origin, identify, session_cookie, signed_in
+from dragoman.web.console import render
+from dragoman.web.http.dependencies import Ports, runtime_of
+from dragoman.web.metrics import LOGINS
+
+log = structlog.get_logger()
+router = APIRouter(include_in_schema=False)
+
+HOME = "/communications/automation/logs"
+WRONG = "Email and password do not fit."
+
+
+@dataclass
+class Door:
+    """What the login keeps for as long as the application lives.
+
+    Two passwords are checked or hashed at a time: each takes 64 MiB, and a flood of them must not take the machine.
+    """
+
+    checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+    async def check(self, runtime: Runtime, email: str, password: str) -> Login | None:
+        """The login that fits, or None after the same work."""
+        login = await accounts.find_login(runtime.database, email)
+        async with self.checks:
+            given = password if len(password) <= LONGEST else ""
+            known = login.password_hash if login is not None else accounts.dummy_hash()
+            fits = await accounts.verify_password(known, given)
+        return login if fits and given else None
+
+
+# A path on this site: no second slash or backslash that a browser would read as a host, no control characters.
+_NEXT = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
+
+
+def safe_next(wanted: str) -> str:
+    """Where to go after the login: *wanted* if it is a path on this site, else the first page."""
+    if len(wanted) > 2000 or not _NEXT.fullmatch(wanted) or wanted.startswith(("/login", "/logout")):
+        return HOME
+    return wanted
+
+
+@router.get("/")
+async def first_page() -> Response:
+    """Leads to the first page, which asks for a login where there is none."""
+    return RedirectResponse(HOME, 303)
+
+
+@router.get("/login")
+async def show_login(request: Request, runtime: Ports, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
+    """The form; someone signed in already goes on at once."""
+    if await identify(request) is not None:
+        return RedirectResponse(safe_next(next), 303)
+    return render(
+        request, "login.html", next=safe_next(next), error=None, email="", can_mail=runtime.mailer is not None
+    )
+
+
+@router.post("/login")
+async def log_in(
+    request: Request,
+    runtime: Ports,
+    email: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "",  # noqa: A002 - the field's name in the form
+) -> Response:
+    """Check the password and start a login session; answers the form again, with 401 or 429, otherwise."""
+    check_origin(request)
+    door: Door = request.app.state.door
+    now = runtime.clock.now()
+    client = request.client.host if request.client else ""
+    counted = login_failures.subjects(accounts.normal_email(email), client)
+    wait = await login_failures.attempt(runtime.database, counted, now=now)
+    if wait:
+        LOGINS.labels("throttled").inc()
+        return _wait(request, wait, email, next)
+    login = await door.check(runtime, email, password)
+    if login is None or await _signs_in_elsewhere(runtime, login):
+        LOGINS.labels("refused").inc()
+        log.warning("login refused", client=client)
+        return _again(request, 401, WRONG, email, next)
+    await login_failures.succeeded(runtime.database, counted)
+    async with runtime.database.tenant(login.tenant_id) as connection:
+        awaits = await second_factor.awaited(connection, login.tenant_id, login.user_id)
+    to = safe_next(next)
+    response = RedirectResponse(to if awaits is None else f"/login/{awaits}?{urlencode({'next': to})}", 303)
+    await sign_in(request, runtime, response, login.tenant_id, login.user_id, awaits=awaits)
+    return response
+
+
+async def _signs_in_elsewhere(runtime: Runtime, login: Login) -> bool:
+    async with runtime.database.tenant(login.tenant_id) as connection:
+        return await single_sign_on.is_only_way(connection, login.tenant_id)
+
+
+async def sign_in(
+    request: Request,
+    runtime: Runtime,
+    response: Response,
+    tenant_id: UUID,
+    user_id: UUID,
+    *,
+    awaits: Awaits | None = None,
+) -> None:
+    """Start a login session that *response* has the browser keep; the one that it had before ends.
+
+    While it *awaits* something nobody is signed in by it.
+    """
+    client = request.client.host if request.client else ""
+    # What the browser calls itself, as far as it can be shown.
+    agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
+    old = session_cookie(request)
+    if old is not None:
+        await accounts.close_login_session(runtime.database, old)
+    async with runtime.database.tenant(tenant_id) as connection:
+        ticket = await accounts.open_login_session(
+            connection, tenant_id, user_id, now=runtime.clock.now(), client=client, agent=agent, awaits=awaits
+        )
+    if awaits is None:
+        LOGINS.labels("accepted").inc()
+        log.info("logged in", user_id=str(user_id), client=client)
+    response.set_cookie(
+        SESSION_COOKIE,
+        ticket.secret,
+        max_age=int(ABSOLUTE_LIMIT.total_seconds()),
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=over_https(runtime),
+    )
+
+
+@router.post("/logout")
+async def log_out(request: Request, runtime: Ports, _identity: Annotated[Identity, Depends(signed_in)]) -> Response:
+    """End the login session."""
+    secret = session_cookie(request)
+    if secret is not None:
+        await accounts.close_login_session(runtime.database, secret)
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax", secure=over_https(runtime))
+    return response
+
+
+def _again(request: Request, status: int, error: str, email: str, wanted: str) -> Response:
+    can_mail = runtime_of(request).mailer is not None
+    response: Response = render(
+        request, "login.html", next=safe_next(wanted), error=error, email=email[:254], can_mail=can_mail
+    )
+    response.status_code = status
+    return response
+
+
+def _wait(request: Request, wait: timedelta, email: str, wanted: str) -> Response:
+    response = _again(request, 429, waiting(wait), email, wanted)
+    response.headers["Retry-After"] = str(math.ceil(wait.total_seconds()))
+    return response
+
+
+def waiting(wait: timedelta) -> str:
+    """What is said to whoever has to wait."""
+    seconds = math.ceil(wait.total_seconds())
+    shown = f"{seconds} second{'s' if seconds != 1 else ''}" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+    return f"Too many attempts. Wait {shown} and try again."
+
+
+def over_https(runtime: Runtime) -> bool:
+    """Whether browsers reach us encrypted, so that cookies can demand it."""
+    return runtime.settings.base_url.startswith("https://")

@@ -1,0 +1,77 @@
+"""Single sign-on: to a tenant's identity provider, and back. What is begun in a browser ends there, within minutes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+import structlog
+from fastapi import APIRouter, Path, Request
+from starlette.responses import RedirectResponse, Response
+
+from dragoman.services.access import single_sign_on
+from dragoman.services.access.identity_provider import ProviderError
+from dragoman.services.access.single_sign_on import GOOD_FOR, SignOnError
+from dragoman.web.console import render
+from dragoman.web.http.dependencies import Ports
+from dragoman.web.login.login import over_https, safe_next, sign_in
+from dragoman.web.metrics import LOGINS
+
+log = structlog.get_logger()
+router = APIRouter(include_in_schema=False)
+
+COOKIE = "dragoman_sso"
+PLACE = "/login/sso"
+
+Slug = Annotated[str, Path(pattern="^[a-z0-9-]{1,63}$")]
+
+
+@router.get(PLACE)
+async def choose(request: Request, organisation: str = "", next: str = "") -> Response:  # noqa: A002 - the parameter's name
+    """The form that asks for the organisation, and where it leads."""
+    slug = organisation.strip().lower()
+    if slug:
+        return RedirectResponse(f"{PLACE}/{quote(slug, safe='')}?next={quote(safe_next(next), safe='')}", 303)
+    return render(request, "login_sso.html", mistake="", next=safe_next(next))
+
+
+@router.get(f"{PLACE}/callback")
+async def come_back(request: Request, runtime: Ports) -> Response:
+    """Sign in who comes from the provider."""
+    answer = {name: value[:4000] for name, value in request.query_params.items()}
+    try:
+        arrival = await single_sign_on.arrive(runtime, request.cookies.get(COOKIE, ""), answer)
+    except (SignOnError, ProviderError) as error:
+        LOGINS.labels("refused").inc()
+        return _refused(request, error)
+    response = RedirectResponse(safe_next(arrival.next), 303)
+    response.delete_cookie(COOKIE, path=PLACE)
+    await sign_in(request, runtime, response, arrival.tenant_id, arrival.user_id)
+    return response
+
+
+@router.get(f"{PLACE}/{{slug}}")
+async def go(request: Request, runtime: Ports, slug: Slug, next: str = "") -> Response:  # noqa: A002 - the parameter's name
+    """To the provider."""
+    try:
+        departure = await single_sign_on.depart(runtime, slug, safe_next(next))
+    except (SignOnError, ProviderError) as error:
+        return _refused(request, error)
+    response = RedirectResponse(departure.to, 303)
+    response.set_cookie(
+        COOKIE, departure.kept, max_age=int(GOOD_FOR.total_seconds()), path=PLACE, httponly=True,
+        # The way back is a navigation from another site.
+        samesite="lax", secure=over_https(runtime),
+    )  # fmt: skip
+    return response
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, ProviderError):
+        log.warning("single_sign_on_failed", reason=str(error))
+    said = "The provider could not be asked, or its answer could not be used. Tell an administrator: it is in the log."
+    response: Response = render(
+        request, "login_sso.html", mistake=said if isinstance(error, ProviderError) else str(error), next=safe_next("")
+    )
+    response.status_code = 403
+    return response

@@ -1,0 +1,21 @@
+"""What a reader may see of the messages that a search found."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from dragoman.domain.search_words import Piece, Search, snippet
+from dragoman.services.visibility import Sight
+from dragoman.store.conversation_list.conversations import Page
+
+
+def pieces(page: Page, sight: Sight, q: str | None) -> dict[UUID, tuple[Piece, ...]]:
+    """By session, the part of its matching message around what was found; masked before it is cut."""
+    if not page.matches:
+        return {}
+    search = Search.parse(q or "")
+    return {
+        found.session_id: snippet(sight.text(found, page.matches[found.session_id].text), search)
+        for found in page.items
+        if found.session_id in page.matches
+    }
