@@ -36,14 +36,14 @@ Transaction = Mapping[str, Rows]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class BareTurn:
     """What one message wrote: the transaction of its dispatch, and those of its delivery."""
 
     dispatch: Transaction
     delivery: Sequence[Transaction]
 
 
-async def read(owner: str, like: str) -> list[Written]:
+async def read(owner: str, like: str) -> list[BareTurn]:
     """What the messages whose channel id is *like* that have left, once their replies are sent."""
     connection = await asyncpg.connect(owner)
     try:
@@ -52,7 +52,7 @@ async def read(owner: str, like: str) -> list[Written]:
             f"SELECT {', '.join(names['mailbox'])} FROM mailbox WHERE channel_message_id LIKE $1", like
         )
         return [
-            Written(await _dispatch(connection, names, row), await _delivery(connection, names, row)) for row in mail
+            BareTurn(await _dispatch(connection, names, row), await _delivery(connection, names, row)) for row in mail
         ]
     finally:
         await connection.close()
@@ -199,11 +199,11 @@ async def _rows(
     return [tuple(row.values()) for row in rows]
 
 
-async def rate(owner: str, messages: Sequence[Written], *, delivery: bool) -> float:
+async def rate(owner: str, messages: Sequence[BareTurn], *, delivery: bool) -> float:
     """Messages per second, over so many connections; with the transactions of their *delivery*, or without."""
     pool = await asyncpg.create_pool(owner, min_size=CONNECTIONS, max_size=CONNECTIONS)
 
-    async def write(part: Sequence[Written]) -> None:
+    async def write(part: Sequence[BareTurn]) -> None:
         async with pool.acquire() as connection:
             for one in part:
                 for transaction in (one.dispatch, *(one.delivery if delivery else ())):

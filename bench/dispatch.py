@@ -28,7 +28,7 @@ import httpx
 from bench import bare
 from bench.dispatch_worker import Orders
 from bench.harness import Result, compare, percentile
-from bench.installation import APP_SECRET, PHONE_NUMBER_ID, Installation, open_installation
+from bench.installation import APP_SECRET, PHONE_NUMBER_ID, BenchInstallation, open_installation
 from bench.shop import SHOP
 from dragoman.domain.nouns import HttpTarget, Phrase, SkillSpec
 from dragoman.store.catalogue import skill_keys, skills
@@ -42,7 +42,7 @@ SECONDS_ALLOWED = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class LoadKind:
     """A way in which skills run, and the word that asks for one of them."""
 
     name: str
@@ -50,11 +50,11 @@ class Kind:
     hosted: bool = False
 
 
-IN_PROCESS = Kind("Python skills in the worker", "quick")
+IN_PROCESS = LoadKind("Python skills in the worker", "quick")
 KINDS = (
     IN_PROCESS,
-    Kind("Python skills in hosts", "quick", hosted=True),
-    Kind("HTTP skills of 50 ms", "remote"),
+    LoadKind("Python skills in hosts", "quick", hosted=True),
+    LoadKind("HTTP skills of 50 ms", "remote"),
 )
 
 
@@ -86,7 +86,7 @@ async def _post(client: httpx.AsyncClient, messages: Sequence[dict[str, object]]
     assert response.status_code == 200, response.text
 
 
-def _client(made: Installation) -> httpx.AsyncClient:
+def _client(made: BenchInstallation) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(made.runtime)), base_url="http://127.0.0.1:8000")
 
 
@@ -94,7 +94,7 @@ WAITING = "SELECT count(*) FROM mailbox WHERE progress <> 'done'"
 UNSENT = "SELECT count(*) FROM outbox_entry WHERE status <> 'SENT'"
 
 
-async def _none_left(made: Installation, count: str) -> None:
+async def _none_left(made: BenchInstallation, count: str) -> None:
     """Come back when *count* gives none."""
     async with asyncio.timeout(SECONDS_ALLOWED):
         while True:
@@ -106,7 +106,7 @@ async def _none_left(made: Installation, count: str) -> None:
 
 @asynccontextmanager
 async def _workers(
-    made: Installation, kind: Kind, count: int, sent: Path, *, chained: bool = True
+    made: BenchInstallation, kind: LoadKind, count: int, sent: Path, *, chained: bool = True
 ) -> AsyncIterator[None]:
     """So many worker processes, which begin when the block does; they have sent everything at its end."""
     orders = Orders(
@@ -142,7 +142,7 @@ async def _ended(process: Process) -> None:
 
 
 async def dispatched(
-    made: Installation, kind: Kind, workers: int, run: str, count: int, *, chained: bool = True
+    made: BenchInstallation, kind: LoadKind, workers: int, run: str, count: int, *, chained: bool = True
 ) -> float:
     """Messages per second until each one's dispatch is committed; events are sealed unless *chained* is False."""
     messages = [_message(f"wamid.{run}-{n}", _phone(n % CONTACTS), kind.word) for n in range(count)]
@@ -155,7 +155,7 @@ async def dispatched(
         return count / (time.perf_counter() - begun)
 
 
-async def _latency(made: Installation, kind: Kind, per_second: float, run: str, count: int) -> list[float]:
+async def _latency(made: BenchInstallation, kind: LoadKind, per_second: float, run: str, count: int) -> list[float]:
     """Milliseconds from each webhook to its reply, at that pace."""
     sent = made.runtime.settings.data_directory / f"sent-{run}"
     posted: dict[str, float] = {}
@@ -202,7 +202,7 @@ async def _slow_skill() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def _register(made: Installation, port: int) -> None:
+async def _register(made: BenchInstallation, port: int) -> None:
     remote = SkillSpec(
         name="bench.remote",
         label="Remote",

@@ -26,7 +26,7 @@ from dragoman.jobs.queue import PgQueue
 from dragoman.ledger import seal
 from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.skills.addresses import AllowList
-from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.host_process import HostPlan
 from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills
@@ -74,7 +74,7 @@ async def main(orders: Orders) -> None:
     settings = Settings(
         data_directory=Path(orders.home), secret_key=orders.secret_key, graph_url="http://graph.invalid"
     )
-    hosted = HostedSkills(clock.now, plan=Plan(modules=("bench.shop",)))
+    hosted = HostedSkills(clock.now, plan=HostPlan(modules=("bench.shop",)))
     database = await Database.connect(orders.database_url, maximum=8)
     async with httpx.AsyncClient(transport=answering(Path(orders.sent))) as http:
         runtime = Runtime(

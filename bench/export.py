@@ -65,7 +65,7 @@ class Measured:
 
 def _export(tenant_id: UUID, kind: Format, parts: Parts, filters: Filters | None = None) -> Export:
     return Export(
-        tenant_id=tenant_id, filters=filters or Filters(), kind=kind, parts=parts, sight=EVERYTHING,
+        tenant_id=tenant_id, filters=filters or Filters(), kind=kind, parts=parts, visibility=EVERYTHING,
         cutoff=datetime.now(UTC) - timedelta(days=3650),
     )  # fmt: skip
 

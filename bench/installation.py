@@ -34,7 +34,7 @@ APP_SECRET = "benchmark"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installation:
+class BenchInstallation:
     """What a benchmark works on."""
 
     runtime: Runtime
@@ -46,7 +46,7 @@ class Installation:
 @asynccontextmanager
 async def open_installation(
     shop: Mapping[str, PythonSkill] | SkillInvoker, transport: httpx.AsyncBaseTransport
-) -> AsyncIterator[Installation]:
+) -> AsyncIterator[BenchInstallation]:
     """Make it, and remove it at the end."""
     with tempfile.TemporaryDirectory(prefix="dragoman-bench-") as directory:
         home = Path(directory)
@@ -70,7 +70,7 @@ async def _furnish(
     http: httpx.AsyncClient,
     shop: Mapping[str, PythonSkill] | SkillInvoker,
     urls: DatabaseURLs,
-) -> Installation:
+) -> BenchInstallation:
     runtime = _runtime(home, database, http, shop)
     clock = runtime.clock
     today = clock.now().date()
@@ -96,7 +96,7 @@ async def _furnish(
         # Counted as in production, but never refused.
         limits = Limits(contact_per_minute=10**6, channel_account_per_second=10**6, tenant_per_second=10**6)
         await skills.set_policy(connection, tenant_id, Policy(limits=limits, budget=Budget(messages=0, cost_micros=0)))
-    return Installation(runtime=runtime, urls=urls, tenant_id=tenant_id, channel_account_id=account_id)
+    return BenchInstallation(runtime=runtime, urls=urls, tenant_id=tenant_id, channel_account_id=account_id)
 
 
 def _runtime(

@@ -30,7 +30,7 @@ import uvicorn
 from playwright.async_api import Page, async_playwright
 
 from bench.harness import Result, compare, percentile
-from bench.installation import Installation, open_installation
+from bench.installation import BenchInstallation, open_installation
 from dragoman.cli import garbage
 from dragoman.cli.compose import open_runtime
 from dragoman.dispatch.turn import Turn
@@ -111,7 +111,7 @@ class _Person:
         return f"+43660{self.number:07d}"
 
 
-def _entry(person: _Person, made: _Ids, now: datetime, *, first: bool) -> append.Entry:
+def _entry(person: _Person, made: _Ids, now: datetime, *, first: bool) -> append.TurnRecord:
     """A turn in which the contact writes when it is; the *first* opens their session."""
     said = f"at {time.time_ns() // 1_000_000}"
     item = TranscriptItem(
@@ -145,7 +145,7 @@ def _entry(person: _Person, made: _Ids, now: datetime, *, first: bool) -> append
     )
     opened = (StateChanged(old=State.OPEN, new=State.ACTIVE, reason="the contact writes"),) if first else ()
     events = tuple(AuditEvent(at=now, actor=DISPATCHER, payload=payload) for payload in (event, *opened))
-    return append.Entry(
+    return append.TurnRecord(
         turn=Turn(session=session, events=events, transcript=(item,), final=True), context=context, dispatch_id=uuid4()
     )
 
@@ -164,7 +164,7 @@ async def _burst(settings: Settings, urls: DatabaseURLs, people: Sequence[_Perso
                 await asyncio.sleep(max(0, begun + (number + 1) * GROUP / CHANGES_PER_SECOND - time.monotonic()))
 
 
-async def _fill(made: Installation, ids: _Ids) -> list[_Person]:
+async def _fill(made: BenchInstallation, ids: _Ids) -> list[_Person]:
     people = [_Person(number) for number in range(SESSIONS)]
     now = made.runtime.clock.now()
     owner = await asyncpg.connect(made.urls.owner)
@@ -248,7 +248,7 @@ async def _page(port: int, secret: str) -> AsyncIterator[Page]:
         await browser.close()
 
 
-async def _ticket(made: Installation) -> tuple[str, str]:
+async def _ticket(made: BenchInstallation) -> tuple[str, str]:
     """A login session's secret and an API token."""
     now = made.runtime.clock.now()
     async with made.runtime.database.tenant(made.tenant_id) as connection:
@@ -278,7 +278,7 @@ class _Seen:
     heard: list[int]
 
 
-async def _measure(made: Installation, seconds: float) -> _Seen:
+async def _measure(made: BenchInstallation, seconds: float) -> _Seen:
     settings, port = made.runtime.settings, free_port()
     ids = _Ids(made.tenant_id, made.channel_account_id)
     people = await _fill(made, ids)

@@ -121,7 +121,7 @@ async def _deep(connection: asyncpg.Connection[asyncpg.Record], tenant_id: UUID)
     assert row is not None
     return Screen(
         name="deep page",
-        query=f"cursor={paging.encode(paging.place_of(row, NEWEST), NEWEST)}",
+        query=f"cursor={paging.encode(paging.cursor_of(row, NEWEST), NEWEST)}",
         best=_rows("AND (last_activity_at, session_id) < ($2, $3)", row["last_activity_at"], row["session_id"]),
     )
 

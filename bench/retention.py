@@ -31,7 +31,7 @@ from bench.logs import login
 from dragoman.cli import garbage, logs
 from dragoman.ledger import partitions
 from dragoman.services.retention import apply_retention
-from dragoman.services.retention.apply_retention import Plan
+from dragoman.services.retention.apply_retention import RetentionPlan
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
@@ -113,12 +113,12 @@ async def _days(urls: DatabaseURLs) -> int:
     async with owner_connection(urls.owner) as owner:
         oldest = await owner.fetchval("SELECT min(started_at) FROM session")
         now = datetime.now(oldest.tzinfo)
-        ends = sorted({p.end for p in await partitions.every(owner) if p.parent == "message"})
+        ends = sorted({p.end for p in await partitions.list_all(owner) if p.parent == "message"})
     end = next(end for end in ends if end >= oldest + OLDEST)
     return int((now - end) / timedelta(days=1))
 
 
-async def _measure(made: Loaded, urls: DatabaseURLs) -> tuple[Plan, float, Waits, Waits]:
+async def _measure(made: Loaded, urls: DatabaseURLs) -> tuple[RetentionPlan, float, Waits, Waits]:
     """What went, the run's seconds, and the waits before and during it."""
     here, there = multiprocessing.Pipe()
     asking = multiprocessing.get_context("spawn").Process(target=_ask, args=(made.home, urls, made, there), daemon=True)

@@ -15,11 +15,11 @@ from uuid import UUID
 import httpx
 
 from bench.harness import Result, compare, percentile
-from bench.installation import APP_SECRET, PHONE_NUMBER_ID, Installation, open_installation
+from bench.installation import APP_SECRET, PHONE_NUMBER_ID, BenchInstallation, open_installation
 from bench.shop import SHOP
 from dragoman.dispatch.effects import InvokeSkill, SkillReturned
 from dragoman.jobs import worker
-from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.host_process import HostPlan
 from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.web.app import create_app
@@ -33,7 +33,7 @@ def _now() -> datetime:
 
 
 def _hosted() -> HostedSkills:
-    return HostedSkills(_now, plan=Plan(modules=("bench.shop",)))
+    return HostedSkills(_now, plan=HostPlan(modules=("bench.shop",)))
 
 
 def _call(skill: str) -> InvokeSkill:
@@ -169,7 +169,7 @@ async def _hostile(client: httpx.AsyncClient, first: int) -> None:
 
 
 async def _served(
-    made: Installation, line: _Line, *, seconds: float, runs: int
+    made: BenchInstallation, line: _Line, *, seconds: float, runs: int
 ) -> tuple[list[float], list[float], list[list[float]]]:
     """p95 of the stream beside hostile skills and without, and all times beside them."""
     beside: list[float] = []

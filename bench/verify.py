@@ -35,7 +35,7 @@ EVENTS_IN_A_SESSION = 8
 
 async def _tenants(runtime: Runtime) -> list[UUID]:
     async with runtime.database.directory() as connection:
-        return await tenants.every_id(connection)
+        return await tenants.list_ids(connection)
 
 
 async def _bytes(runtime: Runtime, tenant_id: UUID) -> list[bytes]:

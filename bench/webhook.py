@@ -21,7 +21,7 @@ import psutil  # type: ignore[import-untyped]
 
 from bench import webhook_client as client
 from bench.harness import Result, compare
-from bench.installation import Installation, open_installation
+from bench.installation import BenchInstallation, open_installation
 from bench.shop import answer
 
 CLIENTS = 32
@@ -52,12 +52,12 @@ async def _rate(port: int, count: int) -> float:
 class _Side:
     """What was measured of one side; CPU time in milliseconds for each request."""
 
-    server: client.Server
+    server: client.WebhookServer
     rates: list[float] = field(default_factory=list)
     web: list[float] = field(default_factory=list)
     database: list[float] = field(default_factory=list)
 
-    async def measure(self, made: Installation, count: int) -> None:
+    async def measure(self, made: BenchInstallation, count: int) -> None:
         """One run."""
         postgres = _postgres(made)
         web, database = _seconds([self.server.process]), _seconds(postgres)
@@ -81,7 +81,7 @@ def _seconds(processes: Sequence[psutil.Process]) -> float:
     return taken
 
 
-def _postgres(made: Installation) -> list[psutil.Process]:
+def _postgres(made: BenchInstallation) -> list[psutil.Process]:
     """The server of the installation with the processes of its connections."""
     home = str(made.runtime.settings.data_directory)
     servers = [p for p in psutil.process_iter(["cmdline"]) if any(home in word for word in p.info["cmdline"] or ())]
@@ -89,7 +89,7 @@ def _postgres(made: Installation) -> list[psutil.Process]:
     return [process for server in servers for process in (server, *server.children(recursive=True))]
 
 
-async def _many(made: Installation, port: int) -> float:
+async def _many(made: BenchInstallation, port: int) -> float:
     """Seconds for one delivery of 1,000 updates: 250 messages of as many strangers, 750 statuses."""
     first = next(_numbers) * 10_000_000
     messages = [

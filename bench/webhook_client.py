@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from bench.installation import APP_SECRET, PHONE_NUMBER_ID, Installation
+from bench.installation import APP_SECRET, PHONE_NUMBER_ID, BenchInstallation
 
 CONTACTS = 500
 
@@ -91,7 +91,7 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class Server:
+class WebhookServer:
     """One side, in a process of its own."""
 
     port: int
@@ -99,7 +99,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(made: Installation, side: str, *, worker: bool = False) -> AsyncIterator[Server]:
+async def serving(made: BenchInstallation, side: str, *, worker: bool = False) -> AsyncIterator[WebhookServer]:
     """One side in a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -120,7 +120,7 @@ async def serving(made: Installation, side: str, *, worker: bool = False) -> Asy
     assert process.stdout is not None
     process.stdin.write(json.dumps(given).encode() + b"\n")
     try:
-        yield Server(int(await process.stdout.readline()), psutil.Process(process.pid))
+        yield WebhookServer(int(await process.stdout.readline()), psutil.Process(process.pid))
     finally:
         process.stdin.close()
         with contextlib.suppress(TimeoutError):

@@ -15,7 +15,7 @@ import httpx
 
 from bench import webhook_client as client
 from bench.harness import Result, compare, percentile
-from bench.installation import Installation, open_installation
+from bench.installation import BenchInstallation, open_installation
 from bench.shop import answer
 
 ALLOWED_SECONDS = 0.250
@@ -73,7 +73,7 @@ async def _load(port: int, wamids: list[str], rate: int, seconds: float) -> _Loa
     return _Load(rate, percentile(took, 0.99), messages, statuses)
 
 
-async def _ours(made: Installation, port: int, count: int) -> list[str]:
+async def _ours(made: BenchInstallation, port: int, count: int) -> list[str]:
     """Messages of ours that statuses can speak of: the replies to as many messages, through the real dispatcher."""
     connection = await client.Connection.open(port)
     for start in range(0, count, 100):
@@ -86,7 +86,7 @@ async def _ours(made: Installation, port: int, count: int) -> list[str]:
     return [row["channel_message_id"] for row in found]
 
 
-async def _settled(made: Installation) -> float:
+async def _settled(made: BenchInstallation) -> float:
     """Until all is dispatched and applied; how many seconds that took."""
     begun = time.perf_counter()
     while True:
@@ -101,7 +101,7 @@ async def _settled(made: Installation) -> float:
         await asyncio.sleep(0.2)
 
 
-async def _kept(made: Installation) -> tuple[int, int]:
+async def _kept(made: BenchInstallation) -> tuple[int, int]:
     async with made.runtime.database.tenant(made.tenant_id) as rows:
         return (
             await rows.fetchval("SELECT count(*) FROM mailbox"),

@@ -18,7 +18,7 @@ from tests.waiting import patience
 
 
 @dataclass
-class Event:
+class StreamEvent:
     """One event as it came; ``raw`` is the text between blank lines."""
 
     name: str
@@ -62,7 +62,7 @@ class Listener:
     def leave(self) -> None:
         self._left.set()
 
-    async def next(self, *names: str) -> Event:
+    async def next(self, *names: str) -> StreamEvent:
         """The next event of one of *names* (any but ``alive`` when none is given)."""
         async with patience():
             while True:
@@ -90,9 +90,9 @@ class Listener:
                 await self._moved.wait()
 
 
-def _parse(text: str) -> Event:
+def _parse(text: str) -> StreamEvent:
     fields = dict(line.split(": ", 1) for line in text.split("\n"))
-    return Event(fields.get("event", ""), fields.get("id", ""), json.loads(fields["data"]))
+    return StreamEvent(fields.get("event", ""), fields.get("id", ""), json.loads(fields["data"]))
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from dragoman.skills.python import PythonSkill
 from tests.waiting import PATIENCE_S
 
 
-class Nothing(BaseModel):
+class NothingToAsk(BaseModel):
     """No parameters."""
 
 
@@ -30,7 +30,7 @@ def little_shop(calls: Calls) -> dict[str, PythonSkill]:
     """Three skills: one answers, one waits until it is told to go on, one fails as often as it is told."""
 
     @skill(name="test.answer", label="Answer", version="1", phrases={"en": ["answer me"]}, keywords=["answer"])
-    async def answer(context: SkillContext, parameters: Nothing) -> SkillAnswer:
+    async def answer(context: SkillContext, parameters: NothingToAsk) -> SkillAnswer:
         calls.keys.append(context.idempotency_key)
         return SkillAnswer(replies=[f"answer {len(calls.keys)}"], cost_micros=5)
 
@@ -42,14 +42,14 @@ def little_shop(calls: Calls) -> dict[str, PythonSkill]:
         keywords=["slow"],
         timeout=10 * PATIENCE_S,
     )
-    async def slow(context: SkillContext, parameters: Nothing) -> str:
+    async def slow(context: SkillContext, parameters: NothingToAsk) -> str:
         calls.keys.append(context.idempotency_key)
         calls.begun.set()
         await calls.go_on.wait()
         return "done at last"
 
     @skill(name="test.flaky", label="Flaky", version="1", phrases={"en": ["try this"]}, keywords=["flaky"], attempts=3)
-    async def flaky(context: SkillContext, parameters: Nothing) -> str:
+    async def flaky(context: SkillContext, parameters: NothingToAsk) -> str:
         calls.keys.append(context.idempotency_key)
         if calls.failures_left:
             calls.failures_left -= 1

@@ -7,31 +7,31 @@ from uuid import UUID
 
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
-from tests.world import APP_SECRET, TOKEN, VERIFY_TOKEN, World
+from tests.harness import APP_SECRET, TOKEN, VERIFY_TOKEN, Harness
 
 PHONE_NUMBER_ID = "100200300401"
 DISPLAY = "+43 1 555 0101"
 
 
-async def add(world: World) -> UUID:
+async def add(harness: Harness) -> UUID:
     """Add the number under the same app; the id of its channel account."""
     credentials = WhatsAppCredentials(token=TOKEN, app_secret=APP_SECRET, verify_token=VERIFY_TOKEN)
     account = ChannelAccount(
-        channel_account_id=world.runtime.source.new_id(),
+        channel_account_id=harness.runtime.source.new_id(),
         channel="whatsapp",
         address=PHONE_NUMBER_ID,
         display=DISPLAY,
         name="Shop, second number",
-        secrets=world.runtime.keyring.encrypt(credentials.to_bytes()),
+        secrets=harness.runtime.keyring.encrypt(credentials.to_bytes()),
     )
-    async with world.runtime.database.tenant(world.tenant_id) as connection:
-        await channel_accounts.add(connection, world.tenant_id, account, waba_id="555000", now=world.clock.now())
+    async with harness.runtime.database.tenant(harness.tenant_id) as connection:
+        await channel_accounts.add(connection, harness.tenant_id, account, waba_id="555000", now=harness.clock.now())
     return account.channel_account_id
 
 
-async def say(world: World, text: str, *, phone: str = "436601112233", name: str = "Ana Lima") -> None:
+async def say(harness: Harness, text: str, *, phone: str = "436601112233", name: str = "Ana Lima") -> None:
     """A text message to the second number, signed as Meta does."""
-    world.counter += 1
+    harness.counter += 1
     value = {
         "messaging_product": "whatsapp",
         "metadata": {"display_phone_number": "4315550101", "phone_number_id": PHONE_NUMBER_ID},
@@ -39,8 +39,8 @@ async def say(world: World, text: str, *, phone: str = "436601112233", name: str
         "messages": [
             {
                 "from": phone,
-                "id": f"wamid.second.{world.counter}",
-                "timestamp": str(int(world.clock.now().timestamp())),
+                "id": f"wamid.second.{harness.counter}",
+                "timestamp": str(int(harness.clock.now().timestamp())),
                 "type": "text",
                 "text": {"body": text},
             }
@@ -48,5 +48,5 @@ async def say(world: World, text: str, *, phone: str = "436601112233", name: str
     }
     change = {"field": "messages", "value": value}
     body = {"object": "whatsapp_business_account", "entry": [{"id": "555000", "changes": [change]}]}
-    response = await world.post(json.dumps(body).encode())
+    response = await harness.post(json.dumps(body).encode())
     assert response.status_code == 200, response.text

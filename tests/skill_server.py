@@ -24,7 +24,7 @@ CHUNK = b"x" * 65536
 
 
 @dataclass
-class Received:
+class ReceivedCall:
     """One request as it came."""
 
     path: str
@@ -37,7 +37,7 @@ class Received:
         return value
 
 
-Behaviour = Callable[[Received, asyncio.StreamWriter], Awaitable[None]]
+Behaviour = Callable[[ReceivedCall, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
@@ -46,7 +46,7 @@ class SkillServer:
 
     port: int = 0
     scheme: str = "http"
-    received: list[Received] = field(default_factory=list)
+    received: list[ReceivedCall] = field(default_factory=list)
     connections: int = 0
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -98,7 +98,7 @@ async def serving(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) ->
         await server.wait_closed()
 
 
-async def _read(reader: asyncio.StreamReader) -> Received | None:
+async def _read(reader: asyncio.StreamReader) -> ReceivedCall | None:
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -106,13 +106,13 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
     line, *rest = head.strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in rest)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Received(path=line.split(" ")[1], headers=headers, body=body)
+    return ReceivedCall(path=line.split(" ")[1], headers=headers, body=body)
 
 
 def raw(data: bytes, *, close: bool = False) -> Behaviour:
     """Sends these bytes."""
 
-    async def behaviour(_: Received, writer: asyncio.StreamWriter) -> None:
+    async def behaviour(_: ReceivedCall, writer: asyncio.StreamWriter) -> None:
         writer.write(data)
         if close:
             await writer.drain()
@@ -137,18 +137,18 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
     """The first for the first request, and so on; the last one stays."""
     left = list(behaviours)
 
-    async def behaviour(request: Received, writer: asyncio.StreamWriter) -> None:
+    async def behaviour(request: ReceivedCall, writer: asyncio.StreamWriter) -> None:
         await (left.pop(0) if len(left) > 1 else left[0])(request, writer)
 
     return behaviour
 
 
-async def hang(_: Received, writer: asyncio.StreamWriter) -> None:
+async def hang(_: ReceivedCall, writer: asyncio.StreamWriter) -> None:
     """Takes the request and says nothing."""
     await asyncio.Event().wait()
 
 
-async def drip(_: Received, writer: asyncio.StreamWriter) -> None:
+async def drip(_: ReceivedCall, writer: asyncio.StreamWriter) -> None:
     """A byte now and then: no read ever times out, and the answer is never whole."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
     while True:
@@ -157,7 +157,7 @@ async def drip(_: Received, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.02)
 
 
-async def drip_headers(_: Received, writer: asyncio.StreamWriter) -> None:
+async def drip_headers(_: ReceivedCall, writer: asyncio.StreamWriter) -> None:
     """The same before the body."""
     writer.write(b"HTTP/1.1 200 OK\r\n")
     while True:
@@ -166,7 +166,7 @@ async def drip_headers(_: Received, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.02)
 
 
-async def endless(_: Received, writer: asyncio.StreamWriter) -> None:
+async def endless(_: ReceivedCall, writer: asyncio.StreamWriter) -> None:
     """As much as the other side takes, for ever, in chunks."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
@@ -174,7 +174,7 @@ async def endless(_: Received, writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-async def endless_headers(_: Received, writer: asyncio.StreamWriter) -> None:
+async def endless_headers(_: ReceivedCall, writer: asyncio.StreamWriter) -> None:
     """One header that never ends."""
     writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
     while True:
@@ -185,7 +185,7 @@ async def endless_headers(_: Received, writer: asyncio.StreamWriter) -> None:
 def large(megabytes: int, *, announced: bool) -> Behaviour:
     """A JSON text of that size, with its length in the head or without."""
 
-    async def behaviour(_: Received, writer: asyncio.StreamWriter) -> None:
+    async def behaviour(_: ReceivedCall, writer: asyncio.StreamWriter) -> None:
         size = megabytes * 1024 * 1024
         length = f"Content-Length: {size + 2}\r\n" if announced else "Connection: close\r\n"
         writer.write(f'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{length}\r\n"'.encode())

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import accumulate
 from uuid import UUID
 
-from bench.load.people import SKILLS, Ids, Person, Population
+from bench.load.people import SKILLS, LoadIds, LoadPerson, Population
 from bench.load.vocabulary import Texts
 from dragoman.domain import search_words
 
@@ -62,7 +62,7 @@ EXCHANGES = (1, 1, 2, 2, 3, 3, 4, 5, 6)
 
 
 @dataclass(slots=True)
-class Rows:
+class LoadRows:
     """Lines for COPY in its text format."""
 
     session: list[str]
@@ -81,12 +81,12 @@ def _spelled(micros: int) -> str:
     return f"{_second(micros // 1_000_000)}.{micros % 1_000_000:06d}Z"
 
 
-class Writer:
+class LoadWriter:
     """Makes the sessions of one shard of one tenant, in the order in which they were started."""
 
     def __init__(self, population: Population, texts: Texts, begin: int, *, shard: int, shards: int, seed: int) -> None:
         self._chance = random.Random(f"{seed}/{population.number}/{shard}")
-        self._ids = Ids(self._chance)
+        self._ids = LoadIds(self._chance)
         self._population = population
         self._tenant = UUID(population.tenant_id)
         self._texts = texts
@@ -102,9 +102,9 @@ class Writer:
         places = {self._count * part // (LONG_SESSIONS + 1): LONG_MESSAGES for part in range(1, LONG_SESSIONS + 1)}
         return places | {place + 1: MIDDLE_MESSAGES for place in places}
 
-    def rows(self, batch: int) -> Iterator[Rows]:
+    def rows(self, batch: int) -> Iterator[LoadRows]:
         """All of them, *batch* sessions at a time."""
-        rows = Rows([], [], [], [])
+        rows = LoadRows([], [], [], [])
         people = self._chance.choices(self._people, cum_weights=self._shares, k=self._count)
         outcomes = self._chance.choices(*zip(*OUTCOMES, strict=True), k=self._count)
         skills = self._chance.choices(*zip(*SKILLS, strict=True), k=self._count)
@@ -118,11 +118,20 @@ class Writer:
             self._one(rows, people[number], outcomes[number], skills[number], at, exchanges, recent=recent, dense=dense)
             if len(rows.session) == batch:
                 yield rows
-                rows = Rows([], [], [], [])
+                rows = LoadRows([], [], [], [])
         yield rows
 
     def _one(
-        self, rows: Rows, who: Person, outcome: str, skill: str, at: int, exchanges: int, *, recent: bool, dense: bool
+        self,
+        rows: LoadRows,
+        who: LoadPerson,
+        outcome: str,
+        skill: str,
+        at: int,
+        exchanges: int,
+        *,
+        recent: bool,
+        dense: bool,
     ) -> None:
         """One session: what was said, what was decided, and its row."""
         tenant, session = self._population.tenant_id, self._ids.at(at // 1000)
@@ -163,7 +172,7 @@ class Writer:
             f"{chain.position}\t\\\\x{chain.head.hex()}\n"
         )
 
-    def _state(self, who: Person, outcome: str, recent: bool) -> str:
+    def _state(self, who: LoadPerson, outcome: str, recent: bool) -> str:
         if outcome == "NONE":
             return "EXPIRED"
         if not recent or who.thread_id in self._in_progress or self._chance.random() < 0.5:
@@ -174,7 +183,16 @@ class Writer:
         return self._chance.choice(("ACTIVE", "AWAITING_USER", "AWAITING_USER", "PROCESSING"))
 
     def _message(
-        self, rows: Rows, tenant: str, session: str, ordinal: int, at: int, sender: str, name: str, said: str, by: str
+        self,
+        rows: LoadRows,
+        tenant: str,
+        session: str,
+        ordinal: int,
+        at: int,
+        sender: str,
+        name: str,
+        said: str,
+        by: str,
     ) -> str:
         """Write it; the digest of its content, as events name it."""
         when = _spelled(at)
@@ -188,7 +206,7 @@ class Writer:
         digest = hashlib.sha256(content.encode()).hexdigest()
         return f'"content_digest":"{digest}","kind":"text","message_id":"{message_id}"'
 
-    def _findable(self, rows: Rows, session: str, ordinal: int, at: int, text: str) -> None:
+    def _findable(self, rows: LoadRows, session: str, ordinal: int, at: int, text: str) -> None:
         words = search_words.vector(self._tenant, text)
         rows.words.append(f"{self._population.tenant_id}\t{session}\t{ordinal}\t{_spelled(at)}\t{words}\n")
 

@@ -146,7 +146,7 @@ async def _copy_shard(url: str, sessions: int, begin: int, shard: int) -> None:
     words = vocabulary.words(random.Random(SEED))
     for population in people.populations(sessions, begin, seed=SEED):
         texts = vocabulary.Texts(random.Random(f"{SEED}/{population.number}/{shard}"), words)
-        writer = conversations.Writer(population, texts, begin, shard=shard, shards=SHARDS, seed=SEED)
+        writer = conversations.LoadWriter(population, texts, begin, shard=shard, shards=SHARDS, seed=SEED)
         for rows in writer.rows(BATCH):
             await _copy(owner, "session", conversations.SESSION, rows.session)
             await _copy(owner, "message", conversations.MESSAGE, rows.message)

@@ -32,7 +32,7 @@ _FAMILIES = ("Adler", "Brandt", "Costa", "Dubois", "Eder", "Ferrari", "Gruber", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class LoadPerson:
     """A contact with its thread; ids as PostgreSQL reads them."""
 
     contact_id: str
@@ -43,7 +43,7 @@ class Person:
     partner: int | None
 
 
-class Ids:
+class LoadIds:
     """Version 7 UUIDs from a seeded source: the same ones at each run."""
 
     def __init__(self, chance: random.Random) -> None:
@@ -61,7 +61,7 @@ class Population:
 
     def __init__(self, number: int, sessions: int, begin: int, *, seed: int) -> None:
         self._chance = random.Random(f"{seed}/{number}")
-        ids = Ids(self._chance)
+        ids = LoadIds(self._chance)
         self.number = number
         self.sessions = sessions
         self.tenant_id = ids.at(begin)
@@ -69,9 +69,9 @@ class Population:
         self.partners = [ids.at(begin) for _ in range(max(sessions // 40, 2))]
         self.people = [self._person(who, ids, begin) for who in range(max(sessions // 5, 10))]
 
-    def _person(self, who: int, ids: Ids, begin: int) -> Person:
+    def _person(self, who: int, ids: LoadIds, begin: int) -> LoadPerson:
         prefix, digits = _COUNTRIES[who % len(_COUNTRIES)]
-        return Person(
+        return LoadPerson(
             contact_id=ids.at(begin),
             thread_id=ids.at(begin),
             account=self._chance.choices(range(ACCOUNTS), (80, 19, 1))[0],

@@ -30,7 +30,7 @@ from dragoman.domain.nouns import Registry
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import SkillInvoker
-from dragoman.store.batching import Groups
+from dragoman.store.batching import Batchers
 from dragoman.store.blobs import Blobs
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
@@ -210,7 +210,7 @@ class Queue(Protocol):
         """Those of *jobs* for which nothing is in the queue that may run by now."""
         ...
 
-    def soon(self, jobs: Sequence[Job]) -> None:
+    def run_after_commit(self, jobs: Sequence[Job]) -> None:
         """Run *jobs* here, now that what they are about is committed.
 
         Nothing is written for them: if this process dies, or has no worker, the sweep finds what they are about.
@@ -292,11 +292,11 @@ class Runtime:
     """What identity providers say of themselves, by address, and when it was read (monotonic seconds)."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     owner: str = field(default_factory=owner_name)
-    groups: Groups = field(init=False, default_factory=Groups, compare=False, repr=False)
+    batchers: Batchers = field(init=False, default_factory=Batchers, compare=False, repr=False)
     media_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEDIA_AT_ONCE))
     export_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EXPORTS_AT_ONCE))
 
     @property
-    def moved_time(self) -> datetime | None:
+    def clock_override(self) -> datetime | None:
         """The time where it is moved, in the demo's past and in tests; None where the database's clock is to decide."""
         return None if isinstance(self.clock, SystemClock) else self.clock.now()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 
-from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Person
-from dragoman_shop.steps import Attachment, Step
+from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Customer
+from dragoman_shop.steps import SentAttachment, Step
 from dragoman_shop.stories import ESCALATIONS, STORIES, Story, Tale, asks_balance
 
-__all__ = ["Attachment", "Person", "Script", "Step", "conversations"]
+__all__ = ["Customer", "Script", "SentAttachment", "Step", "conversations"]
 
 APART = timedelta(hours=3)
 """Between the starts of two conversations of one person: the first has expired by then."""
@@ -26,7 +26,7 @@ HOURS = (8, 9, 9, 10, 10, 11, 11, 12, 13, 14, 15, 16, 16, 17, 18, 19, 20, 21, 22
 class Script:
     """One conversation: *person* begins *start* after the period's beginning and takes *steps*."""
 
-    person: Person
+    person: Customer
     start: timedelta
     steps: tuple[Step, ...]
 
@@ -38,7 +38,7 @@ def conversations(count: int, seed: int, *, days: int = 100) -> list[Script]:
     """
     random = Random(seed)  # noqa: S311 - the same stories each time, no secrets
     escalated = random.sample(PEOPLE, min(len(PEOPLE) // 2, round(count * ESCALATED_SHARE)))
-    taken: dict[Person, list[timedelta]] = {person: [] for person in PEOPLE}
+    taken: dict[Customer, list[timedelta]] = {person: [] for person in PEOPLE}
     last = {person: _moment(random, days, early=0.3) for person in escalated}
     scripts = []
     for person, start in last.items():
@@ -59,7 +59,7 @@ def _moment(random: Random, days: int, *, early: float = 0.0) -> timedelta:
     return timedelta(days=day, hours=random.choice(HOURS), seconds=random.randrange(3600))
 
 
-def _script(random: Random, person: Person, start: timedelta, stories: tuple[tuple[Story, int], ...]) -> Script:
+def _script(random: Random, person: Customer, start: timedelta, stories: tuple[tuple[Story, int], ...]) -> Script:
     told = [story for story, _ in stories]
     weights = [weight * _inclination(person, story) for story, weight in stories]
     tale = Tale(random, person)
@@ -67,7 +67,7 @@ def _script(random: Random, person: Person, start: timedelta, stories: tuple[tup
     return Script(person, start, tuple(tale.steps))
 
 
-def _inclination(person: Person, story: Story) -> float:
+def _inclination(person: Customer, story: Story) -> float:
     """People who work for a customer ask about money; hardly anybody else does."""
     if story is not asks_balance:
         return 1.0

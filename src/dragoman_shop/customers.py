@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Customer:
     """Somebody with a phone; ``language`` is the one they write in."""
 
     phone: str
@@ -27,17 +27,17 @@ class Partner:
     phones: tuple[str, ...]
 
 
-def _people(language: str, prefix: str, names: str) -> tuple[Person, ...]:
+def _people(language: str, prefix: str, names: str) -> tuple[Customer, ...]:
     """*prefix* ends in as many ``x`` as the running number has digits."""
     digits = prefix.count("x")
     start = prefix.rstrip("x")
     return tuple(
-        Person(f"{start}{(index * 37 + 11) % 10**digits:0{digits}}", name.strip(), language)
+        Customer(f"{start}{(index * 37 + 11) % 10**digits:0{digits}}", name.strip(), language)
         for index, name in enumerate(names.split(","))
     )
 
 
-PEOPLE: tuple[Person, ...] = (
+PEOPLE: tuple[Customer, ...] = (
     *_people(
         "de",
         "+4915228817xxx",

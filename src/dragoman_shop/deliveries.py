@@ -8,11 +8,11 @@ from typing import Annotated
 from dragoman.skills import Ask, SkillAnswer, SkillContext, skill
 from dragoman_shop import pace
 from dragoman_shop.facts import day
-from dragoman_shop.orders import Order
+from dragoman_shop.orders import ShopOrder
 from dragoman_shop.speech import language_of, say
 
 
-class NewDate(Order):
+class NewDate(ShopOrder):
     """An order, and the day on which it should come."""
 
     new_date: Annotated[

@@ -72,13 +72,13 @@ REASON = Ask(
 )
 
 
-class Order(BaseModel):
+class ShopOrder(BaseModel):
     """An order by its number."""
 
     order_number: Annotated[str, ORDER_NUMBER]
 
 
-class Return(Order):
+class Return(ShopOrder):
     """An order that goes back, and why."""
 
     reason: Annotated[Reason, REASON]
@@ -204,7 +204,7 @@ SEND_BACK = {
         ],
     },
 )
-async def status(context: SkillContext, order: Order) -> SkillAnswer:
+async def status(context: SkillContext, order: ShopOrder) -> SkillAnswer:
     """Tell where an order is and when it arrives."""
     await pace.wait(12)
     code = order.order_number.upper()
@@ -363,7 +363,7 @@ CANCELLED = {
         "it": ["annullare il mio ordine", "voglio cancellare l'ordine", "ordinato per errore, annullatelo"],
     },
 )
-async def cancel(context: SkillContext, order: Order) -> SkillAnswer:
+async def cancel(context: SkillContext, order: ShopOrder) -> SkillAnswer:
     """Cancel an order that has not left yet."""
     await pace.wait(22)
     code = order.order_number.upper()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dragoman.skills import RetryableError, SkillAnswer, SkillContext, skill
 from dragoman_shop import pace
 from dragoman_shop.facts import one_of
-from dragoman_shop.orders import Order
+from dragoman_shop.orders import ShopOrder
 
 FAILURES = (
     "pay.voltfair.example:443 refused the connection (Connect call failed)",
@@ -67,7 +67,7 @@ FAILURES = (
         ],
     },
 )
-async def link(context: SkillContext, order: Order) -> SkillAnswer:
+async def link(context: SkillContext, order: ShopOrder) -> SkillAnswer:
     """Make a payment link for an order. Always fails: the gateway is down."""
     await pace.wait(35)
     raise RetryableError(one_of(FAILURES, order.order_number, context.attempt))

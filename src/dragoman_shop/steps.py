@@ -14,7 +14,7 @@ LAST_REPLY = "{last_reply}"
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class SentAttachment:
     """The file behind a media message; whoever plays the step uploads it and puts its id into the message."""
 
     mime_type: str
@@ -27,7 +27,7 @@ class Step:
 
     pause_seconds: float
     message: dict[str, Any]
-    attachment: Attachment | None = None
+    attachment: SentAttachment | None = None
 
 
 def text(body: str) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from random import Random
 from typing import Any
 
 from dragoman_shop import recordings
-from dragoman_shop.customers import Person
+from dragoman_shop.customers import Customer
 from dragoman_shop.menu import MENU
 from dragoman_shop.orders import REASON, RESCHEDULE, SEND_BACK
 from dragoman_shop.papers import invoice
 from dragoman_shop.pictures import parcel, winking
 from dragoman_shop.steps import (
-    Attachment,
+    SentAttachment,
     Step,
     answer_to_last,
     contact_card,
@@ -45,13 +45,13 @@ PLACES = ((51.5072, -0.1276, "Home"), (52.52, 13.405, "Work"), (40.4168, -3.7038
 class Tale:
     """The steps of one conversation while they are being written."""
 
-    def __init__(self, random: Random, person: Person) -> None:
+    def __init__(self, random: Random, person: Customer) -> None:
         self.random = random
         self.person = person
         self.steps: list[Step] = []
         self.order = f"VF-{random.randrange(10_000, 100_000)}"
 
-    def send(self, message: dict[str, Any], attachment: Attachment | None = None) -> None:
+    def send(self, message: dict[str, Any], attachment: SentAttachment | None = None) -> None:
         """One more message, some seconds after the one before."""
         pause = self.random.choice((4, 7, 11, 15, 22, 34, 58, 95)) + self.random.random()
         self.steps.append(Step(round(pause, 1) if self.steps else 0.0, message, attachment))
@@ -80,7 +80,7 @@ class Tale:
 
     def photo(self, caption: str | None = None) -> None:
         """A photo of a parcel."""
-        self.send(image(caption), Attachment("image/png", parcel(self.random.randrange(36))))
+        self.send(image(caption), SentAttachment("image/png", parcel(self.random.randrange(36))))
 
 
 def status_at_once(tale: Tale) -> None:
@@ -268,16 +268,16 @@ def sends_things(tale: Tale) -> None:
     if kind == 0:
         tale.photo()
     elif kind == 1:
-        tale.send(voice_note(), Attachment(recordings.MIME_TYPE, recordings.hummed(tale.random.randrange(6))))
+        tale.send(voice_note(), SentAttachment(recordings.MIME_TYPE, recordings.hummed(tale.random.randrange(6))))
     elif kind == 2:
-        tale.send(sticker(), Attachment("image/webp", winking()))
+        tale.send(sticker(), SentAttachment("image/webp", winking()))
     elif kind == 3:
         tale.send(contact_card("Voltfair Service", "+44 20 7946 0018"))
     elif kind == 4:
         tale.send(unsupported())
     elif kind == 5:
         paper = invoice(tale.order, ("Mixer Turbo 900 W", "28,90 EUR"))
-        tale.send(document("Rechnung-2026.pdf"), Attachment("application/pdf", paper))
+        tale.send(document("Rechnung-2026.pdf"), SentAttachment("application/pdf", paper))
     else:
         tale.send(location(*tale.random.choice(PLACES)))
     tale.say("return" if kind in (0, 5) else "status")

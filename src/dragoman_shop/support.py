@@ -13,7 +13,7 @@ from dragoman_shop.facts import day, number
 from dragoman_shop.speech import language_of, say
 
 
-class Problem(BaseModel):
+class SupportProblem(BaseModel):
     """What is wrong, in the contact's words."""
 
     description: Annotated[
@@ -136,7 +136,7 @@ OPENED = {
         ],
     },
 )
-async def open_ticket(context: SkillContext, problem: Problem) -> SkillAnswer:
+async def open_ticket(context: SkillContext, problem: SupportProblem) -> SkillAnswer:
     """Open a ticket at the service desk."""
     await pace.wait(40)
     # The service desk drops every fifth connection; the same key makes the second attempt safe.

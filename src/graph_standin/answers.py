@@ -73,7 +73,7 @@ TITLES: dict[int, tuple[int, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PlannedFault:
     """A refusal: Meta's code, its details, and the HTTP status if it is not the code's usual one."""
 
     code: int

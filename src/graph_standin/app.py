@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graph_standin.answers import Fault
+from graph_standin.answers import PlannedFault
 from graph_standin.config import Number, StandinConfig
 from graph_standin.lookups import number_object, proof_fault, subscribed_apps
 from graph_standin.media import limit_of
@@ -91,18 +91,18 @@ def _same(given: str, wanted: str) -> bool:
     return bool(wanted) and hmac.compare_digest(given.encode(), wanted.encode())
 
 
-def _refuse(fault: Fault) -> JSONResponse:
+def _refuse(fault: PlannedFault) -> JSONResponse:
     return JSONResponse(fault.body, fault.status)
 
 
-def _authorise(request: Request) -> Number | Fault:
+def _authorise(request: Request) -> Number | PlannedFault:
     """The number that the path names, if the token is its own."""
     config, token = _standin(request).config, _bearer(request)
     if not any(_same(token, number.token) for number in config.numbers):
-        return Fault(190, "Invalid OAuth access token - Cannot parse access token")
+        return PlannedFault(190, "Invalid OAuth access token - Cannot parse access token")
     number = config.number(request.path_params["phone_number_id"])
     if number is None or not _same(token, number.token):
-        return Fault(100, "Object does not exist, or cannot be loaded due to missing permissions", subcode=33)
+        return PlannedFault(100, "Object does not exist, or cannot be loaded due to missing permissions", subcode=33)
     return number
 
 
@@ -112,7 +112,7 @@ async def _healthz(_request: Request) -> Response:
 
 async def _messages(request: Request) -> Response:
     number = _authorise(request)
-    if isinstance(number, Fault):
+    if isinstance(number, PlannedFault):
         return _refuse(number)
     try:
         body = json.loads(await request.body())
@@ -132,20 +132,20 @@ async def _messages(request: Request) -> Response:
 
 async def _upload(request: Request) -> Response:
     number = _authorise(request)
-    if isinstance(number, Fault):
+    if isinstance(number, PlannedFault):
         return _refuse(number)
     async with request.form() as form:
         file = form.get("file")
         if form.get("messaging_product") != "whatsapp" or not isinstance(file, UploadFile):
-            return _refuse(Fault(100, "The parameters messaging_product and file are required."))
+            return _refuse(PlannedFault(100, "The parameters messaging_product and file are required."))
         named = form.get("type")
         mime_type = named if isinstance(named, str) and named else file.content_type or ""
         content = await file.read()
     limit = limit_of(mime_type)
     if limit is None:
-        return _refuse(Fault(131053, f"Param file must be of a supported type, not {mime_type}"))
+        return _refuse(PlannedFault(131053, f"Param file must be of a supported type, not {mime_type}"))
     if not 0 < len(content) <= limit:
-        return _refuse(Fault(131053, f"The file has {len(content)} bytes; between 1 and {limit} are allowed"))
+        return _refuse(PlannedFault(131053, f"The file has {len(content)} bytes; between 1 and {limit} are allowed"))
     return JSONResponse({"id": _standin(request).files.put(mime_type, content).media_id})
 
 
@@ -153,17 +153,17 @@ async def _subscribed_apps(request: Request) -> Response:
     wanted, token = request.path_params["waba_id"], _bearer(request)
     numbers = [number for number in _standin(request).config.numbers if _same(token, number.token)]
     if not numbers:
-        return _refuse(Fault(190, "Invalid OAuth access token - Cannot parse access token"))
+        return _refuse(PlannedFault(190, "Invalid OAuth access token - Cannot parse access token"))
     number = next((number for number in numbers if number.waba_id == wanted), None)
     if number is None:
-        return _refuse(Fault(100, "Object does not exist, or cannot be loaded", subcode=33))
+        return _refuse(PlannedFault(100, "Object does not exist, or cannot be loaded", subcode=33))
     fault = proof_fault(number, request.query_params.get("appsecret_proof"))
     return _refuse(fault) if fault else JSONResponse(subscribed_apps(number))
 
 
 async def _look_up_number(request: Request, number: Number) -> Response:
     if not _same(_bearer(request), number.token):
-        return _refuse(Fault(100, "Object does not exist, or cannot be loaded", subcode=33))
+        return _refuse(PlannedFault(100, "Object does not exist, or cannot be loaded", subcode=33))
     fault = proof_fault(number, request.query_params.get("appsecret_proof"))
     if fault is not None:
         return _refuse(fault)
@@ -173,13 +173,13 @@ async def _look_up_number(request: Request, number: Number) -> Response:
 async def _media(request: Request) -> Response:
     standin = _standin(request)
     if not any(_same(_bearer(request), number.token) for number in standin.config.numbers):
-        return _refuse(Fault(190, "Invalid OAuth access token - Cannot parse access token"))
+        return _refuse(PlannedFault(190, "Invalid OAuth access token - Cannot parse access token"))
     number = standin.config.number(request.path_params["media_id"])
     if number is not None:
         return await _look_up_number(request, number)
     stored = standin.files.get(request.path_params["media_id"])
     if stored is None:
-        return _refuse(Fault(100, "Object does not exist, or cannot be loaded", subcode=33))
+        return _refuse(PlannedFault(100, "Object does not exist, or cannot be loaded", subcode=33))
     return JSONResponse(
         {
             "messaging_product": "whatsapp",

@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One call.
 
     ``kind`` is message, read (a read receipt, perhaps with the typing indicator) or unreadable. ``wamid`` is
@@ -38,7 +38,7 @@ class Journal:
     """The entries in order, in memory and, if there is a path, in a file that only grows."""
 
     def __init__(self, path: Path | None) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[JournalEntry] = []
         self._file: int | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,13 +50,13 @@ class Journal:
             return
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        self.entries.extend(Entry(**json.loads(line)) for line in whole.splitlines())
+        self.entries.extend(JournalEntry(**json.loads(line)) for line in whole.splitlines())
         if len(whole) < len(content):
             os.truncate(path, len(whole))
 
-    def append(self, **fields: Any) -> Entry:
+    def append(self, **fields: Any) -> JournalEntry:
         """Write one entry; it gets the next ``seq``. Raises OSError if it cannot be written."""
-        entry = Entry(seq=self.entries[-1].seq + 1 if self.entries else 1, **fields)
+        entry = JournalEntry(seq=self.entries[-1].seq + 1 if self.entries else 1, **fields)
         if self._file is not None:
             line = json.dumps(asdict(entry), separators=(",", ":")).encode() + b"\n"
             written = os.write(self._file, line)
@@ -66,7 +66,7 @@ class Journal:
         self.entries.append(entry)
         return entry
 
-    def find(self, *, to: str | None = None, after: int = 0, limit: int = 1000) -> list[Entry]:
+    def find(self, *, to: str | None = None, after: int = 0, limit: int = 1000) -> list[JournalEntry]:
         """The first *limit* entries past *after*, oldest first, of one recipient or of all."""
         found = (entry for entry in self.entries if entry.seq > after and to in (None, entry.to))
         return [entry for entry, _ in zip(found, range(limit), strict=False)]

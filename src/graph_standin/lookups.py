@@ -9,18 +9,18 @@ import hashlib
 import hmac
 from typing import Any
 
-from graph_standin.answers import Fault
+from graph_standin.answers import PlannedFault
 from graph_standin.config import Number
 
 
-def proof_fault(number: Number, proof: str | None) -> Fault | None:
+def proof_fault(number: Number, proof: str | None) -> PlannedFault | None:
     """What is wrong with the proof of the app secret that came with a call; None where none came or it is right."""
     if proof is None:
         return None
     right = hmac.new(number.app_secret.encode(), number.token.encode(), hashlib.sha256).hexdigest()
     if hmac.compare_digest(right.encode(), proof.encode()):
         return None
-    return Fault(100, "Invalid appsecret_proof provided in the API argument")
+    return PlannedFault(100, "Invalid appsecret_proof provided in the API argument")
 
 
 def number_object(number: Number, fields: str | None) -> dict[str, Any]:

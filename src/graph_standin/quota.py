@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from graph_standin.answers import Fault
+from graph_standin.answers import PlannedFault
 
 PAIR = timedelta(seconds=6)
 PAIR_BURST = 45
@@ -29,18 +29,18 @@ class Quota:
         self._borrowed_until: dict[tuple[str, str], datetime] = {}
         self.most_in_a_second = 0
 
-    def take(self, phone_number_id: str, recipient: str) -> Fault | None:
+    def claim(self, phone_number_id: str, recipient: str) -> PlannedFault | None:
         """Count one message, or say why it is too much."""
         now = self._clock()
         sent = self._sent.setdefault(phone_number_id, deque())
         while sent and sent[0] <= now - _SECOND:
             sent.popleft()
         if self._rate is not None and len(sent) >= self._rate:
-            return Fault(130429, "Cloud API message throughput has been reached.")
+            return PlannedFault(130429, "Cloud API message throughput has been reached.")
         pair = (phone_number_id, recipient)
         borrowed = max(self._borrowed_until.get(pair, now), now)
         if self._pair_limit and borrowed - now > PAIR * (PAIR_BURST - 1):
-            return Fault(131056, "Too many messages sent to the same phone number in a short time.")
+            return PlannedFault(131056, "Too many messages sent to the same phone number in a short time.")
         self._borrowed_until[pair] = borrowed + PAIR
         sent.append(now)
         self.most_in_a_second = max(self.most_in_a_second, len(sent))

@@ -27,7 +27,7 @@ class RuleError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class AnswerRule:
     """One rule; the fields are those of its JSON form."""
 
     match: dict[str, str]
@@ -68,7 +68,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def read_rule(value: Any) -> Rule:
+def read_rule(value: Any) -> AnswerRule:
     """The rule in its JSON form. Raises RuleError for what is none."""
     if not isinstance(value, dict):
         raise RuleError("a rule is a JSON object")
@@ -87,16 +87,16 @@ def read_rule(value: Any) -> Rule:
         if wrong := set(map(str, value["statuses"])) - set(STATUSES):
             raise RuleError(f"there is no status {', '.join(sorted(wrong))}")
         fields["statuses"] = tuple(value["statuses"])
-    return Rule(**fields)
+    return AnswerRule(**fields)
 
 
 class Rules:
     """The rules in force, in order."""
 
     def __init__(self) -> None:
-        self.rules: list[Rule] = []
+        self.rules: list[AnswerRule] = []
 
-    def take(self, phone_number_id: str, body: dict[str, Any]) -> Rule | None:
+    def match(self, phone_number_id: str, body: dict[str, Any]) -> AnswerRule | None:
         """The rule for this call, counted down; None if there is none."""
         for index, rule in enumerate(self.rules):
             if rule.applies(phone_number_id, body):

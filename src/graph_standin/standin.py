@@ -10,12 +10,12 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graph_standin.answers import Fault, accepted, digits, new_wamid
+from graph_standin.answers import PlannedFault, accepted, digits, new_wamid
 from graph_standin.config import Number, StandinConfig
 from graph_standin.journal import Journal
 from graph_standin.media import Files
 from graph_standin.quota import Quota
-from graph_standin.rules import Rule, Rules
+from graph_standin.rules import AnswerRule, Rules
 from graph_standin.validation import fault_in
 from graph_standin.webhooks import Deliverer, envelope, seconds, status_object, status_value
 
@@ -28,7 +28,7 @@ class InboundError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class StandinReply:
     """How to answer a send. ``hang_up`` means not at all; a text ``answer`` goes out as it stands.
 
     With ``after`` it is answered only when that is done.
@@ -59,14 +59,14 @@ class Standin:
         """How many messages still have statuses to come."""
         return len(self._tasks)
 
-    def send(self, number: Number, body: Any) -> Reply:
+    def send(self, number: Number, body: Any) -> StandinReply:
         """What ``POST …/messages`` does: check, write to the journal, start the statuses.
 
         Answers how to answer; raises OSError if the journal cannot be written.
         """
         known = body if isinstance(body, dict) else {}
         receipt = "status" in known
-        rule = None if receipt or body is not known else self.rules.take(number.phone_number_id, known)
+        rule = None if receipt or body is not known else self.rules.match(number.phone_number_id, known)
         reply, wamid = self._decide(number, body, rule)
         self.journal.append(
             at=self.config.clock().isoformat(),
@@ -106,28 +106,28 @@ class Standin:
                 await self.deliverer.deliver(number, envelope(number, status_value(held)))
                 held = held if self.config.statuses_together else []
 
-    def _decide(self, number: Number, body: Any, rule: Rule | None) -> tuple[Reply, str | None]:
+    def _decide(self, number: Number, body: Any, rule: AnswerRule | None) -> tuple[StandinReply, str | None]:
         """The reply to a call, and the id of the message if it is taken."""
         delay = rule.delay_seconds if rule else 0.0
         hang_up = bool(rule and rule.drop_connection)
-        fault = Fault(100, "The request body is not a JSON object.")
+        fault = PlannedFault(100, "The request body is not a JSON object.")
         if rule and rule.drop_connection == "before":
-            return Reply(0, {}, delay, hang_up=True), None
+            return StandinReply(0, {}, delay, hang_up=True), None
         if rule and rule.raw is not None:
-            return Reply(rule.http_status or 500, rule.raw, delay), None
+            return StandinReply(rule.http_status or 500, rule.raw, delay), None
         if rule and (rule.error is not None or rule.http_status is not None):
             code = 131000 if rule.error is None else rule.error
-            fault = Fault(code, rule.message or "as the stand-in was told", rule.http_status)
+            fault = PlannedFault(code, rule.message or "as the stand-in was told", rule.http_status)
         elif isinstance(body, dict):
             found = fault_in(body, number.display_phone_number, self.config.templates)
             if found is None and "status" in body:
-                return Reply(200, {"success": True}, delay), None
-            found = found or self.quota.take(number.phone_number_id, str(body.get("to") or body.get("recipient")))
+                return StandinReply(200, {"success": True}, delay), None
+            found = found or self.quota.claim(number.phone_number_id, str(body.get("to") or body.get("recipient")))
             if found is None:
                 wamid = new_wamid()
-                return Reply(200, accepted(body, wamid, self.config.user_ids), delay, hang_up), wamid
+                return StandinReply(200, accepted(body, wamid, self.config.user_ids), delay, hang_up), wamid
             fault = found
-        return Reply(fault.status, fault.body, delay, hang_up), None
+        return StandinReply(fault.status, fault.body, delay, hang_up), None
 
     def media_url(self, media_id: str) -> str:
         """The address of a file, good for some minutes."""

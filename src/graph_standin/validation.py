@@ -9,80 +9,80 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graph_standin.answers import Fault, digits
+from graph_standin.answers import PlannedFault, digits
 
 _NUMBER = re.compile(r"\+?[0-9][0-9 ()./-]{3,24}")
 _USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 _CAPTIONED = ("image", "video", "document")
 
 
-class RefusedError(Exception):
+class InvalidRequestError(Exception):
     """Meta would refuse this; ``fault`` is its answer."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: PlannedFault) -> None:
         super().__init__(fault.details)
         self.fault = fault
 
 
-def fault_in(body: dict[str, Any], own_number: str, templates: Mapping[str, int] | None = None) -> Fault | None:
+def fault_in(body: dict[str, Any], own_number: str, templates: Mapping[str, int] | None = None) -> PlannedFault | None:
     """The refusal that this request body earns, or None if it is good.
 
     *own_number* is the sender's; *templates* are those that exist, with their number of parameters (None: all do).
     """
     try:
         if body.get("messaging_product") != "whatsapp":
-            raise RefusedError(Fault(100, "The parameter messaging_product is required."))
+            raise InvalidRequestError(PlannedFault(100, "The parameter messaging_product is required."))
         if "status" in body:
             _receipt(body)
         else:
             _message(body, own_number)
             if templates is not None and body.get("type") == "template":
                 _known_template(body["template"], templates)
-    except RefusedError as refused:
+    except InvalidRequestError as refused:
         return refused.fault
     return None
 
 
 def _receipt(body: dict[str, Any]) -> None:
     if body["status"] != "read":
-        raise RefusedError(Fault(131009, "status must be read"))
+        raise InvalidRequestError(PlannedFault(131009, "status must be read"))
     if not str(body.get("message_id") or "").startswith("wamid."):
-        raise RefusedError(Fault(131009, "message_id is not the id of a message"))
+        raise InvalidRequestError(PlannedFault(131009, "message_id is not the id of a message"))
 
 
 def _message(body: dict[str, Any], own_number: str) -> None:
     _recipient(body, own_number)
     if len(str(body.get("biz_opaque_callback_data") or "")) > 512:
-        raise RefusedError(Fault(131009, "biz_opaque_callback_data must have at most 512 characters"))
+        raise InvalidRequestError(PlannedFault(131009, "biz_opaque_callback_data must have at most 512 characters"))
     kind = body.get("type", "text")
     if not isinstance(kind, str) or kind not in _CHECKS:
-        raise RefusedError(Fault(100, f"Param type must be one of {{{', '.join(_CHECKS).upper()}}}"))
+        raise InvalidRequestError(PlannedFault(100, f"Param type must be one of {{{', '.join(_CHECKS).upper()}}}"))
     part = body.get(kind)
     if not isinstance(part, list if kind == "contacts" else dict):
-        raise RefusedError(Fault(131008, f"Parameter {kind} is mandatory for type {kind}"))
+        raise InvalidRequestError(PlannedFault(131008, f"Parameter {kind} is mandatory for type {kind}"))
     context = body.get("context")
     if context is not None and not (isinstance(context, dict) and context.get("message_id")):
-        raise RefusedError(Fault(131009, "context.message_id is mandatory for a reply"))
+        raise InvalidRequestError(PlannedFault(131009, "context.message_id is mandatory for a reply"))
     _CHECKS[kind](part)
 
 
 def _recipient(body: dict[str, Any], own_number: str) -> None:
     to, user_id = body.get("to"), body.get("recipient")
     if to is None and user_id is None:
-        raise RefusedError(Fault(100, "The parameter to is required."))
+        raise InvalidRequestError(PlannedFault(100, "The parameter to is required."))
     if to is not None and not (isinstance(to, str) and _NUMBER.fullmatch(to)):
-        raise RefusedError(Fault(131009, "to is not a phone number"))
+        raise InvalidRequestError(PlannedFault(131009, "to is not a phone number"))
     if to is None and not (isinstance(user_id, str) and _USER_ID.fullmatch(user_id)):
-        raise RefusedError(Fault(131009, "recipient is not a business-scoped user id"))
+        raise InvalidRequestError(PlannedFault(131009, "recipient is not a business-scoped user id"))
     if to is not None and digits(to) == digits(own_number):
-        raise RefusedError(Fault(131021, "Sender and recipient have the same phone number"))
+        raise InvalidRequestError(PlannedFault(131021, "Sender and recipient have the same phone number"))
 
 
 def _length(name: str, value: Any, most: int, code: int = 131009) -> None:
     if not isinstance(value, str) or not value.strip():
-        raise RefusedError(Fault(131008, f"Parameter {name} is mandatory"))
+        raise InvalidRequestError(PlannedFault(131008, f"Parameter {name} is mandatory"))
     if len(value) > most:
-        raise RefusedError(Fault(code, f"{name} length invalid. Min length: 1, Max length: {most}"))
+        raise InvalidRequestError(PlannedFault(code, f"{name} length invalid. Min length: 1, Max length: {most}"))
 
 
 def _text(part: Any) -> None:
@@ -92,10 +92,10 @@ def _text(part: Any) -> None:
 def _file(kind: str) -> Callable[[Any], None]:
     def check(part: Any) -> None:
         if ("id" in part) == ("link" in part):
-            raise RefusedError(Fault(131008, f"{kind} needs either id or link"))
+            raise InvalidRequestError(PlannedFault(131008, f"{kind} needs either id or link"))
         if "caption" in part:
             if kind not in _CAPTIONED:
-                raise RefusedError(Fault(100, f"Unexpected key caption on param {kind}."))
+                raise InvalidRequestError(PlannedFault(100, f"Unexpected key caption on param {kind}."))
             _length(f"{kind}.caption", part["caption"], 1024)
 
     return check
@@ -108,46 +108,48 @@ def _location(part: Any) -> None:
         except (TypeError, ValueError):
             good = False
         if not good:
-            raise RefusedError(Fault(131009, f"location.{key} is not valid"))
+            raise InvalidRequestError(PlannedFault(131009, f"location.{key} is not valid"))
 
 
 def _reaction(part: Any) -> None:
     _length("reaction.message_id", part.get("message_id"), 512)
     if not isinstance(part.get("emoji"), str):
-        raise RefusedError(Fault(131008, "Parameter reaction.emoji is mandatory"))
+        raise InvalidRequestError(PlannedFault(131008, "Parameter reaction.emoji is mandatory"))
 
 
 def _template(part: Any) -> None:
     _length("template.name", part.get("name"), 512)
     language = part.get("language")
     if not isinstance(language, dict) or not language.get("code"):
-        raise RefusedError(Fault(131008, "Parameter template.language.code is mandatory"))
+        raise InvalidRequestError(PlannedFault(131008, "Parameter template.language.code is mandatory"))
 
 
 def _known_template(part: dict[str, Any], templates: Mapping[str, int]) -> None:
     name = part["name"]
     if name not in templates:
-        raise RefusedError(Fault(132001, f"template name ({name}) does not exist in {part['language']['code']}"))
+        raise InvalidRequestError(
+            PlannedFault(132001, f"template name ({name}) does not exist in {part['language']['code']}")
+        )
     given = sum(
         len(component.get("parameters", ()))
         for component in part.get("components", ())
         if isinstance(component, dict) and component.get("type") == "body"
     )
     if given != templates[name]:
-        raise RefusedError(
-            Fault(132000, f"body: number of localizable_params ({given}) does not match ({templates[name]})")
+        raise InvalidRequestError(
+            PlannedFault(132000, f"body: number of localizable_params ({given}) does not match ({templates[name]})")
         )
 
 
 def _contacts(part: Any) -> None:
     if not part or any(not isinstance(card, dict) or "name" not in card for card in part):
-        raise RefusedError(Fault(131008, "Parameter contacts[].name is mandatory"))
+        raise InvalidRequestError(PlannedFault(131008, "Parameter contacts[].name is mandatory"))
 
 
 def _interactive(part: Any) -> None:
     kind, action = str(part.get("type")), part.get("action")
     if not isinstance(action, dict):
-        raise RefusedError(Fault(131008, "Parameter interactive.action is mandatory"))
+        raise InvalidRequestError(PlannedFault(131008, "Parameter interactive.action is mandatory"))
     body = part.get("body")
     _length("interactive.body.text", _of(body, "text"), 4096 if kind == "list" else 1024)
     for name in ("header", "footer"):
@@ -162,9 +164,9 @@ def _interactive(part: Any) -> None:
         _link(action)
     elif kind in _REQUESTS:
         if action.get("name") != _REQUESTS[kind]:
-            raise RefusedError(Fault(131009, f"action.name must be {_REQUESTS[kind]} for {kind}"))
+            raise InvalidRequestError(PlannedFault(131009, f"action.name must be {_REQUESTS[kind]} for {kind}"))
     elif kind not in {"flow", "product", "product_list"}:
-        raise RefusedError(Fault(131009, f"Invalid interactive type {kind}"))
+        raise InvalidRequestError(PlannedFault(131009, f"Invalid interactive type {kind}"))
 
 
 _REQUESTS = {"location_request_message": "send_location", "contact_request": "request_contact_info"}
@@ -172,12 +174,12 @@ _REQUESTS = {"location_request_message": "send_location", "contact_request": "re
 
 def _link(action: dict[str, Any]) -> None:
     if action.get("name") != "cta_url":
-        raise RefusedError(Fault(131009, "action.name must be cta_url for cta_url"))
+        raise InvalidRequestError(PlannedFault(131009, "action.name must be cta_url for cta_url"))
     opens = action.get("parameters")
     _length("action.parameters.display_text", _of(opens, "display_text"), 20)
     _length("action.parameters.url", _of(opens, "url"), 2000)
     if not re.match(r"https?://[^\s/?#]", _of(opens, "url")):
-        raise RefusedError(Fault(131009, "action.parameters.url is not a valid URL"))
+        raise InvalidRequestError(PlannedFault(131009, "action.parameters.url is not a valid URL"))
 
 
 def _of(value: Any, key: str) -> Any:
@@ -186,13 +188,13 @@ def _of(value: Any, key: str) -> Any:
 
 def _several(name: str, value: Any, most: int) -> list[Any]:
     if not isinstance(value, list) or not 1 <= len(value) <= most:
-        raise RefusedError(Fault(131009, f"{name} count invalid. Min count: 1, Max count: {most}"))
+        raise InvalidRequestError(PlannedFault(131009, f"{name} count invalid. Min count: 1, Max count: {most}"))
     return value
 
 
 def _different(name: str, values: list[Any]) -> None:
     if len(set(map(str, values))) < len(values):
-        raise RefusedError(Fault(131009, f"{name} are not unique"))
+        raise InvalidRequestError(PlannedFault(131009, f"{name} are not unique"))
 
 
 def _buttons(action: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The pages behind a real server, a Chromium, and axe-core, once for all browser tests of a worker.
 
-What stands on ``stage`` is there to be looked at: whoever writes takes a tenant of their own, ``own``. A test that
+What stands on ``site`` is there to be looked at: whoever writes takes a tenant of their own, ``own``. A test that
 changes what others look at fails.
 """
 
@@ -19,9 +19,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from dragoman.store import embedded
-from tests.browser import stage as stages
+from tests.browser import browser_server as servers
 from tests.browser.axe import axe_source
-from tests.browser.stage import Stage
+from tests.browser.browser_server import BrowserServer
 from tests.waiting import PATIENCE_S
 
 LOGS = "/communications/automation/logs"
@@ -60,13 +60,13 @@ class Visitor:
 
     context: BrowserContext
     page: Page
-    stage: Stage
+    site: BrowserServer
     heard: list[str] = field(default_factory=list)
 
     @classmethod
-    def enter(cls, browser: Browser, stage: Stage, **options: Any) -> Visitor:
+    def enter(cls, browser: Browser, site: BrowserServer, **options: Any) -> Visitor:
         context = browser.new_context(
-            timezone_id="Europe/Vienna", locale="en-GB", reduced_motion="reduce", base_url=stage.url, **options
+            timezone_id="Europe/Vienna", locale="en-GB", reduced_motion="reduce", base_url=site.url, **options
         )
         context.set_default_timeout(PATIENCE_MS)
         # Reported by the page itself, before anything else of it runs.
@@ -74,7 +74,7 @@ class Visitor:
             "addEventListener('securitypolicyviolation', (e) => console.error("
             "`CSP ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`))"
         )
-        visitor = cls(context, context.new_page(), stage)
+        visitor = cls(context, context.new_page(), site)
         visitor.page.on("pageerror", lambda error: visitor.heard.append(f"error: {error}"))
         visitor.page.on("dialog", visitor._dialog)
         visitor.page.on(
@@ -91,8 +91,11 @@ class Visitor:
 
         The form itself has a test of its own.
         """
-        kept = {"dragoman_session": self.stage.ticket(email or self.stage.admin), "zone": "Europe/Vienna"}
-        self.context.add_cookies([{"name": n, "value": v, "url": self.stage.url} for n, v in kept.items()])
+        kept = {
+            "dragoman_session": self.site.ticket(email or self.site.admin),
+            "zone": "Europe/Vienna",
+        }
+        self.context.add_cookies([{"name": n, "value": v, "url": self.site.url} for n, v in kept.items()])
         self.page.goto(LOGS)
         return self.page
 
@@ -110,32 +113,32 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="package")
-def stage(postgres_server: object) -> Iterator[Stage]:
+def site(postgres_server: object) -> Iterator[BrowserServer]:
     """The pages, with conversations on them, for tests that do not change what others look at."""
     name = f"stage_{os.getpid()}_{uuid4().hex[:8]}"
     urls = embedded.urls(postgres_server, name)  # type: ignore[arg-type]
-    asyncio.run(stages.make_database(urls, name))
-    with stages.open_stage(urls) as opened:
+    asyncio.run(servers.make_database(urls, name))
+    with servers.open_stage(urls) as opened:
         yield opened
 
 
 @pytest.fixture
-def own(stage: Stage) -> Stage:
+def own(site: BrowserServer) -> BrowserServer:
     """The same pages for a tenant of the test's own, which is empty and may be written to."""
-    return stage.own_tenant()
+    return site.own_tenant()
 
 
 @pytest.fixture(autouse=True)
 def _what_others_look_at_stays(request: pytest.FixtureRequest) -> Iterator[None]:
-    stage: Stage = request.getfixturevalue("stage")
-    before = stage.do(stage.contents())
+    site: BrowserServer = request.getfixturevalue("site")
+    before = site.do(site.contents())
     yield
-    after = stage.do(stage.contents())
+    after = site.do(site.contents())
     assert after == before, "the test wrote to what others look at; let it take the fixture 'own'"
 
 
 @pytest.fixture(scope="package")
-def browser(stage: Stage) -> Iterator[Browser]:
+def browser(site: BrowserServer) -> Iterator[Browser]:
     """One Chromium; closed before other tests go on, since Playwright's loop would stand in theirs' way."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
@@ -144,9 +147,9 @@ def browser(stage: Stage) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visitor(browser: Browser, stage: Stage) -> Iterator[Visitor]:
+def visitor(browser: Browser, site: BrowserServer) -> Iterator[Visitor]:
     """At a desk, not signed in."""
-    entered = Visitor.enter(browser, stage, viewport=DESK)
+    entered = Visitor.enter(browser, site, viewport=DESK)
     yield entered
     entered.leave()
 
@@ -159,7 +162,7 @@ def desk(visitor: Visitor) -> Visitor:
 
 
 @pytest.fixture
-def own_desk(browser: Browser, own: Stage) -> Iterator[Visitor]:
+def own_desk(browser: Browser, own: BrowserServer) -> Iterator[Visitor]:
     """At a desk, signed in as administrator of a tenant of the test's own."""
     entered = Visitor.enter(browser, own, viewport=DESK)
     entered.sign_in()
@@ -168,7 +171,7 @@ def own_desk(browser: Browser, own: Stage) -> Iterator[Visitor]:
 
 
 @pytest.fixture
-def own_phone(browser: Browser, own: Stage) -> Iterator[Visitor]:
+def own_phone(browser: Browser, own: BrowserServer) -> Iterator[Visitor]:
     """On a phone, signed in as administrator of a tenant of the test's own."""
     entered = Visitor.enter(browser, own, viewport=PHONE, has_touch=True)
     entered.sign_in()
@@ -177,9 +180,9 @@ def own_phone(browser: Browser, own: Stage) -> Iterator[Visitor]:
 
 
 @pytest.fixture
-def phone(browser: Browser, stage: Stage) -> Iterator[Visitor]:
+def phone(browser: Browser, site: BrowserServer) -> Iterator[Visitor]:
     """On a phone, signed in as administrator."""
-    entered = Visitor.enter(browser, stage, viewport=PHONE, has_touch=True)
+    entered = Visitor.enter(browser, site, viewport=PHONE, has_touch=True)
     entered.sign_in()
     yield entered
     entered.leave()

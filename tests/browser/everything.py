@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from dragoman.domain import content as c
 from dragoman.domain.nouns import Sender
 from dragoman.services.media.erase_media import erase_messages
-from dragoman.store.media import Wanted
+from dragoman.store.media import MediaRequest
 from dragoman_shop import papers, pictures, recordings
 
 if TYPE_CHECKING:
     from tests.browser.gallery import Wall
-    from tests.world import World
+    from tests.harness import Harness
 
 CONTACT, BOT, AGENT = Sender.CONTACT, Sender.BOT, Sender.AGENT
 
@@ -22,7 +22,7 @@ HOSTILE_DRAWING = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'><s
 GONE = "no such file"
 
 
-async def upload(made: World) -> dict[str, str]:
+async def upload(made: Harness) -> dict[str, str]:
     """The files, on Meta's side; their media ids by name."""
     film = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
     files = {
@@ -41,7 +41,7 @@ async def upload(made: World) -> dict[str, str]:
     return {name: await made.upload(content, mime_type) for name, (content, mime_type) in files.items()}
 
 
-def write(wall: Wall, files: dict[str, str]) -> list[Wanted]:
+def write(wall: Wall, files: dict[str, str]) -> list[MediaRequest]:
     """Hang all of it; returns the files that are to be fetched."""
     offer, first = _opening(wall)
     _files(wall, files)
@@ -57,7 +57,7 @@ def write(wall: Wall, files: dict[str, str]) -> list[Wanted]:
     say(CONTACT, c.Reaction(target="wamid.elsewhere", emoji="🎉"))
     say(CONTACT, c.Text("¡Gracias! 🙏"), reply_to="wamid.elsewhere")
     return [
-        Wanted(
+        MediaRequest(
             message_id=item.message_id,
             channel_account_id=wall.made.channel_account_id,
             channel_media_id=item.content.media_id,
@@ -69,7 +69,7 @@ def write(wall: Wall, files: dict[str, str]) -> list[Wanted]:
     ]
 
 
-async def take_away(made: World, wanted: list[Wanted]) -> None:
+async def take_away(made: Harness, wanted: list[MediaRequest]) -> None:
     """Erase the one photo that is to be erased."""
     erased = [file.message_id for file in wanted if file.channel_media_id == _ids["erased"]]
     await erase_messages(made.runtime, made.tenant_id, erased, reason="on the contact's request")

@@ -21,10 +21,10 @@ from dragoman.services.media.fetch_media import fetch_media
 from dragoman.store import media
 from dragoman.store.contacts import contacts, identities
 from tests.browser import everything
-from tests.browser.people import Person
+from tests.browser.people import BrowserPerson
 
 if TYPE_CHECKING:
-    from tests.world import World
+    from tests.harness import Harness
 
 CHANGES = (
     (State.OPEN, State.ACTIVE, "a message came"),
@@ -117,7 +117,7 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
 class Wall:
     """Hangs one message after the other, seven seconds apart."""
 
-    made: World
+    made: Harness
     at: datetime
     dispatch_id: UUID
     hung: list[TranscriptItem] = field(default_factory=list)
@@ -142,7 +142,7 @@ class Wall:
         return wamid
 
 
-async def hang(made: World, person: Person) -> UUID:
+async def hang(made: Harness, person: BrowserPerson) -> UUID:
     """Write the conversation, with its files; returns its session's id."""
     files = await everything.upload(made)
     new_id, now = made.runtime.source.new_id, made.clock.now()
@@ -193,7 +193,7 @@ async def hang(made: World, person: Person) -> UUID:
         await append.write_turn(
             connection, made.tenant_id, turn, context, dispatch_id=wall.dispatch_id, trace_id="4bf92f3577b34da6"
         )
-        await media.want(connection, made.tenant_id, wanted)
+        await media.insert_requests(connection, made.tenant_id, wanted)
     for file in wanted:
         await fetch_media(made.runtime, made.tenant_id, file.message_id)
     await everything.take_away(made, wanted)

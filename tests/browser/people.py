@@ -43,7 +43,7 @@ UNSUPPORTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class BrowserPerson:
     """A contact; ``partner`` is the business partner that the number belongs to, empty for none."""
 
     name: str
@@ -51,44 +51,50 @@ class Person:
     partner: str = ""
 
 
-MARINA = Person("Marina Duarte", "5511987652485")
-GALLERY = Person("Tomás Aguirre", "5491145678601")
-HOSTILE = Person("<img src=x onerror=alert(1)>", "436609998877")
+MARINA = BrowserPerson("Marina Duarte", "5511987652485")
+GALLERY = BrowserPerson("Tomás Aguirre", "5491145678601")
+HOSTILE = BrowserPerson("<img src=x onerror=alert(1)>", "436609998877")
 
-CONVERSATIONS: tuple[tuple[Person, tuple[Step, ...]], ...] = (
+CONVERSATIONS: tuple[tuple[BrowserPerson, tuple[Step, ...]], ...] = (
     (HOSTILE, ("<script>alert(1)</script> <b>*bold*</b>", 1, "javascript:alert(1)")),
-    (Person("Hannah Weiss", "491512345149"), ("Hallo", 1, "Wo ist meine Bestellung?", 1, "VF-10231", 2, "danke!")),
-    (Person("Luca Moretti", "393471495233"), ("dov'è il mio ordine VF-20417?", 1, "grazie")),
-    (Person("Priya Raman", "919845607560"), ("how much do I owe you", 2, "asdf qwer zxcv")),
-    (Person("Elektro Huber", "436601234567", "Elektro Huber GmbH"), ("wie hoch ist mein Saldo", 1, "Rechnungen")),
-    (Person("Jonas Lindqvist", "46701842655"), ("hi there", 3, {"tap": 1}, 2, "VF-55310")),
-    (Person("Aisha Bello", "2348031234452"), ("send me a payment link", 1, "VF-88120")),
-    (Person("Rafael Monteiro", "5521998768425"), ("quero falar com um atendente",)),
-    (Person("Chloé Bernard", "33612342786"), ("bonjour", 2, "quels sont vos horaires ?")),
-    (Person("Diego Fuentes", "525512342133"), ("¿tienen lavadoras disponibles?", 3, "Valencia")),
-    (Person("Beatriz Nogueira", "5531987651365"), ("qual é o meu saldo?",)),
-    (Person("Omar Haddad", "971501238059"), ("where is the nearest store", 1, PLACE)),
-    (Person("Sofía Villalobos", "573001237267"), ("quiero devolver mi pedido", 1, "VF-31877")),
-    (Person("Yuki Tanabe", "819012345364"), ("STOP",)),
-    (Person("Grace Okafor", "2348061236942"), ("cancel my order VF-40021", 1, "thanks a lot")),
-    (Person("Mateus Prado", "5548987656348"), ("xyzzy plugh", 2, "foo bar baz", 2, "blah blah blub")),
-    (Person("Elena Petrova", "359881238986"), ("track my package", 40)),
-    (Person("Samuel Adeyemi", "447712344411", "Adeyemi Lighting Ltd"), ("show me my open balance", 1, "bye")),
-    (Person("Lívia Andrade", "5541987659826"), (VOICE, 1, "onde está meu pedido VF-77102")),
-    (Person("Nikhil Deshpande", "919912343548"), ("is there anything outstanding on my account",)),
     (
-        Person("Carmen Ortega", "34612345678"),
+        BrowserPerson("Hannah Weiss", "491512345149"),
+        ("Hallo", 1, "Wo ist meine Bestellung?", 1, "VF-10231", 2, "danke!"),
+    ),
+    (BrowserPerson("Luca Moretti", "393471495233"), ("dov'è il mio ordine VF-20417?", 1, "grazie")),
+    (BrowserPerson("Priya Raman", "919845607560"), ("how much do I owe you", 2, "asdf qwer zxcv")),
+    (
+        BrowserPerson("Elektro Huber", "436601234567", "Elektro Huber GmbH"),
+        ("wie hoch ist mein Saldo", 1, "Rechnungen"),
+    ),
+    (BrowserPerson("Jonas Lindqvist", "46701842655"), ("hi there", 3, {"tap": 1}, 2, "VF-55310")),
+    (BrowserPerson("Aisha Bello", "2348031234452"), ("send me a payment link", 1, "VF-88120")),
+    (BrowserPerson("Rafael Monteiro", "5521998768425"), ("quero falar com um atendente",)),
+    (BrowserPerson("Chloé Bernard", "33612342786"), ("bonjour", 2, "quels sont vos horaires ?")),
+    (BrowserPerson("Diego Fuentes", "525512342133"), ("¿tienen lavadoras disponibles?", 3, "Valencia")),
+    (BrowserPerson("Beatriz Nogueira", "5531987651365"), ("qual é o meu saldo?",)),
+    (BrowserPerson("Omar Haddad", "971501238059"), ("where is the nearest store", 1, PLACE)),
+    (BrowserPerson("Sofía Villalobos", "573001237267"), ("quiero devolver mi pedido", 1, "VF-31877")),
+    (BrowserPerson("Yuki Tanabe", "819012345364"), ("STOP",)),
+    (BrowserPerson("Grace Okafor", "2348061236942"), ("cancel my order VF-40021", 1, "thanks a lot")),
+    (BrowserPerson("Mateus Prado", "5548987656348"), ("xyzzy plugh", 2, "foo bar baz", 2, "blah blah blub")),
+    (BrowserPerson("Elena Petrova", "359881238986"), ("track my package", 40)),
+    (BrowserPerson("Samuel Adeyemi", "447712344411", "Adeyemi Lighting Ltd"), ("show me my open balance", 1, "bye")),
+    (BrowserPerson("Lívia Andrade", "5541987659826"), (VOICE, 1, "onde está meu pedido VF-77102")),
+    (BrowserPerson("Nikhil Deshpande", "919912343548"), ("is there anything outstanding on my account",)),
+    (
+        BrowserPerson("Carmen Ortega", "34612345678"),
         ("necesito un enlace de pago", 1, "VF-12003", 3, "una persona, por favor"),
     ),
-    (Person("Henrik Dahl", "4790123456"), ("when will my parcel arrive", 1, "VF-66201", 1, "ok thanks")),
-    (Person("Valentina Rossi", "393331234567"), ("buongiorno", 1, {"tap": 0})),
-    (Person("João Pedro Sales", "5585987651234"), ("meu produto está com defeito, garantia", 1, "VF-90110")),
-    (Person("Fatima Zahra", "212612345678"), ("je voudrais annuler ma commande", 1, "VF-30011")),
-    (Person("Daniel Kim", "14155550132"), ("open a ticket please", 1, "the lamp flickers all the time")),
-    (Person("Renata Campos", "5519987654321"), ("rastrear pedido VF-11902", 1, "obrigada! ❤️")),
-    (Person("Marta Kowalska", "48601234567"), ("what are your opening hours",)),
-    (Person("Pedro Saavedra", "56912345678"), ("dónde está mi pedido", 2, "VF-50123")),
-    (Person("Voltage Wien", "4319876543", "Voltage Wien KG"), ("offene Posten unserer Firma", 1, "vielen Dank")),
+    (BrowserPerson("Henrik Dahl", "4790123456"), ("when will my parcel arrive", 1, "VF-66201", 1, "ok thanks")),
+    (BrowserPerson("Valentina Rossi", "393331234567"), ("buongiorno", 1, {"tap": 0})),
+    (BrowserPerson("João Pedro Sales", "5585987651234"), ("meu produto está com defeito, garantia", 1, "VF-90110")),
+    (BrowserPerson("Fatima Zahra", "212612345678"), ("je voudrais annuler ma commande", 1, "VF-30011")),
+    (BrowserPerson("Daniel Kim", "14155550132"), ("open a ticket please", 1, "the lamp flickers all the time")),
+    (BrowserPerson("Renata Campos", "5519987654321"), ("rastrear pedido VF-11902", 1, "obrigada! ❤️")),
+    (BrowserPerson("Marta Kowalska", "48601234567"), ("what are your opening hours",)),
+    (BrowserPerson("Pedro Saavedra", "56912345678"), ("dónde está mi pedido", 2, "VF-50123")),
+    (BrowserPerson("Voltage Wien", "4319876543", "Voltage Wien KG"), ("offene Posten unserer Firma", 1, "vielen Dank")),
 )
 
 MARINA_SAYS: tuple[Step, ...] = (

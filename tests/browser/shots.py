@@ -12,10 +12,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dragoman.store import embedded
 from tests import conftest as database
-from tests.browser import stage as stages
+from tests.browser import browser_server as servers
+from tests.browser.browser_server import BrowserServer
 from tests.browser.conftest import CHROMIUM_ARGUMENTS, Visitor, chromium
 from tests.browser.people import GALLERY, MARINA
-from tests.browser.stage import Stage
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "shots"
 SIZES = ((1440, 900, 1), (390, 844, 2))
@@ -30,20 +30,20 @@ def main() -> None:
         server, _ = embedded.start(home)
         asyncio.run(database._make_template(embedded.urls(server, database.TEMPLATE)))
         urls = embedded.urls(server, "shots")
-        asyncio.run(stages.make_database(urls, "shots"))
-        with stages.open_stage(urls) as stage, sync_playwright() as playwright:
+        asyncio.run(servers.make_database(urls, "shots"))
+        with servers.open_stage(urls) as site, sync_playwright() as playwright:
             launched = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS))
             for (width, height, scale), theme in product(SIZES, ("light", "dark")):
-                _photograph(launched, stage, width, height, scale, theme)
-                _unroll(launched, stage, width, height, theme)
+                _photograph(launched, site, width, height, scale, theme)
+                _unroll(launched, site, width, height, theme)
             launched.close()
         server.cleanup()
 
 
-def _photograph(launched: Browser, stage: Stage, width: int, height: int, scale: int, theme: str) -> None:
+def _photograph(launched: Browser, site: BrowserServer, width: int, height: int, scale: int, theme: str) -> None:
     visitor = Visitor.enter(
         launched,
-        stage,
+        site,
         viewport={"width": width, "height": height},
         device_scale_factor=scale,
         color_scheme=theme,
@@ -57,7 +57,7 @@ def _photograph(launched: Browser, stage: Stage, width: int, height: int, scale:
         sys.stdout.write(f"{name}-{width}x{height}-{theme}.png\n")
 
     take("logs")
-    visitor.open(stage.session_of(MARINA))
+    visitor.open(site.session_of(MARINA))
     take("drawer")
     _to_the_failure(page)
     take("timeline")
@@ -66,11 +66,11 @@ def _photograph(launched: Browser, stage: Stage, width: int, height: int, scale:
     visitor.leave()
 
 
-def _unroll(launched: Browser, stage: Stage, width: int, height: int, theme: str) -> None:
+def _unroll(launched: Browser, site: BrowserServer, width: int, height: int, theme: str) -> None:
     """One transcript with every kind of content, whole."""
-    visitor = Visitor.enter(launched, stage, viewport={"width": width, "height": height}, color_scheme=theme)
+    visitor = Visitor.enter(launched, site, viewport={"width": width, "height": height}, color_scheme=theme)
     visitor.sign_in()
-    page = visitor.open(stage.session_of(GALLERY))
+    page = visitor.open(site.session_of(GALLERY))
     pane = page.locator(".pane.chat")
     whole = pane.evaluate("(element) => element.scrollHeight")
     above = pane.bounding_box()

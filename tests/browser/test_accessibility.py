@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dragoman.store.accounts.accounts import Awaits
+from tests.browser.browser_server import NEWCOMER, BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.people import GALLERY, MARINA
-from tests.browser.stage import NEWCOMER, Stage
 from tests.waiting import wait_until
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
@@ -70,7 +70,7 @@ def over_the_list(visitor: Visitor, size: str) -> Iterator[str]:
 
 def conversation(visitor: Visitor, size: str) -> Iterator[str]:
     """One conversation beside the list and alone."""
-    marina = visitor.stage.session_of(MARINA)
+    marina = visitor.site.session_of(MARINA)
     visitor.open(marina)
     yield "drawer"
     if size == "desk":
@@ -84,7 +84,7 @@ def conversation(visitor: Visitor, size: str) -> Iterator[str]:
 
 def gallery(visitor: Visitor, size: str) -> Iterator[str]:
     """Every kind of content and every type of event, unfolded."""
-    page = visitor.open(visitor.stage.session_of(GALLERY))
+    page = visitor.open(visitor.site.session_of(GALLERY))
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     yield "gallery"
     if size == "phone":
@@ -96,7 +96,7 @@ def gallery(visitor: Visitor, size: str) -> Iterator[str]:
 
 def hold(visitor: Visitor, size: str) -> Iterator[str]:
     """A legal hold, from asking for it to its end."""
-    page = visitor.open(visitor.stage.converse("where is my order", phone="436991234567", name="Hugo Held"))
+    page = visitor.open(visitor.site.converse("where is my order", phone="436991234567", name="Hugo Held"))
     if size == "phone":
         page.locator("[data-pane-set=summary]").click()
     page.locator("#hold summary").click()
@@ -127,7 +127,7 @@ def settings(visitor: Visitor, size: str) -> Iterator[str]:
 
 def records(visitor: Visitor, size: str) -> Iterator[str]:
     """What is on record about readers and administrators, their own accounts, and the exports."""
-    page = visitor.open(visitor.stage.converse("where is my order", phone="436991234568", name="Rosa Read"))
+    page = visitor.open(visitor.site.converse("where is my order", phone="436991234568", name="Rosa Read"))
     for name, address in {
         "access log": "/access-log",
         "access log, bad filter": "/access-log?session=nonsense",
@@ -205,8 +205,8 @@ def found_by_axe(page: Page, axe: str, size: str) -> list[str]:
     return found + [f"dark: {violation}" for violation in dark]
 
 
-def walk_with_axe(browser: Browser, stage: Stage, axe: str, walk: Walk, size: str) -> None:
-    visitor = Visitor.enter(browser, stage, viewport=SIZES[size], color_scheme="light")
+def walk_with_axe(browser: Browser, site: BrowserServer, axe: str, walk: Walk, size: str) -> None:
+    visitor = Visitor.enter(browser, site, viewport=SIZES[size], color_scheme="light")
     visitor.sign_in()
     wrong = {name: found_by_axe(visitor.page, axe, size) for name in walk(visitor, size)}
     assert wrong
@@ -216,31 +216,33 @@ def walk_with_axe(browser: Browser, stage: Stage, axe: str, walk: Walk, size: st
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("walk", WALKS)
-def test_axe_finds_nothing(browser: Browser, stage: Stage, axe: str, walk: Walk, size: str) -> None:
-    walk_with_axe(browser, stage, axe, walk, size)
+def test_axe_finds_nothing(browser: Browser, site: BrowserServer, axe: str, walk: Walk, size: str) -> None:
+    walk_with_axe(browser, site, axe, walk, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("walk", WRITING_WALKS)
-def test_axe_finds_nothing_while_writing(browser: Browser, own: Stage, axe: str, walk: Walk, size: str) -> None:
+def test_axe_finds_nothing_while_writing(browser: Browser, own: BrowserServer, axe: str, walk: Walk, size: str) -> None:
     walk_with_axe(browser, own, axe, walk, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_axe_finds_nothing_at_the_login(browser: Browser, stage: Stage, axe: str, size: str) -> None:
-    visitor = Visitor.enter(browser, stage, viewport=SIZES[size], color_scheme="light")
+def test_axe_finds_nothing_at_the_login(browser: Browser, site: BrowserServer, axe: str, size: str) -> None:
+    visitor = Visitor.enter(browser, site, viewport=SIZES[size], color_scheme="light")
     visitor.page.goto("/login")
     assert found_by_axe(visitor.page, axe, size) == []
     visitor.leave()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_between_password_and_code(browser: Browser, stage: Stage, axe: str, theme: str) -> None:
-    visitor = Visitor.enter(browser, stage, color_scheme=theme)
+def test_axe_finds_nothing_between_password_and_code(
+    browser: Browser, site: BrowserServer, axe: str, theme: str
+) -> None:
+    visitor = Visitor.enter(browser, site, color_scheme=theme)
     steps: dict[Awaits, str] = {"code": "Your code", "setup": "Set up your second factor"}
     for awaits, heading in steps.items():
-        secret = stage.ticket(NEWCOMER, awaits=awaits)
-        visitor.context.add_cookies([{"name": "dragoman_session", "value": secret, "url": stage.url}])
+        secret = site.ticket(NEWCOMER, awaits=awaits)
+        visitor.context.add_cookies([{"name": "dragoman_session", "value": secret, "url": site.url}])
         visitor.page.goto(f"/login/{awaits}")
         expect(visitor.page.get_by_role("heading", name=heading)).to_be_visible()
         visitor.page.get_by_label("Code", exact=True).fill("000000")
@@ -251,8 +253,8 @@ def test_axe_finds_nothing_between_password_and_code(browser: Browser, stage: St
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_on_other_ways_in(browser: Browser, stage: Stage, axe: str, theme: str) -> None:
-    visitor = Visitor.enter(browser, stage, color_scheme=theme)
+def test_axe_finds_nothing_on_other_ways_in(browser: Browser, site: BrowserServer, axe: str, theme: str) -> None:
+    visitor = Visitor.enter(browser, site, color_scheme=theme)
     visitor.page.goto("/login")
     visitor.page.get_by_role("link", name="Forgotten your password?").click()
     visitor.page.get_by_label("Email").fill("nobody@shop.example")
@@ -270,8 +272,8 @@ def test_axe_finds_nothing_on_other_ways_in(browser: Browser, stage: Stage, axe:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_in_an_empty_tenant(browser: Browser, stage: Stage, axe: str, theme: str) -> None:
-    visitor = Visitor.enter(browser, stage, color_scheme=theme)
+def test_axe_finds_nothing_in_an_empty_tenant(browser: Browser, site: BrowserServer, axe: str, theme: str) -> None:
+    visitor = Visitor.enter(browser, site, color_scheme=theme)
     visitor.sign_in(NEWCOMER)
     expect(visitor.page.get_by_text("No conversations yet")).to_be_visible()
     assert violations(visitor.page, axe, {"runOnly": RULES}) == []

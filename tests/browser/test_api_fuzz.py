@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from dragoman.store.accounts import accounts
-from tests.browser.stage import Stage
+from tests.browser.browser_server import BrowserServer
 from tests.waiting import PATIENCE_S
 
 CHECKS = (
@@ -26,21 +26,21 @@ CHECKS = (
 EXAMPLES = 15
 
 
-def _token(stage: Stage) -> str:
-    runtime = stage.world.runtime
+def _token(site: BrowserServer) -> str:
+    runtime = site.harness.runtime
 
     async def make() -> str:
         now = runtime.clock.now()
-        async with runtime.database.tenant(stage.world.tenant_id) as connection:
+        async with runtime.database.tenant(site.harness.tenant_id) as connection:
             return await accounts.create_token(
-                connection, stage.world.tenant_id, token_id=uuid4(), name="fuzz", role="administrator", now=now,
+                connection, site.harness.tenant_id, token_id=uuid4(), name="fuzz", role="administrator", now=now,
                 expires_at=now + timedelta(hours=1),
             )  # fmt: skip
 
-    return stage.do(make())
+    return site.do(make())
 
 
-def test_no_operation_fails_or_answers_what_the_document_does_not_say(own: Stage, tmp_path: Path) -> None:
+def test_no_operation_fails_or_answers_what_the_document_does_not_say(own: BrowserServer, tmp_path: Path) -> None:
     own.converse("where is my order", phone="436990001122", name="Ada Api")
     done = subprocess.run(
         [

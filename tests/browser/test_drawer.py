@@ -20,8 +20,8 @@ def test_a_row_opens_its_drawer_under_an_address_of_its_own(desk: Visitor) -> No
     page.wait_for_url("**outcome=TO_AGENT")
     page.locator("#rows tr").filter(has_text="Marina Duarte").locator("td").nth(4).click()
     expect(page.get_by_role("heading", name="Marina Duarte")).to_be_focused()
-    session = desk.stage.session_of(MARINA)
-    expect(page).to_have_url(f"{desk.stage.url}{LOGS}/{session}?outcome=TO_AGENT")
+    session = desk.site.session_of(MARINA)
+    expect(page).to_have_url(f"{desk.site.url}{LOGS}/{session}?outcome=TO_AGENT")
     expect(page.locator("#rows .row-link[aria-current]")).to_have_text("Marina Duarte")
     for heading in ("Summary", "Transcript", "Audit Timeline"):
         expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
@@ -35,27 +35,27 @@ def test_a_row_opens_its_drawer_under_an_address_of_its_own(desk: Visitor) -> No
     expect(page.locator("#dr-name")).to_have_text("Marina Duarte")
     page.get_by_role("link", name="Close").click()
     expect(page.locator(".dr")).to_have_count(0)
-    expect(page).to_have_url(f"{desk.stage.url}{LOGS}?outcome=TO_AGENT")
+    expect(page).to_have_url(f"{desk.site.url}{LOGS}?outcome=TO_AGENT")
     page.go_back()
     expect(page.locator("#dr-name")).to_have_text("Marina Duarte")
 
 
 def test_a_filter_keeps_the_open_conversation_and_its_address(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(MARINA))
+    page = desk.open(desk.site.session_of(MARINA))
     page.get_by_role("navigation", name="State").get_by_role("link", name="With agent").click()
-    session = desk.stage.session_of(MARINA)
-    expect(page).to_have_url(f"{desk.stage.url}{LOGS}/{session}?state=WITH_AGENT")
+    session = desk.site.session_of(MARINA)
+    expect(page).to_have_url(f"{desk.site.url}{LOGS}/{session}?state=WITH_AGENT")
     expect(page.locator("#dr-name")).to_have_text("Marina Duarte")
     page.get_by_role("link", name="Next conversation").click()
     expect(page.locator(".dr-title .state")).to_have_text("With agent")
 
 
 def test_the_summary_names_everything_that_an_auditor_asks_for(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(MARINA))
+    page = desk.open(desk.site.session_of(MARINA))
     summary = page.get_by_role("region", name="Summary")
     for label in ("Started", "Resolved", "Session id", "Thread id", "Contact id", "Business partner"):
         expect(summary.get_by_text(label, exact=True)).to_be_visible()
-    expect(summary).to_contain_text(str(desk.stage.session_of(MARINA)))
+    expect(summary).to_contain_text(str(desk.site.session_of(MARINA)))
     expect(summary.get_by_text("Integrity seal")).to_be_hidden()
     page.get_by_role("button", name="All details").click()
     for label in ("Last activity", "Channel account", "Contact identifiers", "Cost", "Integrity seal", "Agent"):
@@ -67,7 +67,7 @@ def test_the_summary_names_everything_that_an_auditor_asks_for(desk: Visitor) ->
 
 
 def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(MARINA))
+    page = desk.open(desk.site.session_of(MARINA))
     timeline = page.get_by_role("region", name="Audit Timeline")
     # The drawer opens at the newest part of it.
     timeline.get_by_role("button", name="To the beginning").click()
@@ -101,7 +101,7 @@ def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: 
 
 
 def test_the_timeline_filters(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(MARINA))
+    page = desk.open(desk.site.session_of(MARINA))
     page.get_by_role("button", name="Errors 5").click()
     events = page.locator(".timeline .ev:visible")
     expect(events).to_have_count(5)
@@ -116,7 +116,7 @@ def test_the_timeline_filters(desk: Visitor) -> None:
 
 
 def test_a_message_and_its_steps_point_at_each_other(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(MARINA))
+    page = desk.open(desk.site.session_of(MARINA))
     message = page.locator(".chat .msg").filter(has_text="quero um link de pagamento")
     message.locator(".steps").click()
     group = page.locator(".timeline .tl-g.lit")
@@ -129,13 +129,13 @@ def test_a_message_and_its_steps_point_at_each_other(desk: Visitor) -> None:
     expect(page.locator(".timeline .ev.lit")).to_contain_text("Outcome")
     # The same by address: the link can be shared.
     position = page.locator(".timeline .ev.lit").get_attribute("id")
-    page.goto(f"{LOGS}/{desk.stage.session_of(MARINA)}#{position}")
+    page.goto(f"{LOGS}/{desk.site.session_of(MARINA)}#{position}")
     page.reload()
     expect(page.locator(".timeline .ev.lit")).to_be_in_viewport()
 
 
 def test_every_kind_of_content_is_shown(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(GALLERY))
+    page = desk.open(desk.site.session_of(GALLERY))
     messages = page.get_by_role("region", name="Transcript")
     for text in (
         "Came from an advertisement",
@@ -179,7 +179,7 @@ def test_every_kind_of_content_is_shown(desk: Visitor) -> None:
 
 
 def test_files_are_shown_as_what_their_bytes_are(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(GALLERY))
+    page = desk.open(desk.site.session_of(GALLERY))
     messages = page.get_by_role("region", name="Transcript")
     pictures = messages.locator("img")
     expect(pictures).to_have_count(3)
@@ -208,7 +208,7 @@ def test_files_are_shown_as_what_their_bytes_are(desk: Visitor) -> None:
 
 def test_very_long_messages_are_folded_and_no_message_breaks_the_page(desk: Visitor, phone: Visitor) -> None:
     for visitor in (desk, phone):
-        page = visitor.open(visitor.stage.session_of(GALLERY))
+        page = visitor.open(visitor.site.session_of(GALLERY))
         messages = page.get_by_role("region", name="Transcript")
         long = messages.locator(".msg").filter(has_text="Todo lo que pasó")
         folded = long.bounding_box()
@@ -230,13 +230,13 @@ def test_very_long_messages_are_folded_and_no_message_breaks_the_page(desk: Visi
 
 
 def test_delivery_is_told_in_words_too(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(MARINA))
+    page = desk.open(desk.site.session_of(MARINA))
     sent = page.locator(".chat .msg.out").first
     expect(sent.locator(".meta")).to_contain_text("read")
 
 
 def test_what_a_contact_writes_never_becomes_markup(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(HOSTILE))
+    page = desk.open(desk.site.session_of(HOSTILE))
     expect(page.locator("#dr-name")).to_have_text(HOSTILE.name)
     expect(page.locator(".chat .body").first).to_have_text("<script>alert(1)</script> <b>bold</b>")
     assert page.locator("main img, .drawer img, .chat script").count() == 0
@@ -245,7 +245,7 @@ def test_what_a_contact_writes_never_becomes_markup(desk: Visitor) -> None:
 
 
 def test_the_full_page_leads_back_beside_the_list(desk: Visitor) -> None:
-    page = desk.open(desk.stage.session_of(MARINA), "?state=WITH_AGENT")
+    page = desk.open(desk.site.session_of(MARINA), "?state=WITH_AGENT")
     page.get_by_role("link", name="Open full page").click()
     expect(page.locator("#list")).to_have_count(0)
     expect(page.get_by_role("heading", name="Audit Timeline")).to_be_visible()

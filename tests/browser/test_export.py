@@ -10,10 +10,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Download, Page, expect
 
-from dragoman.services.audit.verify_bundle import Finding, verify_bundle
+from dragoman.services.audit.verify_bundle import BundleFinding, verify_bundle
+from tests.browser.browser_server import ADMIN, BrowserServer
 from tests.browser.conftest import LOGS, Visitor
 from tests.browser.people import GALLERY, MARINA
-from tests.browser.stage import ADMIN, Stage
 from tests.browser.test_logs import EVERYONE
 
 EXPORTS = "/communications/automation/exports"
@@ -59,9 +59,9 @@ def test_by_keyboard_from_the_filter_to_the_file(desk: Visitor) -> None:
     expect(button).to_be_focused()
 
 
-def test_without_javascript_it_is_a_form(browser: Browser, stage: Stage) -> None:
-    context = browser.new_context(base_url=stage.url, java_script_enabled=False)
-    context.add_cookies([{"name": "dragoman_session", "value": stage.ticket(ADMIN), "url": stage.url}])
+def test_without_javascript_it_is_a_form(browser: Browser, site: BrowserServer) -> None:
+    context = browser.new_context(base_url=site.url, java_script_enabled=False)
+    context.add_cookies([{"name": "dragoman_session", "value": site.ticket(ADMIN), "url": site.url}])
     page = context.new_page()
     page.goto(f"{LOGS}?phone=5511987652485")
     open_control(page)
@@ -88,8 +88,8 @@ def test_in_the_background_and_the_evidence_of_every_conversation(desk: Visitor)
         latest.get_by_role("link", name=re.compile("^Download")).click()
     verdict = verify_bundle(Path(downloading.value.path()))
     # Real conversations are as they were sealed; the gallery's events are made up, and that is found.
-    invented = Finding(
-        f"session {desk.stage.session_of(GALLERY)}, message 1", "its content is not the one that was sealed"
+    invented = BundleFinding(
+        f"session {desk.site.session_of(GALLERY)}, message 1", "its content is not the one that was sealed"
     )
     assert verdict.findings == [invented]
     assert verdict.sessions == EVERYONE
@@ -97,7 +97,7 @@ def test_in_the_background_and_the_evidence_of_every_conversation(desk: Visitor)
 
 
 def test_the_evidence_of_one_conversation_reads_well(desk: Visitor, tmp_path: Path) -> None:
-    page = desk.open(desk.stage.session_of(MARINA))
+    page = desk.open(desk.site.session_of(MARINA))
     page.get_by_role("button", name="Copy or print").click()
     with page.expect_download() as downloading:
         page.get_by_role("link", name="Evidence bundle").click()

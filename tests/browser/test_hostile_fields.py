@@ -67,7 +67,7 @@ def test_names_that_administrators_give_stay_text(own_desk: Visitor, text: str) 
 
 
 def test_what_reviewers_write_stays_text(own_desk: Visitor) -> None:
-    page = own_desk.open(own_desk.stage.converse("hello", phone=HOSTILE.phone, name=HOSTILE.name))
+    page = own_desk.open(own_desk.site.converse("hello", phone=HOSTILE.phone, name=HOSTILE.name))
     page.locator("#review summary").click()
     page.get_by_label("New note").fill("\n".join(FIELDS))
     page.get_by_role("button", name="Add note").click()

@@ -11,21 +11,21 @@ from uuid import UUID, uuid4
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.browser.browser_server import BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
-from tests.browser.stage import Stage
 from tests.browser.test_accessibility import RULES, violations
 
 
 @pytest.fixture
-def busy(own: Stage) -> Stage:
+def busy(own: BrowserServer) -> BrowserServer:
     """A tenant of the test's own, since here things happen; some have written before."""
     for name in ("Anton Before", "Berta Before", "Carl Before"):
-        Writer(own, name).converse("hello")
+        BurstWriter(own, name).converse("hello")
     return own
 
 
 @pytest.fixture
-def watcher(browser: Browser, busy: Stage) -> Iterator[Visitor]:
+def watcher(browser: Browser, busy: BrowserServer) -> Iterator[Visitor]:
     """Looks at the list at a desk; its stream is open."""
     entered = Visitor.enter(browser, busy, viewport=DESK)
     entered.sign_in()
@@ -42,19 +42,19 @@ def new(page: Page) -> Locator:
     return page.locator("[data-new]")
 
 
-class Writer:
+class BurstWriter:
     """A contact of the test's own."""
 
-    def __init__(self, stage: Stage, name: str) -> None:
-        self.stage, self.name = stage, name
+    def __init__(self, site: BrowserServer, name: str) -> None:
+        self.site, self.name = site, name
         self.phone = f"43699{uuid4().int % 10**8:08d}"
 
     def say(self, text: str) -> None:
-        self.stage.do(self.stage.world.say(text, phone=self.phone, name=self.name))
+        self.site.do(self.site.harness.say(text, phone=self.phone, name=self.name))
 
     def converse(self, text: str) -> UUID:
         """Write, wait for the reply, and return the session."""
-        return self.stage.converse(text, phone=self.phone, name=self.name)
+        return self.site.converse(text, phone=self.phone, name=self.name)
 
 
 def first(page: Page) -> Locator:
@@ -70,16 +70,16 @@ def untouched(page: Page) -> bool:
     return bool(page.evaluate("document.body.dataset.untouched === 'yes'"))
 
 
-def test_a_new_conversation_comes_to_the_top_and_a_changed_one_too(watcher: Visitor, busy: Stage) -> None:
+def test_a_new_conversation_comes_to_the_top_and_a_changed_one_too(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
     mark(page)
-    newcomer = Writer(busy, "Nora Newcomer")
+    newcomer = BurstWriter(busy, "Nora Newcomer")
     newcomer.say("where is my order")
     expect(first(page)).to_have_text("Nora Newcomer")
     expect(page.locator("#announce")).to_contain_text("new conversation")
     row = page.locator("#rows tr").filter(has_text="Nora Newcomer")
     expect(row).to_contain_text("Awaiting user")
-    another = Writer(busy, "Otto Other")
+    another = BurstWriter(busy, "Otto Other")
     another.say("what are your opening hours")
     expect(first(page)).to_have_text("Otto Other")
     newcomer.say("VF-10231")
@@ -92,12 +92,12 @@ def test_a_new_conversation_comes_to_the_top_and_a_changed_one_too(watcher: Visi
     assert untouched(page)
 
 
-def test_nothing_moves_while_rows_are_read(watcher: Visitor, busy: Stage) -> None:
+def test_nothing_moves_while_rows_are_read(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
-    reader = Writer(busy, "Rita Reader")
+    reader = BurstWriter(busy, "Rita Reader")
     reader.say("where is my order")
     expect(first(page)).to_have_text("Rita Reader")
-    Writer(busy, "Ursula Upper").say("hello")
+    BurstWriter(busy, "Ursula Upper").say("hello")
     expect(first(page)).to_have_text("Ursula Upper")
     link = page.get_by_role("link", name="Rita Reader")
     link.focus()
@@ -105,7 +105,7 @@ def test_nothing_moves_while_rows_are_read(watcher: Visitor, busy: Stage) -> Non
     reader.say("VF-10231")
     # The row says what is new where it stands.
     expect(page.locator("#rows tr").filter(has_text="Rita Reader")).to_contain_text("Success")
-    Writer(busy, "Ada Arrives").say("hello")
+    BurstWriter(busy, "Ada Arrives").say("hello")
     expect(new(page)).to_have_text("1 new")
     expect(link).to_be_focused()
     assert page.locator("#rows .row-link").all_inner_texts() == order
@@ -114,18 +114,18 @@ def test_nothing_moves_while_rows_are_read(watcher: Visitor, busy: Stage) -> Non
     expect(new(page)).to_be_hidden()
 
 
-def test_who_scrolled_down_is_told_and_followed_again_at_the_top(watcher: Visitor, busy: Stage) -> None:
+def test_who_scrolled_down_is_told_and_followed_again_at_the_top(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
     page.set_viewport_size({"width": 1440, "height": 380})
     # The list grows until it is longer than the window, however high its rows are.
     while page.locator(".scroll").evaluate("(box) => box.scrollHeight - box.clientHeight") < 60:
-        writer = Writer(busy, f"Row {page.locator('#rows tr').count()}")
+        writer = BurstWriter(busy, f"Row {page.locator('#rows tr').count()}")
         writer.say("hello")
         expect(first(page)).to_have_text(writer.name)
     page.locator(".scroll").evaluate("(box) => box.scrollTo({ top: 60 })")
     place = page.locator(".scroll").evaluate("(box) => box.scrollTop")
     assert place > 0
-    Writer(busy, "Dora Down").say("hello")
+    BurstWriter(busy, "Dora Down").say("hello")
     expect(new(page)).to_have_text("1 new")
     expect(first(page)).not_to_have_text("Dora Down")
     assert page.locator(".scroll").evaluate("(box) => box.scrollTop") == place
@@ -134,29 +134,29 @@ def test_who_scrolled_down_is_told_and_followed_again_at_the_top(watcher: Visito
     expect(new(page)).to_be_hidden()
 
 
-def test_paused_it_counts_and_stays_paused_after_a_reload(watcher: Visitor, busy: Stage) -> None:
+def test_paused_it_counts_and_stays_paused_after_a_reload(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
     page.keyboard.press("l")
     expect(live(page)).to_have_text("Paused")
     before = first(page).inner_text()
-    Writer(busy, "Paula Paused").say("hello")
+    BurstWriter(busy, "Paula Paused").say("hello")
     expect(live(page)).to_have_text("Paused, 1 change")
-    Writer(busy, "Peter Paused").say("hello")
+    BurstWriter(busy, "Peter Paused").say("hello")
     expect(live(page)).to_have_text("Paused, 2 changes")
     assert first(page).inner_text() == before
     page.reload()
     expect(live(page)).to_have_text(re.compile("^Paused"))
     expect(first(page)).to_have_text("Peter Paused")
-    Writer(busy, "Pia Paused").say("hello")
+    BurstWriter(busy, "Pia Paused").say("hello")
     expect(live(page)).to_have_text(re.compile(r"^Paused, \d changes?$"))
     page.get_by_role("button", name=re.compile("Paused")).click()
     expect(live(page)).to_have_text("Live")
     expect(first(page)).to_have_text("Pia Paused")
 
 
-def test_a_row_that_no_longer_fits_the_filter_leaves(watcher: Visitor, busy: Stage) -> None:
+def test_a_row_that_no_longer_fits_the_filter_leaves(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
-    writer = Writer(busy, "Fritz Filter")
+    writer = BurstWriter(busy, "Fritz Filter")
     writer.say("where is my order")
     expect(first(page)).to_have_text("Fritz Filter")
     page.get_by_role("navigation", name="State").get_by_role("link", name="Awaiting user").click()
@@ -172,9 +172,9 @@ def test_a_row_that_no_longer_fits_the_filter_leaves(watcher: Visitor, busy: Sta
     expect(row).to_have_count(0)
 
 
-def test_the_open_conversation_grows(watcher: Visitor, busy: Stage) -> None:
+def test_the_open_conversation_grows(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
-    writer = Writer(busy, "Greta Grows")
+    writer = BurstWriter(busy, "Greta Grows")
     watcher.open(writer.converse("where is my order"))
     expect(live(page)).to_have_text("Live")
     chat = page.locator(".dr .chat")
@@ -188,9 +188,9 @@ def test_the_open_conversation_grows(watcher: Visitor, busy: Stage) -> None:
     expect(page.locator(".dr .chat .pane-h .sub")).to_have_text(re.compile("[4-9] messages"))
 
 
-def test_who_reads_further_up_is_told_of_new_messages(watcher: Visitor, busy: Stage) -> None:
+def test_who_reads_further_up_is_told_of_new_messages(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
-    writer = Writer(busy, "Lotte Long")
+    writer = BurstWriter(busy, "Lotte Long")
     page.set_viewport_size({"width": 1440, "height": 500})
     watcher.open(writer.converse("hello"))
     expect(live(page)).to_have_text("Live")
@@ -213,8 +213,8 @@ def test_who_reads_further_up_is_told_of_new_messages(watcher: Visitor, busy: St
     expect(pill).to_have_count(0)
 
 
-def test_a_lost_stream_is_opened_again_and_nothing_was_missed(watcher: Visitor, busy: Stage) -> None:
-    page, hub = watcher.page, busy.world.app.state.live
+def test_a_lost_stream_is_opened_again_and_nothing_was_missed(watcher: Visitor, busy: BrowserServer) -> None:
+    page, hub = watcher.page, busy.harness.app.state.live
 
     async def away() -> None:
         hub.close()
@@ -225,19 +225,19 @@ def test_a_lost_stream_is_opened_again_and_nothing_was_missed(watcher: Visitor, 
     mark(page)
     busy.do(away())
     expect(live(page)).to_have_text("Reconnecting")
-    Writer(busy, "Mia Missed").say("hello")
+    BurstWriter(busy, "Mia Missed").say("hello")
     busy.do(back())
     expect(first(page)).to_have_text("Mia Missed")
     expect(live(page)).to_have_text("Live")
     assert untouched(page)
 
 
-def test_signing_out_elsewhere_ends_it(watcher: Visitor, busy: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    page, hub = watcher.page, busy.world.app.state.live
+def test_signing_out_elsewhere_ends_it(watcher: Visitor, busy: BrowserServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, hub = watcher.page, busy.harness.app.state.live
 
     async def shut_out() -> None:
-        runtime = busy.world.runtime
-        async with runtime.database.tenant(busy.world.tenant_id) as connection:
+        runtime = busy.harness.runtime
+        async with runtime.database.tenant(busy.harness.tenant_id) as connection:
             await connection.execute("DELETE FROM login_session")
         hub.close()
         while hub._channels:
@@ -248,9 +248,9 @@ def test_signing_out_elsewhere_ends_it(watcher: Visitor, busy: Stage, monkeypatc
     expect(live(page)).to_have_text("Signed out")
 
 
-def test_an_empty_result_fills(watcher: Visitor, busy: Stage) -> None:
+def test_an_empty_result_fills(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
-    writer = Writer(busy, "Emil Empty")
+    writer = BurstWriter(busy, "Emil Empty")
     page.goto(f"{LOGS}?phone={writer.phone}")
     expect(page.get_by_text("No conversations match")).to_be_visible()
     expect(live(page)).to_have_text("Live")
@@ -259,12 +259,12 @@ def test_an_empty_result_fills(watcher: Visitor, busy: Stage) -> None:
     expect(page.locator("#rows tr")).to_have_count(1)
 
 
-def test_on_a_phone_too(browser: Browser, busy: Stage, axe: str) -> None:
+def test_on_a_phone_too(browser: Browser, busy: BrowserServer, axe: str) -> None:
     visitor = Visitor.enter(browser, busy, viewport=PHONE, has_touch=True)
     page = visitor.sign_in()
     expect(live(page)).to_have_text("Live")
     page.locator(".row-link").nth(1).focus()
-    Writer(busy, "Petra Phone").say("hello")
+    BurstWriter(busy, "Petra Phone").say("hello")
     expect(new(page)).to_be_visible()
     page.get_by_role("button", name=re.compile("Live")).click()
     expect(live(page)).to_have_text(re.compile("^Paused"))

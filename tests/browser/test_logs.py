@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.browser_server import AUDITOR, NEWCOMER, PASSWORD
 from tests.browser.conftest import LOGS, Visitor
 from tests.browser.people import CONVERSATIONS
-from tests.browser.stage import AUDITOR, NEWCOMER, PASSWORD
 from tests.waiting import PATIENCE_S
 
 HEADINGS = [

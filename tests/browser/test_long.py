@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dragoman.ledger import pages
-from dragoman.ledger.pages import Place
+from dragoman.ledger.pages import PageAnchor
+from tests.browser.browser_server import BrowserServer
 from tests.browser.conftest import LOGS, Visitor
-from tests.browser.stage import Stage
-from tests.db.house import House
+from tests.db.tenant_fixture import TenantFixture
 from tests.db.test_window import long_session, reading
 
 LENGTH = 400
@@ -21,24 +21,24 @@ EVENTS = 3 * LENGTH
 
 
 @pytest.fixture(scope="module")
-def archive(stage: Stage) -> tuple[House, UUID]:
-    """A tenant with one long conversation; the stage's own is not touched."""
-    house = stage.do(House.build(stage.world.runtime, "archive"))
-    stage.do(house.user("administrator"))
-    stage.do(_seal(house, stage))
-    return house, stage.do(long_session(house, LENGTH))
+def archive(site: BrowserServer) -> tuple[TenantFixture, UUID]:
+    """A tenant with one long conversation; the site's own is not touched."""
+    tenant = site.do(TenantFixture.build(site.harness.runtime, "archive"))
+    site.do(tenant.user("administrator"))
+    site.do(_seal(tenant, site))
+    return tenant, site.do(long_session(tenant, LENGTH))
 
 
-async def _seal(house: House, stage: Stage) -> None:
+async def _seal(tenant: TenantFixture, site: BrowserServer) -> None:
     """Credentials that can be read: the webhook looks at those of every account, and other tests write to it."""
-    (account,) = await stage.world.rows("SELECT secrets FROM channel_account")
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+    (account,) = await site.harness.rows("SELECT secrets FROM channel_account")
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute("UPDATE channel_account SET secrets = $1", account["secrets"])
 
 
 @pytest.fixture
-def keeper(browser: Browser, stage: Stage, archive: tuple[House, UUID]) -> Iterator[Visitor]:
-    entered = Visitor.enter(browser, stage, viewport={"width": 1440, "height": 900})
+def keeper(browser: Browser, site: BrowserServer, archive: tuple[TenantFixture, UUID]) -> Iterator[Visitor]:
+    entered = Visitor.enter(browser, site, viewport={"width": 1440, "height": 900})
     entered.sign_in(f"administrator@{archive[0].slug}.example")
     yield entered
     entered.leave()
@@ -49,7 +49,7 @@ def ids(page: Page) -> list[str]:
     return found
 
 
-def test_it_opens_at_the_newest_and_scrolls_back(keeper: Visitor, archive: tuple[House, UUID]) -> None:
+def test_it_opens_at_the_newest_and_scrolls_back(keeper: Visitor, archive: tuple[TenantFixture, UUID]) -> None:
     page = keeper.open(archive[1])
     chat = page.locator(".chat")
     expect(page.locator(f".msg[data-ordinal='{LENGTH}']")).to_be_in_viewport()
@@ -70,16 +70,16 @@ def test_it_opens_at_the_newest_and_scrolls_back(keeper: Visitor, archive: tuple
     expect(page.locator(".chat .day")).to_have_count(len(set(page.locator(".chat .day").all_inner_texts())))
 
 
-def test_a_link_leads_to_a_message_and_a_step_however_far(keeper: Visitor, archive: tuple[House, UUID]) -> None:
-    house, session_id = archive
+def test_a_link_leads_to_a_message_and_a_step_however_far(keeper: Visitor, archive: tuple[TenantFixture, UUID]) -> None:
+    tenant, session_id = archive
 
     async def eleventh() -> str:
-        async with reading(house, session_id) as read:
+        async with reading(tenant, session_id) as read:
             of = (read.connection, read.tenant_id, read.conversation)
-            part = await pages.messages(*of, Place(side="after", number=10), cutoff=read.cutoff, limit=1)
+            part = await pages.messages(*of, PageAnchor(side="after", number=10), cutoff=read.cutoff, limit=1)
             return f"m-{part.items[0].message_id}"
 
-    anchor = keeper.stage.do(eleventh())
+    anchor = keeper.site.do(eleventh())
     page = keeper.page
     page.goto(f"{LOGS}/{session_id}#{anchor}")
     lit = page.locator(f".msg.lit[id='{anchor}']")
@@ -100,7 +100,9 @@ def test_a_link_leads_to_a_message_and_a_step_however_far(keeper: Visitor, archi
     expect(page.locator("#announce")).to_have_text(re.compile("not in this conversation"))
 
 
-def test_both_ends_and_the_errors_are_a_key_or_a_button_away(keeper: Visitor, archive: tuple[House, UUID]) -> None:
+def test_both_ends_and_the_errors_are_a_key_or_a_button_away(
+    keeper: Visitor, archive: tuple[TenantFixture, UUID]
+) -> None:
     page = keeper.open(archive[1])
     page.get_by_role("region", name="Transcript").get_by_role("button", name="To the beginning").click()
     expect(page.locator(".msg[data-ordinal='1']")).to_be_in_viewport()

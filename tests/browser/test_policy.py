@@ -7,7 +7,7 @@ from tests.browser.people import MARINA
 
 
 def test_the_policy_is_sent_with_pages_fragments_and_errors(desk: Visitor) -> None:
-    session = desk.stage.session_of(MARINA)
+    session = desk.site.session_of(MARINA)
     for address, headers in (
         (LOGS, {}),
         (LOGS, {"HX-Request": "true", "HX-Target": "section#list"}),
@@ -22,7 +22,7 @@ def test_the_policy_is_sent_with_pages_fragments_and_errors(desk: Visitor) -> No
 
 
 def test_one_address_serves_page_and_fragments_and_caches_can_tell(desk: Visitor) -> None:
-    address = f"{LOGS}/{desk.stage.session_of(MARINA)}"
+    address = f"{LOGS}/{desk.site.session_of(MARINA)}"
     whole = desk.page.request.get(address)
     part = desk.page.request.get(address, headers={"HX-Request": "true", "HX-Target": "aside#drawer"})
     assert "<html" in whole.text()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.run import Plan, run
+from tests.chaos.run import ChaosPlan, run
 
 
 def say(text: str) -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     # Whoever ends a run early, by whatever signal: its processes go with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     keep = given.pop("keep")
-    plan = Plan(**given)
+    plan = ChaosPlan(**given)
     say(f"{plan}")
     with tempfile.TemporaryDirectory(prefix="dragoman-chaos-", ignore_cleanup_errors=True) as temporary:
         home = keep or Path(temporary)

@@ -15,8 +15,8 @@ from dragoman.cli.compose import open_runtime
 from dragoman.domain.outcomes import FAILURES
 from dragoman.runtime import Settings
 from dragoman.services.audit.verify_audit import verify_audit
-from tests.chaos.installation import Installation
-from tests.chaos.traffic import Written
+from tests.chaos.installation import ChaosInstallation
+from tests.chaos.traffic import WrittenMessage
 
 Rows = list[dict[str, Any]]
 
@@ -39,7 +39,7 @@ async def left_over(owner: asyncpg.Connection[asyncpg.Record]) -> dict[str, int]
     return {name: count for name, count in counts.items() if count}
 
 
-async def all_findings(installation: Installation, written: Sequence[Written]) -> list[str]:
+async def all_findings(installation: ChaosInstallation, written: Sequence[WrittenMessage]) -> list[str]:
     """Everything that is wrong."""
     owner = await asyncpg.connect(installation.urls.owner)
     await owner.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
@@ -77,7 +77,7 @@ async def all_findings(installation: Installation, written: Sequence[Written]) -
     return found
 
 
-def _once(written: Sequence[Written], mailbox: Rows, messages: Rows, events: Rows) -> Iterator[str]:
+def _once(written: Sequence[WrittenMessage], mailbox: Rows, messages: Rows, events: Rows) -> Iterator[str]:
     """Each accepted message: one row, one dispatch, one outcome, one transcript item, one event of its receipt."""
     known = Counter(row["channel_message_id"] for row in mailbox)
     yield from (f"{m.wamid} was accepted and is not in the mailbox" for m in written if not known[m.wamid])
@@ -98,12 +98,12 @@ def _once(written: Sequence[Written], mailbox: Rows, messages: Rows, events: Row
     yield from (f"dispatch {dispatch} belongs to no message" for dispatch in strangers)
 
 
-def _in_order(written: Sequence[Written], mailbox: Rows, events: Rows) -> Iterator[str]:
+def _in_order(written: Sequence[WrittenMessage], mailbox: Rows, events: Rows) -> Iterator[str]:
     """Of two messages of a contact, the one that was written and accepted before the other was sent comes first."""
     by_dispatch = {row["dispatch_id"]: row["channel_message_id"] for row in mailbox}
     received = (by_dispatch.get(e["dispatch_id"]) for e in events if e["type"] == "message.received")
     place = {wamid: number for number, wamid in enumerate(received)}
-    by_phone: dict[str, list[Written]] = defaultdict(list)
+    by_phone: dict[str, list[WrittenMessage]] = defaultdict(list)
     for message in written:
         by_phone[message.phone].append(message)
     for theirs in by_phone.values():
@@ -119,7 +119,7 @@ def _in_order(written: Sequence[Written], mailbox: Rows, events: Rows) -> Iterat
                     yield f"{second.wamid} was dispatched before {first.wamid}"
 
 
-def _files(written: Sequence[Written], files: Rows, mailbox: Rows) -> Iterator[str]:
+def _files(written: Sequence[WrittenMessage], files: Rows, mailbox: Rows) -> Iterator[str]:
     """Each photo was fetched, once and whole."""
     state = {file["message_id"]: file["state"] for file in files}
     message_of = {row["channel_message_id"]: row["message_id"] for row in mailbox}
@@ -210,7 +210,7 @@ def _dispatch_explained(name: str, events: Rows) -> Iterator[str]:
         yield f"{name}: the attempts on record are {attempts}"
 
 
-def _calls(installation: Installation) -> Iterator[str]:
+def _calls(installation: ChaosInstallation) -> Iterator[str]:
     """No attempt was made twice, and no two attempts of a dispatch ran at the same time."""
     begun: dict[tuple[str, int], Rows] = defaultdict(list)
     ended: dict[tuple[str, int], float] = {}
@@ -237,7 +237,7 @@ def _calls(installation: Installation) -> Iterator[str]:
             yield f"{key}: attempt {attempt + 1} began before attempt {attempt} had ended"
 
 
-def _logs(installation: Installation) -> Iterator[str]:
+def _logs(installation: ChaosInstallation) -> Iterator[str]:
     """No deadlock, and no error that nobody expected."""
     deadlocks = installation.postgres_log.read_text().count("deadlock detected")
     if deadlocks:

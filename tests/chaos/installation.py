@@ -40,9 +40,9 @@ from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.pictures import parcel
 from tests.chaos import process
 from tests.chaos.shop import SHOP
+from tests.harness import APP_SECRET, CONTROL, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN
 from tests.ports import free_port
 from tests.waiting import eventually_seen
-from tests.world import APP_SECRET, CONTROL, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 3
@@ -88,7 +88,7 @@ class Running:
 
 
 @dataclass
-class Installation:
+class ChaosInstallation:
     """One tenant, some web processes, some workers, one PostgreSQL, one stand-in."""
 
     home: Path
@@ -306,9 +306,9 @@ class Installation:
 
 
 @contextlib.asynccontextmanager
-async def installed(home: Path, *, workers: int, webs: int) -> AsyncIterator[Installation]:
+async def installed(home: Path, *, workers: int, webs: int) -> AsyncIterator[ChaosInstallation]:
     """An installation for as long as the block runs."""
-    made = Installation(home=home, workers=workers, webs=webs)
+    made = ChaosInstallation(home=home, workers=workers, webs=webs)
     try:
         await made.start()
         yield made

@@ -17,7 +17,7 @@ from pathlib import Path
 from dragoman.cli import compose, main
 from dragoman.jobs import worker
 from dragoman.services.outbound import deliver
-from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.host_process import HostPlan
 from tests.chaos import shop
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def run(role: str, environment: Mapping[str, str], log: Path) -> None:
     # A fork has its parent's random state: without this, all processes would have the same jitter.
     random.seed()
     vars(compose).update(
-        host_plan=lambda _: Plan(modules=(shop.__name__,)),
+        host_plan=lambda _: HostPlan(modules=(shop.__name__,)),
         load_entry_points=lambda: shop.SHOP,
         SEND_SECONDS=SEND_SECONDS,
     )

@@ -12,12 +12,12 @@ from pathlib import Path
 import asyncpg
 
 from tests.chaos.findings import all_findings, left_over
-from tests.chaos.installation import Installation, installed
+from tests.chaos.installation import ChaosInstallation, installed
 from tests.chaos.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ChaosPlan:
     """How much of everything."""
 
     seed: int
@@ -39,7 +39,7 @@ class Report:
     lines: list[str]
 
 
-async def run(plan: Plan, home: Path) -> Report:
+async def run(plan: ChaosPlan, home: Path) -> Report:
     """Carry out *plan*; PostgreSQL and all logs are under *home*."""
     traffic = Traffic(plan.seed, plan.contacts, plan.messages)
     begun = time.monotonic()
@@ -66,7 +66,7 @@ async def run(plan: Plan, home: Path) -> Report:
         return Report(findings=findings, lines=lines)
 
 
-async def _play(plan: Plan, installation: Installation, traffic: Traffic) -> None:
+async def _play(plan: ChaosPlan, installation: ChaosInstallation, traffic: Traffic) -> None:
     chance = random.Random(plan.seed + 3)
     torment = asyncio.create_task(installation.torment(chance, every=plan.kill_every))
     whole = plan.messages / plan.per_second
@@ -89,14 +89,14 @@ async def _stopped(*tasks: asyncio.Task[None]) -> None:
             raise ended
 
 
-async def _fall(installation: Installation, times: list[float]) -> None:
+async def _fall(installation: ChaosInstallation, times: list[float]) -> None:
     begun = time.monotonic()
     for at in times:
         await asyncio.sleep(begun + at - time.monotonic())
         await installation.restart_postgres()
 
 
-async def _rest(installation: Installation, seconds: float) -> dict[str, int]:
+async def _rest(installation: ChaosInstallation, seconds: float) -> dict[str, int]:
     """Wait until nothing is left to do; what is left when the time is over."""
     end = time.monotonic() + seconds
     owner = await asyncpg.connect(installation.urls.owner)
@@ -113,7 +113,7 @@ async def _rest(installation: Installation, seconds: float) -> dict[str, int]:
         await owner.close()
 
 
-async def _outcomes(installation: Installation) -> list[str]:
+async def _outcomes(installation: ChaosInstallation) -> list[str]:
     owner = await asyncpg.connect(installation.urls.owner)
     outcomes = await owner.fetch(
         "SELECT payload->>'outcome' AS outcome, count(*) FROM audit_event "

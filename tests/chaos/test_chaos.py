@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.chaos.run import Plan, run
+from tests.chaos.run import ChaosPlan, run
 from tests.waiting import PATIENCE_S
 
-SHORT = Plan(
+SHORT = ChaosPlan(
     seed=20261123,
     workers=3,
     webs=1,

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from dragoman.channels.whatsapp.signature import sign
-from tests.world import APP_SECRET, PHONE_NUMBER_ID
+from tests.harness import APP_SECRET, PHONE_NUMBER_ID
 
 WORDS = (
     *("quick",) * 46,
@@ -36,7 +36,7 @@ LONGEST_PAUSE = 0.5
 
 
 @dataclass
-class Written:
+class WrittenMessage:
     """One message of a contact, and what the driver saw of it (by its own clock)."""
 
     wamid: str
@@ -63,7 +63,7 @@ class Traffic:
     seed: int
     contacts: int
     messages: int
-    written: list[Written] = field(default_factory=list)
+    written: list[WrittenMessage] = field(default_factory=list)
     posts: int = 0
     refused: int = 0
 
@@ -74,7 +74,7 @@ class Traffic:
             contact = chance.randrange(self.contacts)
             numbers[contact] += 1
             self.written.append(
-                Written(
+                WrittenMessage(
                     wamid=f"wamid.{contact:04d}-{numbers[contact]:05d}",
                     phone=f"43660{contact:07d}",
                     number=numbers[contact],
@@ -82,7 +82,7 @@ class Traffic:
                 )
             )
 
-    def deliveries(self) -> list[list[Written]]:
+    def deliveries(self) -> list[list[WrittenMessage]]:
         """What is posted, in order: a few messages at a time, some twice or thrice, some before their time."""
         chance = random.Random(self.seed + 1)
         order = list(self.written)
@@ -90,7 +90,7 @@ class Traffic:
             if chance.random() < 0.1:
                 other = min(len(order) - 1, place + chance.randrange(1, 2 * self.contacts))
                 order[place], order[other] = order[other], order[place]
-        posts: list[list[Written]] = []
+        posts: list[list[WrittenMessage]] = []
         while order:
             size = chance.choice((1, 1, 1, 2, 4))
             posts.append(order[:size])
@@ -118,7 +118,7 @@ class Traffic:
                 task = all_.create_task(self._deliver(client, chance.choice(webhooks), post, picture))
                 task.add_done_callback(lambda _: slots.release())
 
-    async def _deliver(self, client: httpx.AsyncClient, url: str, post: list[Written], picture: str) -> None:
+    async def _deliver(self, client: httpx.AsyncClient, url: str, post: list[WrittenMessage], picture: str) -> None:
         body = self._body(post, picture)
         headers = {"X-Hub-Signature-256": sign(body, APP_SECRET), "Content-Type": "application/json"}
         pause = 0.05
@@ -139,7 +139,7 @@ class Traffic:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _body(self, post: list[Written], picture: str) -> bytes:
+    def _body(self, post: list[WrittenMessage], picture: str) -> bytes:
         people = [{"profile": {"name": f"Contact {m.phone}"}, "wa_id": m.phone} for m in post]
         value = {
             "messaging_product": "whatsapp",

@@ -20,7 +20,7 @@ from dragoman.store.database import Connection, Database
 from dragoman.web.app import create_app
 from tests.waiting import PATIENCE_S
 
-from .house import House, MovableClock
+from .tenant_fixture import AdvancingClock, TenantFixture
 
 
 class RecordingQueue:
@@ -32,7 +32,7 @@ class RecordingQueue:
     async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the port's
         self.jobs.extend(jobs)
 
-    def soon(self, jobs: Sequence[Job]) -> None:
+    def run_after_commit(self, jobs: Sequence[Job]) -> None:
         self.jobs.extend(jobs)
 
     async def missing(self, connection: Connection, jobs: Sequence[Job]) -> list[Job]:  # noqa: ARG002 - the port's
@@ -76,13 +76,13 @@ async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
 
 
 @pytest.fixture
-async def house(runtime: Runtime) -> House:
-    return await House.build(runtime, "house")
+async def tenant(runtime: Runtime) -> TenantFixture:
+    return await TenantFixture.build(runtime, "house")
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    return MovableClock()
+def clock() -> AdvancingClock:
+    return AdvancingClock()
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ from dragoman.domain.content import Text, to_json
 from dragoman.runtime import Runtime
 from dragoman.store import tenants
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 
 NOON = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 RFC_3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 @pytest.fixture
-async def reader(house: House) -> dict[str, str]:
+async def reader(tenant: TenantFixture) -> dict[str, str]:
     """The header of a script that may read."""
-    return bearer(await house.token("auditor"))
+    return bearer(await tenant.token("auditor"))
 
 
 async def get(client: httpx.AsyncClient, path: str, reader: dict[str, str], **parameters: Any) -> dict[str, Any]:
@@ -35,10 +35,10 @@ async def get(client: httpx.AsyncClient, path: str, reader: dict[str, str], **pa
 
 
 async def test_an_item_is_what_the_contract_says(
-    client: httpx.AsyncClient, house: House, reader: dict[str, str]
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
 ) -> None:
     partner = uuid4()
-    session_id = await house.session(
+    session_id = await tenant.session(
         state="AWAITING_USER",
         outcome="NONE",
         intent="invoices",
@@ -72,20 +72,22 @@ async def test_an_item_is_what_the_contract_says(
 
     summary = await get(client, f"/{session_id}", reader)
     assert {key: summary[key] for key in item} == item
-    assert summary["channel_account"] == {"id": str(house.channel_account_id), "display": "+43 1 0000"}
+    assert summary["channel_account"] == {"id": str(tenant.channel_account_id), "display": "+43 1 0000"}
     assert (summary["seal"], summary["event_count"], summary["truncated_at"]) == (None, 0, None)
 
 
-async def test_a_login_session_reads_it_too(client: httpx.AsyncClient, house: House) -> None:
-    await house.session()
-    cookie = await house.cookie(await house.user("auditor"))
+async def test_a_login_session_reads_it_too(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    await tenant.session()
+    cookie = await tenant.cookie(await tenant.user("auditor"))
     assert len((await get(client, "", cookie))["items"]) == 1
 
 
-async def test_cursors_walk_the_whole_list(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
+async def test_cursors_walk_the_whole_list(
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
+) -> None:
     for number in range(7):
-        await house.session(last_activity_at=NOON - timedelta(minutes=number), outcome="SUCCESS")
-        await house.session(last_activity_at=NOON - timedelta(minutes=number), outcome="NONE")
+        await tenant.session(last_activity_at=NOON - timedelta(minutes=number), outcome="SUCCESS")
+        await tenant.session(last_activity_at=NOON - timedelta(minutes=number), outcome="NONE")
     found: list[str] = []
     parameters: dict[str, Any] = {"limit": 3, "outcome": "SUCCESS"}
     while True:
@@ -122,10 +124,10 @@ NARROWING: list[tuple[dict[str, str], set[str]]] = [
 ]
 
 
-async def test_each_parameter_narrows(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
-    new = await house.session(contact_phone="+436601110000", last_activity_at=NOON)
-    await house.message(new, 1, {"kind": "text", "body": "Greetings"}, at=NOON)
-    old = await house.session(
+async def test_each_parameter_narrows(client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]) -> None:
+    new = await tenant.session(contact_phone="+436601110000", last_activity_at=NOON)
+    await tenant.message(new, 1, {"kind": "text", "body": "Greetings"}, at=NOON)
+    old = await tenant.session(
         contact_phone="+491512220000",
         last_activity_at=NOON - timedelta(days=3),
         skill="orders.status",
@@ -186,9 +188,9 @@ MALFORMED = [
 
 
 async def test_a_malformed_parameter_is_422_and_named(
-    client: httpx.AsyncClient, house: House, reader: dict[str, str]
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
 ) -> None:
-    session_id = await house.session()
+    session_id = await tenant.session()
     for path, parameter, value in MALFORMED:
         address = f"/api/v1/conversations{path.format(id=session_id)}"
         answer = await client.get(address, params={parameter: value}, headers=reader)
@@ -225,7 +227,7 @@ async def test_broken_encodings_are_never_a_500(client: httpx.AsyncClient, reade
 async def test_another_tenants_conversation_is_404(
     runtime: Runtime, client: httpx.AsyncClient, reader: dict[str, str], part: str
 ) -> None:
-    other = await House.build(runtime, "other")
+    other = await TenantFixture.build(runtime, "other")
     theirs = await other.session()
     for session_id in (theirs, uuid4()):
         answer = await client.get(f"/api/v1/conversations/{session_id}{part}", headers=reader)
@@ -237,11 +239,11 @@ async def test_another_tenants_conversation_is_404(
 
 
 async def test_the_transcript_comes_in_order_with_how_far_each_reply_got(
-    client: httpx.AsyncClient, house: House, reader: dict[str, str]
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
 ) -> None:
-    session_id = await house.session(started_at=NOON, last_activity_at=NOON + timedelta(minutes=1))
+    session_id = await tenant.session(started_at=NOON, last_activity_at=NOON + timedelta(minutes=1))
     # It was received before the session began: no worker ran.
-    await house.message(
+    await tenant.message(
         session_id, 1, to_json(Text("Hi 👋")), at=NOON - timedelta(hours=3), channel_at=NOON,
         channel_message_id="wamid.in", forwarded=True, referral={"headline": "Sale"},
     )  # fmt: skip
@@ -253,11 +255,11 @@ async def test_the_transcript_comes_in_order_with_how_far_each_reply_got(
         "failed": {"status": "FAILED", "reason": "131047: more than 24 hours"},
     }
     for ordinal, columns in enumerate(outcomes.values(), 2):
-        message_id = await house.message(
+        message_id = await tenant.message(
             session_id, ordinal, to_json(Text("Hello")), sender="bot", at=NOON + timedelta(seconds=ordinal)
         )
-        await house.outbox(session_id, message_id, **columns)
-    await house.message(session_id, 7, to_json(Text("Bye")), sender="bot")
+        await tenant.outbox(session_id, message_id, **columns)
+    await tenant.message(session_id, 7, to_json(Text("Bye")), sender="bot")
 
     items = (await get(client, f"/{session_id}/transcript", reader))["items"]
     assert [item["ordinal"] for item in items] == [1, 2, 3, 4, 5, 6, 7]
@@ -282,24 +284,24 @@ async def test_the_transcript_comes_in_order_with_how_far_each_reply_got(
 
 
 async def test_a_message_of_an_unknown_kind_is_shown_as_such(
-    client: httpx.AsyncClient, house: House, reader: dict[str, str]
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
 ) -> None:
-    session_id = await house.session()
-    await house.message(session_id, 1, {"kind": "hologram", "depth": 3})
-    await house.message(session_id, 2, {"kind": "text", "body": "Hi", "tone": "blue"})
+    session_id = await tenant.session()
+    await tenant.message(session_id, 1, {"kind": "hologram", "depth": 3})
+    await tenant.message(session_id, 2, {"kind": "text", "body": "Hi", "tone": "blue"})
     items = (await get(client, f"/{session_id}/transcript", reader))["items"]
     assert [item["content"]["kind"] for item in items] == ["unsupported", "unsupported"]
     assert items[0]["content"]["channel_type"] == "hologram"
 
 
 async def test_the_timeline_comes_in_order_with_labels_and_seals(
-    client: httpx.AsyncClient, house: House, reader: dict[str, str]
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
 ) -> None:
-    session_id = await house.session(started_at=NOON)
+    session_id = await tenant.session(started_at=NOON)
     dispatch_id = uuid4()
-    await house.event(session_id, 1, "session.opened", payload={"channel": "whatsapp"}, dispatch_id=dispatch_id)
-    await house.event(session_id, 2, "skill.failed", actor_kind="administrator", actor_name="Eve", trace_id="ab")
-    await house.event(session_id, 3, "something.newer")
+    await tenant.event(session_id, 1, "session.opened", payload={"channel": "whatsapp"}, dispatch_id=dispatch_id)
+    await tenant.event(session_id, 2, "skill.failed", actor_kind="administrator", actor_name="Eve", trace_id="ab")
+    await tenant.event(session_id, 3, "something.newer")
     timeline = await get(client, f"/{session_id}/timeline", reader)
     first, second, third = timeline["items"]
     assert timeline["next_cursor"] is None
@@ -316,38 +318,38 @@ async def test_the_timeline_comes_in_order_with_labels_and_seals(
 
 
 async def test_nothing_from_before_the_retention_window_is_read(
-    runtime: Runtime, client: httpx.AsyncClient, house: House, reader: dict[str, str], app: FastAPI
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str], app: FastAPI
 ) -> None:
     limit = runtime.clock.now() - timedelta(days=runtime.settings.retention_days)
-    session_id = await house.session(started_at=limit - timedelta(days=1))
+    session_id = await tenant.session(started_at=limit - timedelta(days=1))
     async with runtime.database.directory() as connection:
         await connection.execute("SELECT ensure_partitions($1, $2)", (limit - timedelta(7)).date(), limit.date())
     for ordinal, at in enumerate((limit - timedelta(minutes=1), limit + timedelta(minutes=1)), 1):
-        await house.message(session_id, ordinal, to_json(Text("Hi")), at=at)
-        await house.event(session_id, ordinal, "session.opened", at=at)
+        await tenant.message(session_id, ordinal, to_json(Text("Hi")), at=at)
+        await tenant.event(session_id, ordinal, "session.opened", at=at)
     for part, key in (("transcript", "ordinal"), ("timeline", "position")):
         items = (await get(client, f"/{session_id}/{part}", reader))["items"]
         assert [item[key] for item in items] == [2]
 
 
 async def test_a_tenants_shorter_window_holds_at_once(
-    runtime: Runtime, client: httpx.AsyncClient, house: House, reader: dict[str, str]
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
 ) -> None:
     now = runtime.clock.now()
-    session_id = await house.session(started_at=now - timedelta(days=7), last_user_message="")
+    session_id = await tenant.session(started_at=now - timedelta(days=7), last_user_message="")
     for ordinal, age in enumerate((timedelta(days=6), timedelta(days=1)), 1):
-        await house.message(session_id, ordinal, to_json(Text(f"Kettle {ordinal}")), at=now - age)
-        await house.event(session_id, ordinal, "session.opened", at=now - age)
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        await tenants.set_retention_days(connection, house.tenant_id, 3)
-        assert await tenants.retention_days(connection, house.tenant_id) == 3
+        await tenant.message(session_id, ordinal, to_json(Text(f"Kettle {ordinal}")), at=now - age)
+        await tenant.event(session_id, ordinal, "session.opened", at=now - age)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await tenants.set_retention_days(connection, tenant.tenant_id, 3)
+        assert await tenants.retention_days(connection, tenant.tenant_id) == 3
     for part, key in (("transcript", "ordinal"), ("timeline", "position")):
         assert [item[key] for item in (await get(client, f"/{session_id}/{part}", reader))["items"]] == [2]
     assert (await get(client, "", reader, q='"kettle 1"'))["items"] == []
     # A tenant cannot keep more than the installation does.
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        await tenants.set_retention_days(connection, house.tenant_id, 900)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await tenants.set_retention_days(connection, tenant.tenant_id, 900)
     assert len((await get(client, f"/{session_id}/transcript", reader))["items"]) == 2
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        await tenants.set_retention_days(connection, house.tenant_id, None)
-        assert await tenants.retention_days(connection, house.tenant_id) is None
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await tenants.set_retention_days(connection, tenant.tenant_id, None)
+        assert await tenants.retention_days(connection, tenant.tenant_id) is None

@@ -12,13 +12,13 @@ from fastapi import FastAPI
 from dragoman.runtime import Runtime
 from dragoman.web.http.middleware import CONTENT_SECURITY_POLICY
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 
 
 @pytest.fixture
-async def reader(house: House) -> dict[str, str]:
+async def reader(tenant: TenantFixture) -> dict[str, str]:
     """The header of a script that may read."""
-    return bearer(await house.token("auditor"))
+    return bearer(await tenant.token("auditor"))
 
 
 async def test_head_is_get_without_the_body(client: httpx.AsyncClient, reader: dict[str, str]) -> None:

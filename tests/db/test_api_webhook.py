@@ -20,7 +20,7 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.embedded import DatabaseURLs
 
-from .house import House
+from .tenant_fixture import TenantFixture
 
 PHONE_NUMBER_ID = "106540352242922"
 CREDENTIALS = WhatsAppCredentials(token="t", app_secret="app secret", verify_token="verify me")
@@ -54,13 +54,15 @@ def count(result: str) -> float:
 
 
 @pytest.fixture(autouse=True)
-async def whatsapp(runtime: Runtime, house: House) -> None:
+async def whatsapp(runtime: Runtime, tenant: TenantFixture) -> None:
     """A WhatsApp number of the house."""
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        await connection.execute("UPDATE channel_account SET disabled_at = now() WHERE tenant_id = $1", house.tenant_id)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await connection.execute(
+            "UPDATE channel_account SET disabled_at = now() WHERE tenant_id = $1", tenant.tenant_id
+        )
         await channel_accounts.add(
             connection,
-            house.tenant_id,
+            tenant.tenant_id,
             ChannelAccount(
                 channel_account_id=uuid4(),
                 channel="whatsapp",

@@ -18,7 +18,7 @@ from dragoman.store.accounts.roles import PERMISSIONS, ROLES
 from dragoman.web.app import create_app
 from dragoman.web.auth import Require, require
 
-from .house import PASSWORD, House, MovableClock, bearer
+from .tenant_fixture import PASSWORD, AdvancingClock, TenantFixture, bearer
 
 # Routes that ask for nobody. Each is here on purpose; a new one is not, until someone has thought about it.
 PUBLIC = {
@@ -77,8 +77,8 @@ def test_every_route_declares_who_may_use_it(app: FastAPI) -> None:
     assert len(routes) > len(PUBLIC) + 4
 
 
-async def test_the_permission_matrix(app: FastAPI, client: httpx.AsyncClient, house: House) -> None:
-    tokens = {role: await house.token(role) for role in ROLES}
+async def test_the_permission_matrix(app: FastAPI, client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    tokens = {role: await tenant.token(role) for role in ROLES}
     for (method, path), requirement in declared(app).items():
         if requirement is None or requirement.permission is None or method is None:
             continue
@@ -96,11 +96,11 @@ async def test_the_permission_matrix(app: FastAPI, client: httpx.AsyncClient, ho
 
 
 async def test_a_role_without_the_permission_is_refused(
-    runtime: Runtime, client: httpx.AsyncClient, house: House
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture
 ) -> None:
-    token = await house.token("auditor")
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        await connection.execute("UPDATE api_token SET role = 'retired role' WHERE tenant_id = $1", house.tenant_id)
+    token = await tenant.token("auditor")
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await connection.execute("UPDATE api_token SET role = 'retired role' WHERE tenant_id = $1", tenant.tenant_id)
     answer = await client.get("/api/v1/conversations", headers=bearer(token))
     assert answer.status_code == 403
     assert "communications.access:read" in answer.json()["detail"]
@@ -134,9 +134,9 @@ def with_cookie(secret: str) -> dict[str, str]:
 
 
 async def test_login_opens_a_session_and_logout_ends_it(
-    runtime: Runtime, client: httpx.AsyncClient, house: House
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture
 ) -> None:
-    user = await house.user("auditor")
+    user = await tenant.user("auditor")
     answer = await log_in(client, " Auditor@House.Example ", data={"next": "/communications/automation/logs?q=1"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/communications/automation/logs?q=1")
     cookie = answer.headers["set-cookie"].lower()
@@ -146,8 +146,8 @@ async def test_login_opens_a_session_and_logout_ends_it(
     headers = with_cookie(secret_of(answer))
     assert (await client.get("/api/v1/conversations", headers=headers)).status_code == 200
 
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        row = await connection.fetchrow("SELECT * FROM login_session WHERE tenant_id = $1", house.tenant_id)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        row = await connection.fetchrow("SELECT * FROM login_session WHERE tenant_id = $1", tenant.tenant_id)
     assert row is not None
     assert secret_of(answer).encode() not in b"".join(v for v in row.values() if isinstance(v, bytes))
     assert row["user_id"] == user.user_id
@@ -159,9 +159,11 @@ async def test_login_opens_a_session_and_logout_ends_it(
     assert (await client.get("/api/v1/conversations", headers=headers)).status_code == 401
 
 
-async def test_the_cookie_is_secure_where_the_installation_is_reached_by_https(runtime: Runtime, house: House) -> None:
+async def test_the_cookie_is_secure_where_the_installation_is_reached_by_https(
+    runtime: Runtime, tenant: TenantFixture
+) -> None:
     settings = dataclasses.replace(runtime.settings, base_url="https://dragoman.example")
-    await house.user("agent")
+    await tenant.user("agent")
     transport = httpx.ASGITransport(app=create_app(dataclasses.replace(runtime, settings=settings)))
     async with httpx.AsyncClient(transport=transport, base_url="https://dragoman.example") as client:
         answer = await log_in(client, "agent@house.example")
@@ -182,8 +184,8 @@ WRONG = [
 ]
 
 
-async def test_a_wrong_login_is_refused(client: httpx.AsyncClient, house: House) -> None:
-    await house.user("auditor")
+async def test_a_wrong_login_is_refused(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    await tenant.user("auditor")
     for email, password in WRONG:
         answer = await log_in(client, email, password)
         assert answer.status_code == 401, (email, password)
@@ -192,9 +194,9 @@ async def test_a_wrong_login_is_refused(client: httpx.AsyncClient, house: House)
 
 
 async def test_an_unknown_users_login_does_the_same_work(
-    client: httpx.AsyncClient, house: House, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await house.user("auditor")
+    await tenant.user("auditor")
     checked: list[str] = []
     verify = accounts.verify_password
 
@@ -211,10 +213,10 @@ async def test_an_unknown_users_login_does_the_same_work(
     assert checked[0].startswith("$argon2id$")
 
 
-async def test_each_failure_makes_the_next_attempt_wait_longer(runtime: Runtime, clock: MovableClock) -> None:
+async def test_each_failure_makes_the_next_attempt_wait_longer(runtime: Runtime, clock: AdvancingClock) -> None:
     moved = dataclasses.replace(runtime, clock=clock)
-    house = await House.build(moved, "house")
-    await house.user("auditor")
+    tenant = await TenantFixture.build(moved, "house")
+    await tenant.user("auditor")
     transport = httpx.ASGITransport(app=create_app(moved))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
         waits = []
@@ -238,35 +240,37 @@ async def test_each_failure_makes_the_next_attempt_wait_longer(runtime: Runtime,
         assert (await log_in(client, "auditor@house.example")).status_code == 303
 
 
-async def test_a_disabled_user_is_out_at_once(runtime: Runtime, client: httpx.AsyncClient, house: House) -> None:
-    user = await house.user("auditor")
-    headers = await house.cookie(user)
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        await accounts.disable_user(connection, house.tenant_id, user.user_id, now=runtime.clock.now())
+async def test_a_disabled_user_is_out_at_once(
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture
+) -> None:
+    user = await tenant.user("auditor")
+    headers = await tenant.cookie(user)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await accounts.disable_user(connection, tenant.tenant_id, user.user_id, now=runtime.clock.now())
     assert (await client.get("/api/v1/conversations", headers=headers)).status_code == 401
     assert (await log_in(client, user.email)).status_code == 401
 
 
 async def test_a_new_password_ends_all_login_sessions(
-    runtime: Runtime, client: httpx.AsyncClient, house: House
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture
 ) -> None:
-    user = await house.user("auditor")
-    headers = await house.cookie(user)
+    user = await tenant.user("auditor")
+    headers = await tenant.cookie(user)
     another = await accounts.hash_password("another one")
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        await accounts.set_password(connection, house.tenant_id, user.user_id, another)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await accounts.set_password(connection, tenant.tenant_id, user.user_id, another)
     assert (await client.get("/api/v1/conversations", headers=headers)).status_code == 401
     assert (await log_in(client, user.email)).status_code == 401
     assert (await log_in(client, user.email, "another one")).status_code == 303
 
 
 async def test_a_login_session_ends_when_idle_and_in_any_case_after_a_week(
-    runtime: Runtime, clock: MovableClock
+    runtime: Runtime, clock: AdvancingClock
 ) -> None:
     moved = dataclasses.replace(runtime, clock=clock)
-    house = await House.build(moved, "house")
-    user = await house.user("auditor")
-    idle, busy = await house.cookie(user), await house.cookie(user)
+    tenant = await TenantFixture.build(moved, "house")
+    user = await tenant.user("auditor")
+    idle, busy = await tenant.cookie(user), await tenant.cookie(user)
     secrets = [header["Cookie"].partition("=")[2] for header in (idle, busy)]
 
     async def alive(secret: str) -> bool:
@@ -281,15 +285,15 @@ async def test_a_login_session_ends_when_idle_and_in_any_case_after_a_week(
         clock.advance(hours=11)
     assert not await alive(secrets[1])
     # The next login sweeps the dead ones out, in the directory too.
-    await house.cookie(user)
-    async with runtime.database.tenant(house.tenant_id) as connection:
+    await tenant.cookie(user)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         assert await connection.fetchval("SELECT count(*) FROM login_session") == 1
         assert await connection.fetchval("SELECT count(*) FROM directory WHERE kind = 'login_session'") == 1
 
 
-async def test_a_new_login_ends_the_browsers_old_session(client: httpx.AsyncClient, house: House) -> None:
-    user = await house.user("auditor")
-    old = await house.cookie(user)
+async def test_a_new_login_ends_the_browsers_old_session(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    user = await tenant.user("auditor")
+    old = await tenant.cookie(user)
     answer = await log_in(client, user.email, headers=old)
     assert secret_of(answer) not in old["Cookie"]
     assert (await client.get("/api/v1/conversations", headers=old)).status_code == 401
@@ -323,29 +327,31 @@ OWN = [
 ]
 
 
-async def test_another_site_cannot_log_in_or_out(runtime: Runtime, client: httpx.AsyncClient, house: House) -> None:
-    user = await house.user("auditor")
-    cookie = await house.cookie(user)
-    token = {"X-CSRF-Token": await csrf_token(runtime, house)}
+async def test_another_site_cannot_log_in_or_out(
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture
+) -> None:
+    user = await tenant.user("auditor")
+    cookie = await tenant.cookie(user)
+    token = {"X-CSRF-Token": await csrf_token(runtime, tenant)}
     for headers in FOREIGN:
         assert (await log_in(client, user.email, headers=headers)).status_code == 403, headers
         assert (await client.post("/logout", headers={**cookie, **headers, **token})).status_code == 403, headers
     assert (await client.post("/logout", headers={**cookie, **token})).status_code == 303
 
 
-async def test_the_own_site_can(runtime: Runtime, client: httpx.AsyncClient, house: House) -> None:
-    user = await house.user("auditor")
+async def test_the_own_site_can(runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    user = await tenant.user("auditor")
     for headers in OWN:
         assert (await log_in(client, user.email, headers=headers)).status_code == 303, headers
-        cookie = await house.cookie(user)
-        async with runtime.database.tenant(house.tenant_id) as connection:
+        cookie = await tenant.cookie(user)
+        async with runtime.database.tenant(tenant.tenant_id) as connection:
             await connection.execute("UPDATE login_session SET csrf_token = 'the token'")
         out = await client.post("/logout", headers={**cookie, **headers, "X-CSRF-Token": "the token"})
         assert out.status_code == 303, headers
 
 
-async def test_an_unsafe_request_needs_the_sessions_own_token(client: httpx.AsyncClient, house: House) -> None:
-    cookie = await house.cookie(await house.user("auditor"))
+async def test_an_unsafe_request_needs_the_sessions_own_token(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    cookie = await tenant.cookie(await tenant.user("auditor"))
     for body in (b"", b"csrf_token=", b"csrf_token=wrong", b"csrf_token=%c3%a4", b"csrf_token=%ff", b"\xff" * 99):
         headers = {**cookie, "Content-Type": "application/x-www-form-urlencoded"}
         assert (await client.post("/logout", headers=headers, content=body)).status_code == 403, body
@@ -356,16 +362,16 @@ async def test_an_unsafe_request_needs_the_sessions_own_token(client: httpx.Asyn
     assert (await client.get("/api/v1/conversations", headers=cookie)).status_code == 200
 
 
-async def csrf_token(runtime: Runtime, house: House) -> str:
-    async with runtime.database.tenant(house.tenant_id) as connection:
+async def csrf_token(runtime: Runtime, tenant: TenantFixture) -> str:
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         token = await connection.fetchval("SELECT csrf_token FROM login_session LIMIT 1")
     assert isinstance(token, str)
     return token
 
 
-async def test_the_login_leads_to_this_site_only(client: httpx.AsyncClient, house: House) -> None:
-    user = await house.user("auditor")
-    cookie = await house.cookie(user)
+async def test_the_login_leads_to_this_site_only(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    user = await tenant.user("auditor")
+    cookie = await tenant.cookie(user)
     good = "/communications/automation/logs?state=OPEN"
     first = "/communications/automation/logs"
     for wanted, leads_to in (

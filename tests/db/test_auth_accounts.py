@@ -16,25 +16,25 @@ from dragoman.runtime import Runtime
 from dragoman.store import tenants
 from dragoman.store.accounts import accounts
 
-from .house import House, MovableClock
+from .tenant_fixture import AdvancingClock, TenantFixture
 
 
-async def test_a_token_works_until_it_expires_or_is_revoked(runtime: Runtime, clock: MovableClock) -> None:
-    house = await House.build(dataclasses.replace(runtime, clock=clock), "house")
-    token = await house.token("developer", valid_for=timedelta(hours=1))
+async def test_a_token_works_until_it_expires_or_is_revoked(runtime: Runtime, clock: AdvancingClock) -> None:
+    tenant = await TenantFixture.build(dataclasses.replace(runtime, clock=clock), "house")
+    token = await tenant.token("developer", valid_for=timedelta(hours=1))
     assert re.fullmatch(r"dgm_[A-Za-z0-9_-]{43}", token)
 
     async def holder() -> accounts.Holder | None:
         return await accounts.use_token(runtime.database, token, now=clock.now())
 
     async def listed() -> accounts.Token:
-        async with runtime.database.tenant(house.tenant_id) as connection:
-            (only,) = await accounts.tokens(connection, house.tenant_id)
+        async with runtime.database.tenant(tenant.tenant_id) as connection:
+            (only,) = await accounts.tokens(connection, tenant.tenant_id)
         return only
 
     found = await holder()
     assert found is not None
-    assert (found.tenant_id, found.role, found.user_id) == (house.tenant_id, "developer", None)
+    assert (found.tenant_id, found.role, found.user_id) == (tenant.tenant_id, "developer", None)
     first_use = (await listed()).last_used_at
     assert first_use == clock.now()
     clock.advance(seconds=59)
@@ -46,19 +46,19 @@ async def test_a_token_works_until_it_expires_or_is_revoked(runtime: Runtime, cl
     clock.advance(minutes=59)
     assert await holder() is None
 
-    second = await house.token("developer")
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        newest = (await accounts.tokens(connection, house.tenant_id))[0]
+    second = await tenant.token("developer")
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        newest = (await accounts.tokens(connection, tenant.tenant_id))[0]
         assert await accounts.use_token(runtime.database, second, now=clock.now()) is not None
-        await accounts.revoke_token(connection, house.tenant_id, newest.token_id, now=clock.now())
+        await accounts.revoke_token(connection, tenant.tenant_id, newest.token_id, now=clock.now())
         with pytest.raises(NotFoundError):
-            await accounts.revoke_token(connection, house.tenant_id, uuid4(), now=clock.now())
+            await accounts.revoke_token(connection, tenant.tenant_id, uuid4(), now=clock.now())
     assert await accounts.use_token(runtime.database, second, now=clock.now()) is None
 
 
-async def test_only_the_digest_of_a_token_is_stored(runtime: Runtime, house: House) -> None:
-    token = await house.token("developer")
-    async with runtime.database.tenant(house.tenant_id) as connection:
+async def test_only_the_digest_of_a_token_is_stored(runtime: Runtime, tenant: TenantFixture) -> None:
+    token = await tenant.token("developer")
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         stored = repr(await connection.fetch("SELECT * FROM api_token")) + repr(
             await connection.fetch("SELECT * FROM directory")
         )
@@ -66,8 +66,8 @@ async def test_only_the_digest_of_a_token_is_stored(runtime: Runtime, house: Hou
     assert token.removeprefix("dgm_") not in stored
 
 
-async def test_a_bad_token_is_401_even_beside_a_good_cookie(client: httpx.AsyncClient, house: House) -> None:
-    cookie = (await house.cookie(await house.user("auditor")))["Cookie"].encode()
+async def test_a_bad_token_is_401_even_beside_a_good_cookie(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    cookie = (await tenant.cookie(await tenant.user("auditor")))["Cookie"].encode()
     bad = (
         "Bearer",
         "Bearer ",
@@ -86,9 +86,9 @@ async def test_a_bad_token_is_401_even_beside_a_good_cookie(client: httpx.AsyncC
     assert (await client.get("/api/v1/conversations", headers=other_scheme)).status_code == 200
 
 
-async def test_names_that_must_be_unique_or_sound_are_checked(runtime: Runtime, house: House) -> None:
-    await house.user("auditor")
-    other = await House.build(runtime, "other")
+async def test_names_that_must_be_unique_or_sound_are_checked(runtime: Runtime, tenant: TenantFixture) -> None:
+    await tenant.user("auditor")
+    other = await TenantFixture.build(runtime, "other")
     now = runtime.clock.now()
     async with runtime.database.tenant(other.tenant_id) as connection:
         user: dict[str, Any] = {"user_id": uuid4(), "name": "N", "password": "p", "role": "auditor", "now": now}
@@ -107,17 +107,17 @@ async def test_names_that_must_be_unique_or_sound_are_checked(runtime: Runtime, 
             with pytest.raises(error):
                 await tenants.create_tenant(connection, tenant_id, slug=slug, name="N", now=now)
     async with runtime.database.directory() as connection:
-        assert await tenants.find(connection, "house") == house.tenant_id
+        assert await tenants.find(connection, "house") == tenant.tenant_id
         assert await tenants.find(connection, "nobody") is None
-        assert set(await tenants.every_id(connection)) == {house.tenant_id, other.tenant_id}
+        assert set(await tenants.list_ids(connection)) == {tenant.tenant_id, other.tenant_id}
 
 
-async def test_the_same_users_are_not_seen_by_another_tenant(runtime: Runtime, house: House) -> None:
-    other = await House.build(runtime, "other")
-    await house.user("auditor")
+async def test_the_same_users_are_not_seen_by_another_tenant(runtime: Runtime, tenant: TenantFixture) -> None:
+    other = await TenantFixture.build(runtime, "other")
+    await tenant.user("auditor")
     async with runtime.database.tenant(other.tenant_id) as connection:
-        assert await accounts.users(connection, house.tenant_id) == []
+        assert await accounts.users(connection, tenant.tenant_id) == []
         with pytest.raises(NotFoundError):
             await accounts.set_password(connection, other.tenant_id, uuid4(), "p")
-    async with runtime.database.tenant(house.tenant_id) as connection:
-        assert [user.email for user in await accounts.users(connection, house.tenant_id)] == ["auditor@house.example"]
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        assert [user.email for user in await accounts.users(connection, tenant.tenant_id)] == ["auditor@house.example"]

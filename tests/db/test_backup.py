@@ -18,7 +18,7 @@ from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.store.database import Database, owner_connection
 from dragoman.store.embedded import DatabaseURLs
 
-from .house import House, said
+from .tenant_fixture import TenantFixture, said
 
 COUNTED = ("session", "message", "audit_event", "checkpoint", "legal_hold", "user_account", "tenant")
 
@@ -67,15 +67,15 @@ async def _counts(urls: DatabaseURLs) -> dict[str, int]:
 
 
 async def test_what_was_dumped_and_restored_is_whole_and_guarded(
-    house: House, database_urls: DatabaseURLs, elsewhere: DatabaseURLs, tools: Path, tmp_path: Path
+    tenant: TenantFixture, database_urls: DatabaseURLs, elsewhere: DatabaseURLs, tools: Path, tmp_path: Path
 ) -> None:
-    sessions = [await house.session() for _ in range(3)]
+    sessions = [await tenant.session() for _ in range(3)]
     for session_id in sessions:
-        await house.message(session_id, 1, {"kind": "text", "text": "Größe? 💚"})
-        await said(house, session_id, "it ended")
-    await house.user("administrator")
-    await checkpoints.make(house.runtime, house.tenant_id)
-    await said(house, sessions[0], "one more after the checkpoint")
+        await tenant.message(session_id, 1, {"kind": "text", "text": "Größe? 💚"})
+        await said(tenant, session_id, "it ended")
+    await tenant.user("administrator")
+    await checkpoints.make(tenant.runtime, tenant.tenant_id)
+    await said(tenant, sessions[0], "one more after the checkpoint")
 
     dump = tmp_path / "dragoman.dump"
     await _run(tools / "pg_dump", "--format=custom", f"--file={dump}", database_urls.owner)
@@ -84,39 +84,39 @@ async def test_what_was_dumped_and_restored_is_whole_and_guarded(
     assert await _counts(elsewhere) == await _counts(database_urls)
     database = await Database.connect(elsewhere.application, minimum=1, maximum=4)
     try:
-        restored = dataclasses.replace(house.runtime, database=database)
-        verdict = await verify_audit(restored, house.tenant_id)
+        restored = dataclasses.replace(tenant.runtime, database=database)
+        verdict = await verify_audit(restored, tenant.tenant_id)
         assert (verdict.sessions, verdict.events, verdict.checkpoints) == (3, 4, 1)
         assert (verdict.breaches, verdict.trouble) == ((), "")
         # The record is as closed to the application as it was, and each tenant's rows to the others.
         async with database.tenant(uuid4()) as connection:
             assert await connection.fetchval("SELECT count(*) FROM audit_event") == 0
         for statement in ("DELETE FROM audit_event", "UPDATE message SET ordinal = 7"):
-            async with database.tenant(house.tenant_id) as connection:
+            async with database.tenant(tenant.tenant_id) as connection:
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement)
         # And it goes on: the next event is sealed upon what was restored.
-        await said(House(restored, house.slug, house.tenant_id), sessions[1], "after the restore")
-        assert (await verify_audit(restored, house.tenant_id)).breaches == ()
+        await said(TenantFixture(restored, tenant.slug, tenant.tenant_id), sessions[1], "after the restore")
+        assert (await verify_audit(restored, tenant.tenant_id)).breaches == ()
     finally:
         await database.close()
 
 
 async def test_a_backup_from_before_the_latest_checkpoint_is_told_by_the_files_outside(
-    house: House, database_urls: DatabaseURLs, elsewhere: DatabaseURLs, tools: Path, tmp_path: Path
+    tenant: TenantFixture, database_urls: DatabaseURLs, elsewhere: DatabaseURLs, tools: Path, tmp_path: Path
 ) -> None:
-    session_id = await house.session()
-    await said(house, session_id, "before the dump")
-    await checkpoints.make(house.runtime, house.tenant_id)
+    session_id = await tenant.session()
+    await said(tenant, session_id, "before the dump")
+    await checkpoints.make(tenant.runtime, tenant.tenant_id)
     dump = tmp_path / "dragoman.dump"
     await _run(tools / "pg_dump", "--format=custom", f"--file={dump}", database_urls.owner)
-    await said(house, session_id, "after the dump")
-    await checkpoints.make(house.runtime, house.tenant_id)
+    await said(tenant, session_id, "after the dump")
+    await checkpoints.make(tenant.runtime, tenant.tenant_id)
 
     await _run(tools / "pg_restore", "--exit-on-error", f"--dbname={elsewhere.owner}", dump)
     database = await Database.connect(elsewhere.application, minimum=1, maximum=4)
     try:
-        verdict = await verify_audit(dataclasses.replace(house.runtime, database=database), house.tenant_id)
+        verdict = await verify_audit(dataclasses.replace(tenant.runtime, database=database), tenant.tenant_id)
     finally:
         await database.close()
     assert verdict.breaches

@@ -15,19 +15,21 @@ import pytest
 from dragoman.domain.events import AuditEvent, MessageStatus
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append, changes
-from dragoman.ledger.changes import RESUMABLE, Change, Kind, Place
+from dragoman.ledger.changes import RESUMABLE, Change, ChangeKind, FeedPosition
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
 
-from .house import House
+from .tenant_fixture import TenantFixture
 
 
-async def read(database: Database, tenant_id: UUID, place: Place | None = None) -> changes.News:
+async def read(database: Database, tenant_id: UUID, place: FeedPosition | None = None) -> changes.News:
     async with database.tenant(tenant_id) as connection:
         return await changes.read(connection, tenant_id, place)
 
 
-async def write(connection: Connection, tenant_id: UUID, session_id: UUID, kind: Kind = Kind.CHANGED) -> None:
+async def write(
+    connection: Connection, tenant_id: UUID, session_id: UUID, kind: ChangeKind = ChangeKind.CHANGED
+) -> None:
     await changes.record(connection, tenant_id, session_id, kind, messages=1, events=1)
 
 
@@ -78,7 +80,7 @@ async def test_many_writers_and_readers_agree(database: Database) -> None:
         last = False
         while not last:
             last = done.is_set()
-            news = await read(database, tenant_id, Place.parse(text))
+            news = await read(database, tenant_id, FeedPosition.parse(text))
             seen.update(change.session_id for change in news.changes or ())
             text = str(news.place)
             await asyncio.sleep(chance.random() * 0.01)
@@ -96,10 +98,10 @@ async def test_one_transaction_is_one_change_of_the_stronger_kind(database: Data
     tenant_id, session_id = uuid4(), uuid4()
     place = (await read(database, tenant_id)).place
     async with database.tenant(tenant_id) as connection:
-        await changes.record(connection, tenant_id, session_id, Kind.OPENED, messages=2, events=6)
-        await changes.record(connection, tenant_id, session_id, Kind.CHANGED, messages=2, events=7)
+        await changes.record(connection, tenant_id, session_id, ChangeKind.OPENED, messages=2, events=6)
+        await changes.record(connection, tenant_id, session_id, ChangeKind.CHANGED, messages=2, events=7)
     found = (await read(database, tenant_id, place)).changes
-    assert found == [Change(session_id=session_id, kind=Kind.OPENED, message_count=2, event_count=7)]
+    assert found == [Change(session_id=session_id, kind=ChangeKind.OPENED, message_count=2, event_count=7)]
 
 
 async def test_a_tenant_sees_its_own_changes_only(database: Database) -> None:
@@ -148,7 +150,7 @@ async def test_too_much_at_once_is_a_reason_to_read_anew(database: Database, mon
 )
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a place"):
-        Place.parse(text)
+        FeedPosition.parse(text)
 
 
 async def test_a_place_survives_being_written_down(database: Database) -> None:
@@ -159,7 +161,7 @@ async def test_a_place_survives_being_written_down(database: Database) -> None:
             await write(connection, tenant_id, uuid4())
         place = (await read(database, tenant_id)).place
     assert place.running
-    parsed = Place.parse(str(place))
+    parsed = FeedPosition.parse(str(place))
     assert replace(parsed, at=place.at) == place
     assert abs(parsed.at - place.at) < timedelta(milliseconds=1)
 
@@ -185,18 +187,18 @@ async def test_trimming_leaves_what_a_reader_may_still_ask_for(database: Databas
     await owner.close()
 
 
-async def test_whatever_the_ledger_writes_is_a_change(database: Database, house: House) -> None:
-    session_id = await house.session(message_count=3, next_position=5)
-    place = (await read(database, house.tenant_id)).place
+async def test_whatever_the_ledger_writes_is_a_change(database: Database, tenant: TenantFixture) -> None:
+    session_id = await tenant.session(message_count=3, next_position=5)
+    place = (await read(database, tenant.tenant_id)).place
     event = AuditEvent(
-        at=house.runtime.clock.now(), actor=SYSTEM, payload=MessageStatus(message_id=str(uuid4()), status="read")
+        at=tenant.runtime.clock.now(), actor=SYSTEM, payload=MessageStatus(message_id=str(uuid4()), status="read")
     )
-    async with database.tenant(house.tenant_id) as connection:
-        await append.append_events(connection, house.tenant_id, session_id, [event])
-    news = await read(database, house.tenant_id, place)
-    assert news.changes == [Change(session_id=session_id, kind=Kind.CHANGED, message_count=3, event_count=5)]
-    async with database.tenant(house.tenant_id) as connection:
-        await changes.touch(connection, house.tenant_id, session_id)
-        await changes.touch(connection, house.tenant_id, uuid4())
-    again = await read(database, house.tenant_id, news.place)
+    async with database.tenant(tenant.tenant_id) as connection:
+        await append.append_events(connection, tenant.tenant_id, session_id, [event])
+    news = await read(database, tenant.tenant_id, place)
+    assert news.changes == [Change(session_id=session_id, kind=ChangeKind.CHANGED, message_count=3, event_count=5)]
+    async with database.tenant(tenant.tenant_id) as connection:
+        await changes.touch(connection, tenant.tenant_id, session_id)
+        await changes.touch(connection, tenant.tenant_id, uuid4())
+    again = await read(database, tenant.tenant_id, news.place)
     assert again.changes == news.changes

@@ -32,14 +32,14 @@ from dragoman.ledger import append, changes, checkpoint, integrity, verify
 from dragoman.ledger.integrity import Stage
 from dragoman.runtime import Runtime
 from dragoman.services.audit import checkpoint_key, checkpoints
-from dragoman.services.audit.verify_audit import Verdict, check_session, verify_audit, verify_everywhere
+from dragoman.services.audit.verify_audit import AuditVerdict, check_session, verify_audit, verify_everywhere
 from dragoman.services.retention import apply_retention
 from dragoman.store.blobs import BlobsUnavailableError, CheckpointKey
 from dragoman.store.database import Connection, owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from tests.waiting import PATIENCE_S, eventually
 
-from .house import House, MovableClock, bearer, rebuild, said
+from .tenant_fixture import AdvancingClock, TenantFixture, bearer, rebuild, said
 
 
 @pytest.fixture
@@ -48,36 +48,36 @@ async def owner(database_urls: DatabaseURLs) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def session(house: House, *reasons: str) -> UUID:
-    session_id = await house.session()
-    await said(house, session_id, *reasons)
+async def session(tenant: TenantFixture, *reasons: str) -> UUID:
+    session_id = await tenant.session()
+    await said(tenant, session_id, *reasons)
     return session_id
 
 
-async def verified(house: House, session_id: UUID | None = None) -> Verdict:
-    return await verify_audit(house.runtime, house.tenant_id, session_id)
+async def verified(tenant: TenantFixture, session_id: UUID | None = None) -> AuditVerdict:
+    return await verify_audit(tenant.runtime, tenant.tenant_id, session_id)
 
 
-async def found(house: House) -> list[str]:
+async def found(tenant: TenantFixture) -> list[str]:
     """What is wrong, in words."""
-    verdict = await verified(house)
+    verdict = await verified(tenant)
     assert verdict.trouble == ""
     return [f"{breach.where}: {breach.kind}" for breach in verdict.breaches]
 
 
-async def made(house: House) -> list[int]:
-    return [one.number for one in await checkpoints.make(house.runtime, house.tenant_id)]
+async def made(tenant: TenantFixture) -> list[int]:
+    return [one.number for one in await checkpoints.make(tenant.runtime, tenant.tenant_id)]
 
 
-async def stage(house: House, session_id: UUID) -> Stage:
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+async def proof_stage(tenant: TenantFixture, session_id: UUID) -> Stage:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         events = await connection.fetchval("SELECT next_position - 1 FROM session WHERE session_id = $1", session_id)
-        return (await integrity.of_session(connection, house.tenant_id, session_id, events)).stage
+        return (await integrity.of_session(connection, tenant.tenant_id, session_id, events)).stage
 
 
-def outside(house: House, number: int) -> Path:
-    key = CheckpointKey(house.tenant_id, number)
-    return house.runtime.settings.data_directory / "checkpoints" / "objects" / key.path
+def outside(tenant: TenantFixture, number: int) -> Path:
+    key = CheckpointKey(tenant.tenant_id, number)
+    return tenant.runtime.settings.data_directory / "checkpoints" / "objects" / key.path
 
 
 Tampering = Callable[[Connection, UUID, UUID], Awaitable[object]]
@@ -251,164 +251,166 @@ TAMPERINGS: dict[str, tuple[Tampering, list[str]]] = {
 }
 
 
-async def two_sessions(house: House) -> tuple[UUID, UUID]:
+async def two_sessions(tenant: TenantFixture) -> tuple[UUID, UUID]:
     """Two sessions of five events: both are in the first checkpoint with three, in the second with all."""
-    a, b = sorted([await session(house, "one", "two", "three"), await session(house, "uno", "due", "tre")])
-    assert await made(house) == [1]
+    a, b = sorted([await session(tenant, "one", "two", "three"), await session(tenant, "uno", "due", "tre")])
+    assert await made(tenant) == [1]
     for each in (a, b):
-        await said(house, each, "four", "five")
-    assert await made(house) == [2]
+        await said(tenant, each, "four", "five")
+    assert await made(tenant) == [2]
     return a, b
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-async def test_what_was_done_is_named(house: House, owner: Connection, name: str) -> None:
+async def test_what_was_done_is_named(tenant: TenantFixture, owner: Connection, name: str) -> None:
     tamper, expected = TAMPERINGS[name]
-    a, b = await two_sessions(house)
-    assert await found(house) == []
+    a, b = await two_sessions(tenant)
+    assert await found(tenant) == []
     await tamper(owner, a, b)
-    assert await found(house) == [line.replace(":a", str(a)).replace(":b", str(b)) for line in expected]
+    assert await found(tenant) == [line.replace(":a", str(a)).replace(":b", str(b)) for line in expected]
 
 
-async def test_two_rewritten_heads_do_not_hide_behind_the_next_checkpoint(house: House, owner: Connection) -> None:
-    a, b = await two_sessions(house)
+async def test_two_rewritten_heads_do_not_hide_behind_the_next_checkpoint(
+    tenant: TenantFixture, owner: Connection
+) -> None:
+    a, b = await two_sessions(tenant)
     await rewritten(owner, a, b)
-    await said(house, a, "six")
-    assert await made(house) == [3]
-    assert (await found(house))[0].startswith(f"session {a}, position 4: the chain was written anew")
+    await said(tenant, a, "six")
+    assert await made(tenant) == [3]
+    assert (await found(tenant))[0].startswith(f"session {a}, position 4: the chain was written anew")
 
 
-async def test_nothing_is_said_of_what_nobody_changed(house: House) -> None:
-    await two_sessions(house)
-    await session(house, "not in a checkpoint yet")
-    await house.session()  # one without events
-    verdict = await verified(house)
+async def test_nothing_is_said_of_what_nobody_changed(tenant: TenantFixture) -> None:
+    await two_sessions(tenant)
+    await session(tenant, "not in a checkpoint yet")
+    await tenant.session()  # one without events
+    verdict = await verified(tenant)
     assert (verdict.breaches, verdict.trouble) == ((), "")
     assert (verdict.sessions, verdict.events, verdict.checkpoints) == (4, 11, 2)
 
 
-async def test_a_checkpoint_only_when_something_changed(house: House) -> None:
-    assert await made(house) == []
-    a = await session(house, "one")
-    assert await made(house) == [1]
-    assert await made(house) == []
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
-        await changes.touch(connection, house.tenant_id, a)  # a note, not an event
-    assert await made(house) == []
-    await said(house, a, "two")
-    assert await made(house) == [2]
+async def test_a_checkpoint_only_when_something_changed(tenant: TenantFixture) -> None:
+    assert await made(tenant) == []
+    a = await session(tenant, "one")
+    assert await made(tenant) == [1]
+    assert await made(tenant) == []
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        await changes.touch(connection, tenant.tenant_id, a)  # a note, not an event
+    assert await made(tenant) == []
+    await said(tenant, a, "two")
+    assert await made(tenant) == [2]
 
 
 async def test_a_transaction_that_commits_late_is_covered_by_the_next(
-    house: House, database_urls: DatabaseURLs
+    tenant: TenantFixture, database_urls: DatabaseURLs
 ) -> None:
-    a, b = await session(house, "one"), await session(house, "eins")
+    a, b = await session(tenant, "one"), await session(tenant, "eins")
     slow = await asyncpg.connect(database_urls.application, server_settings={"role": "dragoman_app"})
-    await slow.execute(f"BEGIN; SET LOCAL app.tenant = '{house.tenant_id}'")
-    event = AuditEvent(at=house.runtime.clock.now(), actor=SYSTEM, payload=SessionResolved(reason="late"))
-    await append.append_events(slow, house.tenant_id, a, [event])
-    assert await made(house) == [1]
-    await said(house, b, "zwei")
-    assert await made(house) == [2]
+    await slow.execute(f"BEGIN; SET LOCAL app.tenant = '{tenant.tenant_id}'")
+    event = AuditEvent(at=tenant.runtime.clock.now(), actor=SYSTEM, payload=SessionResolved(reason="late"))
+    await append.append_events(slow, tenant.tenant_id, a, [event])
+    assert await made(tenant) == [1]
+    await said(tenant, b, "zwei")
+    assert await made(tenant) == [2]
     await slow.execute("COMMIT")
     await slow.close()
-    assert await made(house) == [3]
-    assert [await stage(house, each) for each in (a, b)] == [Stage.SEALED, Stage.SEALED]
-    assert await found(house) == []
+    assert await made(tenant) == [3]
+    assert [await proof_stage(tenant, each) for each in (a, b)] == [Stage.SEALED, Stage.SEALED]
+    assert await found(tenant) == []
 
 
 async def test_what_leaves_the_feed_is_still_covered(
-    house: House, owner: Connection, monkeypatch: pytest.MonkeyPatch
+    tenant: TenantFixture, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    a = await session(house, "one")
+    a = await session(tenant, "one")
     monkeypatch.setattr(changes, "KEPT", timedelta())
-    await session(house, "the feed keeps the latest horizon")
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
-        await changes.trim(connection, house.tenant_id)
+    await session(tenant, "the feed keeps the latest horizon")
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        await changes.trim(connection, tenant.tenant_id)
     assert await owner.fetchval("SELECT count(*) FROM session_change WHERE session_id = $1", a) == 0
-    assert await made(house) == [1]
-    assert await stage(house, a) == Stage.SEALED
+    assert await made(tenant) == [1]
+    assert await proof_stage(tenant, a) == Stage.SEALED
 
 
-async def test_many_leaves_take_several_checkpoints(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_leaves_take_several_checkpoints(tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "MOST_LEAVES", 2)
     for number in range(5):
-        await session(house, str(number))
-    assert await made(house) == [1, 2, 3]
-    assert await found(house) == []
+        await session(tenant, str(number))
+    assert await made(tenant) == [1, 2, 3]
+    assert await found(tenant) == []
 
 
 async def test_a_crash_between_the_database_and_the_file(
-    house: House, monkeypatch: pytest.MonkeyPatch, owner: Connection
+    tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch, owner: Connection
 ) -> None:
-    await session(house, "one")
+    await session(tenant, "one")
     with monkeypatch.context() as patched:
         patched.setattr(checkpoints, "_written", _away)
         with pytest.raises(BlobsUnavailableError):
-            await made(house)
-    assert not outside(house, 1).exists()
+            await made(tenant)
+    assert not outside(tenant, 1).exists()
     # It was made, and it is no breach that it is not outside yet.
-    assert await found(house) == []
-    await checkpoints.publish(house.runtime, house.tenant_id)
-    first = outside(house, 1).read_bytes()
+    assert await found(tenant) == []
+    await checkpoints.publish(tenant.runtime, tenant.tenant_id)
+    first = outside(tenant, 1).read_bytes()
     # And between the file and the note of it.
     await owner.execute("UPDATE checkpoint SET published_at = NULL")
-    await checkpoints.publish(house.runtime, house.tenant_id)
-    assert outside(house, 1).read_bytes() == first
-    outside(house, 1).unlink()
+    await checkpoints.publish(tenant.runtime, tenant.tenant_id)
+    assert outside(tenant, 1).read_bytes() == first
+    outside(tenant, 1).unlink()
     await owner.execute("UPDATE checkpoint SET published_at = NULL")
-    await checkpoints.publish(house.runtime, house.tenant_id)
-    assert outside(house, 1).read_bytes() == first
-    assert await found(house) == []
+    await checkpoints.publish(tenant.runtime, tenant.tenant_id)
+    assert outside(tenant, 1).read_bytes() == first
+    assert await found(tenant) == []
 
 
 def _away(*_: object) -> Path:
     raise BlobsUnavailableError("the disk is full")
 
 
-async def test_what_is_done_to_the_files_outside(house: House, owner: Connection) -> None:
-    await two_sessions(house)
-    kept = outside(house, 2).read_bytes()
-    outside(house, 2).unlink()
-    assert await found(house) == ["checkpoint 2: outside the database it is missing"]
-    outside(house, 2).write_bytes(kept[:-1])
-    assert (await found(house))[0].startswith("checkpoint 2: outside the database it cannot be read")
-    outside(house, 2).write_bytes(kept.replace(b'"events":5', b'"events":4', 1))
-    assert await found(house) == ["checkpoint 2: outside the database its leaves are not those that were signed"]
-    outside(house, 2).write_bytes(outside(house, 1).read_bytes())
-    assert (await found(house))[0].startswith("checkpoint 2: outside the database it is another one")
-    outside(house, 2).write_bytes(kept)
-    assert await found(house) == []
+async def test_what_is_done_to_the_files_outside(tenant: TenantFixture, owner: Connection) -> None:
+    await two_sessions(tenant)
+    kept = outside(tenant, 2).read_bytes()
+    outside(tenant, 2).unlink()
+    assert await found(tenant) == ["checkpoint 2: outside the database it is missing"]
+    outside(tenant, 2).write_bytes(kept[:-1])
+    assert (await found(tenant))[0].startswith("checkpoint 2: outside the database it cannot be read")
+    outside(tenant, 2).write_bytes(kept.replace(b'"events":5', b'"events":4', 1))
+    assert await found(tenant) == ["checkpoint 2: outside the database its leaves are not those that were signed"]
+    outside(tenant, 2).write_bytes(outside(tenant, 1).read_bytes())
+    assert (await found(tenant))[0].startswith("checkpoint 2: outside the database it is another one")
+    outside(tenant, 2).write_bytes(kept)
+    assert await found(tenant) == []
     # Set back to an earlier moment, the database is not written on as if nothing had been.
     await owner.execute("DELETE FROM checkpoint WHERE number = 2; DELETE FROM checkpoint_leaf WHERE number = 2")
     await owner.execute("DELETE FROM session_change")
-    await session(house, "another history")
+    await session(tenant, "another history")
     with pytest.raises(ConfigurationError, match="there is another checkpoint 2"):
-        await made(house)
-    assert outside(house, 2).read_bytes() == kept
-    assert "checkpoint 2: another one is outside the database" in await found(house)
-    outside(house, 2).rename(outside(house, 2).with_name("lost.jsonl"))
-    everything = await checkpoints.make(house.runtime, house.tenant_id, consider_all=True)
+        await made(tenant)
+    assert outside(tenant, 2).read_bytes() == kept
+    assert "checkpoint 2: another one is outside the database" in await found(tenant)
+    outside(tenant, 2).rename(outside(tenant, 2).with_name("lost.jsonl"))
+    everything = await checkpoints.make(tenant.runtime, tenant.tenant_id, consider_all=True)
     assert [(one.number, one.leaves) for one in everything] == [(3, 2)]
-    assert await found(house) == []
+    assert await found(tenant) == []
 
 
-async def test_who_may_not_sign_makes_no_checkpoints(house: House) -> None:
-    a = await session(house, "one")
-    await made(house)
-    path = house.runtime.settings.data_directory / checkpoint_key.FILE
+async def test_who_may_not_sign_makes_no_checkpoints(tenant: TenantFixture) -> None:
+    a = await session(tenant, "one")
+    await made(tenant)
+    path = tenant.runtime.settings.data_directory / checkpoint_key.FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    own = checkpoint_key.public_key(house.runtime.settings)
+    own = checkpoint_key.public_key(tenant.runtime.settings)
     path.rename(path.with_name("old.key"))
-    await said(house, a, "two")
+    await said(tenant, a, "two")
     with pytest.raises(ConfigurationError, match="checkpoint 1 was signed with another key"):
-        await made(house)
-    assert (await found(house))[0].startswith("checkpoint 1: it was signed with a key that is not known here")
-    await checkpoints.make(house.runtime, house.tenant_id, other_key=True)
-    new = checkpoint_key.public_key(house.runtime.settings)
+        await made(tenant)
+    assert (await found(tenant))[0].startswith("checkpoint 1: it was signed with a key that is not known here")
+    await checkpoints.make(tenant.runtime, tenant.tenant_id, other_key=True)
+    new = checkpoint_key.public_key(tenant.runtime.settings)
     assert own is not None
     assert new is not None
-    verdict = await verify_audit(house.runtime, house.tenant_id, trusted={own, new})
+    verdict = await verify_audit(tenant.runtime, tenant.tenant_id, trusted={own, new})
     assert verdict.breaches == ()
 
 
@@ -424,33 +426,33 @@ async def test_processes_that_make_the_key_at_once_have_the_same(runtime: Runtim
         checkpoint_key.signing_key(dataclasses.replace(settings_, checkpoint_key="short"))
 
 
-async def test_from_recorded_to_verified_and_broken(house: House, owner: Connection) -> None:
-    a = await session(house, "one")
-    assert await stage(house, a) == Stage.RECORDED
-    await made(house)
-    assert await stage(house, a) == Stage.SEALED
-    await verified(house)
-    assert await stage(house, a) == Stage.VERIFIED
-    await said(house, a, "two")
-    assert await stage(house, a) == Stage.RECORDED
-    await made(house)
-    assert await stage(house, a) == Stage.SEALED
-    await verified(house, a)
-    assert await stage(house, a) == Stage.VERIFIED
+async def test_from_recorded_to_verified_and_broken(tenant: TenantFixture, owner: Connection) -> None:
+    a = await session(tenant, "one")
+    assert await proof_stage(tenant, a) == Stage.RECORDED
+    await made(tenant)
+    assert await proof_stage(tenant, a) == Stage.SEALED
+    await verified(tenant)
+    assert await proof_stage(tenant, a) == Stage.VERIFIED
+    await said(tenant, a, "two")
+    assert await proof_stage(tenant, a) == Stage.RECORDED
+    await made(tenant)
+    assert await proof_stage(tenant, a) == Stage.SEALED
+    await verified(tenant, a)
+    assert await proof_stage(tenant, a) == Stage.VERIFIED
     await owner.execute("UPDATE audit_event SET actor_name = 'x' WHERE session_id = $1 AND position = 2", a)
-    assert await check_session(house.runtime, house.tenant_id, a) != (2, None)
-    assert (await verified(house, a)).breaches[0].position == 2
-    assert await stage(house, a) == Stage.BROKEN
+    assert await check_session(tenant.runtime, tenant.tenant_id, a) != (2, None)
+    assert (await verified(tenant, a)).breaches[0].position == 2
+    assert await proof_stage(tenant, a) == Stage.BROKEN
     await owner.execute("UPDATE audit_event SET actor_name = '' WHERE session_id = $1 AND position = 2", a)
-    await verified(house)
-    assert await stage(house, a) == Stage.VERIFIED
+    await verified(tenant)
+    assert await proof_stage(tenant, a) == Stage.VERIFIED
 
 
 async def test_the_drawer_and_the_api_say_how_far_it_is_proved(
-    house: House, owner: Connection, client: httpx.AsyncClient
+    tenant: TenantFixture, owner: Connection, client: httpx.AsyncClient
 ) -> None:
-    a = await session(house, "one", "two")
-    headers = bearer(await house.token("auditor"))
+    a = await session(tenant, "one", "two")
+    headers = bearer(await tenant.token("auditor"))
 
     async def shown() -> tuple[str, dict[str, Any]]:
         page = await client.get(f"/communications/automation/logs/{a}", headers=headers)
@@ -460,11 +462,11 @@ async def test_the_drawer_and_the_api_say_how_far_it_is_proved(
     page, proved = await shown()
     assert "2 of 2 events wait for a checkpoint" in page
     assert (proved["state"], proved["checkpoint"], proved["sealed_events"]) == ("recorded", None, 0)
-    await made(house)
+    await made(tenant)
     page, proved = await shown()
     assert 'Sealed <span class="sub">by checkpoint 1,' in page
     assert (proved["state"], proved["checkpoint"], proved["sealed_events"]) == ("sealed", 1, 2)
-    await verified(house)
+    await verified(tenant)
     page, proved = await shown()
     assert "Verified</span>" in page
     assert proved["state"] == "verified"
@@ -472,14 +474,14 @@ async def test_the_drawer_and_the_api_say_how_far_it_is_proved(
     assert "Intact, 2 events checked" in (await client.get(check, headers=headers)).text
     await owner.execute("UPDATE audit_event SET actor_name = 'x' WHERE session_id = $1 AND position = 2", a)
     assert "Broken at event 2" in (await client.get(check, headers=headers)).text
-    await verified(house)
+    await verified(tenant)
     page, proved = await shown()
     assert "Broken at event 2: the event is not the one that was sealed" in page
     assert proved["breach"] == {"position": 2, "kind": "the event is not the one that was sealed"}
 
 
-async def test_the_command_line(house: House, owner: Connection, database_urls: DatabaseURLs) -> None:
-    settings_ = house.runtime.settings
+async def test_the_command_line(tenant: TenantFixture, owner: Connection, database_urls: DatabaseURLs) -> None:
+    settings_ = tenant.runtime.settings
     environment = {
         "DRAGOMAN_DATABASE_URL": database_urls.application,
         "DRAGOMAN_DATA_DIR": str(settings_.data_directory),
@@ -489,7 +491,7 @@ async def test_the_command_line(house: House, owner: Connection, database_urls: 
     async def run(*words: str) -> Any:
         return await asyncio.to_thread(CliRunner(env=environment).invoke, command_line, ["audit", *words])
 
-    a = await session(house, "one", "two")
+    a = await session(tenant, "one", "two")
     key = (await run("key")).stdout.strip()
     assert bytes.fromhex(key) == checkpoint_key.public_key(settings_)
     made_ = json.loads((await run("checkpoint", "--json")).stdout)
@@ -508,55 +510,55 @@ async def test_the_command_line(house: House, owner: Connection, database_urls: 
     assert "BEGIN PUBLIC KEY" in json.loads((await run("key", "--json")).stdout)["pem"]
 
 
-async def test_what_retention_removed_is_no_breach(runtime: Runtime, house: House, owner: Connection) -> None:
+async def test_what_retention_removed_is_no_breach(runtime: Runtime, tenant: TenantFixture, owner: Connection) -> None:
     now = runtime.clock.now()
     await owner.execute("SELECT ensure_partitions($1, $2)", (now - timedelta(days=60)).date(), now.date())
-    old, across, young = [await house.session(started_at=now - timedelta(days=d)) for d in (50, 50, 2)]
+    old, across, young = [await tenant.session(started_at=now - timedelta(days=d)) for d in (50, 50, 2)]
     for each, days in ((old, 50), (old, 50), (across, 50), (across, 2), (young, 2)):
-        await said(house, each, "then", at=now - timedelta(days=days))
-    assert await made(house) == [1]
-    await said(house, across, "now")
-    assert await made(house) == [2]
+        await said(tenant, each, "then", at=now - timedelta(days=days))
+    assert await made(tenant) == [1]
+    await said(tenant, across, "now")
+    assert await made(tenant) == [2]
     settings_ = dataclasses.replace(runtime.settings, retention_days=30)
     await apply_retention.run(dataclasses.replace(runtime, settings=settings_), owner, by_whom="test")
     assert await owner.fetchval("SELECT count(*) FROM audit_event WHERE session_id = $1", old) == 0
-    verdict = await verified(house)
+    verdict = await verified(tenant)
     assert (verdict.breaches, verdict.truncated) == ((), 2)
-    assert await made(house) == [3]  # the removal is an event of the chain that goes on
-    assert await found(house) == []
+    assert await made(tenant) == [3]  # the removal is an event of the chain that goes on
+    assert await found(tenant) == []
     # What is left is guarded: the head of what is gone, and the chain from its anchor on.
     await owner.execute("UPDATE session SET head = sha256(head) WHERE session_id = $1", old)
-    assert await found(house) == [f"session {old}, position 2: the head is not the one that checkpoint 1 covers"]
+    assert await found(tenant) == [f"session {old}, position 2: the head is not the one that checkpoint 1 covers"]
     await owner.execute("UPDATE session SET next_position = 2 WHERE session_id = $1", old)
-    assert "events are missing at the end" in (await found(house))[0]
+    assert "events are missing at the end" in (await found(tenant))[0]
     await owner.execute("DELETE FROM session WHERE session_id = $1", old)
     await owner.execute("DELETE FROM audit_event WHERE session_id = $1 AND position = 2", across)
-    assert {line.partition(": ")[2] for line in await found(house)} == {
+    assert {line.partition(": ")[2] for line in await found(tenant)} == {
         "the session is missing: checkpoint 1 covers 2 of its events", "an event is missing"
     }  # fmt: skip
 
 
-async def test_at_intervals_and_for_every_tenant(runtime: Runtime, house: House) -> None:
-    clock = MovableClock(runtime.clock.now())
-    house.runtime = dataclasses.replace(runtime, clock=clock)
-    other = await House.build(house.runtime, "other")
-    for each in (house, other):
+async def test_at_intervals_and_for_every_tenant(runtime: Runtime, tenant: TenantFixture) -> None:
+    clock = AdvancingClock(runtime.clock.now())
+    tenant.runtime = dataclasses.replace(runtime, clock=clock)
+    other = await TenantFixture.build(tenant.runtime, "other")
+    for each in (tenant, other):
         await session(each, "one")
-    await checkpoints.make_where_due(house.runtime)
+    await checkpoints.make_where_due(tenant.runtime)
     assert outside(other, 1).exists()
-    await session(house, "two")
+    await session(tenant, "two")
     clock.advance(minutes=59)
-    await checkpoints.make_where_due(house.runtime)
-    assert not outside(house, 2).exists()
+    await checkpoints.make_where_due(tenant.runtime)
+    assert not outside(tenant, 2).exists()
     clock.advance(minutes=1)
-    await checkpoints.make_where_due(house.runtime)
-    assert outside(house, 2).exists()
+    await checkpoints.make_where_due(tenant.runtime)
+    assert outside(tenant, 2).exists()
     assert not outside(other, 2).exists()
 
 
-async def test_the_application_cannot_change_a_checkpoint(house: House) -> None:
-    await session(house, "one")
-    await made(house)
+async def test_the_application_cannot_change_a_checkpoint(tenant: TenantFixture) -> None:
+    await session(tenant, "one")
+    await made(tenant)
     for statement in (
         "UPDATE checkpoint SET header = ''",
         "DELETE FROM checkpoint",
@@ -565,15 +567,15 @@ async def test_the_application_cannot_change_a_checkpoint(house: House) -> None:
         "DELETE FROM verification",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            async with house.runtime.database.tenant(house.tenant_id) as connection:
+            async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
                 await connection.execute(statement)
 
 
-async def test_many_writers_and_checkpoints_at_once(house: House) -> None:
+async def test_many_writers_and_checkpoints_at_once(tenant: TenantFixture) -> None:
     """Eight writers append to the same sessions, each on a connection of its own, while checkpoints are made and the
     record is verified, each some times; for longer where DRAGOMAN_TEST_SECONDS says so.
     """
-    sessions = [await session(house, "begun") for _ in range(12)]
+    sessions = [await session(tenant, "begun") for _ in range(12)]
     until = time.monotonic() + float(os.environ.get("DRAGOMAN_TEST_SECONDS", "0"))
     writing, proved = 8, 0
 
@@ -584,7 +586,7 @@ async def test_many_writers_and_checkpoints_at_once(house: House) -> None:
             if turns == 4 + number:
                 # One after the other they wait here until the record was verified while the others wrote.
                 await eventually(lambda: proved)
-            await said(house, sessions[(number * 5 + turns) % len(sessions)], f"{number}/{turns}", "and more")
+            await said(tenant, sessions[(number * 5 + turns) % len(sessions)], f"{number}/{turns}", "and more")
             turns += 1
         writing -= 1
         return turns
@@ -592,16 +594,16 @@ async def test_many_writers_and_checkpoints_at_once(house: House) -> None:
     async def prove() -> None:
         nonlocal proved
         while writing:
-            await made(house)
-            assert await found(house) == []
+            await made(tenant)
+            assert await found(tenant) == []
             proved += 1
 
     *turns, _ = await asyncio.gather(*(write(number) for number in range(8)), prove())
-    await made(house)
-    verdict = await verified(house)
+    await made(tenant)
+    verdict = await verified(tenant)
     assert (verdict.breaches, verdict.events) == ((), 12 + 2 * sum(filter(None, turns)))
     assert all(turns)
-    assert {await stage(house, each) for each in sessions} == {Stage.VERIFIED}
+    assert {await proof_stage(tenant, each) for each in sessions} == {Stage.VERIFIED}
 
 
 def damage(rows: list[Any], kind: str, chance: random.Random, covered: UUID) -> str:
@@ -650,12 +652,12 @@ KINDS = (
 )  # fmt: skip
 
 
-async def test_no_random_edit_goes_unseen(house: House, owner: Connection) -> None:
+async def test_no_random_edit_goes_unseen(tenant: TenantFixture, owner: Connection) -> None:
     """Some edits after each other, then perhaps the chains sealed anew; all is put back after each example."""
-    a, b = await two_sessions(house)
-    await session(house, "never", "covered")
-    rows = await owner.fetch("SELECT session_id, position FROM audit_event WHERE tenant_id = $1", house.tenant_id)
-    assert await inside(owner, house) == []
+    a, b = await two_sessions(tenant)
+    await session(tenant, "never", "covered")
+    rows = await owner.fetch("SELECT session_id, position FROM audit_event WHERE tenant_id = $1", tenant.tenant_id)
+    assert await inside(owner, tenant) == []
     loop = asyncio.get_running_loop()
 
     async def example(kinds: list[str], sealed_anew: bool, seed: int) -> list[str]:
@@ -675,7 +677,7 @@ async def test_no_random_edit_goes_unseen(house: House, owner: Connection) -> No
                             await rebuild(owner, each)
             if await owner.fetchval(SUM) == before:
                 return ["nothing was changed"]
-            return await inside(owner, house)
+            return await inside(owner, tenant)
         finally:
             await tried.rollback()
 
@@ -694,36 +696,36 @@ SUM = (
 )
 
 
-async def inside(owner: Connection, house: House) -> list[str]:
+async def inside(owner: Connection, tenant: TenantFixture) -> list[str]:
     """What is wrong in the database as this connection sees it."""
-    headers = await checkpoint.headers(owner, house.tenant_id)
-    wrong = verify.header_breaches(headers, house.tenant_id, None)
+    headers = await checkpoint.headers(owner, tenant.tenant_id)
+    wrong = verify.header_breaches(headers, tenant.tenant_id, None)
     # What is outside the database is told beside that.
     wrong += [verify.Breach(checkpoint=n, kind="it is missing") for n in (1, 2) if n not in headers]
     async with owner.transaction():
-        wrong += [breach async for breach in verify.bad_leaves(owner, house.tenant_id, headers)]
-        wrong += (await verify.verify_chains(owner, house.tenant_id)).breaches
+        wrong += [breach async for breach in verify.bad_leaves(owner, tenant.tenant_id, headers)]
+        wrong += (await verify.verify_chains(owner, tenant.tenant_id)).breaches
     return [f"{breach.where}: {breach.kind}" for breach in wrong]
 
 
-async def test_the_daily_run_says_in_the_log_what_is_wrong(house: House, owner: Connection) -> None:
-    a, b = await session(house, "one", "two"), await session(house, "three")
-    other = await House.build(house.runtime, "other")
+async def test_the_daily_run_says_in_the_log_what_is_wrong(tenant: TenantFixture, owner: Connection) -> None:
+    a, b = await session(tenant, "one", "two"), await session(tenant, "three")
+    other = await TenantFixture.build(tenant.runtime, "other")
     await session(other, "four")
     with capture_logs() as lines:
-        await verify_everywhere(house.runtime)
+        await verify_everywhere(tenant.runtime)
     said_ = [(line["event"], line["tenant"], line["sessions"], line["breaches"]) for line in lines]
     assert sorted(said_) == sorted(
-        [("audit_verified", str(house.tenant_id), 2, 0), ("audit_verified", str(other.tenant_id), 1, 0)]
+        [("audit_verified", str(tenant.tenant_id), 2, 0), ("audit_verified", str(other.tenant_id), 1, 0)]
     )
     await owner.execute("UPDATE audit_event SET actor_name = 'x' WHERE session_id = $1 AND position = 2", a)
     with capture_logs() as lines:
-        await verify_everywhere(house.runtime)
+        await verify_everywhere(tenant.runtime)
     assert [line for line in lines if line["log_level"] == "error"] == [
         {
-            "event": "audit_breach", "log_level": "error", "tenant": str(house.tenant_id),
+            "event": "audit_breach", "log_level": "error", "tenant": str(tenant.tenant_id),
             "where": f"session {a}, position 2", "kind": "the event is not the one that was sealed",
         }
     ]  # fmt: skip
     # And whoever opens it sees what the run found.
-    assert [await stage(house, one) for one in (a, b)] == [Stage.BROKEN, Stage.RECORDED]
+    assert [await proof_stage(tenant, one) for one in (a, b)] == [Stage.BROKEN, Stage.RECORDED]

@@ -30,7 +30,7 @@ from dragoman.services.exports import export_conversations
 from dragoman.services.exports.background_exports import prepare_export
 from dragoman.services.exports.bundle import DIGEST, MANIFEST, dump
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 from .test_export_control import LOGS, recorded
 
 EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)">\u202egnp.exe'
@@ -38,14 +38,14 @@ API = "/api/v1/conversations"
 Members = dict[str, bytes]
 
 
-async def conversation(house: House, *texts: str, name: str = "Ada") -> UUID:
+async def conversation(tenant: TenantFixture, *texts: str, name: str = "Ada") -> UUID:
     """A session with a message for each of *texts*, and its sealed events."""
-    session_id = await house.session(message_count=len(texts), contact_name=name)
+    session_id = await tenant.session(message_count=len(texts), contact_name=name)
     events: list[Any] = [SessionOpened(channel="whatsapp")]
-    now = house.runtime.clock.now()
+    now = tenant.runtime.clock.now()
     for ordinal, text in enumerate(texts, 1):
         body = Text(text)
-        message_id = await house.message(
+        message_id = await tenant.message(
             session_id, ordinal, content.to_json(body), channel_message_id="wamid.NDM2NjA="
         )
         events.append(
@@ -55,16 +55,16 @@ async def conversation(house: House, *texts: str, name: str = "Ada") -> UUID:
             )
         )  # fmt: skip
     events.append(SessionResolved(reason="done, +43 660 1234567"))
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         await append.append_events(
-            connection, house.tenant_id, session_id, [AuditEvent(at=now, actor=SYSTEM, payload=p) for p in events]
+            connection, tenant.tenant_id, session_id, [AuditEvent(at=now, actor=SYSTEM, payload=p) for p in events]
         )
     return session_id
 
 
-async def fetch(client: httpx.AsyncClient, house: House, role: str = "auditor", **query: Any) -> bytes:
+async def fetch(client: httpx.AsyncClient, tenant: TenantFixture, role: str = "auditor", **query: Any) -> bytes:
     answer = await client.get(
-        f"{API}/export", params={"format": "bundle", **query}, headers=bearer(await house.token(role))
+        f"{API}/export", params={"format": "bundle", **query}, headers=bearer(await tenant.token(role))
     )
     assert answer.status_code == 200, answer.text
     return answer.content
@@ -114,9 +114,9 @@ def packed(files: Members, *, reseal: bool = False) -> bytes:
     return made.getvalue()
 
 
-async def test_what_is_in_it(client: httpx.AsyncClient, house: House, tmp_path: Path) -> None:
-    ids = [await conversation(house, "Hello", EVIL, name=EVIL[:40]), await conversation(house, "Grüß Gott")]
-    files = members(await fetch(client, house))
+async def test_what_is_in_it(client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path) -> None:
+    ids = [await conversation(tenant, "Hello", EVIL, name=EVIL[:40]), await conversation(tenant, "Grüß Gott")]
+    files = members(await fetch(client, tenant))
     names = {f"transcripts/{i}.html" for i in ids} | {f"records/{i}.jsonl" for i in ids}
     assert set(files) == names | {"index.html", "README.txt", MANIFEST, DIGEST}
     manifest = json.loads(files[MANIFEST])
@@ -134,17 +134,19 @@ async def test_what_is_in_it(client: httpx.AsyncClient, house: House, tmp_path: 
     assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
     assert "http" not in page.replace("http-equiv", "")
     assert str(ids[1]) in files["index.html"].decode()
-    verdict = check(tmp_path, await fetch(client, house))
+    verdict = check(tmp_path, await fetch(client, tenant))
     assert verdict.findings == []
     assert (verdict.sessions, verdict.messages, verdict.events, verdict.files) == (2, 3, 7, 6)
-    made = [action for action in await recorded(house) if action["action"] == "bundle.made"]
+    made = [action for action in await recorded(tenant) if action["action"] == "bundle.made"]
     assert made[-1]["object_id"] == verdict.manifest_sha256
     assert made[-1]["after"] == {"conversations": 2, "masked": False}
 
 
-async def test_no_byte_can_be_changed_unnoticed(client: httpx.AsyncClient, house: House, tmp_path: Path) -> None:
-    await conversation(house, "Hello")
-    data = await fetch(client, house)
+async def test_no_byte_can_be_changed_unnoticed(
+    client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path
+) -> None:
+    await conversation(tenant, "Hello")
+    data = await fetch(client, tenant)
     assert found(tmp_path, data) == ""
     truth = members(data)
     chance = random.Random(7)
@@ -166,10 +168,10 @@ async def test_no_byte_can_be_changed_unnoticed(client: httpx.AsyncClient, house
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 9])
 async def test_a_file_that_is_packed_as_no_bundle_is_damage(
-    client: httpx.AsyncClient, house: House, tmp_path: Path, method: int
+    client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path, method: int
 ) -> None:
-    await conversation(house, "Hello")
-    data = await fetch(client, house)
+    await conversation(tenant, "Hello")
+    data = await fetch(client, tenant)
     # The compression method in the first entry of the ZIP's directory (APPNOTE.TXT 4.3.12).
     place = data.index(b"PK\x01\x02") + 10
     with pytest.raises(NoBundleError, match="is packed as no bundle is"):
@@ -214,10 +216,10 @@ def _without_message(records: list[dict[str, Any]]) -> None:
     ],
 )
 async def test_even_with_new_checksums_the_chain_tells(
-    client: httpx.AsyncClient, house: House, tmp_path: Path, change: Any, says: str
+    client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path, change: Any, says: str
 ) -> None:
-    await conversation(house, "Hello", "Bye")
-    files = edit_event(members(await fetch(client, house)), change)
+    await conversation(tenant, "Hello", "Bye")
+    files = edit_event(members(await fetch(client, tenant)), change)
     assert "was changed" in found(tmp_path, packed(files))
     said = found(tmp_path, packed(files, reseal=True))
     assert says in said
@@ -225,10 +227,10 @@ async def test_even_with_new_checksums_the_chain_tells(
 
 
 async def test_files_that_are_missing_or_added_and_manifests_that_lie(
-    client: httpx.AsyncClient, house: House, tmp_path: Path
+    client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path
 ) -> None:
-    session_id = await conversation(house, "Hello")
-    data = await fetch(client, house)
+    session_id = await conversation(tenant, "Hello")
+    data = await fetch(client, tenant)
     files = members(data)
     assert found(tmp_path, packed(files)) == ""
     page, record = f"transcripts/{session_id}.html", f"records/{session_id}.jsonl"
@@ -267,10 +269,10 @@ async def test_files_that_are_missing_or_added_and_manifests_that_lie(
 
 
 async def test_a_masked_bundle_says_what_cannot_be_checked(
-    client: httpx.AsyncClient, house: House, tmp_path: Path
+    client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path
 ) -> None:
-    await conversation(house, "I am +43 660 1234567")
-    data = await fetch(client, house, role="analyst")
+    await conversation(tenant, "I am +43 660 1234567")
+    data = await fetch(client, tenant, role="analyst")
     files = members(data)
     whole = b"".join(files.values()).decode()
     assert "1234567" not in whole.replace(" ", "")
@@ -286,9 +288,11 @@ async def test_a_masked_bundle_says_what_cannot_be_checked(
     assert "index.html: was changed" in found(tmp_path, packed(changed))
 
 
-async def test_one_conversation_from_the_drawer(client: httpx.AsyncClient, house: House, tmp_path: Path) -> None:
-    wanted, _ = await conversation(house, "this one"), await conversation(house, "not this one")
-    headers = bearer(await house.token("auditor"))
+async def test_one_conversation_from_the_drawer(
+    client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path
+) -> None:
+    wanted, _ = await conversation(tenant, "this one"), await conversation(tenant, "not this one")
+    headers = bearer(await tenant.token("auditor"))
     assert f"{wanted}/evidence" in (await client.get(f"{LOGS}/{wanted}", headers=headers)).text
     for address in (f"{LOGS}/{wanted}/evidence", f"{API}/{wanted}/evidence"):
         answer = await client.get(address, headers=headers)
@@ -296,27 +300,27 @@ async def test_one_conversation_from_the_drawer(client: httpx.AsyncClient, house
         verdict = check(tmp_path, answer.content)
         assert (verdict.sessions, verdict.findings) == (1, [])
         assert (await client.get(address.replace(str(wanted), str(uuid4())), headers=headers)).status_code == 404
-        agent = bearer(await house.token("agent"))
+        agent = bearer(await tenant.token("agent"))
         assert (await client.get(address, headers=agent)).status_code == 403
-    page = (await client.get(f"{LOGS}/{wanted}", headers=bearer(await house.token("agent")))).text
+    page = (await client.get(f"{LOGS}/{wanted}", headers=bearer(await tenant.token("agent")))).text
     assert "Evidence bundle" not in page
-    other = await House.build(house.runtime, "other")
+    other = await TenantFixture.build(tenant.runtime, "other")
     theirs = bearer(await other.token("auditor"))
     assert (await client.get(f"{API}/{wanted}/evidence", headers=theirs)).status_code == 404
 
 
 async def test_not_more_than_a_bundle_may_have(
-    client: httpx.AsyncClient, house: House, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: httpx.AsyncClient, tenant: TenantFixture, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for text in ("one", "two", "three"):
-        await conversation(house, text)
-    headers = bearer(await house.token("auditor"))
+        await conversation(tenant, text)
+    headers = bearer(await tenant.token("auditor"))
     monkeypatch.setattr(export_conversations, "BUNDLE_BACKGROUND_FROM", 2)
     form = {"format": "bundle", "query": ""}
     answer = await client.post(f"{LOGS}/export", data=form, headers=headers)
     assert answer.status_code == 303
     (job,) = runtime.queue.jobs  # type: ignore[attr-defined]
-    assert await prepare_export(runtime, house.tenant_id, job.key) == "done"
+    assert await prepare_export(runtime, tenant.tenant_id, job.key) == "done"
     file = await client.get(f"/api/v1/exports/{job.key}/file", headers=headers)
     verdict = check(tmp_path, file.content)
     assert (verdict.sessions, verdict.findings) == (3, [])
@@ -326,37 +330,37 @@ async def test_not_more_than_a_bundle_may_have(
     assert (await client.post(f"{LOGS}/export", data=form, headers=headers)).status_code == 422
     assert (await client.post("/api/v1/exports", json={"format": "bundle"}, headers=headers)).status_code == 422
     # Nor do those that came after somebody had asked.
-    async with runtime.database.tenant(house.tenant_id) as connection:
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute("UPDATE export_request SET state = 'waiting'")
-    assert await prepare_export(runtime, house.tenant_id, job.key) == "failed"
+    assert await prepare_export(runtime, tenant.tenant_id, job.key) == "failed"
     assert "up to 2 conversations" in (await client.get(f"/api/v1/exports/{job.key}", headers=headers)).json()["reason"]
 
 
 async def test_what_is_written_meanwhile_is_not_in_it(
-    client: httpx.AsyncClient, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, tenant: TenantFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session_id = await conversation(house, "Hello")
+    session_id = await conversation(tenant, "Hello")
     real = read_many.transcripts
 
     async def late(*given: Any, **more: Any) -> Any:
-        await house.message(session_id, 2, content.to_json(Text("late")))
-        async with house.runtime.database.tenant(house.tenant_id) as connection:
-            event = AuditEvent(at=house.runtime.clock.now(), actor=SYSTEM, payload=SessionResolved(reason="late"))
-            await append.append_events(connection, house.tenant_id, session_id, [event])
+        await tenant.message(session_id, 2, content.to_json(Text("late")))
+        async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+            event = AuditEvent(at=tenant.runtime.clock.now(), actor=SYSTEM, payload=SessionResolved(reason="late"))
+            await append.append_events(connection, tenant.tenant_id, session_id, [event])
         return await real(*given, **more)
 
     monkeypatch.setattr("dragoman.ledger.read_many.transcripts", late)
-    verdict = check(tmp_path, await fetch(client, house))
+    verdict = check(tmp_path, await fetch(client, tenant))
     assert (verdict.findings, verdict.messages, verdict.events) == ([], 1, 3)
 
 
 async def test_a_checkpoint_that_covers_it_is_in_it(
-    client: httpx.AsyncClient, house: House, runtime: Runtime, tmp_path: Path
+    client: httpx.AsyncClient, tenant: TenantFixture, runtime: Runtime, tmp_path: Path
 ) -> None:
-    ids = [await conversation(house, f"Hello {n}") for n in range(5)]
-    await checkpoints.make(runtime, house.tenant_id)
-    later = await conversation(house, "after that")
-    data = await fetch(client, house)
+    ids = [await conversation(tenant, f"Hello {n}") for n in range(5)]
+    await checkpoints.make(runtime, tenant.tenant_id)
+    later = await conversation(tenant, "after that")
+    data = await fetch(client, tenant)
     files = members(data)
     assert {name for name in files if name.startswith("checkpoints/")} == {"checkpoints/00000001.jsonl"}
     stages = {s["session_id"]: s["integrity"] for s in json.loads(files[MANIFEST])["sessions"]}
@@ -394,7 +398,7 @@ async def test_a_checkpoint_that_covers_it_is_in_it(
     other = {**files, "checkpoints/00000001.jsonl": signed.replace(b'"leaves":5', b'"leaves":6')}
     assert "its signature does not fit" in found(tmp_path, packed(other, reseal=True))
     # Masked there are no heads, and so no proofs.
-    masked = members(await fetch(client, house, role="analyst"))
+    masked = members(await fetch(client, tenant, role="analyst"))
     assert not [name for name in masked if name.startswith("checkpoints/")]
     assert {s["checkpoint"] for s in json.loads(masked[MANIFEST])["sessions"]} == {None}
 

@@ -17,13 +17,13 @@ from dragoman.services.exports import export_conversations
 from dragoman.store.conversation_list import export_batches
 from dragoman.store.conversation_list.conversations import Filters, TooSlowError, bounded
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 
 LOGS = "/communications/automation/logs"
 
 
-async def recorded(house: House) -> list[dict[str, Any]]:
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+async def recorded(tenant: TenantFixture) -> list[dict[str, Any]]:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         rows = await connection.fetch("SELECT * FROM administrator_action ORDER BY at, action_id")
     return [dict(row) for row in rows]
 
@@ -32,10 +32,10 @@ async def recorded(house: House) -> list[dict[str, Any]]:
     ("role", "may"), [("auditor", True), ("analyst", True), ("agent", False), ("developer", False)]
 )
 async def test_only_who_may_export_has_the_control(
-    client: httpx.AsyncClient, house: House, role: str, may: bool
+    client: httpx.AsyncClient, tenant: TenantFixture, role: str, may: bool
 ) -> None:
-    await house.session()
-    headers = bearer(await house.token(role))
+    await tenant.session()
+    headers = bearer(await tenant.token(role))
     page = (await client.get(LOGS, headers=headers)).text
     assert ('popovertarget="export"' in page) is may
     assert ("Phone numbers are masked" in page) is (role == "analyst")
@@ -44,11 +44,11 @@ async def test_only_who_may_export_has_the_control(
     assert (await client.get(f"{LOGS}/export/count", headers=headers)).status_code == (200 if may else 403)
 
 
-async def test_the_file_has_what_the_list_shows(client: httpx.AsyncClient, house: House) -> None:
+async def test_the_file_has_what_the_list_shows(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
     for outcome in ("SUCCESS", "SUCCESS", "HANDOFF"):
-        await house.session(outcome=outcome)
-    user = await house.user("auditor")
-    cookie = await house.cookie(user)
+        await tenant.session(outcome=outcome)
+    user = await tenant.user("auditor")
+    cookie = await tenant.cookie(user)
     page = (await client.get(f"{LOGS}?outcome=SUCCESS", headers=cookie)).text
     token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
     form = {"csrf_token": token, "query": "?outcome=SUCCESS&sort=-duration&cols=contact", "format": "jsonl"}
@@ -66,12 +66,12 @@ async def test_the_file_has_what_the_list_shows(client: httpx.AsyncClient, house
         assert (await client.post(f"{LOGS}/export", data=form | wrong, headers=cookie)).status_code == 422
 
 
-async def test_that_something_was_taken_away_is_on_record(client: httpx.AsyncClient, house: House) -> None:
-    await house.session()
-    await client.post(f"{LOGS}/export", data={"format": "csv"}, headers=bearer(await house.token("analyst")))
+async def test_that_something_was_taken_away_is_on_record(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    await tenant.session()
+    await client.post(f"{LOGS}/export", data={"format": "csv"}, headers=bearer(await tenant.token("analyst")))
     query = "format=jsonl&outcome=SUCCESS&transcript=true"
-    await client.get(f"/api/v1/conversations/export?{query}", headers=bearer(await house.token("auditor")))
-    first, second = await recorded(house)
+    await client.get(f"/api/v1/conversations/export?{query}", headers=bearer(await tenant.token("auditor")))
+    first, second = await recorded(tenant)
     assert (first["action"], first["actor_name"], first["object_kind"]) == (
         "export.streamed",
         "analyst's script",
@@ -83,9 +83,9 @@ async def test_that_something_was_taken_away_is_on_record(client: httpx.AsyncCli
 
 
 async def test_what_takes_long_to_count_is_not_counted(
-    client: httpx.AsyncClient, house: House, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, tenant: TenantFixture, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headers = bearer(await house.token("auditor"))
+    headers = bearer(await tenant.token("auditor"))
     assert "No conversation fits" in (await client.get(f"{LOGS}/export/count", headers=headers)).text
 
     async def slow(connection: Any, *_: Any, **__: Any) -> int:
@@ -97,7 +97,7 @@ async def test_what_takes_long_to_count_is_not_counted(
     assert "counted at once" in (await client.get(f"{LOGS}/export/count", headers=headers)).text
     with pytest.raises(TooSlowError):
         async with (
-            runtime.database.tenant(house.tenant_id) as connection,
+            runtime.database.tenant(tenant.tenant_id) as connection,
             bounded(connection, 0.05),
         ):
             await connection.execute("SELECT pg_sleep(20)")

@@ -23,35 +23,35 @@ from dragoman.runtime import Runtime
 from dragoman.services.exports import export_conversations, spreadsheet
 from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE
 from dragoman.services.exports.formats import Parts
-from dragoman.services.visibility import Sight
+from dragoman.services.visibility import Visibility
 from dragoman.store.conversation_list import export_batches
 from dragoman.store.conversation_list.conversations import Filters
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 
 EXPORT = "/api/v1/conversations/export"
 EVIL = "=cmd|' /C calc'!A0"
 
 
 @pytest.fixture
-async def reader(house: House) -> dict[str, str]:
-    return bearer(await house.token("auditor"))
+async def reader(tenant: TenantFixture) -> dict[str, str]:
+    return bearer(await tenant.token("auditor"))
 
 
-async def furnish(house: House, count: int = 5) -> list[UUID]:
+async def furnish(tenant: TenantFixture, count: int = 5) -> list[UUID]:
     """Sessions of which each has two messages and two events; the first is hostile."""
-    now = house.runtime.clock.now()
+    now = tenant.runtime.clock.now()
     made = []
     for number in range(count):
-        session_id = await house.session(
+        session_id = await tenant.session(
             last_activity_at=now - timedelta(minutes=number), last_user_message=EVIL if number == 0 else f"Hi {number}",
             outcome="SUCCESS" if number % 2 else "SKILL_ERROR", cost_micros=1_250_001, message_count=2,
             next_position=3, head=b"\x01" * 32,
         )  # fmt: skip
         for place in (1, 2):
             text = EVIL if number == 0 else f"Kettle,\r\n“{place}” ü"
-            await house.message(session_id, place, to_json(Text(text)), forwarded=place == 2)
-            await house.event(session_id, place, "session.opened", payload={"channel": "whatsapp", "n": place})
+            await tenant.message(session_id, place, to_json(Text(text)), forwarded=place == 2)
+            await tenant.event(session_id, place, "session.opened", payload={"channel": "whatsapp", "n": place})
         made.append(session_id)
     return made
 
@@ -67,8 +67,8 @@ def rows_of(text: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text.decode("utf-8-sig"), newline="")))
 
 
-async def test_csv(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
-    ids = await furnish(house)
+async def test_csv(client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]) -> None:
+    ids = await furnish(tenant)
     answer = await fetch(client, reader, format="csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert ".csv" in answer.headers["content-disposition"]
@@ -84,8 +84,10 @@ async def test_csv(client: httpx.AsyncClient, house: House, reader: dict[str, st
     assert answer.content.count(b"\r\n") == len(rows) + 1
 
 
-async def test_csv_with_parts_is_a_zip(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
-    ids = await furnish(house)
+async def test_csv_with_parts_is_a_zip(
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
+) -> None:
+    ids = await furnish(tenant)
     answer = await fetch(client, reader, format="csv", transcript="true", timeline="true")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
@@ -103,8 +105,8 @@ async def test_csv_with_parts_is_a_zip(client: httpx.AsyncClient, house: House, 
     assert json.loads(files["events.csv"][0]["payload"])["channel"] == "whatsapp"
 
 
-async def test_jsonl(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
-    ids = await furnish(house)
+async def test_jsonl(client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]) -> None:
+    ids = await furnish(tenant)
     answer = await fetch(client, reader, format="jsonl", transcript="true")
     records = [json.loads(line) for line in answer.text.splitlines()]
     assert len(records) == 5
@@ -115,8 +117,8 @@ async def test_jsonl(client: httpx.AsyncClient, house: House, reader: dict[str, 
     assert record["transcript"][0]["at"].endswith("Z")
 
 
-async def test_parquet(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
-    ids = await furnish(house)
+async def test_parquet(client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]) -> None:
+    ids = await furnish(tenant)
     answer = await fetch(client, reader, format="parquet", transcript="true", timeline="true")
     table = pq.read_table(io.BytesIO(answer.content))
     assert table.num_rows == 5
@@ -134,7 +136,7 @@ async def test_parquet(client: httpx.AsyncClient, house: House, reader: dict[str
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("parts", ["false", "true"])
 async def test_an_export_of_nothing_is_a_file_all_the_same(
-    client: httpx.AsyncClient, house: House, reader: dict[str, str], kind: str, parts: str
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str], kind: str, parts: str
 ) -> None:
     answer = await fetch(client, reader, format=kind, transcript=parts, timeline=parts)
     if kind == "parquet":
@@ -148,9 +150,11 @@ async def test_an_export_of_nothing_is_a_file_all_the_same(
         assert answer.content == b""
 
 
-async def test_the_filters_are_the_lists(client: httpx.AsyncClient, house: House, reader: dict[str, str]) -> None:
-    await furnish(house)
-    other = await House.build(house.runtime, "other")
+async def test_the_filters_are_the_lists(
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str]
+) -> None:
+    await furnish(tenant)
+    other = await TenantFixture.build(tenant.runtime, "other")
     await furnish(other, 2)
     for query, count in (({"outcome": "SUCCESS"}, 2), ({"q": "kettle"}, 4), ({"phone": "0660 123"}, 5), ({}, 5)):
         answer = await fetch(client, reader, format="jsonl", **query)
@@ -160,9 +164,9 @@ async def test_the_filters_are_the_lists(client: httpx.AsyncClient, house: House
 
 
 async def test_batches_meet_exactly(
-    client: httpx.AsyncClient, house: House, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, tenant: TenantFixture, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = await furnish(house, 7)
+    ids = await furnish(tenant, 7)
     for batch, portion in ((3, 4), (7, 100), (2, 1)):
         monkeypatch.setattr(export_conversations, "BATCH", batch)
         monkeypatch.setattr(export_conversations, "BATCH_OF_PARTS", portion)
@@ -175,31 +179,31 @@ async def test_batches_meet_exactly(
 
 
 async def test_a_session_written_to_meanwhile_is_there_once(
-    runtime: Runtime, house: House, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = await furnish(house, 6)
+    ids = await furnish(tenant, 6)
     monkeypatch.setattr(export_conversations, "BATCH", 2)
     export = export_conversations.Export(
-        tenant_id=house.tenant_id, filters=Filters(), kind="jsonl",
-        parts=Parts(), sight=Sight(whole=True),
+        tenant_id=tenant.tenant_id, filters=Filters(), kind="jsonl",
+        parts=Parts(), visibility=Visibility(unmasked=True),
         cutoff=datetime(2000, 1, 1, tzinfo=UTC),
     )  # fmt: skip
     pieces: list[bytes] = []
     async for piece in export_conversations.stream(runtime, export):
         pieces.append(piece)
-        async with runtime.database.tenant(house.tenant_id) as connection:
+        async with runtime.database.tenant(tenant.tenant_id) as connection:
             # Each of them becomes the latest in turn, as it would in a busy hour.
             await connection.execute(
-                "UPDATE session SET last_activity_at = clock_timestamp() WHERE tenant_id = $1", house.tenant_id
+                "UPDATE session SET last_activity_at = clock_timestamp() WHERE tenant_id = $1", tenant.tenant_id
             )
     found = [json.loads(line)["session_id"] for line in b"".join(pieces).decode().splitlines()]
     assert sorted(found) == sorted(map(str, ids))
 
 
-async def test_a_masked_role_exports_masked(client: httpx.AsyncClient, house: House) -> None:
-    session_id = await house.session(last_user_message="call 0660 1234567", message_count=1)
-    await house.message(session_id, 1, to_json(Text("I am +43 660 1234567")), channel_message_id="wamid.NDM2NjAxMjM0")
-    headers = bearer(await house.token("analyst"))
+async def test_a_masked_role_exports_masked(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    session_id = await tenant.session(last_user_message="call 0660 1234567", message_count=1)
+    await tenant.message(session_id, 1, to_json(Text("I am +43 660 1234567")), channel_message_id="wamid.NDM2NjAxMjM0")
+    headers = bearer(await tenant.token("analyst"))
     for kind in ("csv", "jsonl"):
         answer = await fetch(client, headers, format=kind)
         assert "1234567" not in answer.text
@@ -210,9 +214,9 @@ async def test_a_masked_role_exports_masked(client: httpx.AsyncClient, house: Ho
 
 
 async def test_an_export_that_fails_does_not_end_like_a_whole_one(
-    app: FastAPI, house: House, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, tenant: TenantFixture, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await furnish(house, 4)
+    await furnish(tenant, 4)
     monkeypatch.setattr(export_conversations, "BATCH", 2)
     real, calls = export_batches.batch, 0
 

@@ -47,11 +47,11 @@ async def test_two_keys_at_a_time_oldest_first(database: Database) -> None:
         await skill_keys.add(connection, tenant_id, "a.b", sealed("sk_a", 2))
         with pytest.raises(ConfigurationError, match="2 keys already"):
             await skill_keys.add(connection, tenant_id, "a.b", sealed("sk_c", 3))
-        found = await skill_keys.every(connection, tenant_id)
+        found = await skill_keys.list_all(connection, tenant_id)
         assert [k.key_id for k in found["a.b"]] == ["sk_z", "sk_a"]
         assert "sealed" not in repr(found)
         await skill_keys.remove(connection, tenant_id, "a.b", "sk_z")
-        assert [k.key_id for k in (await skill_keys.every(connection, tenant_id))["a.b"]] == ["sk_a"]
+        assert [k.key_id for k in (await skill_keys.list_all(connection, tenant_id))["a.b"]] == ["sk_a"]
         with pytest.raises(NotFoundError):
             await skill_keys.remove(connection, tenant_id, "a.b", "sk_z")
         with pytest.raises(NotFoundError):
@@ -68,7 +68,7 @@ async def test_two_administrators_at_once_do_not_make_three_keys(database: Datab
     results = await asyncio.gather(*(add(f"sk_{n}") for n in range(4)), return_exceptions=True)
     assert len([r for r in results if isinstance(r, ConfigurationError)]) == 2
     async with database.tenant(tenant_id) as connection:
-        assert len((await skill_keys.every(connection, tenant_id))["a.b"]) == 2
+        assert len((await skill_keys.list_all(connection, tenant_id))["a.b"]) == 2
 
 
 async def test_another_tenants_keys_are_not_seen(database: Database) -> None:
@@ -76,8 +76,8 @@ async def test_another_tenants_keys_are_not_seen(database: Database) -> None:
     async with database.tenant(one) as connection:
         await skill_keys.add(connection, one, "a.b", sealed("sk_a"))
     async with database.tenant(other) as connection:
-        assert await skill_keys.every(connection, other) == {}
-        assert await skill_keys.every(connection, one) == {}, "row-level security, and not only the WHERE"
+        assert await skill_keys.list_all(connection, other) == {}
+        assert await skill_keys.list_all(connection, one) == {}, "row-level security, and not only the WHERE"
 
 
 async def test_rules_that_were_read_before_know_a_new_key(database: Database) -> None:

@@ -10,7 +10,7 @@ from dragoman.jobs import immediate
 from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Job, Runtime
 
-from .house import MovableClock
+from .tenant_fixture import AdvancingClock
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
 
 
 async def test_a_job_waits_for_the_commit_of_who_asked_for_it(runtime: Runtime, ran: list[UUID]) -> None:
-    queue, tenant_id, key = ImmediateQueue(MovableClock()), uuid4(), uuid4()
+    queue, tenant_id, key = ImmediateQueue(AdvancingClock()), uuid4(), uuid4()
     job = Job(entrypoint="work", tenant_id=tenant_id, key=key)
     async with runtime.database.tenant(tenant_id) as connection:
         await queue.enqueue(connection, [job])
@@ -35,7 +35,7 @@ async def test_a_job_waits_for_the_commit_of_who_asked_for_it(runtime: Runtime, 
 
 
 async def test_a_job_that_two_ask_for_waits_for_both(runtime: Runtime, ran: list[UUID]) -> None:
-    queue, tenant_id = ImmediateQueue(MovableClock()), uuid4()
+    queue, tenant_id = ImmediateQueue(AdvancingClock()), uuid4()
     job = Job(entrypoint="work", tenant_id=tenant_id, key=uuid4())
     async with runtime.database.tenant(tenant_id) as late:
         await queue.enqueue(late, [job])
@@ -47,6 +47,6 @@ async def test_a_job_that_two_ask_for_waits_for_both(runtime: Runtime, ran: list
 
 
 async def test_without_a_transaction_it_runs_when_it_is_due(runtime: Runtime, ran: list[UUID]) -> None:
-    queue = ImmediateQueue(MovableClock())
-    queue.soon([Job(entrypoint="work", tenant_id=uuid4(), key=uuid4())])
+    queue = ImmediateQueue(AdvancingClock())
+    queue.run_after_commit([Job(entrypoint="work", tenant_id=uuid4(), key=uuid4())])
     assert await queue.run_due(runtime) == 1

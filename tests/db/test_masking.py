@@ -15,7 +15,7 @@ from fastapi.routing import iter_route_contexts
 from dragoman.domain.content import ContactCard, ContactCards, Reaction, SystemNotice, Text, to_json
 from dragoman.web.console.query import ADDRESS
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 
 PHONE = "+436609876543"
 NATIONAL = "6609876543"
@@ -28,28 +28,28 @@ NOT_ASKED = {"/api/v1/events", "/static", "/metrics", "/healthz", "/readyz", "/w
 
 
 @pytest.fixture
-async def session_id(house: House) -> UUID:
+async def session_id(tenant: TenantFixture) -> UUID:
     """A session in which the contact's number stands wherever it may stand."""
-    session_id = await house.session(
+    session_id = await tenant.session(
         contact_phone=PHONE, contact_name=PHONE.lstrip("+"), last_user_message="I am on 0660 987 6543", message_count=5,
         outcome_reason=f"nobody answered at {PHONE}", next_position=3, head=bytes.fromhex(DIGESTS["of the session"]),
     )  # fmt: skip
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute(
             "INSERT INTO contact_identity (tenant_id, kind, value, contact_id, created_at) "
             "SELECT tenant_id, 'wa_id', '436609876543', contact_id, now() FROM session",
         )
-    await house.message(session_id, 1, to_json(Text("I am on +43 (0)660 / 987-65-43")), channel_message_id=WAMID)
-    await house.message(session_id, 2, to_json(Reaction(target=WAMID, emoji="👍")), sender_name="436609876543")
-    await house.message(
+    await tenant.message(session_id, 1, to_json(Text("I am on +43 (0)660 / 987-65-43")), channel_message_id=WAMID)
+    await tenant.message(session_id, 2, to_json(Reaction(target=WAMID, emoji="👍")), sender_name="436609876543")
+    await tenant.message(
         session_id, 3, to_json(ContactCards((ContactCard(name="Bob", phones=(f"+{OTHER}",)),))), reply_to=WAMID
     )
     notice = SystemNotice(event="number", body=f"User changed from {PHONE} to {OTHER}", new_address=OTHER)
-    await house.message(session_id, 4, to_json(notice))
+    await tenant.message(session_id, 4, to_json(notice))
     received = {"channel_message_id": WAMID, "content_digest": DIGESTS["of a message"]}
     seal = bytes.fromhex(DIGESTS["of an event"])
-    await house.event(session_id, 1, "message.received", payload=received, seal=seal)
-    await house.event(
+    await tenant.event(session_id, 1, "message.received", payload=received, seal=seal)
+    await tenant.event(
         session_id, 2, "skill.invoked", payload={"skill": "x", "parameters": {"phone": PHONE, "wide": int(PHONE)}}
     )
     return session_id
@@ -71,9 +71,9 @@ def _leaks(text: str) -> list[str]:
 
 
 async def test_no_route_shows_a_number_to_a_masked_role(
-    app: FastAPI, client: httpx.AsyncClient, house: House, session_id: UUID
+    app: FastAPI, client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID
 ) -> None:
-    masked, whole = bearer(await house.token("analyst")), bearer(await house.token("administrator"))
+    masked, whole = bearer(await tenant.token("analyst")), bearer(await tenant.token("administrator"))
     showing = 0
     for address in _addresses(app, session_id):
         for headers in ({}, {"HX-Request": "true", "HX-Target": "div#drawer"}):
@@ -86,9 +86,9 @@ async def test_no_route_shows_a_number_to_a_masked_role(
 
 @pytest.mark.parametrize("role", ["developer", "analyst"])
 async def test_a_masked_role_cannot_feel_for_digits(
-    client: httpx.AsyncClient, house: House, session_id: UUID, role: str
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID, role: str
 ) -> None:
-    headers = bearer(await house.token(role))
+    headers = bearer(await tenant.token(role))
 
     async def found(phone: str, path: str = "/api/v1/conversations") -> Any:
         answer = await client.get(path, params={"phone": phone}, headers=headers)
@@ -102,9 +102,9 @@ async def test_a_masked_role_cannot_feel_for_digits(
 
 
 async def test_quotes_and_reactions_still_find_their_message(
-    client: httpx.AsyncClient, house: House, session_id: UUID
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID
 ) -> None:
-    headers = bearer(await house.token("analyst"))
+    headers = bearer(await tenant.token("analyst"))
     items = (await client.get(f"/api/v1/conversations/{session_id}/transcript", headers=headers)).json()["items"]
     assert items[0]["channel_message_id"] == items[1]["content"]["target"] == items[2]["reply_to"]
     assert items[0]["content"]["body"] == "I am on +43••••••43"

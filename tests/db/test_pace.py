@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from dragoman.store.database import Database
 from dragoman.store.sending import cooldowns, pace
 from dragoman.store.sending.cooldowns import Scope
-from dragoman.store.sending.pace import Pace, Turn
+from dragoman.store.sending.pace import Pace, RateGrant
 
 TENANT = UUID(int=7)
 NUMBER = UUID(int=1)
@@ -24,9 +24,9 @@ async def take(
     number: UUID = NUMBER,
     limits: Pace | None = None,
     has_moment: bool = False,
-) -> Turn:
+) -> RateGrant:
     async with database.tenant(TENANT) as connection:
-        return await pace.take(
+        return await pace.request_grant(
             connection,
             TENANT,
             channel_account_id=number,
@@ -51,7 +51,7 @@ async def test_no_second_has_more_messages_than_the_number_may_send(database: Da
         for _ in range(25):
             turn = await take(database, uuid4(), at, limits=Pace(number_rate=40))
             assert turn.granted
-            moments.append((at - NOON).total_seconds() + turn.number)
+            moments.append((at - NOON).total_seconds() + turn.number_wait_s)
     assert most_in_a_second(moments) <= 40
     # And not much less: a limiter that wastes the throughput is none.
     assert max(moments) < len(moments) / 30
@@ -76,12 +76,12 @@ async def test_a_contact_gets_a_burst_and_then_one_message_every_six_seconds(dat
     assert [(await take(database, contact, NOON, limits=limits)).granted for _ in range(45)] == [True] * 45
     refused = await take(database, contact, NOON, limits=limits)
     assert not refused.granted
-    assert refused.pair == 6.0
+    assert refused.pair_wait_s == 6.0
     # Another contact is not concerned, and neither is another number.
     assert (await take(database, uuid4(), NOON, limits=limits)).granted
     assert (await take(database, contact, NOON, number=UUID(int=2), limits=limits)).granted
     assert (await take(database, contact, NOON + timedelta(seconds=6), limits=limits)).granted
-    assert (await take(database, contact, NOON + timedelta(seconds=7), limits=limits)).pair == 5.0
+    assert (await take(database, contact, NOON + timedelta(seconds=7), limits=limits)).pair_wait_s == 5.0
     # What was borrowed is paid back in 45 times six seconds.
     later = NOON + timedelta(seconds=6 * 46)
     assert [(await take(database, contact, later, limits=limits)).granted for _ in range(46)] == [True] * 45 + [False]
@@ -92,8 +92,8 @@ async def test_a_pair_counts_from_the_moment_when_a_message_goes(database: Datab
     contact, limits = uuid4(), Pace(number_rate=2, pair_burst=1)
     for _ in range(10):
         await take(database, uuid4(), NOON, limits=limits)
-    assert (await take(database, contact, NOON, limits=limits)).number == 10.0
-    assert (await take(database, contact, NOON + timedelta(seconds=10), limits=limits)).pair == 6.0
+    assert (await take(database, contact, NOON, limits=limits)).number_wait_s == 10.0
+    assert (await take(database, contact, NOON + timedelta(seconds=10), limits=limits)).pair_wait_s == 6.0
     assert (await take(database, contact, NOON + timedelta(seconds=16), limits=limits)).granted
 
 
@@ -102,13 +102,13 @@ async def test_a_refused_pair_takes_nothing_from_the_number(database: Database) 
     assert (await take(database, contact, NOON, limits=limits)).granted
     for _ in range(5):
         assert not (await take(database, contact, NOON, limits=limits)).granted
-    assert (await take(database, uuid4(), NOON, limits=limits)).number == limits.interval
+    assert (await take(database, uuid4(), NOON, limits=limits)).number_wait_s == limits.interval
 
 
 async def test_limits_of_zero_are_none(database: Database) -> None:
     contact, limits = uuid4(), Pace(number_rate=0, pair_burst=0)
     turns = [await take(database, contact, NOON, limits=limits) for _ in range(60)]
-    assert [(t.granted, t.number) for t in turns] == [(True, 0.0)] * 60
+    assert [(t.granted, t.number_wait_s) for t in turns] == [(True, 0.0)] * 60
 
 
 async def test_a_hold_reaches_as_far_as_it_says_and_ends_by_itself(database: Database) -> None:
@@ -121,11 +121,11 @@ async def test_a_hold_reaches_as_far_as_it_says_and_ends_by_itself(database: Dat
     for days, (scope, (subject, held)) in enumerate(reach.items(), start=1):
         at = NOON + timedelta(days=days)
         async with database.tenant(TENANT) as connection:
-            seconds = await cooldowns.strike(connection, TENANT, scope, subject, code=1, reason="why", now=at)
+            seconds = await cooldowns.record_rejection(connection, TENANT, scope, subject, code=1, reason="why", now=at)
         for one in (contact, other):
             turn = await take(database, one, at, limits=limits)
             assert turn.granted is (one not in held), scope
-            assert (turn.held, turn.reason) == ((seconds, "why") if one in held else (0.0, ""))
+            assert (turn.cooldown_s, turn.reason) == ((seconds, "why") if one in held else (0.0, ""))
             # Who has a moment is held as well.
             assert (await take(database, one, at, limits=limits, has_moment=True)).granted is (one not in held)
             assert (await take(database, one, at + timedelta(seconds=seconds), limits=limits)).granted
@@ -133,7 +133,7 @@ async def test_a_hold_reaches_as_far_as_it_says_and_ends_by_itself(database: Dat
 
 async def strikes(database: Database, scope: Scope, at: datetime) -> float:
     async with database.tenant(TENANT) as connection:
-        return await cooldowns.strike(connection, TENANT, scope, "x", code=1, reason="", now=at)
+        return await cooldowns.record_rejection(connection, TENANT, scope, "x", code=1, reason="", now=at)
 
 
 async def test_holds_in_a_row_grow_and_are_forgiven(database: Database) -> None:
@@ -152,8 +152,8 @@ async def test_what_holds_nobody_back_any_more_is_forgotten(database: Database) 
     await take(database, uuid4(), NOON)
     await strikes(database, Scope.NUMBER, NOON)
     async with database.tenant(TENANT) as connection:
-        await pace.forget(connection, TENANT, before=NOON)
+        await pace.purge(connection, TENANT, before=NOON)
         assert await connection.fetchval("SELECT count(*) FROM send_pace") == 2
-        await pace.forget(connection, TENANT, before=NOON + timedelta(days=1))
+        await pace.purge(connection, TENANT, before=NOON + timedelta(days=1))
         assert await connection.fetchval("SELECT count(*) FROM send_pace") == 0
         assert await connection.fetchval("SELECT count(*) FROM send_hold") == 0

@@ -25,7 +25,7 @@ from tests.ports import free_port
 from tests.waiting import PATIENCE_S
 
 from .conftest import RecordingQueue
-from .house import PASSWORD, House, MovableClock
+from .tenant_fixture import PASSWORD, AdvancingClock, TenantFixture
 
 NEW = "turquoise ladder sings at noon"
 
@@ -54,11 +54,11 @@ class Mailbox:
 
 
 @dataclasses.dataclass
-class Place:
-    house: House
+class ResetPlace:
+    tenant: TenantFixture
     user: accounts.User
     runtime: Runtime
-    clock: MovableClock
+    clock: AdvancingClock
     queue: RecordingQueue
     mailbox: Mailbox
     browser: httpx.AsyncClient
@@ -84,24 +84,24 @@ class Place:
 
 
 @pytest.fixture
-async def place(runtime: Runtime, clock: MovableClock) -> AsyncIterator[Place]:
+async def place(runtime: Runtime, clock: AdvancingClock) -> AsyncIterator[ResetPlace]:
     mailbox, queue = Mailbox(), RecordingQueue()
     port = free_port()
     server = Controller(mailbox, hostname="127.0.0.1", port=port, ready_timeout=PATIENCE_S)
     server.start()
     mailer = Smtp.from_url(f"smtp://127.0.0.1:{port}?from=keys@shop.example", base_url="http://127.0.0.1:8000")
     runtime = dataclasses.replace(runtime, clock=clock, queue=queue, mailer=mailer)
-    house = await House.build(runtime, "shop")
+    tenant = await TenantFixture.build(runtime, "shop")
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(create_app(runtime)), base_url="http://127.0.0.1:8000"
     ) as browser:
-        yield Place(house, await house.user("auditor"), runtime, clock, queue, mailbox, browser)
+        yield ResetPlace(tenant, await tenant.user("auditor"), runtime, clock, queue, mailbox, browser)
     server.stop()
 
 
-async def test_from_the_mail_to_another_password(place: Place) -> None:
+async def test_from_the_mail_to_another_password(place: ResetPlace) -> None:
     assert "Forgotten your password?" in (await place.browser.get("/login")).text
-    cookie = await place.house.cookie(place.user)
+    cookie = await place.tenant.cookie(place.user)
     await place.ask(f" {place.user.email.upper()} ")
     await place.work()
     (mail,) = place.mailbox.taken
@@ -118,26 +118,26 @@ async def test_from_the_mail_to_another_password(place: Place) -> None:
     assert (await place.browser.get("/account", headers=cookie)).status_code == 303
     for again in (await place.browser.get(link), await place.choose(link)):
         assert (again.status_code, "was used already" in again.text) == (404, True)
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         rows = await connection.fetch("SELECT action FROM administrator_action")
         assert await connection.fetchval("SELECT count(*) FROM directory WHERE kind = 'password_reset'") == 0
     assert [row["action"] for row in rows] == ["user.password_reset_by_mail"]
 
 
-async def test_strangers_learn_nothing(place: Place) -> None:
+async def test_strangers_learn_nothing(place: ResetPlace) -> None:
     known = await place.ask(place.user.email)
     for address in ("nobody@shop.example", "no address", "\x00", "a" * 5000 + "@b"):
         unknown = await place.ask(address)
         assert (unknown.status_code, unknown.text) == (known.status_code, known.text)
     assert len(place.queue.jobs) == 1
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
-        await accounts.disable_user(connection, place.house.tenant_id, place.user.user_id, now=place.clock.now())
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
+        await accounts.disable_user(connection, place.tenant.tenant_id, place.user.user_id, now=place.clock.now())
     assert (await place.ask(place.user.email)).text == known.text
     await place.work()
     assert place.mailbox.taken == []
 
 
-async def test_nobodys_mailbox_is_flooded(place: Place) -> None:
+async def test_nobodys_mailbox_is_flooded(place: ResetPlace) -> None:
     for _ in range(3):
         assert (await place.ask(place.user.email)).status_code == 200
     answer = await place.ask(place.user.email)
@@ -147,7 +147,7 @@ async def test_nobodys_mailbox_is_flooded(place: Place) -> None:
     assert (await place.ask("another@shop.example")).status_code == 429
 
 
-async def test_a_link_is_good_for_half_an_hour(place: Place) -> None:
+async def test_a_link_is_good_for_half_an_hour(place: ResetPlace) -> None:
     await place.ask(place.user.email)
     await place.work()
     place.clock.advance(minutes=29, seconds=59)
@@ -157,7 +157,7 @@ async def test_a_link_is_good_for_half_an_hour(place: Place) -> None:
     assert await place.fits(PASSWORD)
 
 
-async def test_one_password_ends_all_links(place: Place) -> None:
+async def test_one_password_ends_all_links(place: ResetPlace) -> None:
     for _ in range(2):
         await place.ask(place.user.email)
     await place.work()
@@ -166,7 +166,7 @@ async def test_one_password_ends_all_links(place: Place) -> None:
     assert (await place.choose(first)).status_code == 404
 
 
-async def test_of_two_at_once_one_sets_it(place: Place) -> None:
+async def test_of_two_at_once_one_sets_it(place: ResetPlace) -> None:
     await place.ask(place.user.email)
     await place.work()
     done = await asyncio.gather(*(place.choose(place.mailbox.link()) for _ in range(3)))
@@ -177,7 +177,7 @@ async def test_of_two_at_once_one_sets_it(place: Place) -> None:
     ("wanted", "again", "said"),
     [("short", None, "at least 12"), (NEW, "something else", "not the same twice"), ("password1234", None, "guessed")],
 )
-async def test_a_bad_password_uses_nothing_up(place: Place, wanted: str, again: str | None, said: str) -> None:
+async def test_a_bad_password_uses_nothing_up(place: ResetPlace, wanted: str, again: str | None, said: str) -> None:
     await place.ask(place.user.email)
     await place.work()
     answer = await place.choose(place.mailbox.link(), wanted, again)
@@ -185,22 +185,22 @@ async def test_a_bad_password_uses_nothing_up(place: Place, wanted: str, again: 
     assert (await place.choose(place.mailbox.link())).status_code == 303
 
 
-async def test_the_second_factor_is_still_asked_for(place: Place) -> None:
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+async def test_the_second_factor_is_still_asked_for(place: ResetPlace) -> None:
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         await connection.execute(
             "INSERT INTO second_factor (tenant_id, user_id, secret, made_at, confirmed_at) VALUES ($1, $2, $3, $4, $4)",
-            *(place.house.tenant_id, place.user.user_id, place.runtime.keyring.encrypt(b"A" * 32), place.clock.now()),
+            *(place.tenant.tenant_id, place.user.user_id, place.runtime.keyring.encrypt(b"A" * 32), place.clock.now()),
         )
     await place.ask(place.user.email)
     await place.work()
     await place.choose(place.mailbox.link())
     signed = await place.browser.post("/login", data={"email": place.user.email, "password": NEW})
     assert signed.headers["location"].startswith("/login/code")
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
-        assert await second_factor.awaited(connection, place.house.tenant_id, place.user.user_id) == "code"
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
+        assert await second_factor.awaited(connection, place.tenant.tenant_id, place.user.user_id) == "code"
 
 
-async def test_a_server_that_refuses_is_asked_again_and_then_no_more(place: Place) -> None:
+async def test_a_server_that_refuses_is_asked_again_and_then_no_more(place: ResetPlace) -> None:
     await place.ask(place.user.email)
     place.mailbox.refusals = ["451 later", "451 later"]
     delays = []
@@ -219,7 +219,7 @@ async def test_a_server_that_refuses_is_asked_again_and_then_no_more(place: Plac
     assert place.queue.jobs == []
 
 
-async def test_a_job_that_runs_twice_leaves_one_good_link(place: Place) -> None:
+async def test_a_job_that_runs_twice_leaves_one_good_link(place: ResetPlace) -> None:
     await place.ask(place.user.email)
     (job,) = place.queue.jobs
     await place.work()
@@ -228,11 +228,11 @@ async def test_a_job_that_runs_twice_leaves_one_good_link(place: Place) -> None:
     assert (await place.choose(place.mailbox.link(1))).status_code == 303
 
 
-async def test_only_the_digest_is_stored_and_links_name_the_configured_address(place: Place) -> None:
+async def test_only_the_digest_is_stored_and_links_name_the_configured_address(place: ResetPlace) -> None:
     await place.browser.post("/login/forgot", data={"email": place.user.email}, headers={"Host": "evil.example"})
     await place.work()
     token = place.mailbox.link().partition("token=")[2]
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         rows = [
             *await connection.fetch("SELECT * FROM password_reset"),
             *await connection.fetch("SELECT * FROM directory"),
@@ -241,7 +241,7 @@ async def test_only_the_digest_is_stored_and_links_name_the_configured_address(p
     assert "evil" not in place.mailbox.text()
 
 
-async def test_another_site_cannot_ask_or_set(place: Place) -> None:
+async def test_another_site_cannot_ask_or_set(place: ResetPlace) -> None:
     foreign = {"Sec-Fetch-Site": "cross-site"}
     for address in ("/login/forgot", "/login/reset"):
         assert (await place.browser.post(address, data={}, headers=foreign)).status_code == 403
@@ -257,12 +257,12 @@ async def test_without_a_mail_server_there_is_nothing_to_ask(runtime: Runtime, c
         await password_reset.find(runtime, "x")
 
 
-async def test_what_was_asked_for_long_ago_is_forgotten(place: Place) -> None:
+async def test_what_was_asked_for_long_ago_is_forgotten(place: ResetPlace) -> None:
     await place.ask(place.user.email)
     await place.work()
     place.clock.advance(days=1, seconds=1)
     await place.ask(place.user.email)
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         assert await connection.fetchval("SELECT count(*) FROM password_reset") == 1
         assert await connection.fetchval("SELECT count(*) FROM directory WHERE kind = 'password_reset'") == 0
     assert isinstance(place.queue.jobs[0], Job)
@@ -285,7 +285,7 @@ def test_addresses_of_servers() -> None:
     )
 
 
-async def test_credentials_are_not_sent_in_the_clear(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_credentials_are_not_sent_in_the_clear(place: ResetPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not offer TLS gets none, unless it is this machine."""
     port = place.runtime.mailer.port  # type: ignore[union-attr]
     monkeypatch.setattr(smtp, "_HERE", frozenset())

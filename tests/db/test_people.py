@@ -17,7 +17,7 @@ from dragoman.cli.main import app as command_line
 from dragoman.domain.errors import ConfigurationError
 from dragoman.runtime import Runtime
 from dragoman.services.access import people
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store.accounts import accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.roles import PERMISSIONS
@@ -25,7 +25,7 @@ from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman.web.console.people import MAY
 
-from .house import PASSWORD, House, MovableClock, bearer
+from .tenant_fixture import PASSWORD, AdvancingClock, TenantFixture, bearer
 from .test_auth import log_in, secret_of, with_cookie
 
 USERS = "/communications/settings/users"
@@ -33,41 +33,41 @@ TOKENS = "/communications/settings/tokens"
 BY = Administrator("Ada Admin")
 
 
-async def signed_in(client: httpx.AsyncClient, house: House, role: str = "administrator") -> dict[str, str]:
+async def signed_in(client: httpx.AsyncClient, tenant: TenantFixture, role: str = "administrator") -> dict[str, str]:
     """The headers of a browser in which a new user of that role is signed in, with the form's token."""
-    headers = await house.cookie(await house.user(role))
+    headers = await tenant.cookie(await tenant.user(role))
     page = await client.get("/account", headers=headers)
     found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
     assert found is not None
     return {**headers, "X-CSRF-Token": found[1]}
 
 
-async def record(house: House) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+async def record(tenant: TenantFixture) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         rows = await connection.fetch(
             "SELECT action, object_id, before, after FROM administrator_action ORDER BY at, action_id"
         )
     return [(row["action"], row["object_id"], row["before"], row["after"]) for row in rows]
 
 
-async def user_ids(house: House) -> dict[str, Any]:
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
-        return {user.email: user for user in await accounts.users(connection, house.tenant_id)}
+async def user_ids(tenant: TenantFixture) -> dict[str, Any]:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        return {user.email: user for user in await accounts.users(connection, tenant.tenant_id)}
 
 
 def test_every_permission_has_a_name_for_people() -> None:
     assert MAY.keys() == PERMISSIONS
 
 
-async def test_somebody_is_added_changed_shut_out_and_let_in(client: httpx.AsyncClient, house: House) -> None:
-    headers = await signed_in(client, house)
+async def test_somebody_is_added_changed_shut_out_and_let_in(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    headers = await signed_in(client, tenant)
     given = {"name": "Grace Hopper", "email": "Grace@House.example", "role": "agent"}
     page = await client.post(USERS, data=given, headers=headers)
     assert page.status_code == 200
     password = re.findall(r"<code>([a-z0-9-]{29})</code>", page.text)[0]
     assert password not in (await client.get(USERS, headers=headers)).text
     secret = secret_of(await log_in(client, "grace@house.example", password))
-    grace = (await user_ids(house))["grace@house.example"]
+    grace = (await user_ids(tenant))["grace@house.example"]
     at = f"{USERS}/{grace.user_id}"
     assert (await client.get("/access-log", headers=with_cookie(secret))).status_code == 403
     assert (await client.post(f"{at}/role", data={"role": "auditor"}, headers=headers)).status_code == 303
@@ -81,7 +81,7 @@ async def test_somebody_is_added_changed_shut_out_and_let_in(client: httpx.Async
     new = re.findall(r"<code>([a-z0-9-]{29})</code>", reset.text)[0]
     assert (await log_in(client, "grace@house.example", password)).status_code == 401
     assert (await log_in(client, "grace@house.example", new)).status_code == 303
-    done = await record(house)
+    done = await record(tenant)
     assert done == [
         ("user.created", "grace@house.example", {}, {"name": "Grace Hopper", "role": "agent"}),
         ("user.changed", "grace@house.example", {"role": "agent"}, {"role": "auditor"}),
@@ -101,46 +101,48 @@ async def test_somebody_is_added_changed_shut_out_and_let_in(client: httpx.Async
     ],
 )
 async def test_what_cannot_be_added_is_said(
-    client: httpx.AsyncClient, house: House, given: dict[str, str], said: str
+    client: httpx.AsyncClient, tenant: TenantFixture, given: dict[str, str], said: str
 ) -> None:
-    headers = await signed_in(client, house)
+    headers = await signed_in(client, tenant)
     page = await client.post(USERS, data=given, headers=headers)
     assert page.status_code == 422
     assert said in unescape(page.text)
-    assert await record(house) == []
+    assert await record(tenant) == []
 
 
-async def test_the_last_administrator_stays(client: httpx.AsyncClient, runtime: Runtime, house: House) -> None:
-    headers = await signed_in(client, house)
-    me = (await user_ids(house))["administrator@house.example"]
+async def test_the_last_administrator_stays(client: httpx.AsyncClient, runtime: Runtime, tenant: TenantFixture) -> None:
+    headers = await signed_in(client, tenant)
+    me = (await user_ids(tenant))["administrator@house.example"]
     for what, data in (("disable", {}), ("role", {"role": "agent"})):
         page = await client.post(f"{USERS}/{me.user_id}/{what}", data=data, headers=headers)
         assert page.status_code == 422
-    with pytest.raises(RefusedError, match="last administrator"):
-        await people.disable(runtime, house.tenant_id, BY, me.user_id)
+    with pytest.raises(ChangeRefusedError, match="last administrator"):
+        await people.disable(runtime, tenant.tenant_id, BY, me.user_id)
 
 
-async def test_two_administrators_who_shut_each_other_out_leave_one(runtime: Runtime, house: House) -> None:
-    first, second = await house.user("administrator"), await house.user("developer")
-    await people.change_role(runtime, house.tenant_id, BY, second.user_id, "administrator")
+async def test_two_administrators_who_shut_each_other_out_leave_one(runtime: Runtime, tenant: TenantFixture) -> None:
+    first, second = await tenant.user("administrator"), await tenant.user("developer")
+    await people.change_role(runtime, tenant.tenant_id, BY, second.user_id, "administrator")
     done = await asyncio.gather(
-        people.disable(runtime, house.tenant_id, BY, first.user_id),
-        people.disable(runtime, house.tenant_id, BY, second.user_id),
+        people.disable(runtime, tenant.tenant_id, BY, first.user_id),
+        people.disable(runtime, tenant.tenant_id, BY, second.user_id),
         return_exceptions=True,
     )
-    assert sorted(type(one).__name__ for one in done) == ["NoneType", "RefusedError"]
+    assert sorted(type(one).__name__ for one in done) == ["ChangeRefusedError", "NoneType"]
 
 
 ROLE_PAGE = "/communications/settings/roles"
 
 
-async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(client: httpx.AsyncClient, house: House) -> None:
-    headers = await signed_in(client, house)
+async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(
+    client: httpx.AsyncClient, tenant: TenantFixture
+) -> None:
+    headers = await signed_in(client, tenant)
     given = {"name": "Night-Shift", "permission": ["communications.access:read", "audit.read"]}
     assert (await client.post(ROLE_PAGE, data=given, headers=headers)).status_code == 303
     await client.post(USERS, data={"name": "N", "email": "n@house.example", "role": "night-shift"}, headers=headers)
-    token = bearer(await house.token("night-shift"))
-    cookie = await house.cookie((await user_ids(house))["n@house.example"])
+    token = bearer(await tenant.token("night-shift"))
+    cookie = await tenant.cookie((await user_ids(tenant))["n@house.example"])
     for who in (token, cookie):
         assert (await client.get("/api/v1/access-log", headers=who)).status_code == 200
         assert (await client.get("/api/v1/exports", headers=who)).status_code == 403
@@ -152,14 +154,16 @@ async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(client: http
     kept = await client.post(f"{ROLE_PAGE}/night-shift/delete", headers=headers)
     assert kept.status_code == 422
     assert "is still the role of N, night-shift's script" in unescape(kept.text)
-    user = (await user_ids(house))["n@house.example"]
+    user = (await user_ids(tenant))["n@house.example"]
     await client.post(f"{USERS}/{user.user_id}/role", data={"role": "agent"}, headers=headers)
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
-        for kept_token in await accounts.tokens(connection, house.tenant_id):
-            await accounts.revoke_token(connection, house.tenant_id, kept_token.token_id, now=house.runtime.clock.now())
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        for kept_token in await accounts.tokens(connection, tenant.tenant_id):
+            await accounts.revoke_token(
+                connection, tenant.tenant_id, kept_token.token_id, now=tenant.runtime.clock.now()
+            )
     assert (await client.post(f"{ROLE_PAGE}/night-shift/delete", headers=headers)).status_code == 303
     before, after = (["audit.read", "communications.access:read"], ["audit.export", "communications.access:read"])
-    assert [one for one in await record(house) if one[0].startswith("role.")] == [
+    assert [one for one in await record(tenant) if one[0].startswith("role.")] == [
         ("role.created", "night-shift", {}, {"permissions": before}),
         ("role.changed", "night-shift", {"permissions": before}, {"permissions": after}),
         ("role.deleted", "night-shift", {"permissions": after}, {}),
@@ -177,39 +181,39 @@ async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(client: http
     ],
 )
 async def test_a_role_that_cannot_be_is_not_made(
-    client: httpx.AsyncClient, house: House, given: dict[str, Any], said: str
+    client: httpx.AsyncClient, tenant: TenantFixture, given: dict[str, Any], said: str
 ) -> None:
-    page = await client.post(ROLE_PAGE, data=given, headers=await signed_in(client, house))
+    page = await client.post(ROLE_PAGE, data=given, headers=await signed_in(client, tenant))
     assert page.status_code == 422
     assert said in unescape(page.text)
-    assert await record(house) == []
+    assert await record(tenant) == []
 
 
 async def test_a_ready_made_role_and_another_tenants_are_not_changed(
-    client: httpx.AsyncClient, runtime: Runtime, house: House
+    client: httpx.AsyncClient, runtime: Runtime, tenant: TenantFixture
 ) -> None:
-    other = await House.build(runtime, "other")
+    other = await TenantFixture.build(runtime, "other")
     await people.add_role(runtime, other.tenant_id, BY, "theirs", {"audit.read"})
-    headers = await signed_in(client, house)
+    headers = await signed_in(client, tenant)
     for name in ("agent", "theirs"):
         for address in (f"{ROLE_PAGE}/{name}", f"{ROLE_PAGE}/{name}/delete"):
             answer = await client.post(address, data={"permission": ["settings.admin"]}, headers=headers)
             assert answer.status_code == 404
     with pytest.raises(ConfigurationError, match="'theirs' is no role"):
-        await house.token("theirs")
+        await tenant.token("theirs")
 
 
-async def test_a_token_is_made_used_and_revoked(client: httpx.AsyncClient, house: House) -> None:
-    headers = await signed_in(client, house)
+async def test_a_token_is_made_used_and_revoked(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    headers = await signed_in(client, tenant)
     page = await client.post(TOKENS, data={"name": "nightly", "role": "analyst", "days": "30"}, headers=headers)
     token = re.findall(r"dgm_[A-Za-z0-9_-]{43}", page.text)[0]
     assert token not in (await client.get(TOKENS, headers=headers)).text
     assert (await client.get("/api/v1/conversations", headers=bearer(token))).status_code == 200
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
-        (kept,) = await accounts.tokens(connection, house.tenant_id)
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        (kept,) = await accounts.tokens(connection, tenant.tenant_id)
     assert (await client.post(f"{TOKENS}/{kept.token_id}/revoke", headers=headers)).status_code == 303
     assert (await client.get("/api/v1/conversations", headers=bearer(token))).status_code == 401
-    done = await record(house)
+    done = await record(tenant)
     assert [action for action, *_ in done] == ["token.created", "token.revoked"]
     assert token not in str(done)
 
@@ -226,15 +230,17 @@ async def test_a_token_is_made_used_and_revoked(client: httpx.AsyncClient, house
     ],
 )
 async def test_a_token_that_cannot_be_is_not_made(
-    client: httpx.AsyncClient, house: House, given: dict[str, str]
+    client: httpx.AsyncClient, tenant: TenantFixture, given: dict[str, str]
 ) -> None:
-    page = await client.post(TOKENS, data=given, headers=await signed_in(client, house))
+    page = await client.post(TOKENS, data=given, headers=await signed_in(client, tenant))
     assert page.status_code == 422
     assert "dgm_" not in page.text
 
 
-async def test_one_changes_ones_own_password_and_is_out_everywhere(client: httpx.AsyncClient, house: House) -> None:
-    headers = await signed_in(client, house, "agent")
+async def test_one_changes_ones_own_password_and_is_out_everywhere(
+    client: httpx.AsyncClient, tenant: TenantFixture
+) -> None:
+    headers = await signed_in(client, tenant, "agent")
     elsewhere = secret_of(await log_in(client, "agent@house.example"))
     new = "kupfer lampe tisch wolke"
     for known, wanted, again, said in (
@@ -254,15 +260,15 @@ async def test_one_changes_ones_own_password_and_is_out_everywhere(client: httpx
         assert (await client.get("/account", headers=secret)).headers["location"].startswith("/login")
     assert (await log_in(client, "agent@house.example")).status_code == 401
     assert (await log_in(client, "agent@house.example", new)).status_code == 303
-    assert [action for action, *_ in await record(house)] == ["user.password_changed"]
+    assert [action for action, *_ in await record(tenant)] == ["user.password_changed"]
 
 
 async def test_a_stolen_session_is_no_place_to_guess_the_password(
-    client: httpx.AsyncClient, house: House, app: FastAPI, clock: MovableClock
+    client: httpx.AsyncClient, tenant: TenantFixture, app: FastAPI, clock: AdvancingClock
 ) -> None:
     # The clock stands still: on a slow machine the wait would be over before the next guess.
-    app.state.runtime = dataclasses.replace(house.runtime, clock=clock)
-    headers = await signed_in(client, house, "agent")
+    app.state.runtime = dataclasses.replace(tenant.runtime, clock=clock)
+    headers = await signed_in(client, tenant, "agent")
     given = {"wanted": "kupfer lampe tisch wolke", "again": "kupfer lampe tisch wolke"}
     said = [
         unescape((await client.post("/account/password", data={**given, "known": known}, headers=headers)).text)
@@ -272,8 +278,8 @@ async def test_a_stolen_session_is_no_place_to_guess_the_password(
     assert (await log_in(client, "agent@house.example")).status_code == 303
 
 
-async def test_one_sees_where_one_is_signed_in_and_ends_it(client: httpx.AsyncClient, house: House) -> None:
-    headers = await signed_in(client, house, "agent")
+async def test_one_sees_where_one_is_signed_in_and_ends_it(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
+    headers = await signed_in(client, tenant, "agent")
     phone = secret_of(await log_in(client, "agent@house.example", headers={"User-Agent": "A phone <b>"}))
     client.cookies.clear()  # another browser: in the same one the session before would end
     tablet = secret_of(await log_in(client, "agent@house.example", headers={"User-Agent": "A tablet"}))
@@ -294,9 +300,9 @@ async def test_one_sees_where_one_is_signed_in_and_ends_it(client: httpx.AsyncCl
 
 
 async def test_failed_logins_are_counted_by_all_processes_together(
-    client: httpx.AsyncClient, runtime: Runtime, house: House
+    client: httpx.AsyncClient, runtime: Runtime, tenant: TenantFixture
 ) -> None:
-    await house.user("agent")
+    await tenant.user("agent")
     transport = httpx.ASGITransport(create_app(runtime))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as other:
         for number in range(5):
@@ -315,7 +321,7 @@ async def test_failed_logins_are_counted_by_all_processes_together(
 
 
 async def test_who_has_locked_themselves_out_is_helped_from_a_terminal(
-    runtime: Runtime, client: httpx.AsyncClient, house: House, database_urls: DatabaseURLs
+    runtime: Runtime, client: httpx.AsyncClient, tenant: TenantFixture, database_urls: DatabaseURLs
 ) -> None:
     environment = {
         "DRAGOMAN_DATABASE_URL": database_urls.application,
@@ -324,12 +330,12 @@ async def test_who_has_locked_themselves_out_is_helped_from_a_terminal(
     }
 
     async def run(*words: str) -> Any:
-        command = ["user", *words, "--tenant", house.slug]
+        command = ["user", *words, "--tenant", tenant.slug]
         return await asyncio.to_thread(CliRunner(env=environment).invoke, command_line, command)
 
-    await house.user("administrator")
-    agent = await house.user("agent")
-    was_signed_in = await house.cookie(agent)
+    await tenant.user("administrator")
+    agent = await tenant.user("agent")
+    was_signed_in = await tenant.cookie(agent)
 
     done = await run("reset-password", agent.email)
     assert done.exit_code == 0
@@ -339,17 +345,17 @@ async def test_who_has_locked_themselves_out_is_helped_from_a_terminal(
 
     assert "is auditor now" in (await run("role", agent.email.upper(), "auditor")).output
     assert (await run("disable", agent.email)).exit_code == 0
-    assert (await user_ids(house))[agent.email].disabled_at is not None
+    assert (await user_ids(tenant))[agent.email].disabled_at is not None
     assert (await run("enable", agent.email)).exit_code == 0
-    known = (await user_ids(house))[agent.email]
+    known = (await user_ids(tenant))[agent.email]
     assert (known.role, known.disabled_at) == ("auditor", None)
-    assert [(action, who) for action, who, _, _ in await record(house)] == [
+    assert [(action, who) for action, who, _, _ in await record(tenant)] == [
         ("user.password_reset", agent.email),
         ("user.changed", agent.email),
         ("user.disabled", agent.email),
         ("user.enabled", agent.email),
     ]
-    assert password not in str(await record(house))
+    assert password not in str(await record(tenant))
 
     for words, text in (
         (("enable", "nobody@house.example"), "has no user nobody@house.example"),

@@ -31,7 +31,7 @@ from dragoman.domain.search_words import Search
 from dragoman.domain.states import State
 from dragoman.store import embedded
 from dragoman.store.conversation_list import conversations
-from dragoman.store.conversation_list.filters import NEWEST, Filters, Order, Sort
+from dragoman.store.conversation_list.filters import NEWEST, Filters, Sort, SortOrder
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.api.filters import ConversationQuery
@@ -147,10 +147,10 @@ async def scanned(connection: Connection, statement: str, values: tuple[Any, ...
     return set(scans(found["Plan"])) - await empty_tables(connection)
 
 
-async def every_filter(connection: Connection, tenant_id: UUID) -> dict[str, tuple[Filters, Order]]:
+async def every_filter(connection: Connection, tenant_id: UUID) -> dict[str, tuple[Filters, SortOrder]]:
     """The screens that are measured, what only the page has, and pairs; with each sort that an index answers."""
     bare: Any = connection
-    wanted: dict[str, tuple[Filters, Order]] = {}
+    wanted: dict[str, tuple[Filters, SortOrder]] = {}
     for screen in await screens(bare, tenant_id):
         given = {name: value for name, value in parse_qsl(screen.query) if name != "cursor" and value != "None"}
         query = ConversationQuery.model_validate(given)
@@ -177,7 +177,7 @@ async def every_filter(connection: Connection, tenant_id: UUID) -> dict[str, tup
             wanted[f"{one} and {other}"] = (Filters.from_json(both), NEWEST)
     for sort in Sort:
         for descending in (True, False):
-            wanted[f"sorted by {sort} {descending}"] = (Filters(), Order(sort, descending))
+            wanted[f"sorted by {sort} {descending}"] = (Filters(), SortOrder(sort, descending))
     return wanted
 
 

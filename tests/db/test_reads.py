@@ -18,20 +18,20 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.web.console.access_log import ACTIONS
 from dragoman.web.console.query import ADDRESS as LOGS
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 
 PHONE = "+436609876543"
 
 
 @pytest.fixture
-async def session_id(house: House) -> UUID:
-    session_id = await house.session(contact_phone=PHONE, contact_name="Ada", message_count=1)
-    await house.message(session_id, 1, to_json(Text("hello")))
+async def session_id(tenant: TenantFixture) -> UUID:
+    session_id = await tenant.session(contact_phone=PHONE, contact_name="Ada", message_count=1)
+    await tenant.message(session_id, 1, to_json(Text("hello")))
     return session_id
 
 
-async def records(house: House) -> list[dict[str, Any]]:
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+async def records(tenant: TenantFixture) -> list[dict[str, Any]]:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         return [dict(row) for row in await connection.fetch("SELECT * FROM access_record ORDER BY at, access_id")]
 
 
@@ -53,13 +53,13 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_opening_a_conversation_is_recorded_whichever_way(
-    client: httpx.AsyncClient, house: House, session_id: UUID, way: str
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID, way: str
 ) -> None:
-    headers = bearer(await house.token("auditor"))
+    headers = bearer(await tenant.token("auditor"))
     # Neither a page that asks by itself, nor a program that says so, reads without a trace.
     answer = await client.get(way.format(id=session_id), headers={**headers, "X-By-Itself": "1"})
     assert answer.status_code == 200
-    opened = [record for record in await records(house) if record["action"] == "conversation.opened"]
+    opened = [record for record in await records(tenant) if record["action"] == "conversation.opened"]
     assert [(record["session_id"], record["actor_name"], record["via"], record["whole"]) for record in opened] == [
         (session_id, "auditor's script", "token", True)
     ]
@@ -67,12 +67,12 @@ async def test_opening_a_conversation_is_recorded_whichever_way(
 
 @pytest.mark.parametrize("way", ["/api/v1/conversations", LOGS, f"{LOGS}/rows"])
 async def test_a_search_is_recorded_as_it_was_typed(
-    client: httpx.AsyncClient, house: House, session_id: UUID, way: str
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID, way: str
 ) -> None:
-    user = await house.user("agent")
-    answer = await client.get(way, params={"phone": "0660 98"}, headers=await house.cookie(user))
+    user = await tenant.user("agent")
+    answer = await client.get(way, params={"phone": "0660 98"}, headers=await tenant.cookie(user))
     assert answer.status_code == 200
-    (record,) = await records(house)
+    (record,) = await records(tenant)
     assert (record["action"], record["actor_id"], record["detail"]) == (
         "conversations.listed",
         user.user_id,
@@ -81,49 +81,49 @@ async def test_a_search_is_recorded_as_it_was_typed(
 
 
 async def test_what_is_read_again_within_the_hour_is_one_record(
-    client: httpx.AsyncClient, house: House, session_id: UUID
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID
 ) -> None:
-    first, second = bearer(await house.token("auditor")), bearer(await house.token("developer"))
+    first, second = bearer(await tenant.token("auditor")), bearer(await tenant.token("developer"))
     for headers in (first, first, second, first, first):
         await client.get(f"/api/v1/conversations/{session_id}", headers=headers)
-    assert [(r["actor_name"], r["whole"]) for r in await records(house)] == [
+    assert [(r["actor_name"], r["whole"]) for r in await records(tenant)] == [
         ("auditor's script", True),
         ("developer's script", False),
     ]
 
 
 async def test_what_is_not_there_or_of_another_tenant_leaves_no_record(
-    client: httpx.AsyncClient, runtime: Runtime, house: House, session_id: UUID
+    client: httpx.AsyncClient, runtime: Runtime, tenant: TenantFixture, session_id: UUID
 ) -> None:
-    other = await House.build(runtime, "other")
+    other = await TenantFixture.build(runtime, "other")
     headers = bearer(await other.token("auditor"))
     for wanted in (session_id, uuid4()):
         assert (await client.get(f"/api/v1/conversations/{wanted}", headers=headers)).status_code == 404
     assert await records(other) == []
-    assert await records(house) == []
+    assert await records(tenant) == []
 
 
 async def test_the_application_cannot_change_what_was_recorded(
-    client: httpx.AsyncClient, house: House, session_id: UUID
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID
 ) -> None:
-    await client.get(f"/api/v1/conversations/{session_id}", headers=bearer(await house.token("auditor")))
+    await client.get(f"/api/v1/conversations/{session_id}", headers=bearer(await tenant.token("auditor")))
     for statement in ("DELETE FROM access_record", "UPDATE access_record SET actor_name = 'somebody'"):
-        async with house.runtime.database.tenant(house.tenant_id) as connection:
+        async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
 
 
-async def fill(client: httpx.AsyncClient, house: House, session_id: UUID) -> dict[str, str]:
+async def fill(client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID) -> dict[str, str]:
     """Two readers, one search, one change; gives back the auditor's headers."""
-    auditor, agent = bearer(await house.token("auditor")), bearer(await house.token("agent"))
+    auditor, agent = bearer(await tenant.token("auditor")), bearer(await tenant.token("agent"))
     await client.get(f"/api/v1/conversations/{session_id}", headers=agent)
     await client.get("/api/v1/conversations", params={"phone": "9876543"}, headers=agent)
     await client.get("/api/v1/conversations", headers=auditor)
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         await put_on_record(
-            house.runtime,
+            tenant.runtime,
             connection,
-            house.tenant_id,
+            tenant.tenant_id,
             "channel.changed",
             uuid4(),
             object_kind="channel_account",
@@ -151,9 +151,9 @@ async def fill(client: httpx.AsyncClient, house: House, session_id: UUID) -> dic
     ],
 )
 async def test_the_access_log_by_its_filters(
-    client: httpx.AsyncClient, house: House, session_id: UUID, query: dict[str, str], actions: list[str]
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID, query: dict[str, str], actions: list[str]
 ) -> None:
-    headers = await fill(client, house, session_id)
+    headers = await fill(client, tenant, session_id)
     query = {name: value.format(id=session_id) for name, value in query.items()}
     answer = await client.get("/api/v1/access-log", params=query, headers=headers)
     assert answer.status_code == 200, answer.text
@@ -169,8 +169,8 @@ async def test_the_access_log_by_its_filters(
     ]
 
 
-async def test_the_access_log_page_by_page(client: httpx.AsyncClient, house: House, session_id: UUID) -> None:
-    headers = await fill(client, house, session_id)
+async def test_the_access_log_page_by_page(client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID) -> None:
+    headers = await fill(client, tenant, session_id)
     seen: list[str] = []
     cursor = ""
     while True:
@@ -187,20 +187,20 @@ async def test_the_access_log_page_by_page(client: httpx.AsyncClient, house: Hou
 
 
 @pytest.mark.parametrize("query", ["session=x", "from=yesterday", "kind=nothing", "actor=%00"])
-async def test_what_the_page_cannot_use_is_said(client: httpx.AsyncClient, house: House, query: str) -> None:
-    answer = await client.get(f"/access-log?{query}", headers=bearer(await house.token("auditor")))
+async def test_what_the_page_cannot_use_is_said(client: httpx.AsyncClient, tenant: TenantFixture, query: str) -> None:
+    answer = await client.get(f"/access-log?{query}", headers=bearer(await tenant.token("auditor")))
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
 
 
 async def test_who_sees_no_numbers_sees_none_that_were_typed(
-    client: httpx.AsyncClient, house: House, session_id: UUID
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID
 ) -> None:
-    await fill(client, house, session_id)
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+    await fill(client, tenant, session_id)
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         permissions = ("communications.access:read", "audit.read")
-        await roles.add(connection, house.tenant_id, "reader", permissions, now=house.runtime.clock.now())
-    headers = bearer(await house.token("reader"))
+        await roles.add(connection, tenant.tenant_id, "reader", permissions, now=tenant.runtime.clock.now())
+    headers = bearer(await tenant.token("reader"))
     for address in ("/api/v1/access-log", "/access-log"):
         answer = await client.get(address, headers=headers)
         assert answer.status_code == 200

@@ -7,25 +7,25 @@ import httpx
 from dragoman.runtime import Runtime
 from dragoman.store import tenants
 
-from .house import House
+from .tenant_fixture import TenantFixture
 
 PAGE = "/communications/settings/redaction"
 
 
-async def enter(client: httpx.AsyncClient, house: House) -> str:
+async def enter(client: httpx.AsyncClient, tenant: TenantFixture) -> str:
     """Signs the client in; the token that forms need."""
-    client.headers.update(await house.cookie(await house.user("administrator")))
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+    client.headers.update(await tenant.cookie(await tenant.user("administrator")))
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         found: str = await connection.fetchval("SELECT csrf_token FROM login_session")
     return found
 
 
-async def test_patterns_and_switches(client: httpx.AsyncClient, house: House, runtime: Runtime) -> None:
-    csrf = {"csrf_token": await enter(client, house)}
+async def test_patterns_and_switches(client: httpx.AsyncClient, tenant: TenantFixture, runtime: Runtime) -> None:
+    csrf = {"csrf_token": await enter(client, tenant)}
 
     async def wanted() -> dict[str, object]:
-        async with runtime.database.tenant(house.tenant_id) as connection:
-            return await tenants.redaction(connection, house.tenant_id)
+        async with runtime.database.tenant(tenant.tenant_id) as connection:
+            return await tenants.redaction(connection, tenant.tenant_id)
 
     assert (await client.get(PAGE)).text.count(">Turn off<") == 3
     member = {"name": " Member Number ", "pattern": r"\bM-\d{8}\b"}
@@ -50,11 +50,11 @@ async def test_patterns_and_switches(client: httpx.AsyncClient, house: House, ru
     assert await wanted() == {"off": ["iban"], "patterns": {}}
 
 
-async def test_trying_stores_nothing(client: httpx.AsyncClient, house: House, runtime: Runtime) -> None:
-    csrf = {"csrf_token": await enter(client, house)}
+async def test_trying_stores_nothing(client: httpx.AsyncClient, tenant: TenantFixture, runtime: Runtime) -> None:
+    csrf = {"csrf_token": await enter(client, tenant)}
     tried = await client.post(f"{PAGE}/try", data={**csrf, "text": "mine is 4111 1111 1111 1111 <b>"})
     assert "mine is [card number redacted] &lt;b&gt;" in tried.text
     nothing = await client.post(f"{PAGE}/try", data={**csrf, "text": "order 4711"})
     assert "Nothing is taken out" in nothing.text
-    async with runtime.database.tenant(house.tenant_id) as connection:
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         assert await connection.fetchval("SELECT count(*) FROM administrator_action") == 0

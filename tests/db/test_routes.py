@@ -21,7 +21,7 @@ from dragoman.store.accounts import accounts, roles
 from dragoman.store.accounts.roles import ROLES
 from dragoman.web.auth import SAFE_METHODS
 
-from .house import House, bearer
+from .tenant_fixture import TenantFixture, bearer
 from .test_auth import declared
 
 ENDLESS = {"/api/v1/events"}
@@ -59,18 +59,18 @@ def routes(app: FastAPI) -> list[Route]:
 
 
 @pytest.fixture
-async def parameters(runtime: Runtime, house: House) -> dict[str, str]:
-    """One of everything that a path can name, all of *house*."""
-    session_id = await house.session(message_count=1)
-    message_id = await house.message(session_id, 1, to_json(Text("hello")))
-    owner = await house.user("developer")
+async def parameters(runtime: Runtime, tenant: TenantFixture) -> dict[str, str]:
+    """One of everything that a path can name, all of *tenant*."""
+    session_id = await tenant.session(message_count=1)
+    message_id = await tenant.message(session_id, 1, to_json(Text("hello")))
+    owner = await tenant.user("developer")
     note_id, view_id, export_id = uuid4(), uuid4(), uuid4()
-    await house.token("developer")
-    async with runtime.database.tenant(house.tenant_id) as connection:
+    await tenant.token("developer")
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
-            connection, house.tenant_id, "night-shift", {"communications.access:read"}, now=runtime.clock.now()
+            connection, tenant.tenant_id, "night-shift", {"communications.access:read"}, now=runtime.clock.now()
         )
-        token_id = (await accounts.tokens(connection, house.tenant_id))[0].token_id
+        token_id = (await accounts.tokens(connection, tenant.tenant_id))[0].token_id
     rows = (
         "INSERT INTO review_note (tenant_id, session_id, note_id, author_name, body, written_at) "
         f"VALUES ($1, '{session_id}', '{note_id}', 'Ada', 'a note of the house', now())",
@@ -79,16 +79,16 @@ async def parameters(runtime: Runtime, house: House) -> dict[str, str]:
         "INSERT INTO export_request (tenant_id, export_id, requested_name, requested_at, format, transcript, timeline, "
         f"masked, filters) VALUES ($1, '{export_id}', 'Ada', now(), 'csv', false, false, true, '{{}}')",
     )
-    async with runtime.database.tenant(house.tenant_id) as connection:
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         for row in rows:
-            await connection.execute(row, house.tenant_id)
+            await connection.execute(row, tenant.tenant_id)
     return {
         "session_id": str(session_id),
         "message_id": str(message_id),
         "note_id": str(note_id),
         "view_id": str(view_id),
         "export_id": str(export_id),
-        "account_id": str(house.channel_account_id),
+        "account_id": str(tenant.channel_account_id),
         "role": "night-shift",
         "user_id": str(owner.user_id),
         "token_id": str(token_id),
@@ -97,15 +97,15 @@ async def parameters(runtime: Runtime, house: House) -> dict[str, str]:
 
 
 async def test_nobody_is_let_in_without_a_valid_login_or_token(
-    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, house: House, parameters: dict[str, str]
+    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, tenant: TenantFixture, parameters: dict[str, str]
 ) -> None:
-    expired = await house.token("administrator", valid_for=timedelta(seconds=1))
-    revoked = await house.token("administrator")
-    async with runtime.database.tenant(house.tenant_id) as connection:
+    expired = await tenant.token("administrator", valid_for=timedelta(seconds=1))
+    revoked = await tenant.token("administrator")
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute("UPDATE api_token SET expires_at = created_at WHERE expires_at < created_at + '1m'")
-        for token in await accounts.tokens(connection, house.tenant_id):
+        for token in await accounts.tokens(connection, tenant.tenant_id):
             if token.expires_at > runtime.clock.now() + timedelta(hours=1):
-                await accounts.revoke_token(connection, house.tenant_id, token.token_id, now=runtime.clock.now())
+                await accounts.revoke_token(connection, tenant.tenant_id, token.token_id, now=runtime.clock.now())
     attempts: list[dict[str, str]] = [
         {},
         bearer(expired),
@@ -125,9 +125,9 @@ async def test_nobody_is_let_in_without_a_valid_login_or_token(
 
 
 async def test_a_permission_opens_its_routes_and_no_other(
-    app: FastAPI, client: httpx.AsyncClient, house: House, parameters: dict[str, str]
+    app: FastAPI, client: httpx.AsyncClient, tenant: TenantFixture, parameters: dict[str, str]
 ) -> None:
-    tokens = {role: bearer(await house.token(role)) for role in ROLES}
+    tokens = {role: bearer(await tenant.token(role)) for role in ROLES}
     for route in routes(app):
         for role, permissions in ROLES.items():
             answer = await client.request(route.method, route.address(parameters), headers=tokens[role])
@@ -137,9 +137,9 @@ async def test_a_permission_opens_its_routes_and_no_other(
 
 
 async def test_what_is_another_tenants_is_not_there(
-    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, house: House, parameters: dict[str, str]
+    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, tenant: TenantFixture, parameters: dict[str, str]
 ) -> None:
-    stranger = await House.build(runtime, "stranger")
+    stranger = await TenantFixture.build(runtime, "stranger")
     headers = bearer(await stranger.token("administrator"))
     asked = 0
     for route in routes(app):
@@ -154,9 +154,9 @@ async def test_what_is_another_tenants_is_not_there(
 
 
 async def test_a_browser_must_prove_that_the_page_was_ours(
-    app: FastAPI, client: httpx.AsyncClient, house: House, parameters: dict[str, str]
+    app: FastAPI, client: httpx.AsyncClient, tenant: TenantFixture, parameters: dict[str, str]
 ) -> None:
-    cookie = await house.cookie(await house.user("administrator"))
+    cookie = await tenant.cookie(await tenant.user("administrator"))
     unsafe = [route for route in routes(app) if route.method not in SAFE_METHODS]
     assert len(unsafe) > 10
     for route in unsafe:
@@ -166,11 +166,11 @@ async def test_a_browser_must_prove_that_the_page_was_ours(
 
 
 async def test_a_login_that_idled_or_was_ended_lets_nobody_in(
-    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, house: House, parameters: dict[str, str]
+    app: FastAPI, client: httpx.AsyncClient, runtime: Runtime, tenant: TenantFixture, parameters: dict[str, str]
 ) -> None:
-    user = await house.user("administrator")
-    idle, ended = await house.cookie(user), await house.cookie(user)
-    async with runtime.database.tenant(house.tenant_id) as connection:
+    user = await tenant.user("administrator")
+    idle, ended = await tenant.cookie(user), await tenant.cookie(user)
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute("UPDATE login_session SET last_seen_at = last_seen_at - interval '13 hours'")
     await accounts.close_login_session(runtime.database, ended["Cookie"].partition("=")[2])
     for route in routes(app):

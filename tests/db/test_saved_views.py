@@ -6,16 +6,16 @@ import re
 
 import httpx
 
-from .house import House
+from .tenant_fixture import TenantFixture
 
 LOGS = "/communications/automation/logs"
 
 
 async def test_a_view_is_kept_shared_begun_with_and_deleted_by_its_owner(
-    client: httpx.AsyncClient, house: House
+    client: httpx.AsyncClient, tenant: TenantFixture
 ) -> None:
-    await house.session()
-    mine, theirs = [await house.cookie(await house.user(role)) for role in ("administrator", "auditor")]
+    await tenant.session()
+    mine, theirs = [await tenant.cookie(await tenant.user(role)) for role in ("administrator", "auditor")]
 
     async def seen(cookie: dict[str, str], address: str = f"{LOGS}?sort=messages") -> str:
         response = await client.get(address, headers=cookie)

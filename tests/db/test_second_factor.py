@@ -20,7 +20,7 @@ from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Keyring, Runtime
 from dragoman.services import reseal
 from dragoman.services.access import second_factor
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import ThrottledError
 from dragoman.store.accounts import accounts
 from dragoman.store.accounts.actions import Administrator
@@ -28,7 +28,7 @@ from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 
-from .house import PASSWORD, House, MovableClock
+from .tenant_fixture import PASSWORD, AdvancingClock, TenantFixture
 from .test_auth import PUBLIC, declared
 
 BOSS = Administrator("Dora Boss")
@@ -36,12 +36,12 @@ LOGS = "/communications/automation/logs"
 
 
 @dataclasses.dataclass
-class Person:
-    """Somebody with a browser, an authenticator and a house that they belong to."""
+class EnrolledPerson:
+    """Somebody with a browser, an authenticator and a tenant that they belong to."""
 
-    house: House
+    tenant: TenantFixture
     user: accounts.User
-    clock: MovableClock
+    clock: AdvancingClock
     app: FastAPI
     browser: httpx.AsyncClient
     secret: str = ""
@@ -52,7 +52,7 @@ class Person:
         return pyotp.TOTP(self.secret).at(self.clock.now())
 
     async def enroll(self) -> None:
-        given = (self.house.runtime, self.house.tenant_id, self.user.user_id)
+        given = (self.tenant.runtime, self.tenant.tenant_id, self.user.user_id)
         self.secret = (await second_factor.begin(*given)).secret
         self.codes = await second_factor.confirm(*given, self.code)
         self.clock.advance(seconds=30)
@@ -72,26 +72,26 @@ class Person:
         return (await self.browser.get("/account")).status_code == 200
 
     async def actions(self) -> list[str]:
-        async with self.house.runtime.database.tenant(self.house.tenant_id) as connection:
+        async with self.tenant.runtime.database.tenant(self.tenant.tenant_id) as connection:
             rows = await connection.fetch("SELECT action FROM administrator_action ORDER BY action_id")
         return [row["action"] for row in rows]
 
 
 @pytest.fixture
-async def person(runtime: Runtime, clock: MovableClock) -> Any:
+async def person(runtime: Runtime, clock: AdvancingClock) -> Any:
     runtime = dataclasses.replace(runtime, clock=clock)
-    house = await House.build(runtime, "safe")
+    tenant = await TenantFixture.build(runtime, "safe")
     app = create_app(runtime)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://dragoman.test") as browser:
-        yield Person(house, await house.user("administrator"), clock, app, browser)
+        yield EnrolledPerson(tenant, await tenant.user("administrator"), clock, app, browser)
 
 
-async def test_who_has_none_signs_in_with_the_password(person: Person) -> None:
+async def test_who_has_none_signs_in_with_the_password(person: EnrolledPerson) -> None:
     assert (await person.password()).headers["location"] == "/account"
     assert await person.inside()
 
 
-async def test_password_then_code(person: Person) -> None:
+async def test_password_then_code(person: EnrolledPerson) -> None:
     await person.enroll()
     answer = await person.password()
     assert answer.headers["location"] == "/login/code?next=%2Faccount"
@@ -105,7 +105,7 @@ async def test_password_then_code(person: Person) -> None:
     assert not await person.inside()
 
 
-async def test_between_the_two_nothing_is_open(person: Person) -> None:
+async def test_between_the_two_nothing_is_open(person: EnrolledPerson) -> None:
     """Every route, as for somebody who gave no password at all."""
     await person.enroll()
     await person.password()
@@ -126,21 +126,21 @@ async def test_between_the_two_nothing_is_open(person: Person) -> None:
 
 
 @pytest.mark.parametrize("page", ["/login/code", "/login/setup"])
-async def test_without_a_password_there_is_no_second_step(person: Person, page: str) -> None:
+async def test_without_a_password_there_is_no_second_step(person: EnrolledPerson, page: str) -> None:
     await person.enroll()
     assert (await person.browser.get(page)).headers["location"] == "/login"
     assert (await person.browser.post(page, data={"code": person.code})).headers["location"] == "/login"
-    person.browser.headers.update(await person.house.cookie(person.user))
+    person.browser.headers.update(await person.tenant.cookie(person.user))
     assert (await person.browser.get(page)).headers["location"] == "/login"
 
 
-async def test_each_step_goes_where_it_belongs(person: Person) -> None:
+async def test_each_step_goes_where_it_belongs(person: EnrolledPerson) -> None:
     await person.enroll()
     await person.password()
     assert (await person.browser.get("/login/setup")).headers["location"] == "/login/code"
 
 
-async def test_a_form_of_another_site_is_refused(person: Person) -> None:
+async def test_a_form_of_another_site_is_refused(person: EnrolledPerson) -> None:
     await person.enroll()
     await person.password()
     forged = await person.browser.post("/login/code", data={"code": person.code, "csrf_token": "x" * 43})
@@ -152,7 +152,7 @@ async def test_a_form_of_another_site_is_refused(person: Person) -> None:
     assert (await person.give(person.code)).status_code == 303
 
 
-async def test_the_time_for_the_code_ends(person: Person) -> None:
+async def test_the_time_for_the_code_ends(person: EnrolledPerson) -> None:
     await person.enroll()
     await person.password()
     person.clock.advance(minutes=10)
@@ -160,7 +160,7 @@ async def test_the_time_for_the_code_ends(person: Person) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-30, 0, 30])
-async def test_clocks_may_differ_by_a_step(person: Person, seconds: int) -> None:
+async def test_clocks_may_differ_by_a_step(person: EnrolledPerson, seconds: int) -> None:
     await person.enroll()
     person.clock.advance(minutes=5)
     await person.password()
@@ -169,7 +169,7 @@ async def test_clocks_may_differ_by_a_step(person: Person, seconds: int) -> None
 
 
 @pytest.mark.parametrize("seconds", [-60, 60])
-async def test_but_not_by_two(person: Person, seconds: int) -> None:
+async def test_but_not_by_two(person: EnrolledPerson, seconds: int) -> None:
     await person.enroll()
     person.clock.advance(minutes=5)
     await person.password()
@@ -178,7 +178,7 @@ async def test_but_not_by_two(person: Person, seconds: int) -> None:
     assert (answer.status_code, "That code is not right, or was used already." in answer.text) == (401, True)
 
 
-async def test_a_code_works_once(person: Person) -> None:
+async def test_a_code_works_once(person: EnrolledPerson) -> None:
     await person.enroll()
     await person.password()
     code = person.code
@@ -190,14 +190,14 @@ async def test_a_code_works_once(person: Person) -> None:
     assert (await person.give(earlier)).status_code == 401
 
 
-async def test_of_many_who_give_the_same_code_at_once_one_gets_in(person: Person) -> None:
+async def test_of_many_who_give_the_same_code_at_once_one_gets_in(person: EnrolledPerson) -> None:
     await person.enroll()
-    given = (person.house.runtime, person.house.tenant_id, person.user.user_id, person.code)
+    given = (person.tenant.runtime, person.tenant.tenant_id, person.user.user_id, person.code)
     done = await asyncio.gather(*(second_factor.check(*given) for _ in range(4)), return_exceptions=True)
     assert [one for one in done if one is None] == [None]
 
 
-async def test_recovery_codes_work_once_each(person: Person) -> None:
+async def test_recovery_codes_work_once_each(person: EnrolledPerson) -> None:
     await person.enroll()
     assert len(set(person.codes)) == 10
     for code in (person.codes[0], person.codes[1].upper().replace("-", " ")):
@@ -209,14 +209,14 @@ async def test_recovery_codes_work_once_each(person: Person) -> None:
     assert (await person.actions()).count("user.recovery_code_used") == 3
 
 
-async def _account(person: Person, code: str, *, left: bool) -> str:
+async def _account(person: EnrolledPerson, code: str, *, left: bool) -> str:
     answer = await person.give(code)
     assert answer.status_code == 303
     page = (await person.browser.get("/account")).text
     return page.replace("7 of your", "8 of your") if left else page
 
 
-async def test_guesses_are_slowed_down_and_an_account_is_not_lost(person: Person) -> None:
+async def test_guesses_are_slowed_down_and_an_account_is_not_lost(person: EnrolledPerson) -> None:
     await person.enroll()
     await person.password()
     for _ in range(5):
@@ -228,9 +228,9 @@ async def test_guesses_are_slowed_down_and_an_account_is_not_lost(person: Person
     assert (await person.give(person.code)).status_code == 303
 
 
-async def test_nothing_secret_is_stored_readably(person: Person, database_urls: DatabaseURLs) -> None:
+async def test_nothing_secret_is_stored_readably(person: EnrolledPerson, database_urls: DatabaseURLs) -> None:
     await person.enroll()
-    async with person.house.runtime.database.tenant(person.house.tenant_id) as connection:
+    async with person.tenant.runtime.database.tenant(person.tenant.tenant_id) as connection:
         rows = [
             *await connection.fetch("SELECT * FROM second_factor"),
             *await connection.fetch("SELECT * FROM recovery_code"),
@@ -242,20 +242,20 @@ async def test_nothing_secret_is_stored_readably(person: Person, database_urls: 
     assert [code for code in person.codes if code in stored] == []
 
 
-async def test_an_earlier_key_can_be_thrown_away(person: Person) -> None:
+async def test_an_earlier_key_can_be_thrown_away(person: EnrolledPerson) -> None:
     await person.enroll()
-    runtime = person.house.runtime
-    async with runtime.database.tenant(person.house.tenant_id) as connection:
+    runtime = person.tenant.runtime
+    async with runtime.database.tenant(person.tenant.tenant_id) as connection:
         await connection.execute("UPDATE channel_account SET secrets = $1", runtime.keyring.encrypt(b"{}"))
     new = "Y" * 43 + "="
     both = dataclasses.replace(runtime, keyring=Keyring(new, runtime.settings.secret_key))
     assert await reseal.reseal(both) == 2
     only = dataclasses.replace(runtime, keyring=Keyring(new))
-    await second_factor.check(only, person.house.tenant_id, person.user.user_id, person.code)
+    await second_factor.check(only, person.tenant.tenant_id, person.user.user_id, person.code)
 
 
-async def test_whom_the_tenant_demands_it_of_sets_it_up_first(person: Person) -> None:
-    await second_factor.demand(person.house.runtime, person.house.tenant_id, BOSS, everybody=True)
+async def test_whom_the_tenant_demands_it_of_sets_it_up_first(person: EnrolledPerson) -> None:
+    await second_factor.demand(person.tenant.runtime, person.tenant.tenant_id, BOSS, everybody=True)
     answer = await person.password()
     assert answer.headers["location"] == "/login/setup?next=%2Faccount"
     assert not await person.inside()
@@ -270,13 +270,13 @@ async def test_whom_the_tenant_demands_it_of_sets_it_up_first(person: Person) ->
     shown = await person.give(person.code, "/login/setup")
     assert (shown.status_code, len(re.findall(r"<li><code>[a-z0-9-]{19}</code>", shown.text))) == (200, 10)
     assert await person.inside()
-    with pytest.raises(RefusedError, match="Everybody here"):
-        await second_factor.give_up(person.house.runtime, person.house.tenant_id, person.user.user_id, person.code)
+    with pytest.raises(ChangeRefusedError, match="Everybody here"):
+        await second_factor.give_up(person.tenant.runtime, person.tenant.tenant_id, person.user.user_id, person.code)
 
 
-async def test_my_account(person: Person) -> None:
+async def test_my_account(person: EnrolledPerson) -> None:
     await person.password()
-    other = await person.house.cookie(person.user)
+    other = await person.tenant.cookie(person.user)
     page = (await person.browser.get("/account")).text
     csrf = {"csrf_token": re.findall(r'name="csrf_token" value="([^"]+)"', page)[0]}
 
@@ -310,12 +310,12 @@ async def test_my_account(person: Person) -> None:
     ]  # fmt: skip
 
 
-async def test_an_administrator_helps_whoever_lost_it_but_not_themselves(person: Person) -> None:
+async def test_an_administrator_helps_whoever_lost_it_but_not_themselves(person: EnrolledPerson) -> None:
     await person.enroll()
-    given = (person.house.runtime, person.house.tenant_id)
-    with pytest.raises(RefusedError, match="your own"):
+    given = (person.tenant.runtime, person.tenant.tenant_id)
+    with pytest.raises(ChangeRefusedError, match="your own"):
         await second_factor.take_away(*given, Administrator("me", person.user.user_id), person.user.user_id)
-    person.browser.headers.update(await person.house.cookie(person.user))
+    person.browser.headers.update(await person.tenant.cookie(person.user))
     assert await person.inside()
     await second_factor.take_away(*given, BOSS, person.user.user_id)
     assert not await person.inside()
@@ -323,31 +323,31 @@ async def test_an_administrator_helps_whoever_lost_it_but_not_themselves(person:
     assert (await person.password()).headers["location"] == "/account"
 
 
-async def test_too_many_wrong_codes_name_the_wait(person: Person) -> None:
+async def test_too_many_wrong_codes_name_the_wait(person: EnrolledPerson) -> None:
     await person.enroll()
-    given = (person.house.runtime, person.house.tenant_id, person.user.user_id)
+    given = (person.tenant.runtime, person.tenant.tenant_id, person.user.user_id)
     for _ in range(5):
-        with pytest.raises(RefusedError):
+        with pytest.raises(ChangeRefusedError):
             await second_factor.check(*given, "no code at all \udc80")
     with pytest.raises(ThrottledError, match=r"Wait \d+ seconds"):
         await second_factor.check(*given, person.code)
 
 
-async def test_another_tenants_user_is_not_reached(person: Person, database: Database) -> None:
+async def test_another_tenants_user_is_not_reached(person: EnrolledPerson, database: Database) -> None:
     await person.enroll()
-    other = await House.build(person.house.runtime, "other")
+    other = await TenantFixture.build(person.tenant.runtime, "other")
     with pytest.raises(NotFoundError):
-        await second_factor.take_away(person.house.runtime, other.tenant_id, BOSS, person.user.user_id)
-    async with database.tenant(person.house.tenant_id) as connection:
+        await second_factor.take_away(person.tenant.runtime, other.tenant_id, BOSS, person.user.user_id)
+    async with database.tenant(person.tenant.tenant_id) as connection:
         assert await connection.fetchval("SELECT count(*) FROM second_factor") == 1
 
 
-async def test_the_command_line(person: Person, database_urls: DatabaseURLs, tmp_path: Path) -> None:
+async def test_the_command_line(person: EnrolledPerson, database_urls: DatabaseURLs, tmp_path: Path) -> None:
     await person.enroll()
     environment = {
         "DRAGOMAN_DATABASE_URL": database_urls.application,
         "DRAGOMAN_DATA_DIR": str(tmp_path / "cli"),
-        "DRAGOMAN_SECRET_KEY": person.house.runtime.settings.secret_key,
+        "DRAGOMAN_SECRET_KEY": person.tenant.runtime.settings.secret_key,
     }
 
     async def run(*words: str) -> Any:

@@ -24,7 +24,7 @@ from dragoman.runtime import Keyring, Runtime
 from dragoman.services import reseal
 from dragoman.services.access import identity_provider, password_reset, people, single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.store.accounts import accounts
@@ -32,7 +32,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.web.app import create_app
 from tests.waiting import eventually
 
-from .house import PASSWORD, House, MovableClock
+from .tenant_fixture import PASSWORD, AdvancingClock, TenantFixture
 
 BOSS = Administrator("Dora Boss")
 CLIENT, SECRET = "dragoman at acme", "s3cret/+ of: the client"
@@ -40,7 +40,7 @@ ROLES = [("ops", "administrator"), ("staff", "agent"), ("watchers", "auditor")]
 Forge = Callable[[dict[str, Any]], str]
 
 
-class Provider:
+class FakeProvider:
     """An identity provider: a code for whoever is there, once, and an ID token for it."""
 
     def __init__(self) -> None:
@@ -101,10 +101,10 @@ class Provider:
 
 
 @dataclasses.dataclass
-class Place:
-    house: House
-    provider: Provider
-    clock: MovableClock
+class SignOnPlace:
+    tenant: TenantFixture
+    provider: FakeProvider
+    clock: AdvancingClock
     runtime: Runtime
     browser: httpx.AsyncClient
 
@@ -113,7 +113,7 @@ class Place:
             "issuer": self.provider.issuer, "client_id": CLIENT, "secret": SECRET, "claim": "groups", "pairs": ROLES,
             "domains": ["acme.example"], "only_way": False, **changes,
         }  # fmt: skip
-        await single_sign_on.configure(self.runtime, self.house.tenant_id, BOSS, **wanted)
+        await single_sign_on.configure(self.runtime, self.tenant.tenant_id, BOSS, **wanted)
 
     async def depart(self) -> dict[str, str]:
         answer = await self.browser.get("/login/sso/acme?next=/account")
@@ -133,24 +133,24 @@ class Place:
         return (await self.browser.get("/account")).status_code == 200
 
     async def users(self) -> dict[str, accounts.User]:
-        async with self.runtime.database.tenant(self.house.tenant_id) as connection:
-            return {user.email: user for user in await accounts.users(connection, self.house.tenant_id)}
+        async with self.runtime.database.tenant(self.tenant.tenant_id) as connection:
+            return {user.email: user for user in await accounts.users(connection, self.tenant.tenant_id)}
 
 
 @pytest.fixture
-async def place(runtime: Runtime, clock: MovableClock) -> AsyncIterator[Place]:
-    provider = Provider()
+async def place(runtime: Runtime, clock: AdvancingClock) -> AsyncIterator[SignOnPlace]:
+    provider = FakeProvider()
     server = uvicorn.Server(uvicorn.Config(provider.app, port=0, log_level="critical", lifespan="off"))
     serving = asyncio.create_task(server.serve())
     await eventually(lambda: server.started)
     provider.issuer = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     http_skills = HttpSkills(AllowList.parse("127.0.0.1"))
     runtime = dataclasses.replace(runtime, clock=clock, http_skills=http_skills)
-    house = await House.build(runtime, "acme")
+    tenant = await TenantFixture.build(runtime, "acme")
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(create_app(runtime)), base_url="http://127.0.0.1:8000"
     ) as browser:
-        made = Place(house, provider, clock, runtime, browser)
+        made = SignOnPlace(tenant, provider, clock, runtime, browser)
         await made.configure()
         yield made
     await http_skills.aclose()
@@ -158,7 +158,7 @@ async def place(runtime: Runtime, clock: MovableClock) -> AsyncIterator[Place]:
     await serving
 
 
-async def test_who_comes_for_the_first_time_is_made_with_the_mapped_role(place: Place) -> None:
+async def test_who_comes_for_the_first_time_is_made_with_the_mapped_role(place: SignOnPlace) -> None:
     answer = await place.sign_in()
     assert (answer.status_code, answer.headers["location"]) == (303, "/account")
     assert await place.inside()
@@ -168,15 +168,15 @@ async def test_who_comes_for_the_first_time_is_made_with_the_mapped_role(place: 
     await place.sign_in(email="ana.lima@acme.example", groups="watchers")
     (user,) = (await place.users()).values()
     assert (user.email, user.role) == ("ana@acme.example", "auditor")
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         rows = await connection.fetch("SELECT action, actor_name FROM administrator_action ORDER BY action_id")
     assert [tuple(row) for row in rows] == [
         ("tenant.single_sign_on", "Dora Boss"), ("user.created", "single sign-on"), ("user.changed", "single sign-on")
     ]  # fmt: skip
 
 
-async def test_a_user_who_is_here_already_is_known_by_address(place: Place) -> None:
-    user = await place.house.user("auditor")
+async def test_a_user_who_is_here_already_is_known_by_address(place: SignOnPlace) -> None:
+    user = await place.tenant.user("auditor")
     await place.sign_in(email=user.email.upper(), sub="another", groups=["watchers"])
     assert await place.inside()
     assert len(await place.users()) == 1
@@ -193,7 +193,7 @@ async def test_a_user_who_is_here_already_is_known_by_address(place: Place) -> N
         ({"email": None}, "does not say which address"),
     ],
 )
-async def test_who_may_not_come_in_is_told_why(place: Place, who: dict[str, Any], said: str) -> None:
+async def test_who_may_not_come_in_is_told_why(place: SignOnPlace, who: dict[str, Any], said: str) -> None:
     answer = await place.sign_in(**who)
     assert (answer.status_code, said in answer.text) == (403, True)
     assert not await place.inside()
@@ -234,7 +234,7 @@ def _by_the_secret(claims: dict[str, Any]) -> str:
     ],
 )
 async def test_a_token_that_cannot_be_trusted_opens_nothing(
-    place: Place, changes: dict[str, Any], forge: Forge | None, capsys: pytest.CaptureFixture[str]
+    place: SignOnPlace, changes: dict[str, Any], forge: Forge | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.provider.changes, place.provider.forge = changes, forge
     answer = await place.sign_in()
@@ -243,13 +243,13 @@ async def test_a_token_that_cannot_be_trusted_opens_nothing(
     assert await place.users() == {}
 
 
-async def test_with_several_audiences_it_is_ours_where_it_says_so(place: Place) -> None:
+async def test_with_several_audiences_it_is_ours_where_it_says_so(place: SignOnPlace) -> None:
     place.provider.changes = {"aud": [CLIENT, "other"], "azp": CLIENT}
     await place.sign_in()
     assert await place.inside()
 
 
-async def test_keys_are_kept_and_another_key_is_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_are_kept_and_another_key_is_asked_for(place: SignOnPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     await place.sign_in()
     await place.sign_in()
     assert place.provider.asked == ["document", "keys"]
@@ -262,7 +262,7 @@ async def test_keys_are_kept_and_another_key_is_asked_for(place: Place, monkeypa
     assert place.provider.asked == ["document", "keys", "keys"]
 
 
-async def test_what_was_begun_elsewhere_or_long_ago_does_not_end_here(place: Place) -> None:
+async def test_what_was_begun_elsewhere_or_long_ago_does_not_end_here(place: SignOnPlace) -> None:
     query = await place.depart()
     wrong = await place.come_back({**query, "state": "x" * 43})
     assert "does not belong to what was begun" in wrong.text
@@ -282,7 +282,7 @@ async def test_what_was_begun_elsewhere_or_long_ago_does_not_end_here(place: Pla
     assert not await place.inside()
 
 
-async def test_an_answer_works_once(place: Place) -> None:
+async def test_an_answer_works_once(place: SignOnPlace) -> None:
     query = await place.depart()
     kept = place.browser.cookies["dragoman_sso"]
     code = place.provider.code_for(query, place.clock.now().timestamp())
@@ -293,7 +293,7 @@ async def test_an_answer_works_once(place: Place) -> None:
     assert (await place.browser.get("/login/sso/callback", params=back)).status_code == 403
 
 
-async def test_another_providers_answer_is_refused(place: Place) -> None:
+async def test_another_providers_answer_is_refused(place: SignOnPlace) -> None:
     query = await place.depart()
     code = place.provider.code_for(query, place.clock.now().timestamp())
     mixed = {"code": code, "state": query["state"], "iss": "https://evil.example"}
@@ -305,7 +305,7 @@ async def test_another_providers_answer_is_refused(place: Place) -> None:
     assert ("did not let you in" in refused.text, "<b>no" in refused.text) == (True, False)
 
 
-async def test_it_leads_nowhere_else(place: Place) -> None:
+async def test_it_leads_nowhere_else(place: SignOnPlace) -> None:
     answer = await place.browser.get("/login/sso/acme?next=https://evil.example/")
     assert answer.headers["location"].startswith(place.provider.issuer)
     query = {n: v[0] for n, v in parse_qs(urlsplit(answer.headers["location"]).query).items()}
@@ -314,22 +314,22 @@ async def test_it_leads_nowhere_else(place: Place) -> None:
 
 
 @pytest.mark.parametrize("slug", ["nobody", "none-here", "Acme%20Corp", "a" * 64])
-async def test_which_organisations_are_here_is_not_told(place: Place, slug: str) -> None:
-    await House.build(place.runtime, "none-here")
+async def test_which_organisations_are_here_is_not_told(place: SignOnPlace, slug: str) -> None:
+    await TenantFixture.build(place.runtime, "none-here")
     answer = await place.browser.get(f"/login/sso/{slug}")
     assert answer.status_code in {403, 404, 422}
     if answer.status_code == 403:
         assert "no single sign-on under that name" in answer.text
 
 
-async def test_the_form_leads_to_the_organisation(place: Place) -> None:
+async def test_the_form_leads_to_the_organisation(place: SignOnPlace) -> None:
     answer = await place.browser.get("/login/sso", params={"organisation": " Acme ", "next": "/account"})
     assert answer.headers["location"] == "/login/sso/acme?next=%2Faccount"
     assert "Organisation" in (await place.browser.get("/login/sso")).text
 
 
-async def test_where_it_is_the_only_way_passwords_open_nothing(place: Place) -> None:
-    user = await place.house.user("administrator")
+async def test_where_it_is_the_only_way_passwords_open_nothing(place: SignOnPlace) -> None:
+    user = await place.tenant.user("administrator")
     form = {"email": user.email, "password": PASSWORD}
     assert (await place.browser.post("/login", data=form)).status_code == 303
     await place.configure(only_way=True)
@@ -338,22 +338,22 @@ async def test_where_it_is_the_only_way_passwords_open_nothing(place: Place) -> 
     queued = len(place.runtime.queue.jobs)  # type: ignore[attr-defined]
     await password_reset.ask(place.runtime, user.email)
     assert len(place.runtime.queue.jobs) == queued  # type: ignore[attr-defined]
-    await single_sign_on.remove(place.runtime, place.house.tenant_id, BOSS)
+    await single_sign_on.remove(place.runtime, place.tenant.tenant_id, BOSS)
     assert (await place.browser.post("/login", data=form)).status_code == 303
 
 
-async def test_who_was_shut_out_stays_out_and_the_last_administrator_stays_one(place: Place) -> None:
+async def test_who_was_shut_out_stays_out_and_the_last_administrator_stays_one(place: SignOnPlace) -> None:
     await place.sign_in(groups=["ops"])
     (user,) = (await place.users()).values()
     answer = await place.sign_in(groups=["staff"])
     assert "last administrator" in answer.text
-    other = await place.house.user("administrator")
-    await people.disable(place.runtime, place.house.tenant_id, Administrator("x", other.user_id), user.user_id)
+    other = await place.tenant.user("administrator")
+    await people.disable(place.runtime, place.tenant.tenant_id, Administrator("x", other.user_id), user.user_id)
     assert "was shut" in (await place.sign_in(groups=["ops"])).text
 
 
-async def test_an_address_of_another_tenant_is_not_taken(place: Place) -> None:
-    other = await House.build(place.runtime, "other")
+async def test_an_address_of_another_tenant_is_not_taken(place: SignOnPlace) -> None:
+    other = await TenantFixture.build(place.runtime, "other")
     theirs = await other.user("auditor")
     await place.configure(domains=[])
     assert "another organisation" in (await place.sign_in(email=theirs.email)).text
@@ -369,8 +369,8 @@ async def test_an_address_of_another_tenant_is_not_taken(place: Place) -> None:
         ({"pairs": [("ops", "king")]}, "There is no role king"),
     ],
 )
-async def test_settings_that_cannot_be_used_are_refused(place: Place, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(RefusedError, match=said):
+async def test_settings_that_cannot_be_used_are_refused(place: SignOnPlace, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ChangeRefusedError, match=said):
         await place.configure(**changes)
 
 
@@ -382,7 +382,9 @@ async def test_settings_that_cannot_be_used_are_refused(place: Place, changes: d
         ({"jwks_uri": "ftp://x"}, "no jwks_uri"),
     ],
 )
-async def test_a_provider_that_cannot_be_used_is_not_set(place: Place, document: dict[str, Any], said: str) -> None:
+async def test_a_provider_that_cannot_be_used_is_not_set(
+    place: SignOnPlace, document: dict[str, Any], said: str
+) -> None:
     place.runtime.provider_documents.clear()
     place.provider.document = document
     with pytest.raises(ProviderError, match=said):
@@ -393,13 +395,13 @@ async def test_a_provider_that_cannot_be_used_is_not_set(place: Place, document:
     "issuer",
     ["http://127.0.0.1:1", "http://169.254.169.254", "http://10.0.0.1", "file:///etc/passwd", "nothing", "http://[::1"],
 )
-async def test_addresses_inside_are_not_asked(place: Place, issuer: str) -> None:
+async def test_addresses_inside_are_not_asked(place: SignOnPlace, issuer: str) -> None:
     with pytest.raises(ProviderError, match="cannot be asked"):
         await place.configure(issuer=issuer)
 
 
-async def test_the_secret_is_stored_encrypted_shown_to_nobody_and_sealed_anew(place: Place) -> None:
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+async def test_the_secret_is_stored_encrypted_shown_to_nobody_and_sealed_anew(place: SignOnPlace) -> None:
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         stored = [*await connection.fetch("SELECT * FROM single_sign_on")]
         stored += await connection.fetch("SELECT * FROM administrator_action")
         await connection.execute("UPDATE channel_account SET secrets = $1", place.runtime.keyring.encrypt(b"{}"))
@@ -409,7 +411,7 @@ async def test_the_secret_is_stored_encrypted_shown_to_nobody_and_sealed_anew(pl
     assert await reseal.reseal(both) == 2
     # An empty secret keeps the one that is known.
     await single_sign_on.configure(
-        both, place.house.tenant_id, BOSS, issuer=place.provider.issuer, client_id=CLIENT, secret="", claim="groups",
+        both, place.tenant.tenant_id, BOSS, issuer=place.provider.issuer, client_id=CLIENT, secret="", claim="groups",
         pairs=ROLES, domains=[], only_way=False,
     )  # fmt: skip
     only = dataclasses.replace(place.runtime, keyring=Keyring(new))
@@ -419,9 +421,9 @@ async def test_the_secret_is_stored_encrypted_shown_to_nobody_and_sealed_anew(pl
     await place.browser.aclose()
 
 
-async def test_the_settings_page(place: Place) -> None:
-    place.browser.headers.update(await place.house.cookie(await place.house.user("administrator")))
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+async def test_the_settings_page(place: SignOnPlace) -> None:
+    place.browser.headers.update(await place.tenant.cookie(await place.tenant.user("administrator")))
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         csrf = {"csrf_token": await connection.fetchval("SELECT csrf_token FROM login_session")}
     address = "/communications/settings/sign-on"
     page = (await place.browser.get(address)).text
@@ -433,7 +435,7 @@ async def test_the_settings_page(place: Place) -> None:
         "roles": "a = b = Auditor\n\n ops=agent", "domains": "A.example, b.example", "only_way": "yes",
     }  # fmt: skip
     assert (await place.browser.post(address, data={**csrf, **form})).status_code == 303
-    async with place.runtime.database.tenant(place.house.tenant_id) as connection:
+    async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
         row = await connection.fetchrow("SELECT claim, roles, domains, only_way FROM single_sign_on")
     assert row is not None
     assert tuple(row) == ("roles", [["a = b", "auditor"], ["ops", "agent"]], ["a.example", "b.example"], True)

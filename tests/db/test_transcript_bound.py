@@ -17,29 +17,29 @@ from dragoman.services.audit.verify_audit import check_session, verify_audit
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 
-from .house import House, rebuild, said
+from .tenant_fixture import TenantFixture, rebuild, said
 
 
-async def conversation(house: House, *contents: Content) -> UUID:
+async def conversation(tenant: TenantFixture, *contents: Content) -> UUID:
     """Each of *contents* in turn the contact's and ours, with its sealed event: positions are the messages' numbers."""
-    session_id = await house.session()
-    now = house.runtime.clock.now()
+    session_id = await tenant.session()
+    now = tenant.runtime.clock.now()
     for ordinal, body in enumerate(contents, 1):
-        message_id = str(await house.message(session_id, ordinal, content.to_json(body)))
+        message_id = str(await tenant.message(session_id, ordinal, content.to_json(body)))
         told = {"message_id": message_id, "kind": "text", "content_digest": content.digest(body)}
         payload = (
             MessageReceived(**told, channel_message_id=f"wamid.{ordinal}", channel_at=now.isoformat())
             if ordinal % 2
             else MessageSent(**told, sender="bot")
         )
-        async with house.runtime.database.tenant(house.tenant_id) as connection:
+        async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
             event = AuditEvent(at=now, actor=SYSTEM, payload=payload)
-            await append.append_events(connection, house.tenant_id, session_id, [event])
+            await append.append_events(connection, tenant.tenant_id, session_id, [event])
     return session_id
 
 
-async def found(house: House) -> list[str]:
-    return [f"{b.where}: {b.kind}" for b in (await verify_audit(house.runtime, house.tenant_id)).breaches]
+async def found(tenant: TenantFixture) -> list[str]:
+    return [f"{b.where}: {b.kind}" for b in (await verify_audit(tenant.runtime, tenant.tenant_id)).breaches]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ async def found(house: House) -> list[str]:
     ],
     ids=["plain", "unusual", "unstorable", "tiny", "exact"],
 )
-async def test_what_was_written_is_what_was_sealed(house: House, body: Content) -> None:
-    await conversation(house, body, body)
-    assert await found(house) == []
+async def test_what_was_written_is_what_was_sealed(tenant: TenantFixture, body: Content) -> None:
+    await conversation(tenant, body, body)
+    assert await found(tenant) == []
 
 
 CHANGES = {
@@ -93,41 +93,41 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_changed_message_is_named(house: House, database_urls: DatabaseURLs, change: str) -> None:
-    a = await conversation(house, Text("one"), Text("One."), Text("three"))
-    await said(house, await house.session(), "another")
-    assert await found(house) == []
+async def test_a_changed_message_is_named(tenant: TenantFixture, database_urls: DatabaseURLs, change: str) -> None:
+    a = await conversation(tenant, Text("one"), Text("One."), Text("three"))
+    await said(tenant, await tenant.session(), "another")
+    assert await found(tenant) == []
     statement, expected = CHANGES[change]
     async with owner_connection(database_urls.owner) as owner:
         await owner.execute(statement, a)
-    assert expected.format(a=a) in await found(house)
-    _, breach = await check_session(house.runtime, house.tenant_id, a)
+    assert expected.format(a=a) in await found(tenant)
+    _, breach = await check_session(tenant.runtime, tenant.tenant_id, a)
     assert breach is not None
     assert f"{breach.where}: {breach.kind}" == expected.format(a=a)
 
 
 async def test_messages_of_a_session_without_a_row_are_named(
-    runtime: Runtime, house: House, database_urls: DatabaseURLs
+    runtime: Runtime, tenant: TenantFixture, database_urls: DatabaseURLs
 ) -> None:
-    a = await conversation(house, Text("one"))
+    a = await conversation(tenant, Text("one"))
     async with owner_connection(database_urls.owner) as owner:
         await owner.execute("DELETE FROM audit_event WHERE session_id = $1", a)
         await owner.execute("DELETE FROM session WHERE session_id = $1", a)
-    verdict = await verify_audit(runtime, house.tenant_id)
+    verdict = await verify_audit(runtime, tenant.tenant_id)
     assert [b.kind for b in verdict.breaches] == ["the session is missing, its messages are there"]
 
 
 @pytest.mark.parametrize("payload", ["{}", "[]", '{"message_id": {}, "content_digest": 1}', '{"message_id": null}'])
 async def test_an_event_that_was_emptied_and_sealed_anew_is_no_trouble_for_verification(
-    house: House, database_urls: DatabaseURLs, payload: str
+    tenant: TenantFixture, database_urls: DatabaseURLs, payload: str
 ) -> None:
-    a = await conversation(house, Text("one"), Text("One."))
+    a = await conversation(tenant, Text("one"), Text("One."))
     async with owner_connection(database_urls.owner) as owner:
         await owner.execute(
             "UPDATE audit_event SET payload = $2::text::jsonb WHERE session_id = $1 AND position = 2", a, payload
         )
         await rebuild(owner, a)
-    said_ = await found(house)
+    said_ = await found(tenant)
     # A list names no message; that the chain was written anew only a checkpoint could tell.
     expected = [] if payload == "[]" else [f"session {a}, position 2: the message that the event tells of is missing"]
     assert said_ == expected

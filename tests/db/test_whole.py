@@ -8,17 +8,17 @@ import httpx
 
 from dragoman.domain import content as c
 
-from .house import House
+from .tenant_fixture import TenantFixture
 from .test_window import LOGS, NOW, long_session
 
 
-async def test_the_text_has_every_message_with_name_and_time(house: House, client: httpx.AsyncClient) -> None:
-    cookie = await house.cookie(await house.user("auditor"))
-    session_id = await long_session(house, 450)
-    await house.message(
+async def test_the_text_has_every_message_with_name_and_time(tenant: TenantFixture, client: httpx.AsyncClient) -> None:
+    cookie = await tenant.cookie(await tenant.user("auditor"))
+    session_id = await long_session(tenant, 450)
+    await tenant.message(
         session_id, 451, c.to_json(c.Text("two\nlines")), at=NOW, channel_message_id="w451", sender_name="Ada"
     )
-    await house.message(session_id, 452, c.to_json(c.Reaction(target="w451", emoji="👍")), at=NOW)
+    await tenant.message(session_id, 452, c.to_json(c.Reaction(target="w451", emoji="👍")), at=NOW)
     answer = await client.get(f"{LOGS}/{session_id}/text", headers=cookie)
     assert answer.headers["content-type"].startswith("text/plain")
     numbers = [int(number) for number in re.findall(r"message (\d+)\n", answer.text)]
@@ -31,9 +31,9 @@ async def test_the_text_has_every_message_with_name_and_time(house: House, clien
     assert "1350. Skill failed" in both.text
 
 
-async def test_the_document_to_print_is_whole_and_expanded(house: House, client: httpx.AsyncClient) -> None:
-    cookie = await house.cookie(await house.user("auditor"))
-    session_id = await long_session(house, 250)
+async def test_the_document_to_print_is_whole_and_expanded(tenant: TenantFixture, client: httpx.AsyncClient) -> None:
+    cookie = await tenant.cookie(await tenant.user("auditor"))
+    session_id = await long_session(tenant, 250)
     page = (await client.get(f"{LOGS}/{session_id}/print", headers=cookie)).text
     assert len(re.findall(r'<li class="msg ', page)) == 250
     positions = re.findall(r'id="e(\d+)"', page)
@@ -44,10 +44,10 @@ async def test_the_document_to_print_is_whole_and_expanded(house: House, client:
     assert page.rstrip().endswith("</html>")
 
 
-async def test_they_are_refused_to_others(house: House, client: httpx.AsyncClient) -> None:
-    other = await House.build(house.runtime, "other")
+async def test_they_are_refused_to_others(tenant: TenantFixture, client: httpx.AsyncClient) -> None:
+    other = await TenantFixture.build(tenant.runtime, "other")
     theirs = await other.session()
-    cookie = await house.cookie(await house.user("auditor"))
+    cookie = await tenant.cookie(await tenant.user("auditor"))
     for part in ("text", "print", "seal"):
         assert (await client.get(f"{LOGS}/{theirs}/{part}", headers=cookie)).status_code == 404
         assert (await client.get(f"{LOGS}/{theirs}/{part}")).status_code in {303, 401}

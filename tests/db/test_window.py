@@ -12,25 +12,25 @@ import httpx
 
 from dragoman.domain import content as c
 from dragoman.ledger import pages
-from dragoman.ledger.pages import FIRST, LATEST, Place
+from dragoman.ledger.pages import FIRST, LATEST, PageAnchor
 from dragoman.store.conversation_list import conversations
 from dragoman.web.console import detail, wording
-from dragoman.web.console.detail import Reading
+from dragoman.web.console.detail import ConversationReader
 
-from .house import House
+from .tenant_fixture import TenantFixture
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 CUTOFF = NOW - timedelta(days=10)
 LOGS = "/communications/automation/logs"
 
 
-async def long_session(house: House, messages: int, *, events_each: int = 3) -> UUID:
+async def long_session(tenant: TenantFixture, messages: int, *, events_each: int = 3) -> UUID:
     """A session of so many messages, written a second apart; each of the contact's has a dispatch and its events."""
     start = NOW - timedelta(hours=3)
-    session_id = await house.session(
+    session_id = await tenant.session(
         message_count=messages, next_position=messages * events_each + 1, started_at=start, last_activity_at=NOW
     )
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute(
             "INSERT INTO message (tenant_id, session_id, ordinal, at, message_id, sender, sender_name, kind, content, "
             "channel_message_id, dispatch_id) "
@@ -38,7 +38,7 @@ async def long_session(house: House, messages: int, *, events_each: int = 3) -> 
             "CASE n % 2 WHEN 1 THEN 'contact' ELSE 'bot' END, 'Ada', 'text', "
             "jsonb_build_object('kind', 'text', 'body', 'message ' || n), 'w' || n, md5((n + n % 2)::text)::uuid "
             "FROM generate_series(1, $4::int) n",
-            house.tenant_id,
+            tenant.tenant_id,
             session_id,
             start,
             messages,
@@ -51,7 +51,7 @@ async def long_session(house: House, messages: int, *, events_each: int = 3) -> 
             "CASE WHEN n % 2 = 0 THEN 'ACTIVE' ELSE 'PROCESSING' END), "
             "md5(((n - 1) / $5::int + 1 + ((n - 1) / $5::int + 1) % 2)::text)::uuid, decode('00', 'hex') "
             "FROM generate_series(1, $4::int) n",
-            house.tenant_id,
+            tenant.tenant_id,
             session_id,
             start,
             messages * events_each,
@@ -61,16 +61,16 @@ async def long_session(house: House, messages: int, *, events_each: int = 3) -> 
 
 
 @asynccontextmanager
-async def reading(house: House, session_id: UUID) -> AsyncIterator[Reading]:
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
-        found = await conversations.one(connection, house.tenant_id, session_id)
+async def reading(tenant: TenantFixture, session_id: UUID) -> AsyncIterator[ConversationReader]:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        found = await conversations.get(connection, tenant.tenant_id, session_id)
         assert found is not None
-        yield Reading(connection=connection, tenant_id=house.tenant_id, conversation=found, cutoff=CUTOFF)
+        yield ConversationReader(connection=connection, tenant_id=tenant.tenant_id, conversation=found, cutoff=CUTOFF)
 
 
-async def test_parts_meet_without_gap_or_overlap_in_both_directions(house: House) -> None:
-    session_id = await long_session(house, 23)
-    async with reading(house, session_id) as read:
+async def test_parts_meet_without_gap_or_overlap_in_both_directions(tenant: TenantFixture) -> None:
+    session_id = await long_session(tenant, 23)
+    async with reading(tenant, session_id) as read:
         of = (read.connection, read.tenant_id, read.conversation)
         for limit in (1, 5, 22, 23, 24):
             back: list[int] = []
@@ -80,7 +80,7 @@ async def test_parts_meet_without_gap_or_overlap_in_both_directions(house: House
                 back = [message.ordinal for message in part.items] + back
                 if not part.earlier:
                     break
-                place = Place(side="before", number=back[0])
+                place = PageAnchor(side="before", number=back[0])
                 part = await pages.messages(*of, place, cutoff=CUTOFF, limit=limit)
                 assert part.later
             assert back == list(range(1, 24))
@@ -90,55 +90,57 @@ async def test_parts_meet_without_gap_or_overlap_in_both_directions(house: House
                 forth += [event.position for event in events.items]
                 if not events.later:
                     break
-                place = Place(side="after", number=forth[-1])
+                place = PageAnchor(side="after", number=forth[-1])
                 events = await pages.events(*of, place, cutoff=CUTOFF, limit=limit)
                 assert events.earlier
             assert forth == list(range(1, 70))
 
 
-async def test_a_part_stands_around_its_item(house: House) -> None:
-    session_id = await long_session(house, 40)
-    async with reading(house, session_id) as read:
-        shown = (await read.transcript(Place(side="around", number=20), limit=10)).part
+async def test_a_part_stands_around_its_item(tenant: TenantFixture) -> None:
+    session_id = await long_session(tenant, 40)
+    async with reading(tenant, session_id) as read:
+        shown = (await read.transcript(PageAnchor(side="around", number=20), limit=10)).part
         assert [message.ordinal for message in shown.items] == list(range(15, 25))
         assert (shown.earlier, shown.later) == (True, True)
-        shown = (await read.transcript(Place(side="around", number=2), limit=10)).part
+        shown = (await read.transcript(PageAnchor(side="around", number=2), limit=10)).part
         assert [message.ordinal for message in shown.items] == list(range(1, 11))
         assert (shown.earlier, shown.later) == (False, True)
-        assert (await read.transcript(Place(side="after", number=40))).part.items == []
+        assert (await read.transcript(PageAnchor(side="after", number=40))).part.items == []
 
 
-async def test_what_is_done_to_a_message_comes_with_it_from_anywhere(house: House) -> None:
-    session_id = await long_session(house, 30)
+async def test_what_is_done_to_a_message_comes_with_it_from_anywhere(tenant: TenantFixture) -> None:
+    session_id = await long_session(tenant, 30)
     start = NOW - timedelta(minutes=5)
 
     async def add(ordinal: int, content: c.Content, **columns: Any) -> None:
         at = start + timedelta(seconds=ordinal)
-        await house.message(session_id, ordinal, c.to_json(content), channel_message_id=f"w{ordinal}", at=at, **columns)
+        await tenant.message(
+            session_id, ordinal, c.to_json(content), channel_message_id=f"w{ordinal}", at=at, **columns
+        )
 
     await add(31, c.Reaction(target="w3", emoji="👍"))
     await add(32, c.Edit(target="w5", body="corrected"))
     await add(33, c.Revoke(target="w7"))
     await add(34, c.Choice(source="button", id="a", title="A"), reply_to="w2")
     await add(35, c.Text("as I said"), reply_to="w9")
-    await house.outbox(session_id, bot := uuid4(), channel_message_id="sent-by-us")
+    await tenant.outbox(session_id, bot := uuid4(), channel_message_id="sent-by-us")
     await add(36, c.Text("from us"), message_id=bot, sender="bot")
     await add(37, c.Reaction(target="sent-by-us", emoji="❤️"))
-    async with reading(house, session_id) as read:
+    async with reading(tenant, session_id) as read:
         first = await read.transcript(FIRST, limit=10)
-        assert [message.ordinal for message in first.beside] == [31, 32, 33, 34]
+        assert [message.ordinal for message in first.related_messages] == [31, 32, 33, 34]
         last = await read.transcript(LATEST, limit=7)
-        assert [message.ordinal for message in last.beside] == [2, 3, 5, 7, 9]
+        assert [message.ordinal for message in last.related_messages] == [2, 3, 5, 7, 9]
         alone = await read.transcript(LATEST, limit=1)
-        assert [message.ordinal for message in alone.beside] == [36]
+        assert [message.ordinal for message in alone.related_messages] == [36]
 
 
-async def test_notices_fall_to_exactly_one_part(house: House) -> None:
-    session_id = await long_session(house, 20)
-    async with reading(house, session_id) as read:
+async def test_notices_fall_to_exactly_one_part(tenant: TenantFixture) -> None:
+    session_id = await long_session(tenant, 20)
+    async with reading(tenant, session_id) as read:
         whole = await read.transcript(LATEST, limit=50)
         latest = await read.transcript(LATEST, limit=8)
-        before = await read.transcript(Place(side="before", number=13), limit=50)
+        before = await read.transcript(PageAnchor(side="before", number=13), limit=50)
         types = {"state.changed"}
         of = (read.connection, read.tenant_id, read.conversation)
         found = [
@@ -150,38 +152,38 @@ async def test_notices_fall_to_exactly_one_part(house: House) -> None:
         assert found[0] + found[1] == found[2]
 
 
-async def test_the_digest_counts_and_measures_the_whole(house: House) -> None:
-    session_id = await house.session(started_at=NOW - timedelta(seconds=100))
+async def test_the_digest_counts_and_measures_the_whole(tenant: TenantFixture) -> None:
+    session_id = await tenant.session(started_at=NOW - timedelta(seconds=100))
     at = [NOW - timedelta(seconds=100 - second) for second in (0, 0, 30, 100)]
-    await house.event(session_id, 1, "session.opened", at=at[0])
-    await house.event(session_id, 2, "state.changed", at=at[1], payload={"new": "ACTIVE"})
-    await house.event(session_id, 3, "skill.failed", at=at[2])
-    await house.event(session_id, 4, "message.status", at=at[2], payload={"status": "failed"})
-    await house.event(session_id, 5, "message.status", at=at[2], payload={"status": "read"})
-    await house.event(session_id, 6, "state.changed", at=at[2], payload={"new": "PROCESSING"})
-    await house.event(session_id, 7, "state.changed", at=at[3], payload={"new": "RESOLVED"})
-    async with reading(house, session_id) as read:
+    await tenant.event(session_id, 1, "session.opened", at=at[0])
+    await tenant.event(session_id, 2, "state.changed", at=at[1], payload={"new": "ACTIVE"})
+    await tenant.event(session_id, 3, "skill.failed", at=at[2])
+    await tenant.event(session_id, 4, "message.status", at=at[2], payload={"status": "failed"})
+    await tenant.event(session_id, 5, "message.status", at=at[2], payload={"status": "read"})
+    await tenant.event(session_id, 6, "state.changed", at=at[2], payload={"new": "PROCESSING"})
+    await tenant.event(session_id, 7, "state.changed", at=at[3], payload={"new": "RESOLVED"})
+    async with reading(tenant, session_id) as read:
         figures = await read.digest()
         assert (figures.events, figures.errors, figures.calls) == (7, 2, 1)
-        assert [stay.state for stay in figures.stays] == ["ACTIVE", "PROCESSING", "RESOLVED"]
-        assert figures.stays[-1].end is None
+        assert [stay.state for stay in figures.state_spans] == ["ACTIVE", "PROCESSING", "RESOLVED"]
+        assert figures.state_spans[-1].end is None
         assert figures.spent == {"OPEN": 0.0, "ACTIVE": 30.0, "PROCESSING": 70.0, "RESOLVED": 0.0}
         errors = (await read.timeline(LATEST, show="errors")).part
         assert [event.position for event in errors.items] == [3, 4]
 
 
-async def test_a_ribbon_has_no_more_stretches_than_can_be_told_apart(house: House) -> None:
-    session_id = await long_session(house, 1500)
-    async with reading(house, session_id) as read:
+async def test_a_ribbon_has_no_more_stretches_than_can_be_told_apart(tenant: TenantFixture) -> None:
+    session_id = await long_session(tenant, 1500)
+    async with reading(tenant, session_id) as read:
         figures = await read.digest()
     assert figures.events == 4500
-    assert 100 < len(figures.stays) <= pages.RIBBON_PLACES + 1
+    assert 100 < len(figures.state_spans) <= pages.RIBBON_PLACES + 1
 
 
-async def test_nothing_from_before_the_retention_window_is_read(house: House) -> None:
-    session_id = await long_session(house, 10)
-    async with reading(house, session_id) as read:
-        late = Reading(
+async def test_nothing_from_before_the_retention_window_is_read(tenant: TenantFixture) -> None:
+    session_id = await long_session(tenant, 10)
+    async with reading(tenant, session_id) as read:
+        late = ConversationReader(
             connection=read.connection,
             tenant_id=read.tenant_id,
             conversation=read.conversation,
@@ -192,9 +194,11 @@ async def test_nothing_from_before_the_retention_window_is_read(house: House) ->
         assert (await late.digest()).events == 0
 
 
-async def test_the_number_of_statements_does_not_depend_on_the_length(house: House, client: httpx.AsyncClient) -> None:
-    cookie = await house.cookie(await house.user("auditor"))
-    short, long = await long_session(house, 4), await long_session(house, 400)
+async def test_the_number_of_statements_does_not_depend_on_the_length(
+    tenant: TenantFixture, client: httpx.AsyncClient
+) -> None:
+    cookie = await tenant.cookie(await tenant.user("auditor"))
+    short, long = await long_session(tenant, 4), await long_session(tenant, 400)
     statements: list[str] = []
 
     def hear(record: Any) -> None:
@@ -203,7 +207,7 @@ async def test_the_number_of_statements_does_not_depend_on_the_length(house: Hou
     async def asked(address: str, target: str = "") -> int:
         """How many statements the page at *address* takes, with those that every request needs to know its user."""
         statements.clear()
-        pool = house.runtime.database.pool
+        pool = tenant.runtime.database.pool
         held = [await pool.acquire() for _ in range(pool.get_size())]
         for connection in held:
             connection.add_query_logger(hear)
@@ -233,9 +237,11 @@ async def test_the_number_of_statements_does_not_depend_on_the_length(house: Hou
         assert await asked(f"{LOGS}/{long}/{part}", "x") <= 10
 
 
-async def test_a_long_conversation_is_opened_by_its_newest_part(house: House, client: httpx.AsyncClient) -> None:
-    cookie = await house.cookie(await house.user("auditor"))
-    session_id = await long_session(house, 400)
+async def test_a_long_conversation_is_opened_by_its_newest_part(
+    tenant: TenantFixture, client: httpx.AsyncClient
+) -> None:
+    cookie = await tenant.cookie(await tenant.user("auditor"))
+    session_id = await long_session(tenant, 400)
     page = (await client.get(f"{LOGS}/{session_id}", headers=cookie)).text
     assert "message 400<" in page
     assert "message 350<" not in page
@@ -244,8 +250,8 @@ async def test_a_long_conversation_is_opened_by_its_newest_part(house: House, cl
     fragment = (await client.get(f"{LOGS}/{session_id}/transcript?before=351", headers=cookie)).text
     assert "message 350<" in fragment
     assert "<html" not in fragment
-    async with reading(house, session_id) as read:
-        wanted = (await read.transcript(Place(side="around", number=7), limit=1)).part.items[0].message_id
+    async with reading(tenant, session_id) as read:
+        wanted = (await read.transcript(PageAnchor(side="around", number=7), limit=1)).part.items[0].message_id
     around = (await client.get(f"{LOGS}/{session_id}/transcript?around=m-{wanted}", headers=cookie)).text
     assert f'id="m-{wanted}"' in around
     newer = (await client.get(f"{LOGS}/{session_id}/newer?message=398&event=1199", headers=cookie)).text
@@ -254,9 +260,9 @@ async def test_a_long_conversation_is_opened_by_its_newest_part(house: House, cl
     assert "message 398<" not in newer
 
 
-async def test_places_that_are_none_are_refused(house: House, client: httpx.AsyncClient) -> None:
-    cookie = await house.cookie(await house.user("auditor"))
-    session_id = await long_session(house, 4)
+async def test_places_that_are_none_are_refused(tenant: TenantFixture, client: httpx.AsyncClient) -> None:
+    cookie = await tenant.cookie(await tenant.user("auditor"))
+    session_id = await long_session(tenant, 4)
     for query, status in (
         ("transcript?before=x", 422),
         ("transcript?before=99999999999", 422),
@@ -268,7 +274,7 @@ async def test_places_that_are_none_are_refused(house: House, client: httpx.Asyn
     ):
         response = await client.get(f"{LOGS}/{session_id}/{query}", headers=cookie)
         assert response.status_code == status, query
-    other = await House.build(house.runtime, "other")
+    other = await TenantFixture.build(tenant.runtime, "other")
     theirs = await long_session(other, 4)
     for part in ("transcript", "timeline", "newer"):
         assert (await client.get(f"{LOGS}/{theirs}/{part}", headers=cookie)).status_code == 404

@@ -9,9 +9,9 @@ import pytest
 
 from dragoman.domain.nouns import Policy
 from dragoman.store.database import Database
-from tests import world
+from tests import harness
+from tests.harness import Harness
 from tests.little_shop import Calls, little_shop
-from tests.world import World
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def calls() -> Calls:
 
 
 @pytest.fixture
-async def shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[World]:
+async def shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[Harness]:
     policy = Policy(retry_base_seconds=0.01, retry_cap_seconds=0.02)
-    async with world.build(database, tmp_path, little_shop(calls), policy=policy, lease_seconds=60.0) as made:
+    async with harness.build(database, tmp_path, little_shop(calls), policy=policy, lease_seconds=60.0) as made:
         yield made

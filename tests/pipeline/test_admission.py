@@ -25,33 +25,33 @@ from dragoman.store.catalogue import skills
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.receiving import limits
 from tests import second_number
+from tests.harness import Harness
 from tests.little_shop import Calls
 from tests.pipeline.test_crash import contact_of, die_during_the_skill, steal
-from tests.world import World
 
 
-async def set_policy(shop: World, **parts: Any) -> None:
+async def set_policy(shop: Harness, **parts: Any) -> None:
     policy = replace(Policy(retry_base_seconds=0.01, retry_cap_seconds=0.02), **parts)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await skills.set_policy(connection, shop.tenant_id, policy)
 
 
-async def contacts_of(shop: World) -> list[UUID]:
+async def contacts_of(shop: Harness) -> list[UUID]:
     return [row["contact_id"] for row in await shop.rows("SELECT contact_id FROM contact ORDER BY created_at")]
 
 
-async def at_once(shop: World, workers: int = 4) -> None:
+async def at_once(shop: Harness, workers: int = 4) -> None:
     """Every contact is taken up by *workers* workers at the same moment."""
     everybody = await contacts_of(shop)
     await asyncio.gather(*(handle(shop.runtime, shop.tenant_id, c) for c in everybody for _ in range(workers)))
 
 
-async def outcomes(shop: World) -> Counter[str]:
+async def outcomes(shop: Harness) -> Counter[str]:
     rows = await shop.rows("SELECT outcome FROM mailbox WHERE progress = 'done'")
     return Counter(row["outcome"] for row in rows)
 
 
-async def test_a_contact_over_the_limit_is_on_record_told_once_and_served_in_the_next_minute(shop: World) -> None:
+async def test_a_contact_over_the_limit_is_on_record_told_once_and_served_in_the_next_minute(shop: Harness) -> None:
     await set_policy(shop, limits=Limits(contact_per_minute=2))
     for _ in range(5):
         await shop.say("answer")
@@ -77,7 +77,7 @@ async def test_a_contact_over_the_limit_is_on_record_told_once_and_served_in_the
 @pytest.mark.parametrize(
     "on", [Limits(tenant_per_second=25, channel_account_per_second=0), Limits(channel_account_per_second=25)]
 )
-async def test_a_limit_is_exact_with_many_workers_whatever_it_is_spread_over(shop: World, on: Limits) -> None:
+async def test_a_limit_is_exact_with_many_workers_whatever_it_is_spread_over(shop: Harness, on: Limits) -> None:
     """25 is spread over six rows; 40 contacts come at once, each with four workers after it."""
     await set_policy(shop, limits=on)
     for number in range(40):
@@ -91,7 +91,7 @@ async def test_a_limit_is_exact_with_many_workers_whatever_it_is_spread_over(sho
     assert [(r["allowed"], r["taken"]) for r in rows] == [(5, 5)] + [(4, 4)] * 5
 
 
-async def test_a_message_that_one_limit_refuses_does_not_count_for_the_others(shop: World) -> None:
+async def test_a_message_that_one_limit_refuses_does_not_count_for_the_others(shop: Harness) -> None:
     await set_policy(shop, limits=Limits(contact_per_minute=1, tenant_per_second=3))
     for _ in range(5):
         await shop.say("answer")
@@ -105,7 +105,7 @@ async def test_a_message_that_one_limit_refuses_does_not_count_for_the_others(sh
     assert taken == {"tenant": 3, "channel_account": 3}
 
 
-async def test_a_message_is_counted_once_though_its_dispatch_was_orphaned(shop: World, calls: Calls) -> None:
+async def test_a_message_is_counted_once_though_its_dispatch_was_orphaned(shop: Harness, calls: Calls) -> None:
     await set_policy(shop, limits=Limits(contact_per_minute=2))
     dying = await die_during_the_skill(shop, calls)
     await shop.say("answer")
@@ -117,7 +117,7 @@ async def test_a_message_is_counted_once_though_its_dispatch_was_orphaned(shop: 
 
 
 async def test_a_refusal_stands_though_its_worker_died_before_it_was_written(
-    shop: World, monkeypatch: pytest.MonkeyPatch
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Taken up and counted, then gone: the next worker decides as the first one had, and tells the contact."""
     await set_policy(shop, limits=Limits(contact_per_minute=1))
@@ -141,7 +141,7 @@ async def _killed(*_: object) -> None:
     raise RuntimeError("killed")
 
 
-async def test_what_waited_while_no_worker_ran_is_not_refused_for_that(shop: World) -> None:
+async def test_what_waited_while_no_worker_ran_is_not_refused_for_that(shop: Harness) -> None:
     """Forty messages in two minutes, handled at once an hour later: what counts is when they came."""
     await set_policy(shop, limits=Limits(contact_per_minute=20))
     for _ in range(40):
@@ -152,16 +152,16 @@ async def test_what_waited_while_no_worker_ran_is_not_refused_for_that(shop: Wor
     assert await outcomes(shop) == {"SUCCESS": 40}
 
 
-async def test_old_windows_are_forgotten_by_two_sweeps_at_once(shop: World) -> None:
+async def test_old_windows_are_forgotten_by_two_sweeps_at_once(shop: Harness) -> None:
     await shop.say("answer")
     await shop.settle()
     assert len(await shop.rows("SELECT 1 FROM rate_window")) == 3
     shop.clock.move(seconds=limits.KEPT.total_seconds() + 61)
-    await asyncio.gather(sweep.tidy(shop.runtime), sweep.tidy(shop.runtime))
+    await asyncio.gather(sweep.clean_up(shop.runtime), sweep.clean_up(shop.runtime))
     assert await shop.rows("SELECT 1 FROM rate_window") == []
 
 
-async def test_who_talks_on_one_number_is_busy_on_the_other_until_that_session_ends(shop: World) -> None:
+async def test_who_talks_on_one_number_is_busy_on_the_other_until_that_session_ends(shop: Harness) -> None:
     await second_number.add(shop)
     await shop.say("answer")
     await shop.settle()
@@ -192,7 +192,7 @@ async def test_who_talks_on_one_number_is_busy_on_the_other_until_that_session_e
     assert [(r["state"], r["outcome"]) for r in rows] == [("EXPIRED", "SUCCESS"), ("ACTIVE", "SUCCESS")]
 
 
-async def test_two_numbers_at_the_same_moment_end_with_one_that_is_served(shop: World) -> None:
+async def test_two_numbers_at_the_same_moment_end_with_one_that_is_served(shop: Harness) -> None:
     await second_number.add(shop)
     await shop.say("answer")
     await second_number.say(shop, "answer")
@@ -201,7 +201,7 @@ async def test_two_numbers_at_the_same_moment_end_with_one_that_is_served(shop: 
 
 
 async def test_a_message_that_waited_too_long_behind_a_slow_skill_is_not_handled_late(
-    shop: World, calls: Calls
+    shop: Harness, calls: Calls
 ) -> None:
     await set_policy(shop, limits=Limits(busy_wait_seconds=60))
     await shop.say("slow")
@@ -225,7 +225,7 @@ async def test_a_message_that_waited_too_long_behind_a_slow_skill_is_not_handled
     assert len(await shop.journal()) == 3
 
 
-async def test_a_backlog_of_quick_messages_makes_nobody_busy(shop: World) -> None:
+async def test_a_backlog_of_quick_messages_makes_nobody_busy(shop: Harness) -> None:
     await set_policy(shop, limits=Limits(busy_wait_seconds=60))
     for _ in range(5):
         await shop.say("answer")
@@ -235,7 +235,7 @@ async def test_a_backlog_of_quick_messages_makes_nobody_busy(shop: World) -> Non
 
 
 async def test_the_cost_budget_stops_before_it_is_passed_and_a_person_can_still_be_had(
-    shop: World, calls: Calls
+    shop: Harness, calls: Calls
 ) -> None:
     await set_policy(shop, budget=Budget(cost_micros=12))
     (answer,) = [spec for spec in await shop.runtime.skills.specs() if spec.name == "test.answer"]
@@ -259,7 +259,7 @@ async def test_the_cost_budget_stops_before_it_is_passed_and_a_person_can_still_
     assert (row["state"], row["outcome"]) == ("WITH_AGENT", "TO_AGENT")
 
 
-async def test_the_message_budget_counts_what_was_handled_and_ends_with_the_session(shop: World) -> None:
+async def test_the_message_budget_counts_what_was_handled_and_ends_with_the_session(shop: Harness) -> None:
     await set_policy(shop, budget=Budget(messages=2))
     for _ in range(3):
         await shop.say("answer")
@@ -271,7 +271,7 @@ async def test_the_message_budget_counts_what_was_handled_and_ends_with_the_sess
     assert (await outcomes(shop))["SUCCESS"] == 3
 
 
-async def test_a_routing_rule_leads_straight_to_a_person(shop: World) -> None:
+async def test_a_routing_rule_leads_straight_to_a_person(shop: Harness) -> None:
     await set_policy(shop, routing=Routing(rules=(RoutingRule(name="legal", keywords=("lawyer",)),)))
     await shop.say("my lawyer wants an answer")
     await shop.settle()
@@ -281,12 +281,12 @@ async def test_a_routing_rule_leads_straight_to_a_person(shop: World) -> None:
 
 
 async def test_two_schedulers_wake_several_workers_for_a_lost_lease_and_one_dispatches(
-    shop: World, calls: Calls
+    shop: Harness, calls: Calls
 ) -> None:
     dying = await die_during_the_skill(shop, calls)
     await shop.say("answer")
     shop.queue._jobs.clear()  # type: ignore[attr-defined]  # every wake-up died with its worker
-    woken = await asyncio.gather(*(sweep.wake_neglected(shop.runtime) for _ in range(2)))
+    woken = await asyncio.gather(*(sweep.requeue_overdue(shop.runtime) for _ in range(2)))
     assert sum(woken) >= 1
     await at_once(shop)
     await shop.settle()
@@ -294,11 +294,11 @@ async def test_two_schedulers_wake_several_workers_for_a_lost_lease_and_one_disp
     assert len(await shop.journal()) == 2
     calls.go_on.set()
     await dying
-    assert await sweep.wake_neglected(shop.runtime) == 0
+    assert await sweep.requeue_overdue(shop.runtime) == 0
     assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == []
 
 
-async def test_expiry_and_a_dispatch_that_meet_do_no_harm(shop: World, calls: Calls) -> None:
+async def test_expiry_and_a_dispatch_that_meet_do_no_harm(shop: Harness, calls: Calls) -> None:
     """Two schedulers expire while a worker serves the contact, and the worker's lease is then taken over by one."""
     await shop.say("slow")
     contact_id = await contact_of(shop)
@@ -317,7 +317,7 @@ async def test_expiry_and_a_dispatch_that_meet_do_no_harm(shop: World, calls: Ca
 
 
 async def test_the_policy_is_shown_and_set_from_the_command_line(
-    shop: World, database_urls: DatabaseURLs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    shop: Harness, database_urls: DatabaseURLs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DRAGOMAN_DATABASE_URL", database_urls.application)
     monkeypatch.setenv("DRAGOMAN_DATA_DIR", str(tmp_path))

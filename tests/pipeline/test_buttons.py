@@ -10,16 +10,16 @@ from pydantic import BaseModel
 
 from dragoman.skills import Ask, OpenLink, ParameterKind, Reply, SkillAnswer, SkillContext, skill
 from dragoman.store.database import Database
-from tests import world
+from tests import harness
 from tests.pipeline.test_channels import enter
 
 
-class Nothing(BaseModel):
+class ButtonParameters(BaseModel):
     """No parameters."""
 
 
 @skill(name="test.pickup", label="Pick-up", version="1", phrases={"en": ["fetch it"]}, keywords=["pickup"])
-async def pickup(context: SkillContext, parameters: Nothing) -> SkillAnswer:
+async def pickup(context: SkillContext, parameters: ButtonParameters) -> SkillAnswer:
     return SkillAnswer(
         replies=[
             Reply("Your label is ready.", link=OpenLink("Open the label", "https://example.com/label/1")),
@@ -30,7 +30,7 @@ async def pickup(context: SkillContext, parameters: Nothing) -> SkillAnswer:
 
 
 async def test_buttons_go_out_are_shown_and_are_answered(database: Database, tmp_path: Path) -> None:
-    async with world.build(database, tmp_path, {pickup.spec.name: pickup}) as shop:
+    async with harness.build(database, tmp_path, {pickup.spec.name: pickup}) as shop:
         await shop.say("pickup", phone="436601112233")
         await shop.settle()
         sent = [entry["request"]["interactive"]["type"] for entry in await shop.journal()]
@@ -54,7 +54,7 @@ async def test_buttons_go_out_are_shown_and_are_answered(database: Database, tmp
         assert answer["content"]["requested"] is True
 
 
-class Place(BaseModel):
+class PlaceParameters(BaseModel):
     """A place that must be known."""
 
     place: Annotated[str, Ask({"en": "Where are you?"}, kind=ParameterKind.LOCATION)]
@@ -67,7 +67,7 @@ class PerhapsPlace(BaseModel):
 
 
 @skill(name="test.nearest", label="Nearest", version="1", phrases={"en": ["the nearest shop"]}, keywords=["nearest"])
-async def nearest(context: SkillContext, parameters: Place) -> str:
+async def nearest(context: SkillContext, parameters: PlaceParameters) -> str:
     return f"Next to {parameters.place}"
 
 
@@ -88,7 +88,7 @@ async def test_a_place_that_was_asked_for_reaches_the_skill(
     database: Database, tmp_path: Path, word: str, answer: str
 ) -> None:
     skills = {one.spec.name: one for one in (nearest, fetch)}
-    async with world.build(database, tmp_path, skills) as shop:
+    async with harness.build(database, tmp_path, skills) as shop:
         await shop.say(word)
         await shop.settle()
         (question,) = await shop.journal()
@@ -101,7 +101,7 @@ async def test_a_place_that_was_asked_for_reaches_the_skill(
 
 
 async def test_a_place_that_nobody_asked_for_is_not_understood(database: Database, tmp_path: Path) -> None:
-    async with world.build(database, tmp_path, {nearest.spec.name: nearest}) as shop:
+    async with harness.build(database, tmp_path, {nearest.spec.name: nearest}) as shop:
         await shop.send(STEPHANSPLATZ)
         await shop.settle()
         (session,) = await shop.rows("SELECT outcome FROM session")

@@ -22,7 +22,7 @@ from dragoman.domain.policies import Presence
 from dragoman.runtime import Keyring
 from dragoman.services import reseal, sweep
 from dragoman.services.channels import manage_accounts
-from dragoman.services.channels.manage_accounts import Wanted
+from dragoman.services.channels.manage_accounts import AccountSettings
 from dragoman.services.dispatching import presence
 from dragoman.store import tenants
 from dragoman.store.accounts import accounts
@@ -32,13 +32,13 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, Receiver, WhatsAppCredentials
 from dragoman.web.console.channels import ADDRESS
 from tests import second_number
+from tests.harness import APP_SECRET, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN, Harness
 from tests.pipeline.test_delivery_once import body, text
-from tests.world import APP_SECRET, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN, World
 
 PASSWORD = "a long password of the tests"
 
 
-async def enter(shop: World, role: str) -> httpx.AsyncClient:
+async def enter(shop: Harness, role: str) -> httpx.AsyncClient:
     """A browser of somebody with that role; its forms carry the token against forgery."""
     runtime = shop.runtime
     async with runtime.database.tenant(shop.tenant_id) as connection:
@@ -63,7 +63,7 @@ async def enter(shop: World, role: str) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def ana(shop: World) -> AsyncIterator[httpx.AsyncClient]:
+async def ana(shop: Harness) -> AsyncIterator[httpx.AsyncClient]:
     async with await enter(shop, "administrator") as client:
         yield client
 
@@ -85,13 +85,13 @@ FORM = {
 }
 
 
-async def stored(shop: World, address: str = PHONE_NUMBER_ID) -> WhatsAppCredentials:
+async def stored(shop: Harness, address: str = PHONE_NUMBER_ID) -> WhatsAppCredentials:
     (row,) = await shop.rows("SELECT secrets FROM channel_account WHERE address = $1", address)
     return WhatsAppCredentials.from_bytes(shop.runtime.keyring.decrypt(row["secrets"]))
 
 
-async def change(shop: World, **fields: str | bool) -> list[str]:
-    wanted = Wanted(display="+43 1 555 0100", name="Shop", waba_id="555000")
+async def change(shop: Harness, **fields: str | bool) -> list[str]:
+    wanted = AccountSettings(display="+43 1 555 0100", name="Shop", waba_id="555000")
     return await manage_accounts.change(
         shop.runtime,
         shop.tenant_id,
@@ -102,7 +102,7 @@ async def change(shop: World, **fields: str | bool) -> list[str]:
 
 
 @pytest.mark.parametrize("role", ["auditor", "agent", "developer"])
-async def test_only_administrators_come_in(shop: World, role: str) -> None:
+async def test_only_administrators_come_in(shop: Harness, role: str) -> None:
     async with await enter(shop, role) as client:
         assert (await client.get(ADDRESS)).status_code == 403
         assert (await client.post(f"{ADDRESS}/{shop.channel_account_id}/resume")).status_code == 403
@@ -110,7 +110,7 @@ async def test_only_administrators_come_in(shop: World, role: str) -> None:
 
 
 async def test_a_number_is_added_checked_and_on_record_without_its_credentials(
-    shop: World, ana: httpx.AsyncClient
+    shop: Harness, ana: httpx.AsyncClient
 ) -> None:
     made = await ana.post(ADDRESS, data=FORM)
     assert made.status_code == 303, made.text
@@ -146,7 +146,7 @@ async def test_a_number_is_added_checked_and_on_record_without_its_credentials(
     ],
 )
 async def test_what_cannot_be_used_is_said_at_its_field(
-    shop: World, ana: httpx.AsyncClient, wrong: dict[str, str], says: str
+    shop: Harness, ana: httpx.AsyncClient, wrong: dict[str, str], says: str
 ) -> None:
     page = await ana.post(ADDRESS, data={**FORM, **wrong})
     assert page.status_code == 422
@@ -156,7 +156,7 @@ async def test_what_cannot_be_used_is_said_at_its_field(
     assert len(await shop.rows("SELECT 1 FROM channel_account")) == 1
 
 
-async def test_a_change_keeps_what_is_left_empty_and_says_what_changed(shop: World, ana: httpx.AsyncClient) -> None:
+async def test_a_change_keeps_what_is_left_empty_and_says_what_changed(shop: Harness, ana: httpx.AsyncClient) -> None:
     page = f"{ADDRESS}/{shop.channel_account_id}"
     form = {**FORM, "display": "+43 1 555 0100", "name": "New name", "waba_id": "555000"}
     form |= {"token": "", "verify_token": "", "app_secret": "new-secret"}
@@ -172,7 +172,7 @@ async def test_a_change_keeps_what_is_left_empty_and_says_what_changed(shop: Wor
     assert unknown.status_code == 404
 
 
-async def test_two_app_secrets_are_trusted_while_one_is_rotated(shop: World) -> None:
+async def test_two_app_secrets_are_trusted_while_one_is_rotated(shop: Harness) -> None:
     assert await change(shop, app_secret="new-secret") == ["app_secret", "earlier_app_secret"]
 
     async def status(number: int, secret: str) -> int:
@@ -185,7 +185,7 @@ async def test_two_app_secrets_are_trusted_while_one_is_rotated(shop: World) -> 
     assert await change(shop) == []
 
 
-async def test_the_check_finds_what_is_well_and_what_is_not(shop: World) -> None:
+async def test_the_check_finds_what_is_well_and_what_is_not(shop: Harness) -> None:
     async def found() -> dict[str, bool | None]:
         checked = await manage_accounts.check(shop.runtime, shop.tenant_id, shop.channel_account_id)
         return {finding.name: finding.good for finding in checked.findings}
@@ -205,7 +205,7 @@ async def test_the_check_finds_what_is_well_and_what_is_not(shop: World) -> None
 
 
 async def test_a_stopped_number_says_so_everywhere_and_is_resumed_only_when_it_is_well(
-    shop: World, ana: httpx.AsyncClient
+    shop: Harness, ana: httpx.AsyncClient
 ) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, "error": 131042}]})
     await shop.say("answer")
@@ -228,7 +228,7 @@ async def test_a_stopped_number_says_so_everywhere_and_is_resumed_only_when_it_i
     assert "Sending" in plain(await ana.get(ADDRESS))
 
 
-async def test_a_probe_resumes_what_is_well_again_and_asks_less_and_less_often(shop: World) -> None:
+async def test_a_probe_resumes_what_is_well_again_and_asks_less_and_less_often(shop: Harness) -> None:
     await change(shop, token="expired")
     await shop.say("answer")
     await shop.settle()
@@ -249,7 +249,7 @@ async def test_a_probe_resumes_what_is_well_again_and_asks_less_and_less_often(s
     assert action["actor_name"] == "system"
 
 
-async def test_secrets_are_sealed_again_under_a_new_key(shop: World) -> None:
+async def test_secrets_are_sealed_again_under_a_new_key(shop: Harness) -> None:
     old, new = shop.runtime.settings.secret_key, Fernet.generate_key().decode()
     both = replace(shop.runtime, keyring=Keyring(new, earlier=old))
     assert await reseal.reseal(both) == 1
@@ -259,7 +259,7 @@ async def test_secrets_are_sealed_again_under_a_new_key(shop: World) -> None:
         Keyring(old).decrypt(row["secrets"])
 
 
-async def other_tenants_number(shop: World, *, app_secret: str) -> UUID:
+async def other_tenants_number(shop: Harness, *, app_secret: str) -> UUID:
     """A number of another tenant; its channel account."""
     tenant_id, account_id = shop.runtime.source.new_id(), shop.runtime.source.new_id()
     credentials = WhatsAppCredentials(token=TOKEN, app_secret=app_secret, verify_token="another")
@@ -277,14 +277,14 @@ async def other_tenants_number(shop: World, *, app_secret: str) -> UUID:
     return tenant_id
 
 
-async def damage(shop: World, tenant_id: UUID, secrets: bytes, *, address: str = "100200300488") -> None:
+async def damage(shop: Harness, tenant_id: UUID, secrets: bytes, *, address: str = "100200300488") -> None:
     async with shop.runtime.database.tenant(tenant_id) as connection:
         await connection.execute("UPDATE channel_account SET secrets = $1 WHERE address = $2", secrets, address)
     # A signature that fits none makes the next look a fresh one.
     assert (await shop.post(b"{}", secret="nobody's")).status_code == 401
 
 
-def unreadable_secrets(shop: World) -> dict[str, bytes]:
+def unreadable_secrets(shop: Harness) -> dict[str, bytes]:
     return {
         "another key": Keyring(Fernet.generate_key().decode()).encrypt(b"{}"),
         "no token of a keyring": b"\0\xff not sealed at all",
@@ -295,7 +295,7 @@ def unreadable_secrets(shop: World) -> dict[str, bytes]:
     }
 
 
-async def test_an_account_that_cannot_be_read_keeps_no_other_from_receiving(shop: World) -> None:
+async def test_an_account_that_cannot_be_read_keeps_no_other_from_receiving(shop: Harness) -> None:
     other = await other_tenants_number(shop, app_secret="of another app")
     for n, (what, secrets) in enumerate(unreadable_secrets(shop).items()):
         with structlog.testing.capture_logs() as logs:
@@ -314,7 +314,7 @@ async def test_an_account_that_cannot_be_read_keeps_no_other_from_receiving(shop
 
 
 async def test_the_accounts_are_read_once_for_all_who_come_at_the_same_time(
-    shop: World, monkeypatch: pytest.MonkeyPatch
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = 0
     real = channel_accounts.receivers
@@ -338,7 +338,7 @@ async def test_the_accounts_are_read_once_for_all_who_come_at_the_same_time(
     assert (await shop.post(body(text("wamid.new", "answer")), secret="a new one")).status_code == 200
 
 
-async def test_what_comes_for_an_account_that_cannot_be_read_is_not_acknowledged_and_lost(shop: World) -> None:
+async def test_what_comes_for_an_account_that_cannot_be_read_is_not_acknowledged_and_lost(shop: Harness) -> None:
     """Another tenant's app cannot speak for it; what it brought of its own is taken in nevertheless."""
     other = await other_tenants_number(shop, app_secret=APP_SECRET)
     whole = (await shop.rows("SELECT secrets FROM channel_account"))[0]["secrets"]
@@ -361,7 +361,7 @@ async def test_what_comes_for_an_account_that_cannot_be_read_is_not_acknowledged
 
 
 async def test_a_number_that_cannot_be_read_still_receives_by_its_tenants_app_and_parks_its_answers(
-    shop: World, ana: httpx.AsyncClient
+    shop: Harness, ana: httpx.AsyncClient
 ) -> None:
     (row,) = await shop.rows("SELECT secrets FROM channel_account")
     await second_number.add(shop)
@@ -392,7 +392,7 @@ async def test_a_number_that_cannot_be_read_still_receives_by_its_tenants_app_an
     assert "unreadable" not in plain(await ana.get(ADDRESS))
 
 
-async def test_a_file_waits_for_the_number_that_could_not_be_read(shop: World) -> None:
+async def test_a_file_waits_for_the_number_that_could_not_be_read(shop: Harness) -> None:
     media_id = await shop.upload(b"\x89PNG\r\n\x1a\n" + bytes(40), "image/png")
     (row,) = await shop.rows("SELECT secrets FROM channel_account")
     await second_number.add(shop)
@@ -408,7 +408,7 @@ async def test_a_file_waits_for_the_number_that_could_not_be_read(shop: World) -
     assert file["state"] != "pending"
 
 
-async def test_a_message_is_marked_as_read_once_and_only_where_that_is_wanted(shop: World) -> None:
+async def test_a_message_is_marked_as_read_once_and_only_where_that_is_wanted(shop: Harness) -> None:
     await shop.say("answer")
     await shop.settle()
     assert [e["kind"] for e in await shop.journal()] == ["message"]

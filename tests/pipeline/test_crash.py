@@ -12,24 +12,24 @@ from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.services.outbound.deliver import LONGEST_SETTLE, SETTLE, deliver
 from dragoman.services.outbound.refusals import MAX_ATTEMPTS
+from tests.harness import Harness
 from tests.little_shop import Calls
 from tests.pipeline.test_statuses import status
-from tests.world import World
 
 
-async def contact_of(shop: World) -> UUID:
+async def contact_of(shop: Harness) -> UUID:
     (row,) = await shop.rows("SELECT contact_id FROM contact")
     found: UUID = row["contact_id"]
     return found
 
 
-async def steal(shop: World, name: str) -> None:
+async def steal(shop: Harness, name: str) -> None:
     """Let a lease run out, as if its holder had been killed with -9."""
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await connection.execute("UPDATE lease SET deadline = now() - interval '1 second' WHERE name = $1", name)
 
 
-async def die_during_the_skill(shop: World, calls: Calls) -> asyncio.Task[int]:
+async def die_during_the_skill(shop: Harness, calls: Calls) -> asyncio.Task[int]:
     """A dispatch that has invoked its skill and whose lease then runs out; the task still runs."""
     await shop.say("slow")
     contact_id = await contact_of(shop)
@@ -39,17 +39,17 @@ async def die_during_the_skill(shop: World, calls: Calls) -> asyncio.Task[int]:
     return dying
 
 
-async def test_a_message_accepted_before_the_crash_is_dispatched_after_it(shop: World) -> None:
+async def test_a_message_accepted_before_the_crash_is_dispatched_after_it(shop: Harness) -> None:
     await shop.say("answer")
     shop.queue._jobs.clear()  # type: ignore[attr-defined]  # the wake-up died with its worker
-    assert await sweep.wake_neglected(shop.runtime) == 1
+    assert await sweep.requeue_overdue(shop.runtime) == 1
     await shop.settle()
     assert len(await shop.journal()) == 1
     (row,) = await shop.rows("SELECT outcome, dispatch_count FROM session")
     assert (row["outcome"], row["dispatch_count"]) == ("SUCCESS", 1)
 
 
-async def test_a_dispatch_whose_worker_died_during_the_skill_is_orphaned_once(shop: World, calls: Calls) -> None:
+async def test_a_dispatch_whose_worker_died_during_the_skill_is_orphaned_once(shop: Harness, calls: Calls) -> None:
     dying = await die_during_the_skill(shop, calls)
     assert await handle(shop.runtime, shop.tenant_id, await contact_of(shop)) == 1
     await shop.settle()
@@ -69,7 +69,7 @@ async def test_a_dispatch_whose_worker_died_during_the_skill_is_orphaned_once(sh
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 
-async def test_after_an_orphan_the_next_message_is_served(shop: World, calls: Calls) -> None:
+async def test_after_an_orphan_the_next_message_is_served(shop: Harness, calls: Calls) -> None:
     dying = await die_during_the_skill(shop, calls)
     await shop.say("answer")
     assert await handle(shop.runtime, shop.tenant_id, await contact_of(shop)) == 2
@@ -83,7 +83,7 @@ async def test_after_an_orphan_the_next_message_is_served(shop: World, calls: Ca
     assert waiting == []
 
 
-async def test_an_orphan_of_a_session_that_was_ended_is_closed_on_its_timeline(shop: World, calls: Calls) -> None:
+async def test_an_orphan_of_a_session_that_was_ended_is_closed_on_its_timeline(shop: Harness, calls: Calls) -> None:
     """The session goes to its end under the dead worker; the next worker must not open a new one for it."""
     dying = await die_during_the_skill(shop, calls)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
@@ -104,7 +104,7 @@ async def test_an_orphan_of_a_session_that_was_ended_is_closed_on_its_timeline(s
     assert await shop.journal() == []
 
 
-async def test_a_worker_that_is_stopped_gives_the_contact_back_at_once(shop: World, calls: Calls) -> None:
+async def test_a_worker_that_is_stopped_gives_the_contact_back_at_once(shop: Harness, calls: Calls) -> None:
     await shop.say("slow")
     contact_id = await contact_of(shop)
     stopped = asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id))
@@ -115,7 +115,7 @@ async def test_a_worker_that_is_stopped_gives_the_contact_back_at_once(shop: Wor
     assert await handle(shop.runtime, shop.tenant_id, contact_id) == 1
 
 
-async def test_retries_use_one_idempotency_key_and_stand_on_the_timeline(shop: World, calls: Calls) -> None:
+async def test_retries_use_one_idempotency_key_and_stand_on_the_timeline(shop: Harness, calls: Calls) -> None:
     calls.failures_left = 2
     await shop.say("flaky")
     await shop.settle()
@@ -128,7 +128,7 @@ async def test_retries_use_one_idempotency_key_and_stand_on_the_timeline(shop: W
     assert types.count("skill.retry_scheduled") == 2
 
 
-async def test_a_send_whose_answer_was_never_seen_is_settled_by_its_status(shop: World) -> None:
+async def test_a_send_whose_answer_was_never_seen_is_settled_by_its_status(shop: Harness) -> None:
     """Meta took the message and the connection broke: the status names our entry, so it is not sent again."""
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, "drop_connection": True}]})
     await shop.say("answer")
@@ -141,7 +141,7 @@ async def test_a_send_whose_answer_was_never_seen_is_settled_by_its_status(shop:
     assert attempt["result"] == "unanswered"
 
 
-async def test_the_longer_no_answer_is_seen_the_longer_a_status_is_waited_for(shop: World) -> None:
+async def test_the_longer_no_answer_is_seen_the_longer_a_status_is_waited_for(shop: Harness) -> None:
     """Each repetition may be a second copy for the contact, and statuses may be late."""
     await shop.graph.post(
         "/control", json={"rules": [{"match": {}, "times": None, "statuses": [], "drop_connection": True}]}
@@ -156,7 +156,7 @@ async def test_the_longer_no_answer_is_seen_the_longer_a_status_is_waited_for(sh
     assert pauses == [1, 2, 4, 8, 16]
 
 
-async def test_what_was_given_up_unanswered_is_delivered_where_a_late_status_says_so(shop: World) -> None:
+async def test_what_was_given_up_unanswered_is_delivered_where_a_late_status_says_so(shop: Harness) -> None:
     await shop.graph.post(
         "/control", json={"rules": [{"match": {}, "times": None, "statuses": [], "drop_connection": True}]}
     )
@@ -177,7 +177,7 @@ async def test_what_was_given_up_unanswered_is_delivered_where_a_late_status_say
     assert [(one["status"], one.get("reason", "")[:7]) for one in told] == [("failed", "gave up"), ("delivered", "")]
 
 
-async def test_a_sender_that_died_before_the_answer_leaves_an_unanswered_attempt(shop: World) -> None:
+async def test_a_sender_that_died_before_the_answer_leaves_an_unanswered_attempt(shop: Harness) -> None:
     await shop.say("answer")
     contact_id = await contact_of(shop)
     await handle(shop.runtime, shop.tenant_id, contact_id)
@@ -191,7 +191,7 @@ async def test_a_sender_that_died_before_the_answer_leaves_an_unanswered_attempt
     assert [(a["number"], a["result"]) for a in attempts] == [(1, "unanswered"), (2, "accepted")]
 
 
-async def test_a_refusal_that_may_pass_is_tried_again_later(shop: World) -> None:
+async def test_a_refusal_that_may_pass_is_tried_again_later(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 2, "error": 131000}]})
     await shop.say("answer")
     for _ in range(3):
@@ -208,7 +208,7 @@ async def test_a_refusal_that_may_pass_is_tried_again_later(shop: World) -> None
     assert entry["status"] == "SENT"
 
 
-async def test_a_refusal_for_good_is_told_on_the_timeline(shop: World) -> None:
+async def test_a_refusal_for_good_is_told_on_the_timeline(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, "error": 131026}]})
     await shop.say("answer")
     await shop.settle()
@@ -221,7 +221,7 @@ async def test_a_refusal_for_good_is_told_on_the_timeline(shop: World) -> None:
     assert row["error_count"] == 1
 
 
-async def test_idle_sessions_expire_once_and_a_new_message_opens_another(shop: World) -> None:
+async def test_idle_sessions_expire_once_and_a_new_message_opens_another(shop: Harness) -> None:
     await shop.say("answer")
     await shop.settle()
     shop.clock.move(seconds=Policy().idle_active_seconds + 1)
@@ -233,7 +233,7 @@ async def test_idle_sessions_expire_once_and_a_new_message_opens_another(shop: W
     assert [(r["state"], r["outcome"]) for r in rows] == [("EXPIRED", "SUCCESS"), ("ACTIVE", "SUCCESS")]
 
 
-async def test_a_message_that_comes_before_the_expiry_was_noticed_opens_a_new_session(shop: World) -> None:
+async def test_a_message_that_comes_before_the_expiry_was_noticed_opens_a_new_session(shop: Harness) -> None:
     await shop.say("answer")
     await shop.settle()
     shop.clock.move(seconds=Policy().idle_active_seconds + 1)

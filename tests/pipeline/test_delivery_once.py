@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from dragoman.services.dispatching.handle_inbound import handle
-from tests.world import PHONE_NUMBER_ID, World
+from tests.harness import PHONE_NUMBER_ID, Harness
 
 
 def body(*messages: dict[str, Any], phone_number_id: str = PHONE_NUMBER_ID) -> bytes:
@@ -32,7 +32,7 @@ def text(wamid: str, words: str, at: int = 1_790_000_000) -> dict[str, Any]:
     }
 
 
-async def test_the_same_body_ten_times_at_once_is_one_message_and_one_reply(shop: World) -> None:
+async def test_the_same_body_ten_times_at_once_is_one_message_and_one_reply(shop: Harness) -> None:
     delivery = body(text("wamid.one", "answer"))
     responses = await asyncio.gather(*(shop.post(delivery) for _ in range(10)))
     assert [r.status_code for r in responses] == [200] * 10
@@ -47,7 +47,7 @@ async def test_the_same_body_ten_times_at_once_is_one_message_and_one_reply(shop
     assert (contacts["n"], raw["n"]) == (1, 10)
 
 
-async def test_a_redelivery_after_the_dispatch_changes_nothing(shop: World) -> None:
+async def test_a_redelivery_after_the_dispatch_changes_nothing(shop: Harness) -> None:
     delivery = body(text("wamid.one", "answer"))
     await shop.post(delivery)
     await shop.settle()
@@ -58,7 +58,7 @@ async def test_a_redelivery_after_the_dispatch_changes_nothing(shop: World) -> N
     assert len(await shop.journal()) == 1
 
 
-async def test_ten_messages_at_once_are_answered_one_after_the_other_in_order(shop: World) -> None:
+async def test_ten_messages_at_once_are_answered_one_after_the_other_in_order(shop: Harness) -> None:
     """The deliveries race, and so do four workers; the channel's times say what came first."""
     deliveries = [body(text(f"wamid.{n}", f"answer number {n}", 1_790_000_000 + n)) for n in range(10)]
     await asyncio.gather(*(shop.post(d) for d in reversed(deliveries)))
@@ -75,7 +75,7 @@ async def test_ten_messages_at_once_are_answered_one_after_the_other_in_order(sh
     assert [p["position"] for p in positions] == list(range(1, len(positions) + 1))
 
 
-async def test_two_messages_under_one_id_stay_two(shop: World) -> None:
+async def test_two_messages_under_one_id_stay_two(shop: Harness) -> None:
     await shop.post(body(text("wamid.same", "answer", 1_790_000_000)))
     await shop.post(body(text("wamid.same", "answer again", 1_790_000_500)))
     await shop.settle()
@@ -83,7 +83,7 @@ async def test_two_messages_under_one_id_stay_two(shop: World) -> None:
     assert [m["body"] for m in said] == ["answer", "answer again"]
 
 
-async def test_what_is_for_no_number_of_ours_is_kept_raw_with_a_reason(shop: World) -> None:
+async def test_what_is_for_no_number_of_ours_is_kept_raw_with_a_reason(shop: Harness) -> None:
     response = await shop.post(body(text("wamid.far", "answer"), phone_number_id="999"))
     assert response.status_code == 200
     (kept,) = await shop.rows("SELECT items, body FROM raw_delivery")
@@ -93,7 +93,7 @@ async def test_what_is_for_no_number_of_ours_is_kept_raw_with_a_reason(shop: Wor
     assert await shop.rows("SELECT 1 FROM mailbox") == []
 
 
-async def test_what_is_not_signed_by_us_leaves_nothing(shop: World) -> None:
+async def test_what_is_not_signed_by_us_leaves_nothing(shop: Harness) -> None:
     delivery = body(text("wamid.one", "answer"))
     assert (await shop.post(delivery, secret="another secret")).status_code == 401
     assert (await shop.web.post("/webhooks/whatsapp", content=delivery)).status_code == 401

@@ -11,14 +11,14 @@ import pytest
 from dragoman.services.inbound.accept_email import accept_email
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
+from tests.harness import Harness
 from tests.little_shop import Calls
-from tests.world import World
 
 MAILBOX = "help@shop.example"
 
 
 @pytest.fixture
-async def mailbox(shop: World) -> UUID:
+async def mailbox(shop: Harness) -> UUID:
     """A mailbox of the shop's."""
     account = ChannelAccount(
         channel_account_id=shop.runtime.source.new_id(),
@@ -46,7 +46,7 @@ def mail(text: str, message_id: str, *, answers: tuple[str, ...] = ()) -> EmailM
     return message
 
 
-async def transcript(shop: World) -> list[dict[str, Any]]:
+async def transcript(shop: Harness) -> list[dict[str, Any]]:
     return await shop.rows(
         "SELECT sender, kind, content, channel_message_id, reply_to, session_id, dispatch_id FROM message "
         "ORDER BY at, ordinal"
@@ -54,7 +54,7 @@ async def transcript(shop: World) -> list[dict[str, Any]]:
 
 
 async def test_a_mail_is_dispatched_by_the_same_core_and_its_reply_waits(
-    shop: World, mailbox: UUID, calls: Calls
+    shop: Harness, mailbox: UUID, calls: Calls
 ) -> None:
     first = mail("answer", "1@example.org")
     first.add_attachment(b"%PDF-1.7", maintype="application", subtype="pdf", filename="../label.pdf")
@@ -87,7 +87,7 @@ async def test_a_mail_is_dispatched_by_the_same_core_and_its_reply_waits(
     assert await shop.journal() == [], "nothing goes out by WhatsApp"
 
 
-async def test_an_answer_finds_what_it_answers_to_and_its_own_words(shop: World, mailbox: UUID) -> None:
+async def test_an_answer_finds_what_it_answers_to_and_its_own_words(shop: Harness, mailbox: UUID) -> None:
     await accept_email(shop.runtime, shop.tenant_id, mailbox, bytes(mail("ask", "1@example.org")))
     await shop.settle()
     quoted = (
@@ -101,7 +101,7 @@ async def test_an_answer_finds_what_it_answers_to_and_its_own_words(shop: World,
     assert len({m["session_id"] for m in said}) == 1
 
 
-async def test_bytes_that_name_no_sender_are_kept_with_the_reason(shop: World, mailbox: UUID) -> None:
+async def test_bytes_that_name_no_sender_are_kept_with_the_reason(shop: Harness, mailbox: UUID) -> None:
     taken = await accept_email(shop.runtime, shop.tenant_id, mailbox, b"\xff\x00 no message at all")
     assert (taken.messages, taken.others) == (0, 1)
     (raw,) = await shop.rows("SELECT items FROM raw_delivery")

@@ -37,8 +37,8 @@ from dragoman.store.contacts import erasure
 from dragoman.store.database import Connection, Database, owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.pictures import parcel
-from tests import world
-from tests.world import World
+from tests import harness
+from tests.harness import Harness
 
 NAME, PHONE = "Marília Sentinela", "5511987650199"
 OTHER_NAME, OTHER_PHONE = "Otto Other", "436601112233"
@@ -51,18 +51,18 @@ MARK = "xylophone"
 """Stands in everything that the contact sent, and in what was answered."""
 
 
-class Wish(BaseModel):
+class ErasureWish(BaseModel):
     order: int
 
 
 @skill(name="orders.find", label="Find", version="1", phrases={"en": ["find my order"]}, keywords=["find"])
-async def find(context: SkillContext, wish: Wish) -> SkillAnswer:
+async def find(context: SkillContext, wish: ErasureWish) -> SkillAnswer:
     return SkillAnswer(replies=[f"{MARK} order {wish.order} for {context.contact_id}"])
 
 
 @dataclass
-class Place:
-    shop: World
+class ErasurePlace:
+    shop: Harness
     owner: Connection
     marks: set[str] = field(default_factory=set)
     urls: str = ""
@@ -109,19 +109,19 @@ async def tables(owner: Connection) -> list[str]:
 
 
 @pytest.fixture
-async def place(database: Database, database_urls: DatabaseURLs, tmp_path: Path) -> AsyncIterator[Place]:
+async def place(database: Database, database_urls: DatabaseURLs, tmp_path: Path) -> AsyncIterator[ErasurePlace]:
     """A shop in which the contact has talked, and somebody else too; people of ours looked at it."""
     async with (
-        world.build(database, tmp_path, {find.spec.name: find}, policy=Policy()) as shop,
+        harness.build(database, tmp_path, {find.spec.name: find}, policy=Policy()) as shop,
         owner_connection(database_urls.owner) as owner,
     ):
-        made = Place(shop, owner)
-        await world.add_business_partner(shop, f"+{PHONE}")
+        made = ErasurePlace(shop, owner)
+        await harness.add_business_partner(shop, f"+{PHONE}")
         await talk(made)
         yield made
 
 
-async def talk(place: Place) -> None:
+async def talk(place: ErasurePlace) -> None:
     shop = place.shop
     await shop.say("find", phone=PHONE, name=NAME)
     await shop.settle()
@@ -163,7 +163,7 @@ async def talk(place: Place) -> None:
     assert len(place.marks) > 15
 
 
-async def look(place: Place, session_id: UUID) -> None:
+async def look(place: ErasurePlace, session_id: UUID) -> None:
     """What people of ours leave behind about a contact."""
     shop, now = place.shop, place.shop.clock.now()
     view = {"tenant_id": shop.tenant_id, "user_id": uuid4()}
@@ -189,12 +189,12 @@ async def look(place: Place, session_id: UUID) -> None:
             "VALUES ($1, $2, $3, 'O', $4, $5)",
             *(shop.tenant_id, session_id, uuid4(), f"{MARK} is nice", now),
         )
-    await legal_holds.put(shop.runtime, shop.tenant_id, session_id, "request-of-marilia", OFFICER)
-    await legal_holds.lift(shop.runtime, shop.tenant_id, session_id, OFFICER)
+    await legal_holds.place_hold(shop.runtime, shop.tenant_id, session_id, "request-of-marilia", OFFICER)
+    await legal_holds.lift_hold(shop.runtime, shop.tenant_id, session_id, OFFICER)
     place.marks.add("+55 (11) 98765-0199")
 
 
-async def test_nothing_of_the_contact_is_left_in_any_table_or_file(place: Place, tmp_path: Path) -> None:
+async def test_nothing_of_the_contact_is_left_in_any_table_or_file(place: ErasurePlace, tmp_path: Path) -> None:
     before = await place.everywhere()
     assert await place.shop.rows("SELECT 1 FROM audit_event WHERE type = 'skill.succeeded'")
     assert {"message", "audit_event", "session", "raw_delivery", "outbox_entry", "mailbox", "contact"} <= set(before)
@@ -207,7 +207,7 @@ async def test_nothing_of_the_contact_is_left_in_any_table_or_file(place: Place,
     assert [path for path in files if path.exists()] == []
 
 
-async def test_every_table_is_thought_of(place: Place) -> None:
+async def test_every_table_is_thought_of(place: ErasurePlace) -> None:
     known = {*erasure.KEPT, *erasure._OWN, *erasure._MENTIONING}
     known |= {"contact", "raw_delivery", "outbox_entry", "outbox_attempt"}
     known |= {"session", "message", "message_words", "audit_event"}
@@ -215,7 +215,7 @@ async def test_every_table_is_thought_of(place: Place) -> None:
     assert found == known
 
 
-async def test_the_record_can_still_be_checked_and_goes_on(place: Place) -> None:
+async def test_the_record_can_still_be_checked_and_goes_on(place: ErasurePlace) -> None:
     ids = await place.sessions()
     await checkpoints.make(place.shop.runtime, place.shop.tenant_id)
     heads = await place.owner.fetch("SELECT session_id, position, seal FROM audit_event ORDER BY 1, 2")
@@ -237,7 +237,7 @@ async def test_the_record_can_still_be_checked_and_goes_on(place: Place) -> None
     assert await place.breaches() == []
 
 
-async def test_what_the_dispatcher_did_stays(place: Place) -> None:
+async def test_what_the_dispatcher_did_stays(place: ErasurePlace) -> None:
     (session_id, *_) = await place.sessions()
     before = await place.shop.timeline(session_id)
     await place.erase()
@@ -250,7 +250,7 @@ async def test_what_the_dispatcher_did_stays(place: Place) -> None:
     assert [one["kind"] for one in received][:3] == ["text", "text", "image"]
 
 
-async def test_what_is_left_cannot_be_changed_unseen(place: Place) -> None:
+async def test_what_is_left_cannot_be_changed_unseen(place: ErasurePlace) -> None:
     await place.erase()
     (row, *_) = await place.owner.fetch(
         "SELECT session_id, position, payload FROM audit_event WHERE type = 'outcome.assigned' "
@@ -280,7 +280,7 @@ async def test_what_is_left_cannot_be_changed_unseen(place: Place) -> None:
     assert len(await place.breaches()) == 1
 
 
-async def test_a_message_that_is_put_back_is_told(place: Place) -> None:
+async def test_a_message_that_is_put_back_is_told(place: ErasurePlace) -> None:
     await place.erase()
     await place.owner.execute(
         "UPDATE message SET content = $1 WHERE kind = 'erased' AND ordinal = 1", {"kind": "text", "body": "never said"}
@@ -289,7 +289,7 @@ async def test_a_message_that_is_put_back_is_told(place: Place) -> None:
     assert breach.endswith("message 1: its content is not the one that was sealed")
 
 
-async def test_more_events_than_one_names(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_events_than_one_names(place: ErasurePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "NAMED_AT_ONCE", 3)
     await place.erase()
     told = await place.owner.fetch("SELECT payload FROM audit_event WHERE type = 'contact.erased' ORDER BY position")
@@ -298,7 +298,7 @@ async def test_more_events_than_one_names(place: Place, monkeypatch: pytest.Monk
     assert await place.breaches() == []
 
 
-async def test_others_keep_what_is_theirs(place: Place) -> None:
+async def test_others_keep_what_is_theirs(place: ErasurePlace) -> None:
     """One delivery brought messages of both."""
     ours = await place.shop.send({"type": "text", "text": {"body": "both"}}, phone=PHONE, name=NAME)
     theirs = await place.shop.send({"type": "text", "text": {"body": "both"}}, phone=OTHER_PHONE, name=OTHER_NAME)
@@ -324,7 +324,7 @@ async def test_others_keep_what_is_theirs(place: Place) -> None:
     assert value["messages"][1]["from"] == value["contacts"][1]["wa_id"] == OTHER_PHONE
 
 
-async def test_a_session_in_progress_ends_and_what_waits_is_not_sent(place: Place) -> None:
+async def test_a_session_in_progress_ends_and_what_waits_is_not_sent(place: ErasurePlace) -> None:
     await place.owner.execute("UPDATE session SET state = 'EXPIRED', state_path = 'EXPIRED'")
     await place.shop.say("find", phone=PHONE, name=NAME)
     await place.shop.settle()
@@ -346,7 +346,7 @@ async def test_a_session_in_progress_ends_and_what_waits_is_not_sent(place: Plac
     assert await place.breaches() == []
 
 
-async def test_a_rehearsal_says_what_then_happens_and_changes_nothing(place: Place) -> None:
+async def test_a_rehearsal_says_what_then_happens_and_changes_nothing(place: ErasurePlace) -> None:
     before = await place.everywhere()
     rehearsed = await place.erase(rehearse=True)
     assert await place.everywhere() == before
@@ -355,7 +355,7 @@ async def test_a_rehearsal_says_what_then_happens_and_changes_nothing(place: Pla
     assert done.rows["audit_event"] > 20
 
 
-async def test_done_twice_it_does_no_more(place: Place) -> None:
+async def test_done_twice_it_does_no_more(place: ErasurePlace) -> None:
     contact_id = await place.contact()
     await place.erase()
     events = await place.owner.fetchval("SELECT count(*) FROM audit_event")
@@ -367,18 +367,18 @@ async def test_done_twice_it_does_no_more(place: Place) -> None:
     assert told[0]["after"]["reason"] == "request 7/2026"
 
 
-async def test_what_is_held_is_not_erased(place: Place) -> None:
+async def test_what_is_held_is_not_erased(place: ErasurePlace) -> None:
     before = await place.everywhere()
     (session_id, *_) = await place.sessions()
-    await legal_holds.put(place.shop.runtime, place.shop.tenant_id, session_id, "lawsuit", OFFICER)
+    await legal_holds.place_hold(place.shop.runtime, place.shop.tenant_id, session_id, "lawsuit", OFFICER)
     with pytest.raises(HeldError, match=str(session_id)):
         await place.erase()
     assert (await place.everywhere()).keys() | {"legal_hold"} == before.keys()
-    await legal_holds.lift(place.shop.runtime, place.shop.tenant_id, session_id, OFFICER)
+    await legal_holds.lift_hold(place.shop.runtime, place.shop.tenant_id, session_id, OFFICER)
     assert (await place.erase()).sessions == 1
 
 
-async def test_nobody_is_erased_while_being_served(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_is_erased_while_being_served(place: ErasurePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     contact_id = await place.contact()
     tenant_id = place.shop.tenant_id
     async with place.shop.runtime.database.tenant(tenant_id) as connection:
@@ -393,7 +393,7 @@ async def test_nobody_is_erased_while_being_served(place: Place, monkeypatch: py
     await place.erase()
 
 
-async def test_nor_while_retention_runs(place: Place, database_urls: DatabaseURLs) -> None:
+async def test_nor_while_retention_runs(place: ErasurePlace, database_urls: DatabaseURLs) -> None:
     async with owner_connection(database_urls.owner) as other:
         await other.execute("SELECT pg_advisory_lock(hashtext('dragoman.retention'))")
         with pytest.raises(ContactBusyError, match="retention"):
@@ -403,7 +403,7 @@ async def test_nor_while_retention_runs(place: Place, database_urls: DatabaseURL
 
 @pytest.mark.parametrize("step", ["record", "tables", "files"])
 async def test_a_run_that_dies_is_finished_by_the_next(
-    place: Place, step: str, monkeypatch: pytest.MonkeyPatch
+    place: ErasurePlace, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contact_id, before = await place.contact(), await place.everywhere()
 
@@ -417,7 +417,7 @@ async def test_a_run_that_dies_is_finished_by_the_next(
             await place.erase()
     if step == "files":
         place.shop.clock.move(hours=2)
-        await erase_media.erase_strays(place.shop.runtime, place.shop.tenant_id)
+        await erase_media.erase_orphaned_blobs(place.shop.runtime, place.shop.tenant_id)
     else:
         assert await place.everywhere() == before
         await place.erase(contact_id)
@@ -427,7 +427,7 @@ async def test_a_run_that_dies_is_finished_by_the_next(
 
 
 async def test_a_media_store_that_is_away_keeps_files_for_the_sweep(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: ErasurePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> None:
         raise BlobsUnavailableError("the store is away")
@@ -437,12 +437,12 @@ async def test_a_media_store_that_is_away_keeps_files_for_the_sweep(
         done = await place.erase()
     assert "the store is away" in done.trouble
     place.shop.clock.move(hours=2)
-    erased = await erase_media.erase_strays(place.shop.runtime, place.shop.tenant_id)
+    erased = await erase_media.erase_orphaned_blobs(place.shop.runtime, place.shop.tenant_id)
     assert erased.contents == 1
     assert "media_object" not in await place.everywhere()
 
 
-async def test_what_comes_in_while_it_runs_goes_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_comes_in_while_it_runs_goes_too(place: ErasurePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     contact_id, erase = await place.contact(), erasure.erase
 
     async def and_meanwhile(*given: Any, **named: Any) -> Any:
@@ -463,7 +463,7 @@ async def test_what_comes_in_while_it_runs_goes_too(place: Place, monkeypatch: p
     assert await place.breaches() == []
 
 
-async def test_files_that_were_exported_are_offered_no_longer(place: Place) -> None:
+async def test_files_that_were_exported_are_offered_no_longer(place: ErasurePlace) -> None:
     shop, export_id = place.shop, uuid4()
     await place.owner.execute(
         "INSERT INTO export_request (tenant_id, export_id, requested_name, requested_at, format, transcript, timeline, "
@@ -478,7 +478,7 @@ async def test_files_that_were_exported_are_offered_no_longer(place: Place) -> N
     assert await background_exports.expire(shop.runtime, shop.tenant_id) == 0
 
 
-async def test_two_who_turned_out_to_be_one_go_together(place: Place) -> None:
+async def test_two_who_turned_out_to_be_one_go_together(place: ErasurePlace) -> None:
     other = await place.contact(OTHER_PHONE)
     first = await place.contact()
     await place.owner.execute("UPDATE contact SET same_as = $1 WHERE contact_id = $2", first, other)
@@ -490,7 +490,7 @@ async def test_two_who_turned_out_to_be_one_go_together(place: Place) -> None:
     assert await place.everywhere() == {}
 
 
-async def test_the_pages_the_api_and_bundles_show_what_is_left(place: Place, tmp_path: Path) -> None:
+async def test_the_pages_the_api_and_bundles_show_what_is_left(place: ErasurePlace, tmp_path: Path) -> None:
     shop, now = place.shop, place.shop.clock.now()
     (session_id, *_) = await place.sessions()
     await place.erase()
@@ -527,7 +527,7 @@ async def test_the_pages_the_api_and_bundles_show_what_is_left(place: Place, tmp
         ("%", False),
     ],
 )
-async def test_a_contact_is_found_by_what_one_has(place: Place, said: str, leads: bool) -> None:
+async def test_a_contact_is_found_by_what_one_has(place: ErasurePlace, said: str, leads: bool) -> None:
     found = await erasure.find(place.owner, place.shop.tenant_id, said)
     assert found == ([await place.contact()] if leads else [])
     if found:
@@ -536,7 +536,7 @@ async def test_a_contact_is_found_by_what_one_has(place: Place, said: str, leads
 
 
 async def test_the_command_line(
-    place: Place, database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: ErasurePlace, database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = {
         "DRAGOMAN_DATABASE_URL": database_urls.application,

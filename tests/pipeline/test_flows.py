@@ -24,8 +24,8 @@ from dragoman.services.catalogue.import_definitions import (
 )
 from dragoman.store.catalogue import flows, menus, skills
 from dragoman.store.embedded import DatabaseURLs
+from tests.harness import Harness
 from tests.little_shop import Calls
-from tests.world import World
 
 FLOW = """\
 flow: test.survey
@@ -56,7 +56,7 @@ nodes:
 """
 
 
-async def said_to(shop: World) -> list[str]:
+async def said_to(shop: Harness) -> list[str]:
     """What reached the contact, in order."""
     entries = await shop.journal()
     bodies = []
@@ -67,17 +67,17 @@ async def said_to(shop: World) -> list[str]:
     return bodies
 
 
-async def the_session(shop: World) -> dict[str, Any]:
+async def the_session(shop: Harness) -> dict[str, Any]:
     (row,) = await shop.rows("SELECT session_id, state, outcome, outcome_reason, intent, skill, flow FROM session")
     return row
 
 
-async def tell(shop: World, text: str) -> None:
+async def tell(shop: Harness, text: str) -> None:
     await shop.say(text)
     await shop.settle()
 
 
-async def test_a_flow_runs_from_the_webhook_to_its_end(shop: World, calls: Calls) -> None:
+async def test_a_flow_runs_from_the_webhook_to_its_end(shop: Harness, calls: Calls) -> None:
     await import_flow(shop.runtime, shop.tenant_id, FLOW)
     await tell(shop, "a survey, please")
     row = await the_session(shop)
@@ -102,7 +102,7 @@ async def test_a_flow_runs_from_the_webhook_to_its_end(shop: World, calls: Calls
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 
-async def test_a_flow_is_found_by_its_phrases(shop: World) -> None:
+async def test_a_flow_is_found_by_its_phrases(shop: Harness) -> None:
     await import_flow(shop.runtime, shop.tenant_id, FLOW)
     await tell(shop, "I want to take part in the poll")
     row = await the_session(shop)
@@ -112,7 +112,7 @@ async def test_a_flow_is_found_by_its_phrases(shop: World) -> None:
     assert ran["candidates"][0]["intent"] == "test.survey"
 
 
-async def test_a_session_stays_on_the_version_that_it_began_with(shop: World) -> None:
+async def test_a_session_stays_on_the_version_that_it_began_with(shop: Harness) -> None:
     first = await import_flow(shop.runtime, shop.tenant_id, FLOW)
     same = await import_flow(shop.runtime, shop.tenant_id, "# a comment changes nothing\n" + FLOW)
     assert (first.version, first.changed, same.version, same.changed) == (1, True, 1, False)
@@ -141,7 +141,7 @@ async def test_a_session_stays_on_the_version_that_it_began_with(shop: World) ->
     assert versions == [1, 2]
 
 
-async def test_a_retired_flow_is_not_begun_but_finished(shop: World) -> None:
+async def test_a_retired_flow_is_not_begun_but_finished(shop: Harness) -> None:
     await import_flow(shop.runtime, shop.tenant_id, FLOW)
     await tell(shop, "survey")
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
@@ -163,7 +163,7 @@ async def test_a_retired_flow_is_not_begun_but_finished(shop: World) -> None:
     assert (await the_session(shop))["state"] == "AWAITING_USER"
 
 
-async def test_names_of_flows_and_skills_are_unique_together(shop: World) -> None:
+async def test_names_of_flows_and_skills_are_unique_together(shop: Harness) -> None:
     with pytest.raises(FaultyFileError) as refused:
         await import_flow(shop.runtime, shop.tenant_id, FLOW.replace("test.survey", "test.slow"))
     assert refused.value.faults[0].line == 1
@@ -174,7 +174,7 @@ async def test_names_of_flows_and_skills_are_unique_together(shop: World) -> Non
             await skills.register(connection, shop.tenant_id, [spec], now=shop.clock.now())
 
 
-async def test_the_menu_leads_through_the_whole_path(shop: World, calls: Calls) -> None:
+async def test_the_menu_leads_through_the_whole_path(shop: Harness, calls: Calls) -> None:
     await import_flow(shop.runtime, shop.tenant_id, FLOW)
     done = await import_menu(shop.runtime, shop.tenant_id, MENU, as_default=False)
     assert (done.version, done.changed) == (1, True)
@@ -203,7 +203,7 @@ async def test_the_menu_leads_through_the_whole_path(shop: World, calls: Calls) 
     )
 
 
-async def test_a_tenant_has_one_default_menu(shop: World) -> None:
+async def test_a_tenant_has_one_default_menu(shop: Harness) -> None:
     await import_flow(shop.runtime, shop.tenant_id, FLOW)
 
     async def default() -> tuple[str, int]:
@@ -232,14 +232,14 @@ async def test_a_tenant_has_one_default_menu(shop: World) -> None:
             await connection.execute("UPDATE menu SET is_default = true WHERE current")
 
 
-async def test_what_a_menu_names_must_be_there(shop: World) -> None:
+async def test_what_a_menu_names_must_be_there(shop: Harness) -> None:
     with pytest.raises(FaultyFileError) as refused:
         await import_menu(shop.runtime, shop.tenant_id, MENU, as_default=True)
     assert [fault.line for fault in refused.value.faults] == [4]
     assert await shop.rows("SELECT 1 FROM menu") == []
 
 
-async def test_a_definition_cannot_be_changed(shop: World) -> None:
+async def test_a_definition_cannot_be_changed(shop: Harness) -> None:
     await import_flow(shop.runtime, shop.tenant_id, FLOW)
     for statement in ("UPDATE flow SET definition = '{}'", "UPDATE flow SET version = 9", "DELETE FROM flow"):
         async with shop.runtime.database.tenant(shop.tenant_id) as connection:
@@ -247,11 +247,11 @@ async def test_a_definition_cannot_be_changed(shop: World) -> None:
                 await connection.execute(statement)
 
 
-async def test_what_is_given_out_is_taken_in_as_the_same(shop: World) -> None:
+async def test_what_is_given_out_is_taken_in_as_the_same(shop: Harness) -> None:
     await import_flow(shop.runtime, shop.tenant_id, FLOW)
     await import_menu(shop.runtime, shop.tenant_id, MENU, as_default=True)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        flow = (await flows.every(connection, shop.tenant_id))["test.survey"]
+        flow = (await flows.list_all(connection, shop.tenant_id))["test.survey"]
         menu = await menus.default(connection, shop.tenant_id)
     assert menu is not None
     assert not (await import_flow(shop.runtime, shop.tenant_id, flow_to_yaml(flow))).changed
@@ -259,7 +259,7 @@ async def test_what_is_given_out_is_taken_in_as_the_same(shop: World) -> None:
 
 
 async def test_the_command_line(
-    shop: World, database_urls: DatabaseURLs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    shop: Harness, database_urls: DatabaseURLs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DRAGOMAN_DATABASE_URL", database_urls.application)
     monkeypatch.setenv("DRAGOMAN_DATA_DIR", str(tmp_path))

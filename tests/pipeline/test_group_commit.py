@@ -15,21 +15,21 @@ from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Limits
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.dispatching.handle_inbound import handle
-from dragoman.services.leasing import held_by
+from dragoman.services.leasing import acquire_or_verify
 from dragoman.store import leases
-from dragoman.store.batching import Apart
+from dragoman.store.batching import Deferred
 from dragoman.store.catalogue import skills
 from dragoman.store.database import Connection, Database
 from dragoman.store.leases import Lease
+from tests.harness import Harness
 from tests.little_shop import Calls
 from tests.waiting import eventually_seen, patience
-from tests.world import World
 
 PEOPLE = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
+class GroupWish:
     """A member of a group that wants a lease."""
 
     name: str
@@ -65,17 +65,17 @@ class Stopping(Counting):
             yield connection
 
 
-async def everybody_says(shop: World, text: str, people: int = PEOPLE) -> list[UUID]:
+async def everybody_says(shop: Harness, text: str, people: int = PEOPLE) -> list[UUID]:
     for number in range(people):
         await shop.say(text, phone=f"4366000000{number:02}")
     return [row["contact_id"] for row in await shop.rows("SELECT contact_id FROM contact ORDER BY phone")]
 
 
-async def outcomes(shop: World) -> list[str]:
+async def outcomes(shop: Harness) -> list[str]:
     return [row["outcome"] for row in await shop.rows("SELECT outcome FROM session ORDER BY contact_phone")]
 
 
-async def test_contacts_that_are_ready_together_share_transactions(shop: World) -> None:
+async def test_contacts_that_are_ready_together_share_transactions(shop: Harness) -> None:
     counting = Counting(shop.runtime.database)
     runtime = dataclasses.replace(shop.runtime, database=counting)  # type: ignore[arg-type]
     people = await everybody_says(shop, "answer")
@@ -90,7 +90,7 @@ async def test_contacts_that_are_ready_together_share_transactions(shop: World) 
     assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == []
 
 
-async def test_a_contact_whose_commit_fails_harms_no_other(shop: World, calls: Calls) -> None:
+async def test_a_contact_whose_commit_fails_harms_no_other(shop: Harness, calls: Calls) -> None:
     people = await everybody_says(shop, "slow", 4)
     handling = [asyncio.create_task(handle(shop.runtime, shop.tenant_id, contact_id)) for contact_id in people]
 
@@ -112,7 +112,7 @@ async def test_a_contact_whose_commit_fails_harms_no_other(shop: World, calls: C
     assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == [], "the failed one gave its lease back"
 
 
-async def test_a_contact_that_another_transaction_has_in_hand_keeps_nobody_waiting(shop: World) -> None:
+async def test_a_contact_that_another_transaction_has_in_hand_keeps_nobody_waiting(shop: Harness) -> None:
     """As when a worker is stopped in the middle of a transaction that holds the contact's lease."""
     people = await everybody_says(shop, "answer", 4)
     await asyncio.gather(*(handle(shop.runtime, shop.tenant_id, contact_id) for contact_id in people))
@@ -127,24 +127,26 @@ async def test_a_contact_that_another_transaction_has_in_hand_keeps_nobody_waiti
     assert await stuck == 1
 
 
-async def test_who_only_asks_for_a_lease_keeps_its_holder_from_nothing(shop: World) -> None:
+async def test_who_only_asks_for_a_lease_keeps_its_holder_from_nothing(shop: Harness) -> None:
     """Workers that were woken for contacts which others hold locked those leases, until the holders lost them."""
     held_elsewhere, in_hand, free = (f"inbound:{n}" for n in range(3))
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await leases.create(connection, shop.tenant_id, [free])
         for name in (held_elsewhere, in_hand):
             await leases.acquire(connection, shop.tenant_id, name, owner="another worker", seconds=60)
-    members = [Wish(name) for name in (held_elsewhere, in_hand, free)]
+    members = [GroupWish(name) for name in (held_elsewhere, in_hand, free)]
     database = shop.runtime.database
     async with database.tenant(shop.tenant_id) as holder, database.tenant(shop.tenant_id) as asking:
         await leases.lock(holder, shop.tenant_id, [in_hand], wait=False)
-        held, failed = await held_by(shop.runtime, asking, shop.tenant_id, members, seconds=60, alone=False)
+        held, failed = await acquire_or_verify(
+            shop.runtime, asking, shop.tenant_id, members, seconds=60, exclusive=False
+        )
         # Its holder may be about to let go without having seen what this wake-up is for.
-        assert (list(held), {n: type(e) for n, e in failed.items()}) == ([2], {1: Apart})
+        assert (list(held), {n: type(e) for n, e in failed.items()}) == ([2], {1: Deferred})
         assert list(await leases.lock(holder, shop.tenant_id, [held_elsewhere, free], wait=False)) == [held_elsewhere]
 
 
-async def test_a_commit_extends_the_lease_under_which_work_goes_on(shop: World, calls: Calls) -> None:
+async def test_a_commit_extends_the_lease_under_which_work_goes_on(shop: Harness, calls: Calls) -> None:
     """An extension passes over what a transaction has in hand: a contact that was always committing lost its lease."""
     (contact_id,) = await everybody_says(shop, "slow", 1)
     await everybody_says(shop, "slow", 1)
@@ -164,7 +166,7 @@ async def test_a_commit_extends_the_lease_under_which_work_goes_on(shop: World, 
     assert await handling == 2
 
 
-async def test_two_workers_that_take_the_same_contacts_share_them_without_doubles(shop: World) -> None:
+async def test_two_workers_that_take_the_same_contacts_share_them_without_doubles(shop: Harness) -> None:
     other = dataclasses.replace(shop.runtime, owner="another worker")
     people = await everybody_says(shop, "answer")
     done = await asyncio.gather(
@@ -177,7 +179,7 @@ async def test_two_workers_that_take_the_same_contacts_share_them_without_double
 
 
 @pytest.mark.parametrize("allowed", [5, 40])
-async def test_a_limit_holds_in_a_group(shop: World, allowed: int) -> None:
+async def test_a_limit_holds_in_a_group(shop: Harness, allowed: int) -> None:
     limits = Limits(contact_per_minute=0, channel_account_per_second=0, tenant_per_second=allowed)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await skills.set_policy(connection, shop.tenant_id, Policy(limits=limits))
@@ -190,7 +192,7 @@ async def test_a_limit_holds_in_a_group(shop: World, allowed: int) -> None:
     assert row["taken"] == min(allowed, PEOPLE)
 
 
-async def test_a_take_that_nobody_wants_any_more_gives_the_lease_back(shop: World) -> None:
+async def test_a_take_that_nobody_wants_any_more_gives_the_lease_back(shop: Harness) -> None:
     await shop.say("answer")
     (row,) = await shop.rows("SELECT contact_id FROM contact")
     stopping = Stopping(shop.runtime.database)
@@ -206,7 +208,7 @@ async def test_a_take_that_nobody_wants_any_more_gives_the_lease_back(shop: Worl
 
 
 async def test_a_lease_past_its_deadline_is_not_taken_from_a_holder_in_the_same_transaction(
-    shop: World, calls: Calls
+    shop: Harness, calls: Calls
 ) -> None:
     """The holder was late and nobody had taken over: its commit and a wake-up for the same contact come together."""
     (contact_id,) = await everybody_says(shop, "slow", 1)

@@ -19,11 +19,11 @@ from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
-from tests import world
+from tests import harness
+from tests.harness import Harness, MovableClock
 from tests.hostile_shop import HOSTILE, Expected, keyword
 from tests.unit.test_skill_hosts import plan
 from tests.waiting import eventually_seen
-from tests.world import MovableClock, World
 
 AT_ONCE = 4
 """As many as may run apart: more of them would only wait for each other."""
@@ -40,13 +40,13 @@ class RealClock(MovableClock):
 @pytest.fixture
 async def shop(
     database: Database, database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
+) -> AsyncIterator[Harness]:
     """The installation with a worker at work; at the end the worker must still be there."""
     monkeypatch.setattr(worker, "DRAIN_SECONDS", 0.5)
     clock = RealClock()
     hosts = HostedSkills(clock.now, hosts=2, plan=plan())
     policy = Policy(retry_base_seconds=0.1, retry_cap_seconds=0.2)
-    async with world.build(database, tmp_path, hosts, clock=clock, queue=PgQueue(), policy=policy) as made:
+    async with harness.build(database, tmp_path, hosts, clock=clock, queue=PgQueue(), policy=policy) as made:
         stop = asyncio.Event()
         working = asyncio.create_task(worker.run(made.runtime, database_urls.application, stop))
         yield made
@@ -60,13 +60,13 @@ def phones() -> Iterator[str]:
     return (f"43660{number:07d}" for number in range(1, 10_000))
 
 
-async def results(shop: World) -> dict[str, dict[str, Any]]:
+async def results(shop: Harness) -> dict[str, dict[str, Any]]:
     """What the dispatch of each contact, by phone, has come to."""
     rows = await shop.rows("SELECT contact_phone, state, outcome, outcome_reason FROM session")
     return {row["contact_phone"].lstrip("+"): row for row in rows}
 
 
-async def finished(shop: World, *wanted: str) -> dict[str, dict[str, Any]]:
+async def finished(shop: Harness, *wanted: str) -> dict[str, dict[str, Any]]:
     """Wait until the contacts *wanted* have their answers, one after the other."""
     found: dict[str, dict[str, Any]] = {}
 
@@ -83,7 +83,7 @@ async def finished(shop: World, *wanted: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-async def well_behaved(shop: World, numbers: Iterator[str], sent: list[str]) -> None:
+async def well_behaved(shop: Harness, numbers: Iterator[str], sent: list[str]) -> None:
     """Contacts who know nothing of all this."""
     while True:
         phone = next(numbers)
@@ -102,7 +102,7 @@ def fits(skill: str, expected: Expected, row: dict[str, Any]) -> bool:
     return served or (skill in LONG and row["outcome"] == "SKILL_ERROR" and "another skill is to blame" in reason)
 
 
-async def trouble(shop: World, asked: dict[str, str]) -> None:
+async def trouble(shop: Harness, asked: dict[str, str]) -> None:
     """Each contact asks for a hostile skill, and is told the same as everybody: that it did not work."""
     for skill, phone in asked.items():
         await shop.say(keyword(skill.removeprefix("bad.")), phone=phone)
@@ -112,7 +112,7 @@ async def trouble(shop: World, asked: dict[str, str]) -> None:
         assert fits(skill, HOSTILE[skill], found[phone]), (skill, found[phone]["outcome_reason"])
 
 
-async def test_each_hostile_skill_is_an_error_with_a_reason_and_others_are_served(shop: World) -> None:
+async def test_each_hostile_skill_is_an_error_with_a_reason_and_others_are_served(shop: Harness) -> None:
     numbers = phones()
     others: list[str] = []
     stream = asyncio.create_task(well_behaved(shop, numbers, others))
@@ -136,7 +136,7 @@ async def test_each_hostile_skill_is_an_error_with_a_reason_and_others_are_serve
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 
-async def test_while_one_blocks_for_long_all_others_are_served(shop: World) -> None:
+async def test_while_one_blocks_for_long_all_others_are_served(shop: Harness) -> None:
     numbers = phones()
     bad = next(numbers)
     await shop.say("blockslong", phone=bad)

@@ -27,7 +27,8 @@ from dragoman.skills.signing import SigningKey, new_key
 from dragoman.store.catalogue import skill_keys, skills
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Database
-from tests import world
+from tests import harness
+from tests.harness import Harness
 from tests.little_shop import Calls, little_shop
 from tests.ports import free_port
 from tests.skill_server import (
@@ -44,7 +45,6 @@ from tests.skill_server import (
     serving,
 )
 from tests.waiting import patience
-from tests.world import World
 
 ENOUGH = 120
 """Seconds, the most that a manifest may say: for calls of which something else than a time-out is expected."""
@@ -53,14 +53,14 @@ SOMEBODY_ELSE = {"phone": "436609998877", "name": "Ben Okafor"}
 
 
 @pytest.fixture
-async def shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[World]:
+async def shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[Harness]:
     policy = Policy(retry_base_seconds=0.01, retry_cap_seconds=0.05)
     http_skills = HttpSkills(AllowList.parse("127.0.0.1"))
-    async with world.build(database, tmp_path, little_shop(calls), policy=policy, http_skills=http_skills) as made:
+    async with harness.build(database, tmp_path, little_shop(calls), policy=policy, http_skills=http_skills) as made:
         yield made
 
 
-async def register(shop: World, url: str, **fields: Any) -> SigningKey:
+async def register(shop: Harness, url: str, **fields: Any) -> SigningKey:
     """Put a skill that answers to the word "remote" into the registry, as the command line does; returns its key."""
     manifest = {
         "name": "test.remote",
@@ -79,7 +79,7 @@ async def register(shop: World, url: str, **fields: Any) -> SigningKey:
     return await add_key(shop)
 
 
-async def add_key(shop: World) -> SigningKey:
+async def add_key(shop: Harness) -> SigningKey:
     key = new_key()
     sealed = SealedKey(
         key_id=key.key_id, secret=shop.runtime.keyring.encrypt(key.secret.encode()), created_at=shop.clock.now()
@@ -90,7 +90,7 @@ async def add_key(shop: World) -> SigningKey:
     return key
 
 
-async def session_of(shop: World, name: str = "Ana Lima") -> dict[str, Any]:
+async def session_of(shop: Harness, name: str = "Ana Lima") -> dict[str, Any]:
     (row,) = await shop.rows(
         "SELECT session_id, state, outcome, outcome_reason, error_count, cost_micros FROM session "
         "WHERE contact_name = $1",
@@ -99,13 +99,13 @@ async def session_of(shop: World, name: str = "Ana Lima") -> dict[str, Any]:
     return row
 
 
-async def contact_of(shop: World, name: str) -> UUID:
+async def contact_of(shop: Harness, name: str) -> UUID:
     (row,) = await shop.rows("SELECT contact_id FROM contact WHERE display_name = $1", name)
     found: UUID = row["contact_id"]
     return found
 
 
-async def failures(shop: World, session_id: UUID) -> list[dict[str, Any]]:
+async def failures(shop: Harness, session_id: UUID) -> list[dict[str, Any]]:
     return [e["payload"] for e in await shop.timeline(session_id) if e["type"] == "skill.failed"]
 
 
@@ -113,7 +113,7 @@ def said(entry: dict[str, Any]) -> str:
     return json.dumps(entry, ensure_ascii=False)
 
 
-async def test_the_answer_reaches_the_contact_and_the_record(shop: World) -> None:
+async def test_the_answer_reaches_the_contact_and_the_record(shop: Harness) -> None:
     body = {"replies": ["it is on its way"], "data": {"days": 2}, "cost_micros": 11}
     async with serving(answering(body)) as server:
         key = await register(shop, server.url())
@@ -159,7 +159,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("behaviour", "seconds", "error_class", "reason", "attempts"), HOSTILE)
 async def test_a_hostile_skill_is_a_skill_error_with_a_reason(
-    shop: World, behaviour: Behaviour, seconds: float, error_class: str, reason: str, attempts: int
+    shop: Harness, behaviour: Behaviour, seconds: float, error_class: str, reason: str, attempts: int
 ) -> None:
     gc.collect()
     tracemalloc.start()
@@ -187,7 +187,7 @@ async def test_a_hostile_skill_is_a_skill_error_with_a_reason(
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 
-async def test_a_certificate_that_nobody_vouches_for(shop: World, tmp_path: Path) -> None:
+async def test_a_certificate_that_nobody_vouches_for(shop: Harness, tmp_path: Path) -> None:
     server_tls, _ = certificate(tmp_path, "127.0.0.1")
     async with serving(answering({"replies": ["x"]}), tls=server_tls) as server:
         await register(shop, server.url())
@@ -199,7 +199,7 @@ async def test_a_certificate_that_nobody_vouches_for(shop: World, tmp_path: Path
     assert row["error_count"] == 1
 
 
-async def test_a_skill_that_is_not_running(shop: World) -> None:
+async def test_a_skill_that_is_not_running(shop: Harness) -> None:
     await register(shop, f"http://127.0.0.1:{free_port()}/", attempts=3)
     await shop.say("remote")
     await shop.settle()
@@ -212,7 +212,7 @@ async def test_a_skill_that_is_not_running(shop: World) -> None:
 async def test_an_address_that_the_operator_has_not_listed(database: Database, tmp_path: Path, calls: Calls) -> None:
     async with (
         serving(answering({"replies": ["x"]})) as server,
-        world.build(database, tmp_path, little_shop(calls)) as shop,
+        harness.build(database, tmp_path, little_shop(calls)) as shop,
     ):
         await register(shop, server.url())
         await shop.say("remote")
@@ -224,7 +224,7 @@ async def test_an_address_that_the_operator_has_not_listed(database: Database, t
     assert server.connections == 0
 
 
-async def test_a_failure_that_passes_is_tried_again_with_the_same_key(shop: World) -> None:
+async def test_a_failure_that_passes_is_tried_again_with_the_same_key(shop: Harness) -> None:
     busy = http(b"busy", status=503, headers={"Retry-After": "7"})
     async with serving(in_turn(busy, answering({}, status=500), answering({"replies": ["there"]}))) as server:
         await register(shop, server.url(), attempts=3)
@@ -244,7 +244,7 @@ async def test_a_failure_that_passes_is_tried_again_with_the_same_key(shop: Worl
     assert 0.01 <= pauses[1] <= 0.02
 
 
-async def test_others_are_served_while_more_skills_hang_than_there_are_database_connections(shop: World) -> None:
+async def test_others_are_served_while_more_skills_hang_than_there_are_database_connections(shop: Harness) -> None:
     async with serving(hang) as server:
         await register(shop, server.url())
         names = [f"Caller {number}" for number in range(12)]
@@ -264,7 +264,7 @@ async def test_others_are_served_while_more_skills_hang_than_there_are_database_
     assert (await session_of(shop, SOMEBODY_ELSE["name"]))["outcome"] == "SUCCESS"
 
 
-async def test_a_changed_key_signs_the_next_call(shop: World) -> None:
+async def test_a_changed_key_signs_the_next_call(shop: Harness) -> None:
     async with serving(answering({"replies": ["x"]})) as server:
         old = await register(shop, server.url())
         for action in ("", "add", "remove"):
@@ -283,7 +283,7 @@ async def test_a_changed_key_signs_the_next_call(shop: World) -> None:
     assert server.received[1].headers["dragoman-key-id"] == f"{old.key_id},{new.key_id}"
 
 
-async def test_a_key_that_cannot_be_opened_is_told(shop: World) -> None:
+async def test_a_key_that_cannot_be_opened_is_told(shop: Harness) -> None:
     async with serving(answering({"replies": ["x"]})) as server:
         await register(shop, server.url())
         await shop.say("remote")
@@ -296,7 +296,7 @@ async def test_a_key_that_cannot_be_opened_is_told(shop: World) -> None:
     assert server.received == []
 
 
-async def test_keys_and_secret_parameters_are_nowhere_on_record(shop: World) -> None:
+async def test_keys_and_secret_parameters_are_nowhere_on_record(shop: Harness) -> None:
     async def echo(request: Any, writer: asyncio.StreamWriter) -> None:
         text = f"{request.headers} {request.body.decode()}"
         await answering({"replies": ["done"], "data": {"echo": text}})(request, writer)

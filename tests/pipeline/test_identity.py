@@ -10,7 +10,7 @@ from uuid import UUID
 from dragoman.domain.nouns import Identity
 from dragoman.store.accounts import accounts
 from dragoman.store.contacts import identities
-from tests.world import PHONE_NUMBER_ID, World
+from tests.harness import PHONE_NUMBER_ID, Harness
 
 NUMBER, OTHER = "436601112233", "436609998877"
 USER, NEW_USER = "AT.13491208655302741918", "AT.99991208655302740000"
@@ -32,7 +32,7 @@ def delivery(*messages: dict[str, Any], contacts: list[dict[str, Any]] | None = 
 class Chat:
     """Writes as somebody, with the ids that WhatsApp would give."""
 
-    def __init__(self, shop: World) -> None:
+    def __init__(self, shop: Harness) -> None:
         self.shop = shop
         self.count = 0
 
@@ -60,23 +60,23 @@ class Chat:
         self.shop.clock.move(seconds=60)
 
 
-async def people(shop: World) -> list[dict[str, Any]]:
+async def people(shop: Harness) -> list[dict[str, Any]]:
     return await shop.rows(
         "SELECT contact_id, display_name, phone FROM contact WHERE same_as IS NULL ORDER BY created_at"
     )
 
 
-async def linked(shop: World) -> dict[str, bool]:
+async def linked(shop: Harness) -> dict[str, bool]:
     """Every identity, and whether it is still in use."""
     rows = await shop.rows("SELECT value, ended_at IS NULL AS now FROM contact_identity ORDER BY value")
     return {row["value"]: row["now"] for row in rows}
 
 
-async def history(shop: World) -> list[str]:
+async def history(shop: Harness) -> list[str]:
     return [row["what"] for row in await shop.rows("SELECT what FROM contact_history ORDER BY history_id")]
 
 
-async def test_a_contact_without_a_number_gains_one_and_keeps_its_thread(shop: World) -> None:
+async def test_a_contact_without_a_number_gains_one_and_keeps_its_thread(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(name=None, from_user_id=USER)
     (before,) = await people(shop)
@@ -91,7 +91,7 @@ async def test_a_contact_without_a_number_gains_one_and_keeps_its_thread(shop: W
     assert await history(shop) == ["linked"]
 
 
-async def test_a_user_id_may_stand_where_a_number_is_expected(shop: World) -> None:
+async def test_a_user_id_may_stand_where_a_number_is_expected(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(**{"from": USER})
     await chat.write(**{"from_user_id": USER})
@@ -99,7 +99,7 @@ async def test_a_user_id_may_stand_where_a_number_is_expected(shop: World) -> No
     assert await linked(shop) == {USER: True}
 
 
-async def test_a_number_that_the_contact_gives_when_asked_is_theirs(shop: World) -> None:
+async def test_a_number_that_the_contact_gives_when_asked_is_theirs(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(from_user_id=USER)
     card = {"origin": "contact_request", "phones": [{"phone": f"+{NUMBER}", "wa_id": NUMBER}]}
@@ -110,7 +110,7 @@ async def test_a_number_that_the_contact_gives_when_asked_is_theirs(shop: World)
     assert await linked(shop) == {USER: True, NUMBER: True}
 
 
-async def test_a_changed_number_is_the_same_contact_and_the_old_one_is_free_for_others(shop: World) -> None:
+async def test_a_changed_number_is_the_same_contact_and_the_old_one_is_free_for_others(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(**{"from": NUMBER})
     change = chat.notice(NUMBER, type="user_changed_number", wa_id=OTHER)
@@ -134,7 +134,7 @@ async def test_a_changed_number_is_the_same_contact_and_the_old_one_is_free_for_
     assert await linked(shop) == {NUMBER: True, OTHER: True}
 
 
-async def test_a_message_from_before_the_change_that_comes_late_is_still_theirs(shop: World) -> None:
+async def test_a_message_from_before_the_change_that_comes_late_is_still_theirs(shop: Harness) -> None:
     chat = Chat(shop)
     late = chat.message(**{"from": NUMBER})
     await chat.write(**{"from": NUMBER})
@@ -143,7 +143,7 @@ async def test_a_message_from_before_the_change_that_comes_late_is_still_theirs(
     assert len(await people(shop)) == 1
 
 
-async def test_a_message_from_the_new_number_may_come_before_the_notice(shop: World) -> None:
+async def test_a_message_from_the_new_number_may_come_before_the_notice(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(**{"from": NUMBER})
     await chat.write(**{"from": OTHER})
@@ -155,7 +155,7 @@ async def test_a_message_from_the_new_number_may_come_before_the_notice(shop: Wo
     assert [s["contact_id"] for s in sessions] == [contact["contact_id"]], "one thread, one contact"
 
 
-async def test_a_number_that_was_a_strangers_is_taken_from_them_without_their_history(shop: World) -> None:
+async def test_a_number_that_was_a_strangers_is_taken_from_them_without_their_history(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(name="Carla", **{"from": OTHER})
     shop.clock.move(days=3)
@@ -166,7 +166,7 @@ async def test_a_number_that_was_a_strangers_is_taken_from_them_without_their_hi
     assert "identity_lost" in await history(shop)
 
 
-async def test_a_regenerated_user_id_is_the_same_contact(shop: World) -> None:
+async def test_a_regenerated_user_id_is_the_same_contact(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(from_user_id=USER)
     notice = chat.notice("", type="user_changed_user_id", previous_user_id=USER, user_id=NEW_USER)
@@ -177,7 +177,7 @@ async def test_a_regenerated_user_id_is_the_same_contact(shop: World) -> None:
     assert await history(shop) == ["user_id_changed"]
 
 
-async def test_the_field_user_id_update_says_the_same(shop: World) -> None:
+async def test_the_field_user_id_update_says_the_same(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(from_user_id=USER)
     update = {"user_id": {"previous": USER, "current": NEW_USER}, "timestamp": "1790000000"}
@@ -186,7 +186,7 @@ async def test_the_field_user_id_update_says_the_same(shop: World) -> None:
     assert len(await people(shop)) == 1
 
 
-async def test_two_contacts_that_are_one_person_become_one_thread(shop: World) -> None:
+async def test_two_contacts_that_are_one_person_become_one_thread(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write("answer", **{"from": NUMBER})
     await chat.write("ask", from_user_id=USER)
@@ -207,7 +207,7 @@ async def test_two_contacts_that_are_one_person_become_one_thread(shop: World) -
     assert "turned out to be the one of session" in ended["why"]
 
 
-async def test_messages_that_wait_go_with_their_contact(shop: World) -> None:
+async def test_messages_that_wait_go_with_their_contact(shop: Harness) -> None:
     chat = Chat(shop)
     await shop.post(delivery(chat.message("answer", **{"from": NUMBER})))
     await shop.post(delivery(chat.message("answer", **{"from_user_id": USER})))
@@ -217,7 +217,7 @@ async def test_messages_that_wait_go_with_their_contact(shop: World) -> None:
     assert len(await shop.rows("SELECT DISTINCT thread_id FROM session")) == 1
 
 
-async def test_one_delivery_may_name_a_person_in_every_way(shop: World) -> None:
+async def test_one_delivery_may_name_a_person_in_every_way(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.send(
         chat.message(from_user_id=USER),
@@ -229,7 +229,7 @@ async def test_one_delivery_may_name_a_person_in_every_way(shop: World) -> None:
     assert await history(shop) == []
 
 
-async def test_a_confirmation_ends_when_somebody_else_may_be_writing(shop: World) -> None:
+async def test_a_confirmation_ends_when_somebody_else_may_be_writing(shop: Harness) -> None:
     chat = Chat(shop)
 
     async def confirmed() -> bool:
@@ -254,7 +254,7 @@ async def test_a_confirmation_ends_when_somebody_else_may_be_writing(shop: World
         assert await confirmed(), "nothing new was said about who writes"
 
 
-async def test_a_choice_about_marketing_is_kept(shop: World) -> None:
+async def test_a_choice_about_marketing_is_kept(shop: Harness) -> None:
     chat = Chat(shop)
     await chat.write(**{"from": NUMBER})
     choice = {
@@ -273,7 +273,7 @@ async def test_a_choice_about_marketing_is_kept(shop: World) -> None:
     assert await history(shop) == ["marketing_stopped", "marketing_resumed"]
 
 
-async def test_a_stranger_who_comes_through_two_doors_at_once_is_one_contact(shop: World) -> None:
+async def test_a_stranger_who_comes_through_two_doors_at_once_is_one_contact(shop: Harness) -> None:
     """The second transaction waits for the first, and finds who is there by then."""
     identity = (Identity(kind="wa_id", value=NUMBER), Identity(kind="wa_user_id", value=USER))
     first_in, second_in = asyncio.Event(), asyncio.Event()
@@ -303,7 +303,7 @@ async def test_a_stranger_who_comes_through_two_doors_at_once_is_one_contact(sho
     assert len(await people(shop)) == 1
 
 
-async def reader(shop: World) -> dict[str, str]:
+async def reader(shop: Harness) -> dict[str, str]:
     """The header of a browser in which an administrator is logged in."""
     now, new_id = shop.runtime.clock.now(), shop.runtime.source.new_id
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
@@ -321,7 +321,7 @@ async def reader(shop: World) -> dict[str, str]:
     return {"Cookie": f"dragoman_session={ticket.secret}"}
 
 
-async def test_pages_and_api_cope_with_a_contact_without_a_number(shop: World) -> None:
+async def test_pages_and_api_cope_with_a_contact_without_a_number(shop: Harness) -> None:
     chat, headers = Chat(shop), await reader(shop)
 
     async def listed(**query: str) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ import structlog
 from dragoman.cli import logs
 from dragoman.store.accounts import accounts
 from dragoman.store.embedded import DatabaseURLs
-from tests import world
+from tests import harness
+from tests.harness import Harness
 from tests.little_shop import Calls
 from tests.pipeline.test_statuses import status
-from tests.world import World
 
 OURS = "c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname !~ '^(pgqueuer|alembic_version)'"
 OF_TENANT = "(tenant_id = (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid)"
@@ -48,9 +48,9 @@ async def test_every_table_has_the_policy_of_its_tenant_for_reading_and_for_writ
     await owner.close()
 
 
-async def traffic(shop: World) -> None:
+async def traffic(shop: Harness) -> None:
     """Something in most tables."""
-    await world.add_business_partner(shop, "+436601112233")
+    await harness.add_business_partner(shop, "+436601112233")
     for text in ("answer", "something else", "flaky"):
         await shop.say(text)
     picture = await shop.upload(b"\x89PNG\r\n\x1a\n" + bytes(40), "image/png")
@@ -75,7 +75,7 @@ async def traffic(shop: World) -> None:
 
 
 async def test_no_table_gives_a_row_to_another_tenant_or_takes_one_from_it(
-    shop: World, database_urls: DatabaseURLs
+    shop: Harness, database_urls: DatabaseURLs
 ) -> None:
     await traffic(shop)
     owner = await asyncpg.connect(database_urls.owner)
@@ -129,7 +129,7 @@ def everything_logged(
 
 
 async def test_no_secret_and_no_text_of_a_message_stands_in_a_log_line(
-    shop: World, calls: Calls, everything_logged: pytest.CaptureFixture[str]
+    shop: Harness, calls: Calls, everything_logged: pytest.CaptureFixture[str]
 ) -> None:
     password, wrong, said = "PASSWORD-mark-7714", "WRONG-mark-9931", "SAID-mark-5520"
     now = shop.clock.now()
@@ -159,11 +159,11 @@ async def test_no_secret_and_no_text_of_a_message_stands_in_a_log_line(
         await shop.web.get(address, headers=bearer)
     await shop.web.get(
         "/webhooks/whatsapp",
-        params={"hub.mode": "subscribe", "hub.verify_token": world.VERIFY_TOKEN, "hub.challenge": "1"},
+        params={"hub.mode": "subscribe", "hub.verify_token": harness.VERIFY_TOKEN, "hub.challenge": "1"},
     )
     out, err = everything_logged.readouterr()
     lines = out + err
     assert "request" in lines
-    secrets = (password, wrong, token, cookie, world.APP_SECRET, world.TOKEN, world.VERIFY_TOKEN)
+    secrets = (password, wrong, token, cookie, harness.APP_SECRET, harness.TOKEN, harness.VERIFY_TOKEN)
     assert [secret for secret in (*secrets, shop.runtime.settings.secret_key) if secret in lines] == []
     assert [line for line in lines.splitlines() if said in line] == []

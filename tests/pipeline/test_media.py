@@ -21,12 +21,12 @@ from dragoman.store import media
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
 from dragoman_shop.pictures import parcel
 from graph_standin.media import Stored
-from tests.world import World
+from tests.harness import Harness
 
 PICTURE = parcel(3)
 
 
-async def sent(shop: World, content: bytes = PICTURE, mime_type: str = "image/png", **part: Any) -> UUID:
+async def sent(shop: Harness, content: bytes = PICTURE, mime_type: str = "image/png", **part: Any) -> UUID:
     """A photo arrives; the id of its message."""
     media_id = await shop.upload(content, mime_type)
     await shop.send({"type": "image", "image": {"id": media_id, **part}})
@@ -35,17 +35,17 @@ async def sent(shop: World, content: bytes = PICTURE, mime_type: str = "image/pn
     return found
 
 
-async def file_of(shop: World, message_id: UUID) -> dict[str, Any]:
+async def file_of(shop: Harness, message_id: UUID) -> dict[str, Any]:
     (row,) = await shop.rows("SELECT * FROM media_file WHERE message_id = $1", message_id)
     return row
 
 
-async def fetched(shop: World, message_id: UUID) -> dict[str, Any]:
+async def fetched(shop: Harness, message_id: UUID) -> dict[str, Any]:
     await fetch_media.fetch_media(shop.runtime, shop.tenant_id, message_id)
     return await file_of(shop, message_id)
 
 
-async def test_a_photo_is_fetched_checked_and_described(shop: World) -> None:
+async def test_a_photo_is_fetched_checked_and_described(shop: Harness) -> None:
     message_id = await sent(shop)
     assert (await file_of(shop, message_id))["state"] == "pending"
     await shop.settle()
@@ -65,13 +65,13 @@ async def test_a_photo_is_fetched_checked_and_described(shop: World) -> None:
     assert list(shop.runtime.blobs.workspace.iterdir()) == []
 
 
-async def test_a_message_stands_in_the_transcript_under_the_id_of_its_file(shop: World) -> None:
+async def test_a_message_stands_in_the_transcript_under_the_id_of_its_file(shop: Harness) -> None:
     message_id = await sent(shop)
     await shop.settle()
     assert await shop.rows("SELECT 1 FROM message WHERE message_id = $1", message_id)
 
 
-async def test_the_same_photo_twice_is_stored_once_and_erased_with_the_last(shop: World) -> None:
+async def test_the_same_photo_twice_is_stored_once_and_erased_with_the_last(shop: Harness) -> None:
     first, second = await sent(shop), await sent(shop)
     await shop.settle()
     assert len(await shop.rows("SELECT 1 FROM media_object")) == 1
@@ -86,7 +86,7 @@ async def test_the_same_photo_twice_is_stored_once_and_erased_with_the_last(shop
     assert (row["state"], row["reason"], row["sha256"]) == ("erased", "asked", None)
 
 
-async def test_retention_erases_what_is_older_and_nothing_else(shop: World) -> None:
+async def test_retention_erases_what_is_older_and_nothing_else(shop: Harness) -> None:
     old = await sent(shop, parcel(1))
     await shop.settle()
     shop.clock.move(days=5)
@@ -96,23 +96,23 @@ async def test_retention_erases_what_is_older_and_nothing_else(shop: World) -> N
     erased = await erase_media.erase_before(shop.runtime, shop.tenant_id, before)
     assert (erased.files, erased.contents) == (1, 1)
     assert [(await file_of(shop, m))["state"] for m in (old, new)] == ["erased", "stored"]
-    assert await erase_media.erase_before(shop.runtime, shop.tenant_id, before) == erase_media.Erased()
+    assert await erase_media.erase_before(shop.runtime, shop.tenant_id, before) == erase_media.ErasedMedia()
 
 
-async def test_a_content_that_no_message_has_is_swept_up(shop: World) -> None:
+async def test_a_content_that_no_message_has_is_swept_up(shop: Harness) -> None:
     message_id = await sent(shop)
     await shop.settle()
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         # As if the worker had died between storing and linking, and the file had been erased meanwhile.
         await media.erase_messages(connection, shop.tenant_id, [message_id], reason="asked", now=shop.clock.now())
-    assert await erase_media.erase_strays(shop.runtime, shop.tenant_id) == erase_media.Erased()
+    assert await erase_media.erase_orphaned_blobs(shop.runtime, shop.tenant_id) == erase_media.ErasedMedia()
     shop.clock.move(hours=2)
-    await sweep.tidy(shop.runtime)
+    await sweep.clean_up(shop.runtime)
     assert await shop.rows("SELECT 1 FROM media_object") == []
     assert not await shop.runtime.blobs.has(BlobKey(shop.tenant_id, hashlib.sha256(PICTURE).digest()))
 
 
-async def test_two_workers_do_not_fetch_one_file_twice(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_workers_do_not_fetch_one_file_twice(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     message_id = await sent(shop)
     asked, go_on = asyncio.Event(), asyncio.Event()
     seen = watched(shop, monkeypatch)
@@ -126,7 +126,7 @@ async def test_two_workers_do_not_fetch_one_file_twice(shop: World, monkeypatch:
     first = asyncio.create_task(fetch_media.fetch_media(shop.runtime, shop.tenant_id, message_id))
     await asked.wait()
     assert await fetch_media.fetch_media(shop.runtime, shop.tenant_id, message_id) == "left"
-    assert await sweep.wake_neglected(shop.runtime) >= 0
+    assert await sweep.requeue_overdue(shop.runtime) >= 0
     await fetch_media.fetch_media(shop.runtime, shop.tenant_id, message_id)
     go_on.set()
     assert await first == "stored"
@@ -134,7 +134,7 @@ async def test_two_workers_do_not_fetch_one_file_twice(shop: World, monkeypatch:
     assert sum("media-download" in path for path in seen) == 1
 
 
-async def test_a_worker_that_died_is_followed_and_its_late_write_counts_for_nothing(shop: World) -> None:
+async def test_a_worker_that_died_is_followed_and_its_late_write_counts_for_nothing(shop: Harness) -> None:
     message_id = await sent(shop)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         dead = await media.claim(connection, shop.tenant_id, message_id, now=shop.clock.now(), seconds=0.0)
@@ -147,15 +147,15 @@ async def test_a_worker_that_died_is_followed_and_its_late_write_counts_for_noth
     assert (await file_of(shop, message_id))["state"] == "stored"
 
 
-async def test_the_sweep_wakes_somebody_for_a_file_whose_wake_up_was_lost(shop: World) -> None:
+async def test_the_sweep_wakes_somebody_for_a_file_whose_wake_up_was_lost(shop: Harness) -> None:
     message_id = await sent(shop)
     shop.queue._jobs.clear()  # type: ignore[attr-defined]
-    await sweep.wake_neglected(shop.runtime)
+    await sweep.requeue_overdue(shop.runtime)
     await shop.settle()
     assert (await file_of(shop, message_id))["state"] == "stored"
 
 
-async def test_an_overtaken_worker_stops(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_overtaken_worker_stops(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch_media, "CLAIM_SECONDS", 0.04)
     message_id = await sent(shop)
 
@@ -173,7 +173,7 @@ async def test_an_overtaken_worker_stops(shop: World, monkeypatch: pytest.Monkey
     assert list(shop.runtime.blobs.workspace.iterdir()) == []
 
 
-async def test_what_is_not_what_the_channel_said_is_not_kept(shop: World) -> None:
+async def test_what_is_not_what_the_channel_said_is_not_kept(shop: Harness) -> None:
     message_id = await sent(shop, sha256="bm90IHRoYXQgb25lIGJ1dCAzMiBieXRlcyBsb25nISE=")
     for attempt in range(1, fetch_media.MISMATCHES + 1):
         await shop.settle()
@@ -187,7 +187,7 @@ async def test_what_is_not_what_the_channel_said_is_not_kept(shop: World) -> Non
     assert await shop.rows("SELECT 1 FROM media_object") == []
 
 
-async def test_a_file_that_meta_does_not_have_is_given_up_after_seven_days(shop: World) -> None:
+async def test_a_file_that_meta_does_not_have_is_given_up_after_seven_days(shop: Harness) -> None:
     await shop.send({"type": "image", "image": {"id": "404404404"}})
     await shop.settle()
     (row,) = await shop.rows("SELECT * FROM media_file")
@@ -204,7 +204,7 @@ async def test_a_file_that_meta_does_not_have_is_given_up_after_seven_days(shop:
     assert attempts[-1] < 60
 
 
-async def test_an_address_that_expired_is_asked_for_again(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_that_expired_is_asked_for_again(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     message_id = await sent(shop)
     seen = watched(shop, monkeypatch)
     content = shop.standin.files._files
@@ -233,7 +233,7 @@ async def test_an_address_that_expired_is_asked_for_again(shop: World, monkeypat
     ],
 )
 async def test_an_address_that_is_not_metas_is_not_followed(
-    shop: World, monkeypatch: pytest.MonkeyPatch, address: str, state: str, said: str
+    shop: Harness, monkeypatch: pytest.MonkeyPatch, address: str, state: str, said: str
 ) -> None:
     message_id = await sent(shop)
     seen = watched(shop, monkeypatch, answers={"/v24.0/": httpx.Response(200, json={"url": address})})
@@ -243,7 +243,9 @@ async def test_an_address_that_is_not_metas_is_not_followed(
 
 
 @pytest.mark.parametrize("target", ["https://attacker.example/x", "http://graph.test.attacker.example/x"])
-async def test_a_redirect_elsewhere_is_not_followed(shop: World, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+async def test_a_redirect_elsewhere_is_not_followed(
+    shop: Harness, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
     message_id = await sent(shop)
     seen = watched(shop, monkeypatch, answers={"/media-download/": httpx.Response(302, headers={"location": target})})
     assert (await fetched(shop, message_id))["state"] == "failed"
@@ -252,7 +254,7 @@ async def test_a_redirect_elsewhere_is_not_followed(shop: World, monkeypatch: py
 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_file_over_the_limit_is_cut_off_while_it_comes(
-    shop: World, monkeypatch: pytest.MonkeyPatch, declared: bool
+    shop: Harness, monkeypatch: pytest.MonkeyPatch, declared: bool
 ) -> None:
     monkeypatch.setattr("dragoman.channels.whatsapp.media.LIMIT", len(PICTURE))
     message_id = await sent(shop)
@@ -273,7 +275,7 @@ async def test_a_file_over_the_limit_is_cut_off_while_it_comes(
     assert list(shop.runtime.blobs.workspace.iterdir()) == []
 
 
-async def test_a_file_that_meta_calls_too_large_is_not_begun(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_meta_calls_too_large_is_not_begun(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     message_id = await sent(shop)
     monkeypatch.setattr("dragoman.channels.whatsapp.media.LIMIT", len(PICTURE) - 1)
     seen = watched(shop, monkeypatch)
@@ -292,7 +294,7 @@ async def test_a_file_that_meta_calls_too_large_is_not_begun(shop: World, monkey
     ],
 )
 async def test_what_may_pass_is_tried_again(
-    shop: World, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response, reason: str
+    shop: Harness, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response, reason: str
 ) -> None:
     message_id = await sent(shop)
     with monkeypatch.context() as patched:
@@ -305,7 +307,7 @@ async def test_what_may_pass_is_tried_again(
     assert (await file_of(shop, message_id))["state"] == "stored"
 
 
-async def test_a_store_that_is_away_is_waited_for(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_is_away_is_waited_for(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     message_id = await sent(shop)
 
     async def away(*_: object) -> None:
@@ -320,7 +322,7 @@ async def test_a_store_that_is_away_is_waited_for(shop: World, monkeypatch: pyte
     assert (await file_of(shop, message_id))["state"] == "stored"
 
 
-async def test_what_a_dead_worker_left_in_the_workspace_is_removed(shop: World) -> None:
+async def test_what_a_dead_worker_left_in_the_workspace_is_removed(shop: Harness) -> None:
     workspace = shop.runtime.blobs.workspace
     workspace.mkdir(parents=True)
     old, new = workspace / "old.1", workspace / "new.1"
@@ -328,11 +330,11 @@ async def test_what_a_dead_worker_left_in_the_workspace_is_removed(shop: World) 
         path.write_bytes(b"half")
     long_ago = time.time() - fetch_media.LEFT_BEHIND_SECONDS - 60
     os.utime(old, (long_ago, long_ago))
-    await sweep.tidy(shop.runtime)
+    await sweep.clean_up(shop.runtime)
     assert [path.name for path in workspace.iterdir()] == ["new.1"]
 
 
-async def test_a_message_that_meta_could_not_read_itself_has_no_file_to_fetch(shop: World) -> None:
+async def test_a_message_that_meta_could_not_read_itself_has_no_file_to_fetch(shop: Harness) -> None:
     error = {"code": 131052, "title": "Media download error"}
     await shop.send({"type": "image", "image": {"id": "1"}, "errors": [error]})
     await shop.settle()
@@ -343,7 +345,7 @@ def test_the_limit_is_metas() -> None:
     assert LIMIT == 100 * 1024 * 1024
 
 
-def watched(shop: World, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any] | None = None) -> list[str]:
+def watched(shop: Harness, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any] | None = None) -> list[str]:
     """Every address that is asked; those whose path begins as one of *answers* get that instead."""
     transport = shop.runtime.http._transport
     seen: list[str] = []

@@ -15,14 +15,14 @@ from dragoman.services.media.erase_media import erase_messages
 from dragoman.store import tenants
 from dragoman.store.accounts import accounts
 from dragoman.store.accounts.roles import ROLES
-from dragoman.web.media import Part, disposition, part_of
+from dragoman.web.media import ByteRange, disposition, part_of
 from dragoman_shop.pictures import parcel
-from tests.world import World
+from tests.harness import Harness
 
 PICTURE = parcel(5)
 
 
-async def token(shop: World, role: str = "auditor", tenant_id: UUID | None = None) -> dict[str, str]:
+async def token(shop: Harness, role: str = "auditor", tenant_id: UUID | None = None) -> dict[str, str]:
     tenant_id = tenant_id or shop.tenant_id
     async with shop.runtime.database.tenant(tenant_id) as connection:
         now = shop.clock.now()
@@ -32,7 +32,7 @@ async def token(shop: World, role: str = "auditor", tenant_id: UUID | None = Non
     return {"Authorization": f"Bearer {made}"}
 
 
-async def arrived(shop: World, content: bytes, mime_type: str, kind: str = "image", **part: object) -> str:
+async def arrived(shop: Harness, content: bytes, mime_type: str, kind: str = "image", **part: object) -> str:
     """A file arrives and is fetched; its address in the API."""
     media_id = await shop.upload(content, mime_type)
     await shop.send({"type": kind, kind: {"id": media_id, **part}})
@@ -41,7 +41,7 @@ async def arrived(shop: World, content: bytes, mime_type: str, kind: str = "imag
     return f"/api/v1/conversations/{row['session_id']}/media/{row['message_id']}"
 
 
-async def test_a_picture_is_shown_and_can_do_nothing(shop: World) -> None:
+async def test_a_picture_is_shown_and_can_do_nothing(shop: Harness) -> None:
     address = await arrived(shop, PICTURE, "image/png")
     reader = await token(shop)
     answer = await shop.web.get(address, headers=reader)
@@ -73,14 +73,14 @@ async def test_a_picture_is_shown_and_can_do_nothing(shop: World) -> None:
         (b"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'/>", "video/mp4"),
     ],
 )
-async def test_a_page_that_calls_itself_a_picture_is_a_download(shop: World, content: bytes, claimed: str) -> None:
+async def test_a_page_that_calls_itself_a_picture_is_a_download(shop: Harness, content: bytes, claimed: str) -> None:
     address = await arrived(shop, content, claimed)
     answer = await shop.web.get(address, headers=await token(shop))
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"].startswith("attachment;")
 
 
-async def test_only_who_may_read_the_transcript_gets_it(shop: World) -> None:
+async def test_only_who_may_read_the_transcript_gets_it(shop: Harness) -> None:
     address = await arrived(shop, PICTURE, "image/png")
     other = uuid4()
     async with shop.runtime.database.tenant(other) as connection:
@@ -98,7 +98,7 @@ async def test_only_who_may_read_the_transcript_gets_it(shop: World) -> None:
     assert (await shop.web.get(address, headers=await token(shop))).status_code == 404
 
 
-async def test_what_is_not_there_says_why(shop: World) -> None:
+async def test_what_is_not_there_says_why(shop: Harness) -> None:
     await shop.send({"type": "image", "image": {"id": "404404404"}})
     await shop.settle()
     (row,) = await shop.rows("SELECT session_id, message_id FROM message WHERE kind = 'media'")
@@ -113,7 +113,7 @@ async def test_what_is_not_there_says_why(shop: World) -> None:
     assert "asked by the contact" in answer.json()["detail"]
 
 
-async def test_a_content_that_was_lost_is_no_crash(shop: World) -> None:
+async def test_a_content_that_was_lost_is_no_crash(shop: Harness) -> None:
     address = await arrived(shop, PICTURE, "image/png")
     for path in (shop.runtime.settings.data_directory / "media" / "objects").rglob("*"):
         if path.is_file():
@@ -121,7 +121,7 @@ async def test_a_content_that_was_lost_is_no_crash(shop: World) -> None:
     assert (await shop.web.get(address, headers=await token(shop))).status_code == 404
 
 
-async def test_players_read_in_parts(shop: World) -> None:
+async def test_players_read_in_parts(shop: Harness) -> None:
     address = await arrived(shop, PICTURE, "image/png")
     reader = await token(shop)
 
@@ -141,10 +141,10 @@ async def test_players_read_in_parts(shop: World) -> None:
     ("header", "part"),
     [
         (None, None),
-        ("bytes=0-", Part(0, 100)),
-        ("bytes=0-0", Part(0, 1)),
-        ("bytes=90-500", Part(90, 100)),
-        ("bytes=-500", Part(0, 100)),
+        ("bytes=0-", ByteRange(0, 100)),
+        ("bytes=0-0", ByteRange(0, 1)),
+        ("bytes=90-500", ByteRange(90, 100)),
+        ("bytes=-500", ByteRange(0, 100)),
         ("bytes=5-1", None),
         ("bytes=-", None),
         ("bytes=0-1,5-6", None),
@@ -152,7 +152,7 @@ async def test_players_read_in_parts(shop: World) -> None:
         ("bytes=a-b", None),
     ],
 )
-def test_ranges(header: str | None, part: Part | None) -> None:
+def test_ranges(header: str | None, part: ByteRange | None) -> None:
     assert part_of(header, 100) == part
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.world import World
+from tests.harness import Harness
 
 
-async def test_a_number_is_heard_as_soon_as_it_is_there(shop: World) -> None:
+async def test_a_number_is_heard_as_soon_as_it_is_there(shop: Harness) -> None:
     await shop.say("hello")
     await shop.settle()
     other = await shop.another_tenant("other")
@@ -16,7 +16,7 @@ async def test_a_number_is_heard_as_soon_as_it_is_there(shop: World) -> None:
     assert await kept(shop, "436601112244") == 0
 
 
-async def kept(world: World, phone: str) -> int:
+async def kept(harness: Harness, phone: str) -> int:
     """Count the deliveries of the tenant that name *phone*."""
-    rows = await world.rows("SELECT convert_from(body, 'UTF8') AS body FROM raw_delivery")
+    rows = await harness.rows("SELECT convert_from(body, 'UTF8') AS body FROM raw_delivery")
     return sum(phone in row["body"] for row in rows)

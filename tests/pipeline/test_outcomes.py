@@ -25,13 +25,13 @@ from dragoman.store.catalogue import skills
 from dragoman.store.contacts import contacts
 from dragoman.store.database import Database
 from dragoman_shop import pace
-from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Person
+from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Customer
 from dragoman_shop.menu import DEFINITION, FLOWS, MENU
 from dragoman_shop.registry import RETIRED
-from tests import second_number, world
+from tests import harness, second_number
+from tests.harness import Harness
 from tests.pipeline.test_crash import steal
 from tests.waiting import eventually_seen
-from tests.world import World
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "outcomes.md"
 POLICY = Policy(
@@ -42,17 +42,17 @@ POLICY = Policy(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class OutcomeRow:
     """One row of the table."""
 
     outcome: Outcome
-    who: Person
+    who: Customer
     steps: tuple[str, ...]
     state: str
     events: frozenset[str]
 
 
-def rows() -> list[Row]:
+def rows() -> list[OutcomeRow]:
     people = {person.name: person for person in PEOPLE}
     found = []
     for line in TABLE.read_text().splitlines():
@@ -60,7 +60,7 @@ def rows() -> list[Row]:
         if len(cells) == 5 and cells[0] not in ("outcome", "---"):
             outcome, who, steps, state, events = cells
             found.append(
-                Row(
+                OutcomeRow(
                     outcome=Outcome(outcome.upper().replace(" ", "_")),
                     who=people[who],
                     steps=tuple(steps.split("; ")),
@@ -72,10 +72,10 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture
-async def shop(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def shop(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
     """The demo's tenant, as ``dragoman demo`` furnishes it."""
     monkeypatch.setattr(pace, "factor", 0.0)
-    async with world.build(database, tmp_path, collect(dragoman_shop), policy=POLICY, lease_seconds=60.0) as made:
+    async with harness.build(database, tmp_path, collect(dragoman_shop), policy=POLICY, lease_seconds=60.0) as made:
         async with made.runtime.database.tenant(made.tenant_id) as connection:
             for partner in BUSINESS_PARTNERS:
                 record = BusinessPartner(
@@ -93,32 +93,32 @@ async def shop(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         yield made
 
 
-def sender(who: Person) -> dict[str, str]:
+def sender(who: Customer) -> dict[str, str]:
     return {"phone": who.phone.lstrip("+"), "name": who.name}
 
 
-async def write(shop: World, who: Person, text: str, times: str | None) -> None:
+async def write(shop: Harness, who: Customer, text: str, times: str | None) -> None:
     for _ in range(int(times or 1)):
         await shop.say(text, **sender(who))
     await shop.settle()
 
 
-async def write_to_second_number(shop: World, who: Person, text: str) -> None:
+async def write_to_second_number(shop: Harness, who: Customer, text: str) -> None:
     await second_number.say(shop, text, **sender(who))
     await shop.settle()
 
 
-async def write_nothing(shop: World, who: Person, minutes: str) -> None:
+async def write_nothing(shop: Harness, who: Customer, minutes: str) -> None:
     shop.clock.move(minutes=int(minutes))
     await sweep.expire_everywhere(shop.runtime)
 
 
-async def allow(shop: World, who: Person, micros: str) -> None:
+async def allow(shop: Harness, who: Customer, micros: str) -> None:
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await skills.set_policy(connection, shop.tenant_id, replace(POLICY, budget=Budget(cost_micros=int(micros))))
 
 
-async def write_and_kill(shop: World, who: Person, text: str, skill: str) -> None:
+async def write_and_kill(shop: Harness, who: Customer, text: str, skill: str) -> None:
     """The worker is gone while the skill runs, as by kill -9: nothing that it does later counts."""
     pace.factor = 10_000.0
     await shop.say(text, **sender(who))
@@ -132,7 +132,7 @@ async def write_and_kill(shop: World, who: Person, text: str, skill: str) -> Non
 
     await eventually_seen(runs)
     await steal(shop, f"inbound:{row['contact_id']}")
-    await sweep.wake_neglected(shop.runtime)
+    await sweep.requeue_overdue(shop.runtime)
     await shop.settle()
     pace.factor = 0.0
     killed.cancel()
@@ -169,7 +169,7 @@ def test_the_table_has_each_outcome_once_and_nobody_twice() -> None:
             step_of(step)
 
 
-async def test_what_the_table_says_leads_to_each_outcome(shop: World) -> None:
+async def test_what_the_table_says_leads_to_each_outcome(shop: Harness) -> None:
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         token = await accounts.create_token(
             connection, shop.tenant_id, token_id=shop.runtime.source.new_id(), name="test", role="administrator",

@@ -19,11 +19,11 @@ from dragoman.runtime import Job, Runtime, SystemClock
 from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
-from dragoman.store.sending.pace import PAIR_SECONDS
-from tests import world
+from dragoman.store.sending.pace import PAIR_INTERVAL_S
+from tests import harness
+from tests.harness import Harness
 from tests.little_shop import Calls, little_shop
 from tests.waiting import eventually_seen
-from tests.world import World
 
 RATE = 10
 PAIR = 2
@@ -61,7 +61,7 @@ class Noting(httpx.AsyncBaseTransport):
 
 
 @contextlib.asynccontextmanager
-async def second_process(shop: World, urls: DatabaseURLs, name: int, sends: Sends) -> AsyncIterator[Runtime]:
+async def second_process(shop: Harness, urls: DatabaseURLs, name: int, sends: Sends) -> AsyncIterator[Runtime]:
     """All that a worker of its own has: pool, queue, client, name, and the clock of the machine."""
     database = await Database.connect(urls.application, maximum=8)
     async with httpx.AsyncClient(transport=Noting(name, shop.runtime.http._transport, sends)) as http:
@@ -71,7 +71,7 @@ async def second_process(shop: World, urls: DatabaseURLs, name: int, sends: Send
     await database.close()
 
 
-async def waiting_replies(shop: World) -> list[UUID]:
+async def waiting_replies(shop: Harness) -> list[UUID]:
     """Many contacts with a reply each that is not sent yet, and one who has five; the contacts."""
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1000, "statuses": []}]})
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
@@ -95,7 +95,7 @@ async def test_two_workers_share_one_limit(
     sends = Sends()
     async with contextlib.AsyncExitStack() as stack:
         shop = await stack.enter_async_context(
-            world.build(database, tmp_path, little_shop(Calls()), queue=PgQueue(), lease_seconds=60.0)
+            harness.build(database, tmp_path, little_shop(Calls()), queue=PgQueue(), lease_seconds=60.0)
         )
         contacts = await waiting_replies(shop)
         workers = [await stack.enter_async_context(second_process(shop, database_urls, name, sends)) for name in (1, 2)]
@@ -121,4 +121,4 @@ async def test_two_workers_share_one_limit(
     for place, (at, _, _) in enumerate(sorted(sends.noted)):
         assert at - begun >= (place - RATE // 10) * interval - 0.01, place
     talked = [at for at, _, to in sorted(sends.noted) if to == TALKER]
-    assert talked[PAIR] - begun >= PAIR_SECONDS - 0.1
+    assert talked[PAIR] - begun >= PAIR_INTERVAL_S - 0.1

@@ -25,11 +25,11 @@ from dragoman.services.outbound.deliver import deliver
 from dragoman.store import leases
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
-from tests import world
+from tests import harness
+from tests.harness import Harness
 from tests.little_shop import Calls, little_shop
 from tests.pipeline.test_crash import contact_of
 from tests.waiting import eventually, eventually_seen, patience
-from tests.world import World
 
 
 class LosesOneAnswer:
@@ -48,14 +48,14 @@ class LosesOneAnswer:
             raise ConnectionResetError("the answer to COMMIT was lost")
 
 
-async def until_done(shop: World, count: int) -> None:
+async def until_done(shop: Harness, count: int) -> None:
     async def are_done() -> bool:
         return len(await shop.rows("SELECT 1 FROM mailbox WHERE progress = 'done'")) >= count
 
     await eventually_seen(are_done)
 
 
-async def test_a_commit_whose_answer_was_lost_is_not_called_late(shop: World, calls: Calls) -> None:
+async def test_a_commit_whose_answer_was_lost_is_not_called_late(shop: Harness, calls: Calls) -> None:
     """Another worker serves the contact before the first one tries again: its commit had gone through, all is well."""
     losing = LosesOneAnswer(shop.runtime.database)
     runtime = dataclasses.replace(shop.runtime, database=losing)  # type: ignore[arg-type]
@@ -86,20 +86,20 @@ async def test_a_lease_that_was_given_back_is_not_held(database: Database) -> No
             await leases.check(connection, lease)
 
 
-async def test_statuses_whose_wake_up_was_lost_are_applied_in_the_end(shop: World) -> None:
+async def test_statuses_whose_wake_up_was_lost_are_applied_in_the_end(shop: Harness) -> None:
     await shop.say("answer")
     contact_id = await contact_of(shop)
     await handle(shop.runtime, shop.tenant_id, contact_id)
     await deliver(shop.runtime, shop.tenant_id, contact_id)
     await shop.standin.drain()
     shop.queue._jobs.clear()  # type: ignore[attr-defined]  # the worker that had taken them was killed
-    await sweep.wake_neglected(shop.runtime)
+    await sweep.requeue_overdue(shop.runtime)
     await shop.settle()
     (entry,) = await shop.rows("SELECT delivery FROM outbox_entry")
     assert entry["delivery"] == "read"
 
 
-async def test_a_reply_that_a_status_settles_lets_the_next_one_go_at_once(shop: World) -> None:
+async def test_a_reply_that_a_status_settles_lets_the_next_one_go_at_once(shop: Harness) -> None:
     rule = {"match": {}, "times": 1, "drop_connection": True}
     await shop.graph.post("/control", json={"rules": [rule]})
     await shop.say("answer")
@@ -109,7 +109,7 @@ async def test_a_reply_that_a_status_settles_lets_the_next_one_go_at_once(shop: 
     assert [(e["status"], e["attempts"]) for e in entries] == [("SENT", 1), ("SENT", 1)]
 
 
-async def test_a_sender_keeps_its_lease_for_as_long_as_it_sends(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sender_keeps_its_lease_for_as_long_as_it_sends(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SEND_SECONDS", 500)  # a lease of a thousand seconds
     for _ in range(3):
         await shop.say("answer")
@@ -158,15 +158,15 @@ async def test_a_skill_that_runs_while_the_workers_connection_is_lost_is_answere
     calls = Calls()
     looked = 0
 
-    async def wake_neglected(runtime: Runtime) -> int:
+    async def requeue_overdue(runtime: Runtime) -> int:
         nonlocal looked
         woken = await look(runtime)
         looked += 1
         return woken
 
-    look = sweep.wake_neglected
-    monkeypatch.setattr(sweep, "wake_neglected", wake_neglected)
-    async with world.build(database, tmp_path, little_shop(calls), queue=PgQueue(), lease_seconds=60.0) as shop:
+    look = sweep.requeue_overdue
+    monkeypatch.setattr(sweep, "requeue_overdue", requeue_overdue)
+    async with harness.build(database, tmp_path, little_shop(calls), queue=PgQueue(), lease_seconds=60.0) as shop:
         stop = asyncio.Event()
         working = asyncio.create_task(worker.run(shop.runtime, database_urls.application, stop))
         await shop.say("slow")
@@ -208,7 +208,7 @@ async def test_a_skill_that_runs_while_the_workers_connection_is_lost_is_answere
 
 
 async def test_a_worker_waits_for_a_socket_that_is_not_there(
-    shop: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While PostgreSQL restarts, its Unix socket is gone."""
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.01)
@@ -225,22 +225,22 @@ async def test_a_worker_waits_for_a_socket_that_is_not_there(
 
 async def test_sweeps_do_not_pile_up_jobs_that_nobody_has_time_for(database: Database, tmp_path: Path) -> None:
     """Each contact that waits needs one wake-up, however often somebody looks before a worker has time for it."""
-    async with world.build(database, tmp_path, little_shop(Calls()), queue=PgQueue()) as shop:
+    async with harness.build(database, tmp_path, little_shop(Calls()), queue=PgQueue()) as shop:
         await shop.say("answer")
         await shop.say("answer", phone="436601112244")
         async with database.directory() as connection:
             assert await connection.fetchval("SELECT count(*) FROM pgqueuer") == 2
             for _ in range(3):
-                assert await sweep.wake_neglected(shop.runtime) == 0
+                assert await sweep.requeue_overdue(shop.runtime) == 0
             await connection.execute("UPDATE pgqueuer SET status = 'picked'")
-            assert await sweep.wake_neglected(shop.runtime) == 2
-            assert await sweep.wake_neglected(shop.runtime) == 0
+            assert await sweep.requeue_overdue(shop.runtime) == 2
+            assert await sweep.requeue_overdue(shop.runtime) == 0
 
 
 async def test_what_the_queue_noted_of_jobs_long_done_is_forgotten(database: Database, tmp_path: Path) -> None:
     """Three rows for each job: nobody else would ever remove them."""
     queue = PgQueue()
-    async with world.build(database, tmp_path, little_shop(Calls()), queue=queue) as shop:
+    async with harness.build(database, tmp_path, little_shop(Calls()), queue=queue) as shop:
         await shop.say("answer")
         await shop.say("answer", phone="436601112244")
         async with database.directory() as connection:
@@ -248,6 +248,6 @@ async def test_what_the_queue_noted_of_jobs_long_done_is_forgotten(database: Dat
             await connection.execute(
                 "UPDATE pgqueuer_log SET created = created - interval '2 days' WHERE job_id = $1", first
             )
-            await queue.forget(connection)
+            await queue.purge(connection)
             kept = await connection.fetch("SELECT job_id FROM pgqueuer_log")
             assert [row["job_id"] for row in kept] == [first + 1]

@@ -23,8 +23,8 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
+from tests.harness import Harness
 from tests.pipeline.test_erasure import tables
-from tests.world import World
 
 OFFICER = Administrator("Dora Officer")
 CARD, SPACED, IBAN = "4111111111111111", "5500 0000 0000 0004", "AT611904300234573201"
@@ -32,17 +32,17 @@ TOKEN, MEMBER = "sk_live_" + "a1B2" * 8, "M-12345678"
 VALUES = (CARD, SPACED, SPACED.replace(" ", ""), IBAN, TOKEN, MEMBER)
 
 
-async def texts(shop: World) -> list[str]:
+async def texts(shop: Harness) -> list[str]:
     rows = await shop.rows("SELECT content FROM message WHERE sender = 'contact' ORDER BY at, ordinal")
     return [json.dumps(row["content"], ensure_ascii=False) for row in rows]
 
 
-async def found(shop: World) -> list[dict[str, int]]:
+async def found(shop: Harness) -> list[dict[str, int]]:
     rows = await shop.rows("SELECT payload FROM audit_event WHERE type = 'message.redacted' ORDER BY at, position")
     return [row["payload"]["found"] for row in rows]
 
 
-async def test_it_stands_nowhere(shop: World, database_urls: DatabaseURLs, tmp_path: Path) -> None:
+async def test_it_stands_nowhere(shop: Harness, database_urls: DatabaseURLs, tmp_path: Path) -> None:
     await redaction.add(shop.runtime, shop.tenant_id, OFFICER, "member number", r"\bM-\d{8}\b")
     media_id = await shop.upload(b"%PDF-1.7 nothing", "application/pdf")
     said: list[dict[str, Any]] = [
@@ -73,7 +73,7 @@ async def test_it_stands_nowhere(shop: World, database_urls: DatabaseURLs, tmp_p
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 
-async def test_the_timeline_says_how_often_and_never_what(shop: World) -> None:
+async def test_the_timeline_says_how_often_and_never_what(shop: Harness) -> None:
     await shop.say(f"answer: {CARD} and {SPACED}, {IBAN}")
     await shop.settle()
     assert await found(shop) == [{"card": 2, "iban": 1}]
@@ -83,7 +83,7 @@ async def test_the_timeline_says_how_often_and_never_what(shop: World) -> None:
     assert types[1:4] == ["message.received", "message.redacted", "contact.resolved"]
 
 
-async def test_what_is_clean_is_kept_as_it_came(shop: World) -> None:
+async def test_what_is_clean_is_kept_as_it_came(shop: Harness) -> None:
     await shop.say("answer please, order 4711")
     await shop.settle()
     assert await found(shop) == []
@@ -92,7 +92,7 @@ async def test_what_is_clean_is_kept_as_it_came(shop: World) -> None:
     assert await shop.rows("SELECT 1 FROM mailbox WHERE redacted IS NOT NULL") == []
 
 
-async def test_it_comes_again_and_is_the_same_message(shop: World) -> None:
+async def test_it_comes_again_and_is_the_same_message(shop: Harness) -> None:
     await shop.say(f"answer: {CARD}")
     (raw,) = await shop.rows("SELECT items FROM raw_delivery")
     value = {
@@ -112,7 +112,7 @@ async def test_it_comes_again_and_is_the_same_message(shop: World) -> None:
     assert len(rows) == 1
 
 
-async def test_a_rule_that_is_off_finds_nothing_and_others_go_on(shop: World) -> None:
+async def test_a_rule_that_is_off_finds_nothing_and_others_go_on(shop: Harness) -> None:
     await redaction.turn(shop.runtime, shop.tenant_id, OFFICER, "iban", on=False)
     await shop.say(f"answer: {CARD} {IBAN}")
     await shop.settle()
@@ -125,13 +125,13 @@ async def test_a_rule_that_is_off_finds_nothing_and_others_go_on(shop: World) ->
 
 
 async def test_the_first_delivery_after_the_machine_began_is_cleaned(
-    shop: World, monkeypatch: pytest.MonkeyPatch
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redaction, "time", SimpleNamespace(monotonic=lambda: 0.5))
     assert await redaction.rules_of(shop.runtime, shop.tenant_id) == tuple(READY.values())
 
 
-async def test_another_process_learns_of_a_change(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_process_learns_of_a_change(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     before = await redaction.rules_of(shop.runtime, shop.tenant_id)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await connection.execute('UPDATE tenant SET settings = settings || \'{"redaction": {"off": ["card"]}}\'::jsonb')
@@ -140,7 +140,7 @@ async def test_another_process_learns_of_a_change(shop: World, monkeypatch: pyte
     assert [rule.name for rule in await redaction.rules_of(shop.runtime, shop.tenant_id)] == ["iban", "token"]
 
 
-async def test_a_mail_loses_it_too(shop: World) -> None:
+async def test_a_mail_loses_it_too(shop: Harness) -> None:
     account = ChannelAccount(
         channel_account_id=shop.runtime.source.new_id(), channel="email", address="help@shop.example",
         display="help@shop.example", name="Help", secrets=shop.runtime.keyring.encrypt(b"{}"),
@@ -160,7 +160,7 @@ async def test_a_mail_loses_it_too(shop: World) -> None:
     assert b"About" in row["body"] or b"about" in row["body"]
 
 
-async def test_changes_are_on_record_and_looked_at(shop: World) -> None:
+async def test_changes_are_on_record_and_looked_at(shop: Harness) -> None:
     given: tuple[Any, UUID, Administrator] = (shop.runtime, shop.tenant_id, OFFICER)
     await redaction.add(*given, "member number", r"M-\d{8}")
     with pytest.raises(AlreadyTakenError):
@@ -181,7 +181,7 @@ async def test_changes_are_on_record_and_looked_at(shop: World) -> None:
     ]  # fmt: skip
 
 
-async def test_the_command_line(shop: World, database_urls: DatabaseURLs, tmp_path: Path) -> None:
+async def test_the_command_line(shop: Harness, database_urls: DatabaseURLs, tmp_path: Path) -> None:
     environment = {
         "DRAGOMAN_DATABASE_URL": database_urls.application,
         "DRAGOMAN_DATA_DIR": str(tmp_path / "cli"),

@@ -21,7 +21,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.sending import cooldowns, pace
 from dragoman.store.sending.cooldowns import Scope
 from dragoman.store.sending.pace import Pace
-from tests.world import World
+from tests.harness import Harness
 
 AGAIN, CONTACT, NUMBER, CHANNEL = "again", "holds the contact", "holds the number", "holds the business account"
 STOPS, FAILS, TEMPLATE, SPARED, OPT_OUT = "stops", "fails", "needs a template", "spared a day", "opt-out"
@@ -55,12 +55,12 @@ def test_every_code_that_is_known_has_a_row() -> None:
     assert set(BY_CODE) == set(MEANINGS)
 
 
-async def rule(shop: World, **what: Any) -> None:
+async def rule(shop: Harness, **what: Any) -> None:
     response = await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, **what}]})
     assert response.status_code == 200, response.text
 
 
-async def reached(shop: World, contact_id: object) -> dict[str, bool]:
+async def reached(shop: Harness, contact_id: object) -> dict[str, bool]:
     """How far the refusal reached, as the database has it."""
     rows = await shop.rows("SELECT scope FROM send_hold")
     (account,) = await shop.rows("SELECT stopped_at FROM channel_account")
@@ -77,7 +77,7 @@ async def reached(shop: World, contact_id: object) -> dict[str, bool]:
     }
 
 
-async def check(shop: World, phone: str, code: int, what: str) -> None:
+async def check(shop: Harness, phone: str, code: int, what: str) -> None:
     """What follows from *code*, which the reply to *phone* has just met."""
     (entry,) = await shop.rows(
         "SELECT session_id, contact_id, status, parked, due_at FROM outbox_entry WHERE recipient = $1", phone
@@ -95,14 +95,14 @@ async def check(shop: World, phone: str, code: int, what: str) -> None:
     assert f"(code {code}: " in told["reason"]
 
 
-async def settle(shop: World) -> None:
+async def settle(shop: Harness) -> None:
     """Also what the sweep finds: in this process a status may be taken in while the job that was to apply it runs."""
     await shop.settle()
-    await sweep.wake_neglected(shop.runtime)
+    await sweep.requeue_overdue(shop.runtime)
     await shop.settle()
 
 
-async def lift(shop: World) -> None:
+async def lift(shop: Harness) -> None:
     """Make room for the next code."""
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await connection.execute("DELETE FROM send_hold")
@@ -110,7 +110,7 @@ async def lift(shop: World) -> None:
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["answer", "status"])
-async def test_each_code_leads_to_what_the_facts_say(shop: World, *, late: bool) -> None:
+async def test_each_code_leads_to_what_the_facts_say(shop: Harness, *, late: bool) -> None:
     for number, (code, what) in enumerate({**BY_CODE, **dict.fromkeys(PERMISSIONS, STOPS)}.items()):
         await lift(shop)
         await rule(shop, **({"statuses": ["sent", "failed"], "status_error": code} if late else {"error": code}))
@@ -120,7 +120,7 @@ async def test_each_code_leads_to_what_the_facts_say(shop: World, *, late: bool)
         await check(shop, phone, code, what)
 
 
-async def test_a_message_that_failed_late_is_sent_again_under_a_new_id(shop: World) -> None:
+async def test_a_message_that_failed_late_is_sent_again_under_a_new_id(shop: Harness) -> None:
     await rule(shop, statuses=["sent", "failed", "failed"], status_error=131053)
     await shop.say("answer")
     await shop.settle()
@@ -133,7 +133,7 @@ async def test_a_message_that_failed_late_is_sent_again_under_a_new_id(shop: Wor
     assert told == ["sent", "retrying", "sent", "delivered", "read"]
 
 
-async def test_a_held_contact_holds_up_nobody_else_and_is_told_once(shop: World) -> None:
+async def test_a_held_contact_holds_up_nobody_else_and_is_told_once(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {"to": "436601112233"}, "times": 3, "error": 131056}]})
     await shop.say("answer")
     await shop.say("answer", phone="436609998877")
@@ -153,7 +153,7 @@ async def test_a_held_contact_holds_up_nobody_else_and_is_told_once(shop: World)
     assert told == ["retrying", "sent", "delivered", "read"]
 
 
-async def test_a_stopped_channel_loses_nothing_and_catches_up_in_order(shop: World) -> None:
+async def test_a_stopped_channel_loses_nothing_and_catches_up_in_order(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": None, "error": 190}]})
     await shop.say("answer")
     await shop.settle()
@@ -162,7 +162,7 @@ async def test_a_stopped_channel_loses_nothing_and_catches_up_in_order(shop: Wor
         for phone in ("436601112233", "436609998877"):
             await shop.say("answer", phone=phone)
             await shop.settle()
-        await sweep.wake_neglected(shop.runtime)
+        await sweep.requeue_overdue(shop.runtime)
         shop.clock.move(minutes=1)
     # Known to be stopped, it is asked no more: not by new messages, not by the sweep.
     assert len(await shop.journal()) == calls == 1
@@ -173,7 +173,7 @@ async def test_a_stopped_channel_loses_nothing_and_catches_up_in_order(shop: Wor
     # One contact is tried before all others.
     await shop.settle()
     assert {entry["to"] for entry in await shop.journal() if entry["wamid"]} == {"436601112233"}
-    await sweep.wake_neglected(shop.runtime)
+    await sweep.requeue_overdue(shop.runtime)
     await shop.settle()
     sent: dict[str, list[str]] = {}
     for entry in await shop.journal():
@@ -186,20 +186,20 @@ async def test_a_stopped_channel_loses_nothing_and_catches_up_in_order(shop: Wor
     assert {row["status"] for row in await shop.rows("SELECT status FROM outbox_entry")} == {"SENT"}
 
 
-async def test_a_resumed_channel_that_is_still_refused_stops_after_one_message(shop: World) -> None:
+async def test_a_resumed_channel_that_is_still_refused_stops_after_one_message(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": None, "error": 131042}]})
     for number in range(5):
         await shop.say("answer", phone=f"43660111000{number}")
         await shop.settle()
     await manage_accounts.resume(shop.runtime, shop.tenant_id, shop.channel_account_id, Administrator("Ana"))
     await shop.settle()
-    await sweep.wake_neglected(shop.runtime)
+    await sweep.requeue_overdue(shop.runtime)
     await shop.settle()
     assert len(await shop.journal()) == 2
     assert len(await shop.rows("SELECT 1 FROM outbox_entry WHERE parked")) == 5
 
 
-async def test_a_sender_that_dies_while_it_waits_leaves_nothing_stuck(shop: World) -> None:
+async def test_a_sender_that_dies_while_it_waits_leaves_nothing_stuck(shop: Harness) -> None:
     """It dies after the attempt was counted and before its moment had come; and others hold, when it is found."""
     await shop.say("answer")
     contact_id = (await shop.rows("SELECT contact_id FROM contact"))[0]["contact_id"]
@@ -210,7 +210,7 @@ async def test_a_sender_that_dies_while_it_waits_leaves_nothing_stuck(shop: Worl
 
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await connection.execute("UPDATE channel_account SET messages_per_second = 2")
-        await pace.take(
+        await pace.request_grant(
             connection,
             shop.tenant_id,
             channel_account_id=shop.channel_account_id,
@@ -224,20 +224,20 @@ async def test_a_sender_that_dies_while_it_waits_leaves_nothing_stuck(shop: Worl
         await deliver(dataclasses.replace(shop.runtime, sleep=die), shop.tenant_id, contact_id)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         subject = pace.pair_subject(shop.channel_account_id, contact_id)
-        await cooldowns.strike(
+        await cooldowns.record_rejection(
             connection, shop.tenant_id, Scope.CONTACT, subject, code=131056, reason="held", now=shop.clock.now()
         )
         await connection.execute("UPDATE lease SET deadline = now() - interval '1 second'")
     for _ in range(3):
         shop.clock.move(seconds=10)
-        await sweep.wake_neglected(shop.runtime)
+        await sweep.requeue_overdue(shop.runtime)
         await shop.settle()
     (entry,) = await shop.rows("SELECT status, attempts FROM outbox_entry")
     assert (entry["status"], entry["attempts"]) == ("SENT", 2)
     assert len(await shop.journal()) == 1
 
 
-async def test_free_text_outside_the_window_is_not_sent_and_says_why(shop: World) -> None:
+async def test_free_text_outside_the_window_is_not_sent_and_says_why(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, "error": 131056}]})
     await shop.say("answer")
     await shop.settle()
@@ -251,7 +251,7 @@ async def test_free_text_outside_the_window_is_not_sent_and_says_why(shop: World
     assert len(await shop.journal()) == 1
 
 
-async def test_a_contact_that_came_from_an_advertisement_may_be_answered_for_three_days(shop: World) -> None:
+async def test_a_contact_that_came_from_an_advertisement_may_be_answered_for_three_days(shop: Harness) -> None:
     referral = {"source_type": "ad", "source_id": "1", "source_url": "https://example.org", "headline": "Sale"}
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, "error": 131056}]})
     await shop.send({"type": "text", "text": {"body": "answer"}, "referral": referral})

@@ -18,10 +18,10 @@ import yaml
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Budget, Limits
 from dragoman.store.database import Database
-from tests import world
+from tests import harness
 from tests.conftest import SHARED
+from tests.harness import PHONE_NUMBER_ID, Harness
 from tests.little_shop import Calls, little_shop
-from tests.world import PHONE_NUMBER_ID, World
 
 BODIES = sorted((SHARED / "data" / "whatsapp" / "webhooks").glob("*.json"))
 TABLE = Path(__file__).with_name("saved_webhooks.yaml")
@@ -30,11 +30,11 @@ pytestmark = pytest.mark.skipif(not BODIES, reason="no saved webhook bodies besi
 
 
 @pytest.fixture
-async def open_shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[World]:
+async def open_shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[Harness]:
     """A shop that refuses nobody: many bodies come from one contact."""
     limits = Limits(contact_per_minute=10**6, channel_account_per_second=10**6, tenant_per_second=10**6)
     policy = Policy(limits=limits, budget=Budget(messages=0, cost_micros=0), misses_before_handoff=10**6)
-    async with world.build(database, tmp_path, little_shop(calls), policy=policy) as made:
+    async with harness.build(database, tmp_path, little_shop(calls), policy=policy) as made:
         yield made
 
 
@@ -49,7 +49,7 @@ def rewritten(path: Path) -> bytes:
     return json.dumps(body).encode()
 
 
-async def test_every_saved_body_becomes_what_the_table_says(open_shop: World, rewrite_golden: bool) -> None:
+async def test_every_saved_body_becomes_what_the_table_says(open_shop: Harness, rewrite_golden: bool) -> None:
     deliveries: dict[str, UUID] = {}
     for path in BODIES:
         response = await open_shop.post(rewritten(path))
@@ -67,7 +67,7 @@ async def test_every_saved_body_becomes_what_the_table_says(open_shop: World, re
         assert items == expected[name], name
 
 
-async def described(shop: World, delivery_id: UUID) -> list[str]:
+async def described(shop: Harness, delivery_id: UUID) -> list[str]:
     """One line for each item of a delivery: what it is on record as, and what followed from it."""
     (raw,) = await shop.rows("SELECT items FROM raw_delivery WHERE delivery_id = $1", delivery_id)
     lines = []
@@ -86,7 +86,7 @@ async def described(shop: World, delivery_id: UUID) -> list[str]:
     return lines + [f"history: {row['what']}" for row in found]
 
 
-async def message(shop: World, delivery_id: UUID, item: int) -> str:
+async def message(shop: Harness, delivery_id: UUID, item: int) -> str:
     """A transcript item and its dispatch."""
     (row,) = await shop.rows(
         "SELECT content, reply_to, forwarded, frequently_forwarded, referral, group_id, dispatch_id, session_id "
@@ -122,7 +122,7 @@ async def message(shop: World, delivery_id: UUID, item: int) -> str:
     return f"{kind}{''.join(f', {mark}' for mark in marks)} -> {followed}{reason}"
 
 
-async def test_what_meta_says_of_the_account_is_there_for_the_operator(open_shop: World) -> None:
+async def test_what_meta_says_of_the_account_is_there_for_the_operator(open_shop: Harness) -> None:
     names = ("pywa__account_update__account_violation", "waba-java__qualityUpdate", "waba-java__accountReview")
     for path in (one for one in BODIES if one.stem in names):
         assert (await open_shop.post(rewritten(path))).status_code == 200

@@ -10,13 +10,13 @@ import pytest
 
 from dragoman.store.sending import service_windows
 from tests import second_number
+from tests.harness import Harness
 from tests.pipeline.test_channels import enter
-from tests.world import World
 
 AD = {"source_type": "ad", "source_id": "1", "source_url": "https://example.com/ad", "headline": "Spring sale"}
 
 
-async def drawer(shop: World, reader: str) -> str:
+async def drawer(shop: Harness, reader: str) -> str:
     """What the summary of the newest conversation says of the window."""
     (session,) = await shop.rows("SELECT session_id FROM session ORDER BY started_at DESC LIMIT 1")
     async with await enter(shop, reader) as client:
@@ -26,7 +26,7 @@ async def drawer(shop: World, reader: str) -> str:
     return re.sub(r"<[^>]+>", "", found[1]).strip()
 
 
-async def closes(shop: World) -> datetime | None:
+async def closes(shop: Harness) -> datetime | None:
     (session,) = await shop.rows("SELECT contact_id, channel_account_id FROM session ORDER BY started_at DESC LIMIT 1")
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         return await service_windows.closes_at(connection, shop.tenant_id, **session, now=shop.clock.now())
@@ -34,7 +34,7 @@ async def closes(shop: World) -> datetime | None:
 
 @pytest.mark.parametrize(("referral", "hours"), [(None, 24), (AD, 72), ({**AD, "source_type": "post"}, 72)])
 async def test_the_drawer_says_until_when_every_sender_may_write(
-    shop: World, referral: dict[str, Any] | None, hours: int
+    shop: Harness, referral: dict[str, Any] | None, hours: int
 ) -> None:
     began = shop.clock.now()
     await shop.send({"type": "text", "text": {"body": "answer"}, **({"referral": referral} if referral else {})})
@@ -50,7 +50,7 @@ async def test_the_drawer_says_until_when_every_sender_may_write(
     assert said.endswith("templates only")
 
 
-async def test_a_later_message_of_24_hours_does_not_shorten_the_window_of_an_advertisement(shop: World) -> None:
+async def test_a_later_message_of_24_hours_does_not_shorten_the_window_of_an_advertisement(shop: Harness) -> None:
     await shop.send({"type": "text", "text": {"body": "answer"}, "referral": AD})
     await shop.settle()
     first = await closes(shop)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 
+from tests.harness import PHONE_NUMBER_ID, Harness
 from tests.pipeline.test_channels import enter
-from tests.world import PHONE_NUMBER_ID, World
 
 
 def status(wamid: str, what: str, at: int, **more: object) -> bytes:
@@ -20,7 +20,7 @@ def status(wamid: str, what: str, at: int, **more: object) -> bytes:
     return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
 
-async def sent_message(shop: World) -> str:
+async def sent_message(shop: Harness) -> str:
     """A reply that the stand-in took and says nothing more about."""
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 100, "statuses": []}]})
     await shop.say("answer")
@@ -29,14 +29,14 @@ async def sent_message(shop: World) -> str:
     return str(entry["channel_message_id"])
 
 
-async def told(shop: World) -> list[str]:
+async def told(shop: Harness) -> list[str]:
     events = await shop.rows(
         "SELECT payload->>'status' AS status FROM audit_event WHERE type = 'message.status' ORDER BY position"
     )
     return [e["status"] for e in events]
 
 
-async def test_every_order_of_statuses_ends_at_the_furthest(shop: World) -> None:
+async def test_every_order_of_statuses_ends_at_the_furthest(shop: Harness) -> None:
     wamid = await sent_message(shop)
     for number, order in enumerate(itertools.permutations(["sent", "delivered", "read", "played"])):
         for what in order:
@@ -47,7 +47,7 @@ async def test_every_order_of_statuses_ends_at_the_furthest(shop: World) -> None
     assert await told(shop) == ["sent", "delivered", "read", "played"]
 
 
-async def test_a_doubled_status_is_told_once(shop: World) -> None:
+async def test_a_doubled_status_is_told_once(shop: Harness) -> None:
     wamid = await sent_message(shop)
     for _ in range(3):
         await shop.post(status(wamid, "delivered", 1_790_000_000))
@@ -55,7 +55,7 @@ async def test_a_doubled_status_is_told_once(shop: World) -> None:
     assert await told(shop) == ["sent", "delivered"]
 
 
-async def test_read_may_come_without_delivered_and_before_it(shop: World) -> None:
+async def test_read_may_come_without_delivered_and_before_it(shop: Harness) -> None:
     wamid = await sent_message(shop)
     await shop.post(status(wamid, "read", 1_790_000_005))
     await shop.settle()
@@ -66,7 +66,7 @@ async def test_read_may_come_without_delivered_and_before_it(shop: World) -> Non
     assert late["applied"] == "kept: the message was read already"
 
 
-async def test_what_was_played_was_read_and_stays_played(shop: World) -> None:
+async def test_what_was_played_was_read_and_stays_played(shop: Harness) -> None:
     wamid = await sent_message(shop)
     for word, at in (("played", 5), ("read", 6), ("delivered", 7), ("played", 8)):
         await shop.post(status(wamid, word, 1_790_000_000 + at))
@@ -83,7 +83,7 @@ async def test_what_was_played_was_read_and_stays_played(shop: World) -> None:
     assert [m["delivery"] and m["delivery"]["status"] for m in api.json()["items"]] == [None, "played"]
 
 
-async def test_failed_is_terminal_and_says_why(shop: World) -> None:
+async def test_failed_is_terminal_and_says_why(shop: Harness) -> None:
     wamid = await sent_message(shop)
     error = {"code": 131047, "title": "Re-engagement message", "error_data": {"details": "24 hours have passed"}}
     await shop.post(status(wamid, "failed", 1_790_000_001, errors=[error]))
@@ -96,7 +96,7 @@ async def test_failed_is_terminal_and_says_why(shop: World) -> None:
     assert await told(shop) == ["sent", "failed"]
 
 
-async def test_a_status_that_comes_before_the_answer_of_the_send_is_held_and_applied(shop: World) -> None:
+async def test_a_status_that_comes_before_the_answer_of_the_send_is_held_and_applied(shop: Harness) -> None:
     """The send is answered after its status: known by our correlation, and by the id once that is stored."""
     await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 100, "statuses": []}]})
     await shop.say("answer")
@@ -112,7 +112,7 @@ async def test_a_status_that_comes_before_the_answer_of_the_send_is_held_and_app
     assert entry["delivery"] == "delivered"
 
 
-async def test_a_correlation_that_is_none_of_ours_is_harmless(shop: World) -> None:
+async def test_a_correlation_that_is_none_of_ours_is_harmless(shop: Harness) -> None:
     for correlation in ("", "not an id", "00000000-0000-0000-0000-000000000000", "x" * 300):
         response = await shop.post(
             status(f"wamid.{len(correlation)}", "sent", 1_790_000_000, biz_opaque_callback_data=correlation)

@@ -24,38 +24,38 @@ from dragoman.store.contacts import identities
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
-from tests import world
+from tests import harness
+from tests.harness import Harness
 from tests.pipeline.test_crash import contact_of
-from tests.world import World
 
 PHONE = "447700900123"
 CONFIRMATION = Confirmation(attempts=3)
 
 
-class Order(BaseModel):
+class OrderParameters(BaseModel):
     number: int
 
 
 @skill(name="orders.cancel", label="Cancel", version="1", phrases={"en": ["cancel it"]}, keywords=["cancel"],
        level=Level.CONTACT_CONFIRMED)  # fmt: skip
-async def cancel(context: SkillContext, order: Order) -> str:
+async def cancel(context: SkillContext, order: OrderParameters) -> str:
     return f"order {order.number} is cancelled"
 
 
 @pytest.fixture
-async def shop(database: Database, tmp_path: Path) -> AsyncIterator[World]:
+async def shop(database: Database, tmp_path: Path) -> AsyncIterator[Harness]:
     policy = Policy(confirmation=CONFIRMATION)
-    async with world.build(database, tmp_path, {cancel.spec.name: cancel}, policy=policy) as made:
-        await world.add_business_partner(made, f"+{PHONE}")
+    async with harness.build(database, tmp_path, {cancel.spec.name: cancel}, policy=policy) as made:
+        await harness.add_business_partner(made, f"+{PHONE}")
         yield made
 
 
-async def say(shop: World, text: str) -> None:
+async def say(shop: Harness, text: str) -> None:
     await shop.say(text, phone=PHONE)
     await shop.settle()
 
 
-async def received(shop: World) -> list[str]:
+async def received(shop: Harness) -> list[str]:
     """What reached the phone, oldest first."""
     texts: list[str] = []
     for entry in await shop.journal(to=PHONE):
@@ -64,7 +64,7 @@ async def received(shop: World) -> list[str]:
     return texts
 
 
-async def code_of(shop: World) -> str:
+async def code_of(shop: Harness) -> str:
     """The code on the phone."""
     found: list[str] = [code for text in await received(shop) for code in re.findall(r"\b\d{6}\b", text)]
     return found[-1]
@@ -74,18 +74,18 @@ def another(code: str) -> str:
     return f"{(int(code) + 1) % 10**6:06}"
 
 
-async def session(shop: World) -> dict[str, Any]:
+async def session(shop: Harness) -> dict[str, Any]:
     (row,) = await shop.rows("SELECT session_id, state, outcome, outcome_reason, skill FROM session")
     return row
 
 
-async def ask_for_code(shop: World) -> str:
+async def ask_for_code(shop: Harness) -> str:
     await say(shop, "cancel order 4711")
     await say(shop, "yes")
     return await code_of(shop)
 
 
-async def test_a_right_code_confirms_and_the_skill_goes_on_with_what_was_known(shop: World) -> None:
+async def test_a_right_code_confirms_and_the_skill_goes_on_with_what_was_known(shop: Harness) -> None:
     await say(shop, "cancel order 4711")
     row = await session(shop)
     assert (row["state"], row["outcome"]) == ("AWAITING_USER", "VERIFICATION_REQUIRED")
@@ -99,7 +99,7 @@ async def test_a_right_code_confirms_and_the_skill_goes_on_with_what_was_known(s
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 
-async def test_the_confirmation_holds_for_its_time_and_no_longer(shop: World) -> None:
+async def test_the_confirmation_holds_for_its_time_and_no_longer(shop: Harness) -> None:
     await say(shop, await ask_for_code(shop))
     shop.clock.move(seconds=CONFIRMATION.confirmed_seconds - 1)
     await say(shop, "cancel order 4712")
@@ -109,7 +109,7 @@ async def test_the_confirmation_holds_for_its_time_and_no_longer(shop: World) ->
     assert "Shall I send you a code?" in (await received(shop))[-1]
 
 
-async def test_the_code_is_nowhere_once_it_was_used(shop: World, database_urls: DatabaseURLs) -> None:
+async def test_the_code_is_nowhere_once_it_was_used(shop: Harness, database_urls: DatabaseURLs) -> None:
     """Looked for in every column of every table, as the owner; the raw delivery is what Meta sent, to the byte."""
     code = await ask_for_code(shop)
     await say(shop, f"here it is: {code}")
@@ -133,7 +133,7 @@ async def test_the_code_is_nowhere_once_it_was_used(shop: World, database_urls: 
     assert "••••••" in row["content"]["body"]
 
 
-async def test_until_it_was_sent_only_the_outbox_has_the_code(shop: World) -> None:
+async def test_until_it_was_sent_only_the_outbox_has_the_code(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {"type": "text"}, "times": 1, "error": 131000}]})
     await say(shop, "cancel order 4711")
     await say(shop, "yes")
@@ -147,7 +147,7 @@ async def test_until_it_was_sent_only_the_outbox_has_the_code(shop: World) -> No
     assert await shop.rows("SELECT 1 FROM outbox_entry WHERE kept IS NOT NULL") == []
 
 
-async def test_a_code_that_could_not_be_sent_is_erased_too(shop: World) -> None:
+async def test_a_code_that_could_not_be_sent_is_erased_too(shop: Harness) -> None:
     await shop.graph.post("/control", json={"rules": [{"match": {"type": "text"}, "times": 1, "error": 131026}]})
     await say(shop, "cancel order 4711")
     await say(shop, "yes")
@@ -157,7 +157,7 @@ async def test_a_code_that_could_not_be_sent_is_erased_too(shop: World) -> None:
 
 
 async def test_nothing_of_the_code_is_logged(
-    shop: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    shop: Harness, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         code = await ask_for_code(shop)
@@ -167,7 +167,7 @@ async def test_nothing_of_the_code_is_logged(
     assert code not in printed.out + printed.err + caplog.text
 
 
-async def test_too_many_wrong_codes_lock_whatever_the_number_of_codes(shop: World) -> None:
+async def test_too_many_wrong_codes_lock_whatever_the_number_of_codes(shop: Harness) -> None:
     code = await ask_for_code(shop)
     await say(shop, another(code))
     shop.clock.move(seconds=CONFIRMATION.resend_seconds)
@@ -191,7 +191,7 @@ async def test_too_many_wrong_codes_lock_whatever_the_number_of_codes(shop: Worl
     assert (await received(shop))[-1] == "order 4711 is cancelled"
 
 
-async def test_a_new_code_is_not_sent_too_soon_and_ends_the_old_one(shop: World) -> None:
+async def test_a_new_code_is_not_sent_too_soon_and_ends_the_old_one(shop: Harness) -> None:
     first = await ask_for_code(shop)
     await say(shop, "anything")
     await say(shop, "1")
@@ -206,7 +206,7 @@ async def test_a_new_code_is_not_sent_too_soon_and_ends_the_old_one(shop: World)
     assert (await session(shop))["outcome"] == "SUCCESS"
 
 
-async def test_an_expired_code_is_not_taken(shop: World) -> None:
+async def test_an_expired_code_is_not_taken(shop: Harness) -> None:
     code = await ask_for_code(shop)
     shop.clock.move(seconds=CONFIRMATION.code_seconds)
     await say(shop, code)
@@ -214,7 +214,7 @@ async def test_an_expired_code_is_not_taken(shop: World) -> None:
     assert (await session(shop))["outcome"] == "VERIFICATION_REQUIRED"
 
 
-async def test_a_code_works_once(shop: World) -> None:
+async def test_a_code_works_once(shop: Harness) -> None:
     code = await ask_for_code(shop)
     await say(shop, code)
     shop.clock.move(seconds=CONFIRMATION.confirmed_seconds + 1)
@@ -226,7 +226,7 @@ async def test_a_code_works_once(shop: World) -> None:
         assert "That is not the code" in (await received(shop))[-1]
 
 
-async def test_a_code_written_after_a_person_took_over_stays_off_the_record(shop: World) -> None:
+async def test_a_code_written_after_a_person_took_over_stays_off_the_record(shop: Harness) -> None:
     code = await ask_for_code(shop)
     await say(shop, "agent")
     await say(shop, f"my code is {code}")
@@ -235,7 +235,7 @@ async def test_a_code_written_after_a_person_took_over_stays_off_the_record(shop
 
 
 async def test_a_worker_that_dies_while_it_checks_leaves_an_orphan_and_no_second_try(
-    shop: World, monkeypatch: pytest.MonkeyPatch
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = await ask_for_code(shop)
     await shop.say(code, phone=PHONE)
@@ -254,7 +254,7 @@ async def test_a_worker_that_dies_while_it_checks_leaves_an_orphan_and_no_second
     assert (await session(shop))["outcome"] == "SUCCESS", "the code was not used up by the worker that died"
 
 
-async def test_the_tenant_may_send_codes_to_another_number_only(shop: World) -> None:
+async def test_the_tenant_may_send_codes_to_another_number_only(shop: Harness) -> None:
     policy = Policy(confirmation=replace(CONFIRMATION, channel=OTHER_NUMBER))
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await skills.set_policy(connection, shop.tenant_id, policy)
@@ -283,7 +283,7 @@ async def test_the_tenant_may_send_codes_to_another_number_only(shop: World) -> 
     assert (await received(shop))[-1] == "order 4711 is cancelled"
 
 
-async def test_without_the_skill_in_use_no_code_is_offered(shop: World) -> None:
+async def test_without_the_skill_in_use_no_code_is_offered(shop: Harness) -> None:
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await skills.retire(connection, shop.tenant_id, "identity.confirm", now=shop.clock.now())
     await say(shop, "cancel order 4711")

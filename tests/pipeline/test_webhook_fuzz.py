@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dragoman.store.database import Database
-from tests import world
+from tests import harness
 from tests.conftest import SHARED
+from tests.harness import PHONE_NUMBER_ID, Harness
 from tests.little_shop import Calls, little_shop
 from tests.unit.test_whatsapp_inbound_fuzz import anything, envelope, mutate, places
-from tests.world import PHONE_NUMBER_ID, World
 
 CASES = int(os.environ.get("FUZZ_CASES", "150"))
 SAVED = [json.loads(p.read_text()) for p in sorted((SHARED / "data" / "whatsapp" / "webhooks").glob("*.json"))]
@@ -42,8 +42,8 @@ damage = st.one_of(
 
 
 @pytest.fixture
-async def door(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[World]:
-    async with world.build(database, tmp_path, little_shop(calls)) as made:
+async def door(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterator[Harness]:
+    async with harness.build(database, tmp_path, little_shop(calls)) as made:
         yield made
 
 
@@ -66,7 +66,7 @@ def ours(body: dict[str, Any]) -> dict[str, Any]:
 @settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(BODIES) - 1), st.lists(changes, min_size=1, max_size=4), damage)
 async def test_a_damaged_delivery_costs_nothing_but_itself(
-    door: World, which: int, done: list[tuple[int, str, Any]], damaged: tuple[int, bytes] | None
+    door: Harness, which: int, done: list[tuple[int, str, Any]], damaged: tuple[int, bytes] | None
 ) -> None:
     body = ours(copy.deepcopy(BODIES[which]))
     for place, how, new in done:

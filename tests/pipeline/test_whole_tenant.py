@@ -22,9 +22,9 @@ from dragoman.store.accounts import accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
-from tests.db.house import House
-from tests.pipeline.test_erasure import MARK, NAME, PHONE, Place, place, tables
-from tests.world import APP_SECRET, TOKEN
+from tests.db.tenant_fixture import TenantFixture
+from tests.harness import APP_SECRET, TOKEN
+from tests.pipeline.test_erasure import MARK, NAME, PHONE, ErasurePlace, place, tables
 
 __all__ = ["place"]
 
@@ -33,7 +33,7 @@ def quiet(_: str) -> None:
     """Hears what a run says of its progress."""
 
 
-async def counts(place: Place, tenant_id: Any) -> dict[str, int]:
+async def counts(place: ErasurePlace, tenant_id: Any) -> dict[str, int]:
     found = {}
     for table in await store.tables(place.owner):
         number = await place.owner.fetchval(f"SELECT count(*) FROM {table} WHERE tenant_id = $1", tenant_id)
@@ -42,22 +42,22 @@ async def counts(place: Place, tenant_id: Any) -> dict[str, int]:
     return found
 
 
-async def neighbour(place: Place) -> House:
-    house = await House.build(place.shop.runtime, "neighbour")
-    session_id = await house.session()
-    await house.message(session_id, 1, {"kind": "text", "body": "ours"})
-    await house.user("administrator")
-    await house.token("auditor")
-    return house
+async def neighbour(place: ErasurePlace) -> TenantFixture:
+    tenant = await TenantFixture.build(place.shop.runtime, "neighbour")
+    session_id = await tenant.session()
+    await tenant.message(session_id, 1, {"kind": "text", "body": "ours"})
+    await tenant.user("administrator")
+    await tenant.token("auditor")
+    return tenant
 
 
-async def secrets_of(place: Place) -> list[str]:
+async def secrets_of(place: ErasurePlace) -> list[str]:
     """What opens something of the tenant."""
     runtime, tenant_id = place.shop.runtime, place.shop.tenant_id
-    house = House(runtime, "shop", tenant_id=tenant_id)
-    user = await house.user("administrator")
-    token = await house.token("auditor")
-    cookie = (await house.cookie(user))["Cookie"].partition("=")[2]
+    tenant = TenantFixture(runtime, "shop", tenant_id=tenant_id)
+    user = await tenant.user("administrator")
+    token = await tenant.token("auditor")
+    cookie = (await tenant.cookie(user))["Cookie"].partition("=")[2]
     setup = await second_factor.begin(runtime, tenant_id, user.user_id)
     async with runtime.database.tenant(tenant_id) as connection:
         hashed = await accounts.password_hash_of(connection, tenant_id, user.user_id)
@@ -65,7 +65,7 @@ async def secrets_of(place: Place) -> list[str]:
     return [token, cookie, setup.secret, hashed, sealed.hex(), APP_SECRET, TOKEN]
 
 
-async def read_out(place: Place, to: Path) -> dict[str, list[dict[str, Any]]]:
+async def read_out(place: ErasurePlace, to: Path) -> dict[str, list[dict[str, Any]]]:
     async with owner_connection_of(place) as owner:
         await whole_tenant.read_out(place.shop.runtime, owner, place.shop.tenant_id, to, progress=quiet)
     with zipfile.ZipFile(to) as archive:
@@ -77,16 +77,16 @@ async def read_out(place: Place, to: Path) -> dict[str, list[dict[str, Any]]]:
         }
 
 
-def owner_connection_of(place: Place) -> Any:
+def owner_connection_of(place: ErasurePlace) -> Any:
     return owner_connection(place.urls)
 
 
 @pytest.fixture(autouse=True)
-def _urls(place: Place, database_urls: DatabaseURLs) -> None:
+def _urls(place: ErasurePlace, database_urls: DatabaseURLs) -> None:
     place.urls = database_urls.owner
 
 
-async def test_everything_is_read_out_but_what_opens_a_door(place: Place, tmp_path: Path) -> None:
+async def test_everything_is_read_out_but_what_opens_a_door(place: ErasurePlace, tmp_path: Path) -> None:
     await neighbour(place)
     doors = await secrets_of(place)
     found = await read_out(place, tmp_path / "shop.zip")
@@ -105,7 +105,7 @@ async def test_everything_is_read_out_but_what_opens_a_door(place: Place, tmp_pa
         assert len(archive.read(media[0])) > 100
 
 
-async def test_everything_is_deleted_and_others_keep_theirs(place: Place, tmp_path: Path) -> None:
+async def test_everything_is_deleted_and_others_keep_theirs(place: ErasurePlace, tmp_path: Path) -> None:
     other = await neighbour(place)
     await secrets_of(place)
     await checkpoints.make(place.shop.runtime, place.shop.tenant_id)
@@ -124,7 +124,7 @@ async def test_everything_is_deleted_and_others_keep_theirs(place: Place, tmp_pa
 
 @pytest.mark.parametrize("table", ["session", "user_account", "tenant"])
 async def test_killed_anywhere_it_is_finished_by_the_next(
-    place: Place, table: str, monkeypatch: pytest.MonkeyPatch
+    place: ErasurePlace, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delete = store.delete
 
@@ -143,7 +143,7 @@ async def test_killed_anywhere_it_is_finished_by_the_next(
     assert await counts(place, place.shop.tenant_id) == {}
 
 
-async def test_nothing_comes_in_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_comes_in_meanwhile(place: ErasurePlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that had not heard of it writes once more; that goes, too."""
     delete, said = store.delete, Counter[str]()
 
@@ -163,7 +163,9 @@ async def test_nothing_comes_in_meanwhile(place: Place, monkeypatch: pytest.Monk
     assert await counts(place, place.shop.tenant_id) == {}
 
 
-async def test_what_never_stops_writing_is_not_left_behind(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_never_stops_writing_is_not_left_behind(
+    place: ErasurePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     delete = store.delete
 
     async def more_and_more(connection: Any, name: str, tenant_id: Any) -> int:
@@ -179,17 +181,17 @@ async def test_what_never_stops_writing_is_not_left_behind(place: Place, monkeyp
     assert await counts(place, place.shop.tenant_id) == {}
 
 
-async def test_what_is_held_keeps_the_tenant(place: Place) -> None:
+async def test_what_is_held_keeps_the_tenant(place: ErasurePlace) -> None:
     (session_id, *_) = await place.sessions()
     given = (place.shop.runtime, place.shop.tenant_id, session_id)
-    await legal_holds.put(*given, "lawsuit", Administrator("Lena Law"))
+    await legal_holds.place_hold(*given, "lawsuit", Administrator("Lena Law"))
     before = await counts(place, place.shop.tenant_id)
     with pytest.raises(TenantHeldError, match="1 sessions are on legal hold"):
         await whole_tenant.delete(place.shop.runtime, place.owner, place.shop.tenant_id, progress=quiet)
     assert await counts(place, place.shop.tenant_id) == before
 
 
-async def test_the_order_is_one_in_which_it_can_be_done(place: Place) -> None:
+async def test_the_order_is_one_in_which_it_can_be_done(place: ErasurePlace) -> None:
     ordered = await store.tables(place.owner)
     named = {table for table in await tables(place.owner) if not table.startswith("pgqueuer")}
     assert set(ordered) == named - {"alembic_version"}
@@ -199,7 +201,7 @@ async def test_the_order_is_one_in_which_it_can_be_done(place: Place) -> None:
     assert ordered[-1] == "tenant"
 
 
-async def test_the_command_line(place: Place, database_urls: DatabaseURLs, tmp_path: Path) -> None:
+async def test_the_command_line(place: ErasurePlace, database_urls: DatabaseURLs, tmp_path: Path) -> None:
     environment = {
         "DRAGOMAN_DATABASE_URL": database_urls.application,
         "DRAGOMAN_OWNER_DATABASE_URL": database_urls.owner,

@@ -10,7 +10,7 @@ from pathlib import Path
 from dragoman.cli import compose, main
 from dragoman.jobs import worker
 from dragoman.runtime import Runtime
-from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.host_process import HostPlan
 
 HOLD = Path(os.environ["SLOW_SHOP_HOME"]) / "hold"
 work = worker.run
@@ -22,7 +22,7 @@ async def held_work(runtime: Runtime, database_url: str, stop: asyncio.Event, *,
     await work(runtime, database_url, stop, owner_url=owner_url)
 
 
-compose.host_plan = lambda _: Plan(modules=("tests.process.slow_shop",))  # type: ignore[assignment]
+compose.host_plan = lambda _: HostPlan(modules=("tests.process.slow_shop",))  # type: ignore[assignment]
 worker.run = held_work
 sys.argv = ["dragoman", "serve"]
 main()

@@ -11,18 +11,18 @@ from pydantic import BaseModel
 from dragoman.skills import SkillContext, skill
 
 
-class Nothing(BaseModel):
+class SlowParameters(BaseModel):
     """No parameters."""
 
 
 @skill(name="test.quick", label="Quick", version="1", phrases={"en": ["be quick"]}, keywords=["quick"])
-async def quick(context: SkillContext, parameters: Nothing) -> str:
+async def quick(context: SkillContext, parameters: SlowParameters) -> str:
     """Answer at once."""
     return "here you are"
 
 
 @skill(name="test.slow", label="Slow", version="1", phrases={"en": ["take it easy"]}, keywords=["slow"], timeout=7200)
-async def slow(context: SkillContext, parameters: Nothing) -> str:
+async def slow(context: SkillContext, parameters: SlowParameters) -> str:
     """Say that it has begun, and take longer than any test."""
     with (Path(os.environ["SLOW_SHOP_HOME"]) / "begun").open("a") as mark:
         mark.write("slow\n")

@@ -23,16 +23,16 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
+from tests.harness import APP_SECRET, CONTROL, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN
 from tests.ports import free_port
 from tests.process.slow_shop import SHOP
 from tests.waiting import PATIENCE_S, eventually_seen
-from tests.world import APP_SECRET, CONTROL, PHONE_NUMBER_ID, TOKEN, VERIFY_TOKEN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
-class Server:
+class KilledServer:
     """``dragoman serve`` with the slow shop's skills, and the stand-in."""
 
     urls: DatabaseURLs
@@ -128,8 +128,8 @@ async def until(condition: Callable[[], Awaitable[bool]], home: Path) -> None:
 
 
 @pytest.fixture
-async def server(database_urls: DatabaseURLs, tmp_path: Path) -> AsyncIterator[Server]:
-    made = Server(urls=database_urls, home=tmp_path, secret_key=Fernet.generate_key().decode())
+async def server(database_urls: DatabaseURLs, tmp_path: Path) -> AsyncIterator[KilledServer]:
+    made = KilledServer(urls=database_urls, home=tmp_path, secret_key=Fernet.generate_key().decode())
     await furnish(made)
     made.start_standin()
     yield made
@@ -138,7 +138,7 @@ async def server(database_urls: DatabaseURLs, tmp_path: Path) -> AsyncIterator[S
             made.kill(process)
 
 
-async def furnish(made: Server) -> None:
+async def furnish(made: KilledServer) -> None:
     database = await Database.connect(made.urls.application)
     source = TimeOrderedIds(SystemClock())
     now = SystemClock().now()
@@ -159,7 +159,7 @@ async def furnish(made: Server) -> None:
     await database.close()
 
 
-async def test_killed_after_the_200_and_before_the_dispatch(server: Server) -> None:
+async def test_killed_after_the_200_and_before_the_dispatch(server: KilledServer) -> None:
     """The worker is held back until the message is accepted; then everything dies at once."""
     (server.home / "hold").touch()
     first = server.start()
@@ -176,7 +176,7 @@ async def test_killed_after_the_200_and_before_the_dispatch(server: Server) -> N
     assert await outcomes(server) == ["SUCCESS"]
 
 
-async def test_killed_during_a_slow_skill(server: Server) -> None:
+async def test_killed_during_a_slow_skill(server: KilledServer) -> None:
     first = server.start()
     await server.ready()
     await server.say("slow")
@@ -197,15 +197,15 @@ async def test_killed_during_a_slow_skill(server: Server) -> None:
     assert second.wait(PATIENCE_S) == 0, "a server that is asked to stop stops in good order"
 
 
-async def answered(server: Server, count: int) -> bool:
+async def answered(server: KilledServer, count: int) -> bool:
     return len(await server.journal()) >= count
 
 
-async def skill_has_begun(server: Server) -> bool:
+async def skill_has_begun(server: KilledServer) -> bool:
     return (server.home / "begun").exists()
 
 
-async def outcomes(server: Server) -> list[str]:
+async def outcomes(server: KilledServer) -> list[str]:
     """What each dispatch ended with, in order; a dispatch with two outcomes would show twice."""
     rows = await server.rows(
         "SELECT payload->>'outcome' AS outcome FROM audit_event WHERE type = 'outcome.assigned' "

@@ -271,7 +271,7 @@ class Scenario:
             case _, ("code_refused", refused):
                 why = CodeRefusal(refused["why"])
                 self.code_open = self.code_open and why is CodeRefusal.TOO_SOON
-                return CodeRefused(at=self.now, why=why, wait_seconds=refused.get("wait_seconds", 0))
+                return CodeRefused(at=self.now, reason=why, wait_seconds=refused.get("wait_seconds", 0))
         raise AssertionError(f"the script answers {effect} with {scripted}")
 
     def _raised(self, error: dict[str, Any]) -> SkillRaised:

@@ -35,7 +35,7 @@ NOT_YET = {
 }
 
 
-class _Dumper(yaml.SafeDumper):
+class _GoldenDumper(yaml.SafeDumper):
     """Keeps the order of fields and never writes references."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
@@ -47,7 +47,7 @@ def test_the_timeline_is_the_golden_one(path: Path, rewrite_golden: bool) -> Non
     golden = GOLDEN / path.name
     played = play(path)
     if rewrite_golden:
-        golden.write_text(yaml.dump(played, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+        golden.write_text(yaml.dump(played, Dumper=_GoldenDumper, sort_keys=False, allow_unicode=True, width=110))
     assert golden.exists(), f"{golden.name} is missing; write it with --rewrite-golden and read it"
     assert played == yaml.safe_load(golden.read_text())
 

@@ -48,7 +48,7 @@ from dragoman.domain.policies import (
 )
 from dragoman.domain.states import TERMINAL, State
 from dragoman.store.catalogue.skills import policy_from_json, policy_to_json
-from dragoman.store.receiving.limits import SHARDS, Window, windows
+from dragoman.store.receiving.limits import SHARDS, RateBucket, rate_buckets
 from tests.scenarios.driver import CountingSource, drain
 from tests.unit.test_dispatch_core import CONTACT, NOW
 
@@ -122,7 +122,7 @@ def test_a_part_reads_back_as_it_was_written(kind: Any) -> None:
 
 @given(st.integers(1, 10_000))
 def test_the_shards_of_a_window_have_the_limit_between_them(allowed: int) -> None:
-    window = Window(scope="tenant", subject_id=UUID(int=1), start=NOW, seconds=1, allowed=allowed)
+    window = RateBucket(scope="tenant", subject_id=UUID(int=1), start=NOW, seconds=1, allowed=allowed)
     parts = [window.part(shard) for shard in range(window.shards)]
     assert sum(parts) == allowed
     assert min(parts) > 0
@@ -132,12 +132,12 @@ def test_the_shards_of_a_window_have_the_limit_between_them(allowed: int) -> Non
 def test_a_limit_of_nought_is_off_and_windows_begin_at_whole_minutes_and_seconds() -> None:
     at = datetime(2026, 3, 2, 9, 0, 59, 999_999, tzinfo=UTC)
     ids = UUID(int=1), UUID(int=2), UUID(int=3)
-    found = windows(Limits(tenant_per_second=0), *ids, at)
+    found = rate_buckets(Limits(tenant_per_second=0), *ids, at)
     assert [(w.scope, w.subject_id.int, w.start.second, w.start.microsecond) for w in found] == [
         ("contact", 3, 0, 0),
         ("channel_account", 2, 59, 0),
     ]
-    assert windows(Limits(contact_per_minute=0, channel_account_per_second=0, tenant_per_second=0), *ids, at) == []
+    assert rate_buckets(Limits(contact_per_minute=0, channel_account_per_second=0, tenant_per_second=0), *ids, at) == []
 
 
 VIENNA = routing_from_json(HOURS).hours
@@ -292,7 +292,7 @@ def test_no_session_is_taken_beyond_its_budgets(said: list[str], budget: Budget,
         assert budget.cost_micros == 0 or session.cost_micros <= budget.cost_micros
         assert budget.messages == 0 or handled <= budget.messages
         assert session.last_activity_at <= NOW + timedelta(seconds=1)
-    assert session is None or session.told in ((), ("budget",))
+    assert session is None or session.notified in ((), ("budget",))
 
 
 UNLOCK = SkillSpec(
@@ -329,7 +329,7 @@ def test_whatever_comes_of_codes_no_digit_of_one_is_on_record_and_only_a_right_o
                     return CodeChecked(at=NOW, right=right, attempts_left=data.draw(st.integers(1, 4)))
                 case SendCode() | CheckCode():
                     open_ = False
-                    return CodeRefused(at=NOW, why=data.draw(st.sampled_from(CodeRefusal)), wait_seconds=9)
+                    return CodeRefused(at=NOW, reason=data.draw(st.sampled_from(CodeRefusal)), wait_seconds=9)
                 case InvokeSkill():
                     return SkillReturned(at=NOW, duration_ms=1.0, replies=(Text("open"),))
             raise AssertionError(effect)

@@ -16,9 +16,9 @@ from dragoman.domain import message_limits
 from dragoman.domain.content import ContactCards, Content, Link, Location, Request, Text, from_json, preview, to_json
 from dragoman.services.channels import simulate
 from dragoman.skills import OpenLink, Reply
+from dragoman.skills.call_errors import InvalidAnswerError
 from dragoman.skills.hosts.wire import answer_from_json, answer_to_json
 from dragoman.skills.http_answer import read_answer
-from dragoman.skills.http_errors import InvalidAnswerError
 from dragoman.skills.invoke import invoke
 from dragoman.web.console import drafts, plain
 from graph_standin.validation import fault_in

@@ -18,7 +18,7 @@ from dragoman.web.console.formatting import (
     phone,
     playtime,
     size,
-    unturned,
+    strip_bidi_controls,
 )
 
 NOW = datetime(2026, 11, 23, 22, 30, tzinfo=UTC)
@@ -88,5 +88,5 @@ def test_files_are_measured() -> None:
 
 
 def test_a_name_cannot_turn_itself_around() -> None:
-    assert unturned("photo\u202egpj.exe") == "photo\N{REPLACEMENT CHARACTER}gpj.exe"
-    assert unturned("صورة.jpg") == "صورة.jpg"
+    assert strip_bidi_controls("photo\u202egpj.exe") == "photo\N{REPLACEMENT CHARACTER}gpj.exe"
+    assert strip_bidi_controls("صورة.jpg") == "صورة.jpg"

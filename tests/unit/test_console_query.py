@@ -12,13 +12,13 @@ from starlette.datastructures import QueryParams
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.web.console import columns
-from dragoman.web.console.query import ADDRESS, Query
+from dragoman.web.console.query import ADDRESS, ListQuery
 
 SESSION = UUID("0190f2c4-0000-7000-8000-000000000001")
 
 
-def read(text: str, **cookies: str) -> Query:
-    return Query.read(QueryParams(text), cookies)
+def read(text: str, **cookies: str) -> ListQuery:
+    return ListQuery.read(QueryParams(text), cookies)
 
 
 def test_the_bare_list_has_a_bare_address() -> None:
@@ -29,7 +29,7 @@ def test_the_bare_list_has_a_bare_address() -> None:
 
 def test_filters_reach_the_store() -> None:
     query = read("phone=%2B43+660&skill_intent=orders.status&state=EXPIRED&outcome=NONE")
-    assert query.mistakes() == []
+    assert query.filter_errors() == []
     filters = query.filters()
     assert filters.phone == "+43 660"
     assert filters.skill_or_intent == "orders.status"
@@ -55,7 +55,7 @@ def test_an_address_keeps_the_filters_and_a_change_starts_at_the_newest() -> Non
     ],
 )
 def test_what_cannot_be_used_is_named(text: str, parameter: str) -> None:
-    assert [mistake.parameter for mistake in read(text).mistakes()] == [parameter]
+    assert [mistake.parameter for mistake in read(text).filter_errors()] == [parameter]
 
 
 def test_columns_of_the_address_win_over_the_remembered_ones() -> None:
@@ -84,6 +84,6 @@ def test_unknown_columns_are_left_out_and_the_link_stays() -> None:
     )
 )
 def test_an_address_reads_back_as_itself(given: dict[str, str]) -> None:
-    query = Query.read(QueryParams(given), {})
-    again = Query.read(QueryParams(query.string.removeprefix("?")), {})
+    query = ListQuery.read(QueryParams(given), {})
+    again = ListQuery.read(QueryParams(query.string.removeprefix("?")), {})
     assert again == query

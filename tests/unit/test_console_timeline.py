@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from dragoman.domain.content import Text
 from dragoman.domain.nouns import Sender
-from dragoman.ledger.pages import Digest, Stay
+from dragoman.ledger.pages import StateSpan, TimelineDigest
 from dragoman.ledger.read import Event
 from dragoman.web.console import timeline
-from dragoman.web.console.timeline import Entry, Fold
+from dragoman.web.console.timeline import Fold, TimelineEntry
 from tests.browser.records import START, event, message
 
 ONE, TWO = UUID(int=1001), UUID(int=1002)
 
 
-def entry(found: Event, known: frozenset[str] | None = None) -> Entry:
+def entry(found: Event, known: frozenset[str] | None = None) -> TimelineEntry:
     return timeline.entries_of([found], known)[0]
 
 
@@ -86,9 +86,9 @@ def test_a_failed_delivery_is_an_error() -> None:
     assert entry(event(1, "message.status", None, status="read")).about == ""
 
 
-def stay(state: str, start: float, end: float | None) -> Stay:
+def stay(state: str, start: float, end: float | None) -> StateSpan:
     until = None if end is None else START + timedelta(seconds=end)
-    return Stay(state=state, start=START + timedelta(seconds=start), end=until)
+    return StateSpan(state=state, start=START + timedelta(seconds=start), end=until)
 
 
 def test_the_ribbon_shows_how_long_each_state_lasted() -> None:
@@ -99,8 +99,8 @@ def test_the_ribbon_shows_how_long_each_state_lasted() -> None:
         ("AWAITING_USER", "25.00%", "75.00%"),
     ]
     assert (found[1].since, found[1].until) == (START + timedelta(seconds=25), START + timedelta(seconds=100))
-    figures = Digest(
-        events=9, errors=0, calls=0, versions=[], stays=stays, spent={"ACTIVE": 25, "AWAITING_USER": 75, "X": 1}
+    figures = TimelineDigest(
+        events=9, errors=0, calls=0, versions=[], state_spans=stays, spent={"ACTIVE": 25, "AWAITING_USER": 75, "X": 1}
     )
     assert timeline.spent(figures, START + timedelta(hours=1)) == [("AWAITING_USER", 75), ("ACTIVE", 25)]
 
@@ -109,7 +109,7 @@ def test_a_session_in_progress_reaches_to_now() -> None:
     stays = [stay("OPEN", 0, 10), stay("ACTIVE", 10, None)]
     now = START + timedelta(seconds=40)
     assert [(s.state, s.width) for s in timeline.ribbon(stays, now)] == [("OPEN", "25.00%"), ("ACTIVE", "75.00%")]
-    figures = Digest(events=2, errors=0, calls=0, versions=[], stays=stays, spent={"OPEN": 10.0})
+    figures = TimelineDigest(events=2, errors=0, calls=0, versions=[], state_spans=stays, spent={"OPEN": 10.0})
     assert timeline.spent(figures, now) == [("ACTIVE", 30), ("OPEN", 10)]
     assert timeline.ribbon([], START) == []
 
@@ -157,7 +157,7 @@ def test_a_part_that_begins_inside_a_dispatch_says_so() -> None:
 
 
 def why(*events: Event) -> dict[str, str]:
-    panel = timeline.entries_of(events)[-1].why
+    panel = timeline.entries_of(events)[-1].explanation
     assert panel is not None
     return {label: str(sentence.striptags()) for label, sentence in panel.facts}
 
@@ -197,7 +197,7 @@ def test_what_a_rule_or_a_choice_decided_needed_no_classifier() -> None:
 def test_what_was_not_understood_is_explained_too() -> None:
     missed = event(2, "intent.unclear", reason="the best guess is below the threshold", misses=1)
     assert why(ran(("a.b", 0.41)), missed)["Best guess"] == "a.b with 41 %, 9 points below the threshold of 50 %"
-    assert timeline.entries_of([missed])[0].why is None
+    assert timeline.entries_of([missed])[0].explanation is None
 
 
 def test_a_payload_is_listed_value_by_value_and_shows_what_would_be_invisible() -> None:

@@ -174,7 +174,7 @@ def results(data: st.DataObject) -> Callable[[Effect], Result]:
                     cost_micros=3,
                 )
             case SendCode() | CheckCode():
-                return CodeRefused(at=data.draw(readings), why=data.draw(st.sampled_from(CodeRefusal)))
+                return CodeRefused(at=data.draw(readings), reason=data.draw(st.sampled_from(CodeRefusal)))
             case InvokeSkill():
                 if data.draw(st.booleans()):
                     replies = data.draw(st.lists(st.text(min_size=1, max_size=5).map(Text), max_size=2))

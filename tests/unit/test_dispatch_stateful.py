@@ -139,7 +139,7 @@ replies: st.SearchStrategy[Content] = st.one_of(
 
 
 @dataclass
-class Accepted:
+class AcceptedMessage:
     """A message in the mailbox; ``running`` once a turn of its dispatch is on record and the worker is gone."""
 
     message: InboundMessage
@@ -171,7 +171,7 @@ class Dispatching(RuleBasedStateMachine):
         )
         self.registry = {name: dataclasses.replace(spec, cost_micros=PRICE) for name, spec in REGISTRY.items()}
         self.policy = dataclasses.replace(POLICY, budget=BUDGET)
-        self.mailbox: deque[Accepted] = deque()
+        self.mailbox: deque[AcceptedMessage] = deque()
         self.accepted: list[UUID] = []
         self.records: list[Record] = []
         self.whole = True
@@ -191,7 +191,7 @@ class Dispatching(RuleBasedStateMachine):
             channel_at=self.now.replace(microsecond=0),
             content=said,
         )
-        entry = Accepted(message=message, dispatch_id=self.source.new_id())
+        entry = AcceptedMessage(message=message, dispatch_id=self.source.new_id())
         self.mailbox.append(entry)
         self.accepted.append(entry.dispatch_id)
 
@@ -200,7 +200,7 @@ class Dispatching(RuleBasedStateMachine):
     def the_latest_message_may_not_be_handled(self, tell: bool, elsewhere: bool, limited: bool) -> None:
         entry = self.mailbox[-1]
         if limited:
-            entry.refused = Refusal(limit="contact", allowed=20, window_seconds=60.0, tell=tell)
+            entry.refused = Refusal(limit="contact", allowed=20, window_seconds=60.0, notify=tell)
         else:
             entry.busy = Busy(reason="waited 130 s", other_session_id=UUID(int=999) if elsewhere else None)
 
@@ -279,7 +279,7 @@ class Dispatching(RuleBasedStateMachine):
             self.commit(stop.value)
         self.mailbox.popleft()
 
-    def close_orphan(self, entry: Accepted, invoked: SkillInvoked) -> None:
+    def close_orphan(self, entry: AcceptedMessage, invoked: SkillInvoked) -> None:
         session = self.in_progress()
         assert session is not None, "a dispatch that was begun keeps its session in progress"
         turn = orphaned(
@@ -295,7 +295,7 @@ class Dispatching(RuleBasedStateMachine):
         self.commit(turn)
         self.mailbox.popleft()
 
-    def inputs(self, entry: Accepted) -> Inputs:
+    def inputs(self, entry: AcceptedMessage) -> Inputs:
         session = self.in_progress()
         return Inputs(
             dispatch_id=entry.dispatch_id,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.domain.media_types import INLINE, TAIL_BYTES, UNKNOWN, Look, look, sniff
+from dragoman.domain.media_types import INLINE, TAIL_BYTES, UNKNOWN, MediaFacts, look, sniff
 from dragoman_shop import papers, pictures, recordings
 
 
@@ -41,22 +41,22 @@ FILM = b"\0\0\0\x18ftypmp42" + b"\0" * 12 + b"\0\0\0\x6cmoov\0\0\0\x64mvhd" + st
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (pictures.parcel(1), Look(mime_type="image/png", width=320, height=240)),
-        (pictures.smile(), Look(mime_type="image/webp", width=160, height=160)),
-        (pictures.winking(), Look(mime_type="image/webp", width=160, height=160)),
-        (jpeg(640, 480), Look(mime_type="image/jpeg", width=640, height=480)),
-        (jpeg(640, 480, orientation=6), Look(mime_type="image/jpeg", width=480, height=640)),
-        (b"GIF89a" + struct.pack("<HH", 30, 20), Look(mime_type="image/gif", width=30, height=20)),
-        (recordings.hummed(0), Look(mime_type="audio/ogg", seconds=4.0)),
-        (OPUS, Look(mime_type="audio/ogg", seconds=3.0)),
-        (sound(), Look(mime_type="audio/wav", seconds=1.5)),
-        (FILM, Look(mime_type="video/mp4", seconds=7.5)),
-        (papers.invoice("1", ("(a)",)), Look(mime_type="application/pdf")),
-        (b"", Look(mime_type=UNKNOWN)),
+        (pictures.parcel(1), MediaFacts(mime_type="image/png", width=320, height=240)),
+        (pictures.smile(), MediaFacts(mime_type="image/webp", width=160, height=160)),
+        (pictures.winking(), MediaFacts(mime_type="image/webp", width=160, height=160)),
+        (jpeg(640, 480), MediaFacts(mime_type="image/jpeg", width=640, height=480)),
+        (jpeg(640, 480, orientation=6), MediaFacts(mime_type="image/jpeg", width=480, height=640)),
+        (b"GIF89a" + struct.pack("<HH", 30, 20), MediaFacts(mime_type="image/gif", width=30, height=20)),
+        (recordings.hummed(0), MediaFacts(mime_type="audio/ogg", seconds=4.0)),
+        (OPUS, MediaFacts(mime_type="audio/ogg", seconds=3.0)),
+        (sound(), MediaFacts(mime_type="audio/wav", seconds=1.5)),
+        (FILM, MediaFacts(mime_type="video/mp4", seconds=7.5)),
+        (papers.invoice("1", ("(a)",)), MediaFacts(mime_type="application/pdf")),
+        (b"", MediaFacts(mime_type=UNKNOWN)),
     ],
     ids=lambda value: getattr(value, "mime_type", ""),
 )
-def test_what_a_file_is(content: bytes, expected: Look) -> None:
+def test_what_a_file_is(content: bytes, expected: MediaFacts) -> None:
     assert look(content, content[-TAIL_BYTES:]) == expected
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dragoman.channels.email.channel import Email
 from dragoman.channels.email.inbound import read
 from dragoman.channels.email.plain import from_html, without_quotes
-from dragoman.channels.interface import Message
+from dragoman.channels.interface import ChannelMessage
 from dragoman.domain.content import Media, Text
 
 QUOTED = [
@@ -54,7 +54,7 @@ def test_a_mail_with_html_alone_and_one_file() -> None:
     message.set_content("<p>See the <i>file</i></p>", subtype="html")
     message.add_attachment(b"x", maintype="application", subtype="pdf", filename="C:\\bills\\a.pdf")
     (item,) = Email("help@shop.example").parse(bytes(message))
-    assert isinstance(item, Message)
+    assert isinstance(item, ChannelMessage)
     assert (item.display_name, item.sender[0].value) == ("Anä", "ana@example.org")
     assert item.channel_at is not None
     assert item.channel_at.hour == 9
@@ -79,7 +79,7 @@ def test_the_nearest_message_is_the_one_answered() -> None:
 def test_a_mail_without_an_id_is_the_same_when_it_comes_again() -> None:
     body = b"From: a@b.example\r\nSubject: Only a subject\r\n\r\n"
     (one,), (two,) = Email("x").parse(body), Email("x").parse(body)
-    assert isinstance(one, Message)
+    assert isinstance(one, ChannelMessage)
     assert one == two
     assert one.content == Text("Only a subject")
 
@@ -111,4 +111,4 @@ def test_whatever_a_mailbox_received_is_read(headers: list[tuple[str, str]], res
         assert items
         assert len(Email("help@shop.example").raw_items(body)) == len(items)
         for item in items:
-            assert not isinstance(item, Message) or (item.sender and 0 < len(item.channel_message_id) <= 512)
+            assert not isinstance(item, ChannelMessage) or (item.sender and 0 < len(item.channel_message_id) <= 512)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.dispatch import flow_values, verification
-from dragoman.dispatch.conditions import holds
+from dragoman.dispatch.conditions import is_true
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import CodeChecked, CodeSent, InvokeSkill
 from dragoman.dispatch.run_flow import MAX_STEPS
@@ -300,7 +300,7 @@ VALUES = {"n": 3, "t": "Hello VF-1", "d": "2026-03-04", "b": True, "other": 3.0,
     ],
 )
 def test_conditions(condition: Condition, true: bool) -> None:
-    assert holds(condition, VALUES) is true
+    assert is_true(condition, VALUES) is true
 
 
 @settings(max_examples=150, deadline=None)
@@ -330,7 +330,7 @@ def test_a_condition_is_decided_whatever_the_values_are(form: Any, values: dict[
             ],
         }
     )
-    assert holds(flow.steps[0].cases[0].when, values) in (True, False)  # type: ignore[union-attr]
+    assert is_true(flow.steps[0].cases[0].when, values) in (True, False)  # type: ignore[union-attr]
 
 
 def variable(type_: VariableType, **more: Any) -> Variable:

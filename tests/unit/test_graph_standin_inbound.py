@@ -12,31 +12,31 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.standin_world import NOW, OURS, World, world_of
+from tests.unit.standin_harness import NOW, OURS, StandinHarness, world_of
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def harness() -> AsyncIterator[StandinHarness]:
     async with world_of() as made:
         yield made
 
 
-async def play(world: World, payload: Any) -> httpx.Response:
-    return await world.http.post("/inbound", json=payload, headers=OURS)
+async def play(harness: StandinHarness, payload: Any) -> httpx.Response:
+    return await harness.http.post("/inbound", json=payload, headers=OURS)
 
 
-async def test_a_contact_can_be_played(world: World) -> None:
+async def test_a_contact_can_be_played(harness: StandinHarness) -> None:
     payload = {
         "phone_number_id": "701",
         "from": "+43 664 1",
         "name": "Anna",
         "message": {"type": "text", "text": {"body": "Hi"}},
     }
-    response = await play(world, payload)
+    response = await play(harness, payload)
     assert response.status_code == 200
     wamid = response.json()["wamid"]
     assert response.json() == {"wamid": wamid, "status": 200, "text": ""}
-    (value,) = world.receiver.values
+    (value,) = harness.receiver.values
     assert value["metadata"]["phone_number_id"] == "701"
     assert value["contacts"] == [{"profile": {"name": "Anna"}, "wa_id": "436641"}]
     assert value["messages"] == [
@@ -48,33 +48,33 @@ async def test_a_contact_can_be_played(world: World) -> None:
             "text": {"body": "Hi"},
         }
     ]
-    (body,), (signature,) = world.receiver.bodies, world.receiver.signatures
+    (body,), (signature,) = harness.receiver.bodies, harness.receiver.signatures
     assert signature == "sha256=" + hmac.new(b"s-701", body, hashlib.sha256).hexdigest()
 
 
-async def test_a_contact_without_number_can_be_played(world: World) -> None:
-    await play(world, {"phone_number_id": "700", "user_id": "AT.1", "message": {"type": "text"}})
-    (value,) = world.receiver.values
+async def test_a_contact_without_number_can_be_played(harness: StandinHarness) -> None:
+    await play(harness, {"phone_number_id": "700", "user_id": "AT.1", "message": {"type": "text"}})
+    (value,) = harness.receiver.values
     assert value["contacts"] == [{"profile": {"name": "AT.1"}, "user_id": "AT.1"}]
     assert value["messages"][0]["from_user_id"] == "AT.1"
     assert "from" not in value["messages"][0]
 
 
-async def test_values_and_whole_webhooks_go_out_as_they_are(world: World) -> None:
-    await play(world, {"phone_number_id": "700", "field": "calls", "value": {"calls": [1]}})
+async def test_values_and_whole_webhooks_go_out_as_they_are(harness: StandinHarness) -> None:
+    await play(harness, {"phone_number_id": "700", "field": "calls", "value": {"calls": [1]}})
     whole = {"object": "o", "entry": [{"changes": [{"value": {"metadata": {"phone_number_id": "701"}}}]}]}
-    await play(world, whole)
-    first, second = map(json.loads, world.receiver.bodies)
+    await play(harness, whole)
+    first, second = map(json.loads, harness.receiver.bodies)
     assert first["entry"][0]["changes"][0]["field"] == "calls"
     assert first["entry"][0]["changes"][0]["value"]["calls"] == [1]
     assert second == whole
-    expected = hmac.new(b"s-701", world.receiver.bodies[1], hashlib.sha256).hexdigest()
-    assert world.receiver.signatures[1] == f"sha256={expected}"
+    expected = hmac.new(b"s-701", harness.receiver.bodies[1], hashlib.sha256).hexdigest()
+    assert harness.receiver.signatures[1] == f"sha256={expected}"
 
 
-async def test_the_webhook_s_refusal_is_told(world: World) -> None:
-    world.receiver.answers = [403]
-    response = await play(world, {"phone_number_id": "700", "from": "431", "message": {"type": "text"}})
+async def test_the_webhook_s_refusal_is_told(harness: StandinHarness) -> None:
+    harness.receiver.answers = [403]
+    response = await play(harness, {"phone_number_id": "700", "from": "431", "message": {"type": "text"}})
     assert (response.status_code, response.json()["status"]) == (502, 403)
 
 
@@ -88,37 +88,37 @@ async def test_the_webhook_s_refusal_is_told(world: World) -> None:
         {"phone_number_id": "700", "from": "431"},
     ],
 )
-async def test_what_cannot_be_played_is_refused(world: World, payload: Any) -> None:
-    response = await play(world, payload)
+async def test_what_cannot_be_played_is_refused(harness: StandinHarness, payload: Any) -> None:
+    response = await play(harness, payload)
     assert response.status_code == 422
     assert response.json()["detail"]
-    assert world.receiver.bodies == []
+    assert harness.receiver.bodies == []
 
 
-async def test_media_go_up_and_come_down(world: World) -> None:
+async def test_media_go_up_and_come_down(harness: StandinHarness) -> None:
     bearer = {"Authorization": "Bearer t-700"}
     picture = b"\x89PNG picture"
-    upload = await world.http.post(
+    upload = await harness.http.post(
         "/v24.0/700/media",
         data={"messaging_product": "whatsapp", "type": "image/png"},
         files={"file": ("p.png", picture, "image/png")},
         headers=bearer,
     )
     media_id = upload.json()["id"]
-    described = (await world.http.get(f"/v24.0/{media_id}", headers=bearer)).json()
+    described = (await harness.http.get(f"/v24.0/{media_id}", headers=bearer)).json()
     digest = hashlib.sha256(picture)
     assert described["mime_type"] == "image/png"
     assert described["sha256"] == digest.hexdigest()
     assert described["file_size"] == len(picture)
     path = httpx.URL(described["url"]).raw_path.decode()
-    assert (await world.http.get(path, headers=bearer)).content == picture
+    assert (await harness.http.get(path, headers=bearer)).content == picture
     # An address that nobody was given is none.
-    assert (await world.http.get(path[:-1] + "g", headers=bearer)).status_code == 404
-    assert (await world.http.get(path)).status_code == 401
-    assert (await world.http.get("/v24.0/1", headers=bearer)).json()["error"]["code"] == 100
+    assert (await harness.http.get(path[:-1] + "g", headers=bearer)).status_code == 404
+    assert (await harness.http.get(path)).status_code == 401
+    assert (await harness.http.get("/v24.0/1", headers=bearer)).json()["error"]["code"] == 100
     message = {"type": "image", "image": {"id": media_id, "caption": "c"}}
-    await play(world, {"phone_number_id": "700", "from": "431", "message": message})
-    assert world.receiver.values[0]["messages"][0]["image"] == {
+    await play(harness, {"phone_number_id": "700", "from": "431", "message": message})
+    assert harness.receiver.values[0]["messages"][0]["image"] == {
         "id": media_id,
         "caption": "c",
         "mime_type": "image/png",
@@ -130,8 +130,10 @@ async def test_media_go_up_and_come_down(world: World) -> None:
     ("mime_type", "content", "code"),
     [("image/png", b"", 131053), ("image/gif", b"x", 131053), ("image/webp", b"x" * 512001, 131053)],
 )
-async def test_files_that_meta_would_not_take(world: World, mime_type: str, content: bytes, code: int) -> None:
-    response = await world.http.post(
+async def test_files_that_meta_would_not_take(
+    harness: StandinHarness, mime_type: str, content: bytes, code: int
+) -> None:
+    response = await harness.http.post(
         "/v24.0/700/media",
         data={"messaging_product": "whatsapp"},
         files={"file": ("f", content, mime_type)},

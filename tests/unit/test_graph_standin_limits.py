@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 
 from graph_standin.answers import digits
-from tests.unit.standin_world import TEXT, world_of
+from tests.unit.standin_harness import TEXT, world_of
 
 BEARER = {"Authorization": "Bearer t-700"}
 
 
-class Clock:
+class StandinClock:
     def __init__(self) -> None:
         self.at = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -35,75 +35,75 @@ def to(number: int) -> dict[str, Any]:
 
 
 async def test_a_number_sends_as_much_in_a_second_as_it_may() -> None:
-    clock = Clock()
-    async with world_of(clock=clock, messages_per_second=5, statuses=False) as world:
-        assert [code(await world.send(to(n))) for n in range(7)] == [None] * 5 + [130429] * 2
+    clock = StandinClock()
+    async with world_of(clock=clock, messages_per_second=5, statuses=False) as harness:
+        assert [code(await harness.send(to(n))) for n in range(7)] == [None] * 5 + [130429] * 2
         clock.move(seconds=0.5)
-        assert code(await world.send(to(8))) == 130429
+        assert code(await harness.send(to(8))) == 130429
         clock.move(seconds=0.5)
-        assert code(await world.send(to(8))) is None
-        assert world.standin.quota.most_in_a_second == 5
+        assert code(await harness.send(to(8))) is None
+        assert harness.standin.quota.most_in_a_second == 5
 
 
 async def test_one_user_gets_a_burst_and_then_a_message_every_six_seconds() -> None:
-    clock = Clock()
-    async with world_of(clock=clock, pair_limit=True, statuses=False) as world:
-        assert [code(await world.send(to(1))) for _ in range(46)] == [None] * 45 + [131056]
-        assert code(await world.send(to(2))) is None
+    clock = StandinClock()
+    async with world_of(clock=clock, pair_limit=True, statuses=False) as harness:
+        assert [code(await harness.send(to(1))) for _ in range(46)] == [None] * 45 + [131056]
+        assert code(await harness.send(to(2))) is None
         clock.move(seconds=6)
-        assert [code(await world.send(to(1))) for _ in range(2)] == [None, 131056]
+        assert [code(await harness.send(to(1))) for _ in range(2)] == [None, 131056]
 
 
 async def test_the_address_of_a_file_is_good_for_five_minutes() -> None:
-    clock = Clock()
-    async with world_of(clock=clock) as world:
-        media_id = world.standin.files.put("image/png", b"picture").media_id
-        url = (await world.http.get(f"/v24.0/{media_id}", headers=BEARER)).json()["url"]
+    clock = StandinClock()
+    async with world_of(clock=clock) as harness:
+        media_id = harness.standin.files.put("image/png", b"picture").media_id
+        url = (await harness.http.get(f"/v24.0/{media_id}", headers=BEARER)).json()["url"]
         path = httpx.URL(url).raw_path.decode()
         clock.move(minutes=5)
-        assert (await world.http.get(path, headers=BEARER)).content == b"picture"
+        assert (await harness.http.get(path, headers=BEARER)).content == b"picture"
         clock.move(seconds=1)
-        assert (await world.http.get(path, headers=BEARER)).status_code == 404
-        assert (await world.http.get(path)).status_code == 401
+        assert (await harness.http.get(path, headers=BEARER)).status_code == 404
+        assert (await harness.http.get(path)).status_code == 401
 
 
 async def test_a_number_and_its_subscriptions_can_be_looked_up() -> None:
-    async with world_of() as world:
-        shown = await world.http.get("/v24.0/700?fields=id,display_phone_number,status", headers=BEARER)
+    async with world_of() as harness:
+        shown = await harness.http.get("/v24.0/700?fields=id,display_phone_number,status", headers=BEARER)
         assert shown.json() == {"id": "700", "display_phone_number": "+43 1 23", "status": "CONNECTED"}
-        secret = world.standin.config.numbers[0].app_secret
+        secret = harness.standin.config.numbers[0].app_secret
         for key, wanted in ((secret, None), ("another", 100)):
             proof = hmac.new(key.encode(), b"t-700", hashlib.sha256).hexdigest()
-            answer = await world.http.get("/v24.0/700", params={"appsecret_proof": proof}, headers=BEARER)
+            answer = await harness.http.get("/v24.0/700", params={"appsecret_proof": proof}, headers=BEARER)
             assert code(answer) == wanted
-        waba = world.standin.config.numbers[0].waba_id
-        apps = (await world.http.get(f"/v24.0/{waba}/subscribed_apps", headers=BEARER)).json()["data"]
+        waba = harness.standin.config.numbers[0].waba_id
+        apps = (await harness.http.get(f"/v24.0/{waba}/subscribed_apps", headers=BEARER)).json()["data"]
         assert [app["whatsapp_business_api_data"]["name"] for app in apps] == ["Dispatcher"]
-        assert code(await world.http.get("/v24.0/123/subscribed_apps", headers=BEARER)) == 100
+        assert code(await harness.http.get("/v24.0/123/subscribed_apps", headers=BEARER)) == 100
         for path in ("/v24.0/700", f"/v24.0/{waba}/subscribed_apps"):
-            assert code(await world.http.get(path, headers={"Authorization": "Bearer wrong"})) == 190
+            assert code(await harness.http.get(path, headers={"Authorization": "Bearer wrong"})) == 190
 
 
 async def test_templates_are_known_with_their_parameters() -> None:
-    async with world_of(templates={"reminder": 1}, statuses=False) as world:
+    async with world_of(templates={"reminder": 1}, statuses=False) as harness:
 
         def template(name: str, *parameters: str) -> dict[str, Any]:
             given = [{"type": "text", "text": parameter} for parameter in parameters]
             part = {"name": name, "language": {"code": "en"}, "components": [{"type": "body", "parameters": given}]}
             return {**{k: v for k, v in TEXT.items() if k != "text"}, "type": "template", "template": part}
 
-        assert code(await world.send(template("reminder", "Ana"))) is None
-        assert code(await world.send(template("reminder"))) == 132000
-        assert code(await world.send(template("unknown", "Ana"))) == 132001
+        assert code(await harness.send(template("reminder", "Ana"))) is None
+        assert code(await harness.send(template("reminder"))) == 132000
+        assert code(await harness.send(template("unknown", "Ana"))) == 132001
 
 
 async def test_statuses_may_come_before_the_answer_doubled_and_in_any_order() -> None:
-    async with world_of() as world:
-        await world.tell({"statuses": ["read", "sent", "sent"], "early": True})
-        await world.send()
-        assert [status["status"] for status in world.receiver.statuses] == ["read", "sent", "sent"]
+    async with world_of() as harness:
+        await harness.tell({"statuses": ["read", "sent", "sent"], "early": True})
+        await harness.send()
+        assert [status["status"] for status in harness.receiver.statuses] == ["read", "sent", "sent"]
 
 
 async def test_a_number_that_has_a_user_id_is_answered_with_it() -> None:
-    async with world_of(user_ids={digits(TEXT["to"]): "AT.123"}, statuses=False) as world:
-        assert (await world.send()).json()["contacts"][0]["user_id"] == "AT.123"
+    async with world_of(user_ids={digits(TEXT["to"]): "AT.123"}, statuses=False) as harness:
+        assert (await harness.send()).json()["contacts"][0]["user_id"] == "AT.123"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from dragoman.store.batching import LARGEST, Apart, Group, Groups
+from dragoman.store.batching import LARGEST_BATCH, Batcher, Batchers, Deferred
 from tests.waiting import eventually, patience
 
 
@@ -29,15 +29,15 @@ class Recorder:
         self.busy_for: int | None = None
         self.away = False
 
-    async def __call__(self, members: Sequence[int], alone: bool) -> Sequence[int | Exception]:
-        self.runs.append((list(members), alone))
-        await (self.alone_gate if alone else self.gate).wait()
+    async def __call__(self, members: Sequence[int], exclusive: bool) -> Sequence[int | Exception]:
+        self.runs.append((list(members), exclusive))
+        await (self.alone_gate if exclusive else self.gate).wait()
         if self.away:
             raise ConnectionResetError("the database is away")
         if self.spoiled & set(members):
             raise ValueError(f"one of {members} is spoiled")
         busy = self.busy if self.busy_for is None or len(self.runs) <= self.busy_for else ()
-        return [Apart() if m in busy and not alone else m * 10 for m in members]
+        return [Deferred() if m in busy and not exclusive else m * 10 for m in members]
 
 
 async def until(found: Sequence[object], length: int) -> None:
@@ -46,28 +46,28 @@ async def until(found: Sequence[object], length: int) -> None:
 
 async def test_a_member_that_comes_alone_goes_at_once() -> None:
     work = Recorder()
-    assert await Group(work).join(1) == 10
+    assert await Batcher(work).submit(1) == 10
     assert work.runs == [([1], False)]
 
 
 async def test_who_comes_while_a_transaction_is_in_flight_shares_the_next_one() -> None:
     work = Recorder()
     work.gate.clear()
-    group = Group(work)
-    joined = [asyncio.create_task(group.join(1))]
+    group = Batcher(work)
+    joined = [asyncio.create_task(group.submit(1))]
     await until(work.runs, 1)
-    joined += [asyncio.create_task(group.join(n)) for n in range(2, LARGEST + 4)]
-    await until(group._waiting, LARGEST + 2)
+    joined += [asyncio.create_task(group.submit(n)) for n in range(2, LARGEST_BATCH + 4)]
+    await until(group._waiting, LARGEST_BATCH + 2)
     work.gate.set()
-    assert await asyncio.gather(*joined) == [n * 10 for n in range(1, LARGEST + 4)]
-    assert [len(members) for members, _ in work.runs] == [1, LARGEST, 2]
+    assert await asyncio.gather(*joined) == [n * 10 for n in range(1, LARGEST_BATCH + 4)]
+    assert [len(members) for members, _ in work.runs] == [1, LARGEST_BATCH, 2]
 
 
 async def test_one_that_spoils_a_transaction_harms_itself_only() -> None:
     work = Recorder()
     work.spoiled = {2}
-    group = Group(work)
-    results = await asyncio.gather(*(group.join(n) for n in (1, 2, 3)), return_exceptions=True)
+    group = Batcher(work)
+    results = await asyncio.gather(*(group.submit(n) for n in (1, 2, 3)), return_exceptions=True)
     assert (results[0], results[2]) == (10, 30)
     assert isinstance(results[1], ValueError)
     assert work.runs == [([1, 2, 3], False), ([1], True), ([2], True), ([3], True)]
@@ -77,11 +77,11 @@ async def test_one_that_has_to_wait_keeps_nobody_waiting() -> None:
     work = Recorder()
     work.busy = {2}
     work.alone_gate.clear()
-    group = Group(work)
-    slow = asyncio.create_task(group.join(2))
+    group = Batcher(work)
+    slow = asyncio.create_task(group.submit(2))
     async with patience():
-        assert await group.join(1) == 10
-        assert await group.join(3) == 30
+        assert await group.submit(1) == 10
+        assert await group.submit(3) == 30
     assert not slow.done()
     work.alone_gate.set()
     assert await slow == 20
@@ -90,29 +90,29 @@ async def test_one_that_has_to_wait_keeps_nobody_waiting() -> None:
 async def test_whose_turn_comes_soon_waits_for_it_without_a_connection() -> None:
     work = Recorder()
     work.busy, work.busy_for = {2}, 2
-    assert await Group(work).join(2) == 20
+    assert await Batcher(work).submit(2) == 20
     assert work.runs == [([2], False)] * 3
 
 
 async def test_a_database_that_is_away_is_everybodys_matter_and_is_not_tried_again_here() -> None:
     work = Recorder()
     work.away = True
-    group = Group(work)
-    results = await asyncio.gather(*(group.join(n) for n in (1, 2)), return_exceptions=True)
+    group = Batcher(work)
+    results = await asyncio.gather(*(group.submit(n) for n in (1, 2)), return_exceptions=True)
     assert [type(r) for r in results] == [ConnectionResetError] * 2
     work.away = False
-    assert await group.join(3) == 30
+    assert await group.submit(3) == 30
     assert work.runs == [([1, 2], False), ([3], False)]
 
 
 async def test_who_has_gone_is_not_carried_out() -> None:
     work = Recorder()
     work.gate.clear()
-    group = Group(work)
-    first = asyncio.create_task(group.join(1))
+    group = Batcher(work)
+    first = asyncio.create_task(group.submit(1))
     await until(work.runs, 1)
-    gone = asyncio.create_task(group.join(2))
-    last = asyncio.create_task(group.join(3))
+    gone = asyncio.create_task(group.submit(2))
+    last = asyncio.create_task(group.submit(3))
     await until(group._waiting, 2)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -124,8 +124,8 @@ async def test_who_has_gone_is_not_carried_out() -> None:
 
 
 def test_each_tenant_and_kind_has_a_group_of_its_own() -> None:
-    groups, work = Groups(), Recorder
-    one = groups.one("inbound", UUID(int=1), work())
-    assert groups.one("inbound", UUID(int=1), work()) is one
-    assert groups.one("inbound", UUID(int=2), work()) is not one
-    assert groups.one("outbound", UUID(int=1), work()) is not one
+    groups, work = Batchers(), Recorder
+    one = groups.get("inbound", UUID(int=1), work())
+    assert groups.get("inbound", UUID(int=1), work()) is one
+    assert groups.get("inbound", UUID(int=2), work()) is not one
+    assert groups.get("outbound", UUID(int=1), work()) is not one

@@ -23,7 +23,7 @@ def options(count: int = 1, *, title: str = "A title", key: str = "id{}", body: 
     return Options(body=body, options=tuple(Option(id=key.format(n), title=title) for n in range(count)))
 
 
-class Ids:
+class CountedIds:
     def __init__(self) -> None:
         self.last = 0
 
@@ -45,7 +45,7 @@ def said(reply: Content, channel: str) -> Draft:
         started_at=NOW,
         last_activity_at=NOW,
     )
-    draft = Draft(session, now=NOW, source=Ids(), dispatch_id=UUID(int=93), channel=channel)
+    draft = Draft(session, now=NOW, source=CountedIds(), dispatch_id=UUID(int=93), channel=channel)
     draft.say(reply)
     return draft
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dragoman.channels.email.channel import Email
 from dragoman.channels.whatsapp.channel import WhatsApp
-from dragoman.domain.redaction import _CARDS, _IBAN_SIZE, READY, Rule, clean, clean_json
+from dragoman.domain.redaction import _CARDS, _IBAN_SIZE, READY, RedactionRule, clean, clean_json
 from dragoman.services.inbound.redaction import compiled, fault
 
 RULES = tuple(READY.values())
@@ -270,7 +270,7 @@ def test_a_tenants_own_patterns_and_what_is_off() -> None:
 
 
 def test_rules_do_not_find_what_they_overlap_twice() -> None:
-    twice = Rule("two", "two", lambda _: iter([(0, 4), (2, 6)]))
+    twice = RedactionRule("two", "two", lambda _: iter([(0, 4), (2, 6)]))
     assert clean("abcdefgh", [twice]) == ("[two redacted]efgh", {"two": 1})
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.domain.search_words import Search, fold, places, snippet, tag, text_of, vector
+from dragoman.domain.search_words import Search, fold, snippet, tag, text_of, tokens, vector
 
 TENANT = UUID(int=7)
 
@@ -39,7 +39,7 @@ FOUND = [
 
 def fits(search: Search, text: str) -> bool:
     """What PostgreSQL would say, for groups of terms over whole words."""
-    words = [place.word for place in places(text)]
+    words = [place.word for place in tokens(text)]
 
     def has(term_words: tuple[str, ...], *, prefix: bool) -> bool:
         for first in range(len(words) - len(term_words) + 1):
@@ -90,7 +90,7 @@ def test_any_query_is_read(asked: str) -> None:
     search = Search.parse(asked)
     assert search.empty or search.query(TENANT)
     assert fold(fold(asked)) == fold(asked)
-    for word in (place.word for place in places(asked)):
+    for word in (place.word for place in tokens(asked)):
         assert not set(word) & set("' \\:&|!()<>")
 
 

@@ -22,7 +22,7 @@ from dragoman.domain.content import Option, Options, Text
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner
 from dragoman.skills.hosts import hosting
-from dragoman.skills.hosts.host_process import HostProcess, Plan
+from dragoman.skills.hosts.host_process import HostPlan, HostProcess
 from dragoman.skills.hosts.hosting import HostedSkills
 from tests.hostile_shop import HOSTILE, SHOP
 from tests.waiting import PATIENCE_S, eventually, patience, wait_until
@@ -35,9 +35,9 @@ def clock() -> datetime:
     return NOW
 
 
-def plan(**changes: Any) -> Plan:
+def plan(**changes: Any) -> HostPlan:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *sys.path])}
-    return Plan(**{"modules": ("tests.hostile_shop",), "memory_mb": 512, "environment": environment, **changes})
+    return HostPlan(**{"modules": ("tests.hostile_shop",), "memory_mb": 512, "environment": environment, **changes})
 
 
 def call(skill: str, *, timeout: float | None = None, attempt: int = 1, **parameters: Any) -> InvokeSkill:
@@ -54,7 +54,7 @@ def call(skill: str, *, timeout: float | None = None, attempt: int = 1, **parame
     )
 
 
-def at_hand(folder: Path, **changes: Any) -> Plan:
+def at_hand(folder: Path, **changes: Any) -> HostPlan:
     """A plan whose skills say in *folder* that they have begun, and wait there for what releases them."""
     files = {"BEGUN": str(folder / "begun"), "RELEASE": str(folder / "release"), "PYTHONPATH": str(folder)}
     files["PYTHONPATH"] += os.pathsep + plan().environment["PYTHONPATH"]

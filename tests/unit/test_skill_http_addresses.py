@@ -17,8 +17,8 @@ from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import HttpTarget, SkillSpec
 from dragoman.runtime import Settings, SystemClock
 from dragoman.skills.addresses import AllowList, CheckedBackend, Reach, checked_url, is_public, parse_address, resolve
+from dragoman.skills.call_errors import AddressRefusedError, NameNotFoundError
 from dragoman.skills.http import HttpSkills
-from dragoman.skills.http_errors import AddressRefusedError, NameNotFoundError
 from dragoman.skills.signing import new_key
 from tests.skill_server import answering, certificate, serving
 from tests.waiting import PATIENCE_S, patience

@@ -24,11 +24,11 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 PARTNER = BusinessPartner(business_partner_id=UUID(int=3), number="BP-1", name="Acme")
 
 
-class OddError(BaseException):
+class RaisedError(BaseException):
     """Neither an Exception nor anything that Python knows."""
 
 
-class Wanted(BaseModel):
+class WantedParameters(BaseModel):
     number: int = Field(ge=1, default=1)
     pin: Annotated[str, Ask({}, secret=True)] = "0000"
 
@@ -51,22 +51,22 @@ def call(timeout: float = 10 * PATIENCE_S, **parameters: Any) -> InvokeSkill:
     )
 
 
-def made(does: Callable[[SkillContext, Wanted], Awaitable[Any]]) -> PythonSkill:
-    async def it(context: SkillContext, wanted: Wanted) -> Any:
+def made(does: Callable[[SkillContext, WantedParameters], Awaitable[Any]]) -> PythonSkill:
+    async def it(context: SkillContext, wanted: WantedParameters) -> Any:
         return await does(context, wanted)
 
     return skill(name="demo.it", label="It", version="1", phrases={}, cost_micros=70)(it)
 
 
 def answers(answer: Any) -> PythonSkill:
-    async def does(context: SkillContext, wanted: Wanted) -> Any:
+    async def does(context: SkillContext, wanted: WantedParameters) -> Any:
         return answer
 
     return made(does)
 
 
 def raises(error: BaseException) -> PythonSkill:
-    async def does(context: SkillContext, wanted: Wanted) -> Any:
+    async def does(context: SkillContext, wanted: WantedParameters) -> Any:
         raise error
 
     return made(does)
@@ -80,9 +80,9 @@ async def failure(of: PythonSkill, **parameters: Any) -> SkillRaised:
 
 
 async def test_the_skill_gets_who_asks_and_typed_parameters() -> None:
-    seen: list[tuple[SkillContext, Wanted]] = []
+    seen: list[tuple[SkillContext, WantedParameters]] = []
 
-    async def does(context: SkillContext, wanted: Wanted) -> str:
+    async def does(context: SkillContext, wanted: WantedParameters) -> str:
         seen.append((context, wanted))
         return "fine"
 
@@ -159,7 +159,7 @@ async def test_an_answer_that_is_none_is_the_skills_error(bad: Any) -> None:
         (SystemExit(3), False),
         (GeneratorExit(), False),
         (KeyboardInterrupt(), False),
-        (OddError("odd"), False),
+        (RaisedError("odd"), False),
         (MemoryError(), False),
         (ExceptionGroup("both", [ValueError("a")]), False),
     ],
@@ -197,7 +197,7 @@ async def test_a_secret_never_stands_in_a_message() -> None:
 async def test_a_slow_skill_is_given_up_at_its_deadline() -> None:
     stopped = asyncio.Event()
 
-    async def does(context: SkillContext, wanted: Wanted) -> str:
+    async def does(context: SkillContext, wanted: WantedParameters) -> str:
         try:
             await asyncio.Event().wait()
         finally:
@@ -217,7 +217,7 @@ async def test_a_skill_that_will_not_be_cancelled_is_left_behind(monkeypatch: py
     monkeypatch.setattr("dragoman.skills.invoke.GRACE_SECONDS", 0.05)
     release, ended = asyncio.Event(), asyncio.Event()
 
-    async def does(context: SkillContext, wanted: Wanted) -> str:
+    async def does(context: SkillContext, wanted: WantedParameters) -> str:
         while not release.is_set():
             try:
                 await release.wait()
@@ -239,7 +239,7 @@ async def test_a_skill_that_will_not_be_cancelled_is_left_behind(monkeypatch: py
 async def test_a_cancellation_of_the_caller_passes_through_and_stops_the_skill() -> None:
     begun, stopped = asyncio.Event(), asyncio.Event()
 
-    async def does(context: SkillContext, wanted: Wanted) -> str:
+    async def does(context: SkillContext, wanted: WantedParameters) -> str:
         begun.set()
         try:
             await asyncio.Event().wait()

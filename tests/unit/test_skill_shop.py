@@ -27,7 +27,7 @@ from dragoman.dispatch.turn import Inputs, Turn
 from dragoman.domain.content import Content, Media, Options, Text, Unsupported
 from dragoman.domain.flow_graph import registry_problems
 from dragoman.domain.flows import STEP_TYPES, BranchStep, SkillStep
-from dragoman.domain.menus import NODE_TYPES, SkillNode, reference_problems, walk
+from dragoman.domain.menus import NODE_TYPES, SkillNode, iterate_nodes, reference_problems
 from dragoman.domain.nouns import BusinessPartner, Contact, InboundMessage, Level, MenuItem, Policy, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL
@@ -37,7 +37,7 @@ from dragoman.skills import registry as skill_registry
 from dragoman.skills.invoke import invoke
 from dragoman_shop import pace
 from dragoman_shop.conversations import Script, Step, conversations
-from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Person
+from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Customer
 from dragoman_shop.menu import DEFINITION, FLOWS, MENU
 from dragoman_shop.pictures import parcel
 from dragoman_shop.registry import RETIRED
@@ -100,7 +100,7 @@ def test_the_flows_and_the_menu_speak_all_languages_and_name_what_is_there() -> 
         assert all(set(by_language) == LANGUAGES for by_language in (*titles, *texts))
     menu, _ = read_menu(DEFINITION.read_text())
     assert reference_problems(menu, registry, flows) == []
-    nodes = [node for node, _ in walk(menu.nodes)]
+    nodes = [node for node, _ in iterate_nodes(menu.nodes)]
     assert {node.type for node in nodes} == set(NODE_TYPES)
     assert all(set(node.titles) == LANGUAGES for node in nodes)
     assert next(node for node in nodes if node.node == "pay").titles == PAY
@@ -211,7 +211,7 @@ def received(step: Step) -> Content:
     return content_of(message)
 
 
-def contact_of(person: Person) -> Contact:
+def contact_of(person: Customer) -> Contact:
     """The contact that the number resolves to."""
     partners = [
         BusinessPartner(
@@ -230,7 +230,7 @@ def contact_of(person: Person) -> Contact:
     )
 
 
-class World:
+class ShopHarness:
     """Contacts, sessions and the real core, classifier and skills, without a database."""
 
     def __init__(self, classifier: Classifier) -> None:
@@ -318,10 +318,10 @@ class World:
 
 
 async def test_the_demo_shows_every_outcome_that_there_is_so_far(classifier: Classifier) -> None:
-    world = World(classifier)
+    harness = ShopHarness(classifier)
     for script in conversations(320, 20261123):
-        await world.tell(script)
-    outcomes = Counter(session.outcome for session in world.all_sessions())
+        await harness.tell(script)
+    outcomes = Counter(session.outcome for session in harness.all_sessions())
     total = outcomes.total()
     assert total >= 300
     assert outcomes[Outcome.SUCCESS] / total > 0.55
@@ -335,6 +335,6 @@ async def test_the_demo_shows_every_outcome_that_there_is_so_far(classifier: Cla
         Outcome.NONE,
     ):
         assert outcomes[outcome] >= 3, outcomes
-    assert {session.state.value for session in world.all_sessions()} == {"RESOLVED", "EXPIRED", "WITH_AGENT"}
-    used = Counter(session.skill for session in world.all_sessions())
+    assert {session.state.value for session in harness.all_sessions()} == {"RESOLVED", "EXPIRED", "WITH_AGENT"}
+    used = Counter(session.skill for session in harness.all_sessions())
     assert set(SKILLS) - set(used) <= {*RETIRED, "orders.cancel"}

@@ -11,12 +11,12 @@ import pytest
 
 from dragoman.channels.whatsapp.inbound import (
     ChannelError,
-    Identity,
     InboundItem,
     Item,
     MalformedError,
     OtherItem,
     StatusItem,
+    WhatsAppIdentity,
     locale_of,
     parse,
 )
@@ -78,7 +78,7 @@ def test_the_message_around_the_content() -> None:
         waba_id="900",
         phone_number_id=NUMBER,
         channel_message_id="wamid.A",
-        sender=Identity(ANNA, None),
+        sender=WhatsAppIdentity(ANNA, None),
         profile_name="Anna",
         channel_at=datetime.fromtimestamp(AT, UTC),
         content=c.Text("again"),
@@ -94,30 +94,30 @@ def test_the_message_around_the_content() -> None:
     assert read(type="text", text={"body": "x"}, group_id="g1").group_id == "g1"
 
 
-def sender(contacts: list[dict[str, Any]], **fields: Any) -> Identity:
+def sender(contacts: list[dict[str, Any]], **fields: Any) -> WhatsAppIdentity:
     one = {"id": "wamid.A", "timestamp": AT, "type": "text", "text": {"body": "x"}, **fields}
     return only(body_of(value(contacts=contacts, messages=[one]))).sender
 
 
 def test_senders_with_and_without_numbers() -> None:
-    assert sender([person()], **{"from": ANNA}) == Identity(ANNA, None)
-    assert sender([person(user_id=ANNA_ID)], **{"from": ANNA}) == Identity(ANNA, ANNA_ID)
-    assert sender([person(None, ANNA_ID)]) == Identity(None, ANNA_ID)
-    assert sender([person(None, ANNA_ID)], from_user_id=ANNA_ID) == Identity(None, ANNA_ID)
-    assert sender([], from_user_id=ANNA_ID) == Identity(None, ANNA_ID)
-    assert sender([], **{"from": ANNA}) == Identity(ANNA, None)
-    assert sender([], **{"from": f"+{ANNA}"}) == Identity(ANNA, None)
-    assert sender([], **{"from": int(ANNA)}) == Identity(ANNA, None)
+    assert sender([person()], **{"from": ANNA}) == WhatsAppIdentity(ANNA, None)
+    assert sender([person(user_id=ANNA_ID)], **{"from": ANNA}) == WhatsAppIdentity(ANNA, ANNA_ID)
+    assert sender([person(None, ANNA_ID)]) == WhatsAppIdentity(None, ANNA_ID)
+    assert sender([person(None, ANNA_ID)], from_user_id=ANNA_ID) == WhatsAppIdentity(None, ANNA_ID)
+    assert sender([], from_user_id=ANNA_ID) == WhatsAppIdentity(None, ANNA_ID)
+    assert sender([], **{"from": ANNA}) == WhatsAppIdentity(ANNA, None)
+    assert sender([], **{"from": f"+{ANNA}"}) == WhatsAppIdentity(ANNA, None)
+    assert sender([], **{"from": int(ANNA)}) == WhatsAppIdentity(ANNA, None)
 
 
 def test_a_user_id_in_place_of_the_number_is_no_number() -> None:
-    assert sender([], **{"from": ANNA_ID}) == Identity(None, ANNA_ID)
-    assert sender([person(ANNA_ID)], **{"from": ANNA_ID}) == Identity(None, ANNA_ID)
-    assert sender([], **{"from": "AT.ENT.99"}) == Identity(None, "AT.ENT.99")
+    assert sender([], **{"from": ANNA_ID}) == WhatsAppIdentity(None, ANNA_ID)
+    assert sender([person(ANNA_ID)], **{"from": ANNA_ID}) == WhatsAppIdentity(None, ANNA_ID)
+    assert sender([], **{"from": "AT.ENT.99"}) == WhatsAppIdentity(None, "AT.ENT.99")
 
 
 def test_the_whatsapp_id_wins_over_a_number_that_differs_by_a_digit() -> None:
-    assert sender([person("551187654321")], **{"from": "5511987654321"}) == Identity("551187654321", None)
+    assert sender([person("551187654321")], **{"from": "5511987654321"}) == WhatsAppIdentity("551187654321", None)
 
 
 def test_contacts_of_a_batch_belong_to_their_own_messages() -> None:
@@ -127,9 +127,9 @@ def test_contacts_of_a_batch_belong_to_their_own_messages() -> None:
     stranger = message(**{"from": "439", "id": "wamid.3", "type": "text", "text": {"body": "3"}})
     found = items(body_of(value(contacts=contacts, messages=[two, one, stranger])))
     assert [(i.sender, i.profile_name) for i in found if isinstance(i, InboundItem)] == [
-        (Identity("432", "AT.2"), "Two"),
-        (Identity("431", "AT.1"), "One"),
-        (Identity("439", None), None),
+        (WhatsAppIdentity("432", "AT.2"), "Two"),
+        (WhatsAppIdentity("431", "AT.1"), "One"),
+        (WhatsAppIdentity("439", None), None),
     ]
 
 
@@ -140,15 +140,15 @@ def test_a_lone_contact_is_not_taken_for_two_senders() -> None:
     ]
     found = items(body_of(value(contacts=[person("431", "AT.1")], messages=both)))
     assert [i.sender for i in found if isinstance(i, InboundItem)] == [
-        Identity("431", "AT.1"),
-        Identity("432", None),
+        WhatsAppIdentity("431", "AT.1"),
+        WhatsAppIdentity("432", None),
     ]
 
 
 def test_a_changed_user_id_names_its_old_owner() -> None:
     system = {"type": "user_changed_user_id", "body": "b", "user_id": "MX.2", "previous_user_id": "CO.1"}
     item = only(body_of(value(messages=[{"id": "wamid.S", "type": "system", "system": system}])))
-    assert item.sender == Identity(None, "CO.1")
+    assert item.sender == WhatsAppIdentity(None, "CO.1")
     assert item.content == c.SystemNotice(event="user_changed_user_id", body="b", new_address="MX.2")
 
 
@@ -212,13 +212,13 @@ def test_statuses() -> None:
         channel_message_id="wamid.B",
         status="failed",
         channel_at=datetime.fromtimestamp(AT, UTC),
-        recipient=Identity(ANNA, None),
+        recipient=WhatsAppIdentity(ANNA, None),
         errors=(ChannelError(131047, "Re-engagement", "24 hours"),),
         correlation="entry-1",
         raw=failed,
     )
     assert isinstance(second, StatusItem)
-    assert (second.recipient, second.status, second.correlation) == (Identity(None, ANNA_ID), "played", None)
+    assert (second.recipient, second.status, second.correlation) == (WhatsAppIdentity(None, ANNA_ID), "played", None)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from typing import Any, Literal, Protocol
 
 from dragoman.domain.content import Content
 from dragoman.domain.nouns import Identity
-from dragoman.domain.redaction import Rule
+from dragoman.domain.redaction import RedactionRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Succession:
+class IdentityChange:
     """The channel says that one identity of a person has taken the place of another, at that time."""
 
     old: Identity
@@ -28,13 +28,13 @@ class Succession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class ChannelMessage:
     """One message from a person.
 
     ``address`` is that of the channel account it was sent to. ``sender`` has every identity that the channel gave;
     the first one is answered. ``label`` stands for a person of whom neither name nor number is known. ``fingerprint``
     tells two messages under one id apart and is the same for a redelivery. ``channel_at`` is None where the channel's
-    time could not be read. ``doubts_identity``: the channel says that somebody else may be writing. ``owner`` is
+    time could not be read. ``revokes_confirmation``: the channel says that somebody else may be writing. ``owner`` is
     whose the account is, should we not know it: with WhatsApp, the business account.
     """
 
@@ -54,8 +54,8 @@ class Message:
     referral: Mapping[str, Any] | None = None
     group_id: str | None = None
     attached_to: str | None = None
-    succession: Succession | None = None
-    doubts_identity: bool = False
+    identity_change: IdentityChange | None = None
+    revokes_confirmation: bool = False
     owner: str | None = None
 
 
@@ -96,7 +96,7 @@ class Preference:
     """A person's choice about marketing messages."""
 
     sender: tuple[Identity, ...]
-    stops: bool
+    opts_out: bool
     detail: str
     at: datetime | None
 
@@ -112,10 +112,10 @@ class Other:
     raw: Mapping[str, Any]
     event: AccountEvent | None = None
     preference: Preference | None = None
-    succession: Succession | None = None
+    identity_change: IdentityChange | None = None
 
 
-Item = Message | Status | Other
+Item = ChannelMessage | Status | Other
 
 
 class MalformedDeliveryError(ValueError):
@@ -143,7 +143,7 @@ class Inbound(Protocol):
         """What each item of :meth:`parse` stood as in the delivery, ready for JSON."""
         ...
 
-    def redact(self, body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+    def redact(self, body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
         """*body* without what *rules* find in what people wrote, and how often each found something, by item's place.
 
         The same bytes where they find nothing.
@@ -152,7 +152,7 @@ class Inbound(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ChannelLimits:
     """How much fits into one message of a channel."""
 
     text: int
@@ -169,7 +169,7 @@ class Outbound(Protocol):
         ...
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ChannelLimits:
         """Checked before anything is sent."""
         ...
 

@@ -57,11 +57,11 @@ def tenant_list(*, as_json: JsonOption = False) -> None:
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         async with runtime.database.directory() as connection:
-            ids = await tenants.every_id(connection)
+            ids = await tenants.list_ids(connection)
         rows: list[dict[str, object]] = []
         for tenant_id in ids:
             async with runtime.database.tenant(tenant_id) as connection:
-                found = await tenants.one(connection, tenant_id)
+                found = await tenants.get(connection, tenant_id)
             if found is not None:
                 rows.append({"slug": found.slug, "name": found.name, "id": found.tenant_id})
         return rows

@@ -17,7 +17,7 @@ from dragoman.ledger.checkpoint import public_bytes
 from dragoman.ledger.verify import Trusted
 from dragoman.runtime import Runtime
 from dragoman.services.audit import checkpoint_key, checkpoints
-from dragoman.services.audit.verify_audit import Verdict, verify_audit
+from dragoman.services.audit.verify_audit import AuditVerdict, verify_audit
 from dragoman.services.audit.verify_bundle import verify_bundle
 from dragoman.store import tenants
 from dragoman.store.blobs import BlobsUnavailableError
@@ -64,7 +64,7 @@ def verify(
         raise ConfigurationError("--session needs --tenant")
     wanted = _uuid(session)
 
-    async def job(runtime: Runtime) -> list[Verdict]:
+    async def job(runtime: Runtime) -> list[AuditVerdict]:
         ids = await _tenants(runtime, tenant)
         with err.status("Verifying") as status:
 
@@ -154,7 +154,7 @@ async def _tenants(runtime: Runtime, slug: str | None) -> list[UUID]:
     if slug is not None:
         return [await tenant_id_of(runtime, slug)]
     async with runtime.database.directory() as connection:
-        return await tenants.every_id(connection)
+        return await tenants.list_ids(connection)
 
 
 def _key(text: str) -> bytes:

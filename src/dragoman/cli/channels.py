@@ -11,7 +11,7 @@ from dragoman.cli.shared import JsonOption, TenantOption, err, show, tenant_id_o
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.channels import manage_accounts
-from dragoman.services.channels.manage_accounts import Wanted
+from dragoman.services.channels.manage_accounts import AccountSettings
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
@@ -37,7 +37,7 @@ def channel_add(
     messages_per_second: Annotated[int, typer.Option(help="What the number may send; 0 for no limit of ours.")] = 80,
 ) -> None:
     """Add a WhatsApp number; its credentials are stored encrypted."""
-    wanted = Wanted(
+    wanted = AccountSettings(
         display=display,
         name=name,
         waba_id=waba_id,
@@ -63,7 +63,7 @@ def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> N
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            found = await channel_accounts.every(connection, tenant_id)
+            found = await channel_accounts.list_all(connection, tenant_id)
             waiting = await account_suspensions.waiting(connection, tenant_id)
         unreadable = {a.channel_account_id: manage_accounts.unreadable(runtime, a) for a in found}
         return [
@@ -111,7 +111,7 @@ def channel_rotate_secret(
 
     async def job(runtime: Runtime) -> list[str]:
         tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
-        wanted = Wanted(
+        wanted = AccountSettings(
             display=account.display,
             name=account.name,
             waba_id=account.waba_id,
@@ -155,7 +155,7 @@ def channel_resume(
 async def _account(runtime: Runtime, tenant_slug: str, phone_number_id: str) -> tuple[UUID, ChannelAccount]:
     tenant_id = await tenant_id_of(runtime, tenant_slug)
     async with runtime.database.tenant(tenant_id) as connection:
-        accounts = await channel_accounts.every(connection, tenant_id)
+        accounts = await channel_accounts.list_all(connection, tenant_id)
     found = next((a for a in accounts if a.channel == "whatsapp" and a.address == phone_number_id), None)
     if found is None:
         raise NotFoundError(f"tenant {tenant_slug} has no number {phone_number_id}")

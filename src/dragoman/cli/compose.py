@@ -16,7 +16,7 @@ from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Clock, Keyring, Queue, Runtime, Settings, SystemClock, TimeOrderedIds
 from dragoman.services.outbound.deliver import SEND_SECONDS
-from dragoman.skills.hosts.host_process import Plan
+from dragoman.skills.hosts.host_process import HostPlan
 from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
@@ -58,9 +58,9 @@ async def migrate_database(urls: DatabaseURLs) -> None:
         await connection.close()
 
 
-def host_plan(settings: Settings) -> Plan:
+def host_plan(settings: Settings) -> HostPlan:
     """How skill hosts are started."""
-    return Plan(memory_mb=settings.skill_memory_mb)
+    return HostPlan(memory_mb=settings.skill_memory_mb)
 
 
 @asynccontextmanager

@@ -92,7 +92,9 @@ async def _make_partitions(urls: DatabaseURLs, now: datetime) -> None:
         await connection.close()
 
 
-async def _furnish(runtime: Runtime, playing: standin.Standin, opened: datetime) -> tuple[UUID, dict[str, Any]]:
+async def _furnish(
+    runtime: Runtime, playing: standin.StandinCredentials, opened: datetime
+) -> tuple[UUID, dict[str, Any]]:
     """The tenant with all that is set up by hand elsewhere; its id, and what ``demo.json`` says."""
     tenant_id = runtime.source.new_id()
     users: dict[str, dict[str, str]] = {}

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from dragoman.cli.shared import TenantOption, err, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
-from dragoman.domain.retention import window
+from dragoman.domain.retention import retention_period
 from dragoman.runtime import Runtime
 from dragoman.services.exports.export_conversations import Export, record, stream
 from dragoman.services.exports.formats import Parts, shape
-from dragoman.services.visibility import Sight
+from dragoman.services.visibility import Visibility
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.conversation_list.conversations import Filters
@@ -63,8 +63,8 @@ def export(
             filters=wanted,
             kind=kind,  # type: ignore[arg-type]
             parts=parts,
-            sight=Sight(whole=not masked),
-            cutoff=window(runtime.settings.retention_days, own).start(runtime.clock.now()),
+            visibility=Visibility(unmasked=not masked),
+            cutoff=retention_period(runtime.settings.retention_days, own).start(runtime.clock.now()),
         )
         await record(runtime, what, COMMAND_LINE, "export.streamed", file=file.name)
         return await _write(runtime, what, file)

@@ -51,7 +51,7 @@ def flow_export(name: str, tenant_slug: TenantOption) -> None:
     async def job(runtime: Runtime) -> str:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            found = (await flows.every(connection, tenant_id)).get(name)
+            found = (await flows.list_all(connection, tenant_id)).get(name)
         if found is None:
             raise NotFoundError(f"tenant {tenant_slug} has no flow {name}")
         return flow_to_yaml(found)
@@ -66,7 +66,7 @@ def flow_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            found = await flows.every(connection, tenant_id)
+            found = await flows.list_all(connection, tenant_id)
         return [
             {
                 "name": f.name,
@@ -134,7 +134,7 @@ def menu_export(
     async def job(runtime: Runtime) -> str:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            found = await menus.every(connection, tenant_id)
+            found = await menus.list_all(connection, tenant_id)
         wanted = next((m for m, is_default in found if (m.name == name if name else is_default)), None)
         if wanted is None:
             raise NotFoundError(f"tenant {tenant_slug} has no {f'menu {name}' if name else 'default menu'}")
@@ -150,7 +150,7 @@ def menu_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            found = await menus.every(connection, tenant_id)
+            found = await menus.list_all(connection, tenant_id)
         return [{"name": m.name, "version": m.version, "default": "yes" if d else "no"} for m, d in found]
 
     show(with_runtime(job), as_json=as_json, empty="There is no menu yet: dragoman menu import FILE")

@@ -29,7 +29,7 @@ def add(
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        await legal_holds.put(runtime, tenant_id, session_id, reason, COMMAND_LINE)
+        await legal_holds.place_hold(runtime, tenant_id, session_id, reason, COMMAND_LINE)
 
     with_runtime(job)
     err.print("The session is held.")
@@ -40,14 +40,14 @@ def lift(session_id: Session, tenant_slug: TenantOption) -> None:
     """Lift a hold; the next run of retention removes what has left the window."""
 
     async def job(runtime: Runtime) -> None:
-        await legal_holds.lift(runtime, await tenant_id_of(runtime, tenant_slug), session_id, COMMAND_LINE)
+        await legal_holds.lift_hold(runtime, await tenant_id_of(runtime, tenant_slug), session_id, COMMAND_LINE)
 
     with_runtime(job)
     err.print("The session is held no longer.")
 
 
 @group.command("list")
-def every(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
+def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
     """List the tenant's holds, the latest first."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:

@@ -33,8 +33,8 @@ from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman_shop import pace
 from dragoman_shop.conversations import Script, conversations
-from dragoman_shop.customers import Person
-from dragoman_shop.steps import LAST_REPLY, Attachment, Step
+from dragoman_shop.customers import Customer
+from dragoman_shop.steps import LAST_REPLY, SentAttachment, Step
 from graph_standin.standin import Standin as Playing
 
 DAYS = 100
@@ -82,7 +82,7 @@ class _Switch(httpx.AsyncBaseTransport):
 
 
 async def play(
-    settings: Settings, urls: DatabaseURLs, tenant_id: UUID, playing: standin.Standin, *, until: datetime
+    settings: Settings, urls: DatabaseURLs, tenant_id: UUID, playing: standin.StandinCredentials, *, until: datetime
 ) -> None:
     """Let everything happen that is in the scripts and lies before *until*."""
     pace.factor = 0.1
@@ -113,7 +113,7 @@ class _Past:
     settings: Settings
     runtime: Runtime
     tenant_id: UUID
-    playing: standin.Standin
+    playing: standin.StandinCredentials
     clock: MovedClock
     queue: ImmediateQueue
     meta: Playing
@@ -154,7 +154,7 @@ class _Past:
             self.clock.move(heapq.heappop(silences))
             await expire_sessions(self.runtime, self.tenant_id)
 
-    async def _take(self, person: Person, step: Step) -> None:
+    async def _take(self, person: Customer, step: Step) -> None:
         """One message of *person*, and all that follows from it."""
         message = self._filled(person, step.message)
         if step.attachment is not None:
@@ -171,7 +171,7 @@ class _Past:
         while await self.queue.run_due(self.runtime):
             await self.meta.drain()
 
-    def _filled(self, person: Person, message: dict[str, Any]) -> dict[str, Any]:
+    def _filled(self, person: Customer, message: dict[str, Any]) -> dict[str, Any]:
         """The message with the channel's id of the latest reply where it refers to it."""
         if LAST_REPLY not in json.dumps(message):
             return dict(message)
@@ -180,7 +180,7 @@ class _Past:
         filled: dict[str, Any] = json.loads(json.dumps(message).replace(LAST_REPLY, last))
         return filled
 
-    async def _upload(self, attachment: Attachment) -> str:
+    async def _upload(self, attachment: SentAttachment) -> str:
         answer = await self._standin(
             f"/v24.0/{self.playing.phone_number_id}/media",
             data={"messaging_product": "whatsapp", "type": attachment.mime_type},

@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Argument(help="The rule's name.")]
 
 
 @group.command("list")
-def every(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
+def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
     """List the rules: those that are ready-made, and the tenant's own patterns."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:

@@ -21,10 +21,10 @@ from dragoman.cli.shared import (
     with_runtime,
 )
 from dragoman.domain.errors import ConfigurationError
-from dragoman.domain.retention import window
+from dragoman.domain.retention import retention_period
 from dragoman.runtime import Runtime
 from dragoman.services.retention import apply_retention
-from dragoman.services.retention.apply_retention import Plan
+from dragoman.services.retention.apply_retention import RetentionPlan
 from dragoman.store import tenants
 from dragoman.store.database import owner_connection
 
@@ -48,7 +48,7 @@ def run(
     settings = settings_or_exit()
     urls = locate_database(settings)
 
-    async def job() -> Plan:
+    async def job() -> RetentionPlan:
         async with open_runtime(settings, urls) as runtime, owner_connection(urls.owner) as connection:
             with err.status("Looking for what is to go") as status:
                 if dry_run:
@@ -67,7 +67,7 @@ def run(
         raise typer.Exit(1)
 
 
-def _show(done: Plan, *, dry_run: bool) -> None:
+def _show(done: RetentionPlan, *, dry_run: bool) -> None:
     rows = [
         {"tenant": s.slug, "rule": f"{s.cut.rule}, {s.cut.days} days", "before": s.cut.before.isoformat(" ", "seconds"),
          "sessions": s.sessions, **{t: s.rows[t] for t in sorted(done.rows)}}
@@ -78,7 +78,7 @@ def _show(done: Plan, *, dry_run: bool) -> None:
     err.print(f"Partitions {'that would be dropped' if dry_run else 'dropped'}: {names}")
 
 
-def as_document(done: Plan, *, dry_run: bool) -> dict[str, Any]:
+def as_document(done: RetentionPlan, *, dry_run: bool) -> dict[str, Any]:
     """What went, or would go, for scripts."""
     return {
         "dry_run": dry_run,
@@ -117,7 +117,7 @@ def tenant_retention(
             await on_record(
                 runtime, connection, tenant_id, "retention.changed", tenant_slug, {"days": known}, {"days": own}
             )
-        held = window(runtime.settings.retention_days, own)
+        held = retention_period(runtime.settings.retention_days, own)
         err.print(f"{tenant_slug} keeps {held.days} days, by the {held.rule}'s rule.")
 
     with_runtime(job)

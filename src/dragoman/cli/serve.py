@@ -60,7 +60,7 @@ def worker() -> None:
     loop.run(_worker(settings, locate_database(settings)))
 
 
-async def _serve(settings: Settings, playing: standin.Standin | None) -> None:
+async def _serve(settings: Settings, playing: standin.StandinCredentials | None) -> None:
     listener = _listen(settings)
     urls = await asyncio.to_thread(locate_database, settings)
     await migrate_database(urls)

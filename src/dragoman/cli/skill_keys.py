@@ -35,7 +35,7 @@ def register_manifest(path: Path, tenant_slug: str) -> list[str]:
                 await on_record(
                     runtime, connection, tenant_id, "skill.registered", name, after={"version": spec.version}
                 )
-            known = await skill_keys.every(connection, tenant_id)
+            known = await skill_keys.list_all(connection, tenant_id)
             made = None if known.get(spec.name) else await _add(runtime, connection, tenant_id, spec.name)
         return changed, made
 
@@ -64,7 +64,7 @@ def key_list(name: str, tenant_slug: TenantOption, *, as_json: JsonOption = Fals
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            found = (await skill_keys.every(connection, tenant_id)).get(name, ())
+            found = (await skill_keys.list_all(connection, tenant_id)).get(name, ())
         return [{"key id": k.key_id, "created": k.created_at} for k in found]
 
     show(with_runtime(job), as_json=as_json, empty=f"{name} has no key; calls need one: dragoman skill key add {name}")

@@ -24,7 +24,7 @@ DISPLAY_PHONE_NUMBER = "+43 1 555 0100"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Standin:
+class StandinCredentials:
     """Credentials of the demo's only number, made at random on each machine."""
 
     token: str
@@ -35,9 +35,9 @@ class Standin:
     waba_id: str = "102290129340398"
 
 
-def make() -> Standin:
+def make() -> StandinCredentials:
     """New credentials."""
-    return Standin(
+    return StandinCredentials(
         token=secrets.token_urlsafe(24),
         control_token=secrets.token_urlsafe(24),
         app_secret=secrets.token_hex(16),
@@ -49,22 +49,22 @@ def _path(settings: Settings) -> Path:
     return settings.data_directory / "standin.json"
 
 
-def save(settings: Settings, standin: Standin) -> None:
+def save(settings: Settings, standin: StandinCredentials) -> None:
     """Keep the credentials for the next start, readable by this user only."""
     path = _path(settings)
     path.touch(mode=0o600)
     path.write_text(json.dumps(dataclasses.asdict(standin), indent=1))
 
 
-def load(settings: Settings) -> Standin:
+def load(settings: Settings) -> StandinCredentials:
     """The credentials that the demo made. Raises ConfigurationError where there is no demo yet."""
     try:
-        return Standin(**json.loads(_path(settings).read_text()))
+        return StandinCredentials(**json.loads(_path(settings).read_text()))
     except FileNotFoundError as error:
         raise ConfigurationError("there is no demo in this data directory yet; run `dragoman demo` first") from error
 
 
-def point_at(settings: Settings, standin: Standin) -> Settings:
+def point_at(settings: Settings, standin: StandinCredentials) -> Settings:
     """The settings with the Graph API's address turned to the stand-in, unless the operator named another."""
     local = f"http://127.0.0.1:{settings.port}{PATH}"
     own = settings.graph_url if settings.graph_url_given else local
@@ -73,7 +73,7 @@ def point_at(settings: Settings, standin: Standin) -> Settings:
 
 def application(
     settings: Settings,
-    standin: Standin,
+    standin: StandinCredentials,
     *,
     http: Callable[[], httpx.AsyncClient] | None = None,
     clock: Callable[[], datetime] | None = None,

@@ -80,10 +80,10 @@ def _limited(inputs: Inputs, draft: Draft, refusal: Refusal) -> None:
             limit=refusal.limit,
             allowed=refusal.allowed,
             window_seconds=refusal.window_seconds,
-            contact_told=refusal.tell,
+            contact_told=refusal.notify,
         )
     )
-    if refusal.tell:
+    if refusal.notify:
         draft.say(Text(sentence("rate_limited", *menu.locales(inputs))))
     whose = refusal.limit.replace("_", " ")
     within = f"{refusal.window_seconds:g} s"
@@ -101,7 +101,7 @@ def _busy(inputs: Inputs, draft: Draft, busy: Busy, said: str) -> None:
 
 def _once(draft: Draft, what: str) -> bool:
     """Whether the contact is still to be told *what*; from here on it counts as told in this session."""
-    if what in draft.session.told:
+    if what in draft.session.notified:
         return False
-    draft.change(told=(*draft.session.told, what))
+    draft.change(notified=(*draft.session.notified, what))
     return True

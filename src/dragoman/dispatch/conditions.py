@@ -16,7 +16,7 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def holds(condition: Condition, values: Mapping[str, Any]) -> bool:
+def is_true(condition: Condition, values: Mapping[str, Any]) -> bool:
     """Whether *condition* is true of *values*; a comparison with something unset never is.
 
     Texts are compared without regard to case. Days stand as ``YYYY-MM-DD``, whose order is that of the calendar.
@@ -27,11 +27,11 @@ def holds(condition: Condition, values: Mapping[str, Any]) -> bool:
         case IsSet(variable=variable, wanted=wanted):
             return (values.get(variable) is not None) is wanted
         case Combined(operator="and", conditions=parts):
-            return all(holds(part, values) for part in parts)
+            return all(is_true(part, values) for part in parts)
         case Combined(conditions=parts):
-            return any(holds(part, values) for part in parts)
+            return any(is_true(part, values) for part in parts)
         case Negated(condition=part):
-            return not holds(part, values)
+            return not is_true(part, values)
 
 
 def _compared(comparison: Comparison, values: Mapping[str, Any]) -> bool:

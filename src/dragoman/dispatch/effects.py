@@ -169,7 +169,7 @@ class CodeRefused:
     """No code was sent or checked; ``wait_seconds`` is when it can be tried again."""
 
     at: datetime
-    why: CodeRefusal
+    reason: CodeRefusal
     wait_seconds: int = 0
 
 

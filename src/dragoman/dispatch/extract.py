@@ -116,7 +116,7 @@ def mention(  # noqa: PLR0911 - one line for each kind
             return None
 
 
-def place(location: Location) -> Value:
+def location_value(location: Location) -> Value:
     """The value of a place that was sent as one: to a tenth of a metre, which no phone knows better."""
     return f"{location.latitude:.6f},{location.longitude:.6f}"
 
@@ -128,7 +128,7 @@ def _coordinates(text: str) -> Value | None:
     latitude, longitude = float(found[1]), float(found[2])
     if abs(latitude) > 90 or abs(longitude) > 180:
         return None
-    return place(Location(latitude=latitude, longitude=longitude))
+    return location_value(Location(latitude=latitude, longitude=longitude))
 
 
 def _pattern(pattern: str | None, text: str) -> str | None:

@@ -97,7 +97,7 @@ def _can_be_had(inputs: Inputs, node: Node) -> bool:
             return True
 
 
-def place(option: str) -> tuple[str, int]:
+def menu_position(option: str) -> tuple[str, int]:
     """The node and the page that an option of the menu leads to; an empty name is the menu's top."""
     name, _, number = option.removeprefix(NODE).partition(":")
     return name, int(number) if number.isdecimal() and len(number) < 4 else 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.dispatch import admission, flow_values, menu
-from dragoman.dispatch.conditions import holds
+from dragoman.dispatch.conditions import is_true
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result, SkillRaised, SkillReturned
 from dragoman.dispatch.extract import Value
@@ -90,7 +90,7 @@ def resume_flow(inputs: Inputs, draft: Draft, awaiting: Awaiting, value: Value |
         return None
     run = _FlowRun(inputs, draft, flow, position)
     if value is not None:
-        run.put(step.variable, value)
+        run.set_value(step.variable, value)
         return (yield from run.go_on(step.next))
     return run.ask_again(step, awaiting.asked)
 
@@ -118,7 +118,7 @@ class _FlowRun:
         """The variables as they are now."""
         return dict(self._position.variables)
 
-    def put(self, variable: str, value: Value | None) -> None:
+    def set_value(self, variable: str, value: Value | None) -> None:
         """Set a variable, or unset it with None."""
         values = self.values
         values.pop(variable, None)
@@ -162,7 +162,7 @@ class _FlowRun:
                 return None
             case BranchStep():
                 values = self.values
-                return next((case.next for case in step.cases if holds(case.when, values)), step.otherwise)
+                return next((case.next for case in step.cases if is_true(case.when, values)), step.otherwise)
             case MessageStep():
                 self.draft.say(Text(self._text(step.texts)))
                 return step.next
@@ -215,7 +215,7 @@ class _FlowRun:
         key = f":{step.step}:{self._entered}"
         called = yield from call(self.inputs, self.draft, spec, parameters, key=key, hide=hidden, hide_results=secret)
         if isinstance(called.result, SkillRaised):
-            self._fail(step, called.why(), counted=True)
+            self._fail(step, called.failure_reason(), counted=True)
             return None
         if not step.silent:
             for reply in called.result.replies:
@@ -275,7 +275,7 @@ class _FlowRun:
             value, fault = flow_values.returned(variable, result.data.get(key))
             if fault is not None:
                 return f"the result {key} of {called.spec.name} cannot be used: {fault}"
-            self.put(name, value)
+            self.set_value(name, value)
         return None
 
     def _fail(self, step: Step, reason: str, outcome: Outcome | None = None, *, counted: bool = False) -> None:

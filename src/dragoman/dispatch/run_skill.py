@@ -131,7 +131,7 @@ class Called:
     attempt: int
     secrets: list[str]
 
-    def why(self) -> str:
+    def failure_reason(self) -> str:
         """What went wrong, for administrators, without secrets."""
         if isinstance(self.result, SkillReturned):
             return ""
@@ -145,7 +145,7 @@ def _call(inputs: Inputs, draft: Draft, spec: SkillSpec, known: Mapping[str, Val
     called = yield from call(inputs, draft, spec, known)
     if isinstance(called.result, SkillRaised):
         draft.say(Text(sentence("skill_error", *menu.locales(inputs))))
-        draft.close(Outcome.SKILL_ERROR, called.why())
+        draft.close(Outcome.SKILL_ERROR, called.failure_reason())
         return
     for reply in called.result.replies or (Text(sentence("done", *menu.locales(inputs))),):
         draft.say(reply)

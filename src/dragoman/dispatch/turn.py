@@ -32,7 +32,7 @@ class Refusal:
     limit: str
     allowed: int
     window_seconds: float
-    tell: bool
+    notify: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

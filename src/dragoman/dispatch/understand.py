@@ -192,7 +192,7 @@ def _chosen(inputs: Inputs, draft: Draft, awaiting: Awaiting | None) -> Understa
 
 def _picked(inputs: Inputs, draft: Draft, option: str, detail: str) -> Understanding | None:
     """What a node of the menu stands for; None for one that the menu does not have any more."""
-    name, page = menu.place(option)
+    name, page = menu.menu_position(option)
     node = inputs.menu.find(name)[0] if inputs.menu else None
     match node:
         case SkillNode(skill=skill):
@@ -280,7 +280,7 @@ def _place(inputs: Inputs, parameter: Parameter) -> Value | None:
     """The place that was sent, where *parameter* is one."""
     message = inputs.message.content
     if parameter.kind is ParameterKind.LOCATION and isinstance(message, Location):
-        return extract.place(message)
+        return extract.location_value(message)
     return None
 
 

@@ -221,7 +221,7 @@ def _end(draft: Draft, result: CodeSent | CodeChecked | CodeRefused, begun: date
 
 def _record(draft: Draft, result: CodeSent | CodeChecked | CodeRefused, duration_ms: float) -> None:
     match result:
-        case CodeRefused(why=CodeRefusal.NO_ADDRESS):
+        case CodeRefused(reason=CodeRefusal.NO_ADDRESS):
             draft.count_error()
             draft.record(
                 SkillFailed(
@@ -238,14 +238,14 @@ def _record(draft: Draft, result: CodeSent | CodeChecked | CodeRefused, duration
             said: dict[str, Any] = {"sent_to": to}
         case CodeChecked(right=right, attempts_left=left):
             said = {"confirmed": right, "attempts_left": left}
-        case CodeRefused(why=why, wait_seconds=wait):
+        case CodeRefused(reason=why, wait_seconds=wait):
             said = {"refused": why.value, "wait_seconds": wait}
     draft.record(SkillSucceeded(skill=CONFIRM, attempt=1, duration_ms=duration_ms, cost_micros=0, result=said))
 
 
 def _refused(inputs: Inputs, draft: Draft, refused: CodeRefused, skill: str | None, known: Mapping[str, Any]) -> None:
     locales, wait = menu.locales(inputs), refused.wait_seconds
-    match refused.why:
+    match refused.reason:
         case CodeRefusal.TOO_SOON:
             _ask(inputs, draft, AwaitingKind.CODE, "code_too_soon", skill, known, seconds=str(wait))
             draft.keep(f"no new code within {wait} s of the last one")

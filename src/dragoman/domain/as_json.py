@@ -58,9 +58,9 @@ def session_to_json(session: Session) -> dict[str, Any]:
     flow = value.pop("flow")
     if flow is not None:
         value["flow"] = position_to_json(flow)
-    told = value.pop("told")
-    if told:
-        value["told"] = list(told)
+    notified = value.pop("notified")
+    if notified:
+        value["told"] = list(notified)
     return value
 
 
@@ -75,7 +75,7 @@ def session_from_json(value: dict[str, Any]) -> Session:
     fields["outcome"] = Outcome(fields["outcome"])
     fields["awaiting"] = fields["awaiting"] and awaiting_from_json(fields["awaiting"])
     fields["flow"] = position_from_json(fields["flow"]) if "flow" in fields else None
-    fields["told"] = tuple(fields.get("told", ()))
+    fields["notified"] = tuple(fields.pop("told", ()))
     return Session(**fields)
 
 

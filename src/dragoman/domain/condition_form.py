@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from dragoman.domain.definitions import NAME, Form, Path, Problem, shown
+from dragoman.domain.definitions import NAME, DefinitionProblem, Form, Path, shown
 from dragoman.domain.flows import (
     ORDERED,
     TEXTUAL,
@@ -91,7 +91,7 @@ def _article(type_: VariableType) -> str:
     return f"{'an' if type_.value[0] in 'aeiou' else 'a'} {type_.value.replace('_', ' ')}"
 
 
-def read_operand(value: Any, path: Path, problems: list[Problem], vocabulary: Vocabulary) -> Operand | None:
+def read_operand(value: Any, path: Path, problems: list[DefinitionProblem], vocabulary: Vocabulary) -> Operand | None:
     """A variable's value, ``{variable: name}``, or a literal."""
     if isinstance(value, Mapping):
         form = Form(value, path, problems, what="a value", keys=("variable",))
@@ -99,16 +99,18 @@ def read_operand(value: Any, path: Path, problems: list[Problem], vocabulary: Vo
         return Of(name) if vocabulary.variable(form, name, "variable") else None
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    problems.append(Problem(path, f"write a text, a number, true or false, or {{variable: name}}, not {shown(value)}"))
+    problems.append(
+        DefinitionProblem(path, f"write a text, a number, true or false, or {{variable: name}}, not {shown(value)}")
+    )
     return None
 
 
 def read_condition(
-    value: Any, path: Path, problems: list[Problem], vocabulary: Vocabulary, depth: int = 1
+    value: Any, path: Path, problems: list[DefinitionProblem], vocabulary: Vocabulary, depth: int = 1
 ) -> Condition | None:
     """The condition; None where it has a fault."""
     if depth > MAX_DEPTH:
-        problems.append(Problem(path, f"conditions stand in each other more than {MAX_DEPTH} deep"))
+        problems.append(DefinitionProblem(path, f"conditions stand in each other more than {MAX_DEPTH} deep"))
         return None
     keys = ("variable", *OPERATORS, "is_set", "and", "or", "not")
     form = Form(value, path, problems, what="a condition", keys=keys)
@@ -130,7 +132,9 @@ def read_condition(
     return None
 
 
-def _comparison(form: Form, operator: str, problems: list[Problem], vocabulary: Vocabulary) -> Condition | None:
+def _comparison(
+    form: Form, operator: str, problems: list[DefinitionProblem], vocabulary: Vocabulary
+) -> Condition | None:
     name = form.text("variable", hint="the name of a variable", shape=NAME)
     variable = vocabulary.variable(form, name, "variable")
     if operator == "is_set":
@@ -160,7 +164,7 @@ def _among(form: Form, variable: Variable) -> Comparison | None:
 
 
 def _against(
-    form: Form, variable: Variable, operator: str, problems: list[Problem], vocabulary: Vocabulary
+    form: Form, variable: Variable, operator: str, problems: list[DefinitionProblem], vocabulary: Vocabulary
 ) -> Comparison | None:
     operand = read_operand(form.raw(operator), (*form.path, operator), problems, vocabulary)
     if operand is None:

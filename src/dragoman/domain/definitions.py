@@ -28,7 +28,7 @@ MAX_TITLE = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class DefinitionProblem:
     """One fault: where, and what is wrong and would be right."""
 
     path: Path
@@ -38,7 +38,7 @@ class Problem:
 class DefinitionError(DragomanError):
     """A definition cannot be used; :attr:`problems` are all of its faults, in the order of the definition."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[DefinitionProblem]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, p.path)) or 'definition'}: {p.text}" for p in problems))
         self.problems = tuple(problems)
 
@@ -46,7 +46,9 @@ class DefinitionError(DragomanError):
 class Form:
     """One mapping of a definition while it is read; faults go to the list that the forms of a definition share."""
 
-    def __init__(self, value: object, path: Path, problems: list[Problem], *, what: str, keys: Sequence[str]) -> None:
+    def __init__(
+        self, value: object, path: Path, problems: list[DefinitionProblem], *, what: str, keys: Sequence[str]
+    ) -> None:
         self.path, self.what = path, what
         self._problems = problems
         self._value: Mapping[str, Any] = {}
@@ -65,7 +67,7 @@ class Form:
 
     def fault(self, text: str, *at: str | int) -> None:
         """Note a fault of this mapping, or of what stands in it *at* a key."""
-        self._problems.append(Problem((*self.path, *at), text))
+        self._problems.append(DefinitionProblem((*self.path, *at), text))
 
     def raw(self, key: str) -> Any:
         """The value as it stands there, or None."""
@@ -117,7 +119,7 @@ class Form:
             return default
         return value
 
-    def whole(self, key: str, *, default: int, low: int, high: int) -> int:
+    def whole_number(self, key: str, *, default: int, low: int, high: int) -> int:
         """A whole number between *low* and *high*."""
         value = self.raw(key)
         if value is None:

@@ -10,7 +10,17 @@ from typing import Any
 
 from dragoman.domain import patterns
 from dragoman.domain.condition_form import Vocabulary, literal, read_condition, read_operand
-from dragoman.domain.definitions import DOTTED, LOCALE, MAX_TITLE, NAME, DefinitionError, Form, Path, Problem, shown
+from dragoman.domain.definitions import (
+    DOTTED,
+    LOCALE,
+    MAX_TITLE,
+    NAME,
+    DefinitionError,
+    DefinitionProblem,
+    Form,
+    Path,
+    shown,
+)
 from dragoman.domain.flow_graph import graph_problems
 from dragoman.domain.flows import (
     OF_CONTACT,
@@ -55,7 +65,7 @@ _STEP_KEYS: Mapping[str, tuple[str, ...]] = {
 
 def flow_from_json(value: object, *, version: int = 0, retired: bool = False) -> Flow:
     """The flow that *value* defines. Raises DefinitionError with all of its faults."""
-    problems: list[Problem] = []
+    problems: list[DefinitionProblem] = []
     form = Form(value, (), problems, what="a flow", keys=_KEYS)
     name = form.text("flow", hint="its name, service.flow in lower case, such as orders.send_back", shape=DOTTED)
     label = form.text("label", hint="what administrators call it")
@@ -107,7 +117,7 @@ def _strings(form: Form, key: str, hint: str) -> list[str]:
     return found
 
 
-def _variables(form: Form, problems: list[Problem]) -> dict[str, Variable]:
+def _variables(form: Form, problems: list[DefinitionProblem]) -> dict[str, Variable]:
     found: dict[str, Variable] = {}
     for item, path in form.items("variables", hint="a list of variables", most=MAX_VARIABLES, required=False):
         part = Form(
@@ -125,7 +135,7 @@ def _variables(form: Form, problems: list[Problem]) -> dict[str, Variable]:
     return found
 
 
-def _variable(form: Form, problems: list[Problem]) -> Variable:
+def _variable(form: Form, problems: list[DefinitionProblem]) -> Variable:
     name = form.text("variable", hint="its name in lower case, such as order_number", shape=NAME)
     type_ = VariableType(form.one_of("type", [t.value for t in VariableType]))
     choices: list[ChoiceValue] = []
@@ -151,7 +161,7 @@ def _variable(form: Form, problems: list[Problem]) -> Variable:
     return variable
 
 
-def _choices(form: Form, problems: list[Problem]) -> list[ChoiceValue]:
+def _choices(form: Form, problems: list[DefinitionProblem]) -> list[ChoiceValue]:
     found: list[ChoiceValue] = []
     hint = "a list of values with titles, such as {value: damaged, titles: {en: It is damaged}}"
     for item, path in form.items("choices", hint=hint, most=MAX_CHOICES):
@@ -164,7 +174,7 @@ def _choices(form: Form, problems: list[Problem]) -> list[ChoiceValue]:
     return found
 
 
-def _steps(form: Form, problems: list[Problem], variables: dict[str, Variable]) -> list[Step]:
+def _steps(form: Form, problems: list[DefinitionProblem], variables: dict[str, Variable]) -> list[Step]:
     items = list(form.items("steps", hint="a list of steps; the first one begins", most=MAX_STEPS))
     names = [item["step"] for item, _ in items if isinstance(item, dict) and isinstance(item.get("step"), str)]
     vocabulary = Vocabulary(variables=variables, steps=frozenset(names))
@@ -173,22 +183,22 @@ def _steps(form: Form, problems: list[Problem], variables: dict[str, Variable]) 
         kind = item.get("type") if isinstance(item, dict) else None
         if not isinstance(kind, str) or kind not in STEP_TYPES:
             text = f"a step has a type, one of {', '.join(STEP_TYPES)}, not {shown(kind)}"
-            problems.append(Problem((*path, "type") if kind is not None else path, text))
+            problems.append(DefinitionProblem((*path, "type") if kind is not None else path, text))
             continue
         part = Form(item, path, problems, what=f"a {kind} step", keys=("step", "type", *_STEP_KEYS[kind]))
         name = part.text("step", hint="its name in lower case, such as ask_order", shape=NAME)
         if name and names.count(name) > 1:
             part.fault(f"there are {names.count(name)} steps called {name}; names must differ", "step")
-        found.append(_Reader(part, problems, vocabulary, name).read(kind))
+        found.append(_StepReader(part, problems, vocabulary, name).read(kind))
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _StepReader:
     """Reads one step."""
 
     form: Form
-    problems: list[Problem]
+    problems: list[DefinitionProblem]
     vocabulary: Vocabulary
     name: str
 
@@ -235,7 +245,7 @@ class _Reader:
             variable=name,
             texts=self.say(),
             again=self.say("again", required=False),
-            tries=form.whole("tries", default=3, low=1, high=10),
+            tries=form.whole_number("tries", default=3, low=1, high=10),
             skip_if_known=form.flag("skip_if_known", default=False),
             validation=self._validation(variable),
             next=self.follower(),
@@ -257,7 +267,7 @@ class _Reader:
             wrong = patterns.fault(pattern)
             if wrong is not None:
                 part.fault(f"pattern {wrong}", "pattern")
-        lengths = {key: part.whole(key, default=-1, low=0, high=2000) for key in keys if key.endswith("_length")}
+        lengths = {key: part.whole_number(key, default=-1, low=0, high=2000) for key in keys if key.endswith("_length")}
         given = {key: length for key, length in lengths.items() if length >= 0}
         if given and variable.type is not VariableType.TEXT:
             part.fault(f"only a text has a length, and {variable.name} is {variable.type.value}", next(iter(given)))

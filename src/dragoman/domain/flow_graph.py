@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dragoman.domain.condition_form import literal
-from dragoman.domain.definitions import Problem
+from dragoman.domain.definitions import DefinitionProblem
 from dragoman.domain.flows import EndStep, Flow, HandoffStep, Of, SkillStep, Variable, VariableType, targets
 from dragoman.domain.nouns import Parameter, ParameterKind, Registry
 
@@ -21,7 +21,7 @@ _FITTING: dict[ParameterKind, frozenset[VariableType]] = {
 """Which variables a parameter takes; texts and patterns take all that is written in letters."""
 
 
-def graph_problems(flow: Flow) -> list[Problem]:
+def graph_problems(flow: Flow) -> list[DefinitionProblem]:
     """Steps that nothing leads to, and steps from which no end can be reached."""
     followers = {step.step: targets(step) for step in flow.steps}
     reached = _closure([flow.steps[0].step], followers) if flow.steps else set()
@@ -34,10 +34,14 @@ def graph_problems(flow: Flow) -> list[Problem]:
     for number, step in enumerate(flow.steps):
         path = ("steps", number)
         if step.step not in reached:
-            problems.append(Problem(path, f"nothing leads to the step {step.step}; name it as a next, or remove it"))
+            problems.append(
+                DefinitionProblem(path, f"nothing leads to the step {step.step}; name it as a next, or remove it")
+            )
         elif step.step not in ending:
             problems.append(
-                Problem(path, f"from the step {step.step} no end and no handoff can be reached; let one follow")
+                DefinitionProblem(
+                    path, f"from the step {step.step} no end and no handoff can be reached; let one follow"
+                )
             )
     return problems
 
@@ -53,26 +57,28 @@ def _closure(begin: Iterable[str], edges: dict[str, tuple[str, ...]] | dict[str,
     return reached
 
 
-def registry_problems(flow: Flow, registry: Registry) -> list[Problem]:
+def registry_problems(flow: Flow, registry: Registry) -> list[DefinitionProblem]:
     """Skills that were never registered, and parameters that they do not take or miss."""
-    problems: list[Problem] = []
+    problems: list[DefinitionProblem] = []
     if flow.name in registry:
-        problems.append(Problem(("flow",), f"there is a skill called {flow.name}; a flow needs a name of its own"))
+        problems.append(
+            DefinitionProblem(("flow",), f"there is a skill called {flow.name}; a flow needs a name of its own")
+        )
     for number, step in enumerate(flow.steps):
         if isinstance(step, SkillStep):
             problems.extend(_skill_problems(flow, step, number, registry))
     return problems
 
 
-def _skill_problems(flow: Flow, step: SkillStep, number: int, registry: Registry) -> list[Problem]:
+def _skill_problems(flow: Flow, step: SkillStep, number: int, registry: Registry) -> list[DefinitionProblem]:
     path = ("steps", number)
     spec = registry.get(step.skill)
     if spec is None:
         known = ", ".join(sorted(registry)) or "none"
-        return [Problem((*path, "skill"), f"there is no skill {step.skill}; registered are {known}")]
+        return [DefinitionProblem((*path, "skill"), f"there is no skill {step.skill}; registered are {known}")]
     taken = {parameter.name: parameter for parameter in spec.parameters}
     problems = [
-        Problem(path, f"{step.skill} needs the parameter {name}")
+        DefinitionProblem(path, f"{step.skill} needs the parameter {name}")
         for name, parameter in taken.items()
         if parameter.required and name not in step.parameters
     ]
@@ -80,9 +86,9 @@ def _skill_problems(flow: Flow, step: SkillStep, number: int, registry: Registry
         at = (*path, "parameters", name)
         if name not in taken:
             names = ", ".join(taken) or "none"
-            problems.append(Problem(at, f"{step.skill} has no parameter {name}; its parameters are {names}"))
+            problems.append(DefinitionProblem(at, f"{step.skill} has no parameter {name}; its parameters are {names}"))
         elif fault := _misfit(taken[name], operand if not isinstance(operand, Of) else flow.variable(operand.variable)):
-            problems.append(Problem(at, f"{name} of {step.skill} {fault}"))
+            problems.append(DefinitionProblem(at, f"{name} of {step.skill} {fault}"))
     return problems
 
 

@@ -59,7 +59,7 @@ UNKNOWN = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class MediaFacts:
     """What a file's bytes say; ``width`` and ``height`` in pixels, ``seconds`` of sound, each None if not known."""
 
     mime_type: str
@@ -68,7 +68,7 @@ class Look:
     seconds: float | None = None
 
 
-def look(head: bytes, tail: bytes = b"") -> Look:
+def look(head: bytes, tail: bytes = b"") -> MediaFacts:
     """Judge a file by its first :data:`HEAD_BYTES` and last :data:`TAIL_BYTES`. Total: never raises."""
     mime_type = sniff(head)
     size: tuple[int, int] | None = None
@@ -81,7 +81,7 @@ def look(head: bytes, tail: bytes = b"") -> Look:
         pass
     width, height = size if size and all(0 < side <= 32767 for side in size) else (None, None)
     plausible = seconds is not None and 0 < seconds < 86400
-    return Look(mime_type=mime_type, width=width, height=height, seconds=seconds if plausible else None)
+    return MediaFacts(mime_type=mime_type, width=width, height=height, seconds=seconds if plausible else None)
 
 
 def sniff(head: bytes) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from dragoman.domain.definitions import DOTTED, MAX_TITLE, NAME, DefinitionError, Form, Path, Problem, shown
+from dragoman.domain.definitions import DOTTED, MAX_TITLE, NAME, DefinitionError, DefinitionProblem, Form, Path, shown
 from dragoman.domain.flows import Flows
 from dragoman.domain.nouns import Registry
 
@@ -85,15 +85,17 @@ class Menu:
 
     def find(self, name: str) -> tuple[Node | None, SubmenuNode | None]:
         """The node of that name and the submenu that it is in; no submenu for those at the top."""
-        return next(((node, parent) for node, parent in walk(self.nodes) if node.node == name), (None, None))
+        return next(((node, parent) for node, parent in iterate_nodes(self.nodes) if node.node == name), (None, None))
 
 
-def walk(nodes: tuple[Node, ...], parent: SubmenuNode | None = None) -> Iterator[tuple[Node, SubmenuNode | None]]:
+def iterate_nodes(
+    nodes: tuple[Node, ...], parent: SubmenuNode | None = None
+) -> Iterator[tuple[Node, SubmenuNode | None]]:
     """Every node of the tree with the submenu that it is in."""
     for node in nodes:
         yield node, parent
         if isinstance(node, SubmenuNode):
-            yield from walk(node.nodes, node)
+            yield from iterate_nodes(node.nodes, node)
 
 
 def menu_to_json(menu: Menu) -> dict[str, Any]:
@@ -127,9 +129,9 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 
 def menu_from_json(value: object, *, version: int = 0) -> Menu:
     """The menu that *value* defines. Raises DefinitionError with all of its faults."""
-    problems: list[Problem] = []
+    problems: list[DefinitionProblem] = []
     form = Form(value, (), problems, what="a menu", keys=("menu", "text", "nodes"))
-    reader = _Reader(problems)
+    reader = _NodeReader(problems)
     menu = Menu(
         name=form.text("menu", hint="its name in lower case, such as main", shape=NAME),
         texts=form.texts("text"),
@@ -141,10 +143,10 @@ def menu_from_json(value: object, *, version: int = 0) -> Menu:
     return menu
 
 
-class _Reader:
+class _NodeReader:
     """Reads the nodes of one menu; knows the names that are taken."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[DefinitionProblem]) -> None:
         self._problems = problems
         self._names: set[str] = set()
 
@@ -159,7 +161,7 @@ class _Reader:
         kind = item.get("type") if isinstance(item, Mapping) else None
         if not isinstance(kind, str) or kind not in NODE_TYPES:
             text = f"a node has a type, one of {', '.join(NODE_TYPES)}, not {shown(kind)}"
-            self._problems.append(Problem((*path, "type") if kind is not None else path, text))
+            self._problems.append(DefinitionProblem((*path, "type") if kind is not None else path, text))
             return None
         form = Form(item, path, self._problems, what=f"a {kind} node", keys=("node", "type", "title", *_KEYS[kind]))
         name = form.text("node", hint="its name in lower case, such as opening_hours", shape=NAME)
@@ -191,19 +193,19 @@ class _Reader:
         return SubmenuNode(node=name, titles=titles, texts=texts, nodes=tuple(self.nodes(form, depth + 1)))
 
 
-def reference_problems(menu: Menu, registry: Registry, flows: Flows) -> list[Problem]:
+def reference_problems(menu: Menu, registry: Registry, flows: Flows) -> list[DefinitionProblem]:
     """Skills and flows that nobody registered or imported."""
     return list(_unknown(menu.nodes, (), registry, flows))
 
 
-def _unknown(nodes: tuple[Node, ...], path: Path, registry: Registry, flows: Flows) -> Iterator[Problem]:
+def _unknown(nodes: tuple[Node, ...], path: Path, registry: Registry, flows: Flows) -> Iterator[DefinitionProblem]:
     for number, node in enumerate(nodes):
         at = (*path, "nodes", number)
         match node:
             case SkillNode(skill=skill) if skill not in registry:
-                yield Problem((*at, "skill"), f"there is no skill {skill}; registered are {_names(registry)}")
+                yield DefinitionProblem((*at, "skill"), f"there is no skill {skill}; registered are {_names(registry)}")
             case FlowNode(flow=flow) if flow not in flows:
-                yield Problem((*at, "flow"), f"there is no flow {flow}; imported are {_names(flows)}")
+                yield DefinitionProblem((*at, "flow"), f"there is no flow {flow}; imported are {_names(flows)}")
             case SubmenuNode(nodes=below):
                 yield from _unknown(below, at, registry, flows)
 

@@ -198,7 +198,7 @@ class FlowPosition:
 class Session:
     """One bounded conversation, as the core carries it from turn to turn.
 
-    ``told`` names what the contact is told only once in a session and has been told.
+    ``notified`` names what the contact is told only once in a session and has been told.
     """
 
     session_id: UUID
@@ -220,7 +220,7 @@ class Session:
     cost_micros: int = 0
     agent_name: str | None = None
     awaiting: Awaiting | None = None
-    told: tuple[str, ...] = ()
+    notified: tuple[str, ...] = ()
     flow: FlowPosition | None = None
 
 

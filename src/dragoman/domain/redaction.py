@@ -18,7 +18,7 @@ Finder = Callable[[str], Iterator[Span]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RedactionRule:
     """A thing to take out: its name on record, what it is called in the mark, and where it stands in a text.
 
     In a text of fewer than ``shortest`` characters it is not looked for.
@@ -35,7 +35,7 @@ class Rule:
         return f"[{self.label} redacted]"
 
 
-def clean(text: str, rules: Sequence[Rule]) -> tuple[str, Counter[str]]:
+def clean(text: str, rules: Sequence[RedactionRule]) -> tuple[str, Counter[str]]:
     """*text* without what the rules find, one rule after the other, and how often each found something."""
     found: Counter[str] = Counter()
     for rule in rules:
@@ -53,7 +53,7 @@ def clean(text: str, rules: Sequence[Rule]) -> tuple[str, Counter[str]]:
 
 
 def clean_json(
-    value: Any, rules: Sequence[Rule], *, keep: Callable[[str], bool] = lambda _: False, nested: str = ""
+    value: Any, rules: Sequence[RedactionRule], *, keep: Callable[[str], bool] = lambda _: False, nested: str = ""
 ) -> tuple[Any, Counter[str]]:
     """A JSON value with every text in it cleaned, but for members whose names are to be *kept* as they are.
 
@@ -230,12 +230,12 @@ def tokens(text: str) -> Iterator[Span]:
             yield found.span()
 
 
-READY: Mapping[str, Rule] = {
+READY: Mapping[str, RedactionRule] = {
     rule.name: rule
     for rule in (
-        Rule("card", "card number", cards, shortest=14),
-        Rule("iban", "bank account", ibans, shortest=15),
-        Rule("token", "access token", tokens, shortest=15),
+        RedactionRule("card", "card number", cards, shortest=14),
+        RedactionRule("iban", "bank account", ibans, shortest=15),
+        RedactionRule("token", "access token", tokens, shortest=15),
     )
 }
 """The rules that every tenant has, unless it turns one off."""

@@ -10,7 +10,7 @@ Rule = Literal["installation", "tenant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class RetentionPeriod:
     """Nothing from before ``start(now)`` is shown, searched or exported, even before it is removed."""
 
     days: int
@@ -21,8 +21,8 @@ class Window:
         return now - timedelta(days=self.days)
 
 
-def window(installation_days: int, tenant_days: int | None) -> Window:
+def retention_period(installation_days: int, tenant_days: int | None) -> RetentionPeriod:
     """The window that holds: a tenant may shorten the installation's, never lengthen it."""
     if tenant_days is not None and tenant_days < installation_days:
-        return Window(days=tenant_days, rule="tenant")
-    return Window(days=installation_days, rule="installation")
+        return RetentionPeriod(days=tenant_days, rule="tenant")
+    return RetentionPeriod(days=installation_days, rule="installation")

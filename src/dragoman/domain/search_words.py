@@ -63,7 +63,7 @@ def fold(text: str) -> str:
     return "".join(str(unicodedata.digit(c)) if c.isdigit() else c for c in folded if c.isalnum() or _KEPT.match(c))
 
 
-class Place(NamedTuple):
+class TextToken(NamedTuple):
     """One word of a text: the folded word, and where it stands in the text as written."""
 
     word: str
@@ -71,7 +71,7 @@ class Place(NamedTuple):
     end: int
 
 
-def places(text: str, *, asked: bool = False) -> Iterator[Place]:
+def tokens(text: str, *, asked: bool = False) -> Iterator[TextToken]:
     """The words of *text* in order, overlapping pairs where a script has no spaces.
 
     The last character of such a run is stored alone, too, so that it can be asked for by itself; what is *asked*
@@ -79,23 +79,23 @@ def places(text: str, *, asked: bool = False) -> Iterator[Place]:
     """
     if text.isascii():
         for found in _ASCII_WORD.finditer(text):
-            yield Place(found.group().lower()[:LONGEST_WORD], *found.span())
+            yield TextToken(found.group().lower()[:LONGEST_WORD], *found.span())
         return
     for found in _WORD.finditer(text):
         start, end = found.span()
         if not _IS_UNSPACED.match(found.group()):
             word = fold(found.group())[:LONGEST_WORD]
             if word:
-                yield Place(word, start, end)
+                yield TextToken(word, start, end)
             continue
         for at in range(start, end - 1 if asked and end - start > 1 else end):
-            yield Place(fold(text[at : at + 2] if at + 2 <= end else text[at]), at, min(at + 2, end))
+            yield TextToken(fold(text[at : at + 2] if at + 2 <= end else text[at]), at, min(at + 2, end))
 
 
 def _words(text: str) -> list[str]:
     if text.isascii():
         return [word[:LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower())]
-    return [place.word for place in places(text)]
+    return [place.word for place in tokens(text)]
 
 
 _FIELDS = ("body", "caption", "filename", "title", "description", "rendered", "text", "name", "address", "organisation")
@@ -198,7 +198,7 @@ class Search:
     def marks(self, text: str) -> list[tuple[int, int]]:
         """The parts of *text*, as (start, end), that the query asks for; in order, not overlapping."""
         found: list[tuple[int, int]] = []
-        there = list(places(text))
+        there = list(tokens(text))
         for term in (term for group in self.groups for term in group if not term.excluded):
             for first in range(len(there) - len(term.words) + 1):
                 part = there[first : first + len(term.words)]
@@ -211,7 +211,7 @@ _TERM = re.compile(r'(?P<minus>(?<!\S)-)?(?:["“”„«»](?P<phrase>[^"“”
 
 
 def _term(written: str, *, bare: bool, excluded: bool) -> Term | None:
-    words = tuple(place.word for place in places(written, asked=True))
+    words = tuple(place.word for place in tokens(written, asked=True))
     if not words:
         return None
     lone = len(words) == 1 and len(words[0]) == 1 and _IS_UNSPACED.match(words[0]) is not None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from dragoman.runtime import Runtime
 from dragoman.services.access import password_reset
-from dragoman.services.contacts.merge_contact import settle_contact
+from dragoman.services.contacts.merge_contact import merge_contact
 from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.services.exports.background_exports import ENTRYPOINT, prepare_export
 from dragoman.services.media.fetch_media import fetch_media
@@ -25,7 +25,7 @@ ENTRYPOINTS: Mapping[str, Service] = {
     "handle_inbound": handle,
     "deliver": deliver,
     "apply_statuses": _apply_statuses,
-    "settle_contact": settle_contact,
+    "settle_contact": merge_contact,
     "fetch_media": fetch_media,
     ENTRYPOINT: prepare_export,
     password_reset.ENTRYPOINT: password_reset.send,

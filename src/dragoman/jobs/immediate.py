@@ -53,7 +53,7 @@ class ImmediateQueue:
         for waiting in self._remember(jobs):
             waiting.transactions.append(connection)
 
-    def soon(self, jobs: Sequence[Job]) -> None:
+    def run_after_commit(self, jobs: Sequence[Job]) -> None:
         """The same without a transaction: here nothing is lost with a process."""
         self._remember(jobs)
 

@@ -37,7 +37,7 @@ class PgQueue:
             [None] * len(jobs),
         )
 
-    def soon(self, jobs: Sequence[Job]) -> None:
+    def run_after_commit(self, jobs: Sequence[Job]) -> None:
         """Run *jobs* in this process, if it has a worker; nothing is written, and the sweep finds what is lost."""
         if self.here is not None:
             for job in jobs:
@@ -56,7 +56,7 @@ class PgQueue:
         queued = {(row["entrypoint"], row["payload"]) for row in rows}
         return [job for job in jobs if (job.entrypoint, payload(job.tenant_id, job.key)) not in queued]
 
-    async def forget(self, connection: Connection) -> None:
+    async def purge(self, connection: Connection) -> None:
         """Let go of what PgQueuer noted of jobs long done: three rows for each, which nobody reads after a day."""
         await connection.execute("DELETE FROM pgqueuer_log WHERE created < now() - $1::interval", LOG_KEPT)
 

@@ -67,8 +67,8 @@ def build(
 
     # The sixth field is seconds.
     @queuer.schedule("wake_neglected", "* * * * * */5")
-    async def wake_neglected(_: Schedule) -> None:
-        await sweep.wake_neglected(runtime)
+    async def requeue_overdue(_: Schedule) -> None:
+        await sweep.requeue_overdue(runtime)
 
     @queuer.schedule("expire_sessions", "* * * * * */30")
     async def expire_sessions(_: Schedule) -> None:
@@ -83,11 +83,11 @@ def build(
         await sweep.probe_channels(runtime)
 
     @queuer.schedule("tidy", "17 * * * *")
-    async def tidy(_: Schedule) -> None:
-        await sweep.tidy(runtime)
+    async def clean_up(_: Schedule) -> None:
+        await sweep.clean_up(runtime)
         if isinstance(runtime.queue, PgQueue):
             async with runtime.database.directory() as database:
-                await runtime.queue.forget(database)
+                await runtime.queue.purge(database)
 
     @queuer.schedule("checkpoints", "* * * * *")
     async def make_checkpoints(_: Schedule) -> None:
@@ -201,7 +201,7 @@ async def _run_once(
     )
     queuer = build(runtime, connection, flights, owner_url)
     # What an earlier worker left undone is not in the queue any more: look for it at once.
-    await sweep.wake_neglected(runtime)
+    await sweep.requeue_overdue(runtime)
     running = asyncio.create_task(
         queuer.run(
             batch_size=BATCH,

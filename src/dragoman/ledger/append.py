@@ -22,7 +22,7 @@ from dragoman.domain.events import AuditEvent, StateChanged, payload_json
 from dragoman.domain.search_words import BEFORE_START, name_of, text_of, vector
 from dragoman.domain.states import State
 from dragoman.ledger import changes, seal
-from dragoman.ledger.changes import Change, Kind
+from dragoman.ledger.changes import Change, ChangeKind
 from dragoman.ledger.connection import Connection
 
 
@@ -40,7 +40,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TurnRecord:
     """A turn with what is written beside it."""
 
     turn: Turn
@@ -60,7 +60,7 @@ class Addition:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ChainTail:
     """Where the next event and the next message of a session go."""
 
     position: int = 1
@@ -68,7 +68,7 @@ class _Place:
     head: bytes = seal.GENESIS
 
 
-async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence[Entry]) -> None:
+async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence[TurnRecord]) -> None:
     """Write each session as its turn leaves it, its new messages and its new events; one entry for a session.
 
     Raises asyncpg.CheckViolationError where the states walked are not a legal path from a row's state, and
@@ -76,7 +76,7 @@ async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence
     """
     places = await _lock(connection, tenant_id, [entry.turn.session.session_id for entry in entries])
     fresh = {entry.turn.session.session_id for entry in entries} - places.keys()
-    places |= dict.fromkeys(fresh, _Place())
+    places |= dict.fromkeys(fresh, _ChainTail())
     chained = [_chained(entry.turn.session.session_id, entry.turn.events, entry.trace_id, places) for entry in entries]
     rows = [_session_row(entry, places, events) for entry, events in zip(entries, chained, strict=True)]
     await _insert_sessions(connection, tenant_id, [row for row in rows if row[0] in fresh])
@@ -99,7 +99,7 @@ async def write_turn(
     trace_id: str | None,
 ) -> None:
     """:func:`write_turns` for one."""
-    entry = Entry(turn=turn, context=context, dispatch_id=dispatch_id, trace_id=trace_id)
+    entry = TurnRecord(turn=turn, context=context, dispatch_id=dispatch_id, trace_id=trace_id)
     await write_turns(connection, tenant_id, [entry])
 
 
@@ -130,7 +130,7 @@ async def append_all(connection: Connection, tenant_id: UUID, additions: Sequenc
     changed = [
         Change(
             session_id=a.session_id,
-            kind=Kind.CHANGED,
+            kind=ChangeKind.CHANGED,
             message_count=places[a.session_id].ordinal - 1,
             event_count=places[a.session_id].position - 1 + len(a.events),
         )
@@ -153,7 +153,7 @@ async def append_events(
     await append_all(connection, tenant_id, [addition])
 
 
-async def _lock(connection: Connection, tenant_id: UUID, session_ids: Sequence[UUID]) -> dict[UUID, _Place]:
+async def _lock(connection: Connection, tenant_id: UUID, session_ids: Sequence[UUID]) -> dict[UUID, _ChainTail]:
     if len(set(session_ids)) < len(session_ids):
         raise ValueError("a session can be written once in a transaction's statement")
     rows = await connection.fetch(
@@ -163,7 +163,7 @@ async def _lock(connection: Connection, tenant_id: UUID, session_ids: Sequence[U
         session_ids,
     )
     return {
-        row["session_id"]: _Place(row["next_position"], row["message_count"] + 1, row["head"] or seal.GENESIS)
+        row["session_id"]: _ChainTail(row["next_position"], row["message_count"] + 1, row["head"] or seal.GENESIS)
         for row in rows
     }
 
@@ -172,7 +172,7 @@ _Row = tuple[Any, ...]
 
 
 def _chained(
-    session_id: UUID, events: Sequence[AuditEvent], trace_id: str | None, places: Mapping[UUID, _Place]
+    session_id: UUID, events: Sequence[AuditEvent], trace_id: str | None, places: Mapping[UUID, _ChainTail]
 ) -> list[_Row]:
     """The rows of *events*, each sealed onto the one before."""
     rows: list[_Row] = []
@@ -232,7 +232,7 @@ async def _insert_events(connection: Connection, tenant_id: UUID, rows: Sequence
         raise RuntimeError(f"positions of {len({r[0] for r in rows})} sessions were taken: {status}")
 
 
-def _message_rows(entry: Entry, places: Mapping[UUID, _Place]) -> list[_Row]:
+def _message_rows(entry: TurnRecord, places: Mapping[UUID, _ChainTail]) -> list[_Row]:
     session_id = entry.turn.session.session_id
     return [
         (
@@ -282,7 +282,9 @@ async def _insert_messages(connection: Connection, tenant_id: UUID, rows: Sequen
         raise RuntimeError(f"ordinals of {len({r[0] for r in rows})} sessions were taken: {status}")
 
 
-def _word_rows(tenant_id: UUID, entry: Entry, places: Mapping[UUID, _Place], fresh: Container[UUID]) -> list[_Row]:
+def _word_rows(
+    tenant_id: UUID, entry: TurnRecord, places: Mapping[UUID, _ChainTail], fresh: Container[UUID]
+) -> list[_Row]:
     """What the full-text search finds: the words of the messages, and of who it is when the session is a fresh one."""
     session, context = entry.turn.session, entry.context
     # A search looks for them no earlier than that.
@@ -309,12 +311,16 @@ async def _insert_words(connection: Connection, tenant_id: UUID, rows: Sequence[
         )
 
 
-def _change(entry: Entry, places: Mapping[UUID, _Place], fresh: Container[UUID]) -> Change:
+def _change(entry: TurnRecord, places: Mapping[UUID, _ChainTail], fresh: Container[UUID]) -> Change:
     turn, session_id = entry.turn, entry.turn.session.session_id
     place = places[session_id]
     return Change(
         session_id=session_id,
-        kind=Kind.OPENED if session_id in fresh else Kind.MESSAGE if turn.transcript else Kind.CHANGED,
+        kind=ChangeKind.OPENED
+        if session_id in fresh
+        else ChangeKind.MESSAGE
+        if turn.transcript
+        else ChangeKind.CHANGED,
         message_count=place.ordinal - 1 + len(turn.transcript),
         event_count=place.position - 1 + len(turn.events),
     )
@@ -386,7 +392,7 @@ _UPDATE = (
 )
 
 
-def _session_row(entry: Entry, places: Mapping[UUID, _Place], events: Sequence[_Row]) -> _Row:
+def _session_row(entry: TurnRecord, places: Mapping[UUID, _ChainTail], events: Sequence[_Row]) -> _Row:
     """The values of :data:`_SESSION`, in its order."""
     turn, session, context = entry.turn, entry.turn.session, entry.context
     place = places[session.session_id]
@@ -415,7 +421,7 @@ def _session_row(entry: Entry, places: Mapping[UUID, _Place], events: Sequence[_
         place.position + len(events),
         events[-1][-1] if events else place.head,
         session.flow and storable.dump(position_to_json(session.flow)),
-        storable.dump(list(session.told)),
+        storable.dump(list(session.notified)),
         session.thread_id,
         session.contact_id,
         context.channel_account_id,

@@ -27,7 +27,7 @@ NEAR = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """An event as its seal covers it: its position, its canonical bytes, its seal."""
 
     position: int
@@ -44,7 +44,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ChainMark:
     """What a checkpoint says of a chain: the seal of the event at *events*."""
 
     events: int
@@ -52,7 +52,7 @@ class Mark:
     checkpoint: int
 
 
-NO_MARKS: Sequence[Mark] = ()
+NO_MARKS: Sequence[ChainMark] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Chain:
     next_position: int
     head: bytes | None
     start: Start = field(default_factory=Start)
-    marks: Sequence[Mark] = NO_MARKS
+    marks: Sequence[ChainMark] = NO_MARKS
     left: Mapping[int, str] = field(default_factory=dict)
     """What erasures left, by position: see :func:`left`."""
 
@@ -82,7 +82,7 @@ def left(told: Iterable[tuple[int, str, Mapping[str, Any]]]) -> dict[int, str]:
     return found
 
 
-def first_breach(links: Iterable[Link], chain: Chain) -> tuple[int, str]:
+def first_breach(links: Iterable[ChainLink], chain: Chain) -> tuple[int, str]:
     """Where the chain breaks and how; the text is empty where it does not."""
     start = chain.start
     previous, expected = start.seal, start.position
@@ -103,7 +103,7 @@ def first_breach(links: Iterable[Link], chain: Chain) -> tuple[int, str]:
     return _end(chain, expected, previous)
 
 
-def _altered(link: Link, previous: bytes | None, left: str | None) -> str:
+def _altered(link: ChainLink, previous: bytes | None, left: str | None) -> str:
     if left is not None:
         # What was sealed is gone for good. That this is what is left of it was sealed, too, further on.
         return "" if hashlib.sha256(link.canonical).hexdigest() == left else NOT_LEFT
@@ -113,8 +113,8 @@ def _altered(link: Link, previous: bytes | None, left: str | None) -> str:
 class _Guard:
     """Compares the seals of a chain with what checkpoints say of them; up to ``until`` they have been found right."""
 
-    def __init__(self, marks: Sequence[Mark], start: Start) -> None:
-        self.marks: dict[int, list[Mark]] = {}
+    def __init__(self, marks: Sequence[ChainMark], start: Start) -> None:
+        self.marks: dict[int, list[ChainMark]] = {}
         for mark in marks:
             self.marks.setdefault(mark.events, []).append(mark)
         self.until = start.position
@@ -140,7 +140,7 @@ def _end(chain: Chain, last: int, found: bytes | None) -> tuple[int, str]:
     return last, "the head is not the last seal" if found not in {None, chain.head or seal.GENESIS} else ""
 
 
-def _rewritten(mark: Mark, guarded: int) -> str:
+def _rewritten(mark: ChainMark, guarded: int) -> str:
     what = f"event {mark.events}" if mark.events == guarded + 1 else f"one of the events {guarded + 1} to {mark.events}"
     return f"the chain was written anew: {what} is not what checkpoint {mark.checkpoint} covers"
 
@@ -190,7 +190,7 @@ def transcript_breach(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EventRow:
     """An event as the database has it, in the order in which :mod:`~dragoman.ledger.verify` reads its columns."""
 
     position: int
@@ -226,10 +226,10 @@ class Suspect:
 
     session_id: UUID
     index: int
-    rows: Sequence[Row]
+    rows: Sequence[EventRow]
 
     @property
-    def row(self) -> Row:
+    def row(self) -> EventRow:
         """The event itself."""
         return self.rows[self.index]
 
@@ -255,13 +255,13 @@ def explained(suspect: Suspect) -> str:
     return ALTERED
 
 
-def _tried(rows: Sequence[Row], row: Row) -> Iterable[int]:
+def _tried(rows: Sequence[EventRow], row: EventRow) -> Iterable[int]:
     if len(rows) <= MOST_TRIED:
         return range(1, rows[-1].position + 1) if rows[-1].position <= MOST_TRIED else [r.position for r in rows]
     return range(max(1, row.position - NEAR), row.position + NEAR + 1)
 
 
-def _place(row: Row, session_id: UUID, positions: Iterable[int], seals: Collection[bytes]) -> int | None:
+def _place(row: EventRow, session_id: UUID, positions: Iterable[int], seals: Collection[bytes]) -> int | None:
     """The position at which the event was sealed in that session, if it is one of *positions*."""
     for position in positions:
         canonical = row.canonical(session_id, position)

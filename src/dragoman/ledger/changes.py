@@ -2,8 +2,8 @@
 
 A row is written in the transaction that changes the session, under that transaction's id. Numbers given out before a
 commit become visible out of order, and "greater than the last one" would miss what commits late. So a reader's
-:class:`Place` is a *snapshot*: which transactions had ended when it read. What it has not seen are the rows of those
-that had not, and these can be asked for exactly: nothing is missed, nothing comes twice, however long one may take.
+:class:`FeedPosition` is a *snapshot*: which transactions had ended when it read. What it has not seen are the rows of
+those that had not, and these can be asked for exactly: nothing is missed, nothing comes twice, however long one takes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST = 2000
 """Beyond so many changed sessions at once a reader is better off reading everything anew."""
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What happened to a session; of several things in one transaction the one that stands first here."""
 
     OPENED = "opened"
@@ -40,7 +40,7 @@ class Change:
     """One session that changed, with how many messages and audit events it has by now."""
 
     session_id: UUID
-    kind: Kind
+    kind: ChangeKind
     message_count: int
     event_count: int
 
@@ -52,7 +52,7 @@ _LONGEST = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FeedPosition:
     """Where a reader is in the feed: it has read what had been committed then.
 
     ``server`` and ``timeline`` say of which database cluster, since transaction ids of another one, or of one that was
@@ -73,7 +73,7 @@ class Place:
         return f"{self.server}-{self.timeline}-{stamp}-{self.xmin}:{self.xmax}:{running}"
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> FeedPosition:
         """What ``str`` made. Raises ValueError for anything else."""
         found = _TEXT.fullmatch(text) if len(text) <= _LONGEST else None
         if found is None:
@@ -87,7 +87,7 @@ class Place:
             server, int(timeline), at, int(xmin), int(xmax), tuple(int(part) for part in running.split(",") if part)
         )
 
-    def leads_to(self, later: Place) -> bool:
+    def leads_to(self, later: FeedPosition) -> bool:
         """Whether the feed can be read on from here, with *later* as the present."""
         return (
             (self.server, self.timeline) == (later.server, later.timeline)
@@ -100,7 +100,7 @@ class Place:
 class News:
     """What was read, and the place to read on from. ``changes`` is None where the reader cannot know what it missed."""
 
-    place: Place
+    place: FeedPosition
     changes: list[Change] | None
 
 
@@ -124,7 +124,7 @@ async def record_all(connection: Connection, tenant_id: UUID, changed: Sequence[
 
 
 async def record(
-    connection: Connection, tenant_id: UUID, session_id: UUID, kind: Kind, *, messages: int, events: int
+    connection: Connection, tenant_id: UUID, session_id: UUID, kind: ChangeKind, *, messages: int, events: int
 ) -> None:
     """:func:`record_all` for one."""
     change = Change(session_id=session_id, kind=kind, message_count=messages, event_count=events)
@@ -140,11 +140,11 @@ async def touch(connection: Connection, tenant_id: UUID, session_id: UUID) -> No
     )
     if row is not None:
         await record(
-            connection, tenant_id, session_id, Kind.CHANGED, messages=row["message_count"], events=row["events"]
+            connection, tenant_id, session_id, ChangeKind.CHANGED, messages=row["message_count"], events=row["events"]
         )
 
 
-async def read(connection: Connection, tenant_id: UUID, place: Place | None) -> News:
+async def read(connection: Connection, tenant_id: UUID, place: FeedPosition | None) -> News:
     """What was committed since *place*; with None only where the feed is now."""
     # One statement: the snapshot that it reports is the one that it reads with.
     rows = await connection.fetch(
@@ -172,7 +172,7 @@ async def read(connection: Connection, tenant_id: UUID, place: Place | None) -> 
         [
             Change(
                 session_id=row["session_id"],
-                kind=Kind(row["kind"]),
+                kind=ChangeKind(row["kind"]),
                 message_count=row["messages"],
                 event_count=row["events"],
             )
@@ -200,9 +200,9 @@ async def trim(connection: Connection, tenant_id: UUID) -> None:
 _NEVER = 2**63 - 1
 
 
-def _place(server: int, timeline: int, now: datetime, snapshot: str) -> Place:
+def _place(server: int, timeline: int, now: datetime, snapshot: str) -> FeedPosition:
     xmin, xmax, running = snapshot.split(":")
-    return Place(
+    return FeedPosition(
         f"{server & 0xFFFFFFFFFFFFFFFF:x}",
         timeline,
         now,

@@ -167,7 +167,7 @@ def public_bytes(key: Ed25519PrivateKey) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class MadeCheckpoint:
     """A checkpoint that was made."""
 
     number: int
@@ -199,7 +199,7 @@ async def consider_all(connection: Connection, tenant_id: UUID) -> None:
 
 async def make(
     connection: Connection, tenant_id: UUID, key: Ed25519PrivateKey, *, now: datetime, other_key: bool = False
-) -> Made | None:
+) -> MadeCheckpoint | None:
     """Make the next checkpoint; None where no chain has grown since the last one.
 
     A session is considered when a change of it is in the feed, or was there and left it: rows of the feed appear with
@@ -255,7 +255,7 @@ async def make(
         [leaf.events for leaf in leaves],
         [leaf.head for leaf in leaves],
     )
-    return Made(number=header.number, at=now, leaves=len(leaves), digest=signed.digest)
+    return MadeCheckpoint(number=header.number, at=now, leaves=len(leaves), digest=signed.digest)
 
 
 async def _taken(connection: Connection, tenant_id: UUID) -> list[UUID]:

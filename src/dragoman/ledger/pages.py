@@ -33,19 +33,19 @@ RIBBON_PLACES = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PageAnchor:
     """Where a part stands: right before or after the item with *number*, or with that item in its middle."""
 
     side: Literal["before", "after", "around"]
     number: int = 0
 
 
-LATEST = Place(side="before", number=2**31 - 1)
-FIRST = Place(side="after", number=0)
+LATEST = PageAnchor(side="before", number=2**31 - 1)
+FIRST = PageAnchor(side="after", number=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part(Generic[T]):
+class ItemPage(Generic[T]):
     """Items in the order in which they were written, and whether there are others before and after them."""
 
     items: list[T]
@@ -54,7 +54,7 @@ class Part(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class EventFilter:
     """Which types of events are kept; ``failed_deliveries`` keeps those too, whose type alone does not tell."""
 
     types: Collection[str]
@@ -62,7 +62,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class StepCount:
     """What a dispatch left on the timeline: how many events, and how many of them are errors."""
 
     count: int
@@ -70,7 +70,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stay:
+class StateSpan:
     """Time in one state, from ``start`` to ``end`` (None: it lasts); very short stays beside it are in it."""
 
     state: str
@@ -79,7 +79,7 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Digest:
+class TimelineDigest:
     """A whole timeline in figures.
 
     ``versions`` are the skills and flows that ran, each with its version; ``spent`` are the seconds in each state
@@ -90,7 +90,7 @@ class Digest:
     errors: int
     calls: int
     versions: list[str]
-    stays: list[Stay]
+    state_spans: list[StateSpan]
     spent: dict[str, float]
 
 
@@ -98,11 +98,11 @@ async def messages(
     connection: Connection,
     tenant_id: UUID,
     conversation: RecordedSession,
-    place: Place,
+    place: PageAnchor,
     *,
     cutoff: datetime,
     limit: int,
-) -> Part[Message]:
+) -> ItemPage[Message]:
     """Up to *limit* messages at *place*; nothing from before *cutoff*, the retention window."""
     comparison, direction, number = _bounds(place, limit)
     rows = await connection.fetch(
@@ -143,12 +143,12 @@ async def events(
     connection: Connection,
     tenant_id: UUID,
     conversation: RecordedSession,
-    place: Place,
+    place: PageAnchor,
     *,
     cutoff: datetime,
     limit: int,
-    wanted: Wanted | None = None,
-) -> Part[Event]:
+    wanted: EventFilter | None = None,
+) -> ItemPage[Event]:
     """Up to *limit* events at *place*, only the *wanted* ones if any are named; nothing from before *cutoff*."""
     comparison, direction, number = _bounds(place, limit)
     rows = await connection.fetch(
@@ -166,7 +166,7 @@ async def events(
     return _part([event_of(row) for row in rows], place, limit, lambda event: event.position)
 
 
-async def beside(
+async def related_messages(
     connection: Connection,
     tenant_id: UUID,
     conversation: RecordedSession,
@@ -208,8 +208,8 @@ async def steps(
     part: Sequence[Message],
     *,
     cutoff: datetime,
-    errors: Wanted,
-) -> dict[UUID, Steps]:
+    errors: EventFilter,
+) -> dict[UUID, StepCount]:
     """What the dispatches of *part* left on the timeline."""
     # No event is older than the message that caused it, but for the clocks of two machines.
     since = min((message.at for message in part), default=cutoff) - timedelta(minutes=1)
@@ -222,14 +222,14 @@ async def steps(
         [message.dispatch_id for message in part if message.dispatch_id is not None],
         list(errors.types),
     )
-    return {row["dispatch_id"]: Steps(count=row["count"], errors=row["errors"]) for row in rows}
+    return {row["dispatch_id"]: StepCount(count=row["count"], errors=row["errors"]) for row in rows}
 
 
 async def notices(
     connection: Connection,
     tenant_id: UUID,
     conversation: RecordedSession,
-    part: Part[Message],
+    part: ItemPage[Message],
     *,
     cutoff: datetime,
     types: Collection[str],
@@ -251,7 +251,7 @@ async def notices(
     return [event_of(row) for row in rows]
 
 
-async def causes(
+async def triggering_messages(
     connection: Connection,
     tenant_id: UUID,
     conversation: RecordedSession,
@@ -305,9 +305,9 @@ async def digest(
     conversation: RecordedSession,
     *,
     cutoff: datetime,
-    errors: Wanted,
-    calls: Wanted,
-) -> Digest:
+    errors: EventFilter,
+    calls: EventFilter,
+) -> TimelineDigest:
     """The whole timeline in figures, in two passes over its events."""
     session = (tenant_id, conversation.session_id, _since(conversation, cutoff))
     counted = await connection.fetchrow(
@@ -333,20 +333,22 @@ async def digest(
         *session,
     )
     spent: dict[str, float] = {}
-    by_place: dict[int, list[tuple[float, Stay]]] = {}
+    by_place: dict[int, list[tuple[float, StateSpan]]] = {}
     for row in rows:
         spent[row["state"]] = spent.get(row["state"], 0.0) + row["seconds"]
-        stay = Stay(state=row["state"], start=row["start"], end=row["stop"])
+        stay = StateSpan(state=row["state"], start=row["start"], end=row["stop"])
         by_place.setdefault(row["place"], []).append((row["seconds"], stay))
-    return Digest(**dict(counted or {}), stays=[_longest(stays) for stays in by_place.values()], spent=spent)
+    return TimelineDigest(
+        **dict(counted or {}), state_spans=[_longest(stays) for stays in by_place.values()], spent=spent
+    )
 
 
-def _longest(stays: list[tuple[float, Stay]]) -> Stay:
+def _longest(stays: list[tuple[float, StateSpan]]) -> StateSpan:
     """The stays of one place as one: the state that lasts, or the one with most time, over all of their time."""
     ends = [stay.end for _, stay in stays]
     lasting = [stay.state for _, stay in stays if stay.end is None]
     state = lasting[-1] if lasting else max(stays, key=lambda pair: pair[0])[1].state
-    return Stay(
+    return StateSpan(
         state=state,
         start=min(stay.start for _, stay in stays),
         end=None if lasting else max(end for end in ends if end is not None),
@@ -357,16 +359,16 @@ def _since(conversation: RecordedSession, cutoff: datetime) -> datetime:
     return max(conversation.started_at - CLOCK_SKEW, cutoff)
 
 
-def _bounds(place: Place, limit: int) -> tuple[str, str, int]:
+def _bounds(place: PageAnchor, limit: int) -> tuple[str, str, int]:
     """Comparison, direction and number of a part's statement."""
     if place.side == "before":
         return "<", "DESC", place.number
     return ">", "ASC", place.number if place.side == "after" else place.number - limit // 2 - 1
 
 
-def _part(items: list[T], place: Place, limit: int, number: Callable[[T], int]) -> Part[T]:
+def _part(items: list[T], place: PageAnchor, limit: int, number: Callable[[T], int]) -> ItemPage[T]:
     more, items = len(items) > limit, items[:limit]
     if place.side == "before":
         items.reverse()
-        return Part(items=items, earlier=more, later=place != LATEST)
-    return Part(items=items, earlier=bool(items) and number(items[0]) > 1, later=more)
+        return ItemPage(items=items, earlier=more, later=place != LATEST)
+    return ItemPage(items=items, earlier=bool(items) and number(items[0]) > 1, later=more)

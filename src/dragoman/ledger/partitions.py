@@ -28,7 +28,7 @@ class Partition:
     pending: bool = False
 
 
-async def every(connection: Connection) -> list[Partition]:
+async def list_all(connection: Connection) -> list[Partition]:
     """The weekly partitions of all tables that have such, and those that an earlier run left over; oldest first."""
     rows = await connection.fetch(
         "SELECT c.relname AS name, p.relname AS parent, i.inhdetachpending AS pending "

@@ -261,7 +261,7 @@ async def anchor(
     ]
 
 
-async def tell(connection: Connection, shortened: Shortened, cut: Cut, *, at: datetime) -> None:
+async def record_truncation(connection: Connection, shortened: Shortened, cut: Cut, *, at: datetime) -> None:
     """Put the removal on the session's own chain."""
     payload = RetentionTruncated(
         retention_days=cut.days, removed_messages=shortened.messages, removed_events=shortened.events

@@ -14,16 +14,18 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import changes
 from dragoman.ledger.append import Context
-from dragoman.ledger.changes import Kind
+from dragoman.ledger.changes import ChangeKind
 from dragoman.ledger.connection import Connection
 
 _NAMES = tuple(field.name for field in fields(Session))
-_COLUMNS = ", ".join(_NAMES)
+_COLUMN_OF = {"notified": "told"}
+"""Where a field's column has another name."""
+_COLUMNS = {name: f"{_COLUMN_OF.get(name, name)} AS {name}" for name in _NAMES}
 _CONTEXT = tuple(field.name for field in fields(Context))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ThreadState:
     """A thread of a contact, with its session that is not resolved and not expired: there is at most one.
 
     ``latest_id`` is the thread's most recent session, whatever became of it.
@@ -36,11 +38,13 @@ class Place:
     latest_id: UUID | None
 
 
-async def places(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, list[Place]]:
+async def thread_states(
+    connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]
+) -> dict[UUID, list[ThreadState]]:
     """Where each contact could be talking: its threads, those whose session began first at the front."""
     rows = await connection.fetch(
         f"SELECT t.contact_id AS of_contact, t.thread_id AS of_thread, t.channel_account_id AS of_account, "
-        f"{', '.join('s.' + name for name in _NAMES if name not in ('thread_id', 'contact_id'))}, "
+        f"{', '.join('s.' + _COLUMNS[name] for name in _NAMES if name not in ('thread_id', 'contact_id'))}, "
         f"{', '.join('s.' + name for name in _CONTEXT)}, "
         "(SELECT l.session_id FROM session l WHERE l.tenant_id = $1 AND l.thread_id = t.thread_id "
         "ORDER BY l.started_at DESC LIMIT 1) AS latest_id "
@@ -51,18 +55,18 @@ async def places(connection: Connection, tenant_id: UUID, contact_ids: Sequence[
         tenant_id,
         contact_ids,
     )
-    found: dict[UUID, list[Place]] = {}
+    found: dict[UUID, list[ThreadState]] = {}
     for row in rows:
-        found.setdefault(row["of_contact"], []).append(_place(row))
+        found.setdefault(row["of_contact"], []).append(_thread_state(row))
     return found
 
 
-def _place(row: Any) -> Place:
+def _thread_state(row: Any) -> ThreadState:
     session = None
     if row["session_id"] is not None:
         values = {name: row[name] for name in _NAMES if name not in ("thread_id", "contact_id")}
         session = _session({**values, "thread_id": row["of_thread"], "contact_id": row["of_contact"]})
-    return Place(
+    return ThreadState(
         thread_id=row["of_thread"],
         channel_account_id=row["of_account"],
         session=session,
@@ -71,10 +75,12 @@ def _place(row: Any) -> Place:
     )
 
 
-async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Session | None:
+async def get(connection: Connection, tenant_id: UUID, session_id: UUID) -> Session | None:
     """The session of that id, if the tenant has it."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM session WHERE tenant_id = $1 AND session_id = $2", tenant_id, session_id
+        f"SELECT {', '.join(_COLUMNS.values())} FROM session WHERE tenant_id = $1 AND session_id = $2",
+        tenant_id,
+        session_id,
     )
     return None if row is None else _session(row)
 
@@ -121,7 +127,7 @@ async def move(connection: Connection, tenant_id: UUID, thread_id: UUID, *, to_t
         to_thread,
         to_contact,
     )
-    await _tell(connection, tenant_id, rows)
+    await _note_changes(connection, tenant_id, rows)
     return len(rows)
 
 
@@ -134,16 +140,16 @@ async def spread_phone(connection: Connection, tenant_id: UUID, contact_id: UUID
         tenant_id,
         contact_id,
     )
-    await _tell(connection, tenant_id, rows)
+    await _note_changes(connection, tenant_id, rows)
 
 
-async def _tell(connection: Connection, tenant_id: UUID, rows: list[Any]) -> None:
+async def _note_changes(connection: Connection, tenant_id: UUID, rows: list[Any]) -> None:
     for row in rows:
         await changes.record(
             connection,
             tenant_id,
             row["session_id"],
-            Kind.CHANGED,
+            ChangeKind.CHANGED,
             messages=row["message_count"],
             events=row["events"],
         )
@@ -154,6 +160,6 @@ def _session(row: Any) -> Session:
     values["state"] = State(row["state"])
     values["outcome"] = Outcome(row["outcome"])
     values["awaiting"] = row["awaiting"] and awaiting_from_json(row["awaiting"])
-    values["told"] = tuple(row["told"])
+    values["notified"] = tuple(row["notified"])
     values["flow"] = row["flow"] and position_from_json(row["flow"])
     return Session(**values)

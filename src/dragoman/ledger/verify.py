@@ -19,7 +19,7 @@ from uuid import UUID
 from dragoman.domain.content import digest_of_json
 from dragoman.ledger import chain as chains
 from dragoman.ledger import checkpoint, merkle, retention, seal
-from dragoman.ledger.chain import ALTERED, Body, Chain, Link, Mark, Row, Start, Suspect
+from dragoman.ledger.chain import ALTERED, Body, Chain, ChainLink, ChainMark, EventRow, Start, Suspect
 from dragoman.ledger.checkpoint import FIRST_PREVIOUS, Header, Signed
 from dragoman.ledger.connection import Connection
 
@@ -61,7 +61,7 @@ class Found:
     breaches: list[Breach] = field(default_factory=list)
 
 
-Marks = Mapping[UUID, Sequence[Mark]]
+Marks = Mapping[UUID, Sequence[ChainMark]]
 
 
 async def verify_chains(
@@ -121,7 +121,7 @@ async def verify_chains(
         found.breaches += _orphans(
             await events.before(session_id), await leaves.before(session_id), await messages.before(session_id)
         )
-        own = [Mark(*leaf[1:]) for leaf in await leaves.of(session_id)]
+        own = [ChainMark(*leaf[1:]) for leaf in await leaves.of(session_id)]
         rows, transcript = await events.of(session_id), await messages.of(session_id)
         truncated = cut is not None and row["started_at"] < cut
         if truncated and session_id in held:
@@ -173,7 +173,7 @@ def _told(rows: Sequence[Any]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     return ((row["position"], row["type"], row["payload"]) for row in rows)
 
 
-def _links(session_id: UUID, rows: Sequence[Any]) -> Iterator[Link]:
+def _links(session_id: UUID, rows: Sequence[Any]) -> Iterator[ChainLink]:
     for _, position, at, kind, version, actor_kind, actor_name, dispatch_id, trace_id, payload, sealed in rows:
         canonical = seal.canonical(
             session_id=session_id,
@@ -187,7 +187,7 @@ def _links(session_id: UUID, rows: Sequence[Any]) -> Iterator[Link]:
             trace_id=trace_id,
             payload=payload,
         )
-        yield Link(position, canonical, sealed)
+        yield ChainLink(position, canonical, sealed)
 
 
 def _start(anchor: Start | None, rows: Sequence[Any]) -> Start:
@@ -202,7 +202,7 @@ def _start(anchor: Start | None, rows: Sequence[Any]) -> Start:
 
 def _suspect(session_id: UUID, rows: Sequence[Any], position: int) -> Suspect:
     index = next(i for i, row in enumerate(rows) if row["position"] == position)
-    return Suspect(session_id, index, [Row(*tuple(row)[1:]) for row in rows])
+    return Suspect(session_id, index, [EventRow(*tuple(row)[1:]) for row in rows])
 
 
 def _find_exchanged(breaches: list[Breach], suspects: Sequence[tuple[int, Suspect]]) -> None:
@@ -213,14 +213,14 @@ def _find_exchanged(breaches: list[Breach], suspects: Sequence[tuple[int, Suspec
             breaches[index] = replace(breaches[index], kind=kind)
 
 
-def _missing(session_id: UUID, mark: Mark) -> Breach:
+def _missing(session_id: UUID, mark: ChainMark) -> Breach:
     kind = f"the session is missing: checkpoint {mark.checkpoint} covers {mark.events} of its events"
     return Breach(session_id=session_id, kind=kind)
 
 
 def _orphans(events: Sequence[Any], leaves: Sequence[Any], messages: Sequence[Any]) -> list[Breach]:
     """Sessions of which there is something, but no row; each has the last of every session."""
-    covered = {row["session_id"]: _missing(row["session_id"], Mark(*row[1:])) for row in leaves}
+    covered = {row["session_id"]: _missing(row["session_id"], ChainMark(*row[1:])) for row in leaves}
     left = {
         row["session_id"]: Breach(session_id=row["session_id"], kind=f"the session is missing, its {what} are there")
         for what, rows in (("messages", messages), ("events", events))
@@ -346,9 +346,9 @@ async def bad_leaves(connection: Connection, tenant_id: UUID, headers: Mapping[i
         yield Breach(checkpoint=number, kind="its leaves are missing")
 
 
-def marks_of(leaves: Sequence[tuple[int, checkpoint.Leaf]]) -> dict[UUID, list[Mark]]:
+def marks_of(leaves: Sequence[tuple[int, checkpoint.Leaf]]) -> dict[UUID, list[ChainMark]]:
     """What leaves, each with the number of its checkpoint, say of each session."""
-    found: defaultdict[UUID, list[Mark]] = defaultdict(list)
+    found: defaultdict[UUID, list[ChainMark]] = defaultdict(list)
     for number, leaf in leaves:
-        found[leaf.session_id].append(Mark(leaf.events, leaf.head, number))
+        found[leaf.session_id].append(ChainMark(leaf.events, leaf.head, number))
     return dict(found)

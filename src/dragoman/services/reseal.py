@@ -20,7 +20,7 @@ async def reseal(runtime: Runtime) -> int:
 
     done = 0
     async with runtime.database.directory() as connection:
-        ids = await tenants.every_id(connection)
+        ids = await tenants.list_ids(connection)
     for tenant_id in ids:
         async with runtime.database.tenant(tenant_id) as connection:
             done += await channel_accounts.reseal(connection, tenant_id, again)

@@ -17,7 +17,7 @@ from dragoman.runtime import Job, Runtime
 from dragoman.services.channels import manage_accounts
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.exports import background_exports
-from dragoman.services.media.erase_media import erase_strays
+from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
 from dragoman.store import exports, media, migrate, tenants
@@ -40,10 +40,10 @@ PACE_KEPT = timedelta(days=1)
 
 async def _tenants(runtime: Runtime) -> list[UUID]:
     async with runtime.database.directory() as connection:
-        return await tenants.every_id(connection)
+        return await tenants.list_ids(connection)
 
 
-async def wake_neglected(runtime: Runtime) -> int:
+async def requeue_overdue(runtime: Runtime) -> int:
     """Enqueue a job for each contact whose messages or replies nobody is working on, for each account whose
     statuses nobody applies, each file that nobody fetches, each export that nobody prepares; returns how many jobs.
     """
@@ -51,13 +51,13 @@ async def wake_neglected(runtime: Runtime) -> int:
     for tenant_id in await _tenants(runtime):
         async with runtime.database.tenant(tenant_id) as connection:
             now = runtime.clock.now()
-            inbound = await mailbox.neglected(connection, tenant_id, limit=BATCH)
-            outbound = await outbox.neglected(connection, tenant_id, now=now, limit=BATCH)
-            accounts = await deliveries.neglected(connection, tenant_id, since=now - FRESH)
-            files = await media.neglected(connection, tenant_id, now=now, limit=BATCH)
-            unmade = await exports.neglected(connection, tenant_id, limit=BATCH)
-            unsettled = await contacts.unsettled(connection, tenant_id, limit=BATCH)
-            jobs = [Job(entrypoint="settle_contact", tenant_id=tenant_id, key=key) for key in unsettled]
+            inbound = await mailbox.overdue(connection, tenant_id, limit=BATCH)
+            outbound = await outbox.overdue(connection, tenant_id, now=now, limit=BATCH)
+            accounts = await deliveries.overdue(connection, tenant_id, since=now - FRESH)
+            files = await media.overdue(connection, tenant_id, now=now, limit=BATCH)
+            unmade = await exports.overdue(connection, tenant_id, limit=BATCH)
+            pending_merges = await contacts.pending_merges(connection, tenant_id, limit=BATCH)
+            jobs = [Job(entrypoint="settle_contact", tenant_id=tenant_id, key=key) for key in pending_merges]
             jobs += [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=key) for key in inbound]
             jobs += [Job(entrypoint="deliver", tenant_id=tenant_id, key=key) for key in outbound]
             jobs += [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=key) for key in accounts]
@@ -87,18 +87,18 @@ async def probe_channels(runtime: Runtime) -> int:
     return sum([await manage_accounts.probe(runtime, t) for t in await _tenants(runtime)])
 
 
-async def tidy(runtime: Runtime) -> None:
+async def clean_up(runtime: Runtime) -> None:
     """Let go of what is not needed any more, and make the partitions of the weeks to come."""
     now = runtime.clock.now()
     for tenant_id in await _tenants(runtime):
         await apply_statuses(runtime, tenant_id, all_ages=True)
         async with runtime.database.tenant(tenant_id) as connection:
-            await mailbox.forget(connection, tenant_id, before=now - MAILBOX_KEPT)
-            await limits.forget(connection, tenant_id, before=now - limits.KEPT)
-            await pace.forget(connection, tenant_id, before=now - PACE_KEPT)
+            await mailbox.purge(connection, tenant_id, before=now - MAILBOX_KEPT)
+            await limits.purge(connection, tenant_id, before=now - limits.KEPT)
+            await pace.purge(connection, tenant_id, before=now - PACE_KEPT)
             await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
         try:
-            await erase_strays(runtime, tenant_id)
+            await erase_orphaned_blobs(runtime, tenant_id)
             await background_exports.expire(runtime, tenant_id)
         except BlobsUnavailableError as error:
             log.warning("files_left", error=str(error))

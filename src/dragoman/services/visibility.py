@@ -1,4 +1,4 @@
-"""What one reader may see: everything that is read for somebody passes through a :class:`Sight` first.
+"""What one reader may see: everything that is read for somebody passes through a :class:`Visibility` first.
 
 Pages, API, exports and live updates all use it, so that a number hidden in one place is hidden in all of them.
 """
@@ -17,7 +17,7 @@ from dragoman.domain.masking import Mask
 from dragoman.domain.nouns import Contact
 from dragoman.ledger.read import Event, Message
 from dragoman.store.contacts.contacts import Identity
-from dragoman.store.contacts.identities import Note
+from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 
 UNMASK = "audit.unmask"
@@ -26,14 +26,14 @@ _TYPED = ("phone", "q")
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """``whole`` readers see what is on record; for others phone numbers are masked."""
+class Visibility:
+    """What a reader sees: all that is on record where ``unmasked``, phone numbers masked otherwise."""
 
-    whole: bool
+    unmasked: bool
 
     def filters(self, filters: Filters) -> Filters:
         """The same filters; whoever sees no numbers may look for a whole one only, not feel for its digits."""
-        if self.whole:
+        if self.unmasked:
             return filters
         # Nor by the words of the transcripts: digits fit there as a whole word only.
         q = filters.q and re.sub(r"(?<=[0-9])\*", "", filters.q)
@@ -41,19 +41,19 @@ class Sight:
 
     def conversation(self, found: Conversation) -> Conversation:
         """The session's row."""
-        return found if self.whole else dataclasses.replace(found, **_of_row(dataclasses.asdict(found)))
+        return found if self.unmasked else dataclasses.replace(found, **_of_row(dataclasses.asdict(found)))
 
     def row(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same as the database gives it."""
-        return found if self.whole else {**found, **_of_row(found)}
+        return found if self.unmasked else {**found, **_of_row(found)}
 
     def text(self, found: Conversation, text: str) -> str:
         """What was written in that session."""
-        return text if self.whole else Mask([found.contact_phone]).text(text)
+        return text if self.unmasked else Mask([found.contact_phone]).text(text)
 
     def contact(self, found: Contact) -> Contact:
         """The person."""
-        if self.whole:
+        if self.unmasked:
             return found
         return dataclasses.replace(
             found,
@@ -63,19 +63,19 @@ class Sight:
 
     def identities(self, found: Sequence[Identity]) -> list[Identity]:
         """How the contact is known; a WhatsApp id is the number itself."""
-        if self.whole:
+        if self.unmasked:
             return list(found)
         return [i if i.kind != "wa_id" else Identity(kind=i.kind, value=masking.phone(f"+{i.value}")) for i in found]
 
-    def notes(self, found: Sequence[Note]) -> list[Note]:
+    def notes(self, found: Sequence[ContactNote]) -> list[ContactNote]:
         """What became known of a contact; numbers stand there as digits."""
-        if self.whole:
+        if self.unmasked:
             return list(found)
         return [dataclasses.replace(note, detail={k: _number(v) for k, v in note.detail.items()}) for note in found]
 
     def record(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
         """What an entry of the access log says; what was typed to find somebody may be their number."""
-        if self.whole:
+        if self.unmasked:
             return found
         return {
             name: masking.HIDDEN if name in _TYPED else self.record(held) if isinstance(held, Mapping) else held
@@ -84,20 +84,20 @@ class Sight:
 
     def messages(self, found: Iterable[Message], numbers: Iterable[str | None]) -> list[Message]:
         """A transcript; *numbers* are those of its contact, as they are on record."""
-        if self.whole:
+        if self.unmasked:
             return list(found)
         mask = Mask(numbers)
         return [_message(message, mask) for message in found]
 
     def events(self, found: Iterable[Event], numbers: Iterable[str | None]) -> list[Event]:
         """A timeline; *numbers* are those of its contact, as they are on record."""
-        if self.whole:
+        if self.unmasked:
             return list(found)
         mask = Mask(numbers)
         return [_event(event, mask) for event in found]
 
 
-EVERYTHING = Sight(whole=True)
+EVERYTHING = Visibility(unmasked=True)
 
 
 def _number(value: Any) -> Any:

@@ -24,7 +24,7 @@ import httpcore
 import httpx
 
 from dragoman.domain.errors import ConfigurationError
-from dragoman.skills.http_errors import AddressRefusedError, HttpSkillError, NameNotFoundError, shown
+from dragoman.skills.call_errors import AddressRefusedError, NameNotFoundError, SkillCallError, shown
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -233,7 +233,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     def _check(self, host: str, address: Address) -> None:
         listed = self._allowed.has(host, address)
-        refusal: HttpSkillError | None = None
+        refusal: SkillCallError | None = None
         if self._reach is Reach.LISTED and not listed:
             refusal = AddressRefusedError(
                 f"{host} is called without TLS, which is only for hosts that the operator lists in "

@@ -25,20 +25,20 @@ from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
 from dragoman.domain.nouns import HttpTarget, SkillSpec
 from dragoman.skills.addresses import AllowList, CheckedBackend, Reach, Resolver, checked_url, resolve
-from dragoman.skills.http_answer import HttpAnswer, read_answer
-from dragoman.skills.http_connections import Connections
-from dragoman.skills.http_errors import (
+from dragoman.skills.call_errors import (
     AnswerTooLargeError,
     ConnectionFailedError,
     ContentTypeError,
-    HttpSkillError,
     HttpStatusError,
     ProtocolFailedError,
     RedirectError,
     SigningKeyError,
+    SkillCallError,
     TLSFailedError,
     shown,
 )
+from dragoman.skills.http_answer import HttpAnswer, read_answer
+from dragoman.skills.http_connections import Connections
 from dragoman.skills.signing import SigningKey, signature_headers
 
 Clock = Callable[[], datetime]
@@ -100,7 +100,7 @@ class HttpSkills:
                 resolve=answer.resolve,
                 cost_micros=spec.cost_micros if answer.cost_micros is None else answer.cost_micros,
             )
-        except HttpSkillError as error:
+        except SkillCallError as error:
             failed = type(error).__name__, str(error), error.may_retry, error.retry_after
         except TimeoutError:
             failed = "SkillTimedOut", f"no whole answer within {call.timeout_seconds:g} seconds", True, None
@@ -295,7 +295,7 @@ def _too_large(host: str, most: int) -> AnswerTooLargeError:
     return AnswerTooLargeError(f"the answer of {host} is larger than {most} bytes; the rest was not read")
 
 
-def _connection_error(host: str, error: Exception) -> HttpSkillError:
+def _connection_error(host: str, error: Exception) -> SkillCallError:
     """What to tell of an error below HTTP."""
     system = next(
         (c for c in _causes(error) if isinstance(c, ssl.SSLError) or (isinstance(c, OSError) and c.errno)), None
@@ -313,7 +313,7 @@ def _connection_error(host: str, error: Exception) -> HttpSkillError:
     return ConnectionFailedError(f"the connection with {host} broke")
 
 
-def _system_error(host: str, error: OSError) -> HttpSkillError:
+def _system_error(host: str, error: OSError) -> SkillCallError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return TLSFailedError(f"the TLS certificate of {host} is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLError):

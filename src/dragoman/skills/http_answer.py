@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from dragoman.domain.content import Content, Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import LINK_TITLE, LINK_URL, OPTION_ID, OPTION_TITLE, OPTIONS, fault
 from dragoman.skills.answer_schema import compiled
-from dragoman.skills.http_errors import InvalidAnswerError, shown
+from dragoman.skills.call_errors import InvalidAnswerError, shown
 
 MAX_DEPTH = 32
 """Levels of nesting in ``data``: far below where walking it could exhaust the stack."""

@@ -19,6 +19,7 @@ from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
 from dragoman.domain.content import Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import fault
+from dragoman.skills.call_errors import InvalidAnswerError
 from dragoman.skills.python import Answer, OpenLink, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
 
 Clock = Callable[[], datetime]
@@ -35,10 +36,6 @@ MAX_COST = 2**53
 
 GRACE_SECONDS = 1.0
 """How long a skill that was cancelled may take to clean up before it is left to itself."""
-
-
-class InvalidAnswerError(Exception):
-    """The skill answered with something that is no answer."""
 
 
 class SkillTimedOut(TimeoutError):  # noqa: N818 - its name is what administrators read

@@ -15,7 +15,7 @@ from dragoman.domain.nouns import HttpTarget, Level, Parameter, Phrase, SkillSpe
 from dragoman.skills import answer_schema
 from dragoman.skills.addresses import checked_url
 from dragoman.skills.answer_schema import UnmappableError
-from dragoman.skills.http_errors import AddressRefusedError
+from dragoman.skills.call_errors import AddressRefusedError
 from dragoman.skills.parameter_schema import LOCALE, parameters_of
 from dragoman.skills.yaml_with_lines import Document, Path, UnreadableError, read_document
 

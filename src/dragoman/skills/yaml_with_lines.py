@@ -82,10 +82,10 @@ def read_document(text: str) -> Document:
         raise UnreadableError(1, "the file holds characters that YAML does not allow") from error
     if node is None:
         raise UnreadableError(1, "the file is empty")
-    return _Reader().document(node)
+    return _LineReader().document(node)
 
 
-class _Reader:
+class _LineReader:
     def __init__(self) -> None:
         self._lines: dict[Path, int] = {}
         self._seen: set[int] = set()

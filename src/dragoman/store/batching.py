@@ -19,20 +19,20 @@ from dragoman.store.database import UNAVAILABLE
 
 log = structlog.get_logger()
 
-LARGEST = 48
+LARGEST_BATCH = 48
 """How many members share a transaction at most: more would keep each other waiting for longer than they save."""
 
 Member = TypeVar("Member")
 Outcome = TypeVar("Outcome")
 
 
-AGAIN_SECONDS = (0.02, 0.05, 0.1)
+RETRY_AFTER_S = (0.02, 0.05, 0.1)
 """Before a member whose turn has not come joins another group. After the last it goes alone, and waits in the database,
 where each that waits holds a connection.
 """
 
 
-class Apart(Exception):  # noqa: N818 - not an error: the member's turn comes later
+class Deferred(Exception):  # noqa: N818 - not an error: the member's turn comes later
     """This member would have to wait for somebody, and must not keep the others waiting."""
 
 
@@ -44,7 +44,7 @@ The flag says that there is one member and that it may wait for locks; without i
 
 
 @dataclass(slots=True)
-class _Entry(Generic[Member, Outcome]):
+class _Submitted(Generic[Member, Outcome]):
     """A member, who waits for what becomes of it, and in how many groups it was to no avail."""
 
     member: Member
@@ -52,22 +52,22 @@ class _Entry(Generic[Member, Outcome]):
     tries: int = 0
 
 
-class Group(Generic[Member, Outcome]):
+class Batcher(Generic[Member, Outcome]):
     """Members of one kind and one tenant."""
 
     def __init__(self, work: Work[Member, Outcome]) -> None:
         self._work = work
-        self._waiting: list[_Entry[Member, Outcome]] = []
+        self._waiting: list[_Submitted[Member, Outcome]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
-    async def join(self, member: Member) -> Outcome:
+    async def submit(self, member: Member) -> Outcome:
         """What became of *member*; raises its own error, or the whole group's where the database is away."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._join(_Entry(member, future))
+        self._enqueue(_Submitted(member, future))
         return await future
 
-    def _join(self, entry: _Entry[Member, Outcome]) -> None:
+    def _enqueue(self, entry: _Submitted[Member, Outcome]) -> None:
         self._waiting.append(entry)
         if not self._draining:
             self._draining = True
@@ -81,38 +81,38 @@ class Group(Generic[Member, Outcome]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                taken = [entry for entry in self._waiting[:LARGEST] if not entry.future.done()]
-                del self._waiting[:LARGEST]
+                taken = [entry for entry in self._waiting[:LARGEST_BATCH] if not entry.future.done()]
+                del self._waiting[:LARGEST_BATCH]
                 if taken:
-                    await self._together(taken)
+                    await self._carry_out_together(taken)
         finally:
             self._draining = False
 
-    async def _together(self, taken: list[_Entry[Member, Outcome]]) -> None:
+    async def _carry_out_together(self, taken: list[_Submitted[Member, Outcome]]) -> None:
         try:
             outcomes = await self._work([entry.member for entry in taken], False)
         except UNAVAILABLE as error:
             for entry in taken:
-                _settle(entry.future, error)
+                _resolve(entry.future, error)
             return
         except Exception as error:
             if len(taken) > 1:
                 log.warning("group_broken_up", members=len(taken), error=repr(error))
-            self._start(self._one_by_one(taken))
+            self._start(self._carry_out_one_by_one(taken))
             return
-        alone = []
+        exclusive = []
         for entry, outcome in zip(taken, outcomes, strict=True):
-            if not isinstance(outcome, Apart):
-                _settle(entry.future, outcome)
-            elif entry.tries < len(AGAIN_SECONDS):
-                asyncio.get_running_loop().call_later(AGAIN_SECONDS[entry.tries], self._join, entry)
+            if not isinstance(outcome, Deferred):
+                _resolve(entry.future, outcome)
+            elif entry.tries < len(RETRY_AFTER_S):
+                asyncio.get_running_loop().call_later(RETRY_AFTER_S[entry.tries], self._enqueue, entry)
                 entry.tries += 1
             else:
-                alone.append(entry)
-        if alone:
-            self._start(self._one_by_one(alone))
+                exclusive.append(entry)
+        if exclusive:
+            self._start(self._carry_out_one_by_one(exclusive))
 
-    async def _one_by_one(self, entries: list[_Entry[Member, Outcome]]) -> None:
+    async def _carry_out_one_by_one(self, entries: list[_Submitted[Member, Outcome]]) -> None:
         for entry in entries:
             if entry.future.done():
                 continue
@@ -120,10 +120,10 @@ class Group(Generic[Member, Outcome]):
                 (outcome,) = await self._work([entry.member], True)
             except Exception as error:
                 outcome = error
-            _settle(entry.future, outcome)
+            _resolve(entry.future, outcome)
 
 
-def _settle(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> None:
+def _resolve(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> None:
     if future.done():
         return
     if isinstance(outcome, Exception):
@@ -132,15 +132,15 @@ def _settle(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> No
         future.set_result(outcome)
 
 
-class Groups:
+class Batchers:
     """The groups of a process, by kind and tenant."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, UUID], Group[Any, Any]] = {}
+        self._known: dict[tuple[str, UUID], Batcher[Any, Any]] = {}
 
-    def one(self, kind: str, tenant_id: UUID, work: Work[Member, Outcome]) -> Group[Member, Outcome]:
+    def get(self, kind: str, tenant_id: UUID, work: Work[Member, Outcome]) -> Batcher[Member, Outcome]:
         """The tenant's group of that kind, which carries its members out by *work*."""
         key = (kind, tenant_id)
         if key not in self._known:
-            self._known[key] = Group(work)
+            self._known[key] = Batcher(work)
         return self._known[key]

@@ -15,17 +15,17 @@ API_TOKEN = "api_token"  # noqa: S105 - a kind of entry
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DirectoryEntry:
     """Whose it is, and the id of what was looked for."""
 
     tenant_id: UUID
     ref_id: UUID
 
 
-async def find(connection: Connection, kind: str, key: str) -> Entry | None:
+async def find(connection: Connection, kind: str, key: str) -> DirectoryEntry | None:
     """The entry, if there is one; works on a connection without a tenant."""
     row = await connection.fetchrow("SELECT tenant_id, ref_id FROM directory_find($1, $2)", kind, key)
-    return None if row is None else Entry(row["tenant_id"], row["ref_id"])
+    return None if row is None else DirectoryEntry(row["tenant_id"], row["ref_id"])
 
 
 async def enter(connection: Connection, tenant_id: UUID, kind: str, key: str, ref_id: UUID) -> bool:

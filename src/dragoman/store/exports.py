@@ -95,7 +95,7 @@ async def recent(connection: Connection, tenant_id: UUID, *, limit: int) -> list
     return [_request(row) for row in rows]
 
 
-async def one(connection: Connection, tenant_id: UUID, export_id: UUID) -> ExportRequest | None:
+async def get(connection: Connection, tenant_id: UUID, export_id: UUID) -> ExportRequest | None:
     """The export with that id."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM export_request WHERE tenant_id = $1 AND export_id = $2", tenant_id, export_id
@@ -200,7 +200,7 @@ async def cancel(connection: Connection, tenant_id: UUID, export_id: UUID, *, no
     return bool(status == "UPDATE 1")
 
 
-async def neglected(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
+async def overdue(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
     """Those that are to be made and that nobody is at: their wake-up was lost, or their worker."""
     rows = await connection.fetch(
         "SELECT export_id FROM export_request WHERE tenant_id = $1 AND state IN ('waiting', 'running') "
@@ -243,7 +243,7 @@ async def ended_before(connection: Connection, tenant_id: UUID, before: datetime
     return [_request(row) for row in rows]
 
 
-async def forget(connection: Connection, tenant_id: UUID, export_id: UUID) -> None:
+async def purge(connection: Connection, tenant_id: UUID, export_id: UUID) -> None:
     """Delete its row; that it was made stays on the administrators' record."""
     await connection.execute("DELETE FROM export_request WHERE tenant_id = $1 AND export_id = $2", tenant_id, export_id)
 

@@ -25,7 +25,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class LeaseRow:
     """A lease's row as it was locked; ``free``: nobody holds it, or the holder is past the deadline."""
 
     name: str
@@ -34,7 +34,7 @@ class Row:
     free: bool
 
 
-async def lock(connection: Connection, tenant_id: UUID, names: Sequence[str], *, wait: bool) -> dict[str, Row]:
+async def lock(connection: Connection, tenant_id: UUID, names: Sequence[str], *, wait: bool) -> dict[str, LeaseRow]:
     """The rows of these leases, held until the transaction ends, by name.
 
     Without *wait*, what another transaction has locked is left out: whoever locks several at once must not wait for
@@ -46,7 +46,7 @@ async def lock(connection: Connection, tenant_id: UUID, names: Sequence[str], *,
         tenant_id,
         names,
     )
-    return {row["name"]: Row(**row) for row in rows}
+    return {row["name"]: LeaseRow(**row) for row in rows}
 
 
 async def in_use(connection: Connection, tenant_id: UUID, names: Sequence[str]) -> set[str]:
@@ -128,7 +128,7 @@ async def acquire(connection: Connection, tenant_id: UUID, name: str, *, owner: 
     return taken.get(name)
 
 
-def verify(lease: Lease, row: Row | None) -> None:
+def verify(lease: Lease, row: LeaseRow | None) -> None:
     """Raise StaleTokenError unless *lease* is still the latest, as *row* says.
 
     One that was given back counts as lost: its holder may have done so in a commit whose answer never came.

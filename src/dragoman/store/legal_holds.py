@@ -29,7 +29,7 @@ async def may_change(connection: Connection) -> bool:
     return found
 
 
-async def put(connection: Connection, tenant_id: UUID, hold: LegalHold) -> bool:
+async def insert(connection: Connection, tenant_id: UUID, hold: LegalHold) -> bool:
     """Hold the session; False where it is held already, and that hold stands."""
     status = await connection.execute(
         "INSERT INTO legal_hold AS h (tenant_id, session_id, kept_since, reason, by_whom, at) "
@@ -44,7 +44,7 @@ async def put(connection: Connection, tenant_id: UUID, hold: LegalHold) -> bool:
     return status == "INSERT 0 1"
 
 
-async def lift(connection: Connection, tenant_id: UUID, session_id: UUID, *, now: datetime) -> bool:
+async def delete(connection: Connection, tenant_id: UUID, session_id: UUID, *, now: datetime) -> bool:
     """Hold the session no longer; False where it was not held."""
     status = await connection.execute(
         "UPDATE legal_hold SET lifted_at = $3 WHERE tenant_id = $1 AND session_id = $2 AND lifted_at IS NULL",

@@ -13,14 +13,14 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from dragoman.domain.media_types import Look
+from dragoman.domain.media_types import MediaFacts
 from dragoman.store.database import Connection, Record
 
 State = Literal["pending", "stored", "failed", "erased"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class MediaRequest:
     """A file that is to be fetched; ``claimed_sha256`` is what the channel said of it."""
 
     message_id: UUID
@@ -31,7 +31,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim(Wanted):
+class Claim(MediaRequest):
     """A file that one worker is fetching; ``attempt`` tells a late worker's writes from the present one's."""
 
     attempt: int
@@ -61,7 +61,7 @@ _SHOWN = (
 _WITH_OBJECT = "LEFT JOIN media_object o ON o.tenant_id = $1 AND o.sha256 = f.sha256"
 
 
-async def want(connection: Connection, tenant_id: UUID, files: Sequence[Wanted]) -> None:
+async def insert_requests(connection: Connection, tenant_id: UUID, files: Sequence[MediaRequest]) -> None:
     """Write down that *files* are to be fetched."""
     if not files:
         return
@@ -111,7 +111,7 @@ async def hold(connection: Connection, tenant_id: UUID, claim: Claim, *, seconds
 
 
 async def register(
-    connection: Connection, tenant_id: UUID, sha256: bytes, *, size: int, found: Look, now: datetime
+    connection: Connection, tenant_id: UUID, sha256: bytes, *, size: int, found: MediaFacts, now: datetime
 ) -> None:
     """Write down a content before it is stored, so that none can lie in the store without being known here."""
     await connection.execute(
@@ -178,7 +178,7 @@ async def put_off(connection: Connection, tenant_id: UUID, claim: Claim, reason:
     return status == "UPDATE 1"
 
 
-async def neglected(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
+async def overdue(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
     """Files that are due and that nobody is fetching: their wake-up was lost, or their worker."""
     rows = await connection.fetch(
         "SELECT message_id FROM media_file WHERE tenant_id = $1 AND state = 'pending' AND due_at <= $2 "
@@ -267,7 +267,7 @@ async def is_referred_to(connection: Connection, tenant_id: UUID, sha256: bytes)
     return bool(found)
 
 
-async def forget_object(connection: Connection, tenant_id: UUID, sha256: bytes) -> int:
+async def purge_object(connection: Connection, tenant_id: UUID, sha256: bytes) -> int:
     """Delete the row of a content; its size in bytes, 0 if there was none."""
     size: int | None = await connection.fetchval(
         "DELETE FROM media_object WHERE tenant_id = $1 AND sha256 = $2 RETURNING size", tenant_id, sha256
@@ -275,7 +275,7 @@ async def forget_object(connection: Connection, tenant_id: UUID, sha256: bytes) 
     return size or 0
 
 
-async def strays(connection: Connection, tenant_id: UUID, *, before: datetime, limit: int) -> list[bytes]:
+async def orphaned_blobs(connection: Connection, tenant_id: UUID, *, before: datetime, limit: int) -> list[bytes]:
     """Contents that no message has: their last one was erased, or a worker died between storing and linking."""
     rows = await connection.fetch(
         "SELECT o.sha256 FROM media_object o WHERE o.tenant_id = $1 AND o.stored_at < $2 AND NOT EXISTS "

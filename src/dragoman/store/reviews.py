@@ -43,7 +43,7 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class ReviewNote:
     """A note; ``body`` is None for one that was deleted by ``deleted_by`` at ``deleted_at``."""
 
     note_id: UUID
@@ -64,7 +64,7 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class ReviewMark:
     """Who has reviewed a session, and when."""
 
     by: str
@@ -75,9 +75,9 @@ class Mark:
 class Review:
     """All that reviewers left on one session; notes oldest first, tags in alphabetical order."""
 
-    notes: list[Note]
+    notes: list[ReviewNote]
     tags: list[Tag]
-    reviewed: Mark | None
+    reviewed: ReviewMark | None
 
 
 def tag_of(text: str) -> str:
@@ -112,10 +112,10 @@ async def load(connection: Connection, tenant_id: UUID, session_id: UUID) -> Rev
         tenant_id,
         session_id,
     )
-    marks = [Mark(by=row["by"], at=row["at"]) for row in others if row["tag"] is None]
+    marks = [ReviewMark(by=row["by"], at=row["at"]) for row in others if row["tag"] is None]
     return Review(
         notes=[
-            Note(
+            ReviewNote(
                 note_id=row["note_id"],
                 author=Author(user_id=row["author_id"], name=row["author_name"]),
                 body=row["body"],

@@ -46,7 +46,7 @@ async def create_tenant(connection: Connection, tenant_id: UUID, *, slug: str, n
     return Tenant(tenant_id=tenant_id, slug=slug, name=name, created_at=now)
 
 
-async def one(connection: Connection, tenant_id: UUID) -> Tenant | None:
+async def get(connection: Connection, tenant_id: UUID) -> Tenant | None:
     """The tenant of that id, on a connection of its own."""
     row = await connection.fetchrow(
         "SELECT tenant_id, slug, name, created_at FROM tenant WHERE tenant_id = $1", tenant_id
@@ -127,7 +127,7 @@ async def set_redaction(connection: Connection, tenant_id: UUID, wanted: Mapping
     )
 
 
-async def every_id(connection: Connection) -> list[UUID]:
+async def list_ids(connection: Connection) -> list[UUID]:
     """The ids of all tenants, oldest first; works on a connection without a tenant."""
     rows = await connection.fetch("SELECT directory_tenants() AS tenant_id")
     return [row["tenant_id"] for row in rows]

@@ -50,7 +50,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         ],
     )
     app.state.runtime = runtime
-    app.state.door = login.Door()
+    app.state.door = login.LoginThrottle()
     app.state.live = Hub(runtime.database)
     app.state.schema_revision = migrate.head()
     # Made now, so that the first unknown user's login takes no longer than the next.
@@ -74,5 +74,5 @@ def create_app(runtime: Runtime) -> FastAPI:
     ):
         app.include_router(part.router)
     console.install(app)
-    app.outside = RequestId(SecurityHeaders(routes.Door(app.inside, runtime)), runtime.source)
+    app.outside = RequestId(SecurityHeaders(routes.WebhookFastPath(app.inside, runtime)), runtime.source)
     return app

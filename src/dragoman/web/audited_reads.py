@@ -22,9 +22,9 @@ from dragoman.store.accounts import reads
 from dragoman.store.accounts.reads import Read
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection, Database
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Principal, require
 
-Auditor = Annotated[Identity, Depends(require("audit.read"))]
+Auditor = Annotated[Principal, Depends(require("audit.read"))]
 """Who may read the record of what was read and done."""
 
 LISTED = "conversations.listed"
@@ -41,13 +41,13 @@ _standing: WeakKeyDictionary[Database, tuple[datetime, set[_Key]]] = WeakKeyDict
 """What is known to stand on record for this hour, so that a page that is followed live asks the database once more."""
 
 
-async def listed(runtime: Runtime, connection: Connection, identity: Identity, filters: Filters) -> None:
+async def listed(runtime: Runtime, connection: Connection, identity: Principal, filters: Filters) -> None:
     """*identity* is shown conversations that fit *filters*."""
     asked = filters.to_json()
     await _record(runtime, connection, identity, LISTED, _digest(asked), detail=asked)
 
 
-async def opened(runtime: Runtime, connection: Connection, identity: Identity, found: Conversation) -> None:
+async def opened(runtime: Runtime, connection: Connection, identity: Principal, found: Conversation) -> None:
     """*identity* is shown something of that conversation."""
     await _record(
         runtime,
@@ -61,28 +61,28 @@ async def opened(runtime: Runtime, connection: Connection, identity: Identity, f
 
 
 async def part_opened(
-    runtime: Runtime, connection: Connection, identity: Identity, action: str, session_id: UUID, message_id: UUID
+    runtime: Runtime, connection: Connection, identity: Principal, action: str, session_id: UUID, message_id: UUID
 ) -> None:
     """*identity* is given the file (:data:`FILE_OPENED`) or the raw item (:data:`RAW_OPENED`) of a message."""
     detail = {"message_id": str(message_id)}
     await _record(runtime, connection, identity, action, str(message_id), session_id=session_id, detail=detail)
 
 
-async def log_read(runtime: Runtime, connection: Connection, identity: Identity, asked: Mapping[str, str]) -> None:
+async def log_read(runtime: Runtime, connection: Connection, identity: Principal, asked: Mapping[str, str]) -> None:
     """*identity* is shown the access log, narrowed as *asked*."""
     await _record(runtime, connection, identity, LOG_READ, _digest(asked), detail=asked)
 
 
-def check_phone(identity: Identity, phone: str | None) -> None:
+def check_phone(identity: Principal, phone: str | None) -> None:
     """Raise HTTPException 403 where somebody who sees no numbers looks for one by its parts."""
-    if phone and not identity.sight.whole:
+    if phone and not identity.visibility.unmasked:
         raise HTTPException(403, f"To look for a number needs the permission {UNMASK}.")
 
 
 async def _record(
     runtime: Runtime,
     connection: Connection,
-    identity: Identity,
+    identity: Principal,
     action: str,
     subject: str,
     *,
@@ -95,7 +95,7 @@ async def _record(
     if hour != reads.hour_of(now):
         hour, standing = reads.hour_of(now), set()
     _standing[runtime.database] = hour, standing
-    key = (identity.tenant_id, identity.actor_id, action, subject, identity.sight.whole)
+    key = (identity.tenant_id, identity.actor_id, action, subject, identity.visibility.unmasked)
     if key in standing:
         return
     read = Read(
@@ -107,7 +107,7 @@ async def _record(
         session_id=session_id,
         contact_id=contact_id,
         detail=detail,
-        whole=identity.sight.whole,
+        unmasked=identity.visibility.unmasked,
     )
     new = await reads.record(connection, identity.tenant_id, read, access_id=runtime.source.new_id(), now=now)
     # A row of our own may yet be rolled back with the transaction; one that was there before stays.

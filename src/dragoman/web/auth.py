@@ -14,7 +14,7 @@ from uuid import UUID
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
-from dragoman.services.visibility import UNMASK, Sight
+from dragoman.services.visibility import UNMASK, Visibility
 from dragoman.store.accounts import accounts
 from dragoman.store.accounts.accounts import Holder
 from dragoman.store.accounts.actions import Administrator
@@ -31,7 +31,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Principal:
     """Who is asking: a user, or a token, which has no ``user_id`` and no ``csrf_token``; ``actor_id`` is either's."""
 
     tenant_id: UUID
@@ -50,16 +50,16 @@ class Identity:
         return permission in self.permissions
 
     @property
-    def sight(self) -> Sight:
+    def visibility(self) -> Visibility:
         """What they may see of what they may read."""
-        return Sight(self.may(UNMASK))
+        return Visibility(self.may(UNMASK))
 
 
 class SignInRequired(Exception):  # noqa: N818 - says what is to be done, and is answered by a redirect to it
     """Nobody is signed in, and the route wants somebody."""
 
 
-async def identify(request: Request) -> Identity | None:
+async def identify(request: Request) -> Principal | None:
     """Who is asking, looked up once for each request.
 
     An ``Authorization: Bearer`` header counts alone: a bad token is not made good by a cookie.
@@ -67,17 +67,17 @@ async def identify(request: Request) -> Identity | None:
     state = request.scope.setdefault("state", {})
     if "identity" not in state:
         state["identity"] = await _look_up(request, touch=BY_ITSELF not in request.headers)
-    found: Identity | None = state["identity"]
+    found: Principal | None = state["identity"]
     return found
 
 
-async def still_allowed(request: Request, identity: Identity, permission: str) -> bool:
+async def still_allowed(request: Request, identity: Principal, permission: str) -> bool:
     """Whether who opened a stream with *request* may still do so: asked anew, and no sign that a person is there."""
     found = await _look_up(request, touch=False)
     return found is not None and found.tenant_id == identity.tenant_id and found.may(permission)
 
 
-async def _look_up(request: Request, *, touch: bool) -> Identity | None:
+async def _look_up(request: Request, *, touch: bool) -> Principal | None:
     runtime = runtime_of(request)
     now = runtime.clock.now()
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
@@ -89,10 +89,10 @@ async def _look_up(request: Request, *, touch: bool) -> Identity | None:
     return _identity(await accounts.resume_login_session(runtime.database, secret, now=now, touch=touch), "session")
 
 
-def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Identity | None:
+def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Principal | None:
     if holder is None:
         return None
-    return Identity(
+    return Principal(
         tenant_id=holder.tenant_id,
         tenant_name=holder.tenant_name,
         actor_id=holder.actor_id,
@@ -115,7 +115,7 @@ class Require:
 
     permission: str | None
 
-    async def __call__(self, request: Request) -> Identity:
+    async def __call__(self, request: Request) -> Principal:
         """The identity."""
         identity = await identify(request)
         if identity is None:
@@ -134,7 +134,7 @@ def require(permission: str) -> Require:
     return Require(permission)
 
 
-def administrator_of(identity: Identity) -> Administrator:
+def administrator_of(identity: Principal) -> Administrator:
     """Who changes something or takes it away, as the record of actions names them."""
     return Administrator(identity.name, identity.user_id)
 
@@ -143,7 +143,7 @@ signed_in = Require(None)
 """The dependency for a route that anyone signed in may use."""
 
 
-async def _check_forgery(request: Request, identity: Identity) -> None:
+async def _check_forgery(request: Request, identity: Principal) -> None:
     check_origin(request)
     given: object = request.headers.get(CSRF_HEADER)
     if given is None:

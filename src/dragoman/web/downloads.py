@@ -16,22 +16,22 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.exports import export_conversations
-from dragoman.services.exports.background_exports import take
+from dragoman.services.exports.background_exports import open_file
 from dragoman.services.exports.export_conversations import Export, count, record, stream
 from dragoman.services.exports.formats import Format, Parts, shape
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.conversation_list.conversations import Filters
 from dragoman.store.exports import ExportRequest
-from dragoman.web.auth import Identity, administrator_of, require
+from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.http.dependencies import retention_cutoff
 
 log = structlog.get_logger()
 
 EXPORT = "audit.export"
-Exporter = Annotated[Identity, Depends(require(EXPORT))]
+Exporter = Annotated[Principal, Depends(require(EXPORT))]
 
 
-def export_of(runtime: Runtime, identity: Identity, filters: Filters, kind: Format, parts: Parts) -> Export:
+def export_of(runtime: Runtime, identity: Principal, filters: Filters, kind: Format, parts: Parts) -> Export:
     """The export as *identity* may have it; evidence always has transcript and timeline."""
     if kind == "bundle":
         parts = Parts(transcript=True, timeline=True)
@@ -40,7 +40,7 @@ def export_of(runtime: Runtime, identity: Identity, filters: Filters, kind: Form
         filters=filters,
         kind=kind,
         parts=parts,
-        sight=identity.sight,
+        visibility=identity.visibility,
         cutoff=retention_cutoff(runtime, identity.retention_days),
     )
 
@@ -57,7 +57,7 @@ async def is_for_background(runtime: Runtime, export: Export) -> bool:
     return found is None or found > most
 
 
-async def evidence_of(runtime: Runtime, identity: Identity, session_id: UUID) -> StreamingResponse:
+async def evidence_of(runtime: Runtime, identity: Principal, session_id: UUID) -> StreamingResponse:
     """The answer that streams the evidence bundle of one session. Raises NotFoundError."""
     export = export_of(runtime, identity, Filters(session_id=session_id), "bundle", Parts())
     if await count(runtime, export) == 0:
@@ -65,7 +65,7 @@ async def evidence_of(runtime: Runtime, identity: Identity, session_id: UUID) ->
     return await download(runtime, identity, export)
 
 
-async def download(runtime: Runtime, identity: Identity, export: Export) -> StreamingResponse:
+async def download(runtime: Runtime, identity: Principal, export: Export) -> StreamingResponse:
     """The answer that streams the file under a name with the time in it; that it was asked for is on record."""
     await record(runtime, export, administrator_of(identity), "export.streamed")
     made = shape(export.kind, export.parts)
@@ -87,17 +87,17 @@ async def _pieces(runtime: Runtime, export: Export) -> AsyncIterator[bytes]:
     log.info("exported", tenant=str(export.tenant_id), format=export.kind, conversations=done)
 
 
-def may_have(identity: Identity, found: ExportRequest) -> bool:
+def may_have(identity: Principal, found: ExportRequest) -> bool:
     """Whether *identity* may see what is in it: one made with phone numbers is for those who may see them."""
-    return found.masked or identity.sight.whole
+    return found.masked or identity.visibility.unmasked
 
 
-async def kept_file(runtime: Runtime, identity: Identity, found: ExportRequest) -> StreamingResponse:
+async def kept_file(runtime: Runtime, identity: Principal, found: ExportRequest) -> StreamingResponse:
     """The answer with the file of an export that was prepared. Raises NotFoundError, HTTPException."""
     if not may_have(identity, found):
         raise HTTPException(403, "This export holds phone numbers, which you may not see.")
     try:
-        pieces = await take(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
+        pieces = await open_file(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
     except BlobsUnavailableError as error:
         log.warning("export_not_served", error=str(error))
         raise HTTPException(503, "The media store cannot be reached right now. Try again in a few seconds.") from error

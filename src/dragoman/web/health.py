@@ -14,7 +14,7 @@ from dragoman.services import counters
 from dragoman.services.inbound import accept_delivery
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,7 +28,7 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz")
-async def readyz(request: Request, runtime: Ports) -> Response:
+async def readyz(request: Request, runtime: RuntimeDependency) -> Response:
     """200 when database, schema and queue are there, else 503; each check by name, with what is wrong."""
     needed: str = request.app.state.schema_revision
 
@@ -65,7 +65,7 @@ async def readyz(request: Request, runtime: Ports) -> Response:
 
 
 @router.get("/metrics")
-async def metrics(runtime: Ports) -> Response:
+async def metrics(runtime: RuntimeDependency) -> Response:
     """Prometheus' text format; what stands in the database is left out while that is away."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:

@@ -26,7 +26,7 @@ from dragoman.store import media
 from dragoman.store.blobs import BlobKey, BlobMissingError, BlobsUnavailableError
 from dragoman.store.media import MediaFile
 from dragoman.web import audited_reads
-from dragoman.web.auth import Identity
+from dragoman.web.auth import Principal
 from dragoman.web.http.dependencies import retention_cutoff
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ByteRange:
     """Bytes *start* up to, not including, *end*."""
 
     start: int
@@ -51,7 +51,7 @@ class Part:
 
 
 async def answer(
-    request: Request, runtime: Runtime, identity: Identity, session_id: UUID, message_id: UUID
+    request: Request, runtime: Runtime, identity: Principal, session_id: UUID, message_id: UUID
 ) -> Response:
     """The file, whole or in part. Raises NotFoundError, or HTTPException 409, 410, 416, 503 with the reason."""
     tenant_id = identity.tenant_id
@@ -73,12 +73,12 @@ async def answer(
     part = part_of(request.headers.get("range"), found.size)
     if request.headers.get("if-range", etag) != etag:
         part = None
-    wanted = part or Part(0, found.size)
+    wanted = part or ByteRange(0, found.size)
     body = await _begun(runtime, BlobKey(tenant_id, found.sha256), wanted)
     mime_type = found.mime_type or UNKNOWN
     headers["Content-Length"] = str(wanted.end - wanted.start)
     headers["Content-Disposition"] = disposition(
-        carried if isinstance(carried, Media) else None, mime_type, named=identity.sight.whole
+        carried if isinstance(carried, Media) else None, mime_type, named=identity.visibility.unmasked
     )
     if part is not None:
         headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{found.size}"
@@ -99,7 +99,7 @@ def _refuse_unless_stored(found: MediaFile) -> None:
             return
 
 
-async def _begun(runtime: Runtime, key: BlobKey, part: Part) -> AsyncIterator[bytes]:
+async def _begun(runtime: Runtime, key: BlobKey, part: ByteRange) -> AsyncIterator[bytes]:
     """The bytes, once the first of them are there: before that, a failure can still be an answer of its own."""
     chunks = aiter(runtime.blobs.read(key, part.start, part.end))
     try:
@@ -119,7 +119,7 @@ async def _begun(runtime: Runtime, key: BlobKey, part: Part) -> AsyncIterator[by
     return rest()
 
 
-def part_of(header: str | None, size: int) -> Part | None:
+def part_of(header: str | None, size: int) -> ByteRange | None:
     """The one range that is asked for; None for the whole (RFC 9110, 14.2: what is not understood is ignored).
 
     Raises HTTPException 416 for a range outside of the file.
@@ -129,9 +129,9 @@ def part_of(header: str | None, size: int) -> Part | None:
         return None
     first, last = found.groups()
     if first:
-        part = Part(int(first), min(int(last) + 1, size) if last else size)
+        part = ByteRange(int(first), min(int(last) + 1, size) if last else size)
     else:
-        part = Part(max(0, size - int(last)), size)
+        part = ByteRange(max(0, size - int(last)), size)
     if last and first and int(last) < int(first):
         return None
     if part.start >= size or part.start >= part.end:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from uuid import UUID
 
 from dragoman.domain.search_words import Piece, Search, snippet
-from dragoman.services.visibility import Sight
+from dragoman.services.visibility import Visibility
 from dragoman.store.conversation_list.conversations import Page
 
 
-def pieces(page: Page, sight: Sight, q: str | None) -> dict[UUID, tuple[Piece, ...]]:
+def pieces(page: Page, visibility: Visibility, q: str | None) -> dict[UUID, tuple[Piece, ...]]:
     """By session, the part of its matching message around what was found; masked before it is cut."""
     if not page.matches:
         return {}
     search = Search.parse(q or "")
     return {
-        found.session_id: snippet(sight.text(found, page.matches[found.session_id].text), search)
+        found.session_id: snippet(visibility.text(found, page.matches[found.session_id].text), search)
         for found in page.items
         if found.session_id in page.matches
     }

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dragoman.channels.email import inbound, redact
-from dragoman.channels.email.inbound import Attachment, Mail
-from dragoman.channels.interface import Item, Message, Other
+from dragoman.channels.email.inbound import EmailAttachment, Mail
+from dragoman.channels.interface import ChannelMessage, Item, Other
 from dragoman.domain.content import Content, Media, Text
 from dragoman.domain.nouns import Identity
-from dragoman.domain.redaction import Rule
+from dragoman.domain.redaction import RedactionRule
 
 DEFAULT_LOCALE = "en"
 
@@ -49,7 +49,7 @@ class Email:
         source = body.decode("utf-8", "replace").replace("\x00", "\ufffd")
         return [{"source": source}] * len(self.parse(body))
 
-    def redact(self, body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+    def redact(self, body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
         """See :mod:`~dragoman.channels.email.redact`."""
         return redact.redact(body, rules)
 
@@ -62,8 +62,8 @@ class Email:
             return [_media(mail, mail.attachments[0], caption=words or None), *files[1:]]
         return [Text(words), *files]
 
-    def _message(self, mail: Mail, message_id: str, content: Content, attached_to: str | None = None) -> Message:
-        return Message(
+    def _message(self, mail: Mail, message_id: str, content: Content, attached_to: str | None = None) -> ChannelMessage:
+        return ChannelMessage(
             address=self._mailbox,
             channel_message_id=message_id,
             sender=(Identity(kind="email", value=mail.sender),),
@@ -79,7 +79,7 @@ class Email:
         )
 
 
-def _media(mail: Mail, attachment: Attachment, caption: str | None = None) -> Media:
+def _media(mail: Mail, attachment: EmailAttachment, caption: str | None = None) -> Media:
     kind = attachment.mime_type.partition("/")[0]
     return Media(
         media=kind if kind in {"image", "video", "audio"} else "document",

@@ -26,7 +26,7 @@ TEXT = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class EmailAttachment:
     """A file that came with a message; ``place`` counts the message's attachments from 0."""
 
     place: int
@@ -47,7 +47,7 @@ class Mail:
     at: datetime | None
     text: str
     references: tuple[str, ...]
-    attachments: tuple[Attachment, ...]
+    attachments: tuple[EmailAttachment, ...]
 
 
 def read(body: bytes) -> Mail | None:
@@ -141,12 +141,12 @@ def decoded(part: MIMEPart) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _attachments(message: EmailMessage) -> Iterator[Attachment]:
+def _attachments(message: EmailMessage) -> Iterator[EmailAttachment]:
     for place, part in enumerate(_files(message)):
         payload = part.get_payload(decode=True)
         data = payload if isinstance(payload, bytes) else str(part.get_payload()).encode("utf-8", "replace")
         filename = part.get_filename()
-        yield Attachment(
+        yield EmailAttachment(
             place=place,
             mime_type=part.get_content_type()[:200],
             filename=_clean(re.split(r"[/\\]", filename)[-1])[:255] if filename else None,

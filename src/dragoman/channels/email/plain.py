@@ -9,7 +9,7 @@ _BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5",
 _SILENT = frozenset({"script", "style", "head", "title", "template", "blockquote"})
 
 
-class _Reader(HTMLParser):
+class _HtmlTextReader(HTMLParser):
     """Collects what is shown; from the start of a silent element to its end nothing is."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class _Reader(HTMLParser):
 
 def from_html(html: str) -> str:
     """The text that a reader of *html* sees, without what it quotes."""
-    reader = _Reader()
+    reader = _HtmlTextReader()
     reader.feed(html)
     reader.close()
     lines = [" ".join(line.split()) for line in "".join(reader.parts).split("\n")]

@@ -10,12 +10,12 @@ from email.parser import BytesParser
 
 from dragoman.channels.email import inbound
 from dragoman.channels.email.plain import from_html
-from dragoman.domain.redaction import Rule, clean
+from dragoman.domain.redaction import RedactionRule, clean
 
 _READ = {"text/plain", "text/html"}
 
 
-def redact(body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
     """*body* (RFC 5322) without what *rules* find, and how often each found something, all told of the first item.
 
     The same bytes where they find nothing.
@@ -32,7 +32,7 @@ def redact(body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Coun
     return (message.as_bytes(), {0: found}) if found else (body, {})
 
 
-def _part(part: EmailMessage, rules: Sequence[Rule]) -> Counter[str]:
+def _part(part: EmailMessage, rules: Sequence[RedactionRule]) -> Counter[str]:
     subtype = part.get_content_subtype()
     text, found = clean(inbound.decoded(part), rules)
     if subtype == "html":

@@ -8,24 +8,23 @@ from datetime import datetime
 from typing import Any
 
 from dragoman.channels.interface import (
+    ChannelLimits,
+    ChannelMessage,
+    IdentityChange,
     Item,
-    Limits,
     MalformedDeliveryError,
-    Message,
     Other,
     Preference,
     Status,
-    Succession,
 )
 from dragoman.channels.whatsapp import account_events, inbound, outbound, redact
-from dragoman.channels.whatsapp.items import Identity as WhatsAppIdentity
-from dragoman.channels.whatsapp.items import InboundItem, OtherItem, StatusItem
+from dragoman.channels.whatsapp.items import InboundItem, OtherItem, StatusItem, WhatsAppIdentity
 from dragoman.channels.whatsapp.items import Item as WhatsAppItem
 from dragoman.channels.whatsapp.locales import locale_of
 from dragoman.channels.whatsapp.wire import MalformedError, Object, each, identifier, moment, table, text
 from dragoman.domain.content import ContactCards, Content, SystemNotice
 from dragoman.domain.nouns import Identity
-from dragoman.domain.redaction import Rule
+from dragoman.domain.redaction import RedactionRule
 
 _STOPS = frozenset({"stop", "opt_out", "unsubscribe"})
 
@@ -35,7 +34,7 @@ class WhatsApp:
 
     name = "whatsapp"
     identity_kinds = ("wa_id", "wa_user_id")
-    limits = Limits(text=outbound.TEXT_BODY, caption=outbound.CAPTION, options=outbound.LIST_ROWS)
+    limits = ChannelLimits(text=outbound.TEXT_BODY, caption=outbound.CAPTION, options=outbound.LIST_ROWS)
 
     def parse(self, body: bytes) -> tuple[Item, ...]:
         """Every item of a webhook's body."""
@@ -48,7 +47,7 @@ class WhatsApp:
         """Meta's own objects."""
         return [item.raw for item in inbound.parse(body).items]
 
-    def redact(self, body: bytes, rules: Sequence[Rule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
+    def redact(self, body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
         """See :mod:`~dragoman.channels.whatsapp.redact`."""
         return redact.redact(body, rules)
 
@@ -84,17 +83,17 @@ def _item(item: WhatsAppItem) -> Item:
                 raw=item.raw,
                 event=account_events.event_of(item),
                 preference=_preference(item),
-                succession=_user_id_update(item),
+                identity_change=_user_id_update(item),
             )
 
 
-def _message(item: InboundItem) -> Message:
+def _message(item: InboundItem) -> ChannelMessage:
     sender = item.sender
     if sender.wa_id is None and isinstance(item.content, ContactCards) and item.content.requested:
         sender = WhatsAppIdentity(_shared_number(item.raw), sender.user_id)
     number = sender.wa_id
     notice = item.content if isinstance(item.content, SystemNotice) else None
-    return Message(
+    return ChannelMessage(
         address=item.phone_number_id,
         channel_message_id=item.channel_message_id,
         sender=_identities(sender),
@@ -110,8 +109,8 @@ def _message(item: InboundItem) -> Message:
         frequently_forwarded=item.frequently_forwarded,
         referral=item.referral,
         group_id=item.group_id,
-        succession=_succession(item, notice) if notice else None,
-        doubts_identity=notice is not None and notice.event == "customer_identity_changed",
+        identity_change=_succession(item, notice) if notice else None,
+        revokes_confirmation=notice is not None and notice.event == "customer_identity_changed",
         owner=item.waba_id,
     )
 
@@ -141,7 +140,7 @@ def _participant(item: StatusItem) -> str:
     return named or ("group" if item.raw.get("recipient_type") == "group" else "")
 
 
-def _succession(item: InboundItem, notice: SystemNotice) -> Succession | None:
+def _succession(item: InboundItem, notice: SystemNotice) -> IdentityChange | None:
     """Who took whose place, as a notice about a changed number or user id says."""
     system = table(item.raw.get("system"))
     if notice.event == "user_changed_user_id":
@@ -152,13 +151,13 @@ def _succession(item: InboundItem, notice: SystemNotice) -> Succession | None:
     return _succeeds("wa_id", item.sender.wa_id, notice.new_address.removeprefix("+"), item.channel_at)
 
 
-def _succeeds(kind: str, old: str | None, new: str | None, at: datetime | None) -> Succession | None:
+def _succeeds(kind: str, old: str | None, new: str | None, at: datetime | None) -> IdentityChange | None:
     if old is None or new is None or old == new:
         return None
-    return Succession(old=Identity(kind=kind, value=old), new=Identity(kind=kind, value=new), at=at)
+    return IdentityChange(old=Identity(kind=kind, value=old), new=Identity(kind=kind, value=new), at=at)
 
 
-def _user_id_update(item: OtherItem) -> Succession | None:
+def _user_id_update(item: OtherItem) -> IdentityChange | None:
     if item.field != "user_id_update":
         return None
     # Meta's page shows the pair inside `user_id`, older editions beside the number.
@@ -178,4 +177,4 @@ def _preference(item: OtherItem) -> Preference | None:
     if not sender or value is None:
         return None
     detail = text(raw.get("detail")) or value
-    return Preference(sender=sender, stops=value.lower() in _STOPS, detail=detail, at=moment(raw.get("timestamp")))
+    return Preference(sender=sender, opts_out=value.lower() in _STOPS, detail=detail, at=moment(raw.get("timestamp")))

@@ -19,7 +19,7 @@ NUMBER_FIELDS = "id,display_phone_number,verified_name,quality_rating,name_statu
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """What was looked at, whether it is well (None: could not be told), and what was seen, for a person to read."""
 
     name: str
@@ -31,7 +31,7 @@ class Finding:
 class Checked:
     """All findings, in the order in which they are to be mended."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckFinding, ...]
 
     @property
     def good(self) -> bool:
@@ -53,7 +53,7 @@ async def check(
     return Checked(findings=tuple(findings))
 
 
-def _number(answer: Object | Refused | Unanswered) -> Finding:
+def _number(answer: Object | Refused | Unanswered) -> CheckFinding:
     if not isinstance(answer, dict):
         return _trouble("Access token", answer)
     seen = {
@@ -64,23 +64,23 @@ def _number(answer: Object | Refused | Unanswered) -> Finding:
         "status": text(answer.get("status")),
         "throughput": text(table(answer.get("throughput")).get("level")),
     }
-    return Finding("Access token", True, ", ".join(f"{key} {value}" for key, value in seen.items() if value))
+    return CheckFinding("Access token", True, ", ".join(f"{key} {value}" for key, value in seen.items() if value))
 
 
-async def _secret(client: GraphClient, phone_number_id: str, token: str, secret: str, place: int) -> Finding:
+async def _secret(client: GraphClient, phone_number_id: str, token: str, secret: str, place: int) -> CheckFinding:
     name = "App secret" if place == 0 else "Earlier app secret"
     answer = await client.look(phone_number_id, token, fields="id", proof=app_secret_proof(token, secret))
     if isinstance(answer, dict):
-        return Finding(name, True, "Meta takes its proof.")
+        return CheckFinding(name, True, "Meta takes its proof.")
     # An earlier secret is wrong as soon as Meta's own rotation is over; then it should be removed, that is all.
     found = _trouble(name, answer)
-    return found if place == 0 else Finding(name, None, f"Not the app's any more: remove it. {found.said}")
+    return found if place == 0 else CheckFinding(name, None, f"Not the app's any more: remove it. {found.said}")
 
 
-async def _subscribed(client: GraphClient, waba_id: str | None, token: str) -> Finding:
+async def _subscribed(client: GraphClient, waba_id: str | None, token: str) -> CheckFinding:
     name = "Webhook subscription"
     if waba_id is None:
-        return Finding(name, None, "Give the business account's id to have this checked.")
+        return CheckFinding(name, None, "Give the business account's id to have this checked.")
     answer = await client.look(f"{waba_id}/subscribed_apps", token)
     if not isinstance(answer, dict):
         return _trouble(name, answer)
@@ -88,15 +88,15 @@ async def _subscribed(client: GraphClient, waba_id: str | None, token: str) -> F
         text(table(table(app).get("whatsapp_business_api_data")).get("name")) or "?" for app in each(answer.get("data"))
     ]
     if not apps:
-        return Finding(name, False, "No app is subscribed to the business account: no message will come in.")
-    return Finding(name, True, f"Subscribed: {', '.join(apps)}")
+        return CheckFinding(name, False, "No app is subscribed to the business account: no message will come in.")
+    return CheckFinding(name, True, f"Subscribed: {', '.join(apps)}")
 
 
-def _trouble(name: str, answer: Refused | Unanswered) -> Finding:
+def _trouble(name: str, answer: Refused | Unanswered) -> CheckFinding:
     if isinstance(answer, Unanswered):
-        return Finding(name, None, f"Meta could not be asked: {answer.reason}")
+        return CheckFinding(name, None, f"Meta could not be asked: {answer.reason}")
     code = f" (code {answer.code})" if answer.code is not None else ""
-    return Finding(name, False, f"{answer.message}{code}")
+    return CheckFinding(name, False, f"{answer.message}{code}")
 
 
 def app_secret_proof(token: str, app_secret: str) -> str:

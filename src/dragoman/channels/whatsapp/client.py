@@ -88,7 +88,9 @@ class GraphClient:
         answer = await self._call("POST", f"{quote(phone_number_id, safe='')}/messages", token, json=body)
         return answer if isinstance(answer, Unanswered) else _read(*answer)
 
-    async def tell(self, phone_number_id: str, token: str, body: dict[str, Any]) -> Refused | Unanswered | None:
+    async def send_presence(
+        self, phone_number_id: str, token: str, body: dict[str, Any]
+    ) -> Refused | Unanswered | None:
         """Post what is no message (a read mark, the typing indicator); None where Meta took it."""
         answer = await self._call("POST", f"{quote(phone_number_id, safe='')}/messages", token, json=body)
         found = answer if isinstance(answer, Unanswered) else _read_object(*answer)

@@ -19,20 +19,20 @@ from dragoman.channels.whatsapp.contents import channel_errors, content_of
 from dragoman.channels.whatsapp.items import (
     ChannelError,
     Delivery,
-    Identity,
     InboundItem,
     Item,
     OtherItem,
     StatusItem,
+    WhatsAppIdentity,
 )
 from dragoman.channels.whatsapp.locales import locale_of
 from dragoman.channels.whatsapp.wire import (
     MalformedError,
     NestedTooDeeplyError,
     Object,
+    as_object,
     each,
     identifier,
-    kept,
     moment,
     read_object,
     table,
@@ -42,12 +42,12 @@ from dragoman.channels.whatsapp.wire import (
 __all__ = [
     "ChannelError",
     "Delivery",
-    "Identity",
     "InboundItem",
     "Item",
     "MalformedError",
     "OtherItem",
     "StatusItem",
+    "WhatsAppIdentity",
     "locale_of",
     "parse",
 ]
@@ -117,7 +117,7 @@ class _Change:
             phone_number_id=self.phone_number_id,
             field=self.field,
             reason=reason,
-            raw=kept(raw),
+            raw=as_object(raw),
         )
 
 
@@ -243,20 +243,20 @@ def _person(message: Object, change: _Change) -> Object | None:
     return change.people[min(places)] if places else None
 
 
-def _sender(message: Object, person: Object) -> Identity:
+def _sender(message: Object, person: Object) -> WhatsAppIdentity:
     system = table(message.get("system"))
     sender = _identity((person.get("wa_id"), message.get("from")), (message.get("from_user_id"), person.get("user_id")))
     # A notice that a user id changed names nobody but the old id inside it.
     return sender if sender.known else _identity((), (system.get("previous_user_id"), system.get("user_id")))
 
 
-def _identity(numbers: tuple[Any, ...], user_ids: tuple[Any, ...]) -> Identity:
+def _identity(numbers: tuple[Any, ...], user_ids: tuple[Any, ...]) -> WhatsAppIdentity:
     found = [name for value in numbers if (name := identifier(value))]
     # A user id may stand where a number is expected.
     strays = [name for name in found if _USER_ID.fullmatch(name)]
     named = [name for value in user_ids if (name := identifier(value))] + strays
     wa_ids = [number for name in found if name not in strays and (number := name.removeprefix("+"))]
-    return Identity(next(iter(wa_ids), None), next(iter(named), None))
+    return WhatsAppIdentity(next(iter(wa_ids), None), next(iter(named), None))
 
 
 def _profile_name(person: Object) -> str | None:
@@ -264,7 +264,7 @@ def _profile_name(person: Object) -> str | None:
     return text(profile.get("name")) or text(profile.get("username"))
 
 
-def _fingerprint(message: Object, sender: Identity) -> str:
+def _fingerprint(message: Object, sender: WhatsAppIdentity) -> str:
     """Sender, type, time and body; without the download address, which a redelivery may sign anew."""
     kind = text(message.get("type"))
     body = message.get(kind) if kind else None

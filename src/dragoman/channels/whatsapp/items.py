@@ -11,7 +11,7 @@ from dragoman.domain.content import Content
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class WhatsAppIdentity:
     """Who a WhatsApp user is: by number (digits, no plus), by business-scoped user id, or by both.
 
     Since 2026 either may be missing:
@@ -52,7 +52,7 @@ class InboundItem:
     waba_id: str | None
     phone_number_id: str
     channel_message_id: str
-    sender: Identity
+    sender: WhatsAppIdentity
     profile_name: str | None
     channel_at: datetime | None
     content: Content
@@ -78,7 +78,7 @@ class StatusItem:
     channel_message_id: str
     status: str
     channel_at: datetime | None
-    recipient: Identity
+    recipient: WhatsAppIdentity
     errors: tuple[ChannelError, ...]
     correlation: str | None
     raw: Object

@@ -107,7 +107,7 @@ def table(value: Any) -> Object:
     return value if isinstance(value, dict) else {}
 
 
-def kept(value: Any) -> Object:
+def as_object(value: Any) -> Object:
     """*value* as an object that can be put on record, whatever it is."""
     return value if isinstance(value, dict) else {"value": value}
 

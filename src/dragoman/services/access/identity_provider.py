@@ -20,7 +20,7 @@ from joserfc.jwk import KeySet
 
 from dragoman.domain.errors import DragomanError
 from dragoman.runtime import Runtime
-from dragoman.skills.http_errors import HttpSkillError
+from dragoman.skills.call_errors import SkillCallError
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "Ed25519"]
 """Signatures with the provider's private key alone: not "none", and nothing that a shared secret signs."""
@@ -135,7 +135,7 @@ async def _fetch(
     try:
         body = await runtime.http_skills.fetch(address, form=form, headers=headers, seconds=SECONDS)
         document = json.loads(body)
-    except HttpSkillError as error:
+    except SkillCallError as error:
         raise ProviderError(f"The provider cannot be asked: {error}.") from error
     except (ValueError, RecursionError) as error:
         raise ProviderError("The provider's answer is not JSON.") from error

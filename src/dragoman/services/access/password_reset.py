@@ -16,7 +16,7 @@ import structlog
 from dragoman.domain.errors import MailError, NotFoundError
 from dragoman.runtime import Job, Runtime
 from dragoman.services.access import passwords
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store.accounts import accounts, password_resets, single_sign_on
 from dragoman.store.accounts.actions import Administrator
@@ -98,7 +98,7 @@ async def finish(runtime: Runtime, secret: str, wanted: str, *, checks: asyncio.
     async with checks:
         wrong = await asyncio.to_thread(passwords.problem, wanted, email=user.email, name=user.name)
         if wrong:
-            raise RefusedError(wrong)
+            raise ChangeRefusedError(wrong)
         password_hash = await accounts.hash_password(wanted)
     async with runtime.database.tenant(reset.tenant_id) as connection:
         if not await password_resets.use(connection, reset, secret):

@@ -26,7 +26,7 @@ KEEPER = "administrator"
 """The role of which a tenant always has somebody; one of its own that permits as much does not count."""
 
 
-class RefusedError(DragomanError):
+class ChangeRefusedError(DragomanError):
     """The change is not made; the text says why, to the person."""
 
 
@@ -42,7 +42,7 @@ async def add_user(
     """Add a user. Raises RefusedError for a weak password, and what :func:`accounts.create_user` raises."""
     wrong = await asyncio.to_thread(passwords.problem, password, email=email, name=name)
     if wrong:
-        raise RefusedError(wrong)
+        raise ChangeRefusedError(wrong)
     async with runtime.database.tenant(tenant_id) as connection:
         user = await accounts.create_user(
             connection, tenant_id, user_id=runtime.source.new_id(), email=email, name=name, password=password,
@@ -64,7 +64,7 @@ async def change_role(runtime: Runtime, tenant_id: UUID, by: Administrator, user
 async def disable(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID) -> None:
     """Shut a user out at once, and end their sessions. Raises RefusedError, NotFoundError."""
     if by.user_id == user_id:
-        raise RefusedError("You cannot shut yourself out; another administrator can.")
+        raise ChangeRefusedError("You cannot shut yourself out; another administrator can.")
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id, leaves=True)
         if user.disabled_at is None:
@@ -101,23 +101,25 @@ async def change_own_password(
     """
     counted = login_failures.own(user_id)
     if wait := await login_failures.attempt(runtime.database, counted, now=runtime.clock.now()):
-        raise RefusedError(f"Too many attempts failed. Wait {math.ceil(wait.total_seconds())} seconds and try again.")
+        raise ChangeRefusedError(
+            f"Too many attempts failed. Wait {math.ceil(wait.total_seconds())} seconds and try again."
+        )
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         before = await accounts.password_hash_of(connection, tenant_id, user_id)
     # Between the transactions: while passwords are looked at nobody waits for the user's row.
     async with checks:
         if not await accounts.verify_password(before, known[: passwords.LONGEST]):
-            raise RefusedError("That is not your present password.")
+            raise ChangeRefusedError("That is not your present password.")
         await login_failures.succeeded(runtime.database, counted)
         wrong = await asyncio.to_thread(passwords.problem, wanted, email=user.email, name=user.name)
         if wrong:
-            raise RefusedError(wrong)
+            raise ChangeRefusedError(wrong)
         after = await accounts.hash_password(wanted)
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         if await accounts.password_hash_of(connection, tenant_id, user_id) != before:
-            raise RefusedError("Your password was changed meanwhile.")
+            raise ChangeRefusedError("Your password was changed meanwhile.")
         await accounts.set_password(connection, tenant_id, user_id, after)
         await _record(runtime, connection, tenant_id, "user.password_changed", user, Administrator(user.name, user_id))
 
@@ -159,9 +161,9 @@ async def delete_role(runtime: Runtime, tenant_id: UUID, by: Administrator, name
 async def make_token(runtime: Runtime, tenant_id: UUID, by: Administrator, *, name: str, role: str, days: int) -> str:
     """An API token, which is returned and stands nowhere else. Raises RefusedError, ConfigurationError."""
     if not name.strip() or len(name) > 80:
-        raise RefusedError("Give the token a name of at most 80 characters, such as the script that will use it.")
+        raise ChangeRefusedError("Give the token a name of at most 80 characters, such as the script that will use it.")
     if not 1 <= days <= 3650:
-        raise RefusedError("A token is good for 1 to 3650 days.")
+        raise ChangeRefusedError("A token is good for 1 to 3650 days.")
     now = runtime.clock.now()
     token_id = runtime.source.new_id()
     async with runtime.database.tenant(tenant_id) as connection:
@@ -209,7 +211,7 @@ async def _locked(connection: Connection, tenant_id: UUID, user_id: UUID, *, lea
         raise NotFoundError(f"no user {user_id}")
     keepers = {u.user_id for u in users.values() if u.role == KEEPER and u.disabled_at is None}
     if leaves and keepers == {user_id}:
-        raise RefusedError(f"{user.name} is the last administrator; make somebody else one first.")
+        raise ChangeRefusedError(f"{user.name} is the last administrator; make somebody else one first.")
     return user
 
 

@@ -18,7 +18,7 @@ import pyotp
 
 from dragoman.domain.errors import DragomanError, NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts import accounts, login_failures, second_factors
@@ -69,9 +69,9 @@ async def begin(runtime: Runtime, tenant_id: UUID, user_id: UUID) -> Setup:
         )  # fmt: skip
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is not None:
-            raise RefusedError("You have a second factor already.")
+            raise ChangeRefusedError("You have a second factor already.")
         user = next(u for u in await accounts.users(connection, tenant_id) if u.user_id == user_id)
-        tenant = await tenants.one(connection, tenant_id)
+        tenant = await tenants.get(connection, tenant_id)
     secret = runtime.keyring.decrypt(factor.secret).decode()
     issuer = f"Dragoman {tenant.name}" if tenant else "Dragoman"
     return Setup(secret=secret, address=pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=issuer))
@@ -83,9 +83,9 @@ async def confirm(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
     async with runtime.database.tenant(tenant_id) as connection:
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is not None:
-            raise RefusedError("There is no second factor to confirm; begin anew.")
+            raise ChangeRefusedError("There is no second factor to confirm; begin anew.")
         if not await _taken(runtime, connection, tenant_id, user_id, factor, code):
-            raise RefusedError(_WRONG)
+            raise ChangeRefusedError(_WRONG)
         codes = await _new_codes(connection, tenant_id, user_id)
         await _record(runtime, connection, tenant_id, user_id, "user.second_factor_added")
     await login_failures.succeeded(runtime.database, login_failures.code(user_id))
@@ -98,11 +98,11 @@ async def check(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> 
     async with runtime.database.tenant(tenant_id) as connection:
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is None:
-            raise RefusedError(_WRONG)
+            raise ChangeRefusedError(_WRONG)
         if not await _taken(runtime, connection, tenant_id, user_id, factor, code):
             digest, now = _digest(user_id, code), runtime.clock.now()
             if not await second_factors.use_code(connection, tenant_id, user_id, digest, now=now):
-                raise RefusedError(_WRONG)
+                raise ChangeRefusedError(_WRONG)
             await _record(runtime, connection, tenant_id, user_id, "user.recovery_code_used")
     await login_failures.succeeded(runtime.database, login_failures.code(user_id))
 
@@ -120,7 +120,7 @@ async def give_up(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
     """A user signs in without from now on, if the tenant lets them. Raises RefusedError, ThrottledError."""
     async with runtime.database.tenant(tenant_id) as connection:
         if await tenants.wants_second_factor(connection, tenant_id):
-            raise RefusedError("Everybody here signs in with a second factor.")
+            raise ChangeRefusedError("Everybody here signs in with a second factor.")
     await check(runtime, tenant_id, user_id, code)
     async with runtime.database.tenant(tenant_id) as connection:
         if await second_factors.remove(connection, tenant_id, user_id):
@@ -133,7 +133,7 @@ async def take_away(runtime: Runtime, tenant_id: UUID, by: Administrator, user_i
     Raises NotFoundError, and RefusedError for one's own: whoever found a browser signed in must not get rid of it.
     """
     if by.user_id == user_id:
-        raise RefusedError("Remove your own second factor under your name, with a code.")
+        raise ChangeRefusedError("Remove your own second factor under your name, with a code.")
     async with runtime.database.tenant(tenant_id) as connection:
         if not any(user.user_id == user_id for user in await accounts.users(connection, tenant_id)):
             raise NotFoundError(f"no user {user_id}")
@@ -173,7 +173,7 @@ async def _taken(
     step = _step(runtime.keyring.decrypt(factor.secret).decode(), code, now)
     if step is None or step <= factor.last_step:
         return False
-    await second_factors.take(connection, tenant_id, user_id, step, now=now)
+    await second_factors.use_step(connection, tenant_id, user_id, step, now=now)
     return True
 
 

@@ -22,7 +22,7 @@ from cryptography.fernet import InvalidToken
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, DragomanError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import identity_provider, people
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts import accounts, roles
@@ -46,11 +46,11 @@ class Departure:
     """Where the browser goes, and what it has to bring back (``kept``, encrypted)."""
 
     to: str
-    kept: str
+    remembered: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class SignedOn:
     """Who came back, and where they wanted to go."""
 
     tenant_id: UUID
@@ -86,11 +86,11 @@ async def depart(runtime: Runtime, slug: str, wanted: str) -> Departure:
     joint = "&" if urlsplit(provider.authorization_endpoint).query else "?"
     return Departure(
         to=f"{provider.authorization_endpoint}{joint}{urlencode(query)}",
-        kept=runtime.keyring.encrypt(json.dumps(kept).encode()).decode(),
+        remembered=runtime.keyring.encrypt(json.dumps(kept).encode()).decode(),
     )
 
 
-async def arrive(runtime: Runtime, kept: str, answer: Mapping[str, str]) -> Arrival:
+async def arrive(runtime: Runtime, kept: str, answer: Mapping[str, str]) -> SignedOn:
     """Come back with the provider's answer. Raises SignOnError, ProviderError."""
     begun = _opened(runtime, kept)
     if not secrets.compare_digest(begun["state"].encode(), answer.get("state", "").encode(errors="replace")):
@@ -114,7 +114,7 @@ async def arrive(runtime: Runtime, kept: str, answer: Mapping[str, str]) -> Arri
         runtime, provider, token, client_id=settings.client_id, nonce=begun["nonce"]
     )
     user_id = await _user(runtime, tenant_id, settings, claims)
-    return Arrival(tenant_id=tenant_id, user_id=user_id, next=begun["next"])
+    return SignedOn(tenant_id=tenant_id, user_id=user_id, next=begun["next"])
 
 
 def _opened(runtime: Runtime, kept: str) -> dict[str, Any]:
@@ -154,7 +154,7 @@ async def _user(runtime: Runtime, tenant_id: UUID, settings: SingleSignOn, claim
     if user.role != role:
         try:
             await people.change_role(runtime, tenant_id, PROVIDER, user.user_id, role)
-        except (RefusedError, ConfigurationError) as error:
+        except (ChangeRefusedError, ConfigurationError) as error:
             raise SignOnError(str(error)) from error
     return user.user_id
 
@@ -217,13 +217,13 @@ async def configure(
     """
     async with runtime.database.tenant(tenant_id) as connection:
         before = await store.of(connection, tenant_id)
-        known = await roles.every(connection, tenant_id)
+        known = await roles.list_all(connection, tenant_id)
     if not client_id or not (secret or before) or not claim:
-        raise RefusedError("Issuer, client, its secret and a claim are needed.")
+        raise ChangeRefusedError("Issuer, client, its secret and a claim are needed.")
     if not pairs or len(pairs) > MOST_ROLES:
-        raise RefusedError(f"Say which values give which role: one line each, at most {MOST_ROLES}.")
+        raise ChangeRefusedError(f"Say which values give which role: one line each, at most {MOST_ROLES}.")
     if unknown := sorted({role for _, role in pairs} - known.keys()):
-        raise RefusedError(f"There is no role {unknown[0]}.")
+        raise ChangeRefusedError(f"There is no role {unknown[0]}.")
     await identity_provider.discover(runtime, issuer)
     wanted = SingleSignOn(
         issuer=issuer,
@@ -235,7 +235,7 @@ async def configure(
         only_way=only_way,
     )
     async with runtime.database.tenant(tenant_id) as connection:
-        await store.put(connection, tenant_id, wanted)
+        await store.save(connection, tenant_id, wanted)
         await _record(runtime, connection, tenant_id, by, before, wanted)
 
 

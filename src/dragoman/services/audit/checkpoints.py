@@ -16,7 +16,7 @@ import structlog
 
 from dragoman.domain.errors import ConfigurationError
 from dragoman.ledger import checkpoint
-from dragoman.ledger.checkpoint import Made, OtherKeyError
+from dragoman.ledger.checkpoint import MadeCheckpoint, OtherKeyError
 from dragoman.runtime import Runtime
 from dragoman.services.audit.checkpoint_key import signing_key
 from dragoman.store import tenants
@@ -30,7 +30,9 @@ def outside(runtime: Runtime) -> Blobs:
     return open_checkpoints(runtime.settings.checkpoint_url, runtime.settings.data_directory)
 
 
-async def make(runtime: Runtime, tenant_id: UUID, *, other_key: bool = False, consider_all: bool = False) -> list[Made]:
+async def make(
+    runtime: Runtime, tenant_id: UUID, *, other_key: bool = False, consider_all: bool = False
+) -> list[MadeCheckpoint]:
     """Make as many checkpoints as it takes to cover every chain that has grown, and write them outside.
 
     *consider_all* looks at every session, *other_key* goes on with a new key. Raises ConfigurationError where the key
@@ -40,7 +42,7 @@ async def make(runtime: Runtime, tenant_id: UUID, *, other_key: bool = False, co
     if consider_all:
         async with runtime.database.tenant(tenant_id) as connection:
             await checkpoint.consider_all(connection, tenant_id)
-    made: list[Made] = []
+    made: list[MadeCheckpoint] = []
     while True:
         try:
             async with runtime.database.tenant(tenant_id) as connection:
@@ -115,7 +117,7 @@ def _written(folder: Path, name: str, lines: Iterable[bytes]) -> Path:
 async def make_where_due(runtime: Runtime) -> None:
     """For every tenant whose latest checkpoint is old enough; what goes wrong is logged, and tried again."""
     async with runtime.database.directory() as connection:
-        ids = await tenants.every_id(connection)
+        ids = await tenants.list_ids(connection)
     interval = timedelta(minutes=runtime.settings.checkpoint_minutes)
     for tenant_id in ids:
         async with runtime.database.tenant(tenant_id) as connection:

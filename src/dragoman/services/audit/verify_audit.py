@@ -32,7 +32,7 @@ _OF_ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL ena
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class AuditVerdict:
     """What was looked at, and what was found.
 
     ``truncated`` sessions have lost events to retention, ``trouble`` says why checkpoints outside the database could
@@ -63,7 +63,7 @@ async def verify_audit(
     *,
     trusted: Trusted = None,
     by_whom: str = "command line",
-) -> Verdict:
+) -> AuditVerdict:
     """Check every session of the tenant, or only *session_id*; *progress* hears how many are done.
 
     *trusted* are the public keys that checkpoints may be signed with; where none is given, this installation's own.
@@ -120,7 +120,7 @@ async def verify_audit(
                 by_whom=by_whom,
                 checkpoint=max(headers, default=0),
             )
-    return Verdict(
+    return AuditVerdict(
         sessions=found.sessions,
         events=found.events,
         truncated=found.truncated,
@@ -136,7 +136,7 @@ async def verify_everywhere(runtime: Runtime) -> None:
     What is wrong is named one by one, up to :data:`MOST_NAMED`, for the alert that somebody has on these lines.
     """
     async with runtime.database.directory() as connection:
-        ids = await tenants.every_id(connection)
+        ids = await tenants.list_ids(connection)
     for tenant_id in ids:
         try:
             verdict = await verify_audit(runtime, tenant_id, by_whom="schedule")

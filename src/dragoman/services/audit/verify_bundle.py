@@ -21,7 +21,7 @@ from uuid import UUID
 
 from dragoman.domain.errors import DragomanError
 from dragoman.ledger import merkle
-from dragoman.ledger.chain import WITH_BODY, Chain, Link, Start, first_breach, left
+from dragoman.ledger.chain import WITH_BODY, Chain, ChainLink, Start, first_breach, left
 from dragoman.ledger.checkpoint import Header, Leaf, parse
 from dragoman.ledger.verify import Trusted, header_breach
 from dragoman.services.exports.bundle import CHECKPOINTS, DIGEST, FORMAT, MANIFEST, dump
@@ -41,7 +41,7 @@ class NoBundleError(DragomanError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class BundleFinding:
     """Something is wrong: where, and what, in words."""
 
     where: str
@@ -63,11 +63,11 @@ class BundleVerdict:
     keys: list[str] = field(default_factory=list)
     masked: bool = False
     manifest_sha256: str = ""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[BundleFinding] = field(default_factory=list)
 
     def say(self, where: str, what: str) -> None:
         """Add a finding."""
-        self.findings.append(Finding(where, what))
+        self.findings.append(BundleFinding(where, what))
 
 
 def verify_bundle(
@@ -277,7 +277,7 @@ def _chain(
     if given is not None and given["position"] is None:
         return  # all of it was lawfully removed; the head is what is left
     start = Start() if given is None else Start(given["position"], given["seal"] and bytes.fromhex(given["seal"]))
-    links = (Link(e["event"]["position"], dump(e["event"]), bytes.fromhex(e["seal"])) for e in events)
+    links = (ChainLink(e["event"]["position"], dump(e["event"]), bytes.fromhex(e["seal"])) for e in events)
     head = None if session["head"] is None else bytes.fromhex(session["head"])
     erased = left((e["event"]["position"], e["event"]["type"], e["event"]["payload"]) for e in events)
     chain = Chain(next_position=session["next_position"], head=head, start=start, left=erased)

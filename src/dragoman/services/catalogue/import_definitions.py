@@ -14,7 +14,7 @@ from uuid import UUID
 
 import yaml
 
-from dragoman.domain.definitions import DefinitionError, Problem
+from dragoman.domain.definitions import DefinitionError, DefinitionProblem
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.flow_form import flow_from_json
 from dragoman.domain.flow_graph import registry_problems
@@ -29,7 +29,7 @@ from dragoman.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FileFault:
     """What is wrong on a line of a file, and what would be right."""
 
     line: int
@@ -39,7 +39,7 @@ class Fault:
 class FaultyFileError(DragomanError):
     """A file that cannot be taken in; :attr:`faults` are in the order of its lines."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[FileFault]) -> None:
         super().__init__("; ".join(f"line {fault.line}: {fault.text}" for fault in faults))
         self.faults = tuple(faults)
 
@@ -59,8 +59,8 @@ async def import_flow(runtime: Runtime, tenant_id: UUID, text: str, *, at: datet
     flow, document = read_flow(text)
     async with runtime.database.tenant(tenant_id) as connection:
         _refuse(document, registry_problems(flow, await skills.registry(connection, tenant_id)))
-        version, changed = await flows.put(connection, tenant_id, flow, now=at or runtime.clock.now())
-        current = (await flows.every(connection, tenant_id))[flow.name]
+        version, changed = await flows.save_version(connection, tenant_id, flow, now=at or runtime.clock.now())
+        current = (await flows.list_all(connection, tenant_id))[flow.name]
         if changed:
             await _put_on_record(runtime, connection, tenant_id, "flow", flow.name, version)
     return Imported(name=flow.name, version=version, changed=changed, retired=current.retired)
@@ -76,8 +76,8 @@ async def import_menu(
     menu, document = read_menu(text)
     async with runtime.database.tenant(tenant_id) as connection:
         registry = await skills.registry(connection, tenant_id)
-        _refuse(document, reference_problems(menu, registry, await flows.every(connection, tenant_id)))
-        version, changed = await menus.put(
+        _refuse(document, reference_problems(menu, registry, await flows.list_all(connection, tenant_id)))
+        version, changed = await menus.save_version(
             connection, tenant_id, menu, now=at or runtime.clock.now(), as_default=as_default
         )
         if changed:
@@ -119,12 +119,12 @@ def _document(text: str) -> Document:
     try:
         return read_document(text)
     except UnreadableError as error:
-        raise FaultyFileError([Fault(error.line, str(error))]) from error
+        raise FaultyFileError([FileFault(error.line, str(error))]) from error
 
 
-def _refuse(document: Document, problems: Sequence[Problem]) -> None:
+def _refuse(document: Document, problems: Sequence[DefinitionProblem]) -> None:
     if problems:
-        faults = [Fault(document.line(problem.path), problem.text) for problem in problems]
+        faults = [FileFault(document.line(problem.path), problem.text) for problem in problems]
         raise FaultyFileError(sorted(faults, key=lambda fault: fault.line))
 
 
@@ -138,7 +138,7 @@ def menu_to_yaml(menu: Menu) -> str:
     return _dump(menu_to_json(menu))
 
 
-class _Dumper(yaml.SafeDumper):
+class _DefinitionDumper(yaml.SafeDumper):
     """Writes what the reader reads back as the same: no references, and texts that look like numbers in quotes."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's signature
@@ -154,8 +154,8 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-_Dumper.add_representer(str, _text)
+_DefinitionDumper.add_representer(str, _text)
 
 
 def _dump(value: dict[str, Any]) -> str:
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(value, Dumper=_DefinitionDumper, sort_keys=False, allow_unicode=True, width=110)

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.channels.whatsapp import checks
-from dragoman.channels.whatsapp.checks import Checked, Finding
+from dragoman.channels.whatsapp.checks import Checked, CheckFinding
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.runtime import Job, Runtime
 from dragoman.services.audit.on_record import put_on_record
@@ -47,7 +47,7 @@ async def resume(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by
     async with runtime.database.tenant(tenant_id) as connection:
         account = await channel_accounts.load(connection, tenant_id, channel_account_id)
         first = await account_suspensions.resume(connection, tenant_id, channel_account_id, now=now)
-        await cooldowns.lift(connection, tenant_id, [str(channel_account_id), account.business_account])
+        await cooldowns.clear(connection, tenant_id, [str(channel_account_id), account.business_account])
         if account.stopped_at is not None:
             before = {"stopped_at": account.stopped_at.isoformat(), "reason": account.stopped_reason}
             await _record(
@@ -82,7 +82,7 @@ async def _check(runtime: Runtime, account: ChannelAccount) -> Checked:
     try:
         credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
     except UnreadableCredentialsError as error:
-        return Checked(findings=(Finding("Stored credentials", False, f"{error} {MEND}"),))
+        return Checked(findings=(CheckFinding("Stored credentials", False, f"{error} {MEND}"),))
     return await checks.check(
         GraphClient(runtime.http, runtime.settings.graph_url),
         phone_number_id=account.address,
@@ -115,13 +115,13 @@ async def probe(runtime: Runtime, tenant_id: UUID) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class AccountSettings:
     """How an account is to be; a credential that is empty stays as it is."""
 
     display: str
     name: str
     waba_id: str | None
-    messages_per_second: int = pace.NUMBER_RATE
+    messages_per_second: int = pace.NUMBER_RATE_PER_S
     pair_burst: int = pace.PAIR_BURST
     token: str = field(default="", repr=False)
     app_secret: str = field(default="", repr=False)
@@ -129,7 +129,9 @@ class Wanted:
     forget_earlier_secret: bool = False
 
 
-def problems(wanted: Wanted, *, phone_number_id: str | None = None, unreadable: bool = False) -> dict[str, str]:
+def problems(
+    wanted: AccountSettings, *, phone_number_id: str | None = None, unreadable: bool = False
+) -> dict[str, str]:
     """What is wrong, by field; for a new account with its *phone_number_id*.
 
     *unreadable*: the present credentials cannot be read, so that none of them can stay.
@@ -156,7 +158,9 @@ def problems(wanted: Wanted, *, phone_number_id: str | None = None, unreadable: 
     return found
 
 
-async def add(runtime: Runtime, tenant_id: UUID, phone_number_id: str, wanted: Wanted, by: Administrator) -> UUID:
+async def add(
+    runtime: Runtime, tenant_id: UUID, phone_number_id: str, wanted: AccountSettings, by: Administrator
+) -> UUID:
     """Add a WhatsApp number. Raises AlreadyTakenError; *wanted* was found to have no :func:`problems`."""
     credentials = WhatsAppCredentials(
         token=wanted.token, app_secret=wanted.app_secret, verify_token=wanted.verify_token
@@ -181,7 +185,7 @@ async def add(runtime: Runtime, tenant_id: UUID, phone_number_id: str, wanted: W
 
 
 async def change(
-    runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, wanted: Wanted, by: Administrator
+    runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, wanted: AccountSettings, by: Administrator
 ) -> list[str]:
     """Make the account as *wanted*; the names of what has changed.
 
@@ -237,7 +241,7 @@ def unreadable(runtime: Runtime, account: ChannelAccount) -> str:
     return ""
 
 
-def _changed_credentials(known: WhatsAppCredentials, wanted: Wanted) -> WhatsAppCredentials:
+def _changed_credentials(known: WhatsAppCredentials, wanted: AccountSettings) -> WhatsAppCredentials:
     earlier = None if wanted.forget_earlier_secret else known.earlier_app_secret
     if wanted.app_secret and wanted.app_secret != known.app_secret:
         earlier = known.app_secret or None

@@ -50,7 +50,7 @@ class Phone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
+class ReceivedMessage:
     """A message that reached the phone; ``wamid`` is WhatsApp's id of it."""
 
     wamid: str
@@ -98,14 +98,14 @@ async def upload(runtime: Runtime, account: ChannelAccount, *, name: str, mime_t
     return str(answer["id"])
 
 
-async def received(runtime: Runtime, phone: Phone) -> list[Received]:
+async def received(runtime: Runtime, phone: Phone) -> list[ReceivedMessage]:
     """What was sent to *phone* and taken by WhatsApp, oldest first. Raises StandinUnreachableError."""
     answer = await _call(runtime, "GET", "/journal", params={"to": phone.wa_id, "limit": "10000"})
     entries = answer.get("entries")
     if not isinstance(entries, list):
         raise StandinUnreachableError("its journal could not be read")
     return [
-        Received(
+        ReceivedMessage(
             wamid=entry["wamid"],
             at=datetime.fromisoformat(entry["at"]).astimezone(UTC),
             content=content_of(entry["request"]),

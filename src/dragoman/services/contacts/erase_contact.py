@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.dispatch.unite import let_go
+from dragoman.dispatch.merge_sessions import let_go
 from dragoman.domain.errors import DragomanError, NotFoundError
 from dragoman.domain.nouns import Actor, ActorKind
 from dragoman.domain.states import TERMINAL
@@ -30,7 +30,7 @@ from dragoman.store import leases, legal_holds, media
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.contacts import erasure as store
-from dragoman.store.contacts.erasure import Person
+from dragoman.store.contacts.erasure import ErasedPerson
 from dragoman.store.database import Connection
 from dragoman.store.receiving import mailbox
 
@@ -159,7 +159,7 @@ class _Run:
         self.runtime, self.connection, self.tenant_id, self.contact_id = runtime, connection, tenant_id, contact_id
         self.reason, self.by, self.progress = reason, by, progress
         self.contents: list[bytes | None] = []
-        self._known: Person | None = None
+        self._known: ErasedPerson | None = None
 
     async def all(self) -> Erasure:
         """All that is in the database, in the caller's transaction."""
@@ -203,12 +203,12 @@ class _Run:
             await asyncio.sleep(PAUSE_SECONDS)
         raise ContactBusyError("the contact is being served; try again in a moment")
 
-    async def _end_sessions(self, who: Person) -> None:
+    async def _end_sessions(self, who: ErasedPerson) -> None:
         connection, tenant_id, runtime = self.connection, self.tenant_id, self.runtime
         for contact_id in who.contacts:
             if await mailbox.is_running(connection, tenant_id, contact_id):
                 raise ContactBusyError("a worker died while it served the contact; try again in a moment")
-        for places in (await sessions.places(connection, tenant_id, who.contacts)).values():
+        for places in (await sessions.thread_states(connection, tenant_id, who.contacts)).values():
             for place in places:
                 if place.session is None or place.context is None or place.session.state in TERMINAL:
                     continue

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from dragoman.dispatch.unite import give_way, goes_on
+from dragoman.dispatch.merge_sessions import close_superseded, surviving_session
 from dragoman.domain.states import State
 from dragoman.ledger import append, sessions
-from dragoman.ledger.sessions import Place
+from dragoman.ledger.sessions import ThreadState
 from dragoman.runtime import Job, Runtime
 from dragoman.store import leases
 from dragoman.store.contacts import contacts
@@ -25,7 +25,7 @@ from dragoman.store.sending import outbox
 PAUSE = timedelta(seconds=2)
 
 
-async def settle_contact(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> bool:
+async def merge_contact(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> bool:
     """Settle what is open about this contact; False where that has to wait, and a job was set for it."""
     async with runtime.database.tenant(tenant_id) as connection:
         into = await contacts.same_as(connection, tenant_id, contact_id)
@@ -33,7 +33,7 @@ async def settle_contact(runtime: Runtime, tenant_id: UUID, contact_id: UUID) ->
             await sessions.spread_phone(connection, tenant_id, contact_id)
             return True
         held = await _hold(runtime, connection, tenant_id, contact_id, into)
-        done = len(held) == 2 and await _unite(runtime, connection, tenant_id, contact_id, into)
+        done = len(held) == 2 and await _merge_into(runtime, connection, tenant_id, contact_id, into)
         for lease in held:
             await leases.release(connection, lease)
         entrypoints = {"handle_inbound": into, "deliver": into} if done else {"handle_inbound": contact_id}
@@ -61,12 +61,12 @@ async def _hold(runtime: Runtime, connection: Connection, tenant_id: UUID, *cont
     return held
 
 
-async def _unite(runtime: Runtime, connection: Connection, tenant_id: UUID, other: UUID, into: UUID) -> bool:
+async def _merge_into(runtime: Runtime, connection: Connection, tenant_id: UUID, other: UUID, into: UUID) -> bool:
     """All of *other* becomes *into*'s; False while something runs that nobody may take out of a worker's hands."""
     if await mailbox.is_running(connection, tenant_id, other):
         # Its worker died; whoever handles the contact next says so on the session first.
         return False
-    places = await sessions.places(connection, tenant_id, [other, into])
+    places = await sessions.thread_states(connection, tenant_id, [other, into])
     there = {place.channel_account_id: place for place in places.get(into, ())}
     moved = 0
     for place in places.get(other, ()):
@@ -77,8 +77,8 @@ async def _unite(runtime: Runtime, connection: Connection, tenant_id: UUID, othe
             return False
         thread_id = (target or place).thread_id
         moved += await sessions.move(connection, tenant_id, place.thread_id, to_thread=thread_id, to_contact=into)
-    waiting = await mailbox.give(connection, tenant_id, other, into)
-    unsent = await outbox.give(connection, tenant_id, other, into)
+    waiting = await mailbox.move_to_contact(connection, tenant_id, other, into)
+    unsent = await outbox.move_to_contact(connection, tenant_id, other, into)
     await sessions.spread_phone(connection, tenant_id, into)
     if moved or waiting or unsent:
         history = History(tenant_id, runtime.clock.now(), runtime.source.new_id)
@@ -87,14 +87,16 @@ async def _unite(runtime: Runtime, connection: Connection, tenant_id: UUID, othe
     return True
 
 
-async def _one_in_progress(runtime: Runtime, connection: Connection, tenant_id: UUID, one: Place, other: Place) -> bool:
+async def _one_in_progress(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, one: ThreadState, other: ThreadState
+) -> bool:
     """A thread has one session in progress at most: where both have one, one of them gives way."""
     if one.session is None or other.session is None:
         return True
-    stays = goes_on(one.session, other.session)
+    stays = surviving_session(one.session, other.session)
     place = other if stays is one.session else one
     if place.session is None or place.context is None or place.session.state is State.PROCESSING:
         return False
-    turn = give_way(place.session, stays, runtime.clock.now(), runtime.source)
+    turn = close_superseded(place.session, stays, runtime.clock.now(), runtime.source)
     await append.write_turn(connection, tenant_id, turn, place.context, dispatch_id=None, trace_id=None)
     return True

@@ -6,16 +6,17 @@ is counted exactly when it is taken up, and once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.turn import Busy, Refusal
 from dragoman.domain.nouns import Policy, Session
 from dragoman.ledger import append
-from dragoman.ledger.sessions import Place
+from dragoman.ledger.sessions import ThreadState
 from dragoman.runtime import Runtime
 from dragoman.store.database import Connection
 from dragoman.store.receiving import limits, mailbox
@@ -23,7 +24,7 @@ from dragoman.store.receiving.mailbox import Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class BusySpan:
     """One dispatch had the contact from *since* to *until*; what arrived meanwhile waited for it."""
 
     since: datetime
@@ -34,7 +35,7 @@ class Hold:
         return (self.until - max(self.since, received_at)).total_seconds()
 
 
-def longer(known: Hold | None, latest: Hold) -> Hold:
+def longer(known: BusySpan | None, latest: BusySpan) -> BusySpan:
     """The longer of the two: a quick dispatch after a slow one does not make up for the wait."""
     return latest if known is None or latest.until - latest.since > known.until - known.since else known
 
@@ -44,7 +45,7 @@ async def within_limits(
 ) -> dict[UUID, Refusal]:
     """Count the messages against their rate limits, or find what was decided when they were counted; the refused."""
     refused = {
-        waiting.message.message_id: Refusal(**waiting.admission["refused"])
+        waiting.message.message_id: _refusal_of(waiting.admission["refused"])
         for waiting in messages
         if waiting.admission and "refused" in waiting.admission
     }
@@ -61,22 +62,40 @@ async def within_limits(
     if not asking:
         return refused
     for message_id, full in (await limits.admit_all(connection, tenant_id, asking, policy.limits)).items():
-        window = full.window
-        refusal = Refusal(limit=window.scope, allowed=window.allowed, window_seconds=window.seconds, tell=full.tell)
-        await mailbox.mark_refused(connection, tenant_id, message_id, {"refused": asdict(refusal)})
+        bucket = full.bucket
+        refusal = Refusal(limit=bucket.scope, allowed=bucket.allowed, window_seconds=bucket.seconds, notify=full.notify)
+        await mailbox.mark_refused(connection, tenant_id, message_id, {"refused": _stored(refusal)})
         refused[message_id] = refusal
     return refused
+
+
+def _stored(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "limit": refusal.limit,
+        "allowed": refusal.allowed,
+        "window_seconds": refusal.window_seconds,
+        "tell": refusal.notify,
+    }
+
+
+def _refusal_of(stored: Mapping[str, Any]) -> Refusal:
+    return Refusal(
+        limit=stored["limit"],
+        allowed=stored["allowed"],
+        window_seconds=stored["window_seconds"],
+        notify=stored["tell"],
+    )
 
 
 def busy(
     runtime: Runtime,
     waiting: Waiting,
     policy: Policy,
-    others: Sequence[Place],
+    others: Sequence[ThreadState],
     *,
     session: Session | None,
-    hold: Hold | None,
-    late: list[append.Entry],
+    hold: BusySpan | None,
+    late: list[append.TurnRecord],
 ) -> Busy | None:
     """Why the message cannot have its session, if it cannot; *others* are the contact's other threads.
 
@@ -91,7 +110,7 @@ def busy(
             continue
         turn = expire(other, received_at, policy, runtime.source)
         if turn is not None:
-            late.append(append.Entry(turn=turn, context=context))
+            late.append(append.TurnRecord(turn=turn, context=context))
         elif session is None or (other.started_at, other.session_id) < (session.started_at, session.session_id):
             return Busy(
                 reason=f"the contact has a conversation in progress on {context.channel} {context.channel_display}",

@@ -21,8 +21,8 @@ from dragoman.domain.events import SkillInvoked
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
-from dragoman.services.dispatching.load_work import Wanted, Work, take_up
-from dragoman.services.leasing import having_rows, held_by
+from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
+from dragoman.services.leasing import acquire_or_verify, ensure_lease_rows
 from dragoman.store import leases
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
@@ -31,7 +31,7 @@ from dragoman.store.sending import outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Take:
+class ClaimNext:
     """A contact that was woken: its next message is wanted, if its lease can be had."""
 
     contact_id: UUID
@@ -44,10 +44,10 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Put:
+class CommitTurn:
     """Part number *part* of the dispatch of *work*; after the final one, the contact's next message is wanted."""
 
-    work: Work
+    work: DispatchWork
     turn: Turn
     part: int
 
@@ -67,59 +67,63 @@ class Put:
         return self.work.contact.contact_id
 
 
-async def take(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> Work | None:
+async def claim_next(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> DispatchWork | None:
     """The contact's next message, under its lease; None while somebody else has the contact, or nothing waits."""
-    return await _join(runtime, tenant_id, Take(contact_id=contact_id))
+    return await _submit(runtime, tenant_id, ClaimNext(contact_id=contact_id))
 
 
-async def put(runtime: Runtime, work: Work, turn: Turn, part: int) -> Work | None:
+async def commit_turn(runtime: Runtime, work: DispatchWork, turn: Turn, part: int) -> DispatchWork | None:
     """Write *turn*. After the final one: the contact's next message, or None once the lease is released.
 
     Raises StaleTokenError where the lease was lost, and what the database raises where it is away.
     """
-    return await _join(runtime, work.lease.tenant_id, Put(work=work, turn=turn, part=part))
+    return await _submit(runtime, work.lease.tenant_id, CommitTurn(work=work, turn=turn, part=part))
 
 
-async def _join(runtime: Runtime, tenant_id: UUID, member: Take | Put) -> Work | None:
-    group = runtime.groups.one("inbound", tenant_id, partial(_carry_out, runtime, tenant_id))
-    return await group.join(member)
+async def _submit(runtime: Runtime, tenant_id: UUID, member: ClaimNext | CommitTurn) -> DispatchWork | None:
+    group = runtime.batchers.get("inbound", tenant_id, partial(_carry_out, runtime, tenant_id))
+    return await group.submit(member)
 
 
 async def _carry_out(
-    runtime: Runtime, tenant_id: UUID, members: Sequence[Take | Put], alone: bool
-) -> Sequence[Work | Exception | None]:
+    runtime: Runtime, tenant_id: UUID, members: Sequence[ClaimNext | CommitTurn], exclusive: bool
+) -> Sequence[DispatchWork | Exception | None]:
     """One transaction for all of *members*."""
-    return await having_rows(runtime, tenant_id, partial(_together, runtime, tenant_id, members, alone))
+    return await ensure_lease_rows(runtime, tenant_id, partial(_together, runtime, tenant_id, members, exclusive))
 
 
 async def _together(
-    runtime: Runtime, tenant_id: UUID, members: Sequence[Take | Put], alone: bool
-) -> Sequence[Work | Exception | None]:
+    runtime: Runtime, tenant_id: UUID, members: Sequence[ClaimNext | CommitTurn], exclusive: bool
+) -> Sequence[DispatchWork | Exception | None]:
     async with runtime.database.tenant(tenant_id, by_key=True) as connection:
         seconds = runtime.settings.lease_seconds
-        held, failed = await held_by(runtime, connection, tenant_id, members, seconds=seconds, alone=alone)
-        puts = [m for n, m in enumerate(members) if isinstance(m, Put) and n in held]
+        held, failed = await acquire_or_verify(
+            runtime, connection, tenant_id, members, seconds=seconds, exclusive=exclusive
+        )
+        puts = [m for n, m in enumerate(members) if isinstance(m, CommitTurn) and n in held]
         replied = await _write(runtime, connection, tenant_id, puts)
         wanted = {
-            n: Wanted(
+            n: NextMessage(
                 lease=lease,
                 contact_id=m.contact_id,
-                before=m.work if isinstance(m, Put) else None,
+                before=m.work if isinstance(m, CommitTurn) else None,
             )
             for n, lease in held.items()
-            if isinstance(m := members[n], Take) or m.turn.final
+            if isinstance(m := members[n], ClaimNext) or m.turn.final
         }
-        loaded = await take_up(runtime, connection, tenant_id, list(wanted.values()))
+        loaded = await load_work(runtime, connection, tenant_id, list(wanted.values()))
         # An extension leaves alone what a transaction has in hand, so these see to it themselves.
         going_on = [lease for n, lease in held.items() if n not in wanted or wanted[n].contact_id in loaded]
         await leases.extend_all(connection, tenant_id, going_on, seconds=seconds, younger=False)
     # Committed: what follows from it outside of the database may begin.
-    runtime.queue.soon([Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id) for contact_id in replied])
+    runtime.queue.run_after_commit(
+        [Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id) for contact_id in replied]
+    )
     next_works = {n: loaded.get(one.contact_id) for n, one in wanted.items()}
     return [failed.get(n) or next_works.get(n) for n in range(len(members))]
 
 
-async def _write(runtime: Runtime, connection: Connection, tenant_id: UUID, puts: Sequence[Put]) -> list[UUID]:
+async def _write(runtime: Runtime, connection: Connection, tenant_id: UUID, puts: Sequence[CommitTurn]) -> list[UUID]:
     """Write the turns that are not on record yet; the contacts who are to be sent something."""
     if not puts:
         return []
@@ -132,7 +136,7 @@ async def _write(runtime: Runtime, connection: Connection, tenant_id: UUID, puts
         connection,
         tenant_id,
         [
-            append.Entry(
+            append.TurnRecord(
                 turn=p.turn,
                 context=p.work.context,
                 dispatch_id=p.work.waiting.dispatch_id,
@@ -151,10 +155,10 @@ async def _write(runtime: Runtime, connection: Connection, tenant_id: UUID, puts
     return list(dict.fromkeys(reply.contact_id for reply in replies))
 
 
-def _progress(p: Put) -> mailbox.Progress:
+def _progress(p: CommitTurn) -> mailbox.DispatchProgress:
     turn = p.turn
     invoked = next((e.payload for e in turn.events if isinstance(e.payload, SkillInvoked)), None)
-    return mailbox.Progress(
+    return mailbox.DispatchProgress(
         message_id=p.work.waiting.message.message_id,
         part=p.part,
         session_id=turn.session.session_id,
@@ -164,15 +168,15 @@ def _progress(p: Put) -> mailbox.Progress:
     )
 
 
-def _replies(runtime: Runtime, p: Put) -> list[outbox.Reply]:
+def _replies(runtime: Runtime, p: CommitTurn) -> list[outbox.OutboundReply]:
     work, replies = p.work, []
     for item in p.turn.transcript:
         if item.sender is Sender.CONTACT:
             continue
-        made = work.made[0] if item.carries_code else None
+        made = work.issued_codes[0] if item.carries_code else None
         recipient = made.recipient if made else work.recipient
         replies.append(
-            outbox.Reply(
+            outbox.OutboundReply(
                 outbox_entry_id=runtime.source.new_id(),
                 contact_id=work.contact.contact_id,
                 channel_account_id=work.waiting.channel_account_id,
@@ -182,7 +186,7 @@ def _replies(runtime: Runtime, p: Put) -> list[outbox.Reply]:
                 recipient=recipient.value,
                 recipient_kind=recipient.kind,
                 content=with_code(item.content, made.code) if made else item.content,
-                kept=item.content if made else None,
+                redacted_content=item.content if made else None,
             )
         )
     return replies

@@ -47,7 +47,7 @@ async def _expire_one(runtime: Runtime, tenant_id: UUID, contact_id: UUID, sessi
         )
         if lease is None:
             return 0
-        session = await sessions.one(connection, tenant_id, session_id)
+        session = await sessions.get(connection, tenant_id, session_id)
         rules = await skills.dispatch_rules(connection, tenant_id)
         turn = session and expire(session, runtime.clock.now(), rules.policy, runtime.source)
         if turn:

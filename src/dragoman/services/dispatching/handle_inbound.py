@@ -45,10 +45,10 @@ from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services.dispatching import presence
 from dragoman.services.dispatching.call_http_skill import call_http_skill
-from dragoman.services.dispatching.commit_turns import put, take
-from dragoman.services.dispatching.load_work import Wanted, Work, take_up
+from dragoman.services.dispatching.commit_turns import claim_next, commit_turn
+from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
 from dragoman.services.dispatching.one_time_codes import check_code, make_code
-from dragoman.services.leasing import give_back, kept
+from dragoman.services.leasing import release_best_effort, renewing
 from dragoman.store import leases
 from dragoman.store.database import UNAVAILABLE
 from dragoman.store.leases import Lease
@@ -71,31 +71,31 @@ async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
         return 0
     lease, done = work.lease, 0
     try:
-        async with kept(runtime, lease):
+        async with renewing(runtime, lease):
             while work is not None:
                 work = await _dispatch(runtime, lease, work)
                 done += 1
     except StaleTokenError as error:
         log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
     except BaseException:
-        await give_back(runtime, lease)
+        await release_best_effort(runtime, lease)
         raise
     return done
 
 
-async def _taken(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> Work | None:
+async def _taken(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> DispatchWork | None:
     """The contact's next message; a lease that came when nobody wanted it any more is given back."""
-    taking = asyncio.ensure_future(take(runtime, tenant_id, contact_id))
+    taking = asyncio.ensure_future(claim_next(runtime, tenant_id, contact_id))
     try:
         return await asyncio.shield(taking)
     except asyncio.CancelledError:
         work = await taking
         if work is not None:
-            await give_back(runtime, work.lease)
+            await release_best_effort(runtime, work.lease)
         raise
 
 
-async def _dispatch(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
+async def _dispatch(runtime: Runtime, lease: Lease, work: DispatchWork) -> DispatchWork | None:
     """Drive the core over one message; the next one's work, or None once the lease is released."""
     waiting = work.waiting
     if waiting.running:
@@ -149,7 +149,7 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
         raise
 
 
-async def _perform(runtime: Runtime, lease: Lease, work: Work, effect: Effect) -> Result:
+async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: Effect) -> Result:
     match effect:
         case Classify(text=text, locale=locale):
             classifier = await runtime.classifiers.classifier_for(work.rules.vocabulary)
@@ -169,7 +169,7 @@ async def _perform(runtime: Runtime, lease: Lease, work: Work, effect: Effect) -
             return Resumed(at=runtime.clock.now())
         case SendCode():
             sent, made = await make_code(runtime, lease, work.contact.contact_id, work.recipient, work.rules.policy)
-            work.made[:] = [made] if made else []
+            work.issued_codes[:] = [made] if made else []
             return sent
         case CheckCode(code=code):
             return await check_code(runtime, lease, work.contact.contact_id, code, work.rules.policy)
@@ -177,18 +177,18 @@ async def _perform(runtime: Runtime, lease: Lease, work: Work, effect: Effect) -
             raise TypeError("a Commit is not performed here")
 
 
-async def _invoke(runtime: Runtime, work: Work, effect: InvokeSkill) -> Result:
+async def _invoke(runtime: Runtime, work: DispatchWork, effect: InvokeSkill) -> Result:
     spec = work.rules.registry.get(effect.skill)
     if spec is not None and spec.http is not None:
         return await call_http_skill(runtime, work.rules, spec, effect)
     return await runtime.skills.invoke(effect)
 
 
-async def _commit(runtime: Runtime, work: Work, turn: Turn, part: int) -> Work | None:
+async def _commit(runtime: Runtime, work: DispatchWork, turn: Turn, part: int) -> DispatchWork | None:
     """Write *turn*, trying again while the database is away; after the final one, the next work or None."""
     for attempt in range(1, COMMIT_TRIES + 1):
         try:
-            return await put(runtime, work, turn, part)
+            return await commit_turn(runtime, work, turn, part)
         except UNAVAILABLE as error:
             if attempt == COMMIT_TRIES:
                 raise
@@ -197,7 +197,7 @@ async def _commit(runtime: Runtime, work: Work, turn: Turn, part: int) -> Work |
     raise AssertionError("unreachable")
 
 
-async def _close_orphan(runtime: Runtime, lease: Lease, work: Work) -> Work | None:
+async def _close_orphan(runtime: Runtime, lease: Lease, work: DispatchWork) -> DispatchWork | None:
     """End a dispatch that an earlier worker had begun and did not finish."""
     waiting, session = work.waiting, work.session
     reason = "the worker that ran it stopped or stalled, and its lease on the contact ran out"
@@ -219,15 +219,15 @@ async def _close_orphan(runtime: Runtime, lease: Lease, work: Work) -> Work | No
             await append.append_events(
                 connection, lease.tenant_id, waiting.session_id, events, trace_id=waiting.trace_id, errors=1
             )
-            done = mailbox.Progress(
+            done = mailbox.DispatchProgress(
                 message_id=waiting.message.message_id,
                 part=waiting.parts + 1,
                 session_id=waiting.session_id,
                 outcome=Outcome.DISPATCH_ORPHANED,
             )
             await mailbox.mark_progress(connection, lease.tenant_id, [done], now=now)
-            wanted = Wanted(lease=lease, contact_id=waiting.contact_id)
-            return (await take_up(runtime, connection, lease.tenant_id, [wanted])).get(waiting.contact_id)
+            wanted = NextMessage(lease=lease, contact_id=waiting.contact_id)
+            return (await load_work(runtime, connection, lease.tenant_id, [wanted])).get(waiting.contact_id)
     turn = orphaned(
         session,
         now=runtime.clock.now(),
@@ -244,7 +244,7 @@ async def _close_orphan(runtime: Runtime, lease: Lease, work: Work) -> Work | No
 async def _record_late(
     runtime: Runtime,
     tenant_id: UUID,
-    work: Work,
+    work: DispatchWork,
     session_id: UUID | None,
     late: SkillReturned | SkillRaised | None,
 ) -> None:

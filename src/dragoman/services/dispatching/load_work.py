@@ -16,11 +16,11 @@ from dragoman.dispatch.turn import Busy, Refusal
 from dragoman.domain.flows import Flow
 from dragoman.domain.nouns import Contact, Session
 from dragoman.ledger import append, sessions
-from dragoman.ledger.sessions import Place
+from dragoman.ledger.sessions import ThreadState
 from dragoman.runtime import Runtime
 from dragoman.services.dispatching import admit
-from dragoman.services.dispatching.admit import Hold, longer
-from dragoman.services.dispatching.one_time_codes import Made
+from dragoman.services.dispatching.admit import BusySpan, longer
+from dragoman.services.dispatching.one_time_codes import IssuedCode
 from dragoman.store import leases
 from dragoman.store.catalogue import flows, skills
 from dragoman.store.catalogue.skills import DispatchRules
@@ -35,7 +35,7 @@ from dragoman.store.receiving.mailbox import Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class DispatchWork:
     """One message and all that its dispatch may know."""
 
     lease: Lease
@@ -48,26 +48,26 @@ class Work:
     previous_session_id: UUID | None
     rules: DispatchRules
     running: Flow | None
-    taken_up: datetime
-    hold: Hold | None = None
+    loaded_at: datetime
+    busy_span: BusySpan | None = None
     refused: Refusal | None = None
     busy: Busy | None = None
-    made: list[Made] = field(default_factory=list)
+    issued_codes: list[IssuedCode] = field(default_factory=list)
     """The one-time code of this dispatch, from when it was made until it is in the outbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class NextMessage:
     """A contact whose next message is wanted; *before* is what its lease's holder has just done for it."""
 
     lease: Lease
     contact_id: UUID
-    before: Work | None = None
+    before: DispatchWork | None = None
 
 
-async def take_up(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, wanted: Sequence[Wanted]
-) -> dict[UUID, Work]:
+async def load_work(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, wanted: Sequence[NextMessage]
+) -> dict[UUID, DispatchWork]:
     """The next message of each contact with its surroundings; where none waits, the lease is released."""
     if not wanted:
         return {}
@@ -80,16 +80,16 @@ async def take_up(
         return {}
     known = await contacts.load_all(connection, tenant_id, list(waiting), now=now)
     accounts = await channel_accounts.load_all(connection, tenant_id, {w.channel_account_id for w in waiting.values()})
-    places = await sessions.places(connection, tenant_id, list(waiting))
+    places = await sessions.thread_states(connection, tenant_id, list(waiting))
     rules = await skills.dispatch_rules(connection, tenant_id)
-    late: list[append.Entry] = []
-    found: list[Work] = []
+    late: list[append.TurnRecord] = []
+    found: list[DispatchWork] = []
     for one in wanted:
         if one.contact_id not in waiting:
             continue
         mail = waiting[one.contact_id]
         contact, account = known[one.contact_id], accounts[mail.channel_account_id]
-        work = Work(
+        work = DispatchWork(
             lease=one.lease,
             waiting=mail,
             contact=contact,
@@ -100,8 +100,10 @@ async def take_up(
             previous_session_id=None,
             rules=rules,
             running=None,
-            taken_up=now,
-            hold=longer(one.before.hold, Hold(since=one.before.taken_up, until=now)) if one.before else None,
+            loaded_at=now,
+            busy_span=longer(one.before.busy_span, BusySpan(since=one.before.loaded_at, until=now))
+            if one.before
+            else None,
         )
         found.append(await _placed(runtime, connection, tenant_id, work, places.get(one.contact_id, []), late))
     if late:
@@ -119,10 +121,10 @@ async def _placed(
     runtime: Runtime,
     connection: Connection,
     tenant_id: UUID,
-    work: Work,
-    places: Sequence[Place],
-    late: list[append.Entry],
-) -> Work:
+    work: DispatchWork,
+    places: Sequence[ThreadState],
+    late: list[append.TurnRecord],
+) -> DispatchWork:
     """The work in its thread; sessions that should have ended by now are ended by what is added to *late*."""
     waiting, policy = work.waiting, work.rules.policy
     place = next((p for p in places if p.channel_account_id == waiting.channel_account_id), None)
@@ -132,7 +134,7 @@ async def _placed(
             tenant_id,
             waiting.contact_id,
             waiting.channel_account_id,
-            now=work.taken_up,
+            now=work.loaded_at,
             new_id=runtime.source.new_id,
         )
         session, latest_id = None, None
@@ -141,15 +143,15 @@ async def _placed(
     if session is not None and not waiting.running:
         turn = expire(session, waiting.message.received_at, policy, runtime.source)
         if turn is not None:
-            late.append(append.Entry(turn=turn, context=work.context))
+            late.append(append.TurnRecord(turn=turn, context=work.context))
             session = None
     position = session.flow if session else None
     # Whatever was imported since: a session goes on with the version that it began with.
-    running = await flows.one_version(connection, tenant_id, position.flow, position.version) if position else None
+    running = await flows.get_version(connection, tenant_id, position.flow, position.version) if position else None
     busy = None
     if not waiting.running:
         others = [p for p in places if p.thread_id != thread_id]
-        busy = admit.busy(runtime, waiting, policy, others, session=session, hold=work.hold, late=late)
+        busy = admit.busy(runtime, waiting, policy, others, session=session, hold=work.busy_span, late=late)
     return replace(
         work,
         thread_id=thread_id,

@@ -31,7 +31,7 @@ _PURPOSE = "one-time code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class IssuedCode:
     """A code that is to go out, in clear text, and where to. Never log or store it."""
 
     code: str
@@ -67,7 +67,7 @@ CHANNELS: dict[str, CodeChannel] = {SAME_NUMBER: SameNumber(), OTHER_NUMBER: Oth
 
 async def make_code(
     runtime: Runtime, lease: Lease, contact_id: UUID, writing: Identity, policy: Policy
-) -> tuple[CodeSent | CodeRefused, Made | None]:
+) -> tuple[CodeSent | CodeRefused, IssuedCode | None]:
     """A new code in place of the last one, unless that came too short a time ago or codes are locked."""
     rules = policy.confirmation
     async with runtime.database.tenant(lease.tenant_id) as connection:
@@ -78,11 +78,11 @@ async def make_code(
             return _locked(known, now=now), None
         wait = (known.sent_at - now).total_seconds() + rules.resend_seconds if known and known.digest else 0.0
         if wait > 0:
-            return CodeRefused(at=now, why=CodeRefusal.TOO_SOON, wait_seconds=math.ceil(wait)), None
+            return CodeRefused(at=now, reason=CodeRefusal.TOO_SOON, wait_seconds=math.ceil(wait)), None
         identities = await contacts.addresses(connection, lease.tenant_id, contact_id)
         recipient = CHANNELS[rules.channel].recipient(writing, identities)
         if recipient is None:
-            return CodeRefused(at=now, why=CodeRefusal.NO_ADDRESS), None
+            return CodeRefused(at=now, reason=CodeRefusal.NO_ADDRESS), None
         code, code_id = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}", runtime.source.new_id()
         expires_at = now + timedelta(seconds=rules.code_seconds)
         row = CodeRow(
@@ -94,9 +94,9 @@ async def make_code(
             failures=0 if known is None or known.locked_until else known.failures,
             locked_until=None,
         )
-        await codes.put(connection, lease.tenant_id, contact_id, row)
+        await codes.save(connection, lease.tenant_id, contact_id, row)
     sent = CodeSent(at=now, to=_shown(recipient), expires_at=expires_at, elsewhere=recipient != writing)
-    return sent, Made(code=code, recipient=recipient)
+    return sent, IssuedCode(code=code, recipient=recipient)
 
 
 async def check_code(
@@ -111,29 +111,29 @@ async def check_code(
         if known and known.locked_until and known.locked_until > now:
             return _locked(known, now=now)
         if known is None or known.digest is None or known.expires_at <= now:
-            return CodeRefused(at=now, why=CodeRefusal.NONE_OPEN)
+            return CodeRefused(at=now, reason=CodeRefusal.NONE_OPEN)
         wanted = _digest(runtime, lease.tenant_id, contact_id, known.code_id, code)
         if hmac.compare_digest(wanted, known.digest):
             used = replace(known, digest=None, failures=0)
-            await codes.put(connection, lease.tenant_id, contact_id, used)
+            await codes.save(connection, lease.tenant_id, contact_id, used)
             until = now + timedelta(seconds=rules.confirmed_seconds)
             await codes.confirm(connection, lease.tenant_id, contact_id, until=until)
             return CodeChecked(at=now, right=True, attempts_left=rules.attempts)
         failures = known.failures + 1
         left = max(0, rules.attempts - failures)
         if left:
-            await codes.put(connection, lease.tenant_id, contact_id, replace(known, failures=failures))
+            await codes.save(connection, lease.tenant_id, contact_id, replace(known, failures=failures))
             return CodeChecked(at=now, right=False, attempts_left=left)
         locked_until = now + timedelta(seconds=rules.locked_seconds)
         locked = replace(known, digest=None, failures=failures, locked_until=locked_until)
-        await codes.put(connection, lease.tenant_id, contact_id, locked)
+        await codes.save(connection, lease.tenant_id, contact_id, locked)
         return _locked(locked, now=now)
 
 
 def _locked(row: CodeRow, *, now: datetime) -> CodeRefused:
     assert row.locked_until is not None  # noqa: S101 - the callers have looked
     wait = math.ceil((row.locked_until - now).total_seconds())
-    return CodeRefused(at=now, why=CodeRefusal.LOCKED, wait_seconds=wait)
+    return CodeRefused(at=now, reason=CodeRefusal.LOCKED, wait_seconds=wait)
 
 
 def _digest(runtime: Runtime, tenant_id: UUID, contact_id: UUID, code_id: UUID, code: str) -> bytes:

@@ -50,7 +50,7 @@ def read_mark(channel_message_id: str, *, typing: bool) -> dict[str, Any]:
 async def _show(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: bool) -> None:
     try:
         async with asyncio.timeout(SECONDS):
-            noted = await _tell(runtime, tenant_id, waiting, typing=typing)
+            noted = await _send_presence(runtime, tenant_id, waiting, typing=typing)
             if noted is not None:
                 async with runtime.database.tenant(tenant_id) as connection:
                     await mailbox.note_presence(connection, tenant_id, waiting.message.message_id, noted)
@@ -59,7 +59,7 @@ async def _show(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: 
         log.warning("read_mark_failed", error=repr(error))
 
 
-async def _tell(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: bool) -> str | None:
+async def _send_presence(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: bool) -> str | None:
     async with runtime.database.tenant(tenant_id) as connection:
         account = await channel_accounts.load(connection, tenant_id, waiting.channel_account_id)
     if account.channel != "whatsapp" or account.stopped_at is not None:
@@ -67,7 +67,7 @@ async def _tell(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: 
     credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
     client = GraphClient(runtime.http, runtime.settings.graph_url)
     body = read_mark(waiting.message.channel_message_id, typing=typing)
-    trouble = await client.tell(account.address, credentials.token, body)
+    trouble = await client.send_presence(account.address, credentials.token, body)
     counters.PRESENCE.labels("shown" if trouble is None else "refused").inc()
     if trouble is None:
         return "read, typing shown" if typing else "read"

@@ -23,13 +23,13 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.errors import DragomanError, NotFoundError
-from dragoman.domain.retention import Window, window
+from dragoman.domain.retention import RetentionPeriod, retention_period
 from dragoman.runtime import Job, Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.exports import export_conversations
 from dragoman.services.exports.export_conversations import Export, count, described, stream
 from dragoman.services.exports.formats import Parts
-from dragoman.services.visibility import Sight
+from dragoman.services.visibility import Visibility
 from dragoman.store import exports, tenants
 from dragoman.store.accounts.actions import SYSTEM, Administrator
 from dragoman.store.blobs import BlobsUnavailableError
@@ -126,10 +126,10 @@ async def cancel(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Adminis
     return done
 
 
-async def take(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Administrator) -> AsyncIterator[bytes]:
+async def open_file(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Administrator) -> AsyncIterator[bytes]:
     """The file's bytes; that *by* took it is on record. Raises NotFoundError, BlobsUnavailableError."""
     async with runtime.database.tenant(tenant_id) as connection:
-        found = await exports.one(connection, tenant_id, export_id)
+        found = await exports.get(connection, tenant_id, export_id)
     if found is None or not offered(runtime, found) or found.size is None:
         raise NotFoundError("This export has no file, or none any more.")
     key = exports.key(tenant_id, export_id, found.attempts)
@@ -159,13 +159,15 @@ async def prepare_export(runtime: Runtime, tenant_id: UUID, export_id: UUID) -> 
             )
             if claimed is None:
                 return "left"
-            held = window(runtime.settings.retention_days, await tenants.retention_days(connection, tenant_id))
+            held = retention_period(
+                runtime.settings.retention_days, await tenants.retention_days(connection, tenant_id)
+            )
         if claimed.attempts > MOST_ATTEMPTS:
             return await _fail(runtime, tenant_id, claimed, f"{MOST_ATTEMPTS} attempts at it did not come to an end.")
         return await _prepare(runtime, tenant_id, claimed, held)
 
 
-async def _prepare(runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, held: Window) -> str:
+async def _prepare(runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, held: RetentionPeriod) -> str:
     export_id, attempt = claimed.export_id, claimed.attempts
     path = runtime.blobs.workspace / f"export-{export_id}.{attempt}"
     try:
@@ -220,13 +222,13 @@ def _clear(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def _export(runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, held: Window) -> Export:
+def _export(runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, held: RetentionPeriod) -> Export:
     return Export(
         tenant_id=tenant_id,
         filters=Filters.from_json(claimed.filters),
         kind=claimed.format,  # type: ignore[arg-type]
         parts=Parts(transcript=claimed.transcript, timeline=claimed.timeline),
-        sight=Sight(whole=not claimed.masked),
+        visibility=Visibility(unmasked=not claimed.masked),
         cutoff=held.start(runtime.clock.now()),
     )
 
@@ -285,7 +287,7 @@ async def _held(
 
 
 async def _offer(
-    runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, held: Window, path: Path, written: _Written
+    runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, held: RetentionPeriod, path: Path, written: _Written
 ) -> str:
     """Move the whole file into the media store, then say that it is there."""
     export_id, attempt = claimed.export_id, claimed.attempts
@@ -337,7 +339,7 @@ async def expire(runtime: Runtime, tenant_id: UUID) -> int:
         # What a worker put there after it had been overtaken goes at the latest now.
         await _delete_files(runtime, tenant_id, found.export_id, found.attempts)
         async with runtime.database.tenant(tenant_id) as connection:
-            await exports.forget(connection, tenant_id, found.export_id)
+            await exports.purge(connection, tenant_id, found.export_id)
     return len(due)
 
 

@@ -26,14 +26,14 @@ from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.exports.bundle import About, BundleWriter
 from dragoman.services.exports.formats import Batch, Format, Parts
 from dragoman.services.exports.writers import writer
-from dragoman.services.visibility import Sight
+from dragoman.services.visibility import Visibility
 from dragoman.store import media
 from dragoman.store.accounts import actions
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.contacts import contacts
 from dragoman.store.conversation_list import export_batches
 from dragoman.store.conversation_list.conversations import Filters, TooSlowError, bounded
-from dragoman.store.conversation_list.queries import Narrowed
+from dragoman.store.conversation_list.queries import CompiledFilters
 from dragoman.store.database import Connection
 from dragoman.store.media import MediaFile
 
@@ -68,7 +68,7 @@ class Export:
     filters: Filters
     kind: Format
     parts: Parts
-    sight: Sight
+    visibility: Visibility
     cutoff: datetime
 
 
@@ -84,7 +84,7 @@ async def stream(
     about = About(
         tenant_id=export.tenant_id,
         made_at=runtime.clock.now(),
-        masked=not export.sight.whole,
+        masked=not export.visibility.unmasked,
         filters=export.filters.to_json(),
     )
     made = await _in_thread(writer, export.kind, export.parts, about)
@@ -121,7 +121,7 @@ async def _check_size(runtime: Runtime, export: Export) -> None:
 async def _record_bundle(runtime: Runtime, export: Export, manifest_sha256: str, conversations: int) -> None:
     """Keep on record by what a bundle that is shown later can be known again."""
     async with runtime.database.tenant(export.tenant_id) as connection:
-        made = {"conversations": conversations, "masked": not export.sight.whole}
+        made = {"conversations": conversations, "masked": not export.visibility.unmasked}
         await put_on_record(
             runtime,
             connection,
@@ -164,15 +164,15 @@ async def batches(runtime: Runtime, export: Export) -> AsyncIterator[Batch]:
             return
 
 
-async def prepared(runtime: Runtime, export: Export) -> Narrowed:
+async def prepared(runtime: Runtime, export: Export) -> CompiledFilters:
     """The filters as they are asked, for these eyes."""
     async with runtime.database.tenant(export.tenant_id) as connection:
         return await _narrowed(connection, export)
 
 
-async def _narrowed(connection: Connection, export: Export) -> Narrowed:
+async def _narrowed(connection: Connection, export: Export) -> CompiledFilters:
     return await export_batches.prepare(
-        connection, export.tenant_id, export.sight.filters(export.filters), transcripts_since=export.cutoff
+        connection, export.tenant_id, export.visibility.filters(export.filters), transcripts_since=export.cutoff
     )
 
 
@@ -208,7 +208,7 @@ def described(export: Export) -> dict[str, Any]:
         "format": export.kind,
         "transcript": export.parts.transcript,
         "timeline": export.parts.timeline,
-        "masked": not export.sight.whole,
+        "masked": not export.visibility.unmasked,
         "filters": export.filters.to_json(),
     }
 
@@ -228,7 +228,7 @@ def _portions(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]
 
 
 async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[str, Any]]) -> Batch:
-    sight, parts = export.sight, export.parts
+    visibility, parts = export.visibility, export.parts
     messages: dict[UUID, list[Mapping[str, Any]]] = {}
     events: dict[UUID, list[Mapping[str, Any]]] = {}
     starts: dict[UUID, Start] = {}
@@ -247,7 +247,7 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
                 for session_id, found in written.items():
                     own = [m for m in found if m.ordinal <= until[session_id][0]]
                     messages[session_id] = [
-                        message_fields(session_id, m) for m in sight.messages(own, numbers.get(session_id, ()))
+                        message_fields(session_id, m) for m in visibility.messages(own, numbers.get(session_id, ()))
                     ]
             if parts.timeline:
                 recorded = await read_many.timelines(connection, export.tenant_id, begun, cutoff=export.cutoff)
@@ -258,16 +258,16 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
                     files = await media.of_messages(connection, export.tenant_id, ids)
                     sizes = [(row["session_id"], row["event_count"]) for row in rows]
                     proved = await integrity.of_sessions(connection, export.tenant_id, sizes)
-                    if sight.whole:
+                    if visibility.unmasked:
                         proofs, signed = await checkpoint.proofs(connection, export.tenant_id, sizes)
                 for session_id, happened in recorded.items():
                     after = starts[session_id].position if session_id in starts else 0
                     own_events = [e for e in happened if after < e.position <= until[session_id][1]]
                     events[session_id] = [
-                        event_fields(session_id, e) for e in sight.events(own_events, numbers.get(session_id, ()))
+                        event_fields(session_id, e) for e in visibility.events(own_events, numbers.get(session_id, ()))
                     ]
     return Batch(
-        rows=rows if sight.whole else [sight.row(row) for row in rows],
+        rows=rows if visibility.unmasked else [visibility.row(row) for row in rows],
         messages=messages,
         events=events,
         starts=starts,
@@ -280,7 +280,7 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
 
 async def _numbers(connection: Connection, export: Export, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, list[str]]:
     """What must be masked in each session's parts; nothing where the reader may see it."""
-    if export.sight.whole:
+    if export.visibility.unmasked:
         return {}
     known = await contacts.numbers_of(connection, export.tenant_id, [row["contact_id"] for row in rows])
     return {

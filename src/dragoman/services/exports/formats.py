@@ -22,7 +22,7 @@ from dragoman.ledger.chain import Start
 from dragoman.ledger.checkpoint import Proof, Signed
 from dragoman.ledger.integrity import Integrity
 from dragoman.services.exports import spreadsheet
-from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE, Column
+from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE, ExportColumn
 from dragoman.services.exports.sink import Sink
 from dragoman.store.media import MediaFile
 
@@ -63,7 +63,7 @@ class Batch:
     checkpoints: Mapping[int, Signed] = field(default_factory=dict)
 
 
-class Writer(Protocol):
+class ExportWriter(Protocol):
     """Turns batches into the bytes of one file, in order."""
 
     def write(self, batch: Batch) -> bytes:
@@ -134,7 +134,7 @@ class CsvZipWriter:
         self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=6)
         self._first: IO[bytes] | None = self._zip.open("conversations.csv", "w", force_zip64=True)
         self._first.write(spreadsheet.header(CONVERSATION))
-        self._kept: dict[str, tuple[IO[bytes], Sequence[Column]]] = {}
+        self._kept: dict[str, tuple[IO[bytes], Sequence[ExportColumn]]] = {}
         for name, columns, wanted in (("messages", MESSAGE, parts.transcript), ("events", EVENT, parts.timeline)):
             if wanted:
                 kept = tempfile.TemporaryFile(prefix="dragoman-export-")  # noqa: SIM115 - closed by close()
@@ -203,7 +203,7 @@ class JsonlWriter:
         """Nothing is held."""
 
 
-def plain(columns: Sequence[Column], row: Row) -> dict[str, Any]:
+def plain(columns: Sequence[ExportColumn], row: Row) -> dict[str, Any]:
     """The row under its columns' names, as JSON has it."""
     record = {}
     for column in columns:
@@ -253,7 +253,7 @@ class ParquetWriter:
             self._file.close()
 
 
-def _arrow(column: Column) -> Any:
+def _arrow(column: ExportColumn) -> Any:
     types = {
         "integer": pa.int64(),
         "boolean": pa.bool_(),
@@ -263,11 +263,11 @@ def _arrow(column: Column) -> Any:
     return types.get(column.kind, pa.string())
 
 
-def _structure(columns: Sequence[Column]) -> Any:
+def _structure(columns: Sequence[ExportColumn]) -> Any:
     return pa.struct([(column.name, _arrow(column)) for column in columns])
 
 
-def _nested(columns: Sequence[Column], ids: Sequence[UUID], found: Mapping[UUID, Sequence[Row]]) -> Any:
+def _nested(columns: Sequence[ExportColumn], ids: Sequence[UUID], found: Mapping[UUID, Sequence[Row]]) -> Any:
     offsets: list[int] = [0]
     rows: list[Row] = []
     for session_id in ids:
@@ -278,5 +278,5 @@ def _nested(columns: Sequence[Column], ids: Sequence[UUID], found: Mapping[UUID,
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
-def _text(column: Column, value: Any) -> Any:
+def _text(column: ExportColumn, value: Any) -> Any:
     return storable.dump(value) if column.kind == "json" and value is not None else value

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dragoman.domain import storable
-from dragoman.services.exports.columns import Column
+from dragoman.services.exports.columns import ExportColumn
 
 BOM = b"\xef\xbb\xbf"
 """Without it Excel takes the file for one in the local code page."""
@@ -39,12 +39,12 @@ def restore(cell: str) -> str:
     return _ESCAPED.sub("", cell)
 
 
-def header(columns: Sequence[Column]) -> bytes:
+def header(columns: Sequence[ExportColumn]) -> bytes:
     """The first line, behind the mark of UTF-8."""
     return BOM + _lines([[column.name for column in columns]])
 
 
-def lines(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> bytes:
+def lines(columns: Sequence[ExportColumn], rows: Iterable[Mapping[str, Any]]) -> bytes:
     """One line for each of *rows*."""
     return _lines([_cell(column, row) for column in columns] for row in rows)
 
@@ -55,7 +55,7 @@ def _lines(rows: Iterable[Sequence[str]]) -> bytes:
     return text.getvalue().encode("utf-8", "replace")
 
 
-def _cell(column: Column, row: Mapping[str, Any]) -> str:
+def _cell(column: ExportColumn, row: Mapping[str, Any]) -> str:
     value = column.of(row)
     if value is None:
         return ""

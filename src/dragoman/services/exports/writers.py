@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dragoman.services.exports.bundle import About, BundleWriter
-from dragoman.services.exports.formats import CsvWriter, CsvZipWriter, Format, JsonlWriter, ParquetWriter, Parts, Writer
+from dragoman.services.exports.formats import (
+    CsvWriter,
+    CsvZipWriter,
+    ExportWriter,
+    Format,
+    JsonlWriter,
+    ParquetWriter,
+    Parts,
+)
 
 
-def writer(kind: Format, parts: Parts, about: About) -> Writer:
+def writer(kind: Format, parts: Parts, about: About) -> ExportWriter:
     """A writer for one file; *about* is what an evidence bundle says of itself."""
     if kind == "bundle":
         return BundleWriter(about)

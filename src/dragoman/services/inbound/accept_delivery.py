@@ -28,7 +28,7 @@ from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.runtime import Runtime
 from dragoman.services import counters
 from dragoman.services.inbound import redaction
-from dragoman.services.inbound.ingest import Account, Incoming, TakenIn, take_in
+from dragoman.services.inbound.ingest import IncomingDelivery, IngestResult, NamedAccount, ingest
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import Receiver
 from dragoman.store.database import NO_TENANT, Database
@@ -55,7 +55,7 @@ class RefusedReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class DeliveryRefused:
     """Not let in."""
 
     reason: RefusedReason
@@ -66,7 +66,7 @@ class _Receivers:
     """The channel accounts as the webhook needs them, looked up by what a delivery names."""
 
     read_at: float
-    every: list[Receiver]
+    accounts: list[Receiver]
     by_secret: Mapping[str, _Trusted]
     unreadable: Mapping[str, Receiver]
 
@@ -77,7 +77,7 @@ class _Trusted:
 
     by_address: dict[str, Receiver] = field(default_factory=dict)
     by_owner: dict[str, UUID] = field(default_factory=dict)
-    accounts: dict[UUID, list[Account]] = field(default_factory=dict)
+    accounts: dict[UUID, list[NamedAccount]] = field(default_factory=dict)
 
     def add(self, receiver: Receiver) -> None:
         """Trust the app with one more account."""
@@ -141,14 +141,14 @@ async def unreadable(runtime: Runtime) -> int:
 
 async def verify_tokens(runtime: Runtime) -> list[str]:
     """The verify tokens of all channel accounts, for the webhook's set-up handshake."""
-    every = (await _receivers(runtime)).every
+    every = (await _receivers(runtime)).accounts
     return [receiver.credentials.verify_token for receiver in every if receiver.credentials]
 
 
-async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn | Refused:
+async def accept(runtime: Runtime, body: bytes, header: str | None) -> IngestResult | DeliveryRefused:
     """Take in *body* if *header* signs it with the app secret of one of our channel accounts."""
     if header is None:
-        return Refused(RefusedReason.UNSIGNED)
+        return DeliveryRefused(RefusedReason.UNSIGNED)
     receivers = await _receivers(runtime)
     trusted = _signer(receivers, body, header)
     if trusted is None:
@@ -156,11 +156,11 @@ async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn |
         receivers = await _receivers(runtime, fresh=True)
         trusted = _signer(receivers, body, header)
     if trusted is None:
-        return Refused(RefusedReason.WRONG_SIGNATURE)
+        return DeliveryRefused(RefusedReason.WRONG_SIGNATURE)
     try:
         items = CHANNEL.parse(body)
     except MalformedDeliveryError:
-        return Refused(RefusedReason.MALFORMED)
+        return DeliveryRefused(RefusedReason.MALFORMED)
     if not _all_known(items, receivers, trusted):
         # The app is known and the number is not: it may have been added a moment ago.
         receivers = await _receivers(runtime, fresh=True)
@@ -178,8 +178,8 @@ async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn |
         return await _take(runtime, tenant_id, part)
     done = await asyncio.gather(*(_take(runtime, tenant_id, part) for tenant_id, part in parts.items()))
     if refused:
-        return Refused(RefusedReason.UNREADABLE_ACCOUNT)
-    return TakenIn(
+        return DeliveryRefused(RefusedReason.UNREADABLE_ACCOUNT)
+    return IngestResult(
         messages=sum(t.messages for t in done),
         statuses=sum(t.statuses for t in done),
         duplicates=sum(t.duplicates for t in done),
@@ -187,16 +187,16 @@ async def accept(runtime: Runtime, body: bytes, header: str | None) -> TakenIn |
     )
 
 
-async def _take(runtime: Runtime, tenant_id: UUID, part: Incoming) -> TakenIn:
+async def _take(runtime: Runtime, tenant_id: UUID, part: IncomingDelivery) -> IngestResult:
     """Take a tenant's part in, together with those of other deliveries that come meanwhile."""
 
-    async def work(parts: Sequence[Incoming], _alone: bool) -> list[TakenIn]:
-        return await take_in(runtime, tenant_id, parts)
+    async def work(parts: Sequence[IncomingDelivery], _alone: bool) -> list[IngestResult]:
+        return await ingest(runtime, tenant_id, parts)
 
     if len(part.items) > LARGE:
         (taken,) = await work([part], True)
         return taken
-    return await runtime.groups.one("webhook", tenant_id, work).join(part)
+    return await runtime.batchers.get("webhook", tenant_id, work).submit(part)
 
 
 def _signer(receivers: _Receivers, body: bytes, header: str) -> _Trusted | None:
@@ -215,7 +215,7 @@ def _all_known(items: Sequence[Item], receivers: _Receivers, trusted: _Trusted) 
     return named <= trusted.by_address.keys() | receivers.unreadable.keys()
 
 
-_Routed = list[tuple[int, Account | None, Item]]
+_Routed = list[tuple[int, NamedAccount | None, Item]]
 
 
 def _routed(items: Sequence[Item], trusted: _Trusted, *, without: Collection[int]) -> dict[UUID, _Routed]:
@@ -233,7 +233,7 @@ def _routed(items: Sequence[Item], trusted: _Trusted, *, without: Collection[int
 
 async def _part(
     runtime: Runtime, tenant_id: UUID, body: bytes, part: _Routed, trusted: _Trusted, *, several: bool
-) -> Incoming:
+) -> IncomingDelivery:
     """A tenant's part of a delivery without what its rules take out: what is left is read, and kept."""
     left, found = CHANNEL.redact(body, await redaction.rules_of(runtime, tenant_id))
     if left is not body:
@@ -243,7 +243,7 @@ async def _part(
         # A delivery for several tenants is kept in parts: none may read another's.
         raw = CHANNEL.raw_items(left)
         left = json.dumps([raw[place] for place, _, _ in part]).encode()
-    return Incoming(
+    return IncomingDelivery(
         channel=CHANNEL,
         body=left,
         items=[(account, item) for _, account, item in part],
@@ -252,5 +252,5 @@ async def _part(
     )
 
 
-def _account(receiver: Receiver) -> Account:
-    return Account(channel_account_id=receiver.channel_account_id, display=receiver.display)
+def _account(receiver: Receiver) -> NamedAccount:
+    return NamedAccount(channel_account_id=receiver.channel_account_id, display=receiver.display)

@@ -10,18 +10,18 @@ from uuid import UUID
 from dragoman.channels.email.channel import Email
 from dragoman.runtime import Runtime
 from dragoman.services.inbound import redaction
-from dragoman.services.inbound.ingest import Account, Incoming, TakenIn, take_in
+from dragoman.services.inbound.ingest import IncomingDelivery, IngestResult, NamedAccount, ingest
 from dragoman.store.channels import channel_accounts
 
 
-async def accept_email(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, message: bytes) -> TakenIn:
+async def accept_email(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, message: bytes) -> IngestResult:
     """Take in *message*; which account's mailbox it lay in is known, whatever its headers say."""
     async with runtime.database.tenant(tenant_id) as connection:
         account = await channel_accounts.load(connection, tenant_id, channel_account_id)
     channel = Email(account.address)
-    named = Account(channel_account_id=channel_account_id, display=account.display)
+    named = NamedAccount(channel_account_id=channel_account_id, display=account.display)
     left, found = channel.redact(message, await redaction.rules_of(runtime, tenant_id))
     items = [(named, item) for item in channel.parse(left)]
-    incoming = Incoming(channel=channel, body=left, items=items, accounts=(named,), redacted=found)
-    (taken,) = await take_in(runtime, tenant_id, [incoming])
+    incoming = IncomingDelivery(channel=channel, body=left, items=items, accounts=(named,), redacted=found)
+    (taken,) = await ingest(runtime, tenant_id, [incoming])
     return taken

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.channels.interface import Inbound, Item, Message, Other, Status, Succession
+from dragoman.channels.interface import ChannelMessage, IdentityChange, Inbound, Item, Other, Status
 from dragoman.domain.content import Media
 from dragoman.domain.media_types import read_sha256
 from dragoman.domain.nouns import RawItem
@@ -23,17 +23,17 @@ from dragoman.store import media
 from dragoman.store.channels import channel_events
 from dragoman.store.channels.channel_events import ChannelEvent
 from dragoman.store.contacts import identities
-from dragoman.store.contacts.identities import History, Person, Resolved
+from dragoman.store.contacts.identities import History, ResolvedContacts, SenderProfile
 from dragoman.store.database import Connection
 from dragoman.store.receiving import deliveries, mailbox
 from dragoman.store.receiving.deliveries import RawDelivery, StatusArrival
-from dragoman.store.receiving.mailbox import Arrival
+from dragoman.store.receiving.mailbox import MailboxArrival
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class NamedAccount:
     """The channel account that an item is for."""
 
     channel_account_id: UUID
@@ -41,7 +41,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class IncomingDelivery:
     """One delivery, or the part of it that is this tenant's; ``accounts`` has every account that may be named.
 
     ``items`` in the order of the delivery, each with its account, or None where it is for none of ours. ``body`` holds
@@ -50,13 +50,13 @@ class Incoming:
 
     channel: Inbound
     body: bytes
-    items: Sequence[tuple[Account | None, Item]]
-    accounts: Sequence[Account]
+    items: Sequence[tuple[NamedAccount | None, Item]]
+    accounts: Sequence[NamedAccount]
     redacted: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakenIn:
+class IngestResult:
     """What became of a delivery. ``duplicates`` were here before; ``others`` are kept raw, each with a reason."""
 
     messages: int = 0
@@ -82,14 +82,14 @@ class _Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ItemIndex:
     """Where an item stands: which delivery of the batch, and where in it."""
 
     delivery: int
     item: int
 
 
-async def take_in(runtime: Runtime, tenant_id: UUID, incoming: Sequence[Incoming]) -> list[TakenIn]:
+async def ingest(runtime: Runtime, tenant_id: UUID, incoming: Sequence[IncomingDelivery]) -> list[IngestResult]:
     """Put all of *incoming* on record, or nothing; what became of each."""
     batch = _Batch(
         runtime=runtime,
@@ -100,31 +100,31 @@ async def take_in(runtime: Runtime, tenant_id: UUID, incoming: Sequence[Incoming
         channels=[one.channel.name for one in incoming],
     )
     async with runtime.database.tenant(tenant_id, by_key=True) as connection:
-        await _take_messages(batch, connection, incoming)
-        await _take_statuses(batch, connection, list(_of(incoming, Status)))
-        events = await _take_others(batch, connection, incoming)
+        await _ingest_messages(batch, connection, incoming)
+        await _ingest_statuses(batch, connection, list(_of(incoming, Status)))
+        events = await _ingest_others(batch, connection, incoming)
         await deliveries.keep_raw(connection, tenant_id, [_raw(batch, n, one) for n, one in enumerate(incoming)])
         await runtime.queue.enqueue(
             connection, [Job(entrypoint=name, tenant_id=tenant_id, key=key) for name, key in batch.jobs]
         )
     for event in events:
-        _tell_operator(tenant_id, event)
+        _log_channel_event(tenant_id, event)
     return [_counted(report) for report in batch.reports]
 
 
-def _of(incoming: Sequence[Incoming], kind: type[Any]) -> Iterator[tuple[_Place, Account, Any]]:
+def _of(incoming: Sequence[IncomingDelivery], kind: type[Any]) -> Iterator[tuple[_ItemIndex, NamedAccount, Any]]:
     for n, one in enumerate(incoming):
         for place, (account, item) in enumerate(one.items):
             if account is not None and isinstance(item, kind):
-                yield _Place(n, place), account, item
+                yield _ItemIndex(n, place), account, item
 
 
-async def _take_messages(batch: _Batch, connection: Connection, incoming: Sequence[Incoming]) -> None:
-    found: list[tuple[_Place, Account, Message]] = list(_of(incoming, Message))
+async def _ingest_messages(batch: _Batch, connection: Connection, incoming: Sequence[IncomingDelivery]) -> None:
+    found: list[tuple[_ItemIndex, NamedAccount, ChannelMessage]] = list(_of(incoming, ChannelMessage))
     if not found:
         return
     people = [
-        Person(
+        SenderProfile(
             identities=m.sender,
             display_name=m.display_name,
             label=m.label,
@@ -146,7 +146,7 @@ async def _take_messages(batch: _Batch, connection: Connection, incoming: Sequen
         _arrival(batch, place, account, message, contact_id, incoming[place.delivery].redacted.get(place.item))
         for (place, account, message), contact_id in zip(found, resolved.contacts, strict=True)
     ]
-    new = await mailbox.put(connection, batch.tenant_id, arrivals)
+    new = await mailbox.insert(connection, batch.tenant_id, arrivals)
     wanted = [
         file
         for (place, _, _), arrival in zip(found, arrivals, strict=True)
@@ -155,11 +155,11 @@ async def _take_messages(batch: _Batch, connection: Connection, incoming: Sequen
         and batch.channels[place.delivery] == "whatsapp"
         and (file := _file_of(arrival))
     ]
-    await media.want(connection, batch.tenant_id, wanted)
+    await media.insert_requests(connection, batch.tenant_id, wanted)
     for file in wanted:
         batch.wake("fetch_media", file.message_id)
     # Before the messages, so that a person's threads are one before the next message looks for its own.
-    for contact_id in resolved.unsettled:
+    for contact_id in resolved.pending_merges:
         batch.wake("settle_contact", contact_id)
     for (place, _, _), arrival in zip(found, arrivals, strict=True):
         if arrival.message_id in new:
@@ -171,36 +171,41 @@ async def _take_messages(batch: _Batch, connection: Connection, incoming: Sequen
 
 
 async def _follow_notices(
-    batch: _Batch, connection: Connection, found: Sequence[tuple[_Place, Account, Message]], resolved: Resolved
+    batch: _Batch,
+    connection: Connection,
+    found: Sequence[tuple[_ItemIndex, NamedAccount, ChannelMessage]],
+    resolved: ResolvedContacts,
 ) -> None:
     """What the channel's notices say of who people are; rare, and each on its own."""
     for n, (place, _, message) in enumerate(found):
-        if message.succession is None and not message.doubts_identity:
+        if message.identity_change is None and not message.revokes_confirmation:
             continue
         history = _history(batch, place)
-        if message.succession is not None:
-            resolved.unsettled |= await _succeed(batch, connection, message.succession, history)
+        if message.identity_change is not None:
+            resolved.pending_merges |= await _change_identity(batch, connection, message.identity_change, history)
         else:
-            await identities.doubt(connection, batch.tenant_id, resolved.contacts[n], history)
+            await identities.revoke_confirmation(connection, batch.tenant_id, resolved.contacts[n], history)
         await history.write(connection)
 
 
-async def _succeed(batch: _Batch, connection: Connection, change: Succession, history: History) -> set[UUID]:
-    return await identities.succeed(
+async def _change_identity(
+    batch: _Batch, connection: Connection, change: IdentityChange, history: History
+) -> set[UUID]:
+    return await identities.change_identity(
         connection, batch.tenant_id, change.old, change.new, change.at or batch.now, history
     )
 
 
-def _history(batch: _Batch, place: _Place) -> History:
+def _history(batch: _Batch, place: _ItemIndex) -> History:
     return History(batch.tenant_id, batch.now, batch.runtime.source.new_id, batch.delivery_ids[place.delivery])
 
 
 def _arrival(
-    batch: _Batch, place: _Place, account: Account, message: Message, contact_id: UUID,
+    batch: _Batch, place: _ItemIndex, account: NamedAccount, message: ChannelMessage, contact_id: UUID,
     redacted: Mapping[str, int] | None,
-) -> Arrival:  # fmt: skip
+) -> MailboxArrival:  # fmt: skip
     new_id = batch.runtime.source.new_id
-    return Arrival(
+    return MailboxArrival(
         message_id=new_id(),
         dispatch_id=new_id(),
         contact_id=contact_id,
@@ -223,12 +228,12 @@ def _arrival(
     )
 
 
-def _file_of(arrival: Arrival) -> media.Wanted | None:
+def _file_of(arrival: MailboxArrival) -> media.MediaRequest | None:
     """The file to fetch for a message: put down in the same transaction, since the channel keeps it for days only."""
     content = arrival.content
     if not isinstance(content, Media) or content.media_id is None or content.error is not None:
         return None
-    return media.Wanted(
+    return media.MediaRequest(
         message_id=arrival.message_id,
         channel_account_id=arrival.channel_account_id,
         channel_media_id=content.media_id,
@@ -237,8 +242,8 @@ def _file_of(arrival: Arrival) -> media.Wanted | None:
     )
 
 
-async def _take_statuses(
-    batch: _Batch, connection: Connection, found: Sequence[tuple[_Place, Account, Status]]
+async def _ingest_statuses(
+    batch: _Batch, connection: Connection, found: Sequence[tuple[_ItemIndex, NamedAccount, Status]]
 ) -> None:
     """Keep the statuses until they are applied."""
     if not found:
@@ -257,7 +262,7 @@ async def _take_statuses(
         )
         for _, account, status in found
     ]
-    new = await deliveries.put_statuses(connection, batch.tenant_id, arrivals)
+    new = await deliveries.insert_statuses(connection, batch.tenant_id, arrivals)
     for (place, account, status), arrival in zip(found, arrivals, strict=True):
         if arrival.key in new:
             # Two in one batch are one row: the second is the duplicate.
@@ -269,13 +274,15 @@ async def _take_statuses(
         batch.reports[place.delivery][place.item] = report
 
 
-async def _take_others(batch: _Batch, connection: Connection, incoming: Sequence[Incoming]) -> list[ChannelEvent]:
+async def _ingest_others(
+    batch: _Batch, connection: Connection, incoming: Sequence[IncomingDelivery]
+) -> list[ChannelEvent]:
     events: list[ChannelEvent] = []
     for n, one in enumerate(incoming):
         for place, (account, item) in enumerate(one.items):
             if isinstance(item, Other):
                 batch.reports[n][place] = {"result": "kept", "field": item.field, "reason": item.reason}
-                await _follow_other(batch, connection, _Place(n, place), item)
+                await _follow_other(batch, connection, _ItemIndex(n, place), item)
                 if item.event is not None:
                     events.append(_event(batch, one, account, item))
             elif account is None:
@@ -288,28 +295,28 @@ async def _take_others(batch: _Batch, connection: Connection, incoming: Sequence
     return events
 
 
-async def _follow_other(batch: _Batch, connection: Connection, place: _Place, item: Other) -> None:
-    if item.preference is None and item.succession is None:
+async def _follow_other(batch: _Batch, connection: Connection, place: _ItemIndex, item: Other) -> None:
+    if item.preference is None and item.identity_change is None:
         return
     history = _history(batch, place)
     if item.preference is not None:
         wish = item.preference
-        await identities.prefer(
+        await identities.set_marketing_preference(
             connection,
             batch.tenant_id,
             wish.sender,
-            stops=wish.stops,
+            stopped=wish.opts_out,
             detail=wish.detail,
             at=wish.at or batch.now,
             history=history,
         )
-    if item.succession is not None:
-        for contact_id in await _succeed(batch, connection, item.succession, history):
+    if item.identity_change is not None:
+        for contact_id in await _change_identity(batch, connection, item.identity_change, history):
             batch.wake("settle_contact", contact_id)
     await history.write(connection)
 
 
-def _event(batch: _Batch, one: Incoming, account: Account | None, item: Other) -> ChannelEvent:
+def _event(batch: _Batch, one: IncomingDelivery, account: NamedAccount | None, item: Other) -> ChannelEvent:
     if item.event is None:
         raise TypeError("an item without an event")
     shown = _digits(item.event.display)
@@ -332,7 +339,7 @@ def _digits(display: str | None) -> str:
     return "".join(c for c in display or "" if c.isdecimal())
 
 
-def _tell_operator(tenant_id: UUID, event: ChannelEvent) -> None:
+def _log_channel_event(tenant_id: UUID, event: ChannelEvent) -> None:
     tell = {"error": log.error, "warning": log.warning, "info": log.info}[event.severity]
     tell(
         "channel_event",
@@ -344,7 +351,7 @@ def _tell_operator(tenant_id: UUID, event: ChannelEvent) -> None:
     )
 
 
-def _raw(batch: _Batch, n: int, one: Incoming) -> RawDelivery:
+def _raw(batch: _Batch, n: int, one: IncomingDelivery) -> RawDelivery:
     return RawDelivery(
         delivery_id=batch.delivery_ids[n],
         at=batch.now,
@@ -359,9 +366,9 @@ def _duplicate(channel_message_id: str, reason: str) -> dict[str, Any]:
     return {"id": channel_message_id, "result": "duplicate", "reason": reason}
 
 
-def _counted(report: Sequence[dict[str, Any]]) -> TakenIn:
+def _counted(report: Sequence[dict[str, Any]]) -> IngestResult:
     done = [entry["result"] for entry in report]
-    return TakenIn(
+    return IngestResult(
         messages=done.count("message"),
         statuses=done.count("status"),
         duplicates=done.count("duplicate"),

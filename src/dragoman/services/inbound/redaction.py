@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import re2
 
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
-from dragoman.domain.redaction import READY, Rule, Span
+from dragoman.domain.redaction import READY, RedactionRule, Span
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
@@ -36,20 +36,20 @@ _PROBES = ("", " ", "a", "0", "Where is my order?", "4711")
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownRules:
     """What one process has read, by tenant, and when."""
 
-    rules: dict[UUID, tuple[float, Sequence[Rule]]] = field(default_factory=dict)
+    rules: dict[UUID, tuple[float, Sequence[RedactionRule]]] = field(default_factory=dict)
 
 
-_known: WeakKeyDictionary[Database, _Known] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Database, _KnownRules] = WeakKeyDictionary()
 
 
-async def rules_of(runtime: Runtime, tenant_id: UUID) -> Sequence[Rule]:
+async def rules_of(runtime: Runtime, tenant_id: UUID) -> Sequence[RedactionRule]:
     """The tenant's rules as they were at most :data:`RULES_SECONDS` ago; the ready-made for what is no tenant's."""
     if tenant_id == NO_TENANT:
         return tuple(READY.values())
-    known = _known.setdefault(runtime.database, _Known()).rules
+    known = _known.setdefault(runtime.database, _KnownRules()).rules
     read_at, rules = known.get(tenant_id, (float("-inf"), ()))
     if time.monotonic() - read_at > RULES_SECONDS:
         read_at = time.monotonic()
@@ -59,10 +59,10 @@ async def rules_of(runtime: Runtime, tenant_id: UUID) -> Sequence[Rule]:
     return rules
 
 
-def compiled(wanted: Mapping[str, Any]) -> Sequence[Rule]:
+def compiled(wanted: Mapping[str, Any]) -> Sequence[RedactionRule]:
     """The rules that settings ask for; a pattern that can no longer be compiled is left out of the way."""
     own = [
-        Rule(name, name, finder)
+        RedactionRule(name, name, finder)
         for name, pattern in wanted["patterns"].items()
         if (finder := _finder(pattern)) is not None
     ]
@@ -154,4 +154,4 @@ async def _change(
                 before=before, after=after,
             )  # fmt: skip
     # What this process does next goes by it.
-    _known.setdefault(runtime.database, _Known()).rules.pop(tenant_id, None)
+    _known.setdefault(runtime.database, _KnownRules()).rules.pop(tenant_id, None)

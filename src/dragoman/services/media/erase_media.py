@@ -2,7 +2,7 @@
 
 Transactions: one for each part of the files, which are marked as erased with the reason; then one for each content
 that they had, in which it is deleted from the media store under its lock, if no other message has it. What a crash
-leaves between the two is found by :func:`erase_strays`.
+leaves between the two is found by :func:`erase_orphaned_blobs`.
 """
 
 from __future__ import annotations
@@ -23,47 +23,49 @@ STRAY_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class ErasedMedia:
     """How many files of messages were let go, and how many contents, of how many bytes, left the media store."""
 
     files: int = 0
     contents: int = 0
     size: int = 0
 
-    def __add__(self, other: Erased) -> Erased:
-        return Erased(self.files + other.files, self.contents + other.contents, self.size + other.size)
+    def __add__(self, other: ErasedMedia) -> ErasedMedia:
+        return ErasedMedia(self.files + other.files, self.contents + other.contents, self.size + other.size)
 
 
-async def erase_before(runtime: Runtime, tenant_id: UUID, before: datetime, *, reason: str = "retention") -> Erased:
+async def erase_before(
+    runtime: Runtime, tenant_id: UUID, before: datetime, *, reason: str = "retention"
+) -> ErasedMedia:
     """Erase the files of all messages that came before *before*. Raises BlobsUnavailableError; run it again then."""
-    erased = Erased()
+    erased = ErasedMedia()
     while True:
         async with runtime.database.tenant(tenant_id) as connection:
             part = await media.erase_before(
                 connection, tenant_id, before, reason=reason, now=runtime.clock.now(), limit=PART
             )
-        erased += Erased(files=len(part)) + await erase_contents(runtime, tenant_id, part)
+        erased += ErasedMedia(files=len(part)) + await erase_contents(runtime, tenant_id, part)
         if len(part) < PART:
             return erased
 
 
-async def erase_messages(runtime: Runtime, tenant_id: UUID, messages: Sequence[UUID], *, reason: str) -> Erased:
+async def erase_messages(runtime: Runtime, tenant_id: UUID, messages: Sequence[UUID], *, reason: str) -> ErasedMedia:
     """Erase the files of *messages*. Raises BlobsUnavailableError; what is left then is found by the sweep."""
     async with runtime.database.tenant(tenant_id) as connection:
         part = await media.erase_messages(connection, tenant_id, messages, reason=reason, now=runtime.clock.now())
-    return Erased(files=len(part)) + await erase_contents(runtime, tenant_id, part)
+    return ErasedMedia(files=len(part)) + await erase_contents(runtime, tenant_id, part)
 
 
-async def erase_strays(runtime: Runtime, tenant_id: UUID) -> Erased:
+async def erase_orphaned_blobs(runtime: Runtime, tenant_id: UUID) -> ErasedMedia:
     """Delete contents that no message has. Raises BlobsUnavailableError."""
     async with runtime.database.tenant(tenant_id) as connection:
-        found = await media.strays(connection, tenant_id, before=runtime.clock.now() - STRAY_AFTER, limit=PART)
+        found = await media.orphaned_blobs(connection, tenant_id, before=runtime.clock.now() - STRAY_AFTER, limit=PART)
     return await erase_contents(runtime, tenant_id, found)
 
 
-async def erase_contents(runtime: Runtime, tenant_id: UUID, contents: Sequence[bytes | None]) -> Erased:
+async def erase_contents(runtime: Runtime, tenant_id: UUID, contents: Sequence[bytes | None]) -> ErasedMedia:
     """Delete those of *contents* that no message has any more. Raises BlobsUnavailableError."""
-    erased = Erased()
+    erased = ErasedMedia()
     for sha256 in {content for content in contents if content is not None}:
         async with runtime.database.tenant(tenant_id) as connection:
             if not await media.lock_object(connection, tenant_id, sha256):
@@ -71,5 +73,5 @@ async def erase_contents(runtime: Runtime, tenant_id: UUID, contents: Sequence[b
             if await media.is_referred_to(connection, tenant_id, sha256):
                 continue
             await runtime.blobs.delete(BlobKey(tenant_id, sha256))
-            erased += Erased(contents=1, size=await media.forget_object(connection, tenant_id, sha256))
+            erased += ErasedMedia(contents=1, size=await media.purge_object(connection, tenant_id, sha256))
     return erased

@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.channels.whatsapp.media import Located, MediaClient, MediaError, Trouble
-from dragoman.domain.media_types import HEAD_BYTES, TAIL_BYTES, Look, look
+from dragoman.domain.media_types import HEAD_BYTES, TAIL_BYTES, MediaFacts, look
 from dragoman.runtime import Job, Runtime
 from dragoman.store import media
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
@@ -69,7 +69,7 @@ class _Download:
     path: Path
     sha256: bytes
     size: int
-    found: Look
+    found: MediaFacts
 
 
 async def fetch_media(runtime: Runtime, tenant_id: UUID, message_id: UUID) -> str:
@@ -84,7 +84,7 @@ async def fetch_media(runtime: Runtime, tenant_id: UUID, message_id: UUID) -> st
         state = await _fetch(runtime, tenant_id, message_id)
         for _ in range(IN_A_ROW):
             async with runtime.database.tenant(tenant_id) as connection:
-                left = await media.neglected(connection, tenant_id, now=runtime.clock.now(), limit=1)
+                left = await media.overdue(connection, tenant_id, now=runtime.clock.now(), limit=1)
             if not left:
                 break
             await _fetch(runtime, tenant_id, left[0])
@@ -217,7 +217,7 @@ def _create(path: Path) -> BinaryIO:
     return path.open("wb")
 
 
-def _look(path: Path, size: int) -> Look:
+def _look(path: Path, size: int) -> MediaFacts:
     with path.open("rb") as handle:
         head = handle.read(HEAD_BYTES)
         handle.seek(max(0, size - TAIL_BYTES))

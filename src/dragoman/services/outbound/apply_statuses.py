@@ -20,13 +20,13 @@ from dragoman.ledger import append
 from dragoman.ledger.append import Addition
 from dragoman.runtime import Job, Runtime
 from dragoman.services.outbound import refusals
-from dragoman.services.outbound.refusals import Refusal
+from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.store.channels import channel_accounts
 from dragoman.store.database import Connection
 from dragoman.store.receiving import deliveries
 from dragoman.store.receiving.deliveries import MatchedStatus
 from dragoman.store.sending import outbox
-from dragoman.store.sending.outbox import Entry, Progress
+from dragoman.store.sending.outbox import DeliveryProgress, OutboxEntry
 
 BATCH = 200
 
@@ -36,10 +36,10 @@ whoever else sends with our number would be looked at again and again."""
 
 
 @dataclass(slots=True)
-class _Walk:
+class _StatusWalk:
     """An outbox entry on its way through its statuses."""
 
-    entry: Entry
+    entry: OutboxEntry
     delivery: str | None
     channel_message_id: str | None
     reached: str = "sent"
@@ -107,7 +107,7 @@ async def apply_statuses(runtime: Runtime, tenant_id: UUID, *, all_ages: bool = 
 
 async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, waiting: Sequence[MatchedStatus]) -> None:
     entries = await outbox.lock(connection, tenant_id, {status.outbox_entry_id for status in waiting})
-    walks = {key: _Walk(entry, entry.delivery, entry.channel_message_id) for key, entry in entries.items()}
+    walks = {key: _StatusWalk(entry, entry.delivery, entry.channel_message_id) for key, entry in entries.items()}
     applied = [(status, walks[status.outbox_entry_id].step(status)) for status in waiting]
     moved = [walk for walk in walks.values() if walk.steps or walk.settled]
     now = runtime.clock.now()
@@ -115,7 +115,7 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
         connection,
         tenant_id,
         [
-            Progress(
+            DeliveryProgress(
                 outbox_entry_id=walk.entry.outbox_entry_id,
                 delivery=walk.reached,
                 reason="",
@@ -125,7 +125,7 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
         ],
         now=now,
     )
-    await _tell(runtime, connection, tenant_id, moved)
+    await _record_statuses(runtime, connection, tenant_id, moved)
     for walk in sorted(walks.values(), key=lambda walk: str(walk.entry.session_id)):
         if walk.failed is not None:
             await _failed(runtime, connection, tenant_id, walk.entry, walk.failed)
@@ -137,10 +137,12 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
     await runtime.queue.enqueue(connection, jobs)
 
 
-async def _tell(runtime: Runtime, connection: Connection, tenant_id: UUID, moved: Iterable[_Walk]) -> None:
+async def _record_statuses(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, moved: Iterable[_StatusWalk]
+) -> None:
     """Put each step on the timeline of the session that the message belongs to."""
     now = runtime.clock.now()
-    told: dict[UUID, list[AuditEvent]] = {}
+    steps: dict[UUID, list[AuditEvent]] = {}
     for walk in moved:
         session_id, message_id = walk.entry.session_id, walk.entry.message_id
         if session_id is None or message_id is None:
@@ -151,21 +153,21 @@ async def _tell(runtime: Runtime, connection: Connection, tenant_id: UUID, moved
                 status=status.status,
                 channel_message_id=status.channel_message_id,
             )
-            told.setdefault(session_id, []).append(AuditEvent(at=now, actor=SYSTEM, payload=payload))
+            steps.setdefault(session_id, []).append(AuditEvent(at=now, actor=SYSTEM, payload=payload))
     await append.append_all(
         connection,
         tenant_id,
-        [Addition(session_id=session_id, events=events, errors=0) for session_id, events in told.items()],
+        [Addition(session_id=session_id, events=events, errors=0) for session_id, events in steps.items()],
     )
 
 
 async def _failed(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: Entry, status: MatchedStatus
+    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: OutboxEntry, status: MatchedStatus
 ) -> None:
     """The channel gives up what it had taken: what follows is what follows from a refusal at once."""
     error: Mapping[str, Any] = status.errors[0] if status.errors else {}
     code = error.get("code")
-    refusal = Refusal(code=code, said=str(error.get("reason", "")), meaning=meaning_of(code), late=True)
+    refusal = SendRefusal(code=code, said=str(error.get("reason", "")), meaning=meaning_of(code), late=True)
     account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
     entry = dataclasses.replace(entry, channel_message_id=status.channel_message_id)
     await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=entry.attempts)

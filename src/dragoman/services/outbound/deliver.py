@@ -24,9 +24,9 @@ from dragoman.channels.whatsapp.outbound import LimitError, render
 from dragoman.domain.errors import StaleTokenError
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
-from dragoman.services.leasing import having_rows, held_by
+from dragoman.services.leasing import acquire_or_verify, ensure_lease_rows
 from dragoman.services.outbound import refusals, send_gate
-from dragoman.services.outbound.refusals import Refusal
+from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.services.outbound.send_gate import Go, Later
 from dragoman.store import leases
 from dragoman.store.channels import channel_accounts
@@ -36,7 +36,7 @@ from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
 from dragoman.store.receiving import deliveries
 from dragoman.store.sending import outbox
-from dragoman.store.sending.outbox import Entry
+from dragoman.store.sending.outbox import OutboxEntry
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ LONGEST_SETTLE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    entry: Entry
+    entry: OutboxEntry
     number: int
     account: ChannelAccount
     wait: float
@@ -99,9 +99,9 @@ class _Step:
 async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
     """Send all that is due for this contact; returns how many entries the channel took."""
     sent = 0
-    group = runtime.groups.one("outbound", tenant_id, partial(_carry_out, runtime, tenant_id))
+    group = runtime.batchers.get("outbound", tenant_id, partial(_carry_out, runtime, tenant_id))
     try:
-        step = await group.join(_Begin(contact_id=contact_id))
+        step = await group.submit(_Begin(contact_id=contact_id))
         while step is not None and step.attempt is not None:
             if step.attempt.wait > 0:
                 await runtime.sleep(step.attempt.wait)
@@ -109,7 +109,7 @@ async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
             answer = await _send(runtime, step.attempt)
             duration_ms = round((time.perf_counter() - begun) * 1000, 3)
             taken = isinstance(answer, Accepted)
-            step = await group.join(
+            step = await group.submit(
                 _Finish(lease=step.lease, attempt=step.attempt, answer=answer, duration_ms=duration_ms)
             )
             sent += taken
@@ -119,18 +119,20 @@ async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
 
 
 async def _carry_out(
-    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], alone: bool
+    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], exclusive: bool
 ) -> Sequence[_Step | Exception | None]:
     """One transaction for all of *members*."""
-    return await having_rows(runtime, tenant_id, partial(_together, runtime, tenant_id, members, alone))
+    return await ensure_lease_rows(runtime, tenant_id, partial(_together, runtime, tenant_id, members, exclusive))
 
 
 async def _together(
-    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], alone: bool
+    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], exclusive: bool
 ) -> Sequence[_Step | Exception | None]:
     async with runtime.database.tenant(tenant_id, by_key=True) as connection:
         seconds = SEND_SECONDS * 2
-        held, failed = await held_by(runtime, connection, tenant_id, members, seconds=seconds, alone=alone)
+        held, failed = await acquire_or_verify(
+            runtime, connection, tenant_id, members, seconds=seconds, exclusive=exclusive
+        )
         finished = [m for n, m in enumerate(members) if isinstance(m, _Finish) and n in held]
         contacts = {n: members[n].contact_id for n in held}
         ids = [one.attempt.entry.outbox_entry_id for one in finished]
@@ -170,12 +172,12 @@ async def _next(
     runtime: Runtime,
     connection: Connection,
     tenant_id: UUID,
-    first: Entry,
+    first: OutboxEntry,
     accounts: dict[UUID, ChannelAccount],
     now: datetime,
 ) -> _Attempt | datetime | None:
     """What of this contact may go now, or when something may; *first* is the oldest that is open."""
-    entry: Entry | None = first
+    entry: OutboxEntry | None = first
     while entry is not None:
         if entry.due_at > now:
             return entry.due_at
@@ -192,7 +194,7 @@ async def _next(
     return None
 
 
-async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: Entry, now: datetime) -> None:
+async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: OutboxEntry, now: datetime) -> None:
     """Where an earlier attempt has no answer on record, its worker died: SETTLE has passed and no status named it."""
     if not entry.attempts or await outbox.has_record_of(
         connection, tenant_id, entry.outbox_entry_id, entry.attempts, since=entry.created_at
@@ -228,7 +230,7 @@ async def _finish(
     connection: Connection,
     tenant_id: UUID,
     finished: Sequence[_Finish],
-    entries: Mapping[UUID, Entry],
+    entries: Mapping[UUID, OutboxEntry],
 ) -> list[Job]:
     """Keep the answers and move the entries on; jobs for what follows from that."""
     if not finished:
@@ -240,7 +242,7 @@ async def _finish(
         entry, number = entries[one.attempt.entry.outbox_entry_id], one.attempt.number
         match one.answer:
             case Refused(code=code, message=message):
-                refusal = Refusal(code=code, said=message, meaning=Meaning(one.answer.retry, one.answer.meaning))
+                refusal = SendRefusal(code=code, said=message, meaning=Meaning(one.answer.retry, one.answer.meaning))
                 account = one.attempt.account
                 await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=number)
             case Unanswered(reason=reason, certain_not_sent=certain) if entry.status in outbox.OPEN:
@@ -297,7 +299,7 @@ async def _sent(
     connection: Connection,
     tenant_id: UUID,
     finished: Sequence[_Finish],
-    entries: Mapping[UUID, Entry],
+    entries: Mapping[UUID, OutboxEntry],
     now: datetime,
 ) -> list[Job]:
     """Those that the channel took; jobs for the statuses that had come before we knew its id for them."""

@@ -23,7 +23,7 @@ from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, cooldowns, marketing, outbox, pace
 from dragoman.store.sending.cooldowns import Scope
-from dragoman.store.sending.outbox import Entry
+from dragoman.store.sending.outbox import OutboxEntry
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ CREDENTIALS = frozenset({0, 3, 10, 190, 131005, *range(200, 300)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class SendRefusal:
     """The channel's own words with what its code means; ``late``: it had taken the message before."""
 
     code: int | None
@@ -58,9 +58,9 @@ async def follow(
     runtime: Runtime,
     connection: Connection,
     tenant_id: UUID,
-    entry: Entry,
+    entry: OutboxEntry,
     account: ChannelAccount,
-    refusal: Refusal,
+    refusal: SendRefusal,
     *,
     attempts: int,
 ) -> None:
@@ -94,7 +94,7 @@ async def follow(
     elif pause is None or (refusal.late and entry.once):
         await fail(connection, tenant_id, entry, refusal.code, refusal.reason, now, attempts=attempts)
     else:
-        await again(connection, tenant_id, entry, refusal.code, refusal.reason, now, pause=pause)
+        await schedule_retry(connection, tenant_id, entry, refusal.code, refusal.reason, now, pause=pause)
 
 
 def backoff(runtime: Runtime, attempts: int) -> float:
@@ -103,7 +103,7 @@ def backoff(runtime: Runtime, attempts: int) -> float:
 
 
 async def stop_and_park(
-    connection: Connection, tenant_id: UUID, entry: Entry, account: ChannelAccount, reason: str, now: datetime
+    connection: Connection, tenant_id: UUID, entry: OutboxEntry, account: ChannelAccount, reason: str, now: datetime
 ) -> None:
     """Stop an account that cannot be used, for a reason of our own; the message waits until it is resumed."""
     await _stop(connection, tenant_id, account, None, reason, now)
@@ -135,20 +135,20 @@ def probe_pause(code: int | None, probes: int) -> timedelta:
 
 
 async def _hold(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, scope: Scope, subject: str, refusal: Refusal
+    runtime: Runtime, connection: Connection, tenant_id: UUID, scope: Scope, subject: str, refusal: SendRefusal
 ) -> float:
-    seconds = await cooldowns.strike(
-        connection, tenant_id, scope, subject, code=refusal.code, reason=refusal.reason, now=runtime.moved_time
+    seconds = await cooldowns.record_rejection(
+        connection, tenant_id, scope, subject, code=refusal.code, reason=refusal.reason, now=runtime.clock_override
     )
     if scope is not Scope.CONTACT:
         log.warning("sending_held", scope=str(scope), subject=subject, code=refusal.code, seconds=seconds)
     return seconds
 
 
-async def again(
+async def schedule_retry(
     connection: Connection,
     tenant_id: UUID,
-    entry: Entry,
+    entry: OutboxEntry,
     code: int | None,
     reason: str,
     now: datetime,
@@ -158,21 +158,21 @@ async def again(
     """Another attempt follows after *pause* seconds."""
     due_at = now + timedelta(seconds=pause)
     await outbox.mark_retrying(connection, tenant_id, entry.outbox_entry_id, due_at=due_at, reason=reason)
-    await tell_once(connection, tenant_id, entry, "retrying", now, code=code, reason=reason)
+    await record_status_once(connection, tenant_id, entry, "retrying", now, code=code, reason=reason)
 
 
 async def park(
-    connection: Connection, tenant_id: UUID, entry: Entry, code: int | None, reason: str, now: datetime
+    connection: Connection, tenant_id: UUID, entry: OutboxEntry, code: int | None, reason: str, now: datetime
 ) -> None:
     """Wait until the channel account is resumed."""
     await account_suspensions.park(connection, tenant_id, entry.outbox_entry_id, reason=reason)
-    await tell_once(connection, tenant_id, entry, "held", now, code=code, reason=reason)
+    await record_status_once(connection, tenant_id, entry, "held", now, code=code, reason=reason)
 
 
 async def fail(
     connection: Connection,
     tenant_id: UUID,
-    entry: Entry,
+    entry: OutboxEntry,
     code: int | None,
     reason: str,
     now: datetime,
@@ -181,21 +181,28 @@ async def fail(
 ) -> None:
     """It will not be tried again."""
     await outbox.mark_failed(connection, tenant_id, entry.outbox_entry_id, reason=reason)
-    await tell(connection, tenant_id, entry, "failed", now, attempts=attempts, code=code, reason=reason)
+    await record_status(connection, tenant_id, entry, "failed", now, attempts=attempts, code=code, reason=reason)
 
 
-async def tell_once(
-    connection: Connection, tenant_id: UUID, entry: Entry, status: str, now: datetime, *, code: int | None, reason: str
+async def record_status_once(
+    connection: Connection,
+    tenant_id: UUID,
+    entry: OutboxEntry,
+    status: str,
+    now: datetime,
+    *,
+    code: int | None,
+    reason: str,
 ) -> None:
     """Tell the timeline what the entry did not have as its reason before."""
     if entry.reason != reason:
-        await tell(connection, tenant_id, entry, status, now, code=code, reason=reason)
+        await record_status(connection, tenant_id, entry, status, now, code=code, reason=reason)
 
 
-async def tell(
+async def record_status(
     connection: Connection,
     tenant_id: UUID,
-    entry: Entry,
+    entry: OutboxEntry,
     status: str,
     now: datetime,
     *,
@@ -212,7 +219,7 @@ async def tell(
 
 
 def status_event(
-    entry: Entry,
+    entry: OutboxEntry,
     status: str,
     now: datetime,
     *,

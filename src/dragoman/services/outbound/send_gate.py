@@ -20,8 +20,8 @@ from dragoman.store.channels.channel_accounts import ChannelAccount, UnreadableC
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, marketing, outbox, pace
 from dragoman.store.sending import service_windows as open_windows
-from dragoman.store.sending.outbox import Entry
-from dragoman.store.sending.pace import Turn
+from dragoman.store.sending.outbox import OutboxEntry
+from dragoman.store.sending.pace import RateGrant
 
 SHORT = 1.0
 """Seconds that a sender waits for its moment without giving the contact back."""
@@ -50,7 +50,7 @@ class Never:
 
 
 async def ask(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: Entry, account: ChannelAccount
+    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: OutboxEntry, account: ChannelAccount
 ) -> Go | Later | Never:
     """What is to be done with *entry*, which is due; written down where it is not to be sent now."""
     now = runtime.clock.now()
@@ -64,7 +64,7 @@ async def ask(
         reason = service_window.NEEDS_TEMPLATE
         await refusals.fail(connection, tenant_id, entry, None, reason, now)
         return Never()
-    turn = await pace.take(
+    turn = await pace.request_grant(
         connection,
         tenant_id,
         channel_account_id=account.channel_account_id,
@@ -72,15 +72,20 @@ async def ask(
         business_account=account.business_account,
         pace=account.pace,
         has_moment=entry.slot_at is not None and now - entry.slot_at <= MOMENT_KEPT,
-        now=runtime.moved_time,
+        now=runtime.clock_override,
     )
-    if turn.granted and turn.number <= SHORT:
-        return Go(turn.number)
+    if turn.granted and turn.number_wait_s <= SHORT:
+        return Go(turn.number_wait_s)
     return await _put_off(connection, tenant_id, entry, turn, now)
 
 
 async def _parked(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: Entry, account: ChannelAccount, now: datetime
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    entry: OutboxEntry,
+    account: ChannelAccount,
+    now: datetime,
 ) -> bool:
     """Park what a stopped account would send; one whose credentials cannot be read is stopped here."""
     if account.stopped_at is not None:
@@ -98,22 +103,24 @@ async def _parked(
     return False
 
 
-async def _put_off(connection: Connection, tenant_id: UUID, entry: Entry, turn: Turn, now: datetime) -> Later:
-    due_at = now + timedelta(seconds=turn.held or turn.pair or turn.number)
-    if turn.held:
+async def _put_off(
+    connection: Connection, tenant_id: UUID, entry: OutboxEntry, turn: RateGrant, now: datetime
+) -> Later:
+    due_at = now + timedelta(seconds=turn.cooldown_s or turn.pair_wait_s or turn.number_wait_s)
+    if turn.cooldown_s:
         reason = turn.reason
-    elif turn.pair:
-        reason = f"Many messages to this contact at once: one goes every {pace.PAIR_SECONDS:g} seconds."
+    elif turn.pair_wait_s:
+        reason = f"Many messages to this contact at once: one goes every {pace.PAIR_INTERVAL_S:g} seconds."
     else:
         reason = "The number sends as fast as it may; this message has its moment."
     slot_at = due_at if turn.granted else None
     await outbox.put_off(connection, tenant_id, entry.outbox_entry_id, due_at=due_at, slot_at=slot_at, reason=reason)
     if not turn.granted:
-        await refusals.tell_once(connection, tenant_id, entry, "held", now, code=turn.code, reason=reason)
+        await refusals.record_status_once(connection, tenant_id, entry, "held", now, code=turn.code, reason=reason)
     return Later(due_at)
 
 
-async def _not_wanted(connection: Connection, tenant_id: UUID, entry: Entry, now: datetime) -> bool:
+async def _not_wanted(connection: Connection, tenant_id: UUID, entry: OutboxEntry, now: datetime) -> bool:
     """Skip marketing that the contact does not want, or is spared for a while."""
     if not (isinstance(entry.content, Template) and entry.content.category == "marketing"):
         return False
@@ -121,11 +128,11 @@ async def _not_wanted(connection: Connection, tenant_id: UUID, entry: Entry, now
     if reason is None:
         return False
     await outbox.mark_skipped(connection, tenant_id, entry.outbox_entry_id, reason=reason)
-    await refusals.tell(connection, tenant_id, entry, "skipped", now, reason=reason)
+    await refusals.record_status(connection, tenant_id, entry, "skipped", now, reason=reason)
     return True
 
 
-async def _window_is_open(connection: Connection, tenant_id: UUID, entry: Entry, now: datetime) -> bool:
+async def _window_is_open(connection: Connection, tenant_id: UUID, entry: OutboxEntry, now: datetime) -> bool:
     """Whether free text may go: yes also where nothing is known, since then the channel knows better."""
     if isinstance(entry.content, Template) or (entry.window_until is not None and entry.window_until > now):
         return True

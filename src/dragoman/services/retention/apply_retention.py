@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.errors import DragomanError
-from dragoman.domain.retention import window
+from dragoman.domain.retention import retention_period
 from dragoman.ledger import partitions, retention
 from dragoman.ledger.partitions import Partition
 from dragoman.ledger.retention import Cut
@@ -50,7 +50,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RetentionPlan:
     """What a run at that moment removes: whole partitions, and each tenant's share of them and beyond them.
 
     ``trouble`` says why files of messages were left for the next run; empty where none were.
@@ -67,10 +67,10 @@ class Plan:
         return sum((share.rows for share in self.shares), Counter())
 
 
-async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
+async def plan(connection: Connection, *, now: datetime, days: int) -> RetentionPlan:
     """What is to go at *now* under the installation's window of *days*. Changes nothing."""
-    known = await partitions.every(connection)
-    limit = window(days, None).start(now)
+    known = await partitions.list_all(connection)
+    limit = retention_period(days, None).start(now)
     past = tuple(p for p in known if p.parent in retention.RECORD and p.end <= limit)
     kept = await retention.keeping(connection, {p.name: p.parent for p in past if p.attached and not p.pending})
     due = tuple(p for p in past if p.name not in kept)
@@ -80,7 +80,7 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
     for row in await connection.fetch(
         "SELECT tenant_id, slug, (settings->>'retention_days')::int AS days FROM tenant ORDER BY slug"
     ):
-        own = window(days, row["days"])
+        own = retention_period(days, row["days"])
         # Nothing more may be due; but the media store may have been away when files were.
         latest = await retention.latest_cut(connection, row["tenant_id"])
         ends = [own.start(now)] if own.rule == "tenant" else [end for end in (week, latest) if end is not None]
@@ -105,7 +105,7 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Plan:
         share.rows[MEDIA] += await retention.count_media(connection, share.tenant_id, before)
         if share.sessions or share.rows.total():
             shares.append(share)
-    return Plan(at=now, partitions=due, shares=tuple(shares))
+    return RetentionPlan(at=now, partitions=due, shares=tuple(shares))
 
 
 def _within(known: Sequence[Partition], due: Sequence[Partition], before: datetime) -> list[Partition]:
@@ -121,7 +121,7 @@ def _within(known: Sequence[Partition], due: Sequence[Partition], before: dateti
 
 async def run(
     runtime: Runtime, connection: Connection, *, by_whom: str, progress: Callable[[str], None] = lambda _: None
-) -> Plan:
+) -> RetentionPlan:
     """Do what :func:`plan` says, and say what was done. Raises RetentionBusyError while another run does it."""
     if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('dragoman.retention'))"):
         raise RetentionBusyError("another retention run is under way")
@@ -143,13 +143,13 @@ async def run(
             at = None if left else runtime.clock.now()
             await retention.finish(connection, share.tenant_id, share.cut, share.rows, at=at)
             trouble = trouble or reason
-        return Plan(at=now, partitions=planned.partitions, shares=tuple(done), trouble=trouble)
+        return RetentionPlan(at=now, partitions=planned.partitions, shares=tuple(done), trouble=trouble)
     finally:
         await retention.release_the_holds(connection)
         await connection.execute("SELECT pg_advisory_unlock(hashtext('dragoman.retention'))")
 
 
-async def _drop(connection: Connection, planned: Plan, progress: Callable[[str], None]) -> None:
+async def _drop(connection: Connection, planned: RetentionPlan, progress: Callable[[str], None]) -> None:
     progress("Taking partitions out")
     for partition in planned.partitions:
         if partition.attached:
@@ -157,7 +157,7 @@ async def _drop(connection: Connection, planned: Plan, progress: Callable[[str],
     cuts = {share.tenant_id: share.cut for share in planned.shares}
     for session in await _anchor(connection, planned.partitions):
         if session.tenant_id in cuts:
-            await retention.tell(connection, session, cuts[session.tenant_id], at=planned.at)
+            await retention.record_truncation(connection, session, cuts[session.tenant_id], at=planned.at)
     for partition in planned.partitions:
         await partitions.drop(connection, partition)
 
@@ -179,13 +179,15 @@ async def _anchor(
     )
 
 
-async def _delete(connection: Connection, planned: Plan, share: Share, progress: Callable[[str], None]) -> Share:
+async def _delete(
+    connection: Connection, planned: RetentionPlan, share: Share, progress: Callable[[str], None]
+) -> Share:
     """Remove what of the share lies outside the dropped partitions; gives the share with what really went."""
     rows = Counter(share.rows)
     progress(f"Removing what {share.slug} keeps no longer")
-    staying = _within(await partitions.every(connection), planned.partitions, share.cut.before)
+    staying = _within(await partitions.list_all(connection), planned.partitions, share.cut.before)
     for session in await _anchor(connection, staying, only=(share.tenant_id, share.cut.before)):
-        await retention.tell(connection, session, share.cut, at=planned.at)
+        await retention.record_truncation(connection, session, share.cut, at=planned.at)
     for partition in staying:
         await retention.delete(connection, partition.name, share.tenant_id, share.cut.before)
     for table, condition in retention.SWEPT.items():

@@ -32,7 +32,7 @@ def fault(reason: str) -> str | None:
     return None if reason.isprintable() else "A reason is one line without control characters."
 
 
-async def put(runtime: Runtime, tenant_id: UUID, session_id: UUID, reason: str, by: Administrator) -> None:
+async def place_hold(runtime: Runtime, tenant_id: UUID, session_id: UUID, reason: str, by: Administrator) -> None:
     """Hold the session.
 
     Raises NotFoundError, AlreadyTakenError where it is held already, RetentionBusyError, and ValueError for a reason
@@ -43,29 +43,29 @@ async def put(runtime: Runtime, tenant_id: UUID, session_id: UUID, reason: str, 
     hold = LegalHold(session_id=session_id, reason=reason.strip(), by_whom=by.name, at=runtime.clock.now())
     async with runtime.database.tenant(tenant_id) as connection:
         await _begin(connection, tenant_id, session_id)
-        if not await legal_holds.put(connection, tenant_id, hold):
+        if not await legal_holds.insert(connection, tenant_id, hold):
             raise AlreadyTakenError("The session is held already; lift that hold first to give another reason.")
-        await _tell(runtime, connection, tenant_id, hold, HoldPut(reason=hold.reason), by)
+        await _record_on_sessions(runtime, connection, tenant_id, hold, HoldPut(reason=hold.reason), by)
 
 
-async def lift(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Administrator) -> None:
+async def lift_hold(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Administrator) -> None:
     """Hold the session no longer. Raises NotFoundError where it is not held, and RetentionBusyError."""
     async with runtime.database.tenant(tenant_id) as connection:
         await _begin(connection, tenant_id, session_id)
         held = await legal_holds.of(connection, tenant_id, [session_id])
-        if not held or not await legal_holds.lift(connection, tenant_id, session_id, now=runtime.clock.now()):
+        if not held or not await legal_holds.delete(connection, tenant_id, session_id, now=runtime.clock.now()):
             raise NotFoundError("The session is not held.")
-        await _tell(runtime, connection, tenant_id, held[0], HoldLifted(reason=held[0].reason), by)
+        await _record_on_sessions(runtime, connection, tenant_id, held[0], HoldLifted(reason=held[0].reason), by)
 
 
 async def _begin(connection: Connection, tenant_id: UUID, session_id: UUID) -> None:
     if not await legal_holds.may_change(connection):
         raise RetentionBusyError("Retention is removing what is not held; try again when it has ended.")
-    if await conversations.one(connection, tenant_id, session_id) is None:
+    if await conversations.get(connection, tenant_id, session_id) is None:
         raise NotFoundError(f"There is no conversation {session_id}.")
 
 
-async def _tell(
+async def _record_on_sessions(
     runtime: Runtime,
     connection: Connection,
     tenant_id: UUID,

@@ -93,7 +93,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CallVerdict:
     """What one call is told."""
 
     error_class: str
@@ -101,28 +101,28 @@ class Verdict:
     retryable: bool
 
 
-def verdict(end: End, number: int) -> Verdict:
+def verdict(end: End, number: int) -> CallVerdict:
     """What call *number* of ``end.calls`` is told; where the cause is CLOSED, it may be one that was not begun."""
     process = f"the process that ran the skill {end.what}"
     if end.cause is Cause.CLOSED:
-        return Verdict("SkillHostStopped", process, True)
+        return CallVerdict("SkillHostStopped", process, True)
     call = end.calls[number]
     if number not in end.to_blame:
-        return Verdict("SkillHostStopped", f"{process}; {_others(end, call)}", True)
+        return CallVerdict("SkillHostStopped", f"{process}; {_others(end, call)}", True)
     alone = len(end.calls) == 1
     match end.cause:
         case Cause.HELD_UP:
             why = "others waited, and what takes time must be awaited"
-            return Verdict("SkillTimedOut", f"{process}, because {why}", True)
+            return CallVerdict("SkillTimedOut", f"{process}, because {why}", True)
         case Cause.OVERDUE:
             message = f"no answer within {call.timeout_seconds:g} seconds; {process}"
-            return Verdict("SkillTimedOut", message, True)
+            return CallVerdict("SkillTimedOut", message, True)
         case Cause.BROKEN:
-            return Verdict("SkillHostStopped", process, not alone)
+            return CallVerdict("SkillHostStopped", process, not alone)
         case _:
             outside = -end.status in _FROM_OUTSIDE
             hint = ": by the system for want of memory, or from outside" if end.status == -signal.SIGKILL else ""
-            return Verdict("SkillExited", process + hint, outside or not alone)
+            return CallVerdict("SkillExited", process + hint, outside or not alone)
 
 
 def _others(end: End, call: InvokeSkill) -> str:

@@ -20,7 +20,7 @@ import structlog
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.as_json import spec_from_json
 from dragoman.domain.nouns import SkillSpec
-from dragoman.skills.hosts.failure_cause import Cause, End, Verdict, verdict
+from dragoman.skills.hosts.failure_cause import CallVerdict, Cause, End, verdict
 from dragoman.skills.hosts.output import relay
 from dragoman.skills.hosts.wire import (
     GREETING_LIMIT,
@@ -47,7 +47,7 @@ class HostStartError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class HostPlan:
     """How hosts are started and watched.
 
     ``modules`` are loaded instead of the installed entry points. ``stuck_seconds``: a host whose loop stands still
@@ -81,11 +81,11 @@ class Moved:
     """The host ended before it began the call: no harm is done by calling again elsewhere."""
 
 
-Settled = Answered | Verdict | Moved
+Settled = Answered | CallVerdict | Moved
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingCall:
     """A call that a host has been sent."""
 
     number: int
@@ -103,7 +103,7 @@ class HostProcess:
     def __init__(
         self,
         name: str,
-        plan: Plan,
+        plan: HostPlan,
         clock: Callable[[], datetime],
         on_end: Callable[[HostProcess, End], None],
         on_trouble: Callable[[str], None],
@@ -112,7 +112,7 @@ class HostProcess:
     ) -> None:
         self.name, self._plan, self._clock, self._apart = name, plan, clock, apart
         self._on_end, self._on_trouble = on_end, on_trouble
-        self.calls: dict[int, Pending] = {}
+        self.calls: dict[int, PendingCall] = {}
         self.specs: tuple[SkillSpec, ...] = ()
         self.spent: str | None = None
         self.stuck = False
@@ -157,11 +157,11 @@ class HostProcess:
         seconds = round(asyncio.get_running_loop().time() - begun, 3)
         log.info("skill_host_started", host=self.name, pid=self.pid, seconds=seconds)
 
-    def send(self, call: InvokeSkill) -> Pending:
+    def send(self, call: InvokeSkill) -> PendingCall:
         """Have the host make *call*; ``settled`` of what is returned gets the result, and is never an exception."""
         loop = asyncio.get_running_loop()
         self._last += 1
-        pending = Pending(self._last, call, loop.time() + call.timeout_seconds, loop.create_future())
+        pending = PendingCall(self._last, call, loop.time() + call.timeout_seconds, loop.create_future())
         self._history.append(call.skill)
         self.calls[pending.number] = pending
         self._writer.write(frame(call_to_json(pending.number, call)))
@@ -169,7 +169,7 @@ class HostProcess:
             self._watching = loop.create_task(self._watch())
         return pending
 
-    def cancel(self, pending: Pending) -> None:
+    def cancel(self, pending: PendingCall) -> None:
         """Nobody waits for it any more."""
         if self.calls.pop(pending.number, None) is not None and self._stopping is None:
             self._writer.write(frame({"cancel": pending.number}))

@@ -17,8 +17,8 @@ import structlog
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import SkillSpec
-from dragoman.skills.hosts.failure_cause import Cause, End, Verdict
-from dragoman.skills.hosts.host_process import Answered, HostProcess, HostStartError, Moved, Plan, Settled
+from dragoman.skills.hosts.failure_cause import CallVerdict, Cause, End
+from dragoman.skills.hosts.host_process import Answered, HostPlan, HostProcess, HostStartError, Moved, Settled
 from dragoman.skills.invoke import GRACE_SECONDS
 
 log = structlog.get_logger()
@@ -53,8 +53,8 @@ class HostedSkills:
     the end of this process, whichever way it comes.
     """
 
-    def __init__(self, clock: Callable[[], datetime], *, hosts: int = 2, plan: Plan | None = None) -> None:
-        self._clock, self._hosts, self._plan = clock, hosts, plan or Plan()
+    def __init__(self, clock: Callable[[], datetime], *, hosts: int = 2, plan: HostPlan | None = None) -> None:
+        self._clock, self._hosts, self._plan = clock, hosts, plan or HostPlan()
         self._shared: list[HostProcess] = []
         self._starting: asyncio.Task[None] | None = None
         self._apart: set[HostProcess] = set()
@@ -103,12 +103,12 @@ class HostedSkills:
                 if not isinstance(settled, Moved):
                     break
         except HostStartError as error:
-            settled = Verdict("SkillHostStopped", f"no process could be started for the skill: {error}", True)
+            settled = CallVerdict("SkillHostStopped", f"no process could be started for the skill: {error}", True)
         if isinstance(settled, Answered):
             return settled.result
         if isinstance(settled, Moved):
             what = f"{MOVES} processes, one after the other, ended before they could begin the call"
-            settled = Verdict("SkillHostStopped", what, True)
+            settled = CallVerdict("SkillHostStopped", what, True)
         elapsed = (asyncio.get_running_loop().time() - begun) * 1000
         return SkillRaised(
             at=self._clock(),
@@ -135,7 +135,7 @@ class HostedSkills:
             async with asyncio.timeout(self._plan.start_seconds):
                 host = await self._pick()
         except TimeoutError:
-            return Verdict("SkillHostBusy", "every process for skills is held up by others", True)
+            return CallVerdict("SkillHostBusy", "every process for skills is held up by others", True)
         return await _called(host, call)
 
     async def _pick(self) -> HostProcess:
@@ -189,7 +189,7 @@ class HostedSkills:
                 await slots.acquire()
         except TimeoutError:
             what = f"the skill is in quarantine, and {APART} calls of such skills, as many as may, run already"
-            return Verdict("SkillHostBusy", what, True)
+            return CallVerdict("SkillHostBusy", what, True)
         try:
             host = await self._take()
             try:

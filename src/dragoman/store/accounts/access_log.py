@@ -10,7 +10,7 @@ from uuid import UUID
 
 from dragoman.store import phone_numbers
 from dragoman.store.conversation_list.conversations import NEWEST, bounded
-from dragoman.store.conversation_list.cursors import Place, decode, encode
+from dragoman.store.conversation_list.cursors import ListCursor, decode, encode
 from dragoman.store.database import Connection, Record
 
 Kind = Literal["read", "change"]
@@ -36,7 +36,7 @@ class AccessFilters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessEntry:
-    """Something that was read, or done to ``object_id``. What was read has its filters in ``after``, ``whole`` says
+    """Something that was read, or done to ``object_id``. What was read has its filters in ``after``, ``unmasked`` says
     whether numbers were shown, and is None of a change.
     """
 
@@ -52,7 +52,7 @@ class AccessEntry:
     session_id: UUID | None
     before: Mapping[str, Any]
     after: Mapping[str, Any]
-    whole: bool | None
+    unmasked: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class AccessPage:
 
 _READS = (
     "SELECT access_id AS entry_id, at, 'read' AS kind, actor_id, actor_name, via, action, 'conversation' AS "
-    "object_kind, subject AS object_id, session_id, '{}'::jsonb AS before, detail AS after, whole FROM access_record "
-    "WHERE tenant_id = $1"
+    "object_kind, subject AS object_id, session_id, '{}'::jsonb AS before, detail AS after, whole AS unmasked "
+    "FROM access_record WHERE tenant_id = $1"
 )
 _CHANGES = (
     "SELECT action_id AS entry_id, at, 'change' AS kind, actor_id, actor_name, NULL AS via, action, object_kind, "
-    "object_id, NULL::uuid AS session_id, before, after, NULL::boolean AS whole FROM administrator_action "
+    "object_id, NULL::uuid AS session_id, before, after, NULL::boolean AS unmasked FROM administrator_action "
     "WHERE tenant_id = $1"
 )
 
@@ -99,7 +99,7 @@ async def page(
             )
     items = [AccessEntry(**row) for row in rows[:limit]]
     more = len(rows) > limit
-    return AccessPage(items, encode(Place(items[-1].at, items[-1].entry_id), NEWEST) if more else None)
+    return AccessPage(items, encode(ListCursor(items[-1].at, items[-1].entry_id), NEWEST) if more else None)
 
 
 async def actors(connection: Connection, tenant_id: UUID) -> list[str]:
@@ -157,7 +157,7 @@ def _conditions(filters: AccessFilters, contacts: Sequence[UUID] | None, kind: s
     return found
 
 
-def _after(place: Place | None, key: str, values: list[Any]) -> list[str]:
+def _after(place: ListCursor | None, key: str, values: list[Any]) -> list[str]:
     if place is None:
         return []
     values += [place.value, place.session_id]

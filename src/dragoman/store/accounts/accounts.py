@@ -108,7 +108,7 @@ Awaits = Literal["code", "setup"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class PendingLogin:
     """Whose password was right, and who is not signed in yet: a code is awaited, or setting a second factor up."""
 
     tenant_id: UUID
@@ -398,7 +398,7 @@ async def resume_login_session(database: Database, secret: str, *, now: datetime
     )
 
 
-async def pending_login(database: Database, secret: str, *, now: datetime) -> Pending | None:
+async def pending_login(database: Database, secret: str, *, now: datetime) -> PendingLogin | None:
     """Who gave a right password in that browser and is not signed in yet; None where that was too long ago."""
     found = await _login_session(database, secret)
     if found is None:
@@ -413,7 +413,7 @@ async def pending_login(database: Database, secret: str, *, now: datetime) -> Pe
             digest,
             now,
         )
-    return None if row is None else Pending(**row)
+    return None if row is None else PendingLogin(**row)
 
 
 async def close_login_session(database: Database, secret: str) -> None:
@@ -424,7 +424,7 @@ async def close_login_session(database: Database, secret: str) -> None:
             await _end_login_sessions(connection, found.tenant_id, "digest = $2", _digest(secret))
 
 
-async def _login_session(database: Database, secret: str) -> directory.Entry | None:
+async def _login_session(database: Database, secret: str) -> directory.DirectoryEntry | None:
     """Whose tenant that session is in; None for what cannot be the secret of one, or never was, or ended."""
     if not _SECRET.fullmatch(secret):
         return None

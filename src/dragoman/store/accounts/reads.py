@@ -18,7 +18,7 @@ from dragoman.store.database import Connection
 class Read:
     """Something that was read; ``subject`` tells it from others of the same ``action``. The actor is a user or a token.
 
-    ``whole``: phone numbers were shown. ``detail`` holds what was asked for, filters as they were typed.
+    ``unmasked``: phone numbers were shown. ``detail`` holds what was asked for, filters as they were typed.
     """
 
     actor_id: UUID
@@ -29,7 +29,7 @@ class Read:
     session_id: UUID | None = None
     contact_id: UUID | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
-    whole: bool
+    unmasked: bool
 
 
 def hour_of(now: datetime) -> datetime:
@@ -55,6 +55,6 @@ async def record(connection: Connection, tenant_id: UUID, read: Read, *, access_
         read.session_id,
         read.contact_id,
         read.detail,
-        read.whole,
+        read.unmasked,
     )
     return status == "INSERT 0 1"

@@ -57,7 +57,7 @@ async def own(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[st
     return {row["name"]: frozenset(row["permissions"]) & PERMISSIONS for row in rows}
 
 
-async def every(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[str]]:
+async def list_all(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[str]]:
     """All roles that somebody may have: the ready-made ones first, those that may most at the beginning."""
     ready = sorted(ROLES.items(), key=lambda one: (-len(one[1]), one[0]))
     return {**dict(ready), **await own(connection, tenant_id)}
@@ -65,7 +65,7 @@ async def every(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[
 
 async def check(connection: Connection, tenant_id: UUID, role: str) -> None:
     """Raise ConfigurationError unless somebody may have *role*."""
-    if role not in (known := await every(connection, tenant_id)):
+    if role not in (known := await list_all(connection, tenant_id)):
         raise ConfigurationError(f"{role!r} is no role; use one of {', '.join(sorted(known))}")
 
 

@@ -61,7 +61,7 @@ async def begin(connection: Connection, tenant_id: UUID, user_id: UUID, secret: 
     return status == "INSERT 0 1"
 
 
-async def take(connection: Connection, tenant_id: UUID, user_id: UUID, step: int, *, now: datetime) -> None:
+async def use_step(connection: Connection, tenant_id: UUID, user_id: UUID, step: int, *, now: datetime) -> None:
     """The code of that time step was taken; the first one confirms the factor."""
     await connection.execute(
         "UPDATE second_factor SET last_step = $3, confirmed_at = coalesce(confirmed_at, $4) "

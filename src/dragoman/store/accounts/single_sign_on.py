@@ -45,7 +45,7 @@ async def is_only_way(connection: Connection, tenant_id: UUID) -> bool:
     return found
 
 
-async def put(connection: Connection, tenant_id: UUID, wanted: SingleSignOn) -> None:
+async def save(connection: Connection, tenant_id: UUID, wanted: SingleSignOn) -> None:
     """Set it, or change it. Another issuer's ids are others: who is known by which begins anew."""
     await connection.execute(
         "DELETE FROM single_sign_on_user WHERE tenant_id = $1 AND NOT EXISTS "

@@ -16,7 +16,7 @@ _versions: dict[tuple[UUID, str, int], Flow] = {}
 _VERSIONS_LIMIT = 256
 
 
-async def every(connection: Connection, tenant_id: UUID) -> Flows:
+async def list_all(connection: Connection, tenant_id: UUID) -> Flows:
     """Every flow in its current version, retired ones included, by name."""
     rows = await connection.fetch(
         "SELECT name, version, definition, retired_at FROM flow WHERE tenant_id = $1 AND current ORDER BY name",
@@ -28,7 +28,7 @@ async def every(connection: Connection, tenant_id: UUID) -> Flows:
     }
 
 
-async def one_version(connection: Connection, tenant_id: UUID, name: str, version: int) -> Flow | None:
+async def get_version(connection: Connection, tenant_id: UUID, name: str, version: int) -> Flow | None:
     """The flow as it was in that version, whether it is in use or not; parsed once."""
     key = (tenant_id, name, version)
     if key not in _versions:
@@ -49,14 +49,14 @@ async def names(connection: Connection, tenant_id: UUID) -> set[str]:
     return {row["name"] for row in rows}
 
 
-async def put(connection: Connection, tenant_id: UUID, flow: Flow, *, now: datetime) -> tuple[int, bool]:
+async def save_version(connection: Connection, tenant_id: UUID, flow: Flow, *, now: datetime) -> tuple[int, bool]:
     """Make *flow* the current version of its name; the version, and whether it is a new one.
 
     A definition that is the current one already changes nothing, even if it is retired.
     """
     # Two imports at once would both take the next number.
     await connection.execute("SELECT 1 FROM tenant WHERE tenant_id = $1 FOR UPDATE", tenant_id)
-    known = (await every(connection, tenant_id)).get(flow.name)
+    known = (await list_all(connection, tenant_id)).get(flow.name)
     if known is not None and replace(known, version=0, retired=False) == replace(flow, version=0, retired=False):
         return known.version, False
     version = known.version + 1 if known else 1

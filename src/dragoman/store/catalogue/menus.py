@@ -11,7 +11,7 @@ from dragoman.store.database import Connection
 from dragoman.store.tenants import next_registry_revision
 
 
-async def every(connection: Connection, tenant_id: UUID) -> list[tuple[Menu, bool]]:
+async def list_all(connection: Connection, tenant_id: UUID) -> list[tuple[Menu, bool]]:
     """Every menu in its current version, and whether it is the default."""
     rows = await connection.fetch(
         "SELECT version, definition, is_default FROM menu WHERE tenant_id = $1 AND current ORDER BY name", tenant_id
@@ -21,10 +21,10 @@ async def every(connection: Connection, tenant_id: UUID) -> list[tuple[Menu, boo
 
 async def default(connection: Connection, tenant_id: UUID) -> Menu | None:
     """The menu that contacts are offered."""
-    return next((menu for menu, is_default in await every(connection, tenant_id) if is_default), None)
+    return next((menu for menu, is_default in await list_all(connection, tenant_id) if is_default), None)
 
 
-async def put(
+async def save_version(
     connection: Connection, tenant_id: UUID, menu: Menu, *, now: datetime, as_default: bool
 ) -> tuple[int, bool]:
     """Make *menu* the current version of its name, and the default if wanted or if it is the tenant's first one.
@@ -32,7 +32,7 @@ async def put(
     The version, and whether anything changed. A menu that was the default stays it.
     """
     await connection.execute("SELECT 1 FROM tenant WHERE tenant_id = $1 FOR UPDATE", tenant_id)
-    known = {found.name: (found, is_default) for found, is_default in await every(connection, tenant_id)}
+    known = {found.name: (found, is_default) for found, is_default in await list_all(connection, tenant_id)}
     old, was_default = known.get(menu.name, (None, False))
     becomes = as_default or was_default or not any(is_default for _, is_default in known.values())
     same = old is not None and replace(old, version=0) == replace(menu, version=0)

@@ -23,7 +23,7 @@ class SealedKey:
     created_at: datetime
 
 
-async def every(connection: Connection, tenant_id: UUID) -> Mapping[str, tuple[SealedKey, ...]]:
+async def list_all(connection: Connection, tenant_id: UUID) -> Mapping[str, tuple[SealedKey, ...]]:
     """The keys in use by skill, oldest first."""
     rows = await connection.fetch(
         "SELECT skill, key_id, secret, created_at FROM skill_key WHERE tenant_id = $1 ORDER BY created_at, key_id",

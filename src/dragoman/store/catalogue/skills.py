@@ -61,14 +61,14 @@ async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRul
     if key not in _parsed:
         if len(_parsed) >= _PARSED_LIMIT:
             _parsed.clear()
-        known, flowing = await registry(connection, tenant_id), await flows.every(connection, tenant_id)
+        known, flowing = await registry(connection, tenant_id), await flows.list_all(connection, tenant_id)
         _parsed[key] = DispatchRules(
             policy=policy_from_json(settings.get("policy", {})),
             registry=known,
             vocabulary={**known, **{flow.name: as_spec(flow) for flow in flowing.values()}} if flowing else known,
             flows=flowing,
             menu=await menus.default(connection, tenant_id),
-            skill_keys=await skill_keys.every(connection, tenant_id),
+            skill_keys=await skill_keys.list_all(connection, tenant_id),
         )
     return _parsed[key]
 

@@ -14,7 +14,7 @@ from cryptography.fernet import InvalidToken
 from dragoman.domain.errors import AlreadyTakenError
 from dragoman.store import directory
 from dragoman.store.database import Connection
-from dragoman.store.sending.pace import NUMBER_RATE, PAIR_BURST, Pace
+from dragoman.store.sending.pace import NUMBER_RATE_PER_S, PAIR_BURST, Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class ChannelAccount:
     name: str
     secrets: bytes = field(repr=False)
     waba_id: str | None = None
-    messages_per_second: int = NUMBER_RATE
+    messages_per_second: int = NUMBER_RATE_PER_S
     pair_burst: int = PAIR_BURST
     stopped_at: datetime | None = None
     stopped_code: int | None = None
@@ -166,7 +166,7 @@ async def load_all(
     return {row["channel_account_id"]: ChannelAccount(**dict(row)) for row in rows}
 
 
-async def every(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
+async def list_all(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
     """The tenant's accounts, oldest first."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 ORDER BY created_at, channel_account_id",

@@ -35,7 +35,7 @@ async def lock(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Cod
     return None if row is None else CodeRow(**row)
 
 
-async def put(connection: Connection, tenant_id: UUID, contact_id: UUID, row: CodeRow) -> None:
+async def save(connection: Connection, tenant_id: UUID, contact_id: UUID, row: CodeRow) -> None:
     """Store it in place of what was there."""
     await connection.execute(
         "INSERT INTO one_time_code (tenant_id, contact_id, code_id, digest, sent_at, expires_at, failures, "

@@ -16,9 +16,9 @@ __all__ = [
     "addresses",
     "give_thread",
     "load",
+    "pending_merges",
     "same_as",
     "thread",
-    "unsettled",
 ]
 
 
@@ -104,7 +104,7 @@ async def same_as(connection: Connection, tenant_id: UUID, contact_id: UUID) -> 
     return found
 
 
-async def unsettled(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
+async def pending_merges(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
     """Contacts that turned out to be others and still have sessions or messages of their own."""
     rows = await connection.fetch(
         "SELECT c.contact_id FROM contact c WHERE c.tenant_id = $1 AND c.same_as IS NOT NULL AND ("

@@ -69,7 +69,7 @@ KEPT: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class ErasedPerson:
     """All that leads to somebody in the database.
 
     ``contacts`` are those that turned out to be one; ``values`` the ids that a channel knows them by, phone numbers as
@@ -116,7 +116,7 @@ async def find(connection: Connection, tenant_id: UUID, said: str) -> list[UUID]
     return sorted(row["contact_id"] for row in rows)
 
 
-async def person(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Person:
+async def person(connection: Connection, tenant_id: UUID, contact_id: UUID) -> ErasedPerson:
     """What leads to the contact, and to those who turned out to be it; their rows are locked."""
     rows = await connection.fetch(
         "SELECT contact_id, display_name, phone FROM contact WHERE tenant_id = $1 "
@@ -132,10 +132,12 @@ async def person(connection: Connection, tenant_id: UUID, contact_id: UUID) -> P
     )
     values = {row["value"] for row in identities} | {row["phone"].removeprefix("+") for row in rows if row["phone"]}
     names = {row["display_name"] for row in rows} - {erasure.NAME}
-    return Person(contacts=contacts, names=frozenset(names), values=frozenset(values))
+    return ErasedPerson(contacts=contacts, names=frozenset(names), values=frozenset(values))
 
 
-async def with_messages(connection: Connection, tenant_id: UUID, who: Person, sessions: Collection[UUID]) -> Person:
+async def with_messages(
+    connection: Connection, tenant_id: UUID, who: ErasedPerson, sessions: Collection[UUID]
+) -> ErasedPerson:
     """*who* with what is known of the messages in these sessions, of those that wait, and of those to go out."""
     rows = await connection.fetch(
         "SELECT message_id, channel_message_id, delivery_id FROM message "
@@ -148,7 +150,7 @@ async def with_messages(connection: Connection, tenant_id: UUID, who: Person, se
         list(sessions),
         who.contacts,
     )
-    return Person(
+    return ErasedPerson(
         contacts=who.contacts,
         names=who.names,
         values=who.values,
@@ -225,7 +227,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
 """What is the contact's own, by ids."""
 
 
-async def erase(connection: Connection, tenant_id: UUID, who: Person, *, now: datetime) -> Counter[str]:
+async def erase(connection: Connection, tenant_id: UUID, who: ErasedPerson, *, now: datetime) -> Counter[str]:
     """Erase the person from all tables but the record's; rows that lost something, by table."""
     gone: Counter[str] = Counter()
     gone["outbox_attempt"], gone["outbox_entry"] = await _outbox(connection, tenant_id, who)
@@ -248,7 +250,7 @@ async def erase(connection: Connection, tenant_id: UUID, who: Person, *, now: da
     return +gone
 
 
-async def _outbox(connection: Connection, tenant_id: UUID, who: Person) -> tuple[int, int]:
+async def _outbox(connection: Connection, tenant_id: UUID, who: ErasedPerson) -> tuple[int, int]:
     """Attempts and entries. What was still to be sent is not: there is nobody to send it to."""
     entries = [
         row["outbox_entry_id"]
@@ -279,7 +281,7 @@ async def _outbox(connection: Connection, tenant_id: UUID, who: Person) -> tuple
     return _count(attempts), _count(changed)
 
 
-async def _deliveries(connection: Connection, tenant_id: UUID, who: Person) -> int:
+async def _deliveries(connection: Connection, tenant_id: UUID, who: ErasedPerson) -> int:
     """Raw deliveries that brought something of theirs; what these brought of others stays."""
     found = connection.cursor(
         "SELECT delivery_id, at, body, items FROM raw_delivery WHERE tenant_id = $1 AND (delivery_id = ANY($2) "

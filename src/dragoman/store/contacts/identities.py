@@ -24,7 +24,7 @@ AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class SenderProfile:
     """The sender of one message, as the channel names them; ``at`` is when they wrote."""
 
     identities: tuple[Identity, ...]
@@ -36,15 +36,15 @@ class Person:
 
 
 @dataclass(slots=True)
-class Resolved:
+class ResolvedContacts:
     """The contact of each person, in order, and the contacts that a job must bring together."""
 
     contacts: list[UUID] = field(default_factory=list)
-    unsettled: set[UUID] = field(default_factory=set)
+    pending_merges: set[UUID] = field(default_factory=set)
 
 
 @dataclass(slots=True)
-class _Known:
+class _LinkedIdentity:
     """An identity as it is linked now."""
 
     contact_id: UUID
@@ -54,7 +54,7 @@ class _Known:
     created_at: datetime
 
 
-_Links = Mapping[Identity, _Known]
+_Links = Mapping[Identity, _LinkedIdentity]
 
 
 @dataclass(slots=True, eq=False)
@@ -62,34 +62,34 @@ class _Group:
     """People of a batch who are one person, the contacts they are known as, and what is not linked to any yet."""
 
     people: list[int] = field(default_factory=list)
-    contacts: dict[UUID, _Known] = field(default_factory=dict)
+    contacts: dict[UUID, _LinkedIdentity] = field(default_factory=dict)
     free: dict[Identity, None] = field(default_factory=dict)
 
 
 async def resolve_all(
     connection: Connection,
     tenant_id: UUID,
-    people: Sequence[Person],
+    people: Sequence[SenderProfile],
     *,
     now: datetime,
     new_id: Callable[[], UUID],
     delivery_id: UUID | None = None,
-) -> Resolved:
+) -> ResolvedContacts:
     """The contacts behind *people*; made where nobody is, linked to the identities that are new.
 
     Two deliveries that bring the same stranger at once end with one contact: the second waits for the first.
     """
     if not people:
-        return Resolved()
+        return ResolvedContacts()
     wanted = list(dict.fromkeys(identity for person in people for identity in person.identities))
     links = await _links(connection, tenant_id, wanted)
     strangers = [p for p in people if not any(_live(links, i, p.at) for i in p.identities)]
     if strangers:
         await _lock(connection, tenant_id, {identity for person in strangers for identity in person.identities})
         links = await _links(connection, tenant_id, wanted)
-    resolved = Resolved(contacts=[UUID(int=0)] * len(people))
+    resolved = ResolvedContacts(contacts=[UUID(int=0)] * len(people))
     history = History(tenant_id, now, new_id, delivery_id)
-    made: list[tuple[UUID, Person, _Group]] = []
+    made: list[tuple[UUID, SenderProfile, _Group]] = []
     linked: list[tuple[UUID, _Group]] = []
     for group in _grouped(people, links):
         first = people[group.people[0]]
@@ -122,7 +122,7 @@ async def resolve(
     new_id: Callable[[], UUID],
 ) -> UUID:
     """The contact behind these identities of one person; see :func:`resolve_all`."""
-    person = Person(
+    person = SenderProfile(
         identities=identities,
         display_name=display_name,
         label=identities[0].value,
@@ -133,7 +133,9 @@ async def resolve(
     return (await resolve_all(connection, tenant_id, [person], now=now, new_id=new_id)).contacts[0]
 
 
-async def _links(connection: Connection, tenant_id: UUID, wanted: Sequence[Identity]) -> dict[Identity, _Known]:
+async def _links(
+    connection: Connection, tenant_id: UUID, wanted: Sequence[Identity]
+) -> dict[Identity, _LinkedIdentity]:
     rows = await connection.fetch(
         # From what is wanted to what is there: the other way round every identity of the tenant would be looked at.
         "SELECT i.kind, i.value, i.contact_id, i.ended_at, c.display_name, c.phone, c.created_at "
@@ -145,14 +147,14 @@ async def _links(connection: Connection, tenant_id: UUID, wanted: Sequence[Ident
         [identity.value for identity in wanted],
     )
     return {
-        Identity(kind=row["kind"], value=row["value"]): _Known(
+        Identity(kind=row["kind"], value=row["value"]): _LinkedIdentity(
             row["contact_id"], row["ended_at"], row["display_name"], row["phone"], row["created_at"]
         )
         for row in rows
     }
 
 
-def _live(links: _Links, identity: Identity, at: datetime) -> _Known | None:
+def _live(links: _Links, identity: Identity, at: datetime) -> _LinkedIdentity | None:
     """Whose it was at that time; a number that was given up before may be anybody's."""
     known = links.get(identity)
     return known if known is not None and (known.ended_at is None or at <= known.ended_at) else None
@@ -169,7 +171,7 @@ async def _lock(connection: Connection, tenant_id: UUID, strangers: Iterable[Ide
     )
 
 
-def _grouped(people: Sequence[Person], links: _Links) -> list[_Group]:
+def _grouped(people: Sequence[SenderProfile], links: _Links) -> list[_Group]:
     """People who share an identity, or a contact, are one person."""
     groups: list[_Group] = []
     by_node: dict[object, _Group] = {}
@@ -195,12 +197,14 @@ def _grouped(people: Sequence[Person], links: _Links) -> list[_Group]:
     return groups
 
 
-async def _one_of(connection: Connection, tenant_id: UUID, group: _Group, history: History, resolved: Resolved) -> UUID:
+async def _one_of(
+    connection: Connection, tenant_id: UUID, group: _Group, history: History, resolved: ResolvedContacts
+) -> UUID:
     """The contact that stays, the oldest, where several turn out to be one person."""
     first, *others = sorted(group.contacts, key=lambda c: (group.contacts[c].created_at, c))
     for other in others:
         await merge(connection, tenant_id, other, first, "one message named both", history)
-        resolved.unsettled.add(other)
+        resolved.pending_merges.add(other)
     return first
 
 
@@ -232,8 +236,8 @@ async def merge(
 async def _make(
     connection: Connection,
     tenant_id: UUID,
-    made: Sequence[tuple[UUID, Person, _Group]],
-    people: Sequence[Person],
+    made: Sequence[tuple[UUID, SenderProfile, _Group]],
+    people: Sequence[SenderProfile],
     now: datetime,
 ) -> None:
     if not made:
@@ -260,9 +264,9 @@ async def _renew(
     tenant_id: UUID,
     contact_id: UUID,
     group: _Group,
-    people: Sequence[Person],
+    people: Sequence[SenderProfile],
     history: History,
-    resolved: Resolved,
+    resolved: ResolvedContacts,
 ) -> None:
     """Take over what is new about somebody who is known: nearly always nothing."""
     known = group.contacts.get(contact_id) or next(iter(group.contacts.values()))
@@ -280,7 +284,7 @@ async def _renew(
             contact_id,
             phone,
         )
-        resolved.unsettled.add(contact_id)
+        resolved.pending_merges.add(contact_id)
     for identity in group.free:
         history.note(contact_id, "linked", kind=identity.kind, value=identity.value)
         # Another one of a kind that is known already: whoever writes now need not be who was confirmed.
@@ -324,7 +328,7 @@ async def _link(
         )
 
 
-async def succeed(
+async def change_identity(
     connection: Connection,
     tenant_id: UUID,
     old: Identity,
@@ -344,7 +348,7 @@ async def succeed(
     contact_id = holder.contact_id
     if taken is not None and taken.contact_id == contact_id and (taken.ended_at is None or taken.ended_at >= at):
         return set()
-    unsettled = {contact_id}
+    pending_merges = {contact_id}
     numbers = new.kind == "wa_id"
     if taken is None:
         await _link(connection, tenant_id, [(new, contact_id)], {}, history.at)
@@ -359,7 +363,7 @@ async def succeed(
         await _take(connection, tenant_id, new, taken.contact_id, contact_id, history)
     else:
         await merge(connection, tenant_id, taken.contact_id, contact_id, "a notice of the channel", history)
-        unsettled.add(taken.contact_id)
+        pending_merges.add(taken.contact_id)
     if numbers:
         await connection.execute(
             "UPDATE contact_identity SET ended_at = $4 WHERE tenant_id = $1 AND kind = $2 AND value = $3",
@@ -376,7 +380,7 @@ async def succeed(
         )
     what = "number_changed" if numbers else "user_id_changed"
     history.note(contact_id, what, old=old.value, new=new.value, since=at.isoformat())
-    return unsettled
+    return pending_merges
 
 
 async def _take(
@@ -401,7 +405,7 @@ async def _take(
     history.note(former, "identity_lost", kind=identity.kind, value=identity.value, to=str(contact_id))
 
 
-async def doubt(connection: Connection, tenant_id: UUID, contact_id: UUID, history: History) -> None:
+async def revoke_confirmation(connection: Connection, tenant_id: UUID, contact_id: UUID, history: History) -> None:
     """Somebody else may be writing under this identity: who was confirmed has to confirm again."""
     done = await connection.execute(
         "UPDATE contact SET confirmed_until = NULL WHERE tenant_id = $1 AND contact_id = $2 "
@@ -413,12 +417,12 @@ async def doubt(connection: Connection, tenant_id: UUID, contact_id: UUID, histo
         history.note(contact_id, "confirmation_dropped", reason="the channel reports another device or owner")
 
 
-async def prefer(
+async def set_marketing_preference(
     connection: Connection,
     tenant_id: UUID,
     sender: Sequence[Identity],
     *,
-    stops: bool,
+    stopped: bool,
     detail: str,
     at: datetime,
     history: History,
@@ -432,9 +436,9 @@ async def prefer(
         "UPDATE contact SET marketing_stopped_at = $3 WHERE tenant_id = $1 AND contact_id = $2",
         tenant_id,
         known.contact_id,
-        at if stops else None,
+        at if stopped else None,
     )
-    history.note(known.contact_id, "marketing_stopped" if stops else "marketing_resumed", detail=detail)
+    history.note(known.contact_id, "marketing_stopped" if stopped else "marketing_resumed", detail=detail)
     return True
 
 
@@ -470,7 +474,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class ContactNote:
     """One entry of a contact's history."""
 
     at: datetime
@@ -478,7 +482,7 @@ class Note:
     detail: Mapping[str, Any]
 
 
-async def history_of(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[Note]:
+async def history_of(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[ContactNote]:
     """What was found out about a contact, and about those who turned out to be it, oldest first."""
     rows = await connection.fetch(
         "SELECT h.at, h.what, h.detail FROM contact_history h WHERE h.tenant_id = $1 AND (h.contact_id = $2 "
@@ -487,4 +491,4 @@ async def history_of(connection: Connection, tenant_id: UUID, contact_id: UUID) 
         tenant_id,
         contact_id,
     )
-    return [Note(at=row["at"], what=row["what"], detail=row["detail"]) for row in rows]
+    return [ContactNote(at=row["at"], what=row["what"], detail=row["detail"]) for row in rows]

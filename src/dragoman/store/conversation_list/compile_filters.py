@@ -12,7 +12,7 @@ from uuid import UUID
 from dragoman.domain.search_words import Search
 from dragoman.store import phone_numbers
 from dragoman.store.conversation_list.filters import Filters
-from dragoman.store.conversation_list.queries import Condition, Narrowed, plain
+from dragoman.store.conversation_list.queries import CompiledFilters, Condition, plain
 from dragoman.store.database import Connection
 
 MOST_CONTACTS = 300
@@ -21,9 +21,9 @@ SHORTEST_PART = 3
 """Digits that the index of numbers takes; fewer stand in most numbers anyway."""
 
 
-async def narrow(
+async def compile_filters(
     connection: Connection, tenant_id: UUID, filters: Filters, *, transcripts_since: datetime | None
-) -> Narrowed:
+) -> CompiledFilters:
     """*filters* for the list's SQL; reads what it must to know ids. Words are found from *transcripts_since* on."""
     found = plain(filters)
     if filters.business_partner is not None and not found.impossible:
@@ -39,7 +39,7 @@ async def narrow(
     return found
 
 
-async def _by_partner(connection: Connection, tenant_id: UUID, found: Narrowed, partner: UUID | str) -> None:
+async def _by_partner(connection: Connection, tenant_id: UUID, found: CompiledFilters, partner: UUID | str) -> None:
     if isinstance(partner, str):
         known = await connection.fetchval(
             "SELECT business_partner_id FROM business_partner WHERE tenant_id = $1 AND number = $2", tenant_id, partner
@@ -51,7 +51,7 @@ async def _by_partner(connection: Connection, tenant_id: UUID, found: Narrowed, 
     found.conditions.append(Condition("s.business_partner_id = {}", (partner,)))
 
 
-async def _by_channel(connection: Connection, tenant_id: UUID, found: Narrowed, channel: UUID | str) -> None:
+async def _by_channel(connection: Connection, tenant_id: UUID, found: CompiledFilters, channel: UUID | str) -> None:
     if isinstance(channel, UUID):
         found.conditions.append(Condition("s.channel_account_id = {}", (channel,)))
         return
@@ -66,7 +66,7 @@ async def _by_channel(connection: Connection, tenant_id: UUID, found: Narrowed, 
         found.choices.append([Condition("s.channel_account_id = {}", (account,)) for account in of_kind])
 
 
-async def _by_phone(connection: Connection, found: Narrowed, phone: str, *, whole: bool) -> None:
+async def _by_phone(connection: Connection, found: CompiledFilters, phone: str, *, whole: bool) -> None:
     patterns = phone_numbers.patterns(phone, whole=whole)
     if not patterns:
         found.impossible = True
@@ -83,7 +83,9 @@ async def _by_phone(connection: Connection, found: Narrowed, phone: str, *, whol
     found.phones = patterns
 
 
-async def _by_words(connection: Connection, tenant_id: UUID, found: Narrowed, search: Search, since: datetime) -> None:
+async def _by_words(
+    connection: Connection, tenant_id: UUID, found: CompiledFilters, search: Search, since: datetime
+) -> None:
     if search.empty:
         found.impossible = True
         return

@@ -19,11 +19,11 @@ from dragoman.domain.search_words import Search
 from dragoman.domain.states import State
 from dragoman.store.conversation_list import cursors as paging
 from dragoman.store.conversation_list import found_messages
-from dragoman.store.conversation_list.compile_filters import narrow
-from dragoman.store.conversation_list.cursors import MalformedCursorError, Place
-from dragoman.store.conversation_list.filters import CHANNEL_KINDS, NEWEST, Filters, Order, Sort
+from dragoman.store.conversation_list.compile_filters import compile_filters
+from dragoman.store.conversation_list.cursors import ListCursor, MalformedCursorError
+from dragoman.store.conversation_list.filters import CHANNEL_KINDS, NEWEST, Filters, Sort, SortOrder
 from dragoman.store.conversation_list.found_messages import Match
-from dragoman.store.conversation_list.queries import Condition, Narrowed, select, walk
+from dragoman.store.conversation_list.queries import CompiledFilters, Condition, scan, select
 from dragoman.store.database import Connection, Record
 
 __all__ = [
@@ -33,15 +33,15 @@ __all__ = [
     "Filters",
     "MalformedCursorError",
     "Match",
-    "Order",
     "Page",
     "Sort",
+    "SortOrder",
     "TooSlowError",
     "agents",
     "among",
     "bounded",
+    "get",
     "neighbours",
-    "one",
     "page",
     "skills_and_intents",
 ]
@@ -130,7 +130,7 @@ async def page(
     tenant_id: UUID,
     filters: Filters,
     *,
-    order: Order = NEWEST,
+    order: SortOrder = NEWEST,
     cursor: str | None,
     limit: int,
     transcripts_since: datetime | None = None,
@@ -141,7 +141,7 @@ async def page(
     """
     place, before = (None, False) if cursor is None else paging.decode(cursor, order)
     async with bounded(connection):
-        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        narrowed = await compile_filters(connection, tenant_id, filters, transcripts_since=transcripts_since)
         if narrowed.impossible:
             return Page(items=[])
         part = await _part(connection, tenant_id, narrowed, _turned(order, before), place, limit)
@@ -156,8 +156,8 @@ async def page(
             search = Search.parse(filters.q, whole_numbers=filters.whole_phone)
             found = [(item.session_id, item.started_at, item.last_activity_at) for item in items]
             matches = await found_messages.matches(connection, tenant_id, search, found, since=transcripts_since)
-    first = paging.place_of(rows[0], order) if rows else None
-    last = paging.place_of(rows[-1], order) if rows else None
+    first = paging.cursor_of(rows[0], order) if rows else None
+    last = paging.cursor_of(rows[-1], order) if rows else None
     ahead, behind = (first, last) if before else (last, first)
     onward = part.stopped or (ahead if part.more else None)
     back = behind or place
@@ -178,7 +178,7 @@ async def neighbours(
     filters: Filters,
     conversation: Conversation,
     *,
-    order: Order = NEWEST,
+    order: SortOrder = NEWEST,
     transcripts_since: datetime | None = None,
 ) -> tuple[UUID | None, UUID | None]:
     """The sessions right before and right after *conversation* in the filtered list."""
@@ -189,10 +189,10 @@ async def neighbours(
         "message_count": conversation.message_count,
         "lasted_ms": conversation.lasted_ms,
     }
-    place = paging.place_of(row, order)
+    place = paging.cursor_of(row, order)
     found: list[UUID | None] = []
     async with bounded(connection):
-        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        narrowed = await compile_filters(connection, tenant_id, filters, transcripts_since=transcripts_since)
         for before in (True, False):
             if narrowed.impossible:
                 return None, None
@@ -211,7 +211,7 @@ async def among(
 ) -> list[Conversation]:
     """Those of the sessions *ids* that fit *filters*, newest activity first."""
     async with bounded(connection):
-        narrowed = await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+        narrowed = await compile_filters(connection, tenant_id, filters, transcripts_since=transcripts_since)
         if narrowed.impossible:
             return []
         narrowed.conditions.append(Condition("s.session_id = ANY ({}::uuid[])", (ids,)))
@@ -242,17 +242,22 @@ class _Part:
 
     rows: list[Record]
     more: bool
-    stopped: Place | None = None
+    stopped: ListCursor | None = None
 
 
-def _turned(order: Order, before: bool) -> Order:
-    return Order(order.sort, order.descending != before)
+def _turned(order: SortOrder, before: bool) -> SortOrder:
+    return SortOrder(order.sort, order.descending != before)
 
 
 async def _part(
-    connection: Connection, tenant_id: UUID, narrowed: Narrowed, order: Order, after: Place | None, limit: int
+    connection: Connection,
+    tenant_id: UUID,
+    narrowed: CompiledFilters,
+    order: SortOrder,
+    after: ListCursor | None,
+    limit: int,
 ) -> _Part:
-    if narrowed.tested:
+    if narrowed.needs_scan:
         return await _walked(connection, tenant_id, narrowed, order, after, limit)
     sql, values = select(COLUMNS, tenant_id, narrowed, order, after=after, limit=limit + 1)
     rows = await connection.fetch(sql, *values.given)
@@ -260,22 +265,27 @@ async def _part(
 
 
 async def _walked(
-    connection: Connection, tenant_id: UUID, narrowed: Narrowed, order: Order, after: Place | None, limit: int
+    connection: Connection,
+    tenant_id: UUID,
+    narrowed: CompiledFilters,
+    order: SortOrder,
+    after: ListCursor | None,
+    limit: int,
 ) -> _Part:
     """Read the list in order, in growing steps, until enough of it has stood the tests."""
     fitting: list[UUID] = []
     ended = False
     for steps in STEPS:
         wanted = limit + 1 - len(fitting)
-        sql, values = walk(tenant_id, narrowed, order, after=after, steps=steps, limit=wanted)
+        sql, values = scan(tenant_id, narrowed, order, after=after, steps=steps, limit=wanted)
         found = await connection.fetch(sql, *values.given)
         fitting += [row["session_id"] for row in found if row["fits"]]
         ended = not found or found[-1]["steps"] < steps
         if ended or len(fitting) > limit:
             break
-        after = Place(found[-1]["place"], found[-1]["session_id"])
+        after = ListCursor(found[-1]["place"], found[-1]["session_id"])
     sql, values = select(
-        COLUMNS, tenant_id, Narrowed(), order, after=None, limit=limit + 1,
+        COLUMNS, tenant_id, CompiledFilters(), order, after=None, limit=limit + 1,
         extra=[Condition("s.session_id = ANY ({}::uuid[])", (fitting,))],
     )  # fmt: skip
     rows = await connection.fetch(sql, *values.given) if fitting else []
@@ -283,7 +293,7 @@ async def _walked(
     return _Part(rows[:limit], more=more, stopped=None if ended or more else after)
 
 
-async def one(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conversation | None:
+async def get(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conversation | None:
     """The session, or None where this tenant has none of that id."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM session s WHERE s.tenant_id = $1 AND s.session_id = $2",

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.errors import DragomanError
-from dragoman.store.conversation_list.filters import Order, Sort
+from dragoman.store.conversation_list.filters import Sort, SortOrder
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORM = struct.Struct(">BQ16s")
@@ -31,19 +31,19 @@ class MalformedCursorError(DragomanError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListCursor:
     """One session's place in the list: the value sorted by, and the id that decides between equals."""
 
     value: datetime | int
     session_id: UUID
 
 
-def place_of(row: Any, order: Order) -> Place:
+def cursor_of(row: Any, order: SortOrder) -> ListCursor:
     """Where *row* stands; it has the columns of the sort and the session's id."""
-    return Place(row[COLUMNS[order.sort]], row["session_id"])
+    return ListCursor(row[COLUMNS[order.sort]], row["session_id"])
 
 
-def encode(place: Place, order: Order, *, before: bool = False) -> str:
+def encode(place: ListCursor, order: SortOrder, *, before: bool = False) -> str:
     """The cursor that leads to what comes after *place* in *order*, or *before* it."""
     value = place.value
     number = (value - _EPOCH) // timedelta(microseconds=1) if isinstance(value, datetime) else value
@@ -52,18 +52,18 @@ def encode(place: Place, order: Order, *, before: bool = False) -> str:
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def decode(cursor: str, order: Order) -> tuple[Place, bool]:
+def decode(cursor: str, order: SortOrder) -> tuple[ListCursor, bool]:
     """The place, and whether what comes before it is wanted. Raises MalformedCursorError."""
     try:
         # Only what encode() writes: the alphabet, the length, no stray bits at the end.
         packed = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         head, number, raw = _FORM.unpack(packed)
         sort = _SORTS[head & 7]
-        place = Place(_EPOCH + timedelta(microseconds=number) if sort in TIMES else number, UUID(bytes=raw))
+        place = ListCursor(_EPOCH + timedelta(microseconds=number) if sort in TIMES else number, UUID(bytes=raw))
     except (ValueError, struct.error, IndexError, OverflowError) as error:
         raise MalformedCursorError("not a cursor of this list") from error
     before = bool(head & _BEFORE)
-    found = Order(sort, bool(head & _DESCENDING))
+    found = SortOrder(sort, bool(head & _DESCENDING))
     if encode(place, found, before=before) != cursor or (sort not in TIMES and number >= 1 << 63):
         raise MalformedCursorError("not a cursor of this list")
     if found != order:

@@ -8,22 +8,22 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.search_words import BEFORE_START
-from dragoman.store.conversation_list.compile_filters import narrow
+from dragoman.store.conversation_list.compile_filters import compile_filters
 from dragoman.store.conversation_list.conversations import COLUMNS
 from dragoman.store.conversation_list.filters import Filters
-from dragoman.store.conversation_list.queries import AFTER_ACTIVITY, Condition, Narrowed, Values
+from dragoman.store.conversation_list.queries import AFTER_ACTIVITY, CompiledFilters, Condition, StatementValues
 from dragoman.store.database import Connection
 
 
 async def prepare(
     connection: Connection, tenant_id: UUID, filters: Filters, *, transcripts_since: datetime
-) -> Narrowed:
+) -> CompiledFilters:
     """*filters* as conditions that :func:`batch` and :func:`count_up_to` can use; read once for all batches."""
-    return await narrow(connection, tenant_id, filters, transcripts_since=transcripts_since)
+    return await compile_filters(connection, tenant_id, filters, transcripts_since=transcripts_since)
 
 
 async def batch(
-    connection: Connection, tenant_id: UUID, narrowed: Narrowed, *, before: UUID | None, limit: int
+    connection: Connection, tenant_id: UUID, narrowed: CompiledFilters, *, before: UUID | None, limit: int
 ) -> list[Mapping[str, Any]]:
     """Up to *limit* session rows, by falling session id from *before* on.
 
@@ -31,7 +31,7 @@ async def batch(
     """
     if narrowed.impossible:
         return []
-    values = Values()
+    values = StatementValues()
     where = _where(tenant_id, narrowed, values)
     if before is not None:
         where += f" AND s.session_id < {values.add(before)}"
@@ -41,11 +41,11 @@ async def batch(
     return [dict(row) for row in rows]
 
 
-async def count_up_to(connection: Connection, tenant_id: UUID, narrowed: Narrowed, *, most: int) -> int:
+async def count_up_to(connection: Connection, tenant_id: UUID, narrowed: CompiledFilters, *, most: int) -> int:
     """How many sessions fit, counted to *most* and no further."""
     if narrowed.impossible:
         return 0
-    values = Values()
+    values = StatementValues()
     where = _where(tenant_id, narrowed, values)
     found: int = await connection.fetchval(
         f"SELECT count(*) FROM (SELECT FROM session s WHERE {where} LIMIT {most:d}) AS counted", *values.given
@@ -53,7 +53,7 @@ async def count_up_to(connection: Connection, tenant_id: UUID, narrowed: Narrowe
     return found
 
 
-def _where(tenant_id: UUID, narrowed: Narrowed, values: Values) -> str:
+def _where(tenant_id: UUID, narrowed: CompiledFilters, values: StatementValues) -> str:
     """All of *narrowed* as one condition: there is no order here that an index would have to keep."""
     parts = [f"s.tenant_id = {values.add(tenant_id)}"]
     parts += [values.fill(condition) for condition in narrowed.conditions]

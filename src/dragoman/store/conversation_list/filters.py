@@ -25,14 +25,14 @@ class Sort(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SortOrder:
     """A sort and its direction. The text form has a minus before what comes greatest first: ``-activity``."""
 
     sort: Sort = Sort.ACTIVITY
     descending: bool = True
 
     @classmethod
-    def parse(cls, text: str) -> Order:
+    def parse(cls, text: str) -> SortOrder:
         """Read the text form. Raises ValueError."""
         return cls(Sort(text.removeprefix("-")), text.startswith("-"))
 
@@ -40,7 +40,7 @@ class Order:
         return f"{'-' if self.descending else ''}{self.sort}"
 
 
-NEWEST = Order()
+NEWEST = SortOrder()
 """Newest activity first."""
 
 

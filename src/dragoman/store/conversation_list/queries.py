@@ -4,7 +4,7 @@ Every statement names the tenant. The SQL is ours; only values come from outside
 
 Under row-level security PostgreSQL uses an index for leakproof operators only: equality and order, not LIKE, not
 containment, not full text. What needs those is narrowed to ids first (``compile_filters``)
-or tested on a part of the list that was read in order (:func:`walk`).
+or tested on a part of the list that was read in order (:func:`scan`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import BEFORE_START
 from dragoman.domain.states import State
 from dragoman.store import reviews
-from dragoman.store.conversation_list.cursors import COLUMNS, Place
-from dragoman.store.conversation_list.filters import Filters, Order, Sort
+from dragoman.store.conversation_list.cursors import COLUMNS, ListCursor
+from dragoman.store.conversation_list.filters import Filters, Sort, SortOrder
 
 MOST_BRANCHES = 14
 """Of one statement: as many as there are outcomes, and one more."""
@@ -39,7 +39,7 @@ class Condition:
 
 
 @dataclass(slots=True)
-class Narrowed:
+class CompiledFilters:
     """Filters as SQL: conditions that must all hold, choices of which one must hold each, and tests.
 
     A *choice* whose conditions each have an index in the list's order is asked as so many ordered scans. *phones*
@@ -54,12 +54,12 @@ class Narrowed:
     impossible: bool = False
 
     @property
-    def tested(self) -> bool:
+    def needs_scan(self) -> bool:
         """Whether there is something that must be tested row by row."""
         return self.phones is not None or self.words is not None
 
 
-class Values:
+class StatementValues:
     """The values of one statement, and the places in its text that stand for them."""
 
     def __init__(self) -> None:
@@ -75,9 +75,9 @@ class Values:
         return condition.sql.format(*(self.add(value) for value in condition.values))
 
 
-def plain(filters: Filters) -> Narrowed:
+def plain(filters: Filters) -> CompiledFilters:
     """What stands on the session's row itself: everything but the phone, the words and what is known by name."""
-    found = Narrowed()
+    found = CompiledFilters()
     for column, value in (("skill", filters.skill), ("intent", filters.intent), ("agent_name", filters.agent)):
         if value is not None:
             found.conditions.append(Condition(f"s.{column} = {{}}", (value,)))
@@ -109,7 +109,9 @@ def plain(filters: Filters) -> Narrowed:
     return found
 
 
-def _one_of(found: Narrowed, column: str, wanted: State | Outcome | None, unwanted: State | Outcome | None) -> None:
+def _one_of(
+    found: CompiledFilters, column: str, wanted: State | Outcome | None, unwanted: State | Outcome | None
+) -> None:
     if wanted is not None:
         found.conditions.append(Condition(f"s.{column} = {{}}", (str(wanted),)))
         if wanted is unwanted:
@@ -120,7 +122,7 @@ def _one_of(found: Narrowed, column: str, wanted: State | Outcome | None, unwant
         found.choices.append([Condition(f"s.{column} = {{}}", (str(other),)) for other in others])
 
 
-def branches(narrowed: Narrowed, order: Order) -> list[list[Condition]]:
+def branches(narrowed: CompiledFilters, order: SortOrder) -> list[list[Condition]]:
     """The conditions of each ordered scan: the product of the choices while it is small and the indexes' order fits."""
     split: list[list[Condition]] = []
     joined: list[Condition] = []
@@ -138,15 +140,15 @@ def branches(narrowed: Narrowed, order: Order) -> list[list[Condition]]:
 def select(
     columns: str,
     tenant_id: UUID,
-    narrowed: Narrowed,
-    order: Order,
+    narrowed: CompiledFilters,
+    order: SortOrder,
     *,
-    after: Place | None,
+    after: ListCursor | None,
     limit: int,
     extra: Sequence[Condition] = (),
-) -> tuple[str, Values]:
+) -> tuple[str, StatementValues]:
     """The statement for up to *limit* sessions in *order*, from *after* on, without the tests of *narrowed*."""
-    values = Values()
+    values = StatementValues()
     place = f"s.{COLUMNS[order.sort]}"
     direction, beyond = ("DESC", "<") if order.descending else ("ASC", ">")
     sorted_by = f"ORDER BY {place} {direction}, s.session_id {direction} LIMIT {limit:d}"
@@ -165,9 +167,9 @@ def select(
     return f"SELECT * FROM ({union}) AS s {sorted_by}", values
 
 
-def walk(
-    tenant_id: UUID, narrowed: Narrowed, order: Order, *, after: Place | None, steps: int, limit: int
-) -> tuple[str, Values]:
+def scan(
+    tenant_id: UUID, narrowed: CompiledFilters, order: SortOrder, *, after: ListCursor | None, steps: int, limit: int
+) -> tuple[str, StatementValues]:
     """The statement that reads the next *steps* sessions in *order* and tests them.
 
     It gives up to *limit* rows (place, session_id, fits, walked): first those that fit, and last, not fitting, the

@@ -32,7 +32,7 @@ class SavedView:
     default: bool
 
 
-async def every(connection: Connection, tenant_id: UUID, user_id: UUID) -> list[SavedView]:
+async def list_all(connection: Connection, tenant_id: UUID, user_id: UUID) -> list[SavedView]:
     """The person's own views and those that others share, by name."""
     rows = await connection.fetch(
         "SELECT v.view_id, v.name, v.query, v.shared, v.user_id = $2 AS mine, d.view_id IS NOT NULL AS default "

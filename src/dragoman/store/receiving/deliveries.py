@@ -75,7 +75,7 @@ class StatusArrival:
         return (self.channel_account_id, self.channel_message_id, self.status, self.channel_at, self.participant)
 
 
-async def put_statuses(
+async def insert_statuses(
     connection: Connection, tenant_id: UUID, arrivals: Sequence[StatusArrival]
 ) -> set[tuple[object, ...]]:
     """Keep statuses until they are applied; the keys of those that did not come before."""
@@ -160,7 +160,7 @@ async def accounts_waiting(connection: Connection, tenant_id: UUID, channel_mess
     return [row["channel_account_id"] for row in rows]
 
 
-async def neglected(connection: Connection, tenant_id: UUID, *, since: datetime) -> list[UUID]:
+async def overdue(connection: Connection, tenant_id: UUID, *, since: datetime) -> list[UUID]:
     """Channel accounts with statuses whose message is known and that nobody applied: their wake-up was lost."""
     rows = await connection.fetch(
         "SELECT DISTINCT s.channel_account_id FROM message_status s WHERE s.tenant_id = $1 AND s.applied IS NULL "

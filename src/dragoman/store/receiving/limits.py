@@ -33,7 +33,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class RateBucket:
     """One limit on one subject, in the window that a message falls into."""
 
     scope: str
@@ -53,16 +53,16 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RateRefusal:
     """The window that is full, and whether the contact is still to be told so in this minute."""
 
-    window: Window
-    tell: bool
+    bucket: RateBucket
+    notify: bool
 
 
-def windows(
+def rate_buckets(
     limits: Limits, tenant_id: UUID, channel_account_id: UUID, contact_id: UUID, received_at: datetime
-) -> list[Window]:
+) -> list[RateBucket]:
     """The limits that are on for this message, in the order in which they are looked at."""
     wanted = (
         (CONTACT, contact_id, _MINUTE, limits.contact_per_minute),
@@ -70,7 +70,9 @@ def windows(
         (TENANT, tenant_id, 1, limits.tenant_per_second),
     )
     return [
-        Window(scope=scope, subject_id=subject, start=_start(received_at, seconds), seconds=seconds, allowed=allowed)
+        RateBucket(
+            scope=scope, subject_id=subject, start=_start(received_at, seconds), seconds=seconds, allowed=allowed
+        )
         for scope, subject, seconds, allowed in wanted
         if allowed > 0
     ]
@@ -92,7 +94,7 @@ class ContendedError(Exception):
 
 async def admit_all(
     connection: Connection, tenant_id: UUID, asking: Sequence[Asking], limits: Limits
-) -> dict[UUID, Refused]:
+) -> dict[UUID, RateRefusal]:
     """Count the messages, each in all its windows, and mark it as counted, or in none: the refused ones by their id.
 
     What :func:`admit` does for one, in as many statements for a group. Raises ContendedError when others were
@@ -106,8 +108,8 @@ async def admit_all(
     if not distinct:
         return {}
     room = await _room(connection, tenant_id, distinct)
-    full: dict[UUID, Window] = {}
-    claims: Counter[tuple[Window, int]] = Counter()
+    full: dict[UUID, RateBucket] = {}
+    claims: Counter[tuple[RateBucket, int]] = Counter()
     for message_id, of_one in wanted.items():
         shards = {window: _shard(window, room[window], message_id) for window in of_one}
         first_full = next((window for window in of_one if shards[window] is None), None)
@@ -125,12 +127,12 @@ async def admit_all(
             raise ContendedError(f"{len(claims) - len(done)} of {len(claims)} windows filled up meanwhile")
     by_id = {a.message_id: a for a in asking}
     return {
-        message_id: Refused(window=window, tell=await _tell(connection, tenant_id, by_id[message_id], limits))
+        message_id: RateRefusal(bucket=window, notify=await _tell(connection, tenant_id, by_id[message_id], limits))
         for message_id, window in full.items()
     }
 
 
-def _shard(window: Window, room: dict[int, int], message_id: UUID) -> int | None:
+def _shard(window: RateBucket, room: dict[int, int], message_id: UUID) -> int | None:
     """The shard that the group uses already, or one by chance; None where all are full."""
     left = [shard for shard, free in room.items() if free > 0]
     if not left:
@@ -139,11 +141,11 @@ def _shard(window: Window, room: dict[int, int], message_id: UUID) -> int | None
     return (begun or left)[message_id.int % len(begun or left)]
 
 
-def _wanted(limits: Limits, tenant_id: UUID, asking: Asking) -> list[Window]:
-    return windows(limits, tenant_id, asking.channel_account_id, asking.contact_id, asking.received_at)
+def _wanted(limits: Limits, tenant_id: UUID, asking: Asking) -> list[RateBucket]:
+    return rate_buckets(limits, tenant_id, asking.channel_account_id, asking.contact_id, asking.received_at)
 
 
-async def admit(connection: Connection, tenant_id: UUID, asking: Asking, limits: Limits) -> Refused | None:
+async def admit(connection: Connection, tenant_id: UUID, asking: Asking, limits: Limits) -> RateRefusal | None:
     """Count the message in all its windows, and mark it as counted, or in none: then the one that is full.
 
     A refusal is the caller's to mark. To be called last in a transaction: what it locks, others wait for.
@@ -153,7 +155,7 @@ async def admit(connection: Connection, tenant_id: UUID, asking: Asking, limits:
         return None
     room = await _room(connection, tenant_id, wanted)
     full = next((window for window in wanted if not _free(room[window])), None)
-    claimed: list[tuple[Window, int]] = []
+    claimed: list[tuple[RateBucket, int]] = []
     groups = _groups(wanted) if full is None else []
     for group in groups:
         last = group is groups[-1]
@@ -165,14 +167,14 @@ async def admit(connection: Connection, tenant_id: UUID, asking: Asking, limits:
         return None
     for window, shard in claimed:
         await _give_back(connection, tenant_id, window, shard)
-    return Refused(window=full, tell=await _tell(connection, tenant_id, asking, limits))
+    return RateRefusal(bucket=full, notify=await _tell(connection, tenant_id, asking, limits))
 
 
 def _free(room: dict[int, int]) -> list[int]:
     return [shard for shard, free in room.items() if free > 0]
 
 
-def _groups(wanted: Sequence[Window]) -> list[list[Window]]:
+def _groups(wanted: Sequence[RateBucket]) -> list[list[RateBucket]]:
     """What is counted in one statement, in the order of locking; only the first of a group can turn out to be full.
 
     The contact's own window cannot fill up while we hold the lease, so it goes with the last of the others.
@@ -184,7 +186,7 @@ def _groups(wanted: Sequence[Window]) -> list[list[Window]]:
     return groups
 
 
-async def forget(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
+async def purge(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
     """Remove the rows of windows that began before that time."""
     await connection.execute("DELETE FROM rate_window WHERE tenant_id = $1 AND window_start < $2", tenant_id, before)
 
@@ -194,7 +196,9 @@ def _start(at: datetime, seconds: int) -> datetime:
     return _EPOCH + timedelta(seconds=passed - passed % seconds)
 
 
-async def _room(connection: Connection, tenant_id: UUID, wanted: Sequence[Window]) -> dict[Window, dict[int, int]]:
+async def _room(
+    connection: Connection, tenant_id: UUID, wanted: Sequence[RateBucket]
+) -> dict[RateBucket, dict[int, int]]:
     """For each window how many more each of its shards can take, as far as can be seen."""
     rows: list[Record] = await connection.fetch(
         # OFFSET keeps it look-ups by key, whatever the planner believes about a table that has just been filled.
@@ -214,11 +218,11 @@ async def _room(connection: Connection, tenant_id: UUID, wanted: Sequence[Window
 
 
 async def _claim(
-    connection: Connection, tenant_id: UUID, group: list[Window], left: list[int], message_id: UUID, *, mark: bool
-) -> list[tuple[Window, int]]:
+    connection: Connection, tenant_id: UUID, group: list[RateBucket], left: list[int], message_id: UUID, *, mark: bool
+) -> list[tuple[RateBucket, int]]:
     """Count one in each of *group*, in a shard of the first one that has room; without that one where it is full."""
     window, *own = group
-    claimed: list[tuple[Window, int]] = []
+    claimed: list[tuple[RateBucket, int]] = []
     while left:
         claims = [(window, left[message_id.int % len(left)]), *((other, 0) for other in own)]
         done = await _count(connection, tenant_id, dict.fromkeys(claims, 1), [message_id] if mark else [])
@@ -236,8 +240,8 @@ _ORDER = {TENANT: 0, CHANNEL_ACCOUNT: 1, CONTACT: 2}
 
 
 async def _count(
-    connection: Connection, tenant_id: UUID, claims: Mapping[tuple[Window, int], int], message_ids: Sequence[UUID]
-) -> set[tuple[Window, int]]:
+    connection: Connection, tenant_id: UUID, claims: Mapping[tuple[RateBucket, int], int], message_ids: Sequence[UUID]
+) -> set[tuple[RateBucket, int]]:
     """Count so many in each shard, where there is room, and mark the messages; the shards that had room."""
     ordered = sorted(claims, key=lambda c: (_ORDER[c[0].scope], c[0].subject_id, c[0].start, c[1]))
     rows: list[Record] = await connection.fetch(
@@ -262,7 +266,7 @@ async def _count(
     return {(w, shard) for w, shard in ordered if (w.scope, w.subject_id, w.start, shard) in done}
 
 
-async def _give_back(connection: Connection, tenant_id: UUID, window: Window, shard: int) -> None:
+async def _give_back(connection: Connection, tenant_id: UUID, window: RateBucket, shard: int) -> None:
     await connection.execute(
         "UPDATE rate_window SET taken = taken - 1 WHERE tenant_id = $1 AND scope = $2 AND subject_id = $3 "
         "AND window_start = $4 AND shard = $5",

@@ -21,7 +21,7 @@ from dragoman.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class MailboxArrival:
     """A message to be put in the mailbox; ``sender`` is the identity that wrote it, and is answered."""
 
     message_id: UUID
@@ -69,7 +69,7 @@ class Waiting:
     code_open: bool
 
 
-async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arrival]) -> set[UUID]:
+async def insert(connection: Connection, tenant_id: UUID, arrivals: Sequence[MailboxArrival]) -> set[UUID]:
     """Insert what is new, in that order; the message ids of those. The others were here before: a redelivery."""
     if not arrivals:
         return set()
@@ -96,7 +96,7 @@ async def put(connection: Connection, tenant_id: UUID, arrivals: Sequence[Arriva
     return {row["message_id"] for row in rows}
 
 
-def _row(a: Arrival) -> tuple[object, ...]:
+def _row(a: MailboxArrival) -> tuple[object, ...]:
     return (
         a.message_id,
         a.dispatch_id,
@@ -200,7 +200,7 @@ def _revision(row: Any) -> Revision | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class DispatchProgress:
     """Part number *part* (from 1) of a message's dispatch; with *outcome* the dispatch is done."""
 
     message_id: UUID
@@ -212,7 +212,7 @@ class Progress:
 
 
 async def mark_progress(
-    connection: Connection, tenant_id: UUID, made: Sequence[Progress], *, now: datetime
+    connection: Connection, tenant_id: UUID, made: Sequence[DispatchProgress], *, now: datetime
 ) -> set[UUID]:
     """Count parts of dispatches as on record; the messages whose part had not been counted before.
 
@@ -249,7 +249,7 @@ async def is_running(connection: Connection, tenant_id: UUID, contact_id: UUID) 
     return found
 
 
-async def give(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UUID) -> int:
+async def move_to_contact(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UUID) -> int:
     """Let messages that wait be another contact's; returns how many."""
     status = await connection.execute(
         "UPDATE mailbox SET contact_id = $3 WHERE tenant_id = $1 AND contact_id = $2 AND progress = 'waiting'",
@@ -298,7 +298,7 @@ async def outcome_of(connection: Connection, tenant_id: UUID, message_id: UUID) 
     return outcome
 
 
-async def neglected(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
+async def overdue(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
     """Contacts with waiting messages that no living worker holds: after a crash, or a wake-up that was lost."""
     rows = await connection.fetch(
         "SELECT DISTINCT m.contact_id FROM mailbox m "
@@ -311,7 +311,7 @@ async def neglected(connection: Connection, tenant_id: UUID, *, limit: int) -> l
     return [row["contact_id"] for row in rows]
 
 
-async def forget(connection: Connection, tenant_id: UUID, *, before: datetime) -> int:
+async def purge(connection: Connection, tenant_id: UUID, *, before: datetime) -> int:
     """Remove rows whose dispatch was done before that time; returns how many."""
     status = await connection.execute(
         "DELETE FROM mailbox WHERE tenant_id = $1 AND progress = 'done' AND done_at < $2", tenant_id, before

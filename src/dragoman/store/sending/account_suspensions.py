@@ -78,7 +78,7 @@ async def park(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *
 async def resume(connection: Connection, tenant_id: UUID, channel_account_id: UUID, *, now: datetime) -> UUID | None:
     """Let the account send again, what waited first; the contact whose message is to be tried before all others.
 
-    The others follow with the next look for neglected messages: if the account is still refused, one message is
+    The others follow with the next look for overdue messages: if the account is still refused, one message is
     refused and not all.
     """
     await connection.execute(

@@ -22,26 +22,26 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
-    """How long the holds in a row are: ``first`` seconds, each ``factor`` times longer, at most ``longest``."""
+class CooldownSteps:
+    """How long cooldowns in a row are: ``first_s`` seconds, each ``factor`` times longer, at most ``longest_s``."""
 
-    first: float
+    first_s: float
     factor: float
-    longest: float
+    longest_s: float
 
 
 STEPS = {
     # 4^X seconds, X from 0: Meta's own rule for the pair rate.
-    Scope.CONTACT: Steps(1.0, 4.0, 3600.0),
-    Scope.NUMBER: Steps(1.0, 2.0, 60.0),
-    Scope.CHANNEL: Steps(15.0, 2.0, 900.0),
+    Scope.CONTACT: CooldownSteps(1.0, 4.0, 3600.0),
+    Scope.NUMBER: CooldownSteps(1.0, 2.0, 60.0),
+    Scope.CHANNEL: CooldownSteps(15.0, 2.0, 900.0),
 }
 
 FORGIVEN_SECONDS = 600.0
 """A hold that follows that long after the last one is a first one again."""
 
 
-async def strike(
+async def record_rejection(
     connection: Connection,
     tenant_id: UUID,
     scope: Scope,
@@ -72,9 +72,9 @@ async def strike(
         str(scope),
         subject,
         now,
-        steps.first,
+        steps.first_s,
         steps.factor,
-        steps.longest,
+        steps.longest_s,
         FORGIVEN_SECONDS,
         code,
         reason,
@@ -83,7 +83,7 @@ async def strike(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Cooldown:
     """A hold that is in force."""
 
     scope: Scope
@@ -93,7 +93,7 @@ class Hold:
     reason: str
 
 
-async def in_force(connection: Connection, tenant_id: UUID, *, now: datetime) -> list[Hold]:
+async def in_force(connection: Connection, tenant_id: UUID, *, now: datetime) -> list[Cooldown]:
     """The holds on numbers and business accounts; those on single contacts stand with their messages."""
     rows = await connection.fetch(
         "SELECT scope, subject, until, code, reason FROM send_hold "
@@ -101,10 +101,10 @@ async def in_force(connection: Connection, tenant_id: UUID, *, now: datetime) ->
         tenant_id,
         now,
     )
-    return [Hold(**{**dict(row), "scope": Scope(row["scope"])}) for row in rows]
+    return [Cooldown(**{**dict(row), "scope": Scope(row["scope"])}) for row in rows]
 
 
-async def lift(connection: Connection, tenant_id: UUID, subjects: list[str]) -> None:
+async def clear(connection: Connection, tenant_id: UUID, subjects: list[str]) -> None:
     """End the holds of a number and its business account before their time: an administrator says that all is well."""
     await connection.execute(
         "DELETE FROM send_hold WHERE tenant_id = $1 AND scope <> 'contact' AND subject = ANY($2)", tenant_id, subjects

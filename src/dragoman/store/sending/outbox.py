@@ -24,7 +24,7 @@ FORWARD = ("sent", "delivered", "read", "played")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class OutboxEntry:
     """One outbound delivery, due at ``due_at``; ``attempts`` counts those that were begun.
 
     ``slot_at`` is the moment that the pace gave to it. What may be sent ``once`` held a secret. ``window_until`` is
@@ -61,7 +61,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class OutboundReply:
     """What is to be sent, at once. *kept* takes the content's place once it was sent or has failed."""
 
     outbox_entry_id: UUID
@@ -73,10 +73,10 @@ class Reply:
     recipient: str
     recipient_kind: str
     content: Content
-    kept: Content | None = None
+    redacted_content: Content | None = None
 
 
-async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply], *, now: datetime) -> None:
+async def add(connection: Connection, tenant_id: UUID, replies: Sequence[OutboundReply], *, now: datetime) -> None:
     """Put replies in the outbox, in their order."""
     if not replies:
         return
@@ -101,13 +101,13 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Reply],
         [r.recipient for r in replies],
         [r.recipient_kind for r in replies],
         [storable.dump(to_json(r.content)) for r in replies],
-        [r.kept and storable.dump(to_json(r.kept)) for r in replies],
+        [r.redacted_content and storable.dump(to_json(r.redacted_content)) for r in replies],
         now,
         [WAITS if r.channel in UNSENT else "" for r in replies],
     )
 
 
-async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, Entry]:
+async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, OutboxEntry]:
     """Each contact's oldest entry that is still to be sent, held until the transaction ends: what was said first goes
     out first.
 
@@ -128,7 +128,7 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Seque
 
 async def lock(
     connection: Connection, tenant_id: UUID, ids: Collection[UUID], *, and_open_of: Collection[UUID] = ()
-) -> dict[UUID, Entry]:
+) -> dict[UUID, OutboxEntry]:
     """The entries, and what is still to be sent to contacts, held until the transaction ends, by their ids.
 
     Whoever also locks sessions locks all its entries before that.
@@ -146,7 +146,7 @@ async def lock(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class DeliveryProgress:
     """How far an entry came by its statuses; ``settled_as`` is the channel's id where nobody had seen it before."""
 
     outbox_entry_id: UUID
@@ -155,7 +155,9 @@ class Progress:
     settled_as: str | None
 
 
-async def advance(connection: Connection, tenant_id: UUID, progress: Sequence[Progress], *, now: datetime) -> None:
+async def advance(
+    connection: Connection, tenant_id: UUID, progress: Sequence[DeliveryProgress], *, now: datetime
+) -> None:
     """Move entries on as their statuses say; failed also fails the entry, an id settles an open attempt."""
     if not progress:
         return
@@ -309,7 +311,7 @@ async def mark_failed(connection: Connection, tenant_id: UUID, outbox_entry_id: 
     )
 
 
-async def give(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UUID) -> int:
+async def move_to_contact(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UUID) -> int:
     """Let entries that are still to be sent be another contact's; returns how many."""
     status = await connection.execute(
         "UPDATE outbox_entry SET contact_id = $3 WHERE tenant_id = $1 AND contact_id = $2 "
@@ -321,7 +323,7 @@ async def give(connection: Connection, tenant_id: UUID, contact_id: UUID, to: UU
     return int(status.split()[-1])
 
 
-async def neglected(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
+async def overdue(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
     """Contacts with entries that are due and that no living worker is sending."""
     rows = await connection.fetch(
         "SELECT DISTINCT o.contact_id FROM outbox_entry o "
@@ -337,7 +339,7 @@ async def neglected(connection: Connection, tenant_id: UUID, *, now: datetime, l
     return [row["contact_id"] for row in rows]
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any) -> OutboxEntry:
     values = dict(row)
     values["content"] = from_json(row["content"])
-    return Entry(**values)
+    return OutboxEntry(**values)

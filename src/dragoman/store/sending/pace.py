@@ -14,20 +14,20 @@ from uuid import UUID
 
 from dragoman.store.database import Connection
 
-PAIR_SECONDS = 6.0
+PAIR_INTERVAL_S = 6.0
 """A message to one contact may go every six seconds (facts of the channel, section 4)..."""
 
 PAIR_BURST = 45
 """...and so many at once, borrowed from the messages to come."""
 
-NUMBER_RATE = 80
+NUMBER_RATE_PER_S = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """The limits of a number; 0 is none. ``number_rate`` is in messages a second."""
 
-    number_rate: int = NUMBER_RATE
+    number_rate: int = NUMBER_RATE_PER_S
     pair_burst: int = PAIR_BURST
 
     @property
@@ -47,26 +47,26 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class RateGrant:
     """What the limiter says, in seconds from now: 0 for what need not be waited for.
 
-    ``held`` is set by the channel's own refusals (with their ``code`` and ``reason``), ``pair`` by the pair's rate:
-    in both cases nothing was taken. Otherwise a moment of the number's is taken, in ``number`` seconds.
+    ``cooldown_s`` is set by the channel's own refusals (with their ``code`` and ``reason``), ``pair_wait_s`` by the
+    pair's rate: in both cases nothing was granted. Otherwise a moment of the number's is taken, in ``number_wait_s``.
     """
 
-    held: float
+    cooldown_s: float
     code: int | None
     reason: str
-    pair: float
-    number: float
+    pair_wait_s: float
+    number_wait_s: float
 
     @property
     def granted(self) -> bool:
         """Whether the message was given its moment."""
-        return not self.held and not self.pair
+        return not self.cooldown_s and not self.pair_wait_s
 
 
-_TAKE = """
+_REQUEST = """
 WITH held AS (
     SELECT until, code, reason FROM send_hold WHERE tenant_id = $1 AND until > coalesce($10, clock_timestamp())
     AND (scope, subject) IN (('contact', $4), ('number', $5), ('channel', $6)) ORDER BY until DESC LIMIT 1
@@ -96,7 +96,7 @@ FROM (SELECT 1) AS one LEFT JOIN held ON true
 """
 
 
-async def take(
+async def request_grant(
     connection: Connection,
     tenant_id: UUID,
     *,
@@ -106,21 +106,21 @@ async def take(
     pace: Pace,
     has_moment: bool,
     now: datetime | None,
-) -> Turn:
+) -> RateGrant:
     """Ask for a message's moment; with *has_moment* only whether something holds it, since it was given one before.
 
     The caller holds the contact's lease, so that nobody else asks for this pair. *now* None means the database's clock;
     the demo's past and tests give theirs. The number's row stays locked until the transaction ends: ask last.
     """
     row = await connection.fetchrow(
-        _TAKE,
+        _REQUEST,
         tenant_id,
         channel_account_id,
         contact_id,
         pair_subject(channel_account_id, contact_id),
         str(channel_account_id),
         business_account,
-        PAIR_SECONDS,
+        PAIR_INTERVAL_S,
         pace.interval,
         not has_moment,
         now,
@@ -130,14 +130,20 @@ async def take(
     if row is None:
         raise TypeError("a select without a condition has a row")
     if row["held"] is not None:
-        return Turn(held=max(row["held"], 0.001), code=row["code"], reason=row["reason"], pair=0.0, number=0.0)
+        return RateGrant(
+            cooldown_s=max(row["held"], 0.001),
+            code=row["code"],
+            reason=row["reason"],
+            pair_wait_s=0.0,
+            number_wait_s=0.0,
+        )
     if has_moment:
-        return Turn(held=0.0, code=None, reason="", pair=0.0, number=0.0)
+        return RateGrant(cooldown_s=0.0, code=None, reason="", pair_wait_s=0.0, number_wait_s=0.0)
     if row["number"] is None:
-        borrowed = row["pair"] - (pace.pair_burst - 1) * PAIR_SECONDS
-        return Turn(held=0.0, code=None, reason="", pair=max(borrowed, 0.001), number=0.0)
+        borrowed = row["pair"] - (pace.pair_burst - 1) * PAIR_INTERVAL_S
+        return RateGrant(cooldown_s=0.0, code=None, reason="", pair_wait_s=max(borrowed, 0.001), number_wait_s=0.0)
     ahead = max(row["number"] - pace.lead, 0.0) if pace.number_rate else 0.0
-    return Turn(held=0.0, code=None, reason="", pair=0.0, number=ahead)
+    return RateGrant(cooldown_s=0.0, code=None, reason="", pair_wait_s=0.0, number_wait_s=ahead)
 
 
 def pair_subject(channel_account_id: UUID, contact_id: UUID) -> str:
@@ -145,7 +151,7 @@ def pair_subject(channel_account_id: UUID, contact_id: UUID) -> str:
     return f"{channel_account_id}:{contact_id}"
 
 
-async def forget(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
+async def purge(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
     """Remove the rows that hold nobody back since that time."""
     await connection.execute("DELETE FROM send_pace WHERE tenant_id = $1 AND taken_until < $2", tenant_id, before)
     await connection.execute("DELETE FROM send_hold WHERE tenant_id = $1 AND until < $2", tenant_id, before)

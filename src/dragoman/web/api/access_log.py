@@ -15,7 +15,7 @@ from dragoman.store.conversation_list.conversations import MalformedCursorError
 from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import Name, PageQuery, Words, given_once
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.parameters import first_moment, last_moment
 from dragoman.web.http.problems import InvalidParameterError
 
@@ -46,7 +46,7 @@ class AccessQuery(PageQuery):
         )  # fmt: skip
 
 
-class ActorResource(BaseModel):
+class AccessActorResource(BaseModel):
     """A user or a token; the command line and the system itself have no id."""
 
     id: UUID | None
@@ -59,7 +59,7 @@ class AccessEntryResource(BaseModel):
     id: UUID
     at: datetime
     kind: Literal["read", "change"]
-    actor: ActorResource
+    actor: AccessActorResource
     via: str | None = Field(description="`session` or `token`, of what was read")
     action: str
     object_kind: str
@@ -79,7 +79,7 @@ class AccessLogPage(BaseModel):
 
 @router.get("/access-log", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422))
 async def list_access(
-    identity: audited_reads.Auditor, runtime: Ports, query: Annotated[AccessQuery, Query()]
+    identity: audited_reads.Auditor, runtime: RuntimeDependency, query: Annotated[AccessQuery, Query()]
 ) -> AccessLogPage:
     """Who read what and who changed what, newest first. What one reads again within an hour is one entry."""
     audited_reads.check_phone(identity, query.phone)
@@ -97,15 +97,15 @@ async def list_access(
             id=entry.entry_id,
             at=entry.at,
             kind=entry.kind,
-            actor=ActorResource(id=entry.actor_id, name=entry.actor_name),
+            actor=AccessActorResource(id=entry.actor_id, name=entry.actor_name),
             via=entry.via,
             action=entry.action,
             object_kind=entry.object_kind,
             object_id=entry.object_id,
             session_id=entry.session_id,
-            before=dict(identity.sight.record(entry.before)),
-            after=dict(identity.sight.record(entry.after)),
-            numbers_shown=entry.whole,
+            before=dict(identity.visibility.record(entry.before)),
+            after=dict(identity.visibility.record(entry.after)),
+            numbers_shown=entry.unmasked,
         )
         for entry in page.items
     ]

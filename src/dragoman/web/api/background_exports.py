@@ -19,9 +19,9 @@ from dragoman.store import exports
 from dragoman.store.exports import ExportRequest, State
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.exports import FILE, ExportQuery
-from dragoman.web.auth import Identity, administrator_of
+from dragoman.web.auth import Principal, administrator_of
 from dragoman.web.downloads import Exporter, export_of, is_for_background, kept_file, may_have
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
 
@@ -57,7 +57,7 @@ class ExportList(BaseModel):
 
 
 @router.post("", status_code=202, responses=problems_of(400, 401, 403, 422, 429))
-async def ask_for_export(identity: Exporter, runtime: Ports, wanted: ExportQuery) -> ExportResource:
+async def ask_for_export(identity: Exporter, runtime: RuntimeDependency, wanted: ExportQuery) -> ExportResource:
     """Have every session that fits all filters put into a file; ask for it again until its state is `done`."""
     parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)
     export = export_of(runtime, identity, wanted.filters(), wanted.format, parts)
@@ -71,7 +71,7 @@ async def ask_for_export(identity: Exporter, runtime: Ports, wanted: ExportQuery
 
 
 @router.get("", responses=problems_of(401, 403))
-async def list_exports(identity: Exporter, runtime: Ports) -> ExportList:
+async def list_exports(identity: Exporter, runtime: RuntimeDependency) -> ExportList:
     """The latest hundred."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.recent(connection, identity.tenant_id, limit=SHOWN)
@@ -79,13 +79,13 @@ async def list_exports(identity: Exporter, runtime: Ports) -> ExportList:
 
 
 @router.get("/{export_id}", responses=problems_of(401, 403, 404, 422))
-async def show_export(export_id: UUID, identity: Exporter, runtime: Ports) -> ExportResource:
+async def show_export(export_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> ExportResource:
     """How far it is."""
     return _resource(runtime, identity, await found_export(runtime, identity, export_id))
 
 
 @router.delete("/{export_id}", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def cancel_export(export_id: UUID, identity: Exporter, runtime: Ports) -> Response:
+async def cancel_export(export_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> Response:
     """Let it be made no further; one that has ended stays as it is."""
     await found_export(runtime, identity, export_id)
     await background_exports.cancel(runtime, identity.tenant_id, export_id, administrator_of(identity))
@@ -100,21 +100,21 @@ async def cancel_export(export_id: UUID, identity: Exporter, runtime: Ports) -> 
         **problems_of(401, 403, 404, 422, 503),
     },
 )
-async def show_export_file(export_id: UUID, identity: Exporter, runtime: Ports) -> StreamingResponse:
+async def show_export_file(export_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> StreamingResponse:
     """The file, while it is kept."""
     return await kept_file(runtime, identity, await found_export(runtime, identity, export_id))
 
 
-async def found_export(runtime: Ports, identity: Identity, export_id: UUID) -> ExportRequest:
+async def found_export(runtime: RuntimeDependency, identity: Principal, export_id: UUID) -> ExportRequest:
     """The tenant's export with that id. Raises NotFoundError."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await exports.one(connection, identity.tenant_id, export_id)
+        found = await exports.get(connection, identity.tenant_id, export_id)
     if found is None:
         raise NotFoundError(f"There is no export {export_id}.")
     return found
 
 
-def _resource(runtime: Ports, identity: Identity, found: ExportRequest) -> ExportResource:
+def _resource(runtime: RuntimeDependency, identity: Principal, found: ExportRequest) -> ExportResource:
     seen = may_have(identity, found)
     there = seen and offered(runtime, found)
     return ExportResource(

@@ -21,12 +21,12 @@ from dragoman.store.media import of_messages as files_of
 from dragoman.web import audited_reads, media, search_snippets
 from dragoman.web.api import resources
 from dragoman.web.api.filters import ConversationQuery, PartQuery, given_once
-from dragoman.web.auth import Identity, require
-from dragoman.web.http.dependencies import Ports, retention_cutoff
+from dragoman.web.auth import Principal, require
+from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
-Administrator = Annotated[Identity, Depends(require("communications.access:admin"))]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
+Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
 
 
 def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -52,7 +52,7 @@ router = APIRouter(prefix="/api/v1", tags=["conversations"])
 
 @router.get("/conversations", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422))
 async def list_conversations(
-    identity: Reader, runtime: Ports, query: Annotated[ConversationQuery, Query()]
+    identity: Reader, runtime: RuntimeDependency, query: Annotated[ConversationQuery, Query()]
 ) -> resources.ConversationPage:
     """The sessions that fit all filters, newest activity first unless sorted otherwise."""
     filters = query.filters()
@@ -61,7 +61,7 @@ async def list_conversations(
             page = await conversations.page(
                 connection,
                 identity.tenant_id,
-                identity.sight.filters(filters),
+                identity.visibility.filters(filters),
                 order=query.order,
                 cursor=query.cursor,
                 limit=query.limit,
@@ -70,10 +70,10 @@ async def list_conversations(
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
         await audited_reads.listed(runtime, connection, identity, filters)
-    pieces = search_snippets.pieces(page, identity.sight, query.q)
+    pieces = search_snippets.pieces(page, identity.visibility, query.q)
     items = [
         resources.found_conversation(
-            identity.sight.conversation(found),
+            identity.visibility.conversation(found),
             page.matches.get(found.session_id),
             "".join(piece.text for piece in pieces.get(found.session_id, ())),
         )
@@ -88,12 +88,14 @@ async def list_conversations(
 
 
 @router.get("/conversations/{session_id}", responses=problems_of(401, 403, 404, 422))
-async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) -> resources.ConversationSummary:
+async def show_conversation(
+    session_id: UUID, identity: Reader, runtime: RuntimeDependency
+) -> resources.ConversationSummary:
     """One session, without its transcript and timeline."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await _found(runtime, connection, identity, session_id)
         proved = await integrity.of_session(connection, identity.tenant_id, session_id, found.event_count)
-    return resources.conversation_summary(identity.sight.conversation(found), proved)
+    return resources.conversation_summary(identity.visibility.conversation(found), proved)
 
 
 @router.get(
@@ -102,7 +104,7 @@ async def show_conversation(session_id: UUID, identity: Reader, runtime: Ports) 
     responses=problems_of(401, 403, 404, 422),
 )
 async def show_transcript(
-    session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]
+    session_id: UUID, identity: Reader, runtime: RuntimeDependency, query: Annotated[PartQuery, Query()]
 ) -> resources.TranscriptPage:
     """The session's messages, oldest first; empty once retention has removed them."""
     after = _decode("t", query.cursor)
@@ -118,7 +120,7 @@ async def show_transcript(
         )
         numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
         files = await files_of(connection, identity.tenant_id, [m.message_id for m in messages])
-    shown = identity.sight.messages(messages[: query.limit], [conversation.contact_phone, *numbers])
+    shown = identity.visibility.messages(messages[: query.limit], [conversation.contact_phone, *numbers])
     items = [resources.transcript_message(found, session_id, files.get(found.message_id)) for found in shown]
     following = _encode("t", items[-1].ordinal) if len(messages) > query.limit else None
     return resources.TranscriptPage(items=items, next_cursor=following)
@@ -130,7 +132,7 @@ async def show_transcript(
     responses=problems_of(401, 403, 404, 422),
 )
 async def show_timeline(
-    session_id: UUID, identity: Reader, runtime: Ports, query: Annotated[PartQuery, Query()]
+    session_id: UUID, identity: Reader, runtime: RuntimeDependency, query: Annotated[PartQuery, Query()]
 ) -> resources.TimelinePage:
     """The session's audit events, oldest first; empty once retention has removed them."""
     after = _decode("e", query.cursor)
@@ -145,7 +147,7 @@ async def show_timeline(
             limit=query.limit + 1,
         )
         numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
-    shown = identity.sight.events(events[: query.limit], [conversation.contact_phone, *numbers])
+    shown = identity.visibility.events(events[: query.limit], [conversation.contact_phone, *numbers])
     items = [resources.timeline_event(found) for found in shown]
     following = _encode("e", items[-1].position) if len(events) > query.limit else None
     return resources.TimelinePage(items=items, next_cursor=following)
@@ -156,7 +158,9 @@ async def show_timeline(
     dependencies=[Depends(given_once)],
     responses=problems_of(401, 403, 404, 422),
 )
-async def show_raw_item(session_id: UUID, message_id: UUID, identity: Administrator, runtime: Ports) -> dict[str, Any]:
+async def show_raw_item(
+    session_id: UUID, message_id: UUID, identity: Administrator, runtime: RuntimeDependency
+) -> dict[str, Any]:
     """What the channel really sent where the transcript has a message of the contact's."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         await _found(runtime, connection, identity, session_id)
@@ -179,15 +183,15 @@ async def show_raw_item(session_id: UUID, message_id: UUID, identity: Administra
     },
 )
 async def show_media(
-    request: Request, session_id: UUID, message_id: UUID, identity: Reader, runtime: Ports
+    request: Request, session_id: UUID, message_id: UUID, identity: Reader, runtime: RuntimeDependency
 ) -> Response:
     """The file that came with a message; pictures, sound and film by their own type, all else as a download."""
     return await media.answer(request, runtime, identity, session_id, message_id)
 
 
-async def _found(runtime: Runtime, connection: Connection, identity: Identity, session_id: UUID) -> Conversation:
+async def _found(runtime: Runtime, connection: Connection, identity: Principal, session_id: UUID) -> Conversation:
     """The conversation of that id, of which *identity* is about to see something. Raises NotFoundError."""
-    found = await conversations.one(connection, identity.tenant_id, session_id)
+    found = await conversations.get(connection, identity.tenant_id, session_id)
     if found is None:
         raise NotFoundError(f"There is no conversation {session_id}.")
     await audited_reads.opened(runtime, connection, identity, found)

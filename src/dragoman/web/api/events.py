@@ -10,17 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dragoman.ledger.changes import Place
+from dragoman.ledger.changes import FeedPosition
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import given_once
-from dragoman.web.auth import Identity, require, still_allowed
+from dragoman.web.auth import Principal, require, still_allowed
 from dragoman.web.http.problems import InvalidParameterError
 from dragoman.web.live import EventStream, Hub
 from dragoman.web.live.stream import Listening
 from dragoman.web.live.stream import events as events_of
 
 PERMISSION = "communications.access:read"
-Reader = Annotated[Identity, Depends(require(PERMISSION))]
+Reader = Annotated[Principal, Depends(require(PERMISSION))]
 
 router = APIRouter(prefix="/api/v1", tags=["live"])
 
@@ -85,13 +85,13 @@ async def listen(request: Request, identity: Reader, query: Annotated[EventsQuer
     )
 
 
-def _place(header: str, parameter: str) -> tuple[Place | None, bool]:
+def _place(header: str, parameter: str) -> tuple[FeedPosition | None, bool]:
     """Where to go on from, and whether that cannot be known. The header is the newer of the two.
 
     A wrong parameter is refused. A wrong header is not: browsers that are refused do not come back.
     """
     try:
-        return (Place.parse(header or parameter), False) if header or parameter else (None, False)
+        return (FeedPosition.parse(header or parameter), False) if header or parameter else (None, False)
     except ValueError as error:
         if not header:
             raise InvalidParameterError("last_event_id", "not the id of an event of this stream") from error

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from dragoman.services.exports.formats import Format, Parts, shape
 from dragoman.web.api.filters import ConversationQuery, given_once
 from dragoman.web.downloads import Exporter, download, evidence_of, export_of, is_for_background
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
@@ -54,7 +54,7 @@ class ExportQuery(ConversationQuery):
     responses=_ANSWERS,
 )
 async def export_conversations(
-    identity: Exporter, runtime: Ports, query: Annotated[ExportQuery, Query()]
+    identity: Exporter, runtime: RuntimeDependency, query: Annotated[ExportQuery, Query()]
 ) -> StreamingResponse:
     """Every session that fits all filters, as one file. Times are UTC; docs/exports.md has the columns."""
     parts = Parts(transcript=query.transcript, timeline=query.timeline)
@@ -65,6 +65,6 @@ async def export_conversations(
 
 
 @router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS | _NOT_FOUND)
-async def export_evidence(session_id: UUID, identity: Exporter, runtime: Ports) -> StreamingResponse:
+async def export_evidence(session_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> StreamingResponse:
     """The evidence bundle of one session, a ZIP; docs/exports.md says what is in it and how to check it."""
     return await evidence_of(runtime, identity, session_id)

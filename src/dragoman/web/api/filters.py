@@ -10,14 +10,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-from dragoman.store.conversation_list.conversations import Filters, Order, Sort
+from dragoman.store.conversation_list.conversations import Filters, Sort, SortOrder
 from dragoman.web.http.parameters import channel_of, first_moment, last_moment, partner_of, without_nul
 from dragoman.web.http.problems import InvalidParameterError
 
 
 def _order(value: str) -> str:
     try:
-        return str(Order.parse(value))
+        return str(SortOrder.parse(value))
     except ValueError as error:
         raise ValueError(f"use one of {', '.join(Sort)}, with a minus before it for the greatest first") from error
 
@@ -86,9 +86,9 @@ class ConversationQuery(PageQuery):
     )
 
     @property
-    def order(self) -> Order:
+    def order(self) -> SortOrder:
         """The order of the list; its cursors belong to it."""
-        return Order.parse(self.sort)
+        return SortOrder.parse(self.sort)
 
     def filters(self) -> Filters:
         """The same for the store."""

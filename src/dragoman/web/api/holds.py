@@ -15,11 +15,11 @@ from dragoman.services.retention import legal_holds
 from dragoman.services.retention.apply_retention import RetentionBusyError
 from dragoman.store import legal_holds as store
 from dragoman.web.api.conversations import Administrator, problems_of
-from dragoman.web.auth import Identity, administrator_of, require
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.auth import Principal, administrator_of, require
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import InvalidParameterError
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 router = APIRouter(prefix="/api/v1", tags=["holds"])
 
@@ -48,7 +48,7 @@ class NewHold(BaseModel):
 
 
 @router.get("/holds", responses=problems_of(401, 403))
-async def list_holds(identity: Reader, runtime: Ports) -> HoldList:
+async def list_holds(identity: Reader, runtime: RuntimeDependency) -> HoldList:
     """All holds in force."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await store.of(connection, identity.tenant_id)
@@ -58,10 +58,10 @@ async def list_holds(identity: Reader, runtime: Ports) -> HoldList:
 
 
 @router.put("/conversations/{session_id}/hold", status_code=204, responses=problems_of(400, 401, 403, 404, 409, 422))
-async def put_hold(session_id: UUID, hold: NewHold, identity: Administrator, runtime: Ports) -> None:
+async def put_hold(session_id: UUID, hold: NewHold, identity: Administrator, runtime: RuntimeDependency) -> None:
     """Keep the conversation from retention; refused with 409 where it is held, or while retention removes something."""
     try:
-        await legal_holds.put(runtime, identity.tenant_id, session_id, hold.reason, administrator_of(identity))
+        await legal_holds.place_hold(runtime, identity.tenant_id, session_id, hold.reason, administrator_of(identity))
     except ValueError as error:
         raise InvalidParameterError("reason", str(error)) from error
     except (AlreadyTakenError, RetentionBusyError) as error:
@@ -69,9 +69,9 @@ async def put_hold(session_id: UUID, hold: NewHold, identity: Administrator, run
 
 
 @router.delete("/conversations/{session_id}/hold", status_code=204, responses=problems_of(401, 403, 404, 409, 422))
-async def lift_hold(session_id: UUID, identity: Administrator, runtime: Ports) -> None:
+async def lift_hold(session_id: UUID, identity: Administrator, runtime: RuntimeDependency) -> None:
     """Keep it no longer; refused with 409 while retention removes something."""
     try:
-        await legal_holds.lift(runtime, identity.tenant_id, session_id, administrator_of(identity))
+        await legal_holds.lift_hold(runtime, identity.tenant_id, session_id, administrator_of(identity))
     except RetentionBusyError as error:
         raise HTTPException(409, str(error)) from error

@@ -18,12 +18,12 @@ from dragoman.store.database import Connection
 from dragoman.store.reviews import Author, UnusableReviewError
 from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
-from dragoman.web.auth import Identity, require
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.auth import Principal, require
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import InvalidParameterError
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
-Reviewer = Annotated[Identity, Depends(require("communications.access:write"))]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
+Reviewer = Annotated[Principal, Depends(require("communications.access:write"))]
 ADMIN = "communications.access:admin"
 
 router = APIRouter(prefix="/api/v1/conversations/{session_id}/review", tags=["reviews"])
@@ -75,7 +75,7 @@ TagName = Annotated[str, Path(max_length=200, description="Letters, digits, spac
 
 
 @router.get("", responses=problems_of(401, 403, 404, 422))
-async def show_review(session_id: UUID, identity: Reader, runtime: Ports) -> ReviewResource:
+async def show_review(session_id: UUID, identity: Reader, runtime: RuntimeDependency) -> ReviewResource:
     """What reviewers left on the conversation."""
     async with _conversation(runtime, identity, session_id) as connection:
         found = await reviews.load(connection, identity.tenant_id, session_id)
@@ -97,7 +97,9 @@ async def show_review(session_id: UUID, identity: Reader, runtime: Ports) -> Rev
 
 
 @router.post("/notes", status_code=201, responses=problems_of(400, 401, 403, 404, 422))
-async def write_note(session_id: UUID, note: NewNote, identity: Reviewer, runtime: Ports) -> dict[str, UUID]:
+async def write_note(
+    session_id: UUID, note: NewNote, identity: Reviewer, runtime: RuntimeDependency
+) -> dict[str, UUID]:
     """Write a note; answers with its id."""
     note_id = runtime.source.new_id()
     author = Author(user_id=identity.user_id, name=identity.name)
@@ -118,7 +120,7 @@ async def write_note(session_id: UUID, note: NewNote, identity: Reviewer, runtim
 
 
 @router.delete("/notes/{note_id}", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def delete_note(session_id: UUID, note_id: UUID, identity: Reviewer, runtime: Ports) -> None:
+async def delete_note(session_id: UUID, note_id: UUID, identity: Reviewer, runtime: RuntimeDependency) -> None:
     """Delete an own note; administrators may delete any. A mark of it stays."""
     async with _conversation(runtime, identity, session_id) as connection:
         deleted = await reviews.delete_note(
@@ -135,7 +137,7 @@ async def delete_note(session_id: UUID, note_id: UUID, identity: Reviewer, runti
 
 
 @router.put("/tags/{tag:path}", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def add_tag(session_id: UUID, tag: TagName, identity: Reviewer, runtime: Ports) -> None:
+async def add_tag(session_id: UUID, tag: TagName, identity: Reviewer, runtime: RuntimeDependency) -> None:
     """Put a tag on the conversation."""
     async with _conversation(runtime, identity, session_id) as connection:
         try:
@@ -147,7 +149,7 @@ async def add_tag(session_id: UUID, tag: TagName, identity: Reviewer, runtime: P
 
 
 @router.delete("/tags/{tag:path}", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def remove_tag(session_id: UUID, tag: TagName, identity: Reviewer, runtime: Ports) -> None:
+async def remove_tag(session_id: UUID, tag: TagName, identity: Reviewer, runtime: RuntimeDependency) -> None:
     """Take a tag off the conversation, where it is on it."""
     try:
         name = reviews.tag_of(tag)
@@ -158,24 +160,24 @@ async def remove_tag(session_id: UUID, tag: TagName, identity: Reviewer, runtime
 
 
 @router.put("/reviewed", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def mark_reviewed(session_id: UUID, identity: Reviewer, runtime: Ports) -> None:
+async def mark_reviewed(session_id: UUID, identity: Reviewer, runtime: RuntimeDependency) -> None:
     """Mark the conversation as reviewed; who said so first stands."""
     async with _conversation(runtime, identity, session_id) as connection:
         await reviews.mark(connection, identity.tenant_id, session_id, identity.name, now=runtime.clock.now())
 
 
 @router.delete("/reviewed", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def unmark_reviewed(session_id: UUID, identity: Reviewer, runtime: Ports) -> None:
+async def unmark_reviewed(session_id: UUID, identity: Reviewer, runtime: RuntimeDependency) -> None:
     """Take the mark off again."""
     async with _conversation(runtime, identity, session_id) as connection:
         await reviews.unmark(connection, identity.tenant_id, session_id)
 
 
 @asynccontextmanager
-async def _conversation(runtime: Ports, identity: Identity, session_id: UUID) -> AsyncIterator[Connection]:
+async def _conversation(runtime: RuntimeDependency, identity: Principal, session_id: UUID) -> AsyncIterator[Connection]:
     """A transaction of the tenant, once it is known that the conversation is one of its own."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await conversations.one(connection, identity.tenant_id, session_id)
+        found = await conversations.get(connection, identity.tenant_id, session_id)
         if found is None:
             raise NotFoundError(f"There is no conversation {session_id}.")
         await audited_reads.opened(runtime, connection, identity, found)

@@ -20,7 +20,7 @@ from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.web import audited_reads
 from dragoman.web.console.exports import NAMES
 from dragoman.web.console.page import render
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.parameters import first_moment, last_moment, without_nul
 
 ADDRESS = "/access-log"
@@ -145,14 +145,14 @@ class _Row:
 
 
 @router.get(ADDRESS)
-async def listed(request: Request, ports: Ports, identity: audited_reads.Auditor) -> Response:
+async def listed(request: Request, runtime: RuntimeDependency, identity: audited_reads.Auditor) -> Response:
     """The list."""
     query = _Query.read(request)
     audited_reads.check_phone(identity, query["phone"])
     page, mistake = AccessPage([], None), ""
     found: dict[UUID, Conversation] = {}
     cursor = request.query_params.get("cursor") or None
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         people = await access_log.actors(connection, identity.tenant_id)
         try:
             page = await access_log.page(
@@ -160,8 +160,8 @@ async def listed(request: Request, ports: Ports, identity: audited_reads.Auditor
             )
             ids = {entry.session_id for entry in page.items if entry.session_id is not None}
             shown = await conversations.among(connection, identity.tenant_id, Filters(), list(ids)) if ids else []
-            found = {one.session_id: identity.sight.conversation(one) for one in shown}
-            await audited_reads.log_read(ports, connection, identity, query.asked())
+            found = {one.session_id: identity.visibility.conversation(one) for one in shown}
+            await audited_reads.log_read(runtime, connection, identity, query.asked())
         except MalformedCursorError:
             mistake = "The address names no place in this list. Start again from the newest."
         except TooSlowError:
@@ -176,7 +176,7 @@ async def listed(request: Request, ports: Ports, identity: audited_reads.Auditor
         kinds=KINDS,
         people=people,
         mistake=mistake,
-        rows=[_row(entry, identity.sight.record, found) for entry in page.items],
+        rows=[_row(entry, identity.visibility.record, found) for entry in page.items],
         next_cursor=page.next_cursor,
         cursor=cursor,
     )

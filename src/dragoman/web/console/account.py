@@ -11,30 +11,30 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from dragoman.services.access import people, second_factor
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import Setup, ThrottledError
 from dragoman.store.accounts import accounts, second_factors
-from dragoman.web.auth import Identity, session_cookie, signed_in
+from dragoman.web.auth import Principal, session_cookie, signed_in
 from dragoman.web.console.page import qr_code, render
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ADDRESS = "/account"
 
-_REFUSALS = (RefusedError, ThrottledError)
+_REFUSALS = (ChangeRefusedError, ThrottledError)
 
-Anybody = Annotated[Identity, Depends(signed_in)]
+Anybody = Annotated[Principal, Depends(signed_in)]
 
 
 @router.get(ADDRESS)
-async def account(request: Request, ports: Ports, identity: Anybody) -> Response:
+async def account(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
     """The page."""
-    return await _page(request, ports, identity)
+    return await _page(request, runtime, identity)
 
 
 @router.post(f"{ADDRESS}/password")
-async def change_password(request: Request, ports: Ports, identity: Anybody) -> Response:
+async def change_password(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
     """Change the password; one is signed out everywhere, here too."""
     user_id = _user(identity)
     form = await request.form(max_files=0)
@@ -43,22 +43,22 @@ async def change_password(request: Request, ports: Ports, identity: Anybody) -> 
     if not mistake:
         try:
             await people.change_own_password(
-                ports, identity.tenant_id, user_id, known=known, wanted=wanted, checks=request.app.state.door.checks
+                runtime, identity.tenant_id, user_id, known=known, wanted=wanted, checks=request.app.state.door.checks
             )
-        except RefusedError as error:
+        except ChangeRefusedError as error:
             mistake = str(error)
     if mistake:
-        return await _page(request, ports, identity, mistake=mistake)
+        return await _page(request, runtime, identity, mistake=mistake)
     # All sessions have ended, this one too: whoever had its secret has nothing now.
     return RedirectResponse("/login?next=/account", 303)
 
 
 @router.post(f"{ADDRESS}/sessions")
-async def end_sessions(request: Request, ports: Ports, identity: Anybody) -> Response:
+async def end_sessions(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
     """Sign out in one other browser, or in all of them."""
     user_id = _user(identity)
     name = str((await request.form(max_files=0)).get("name", ""))[:32]
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         if name:
             await accounts.end_login_session(connection, identity.tenant_id, user_id, name)
         else:
@@ -69,43 +69,43 @@ async def end_sessions(request: Request, ports: Ports, identity: Anybody) -> Res
 
 
 @router.post(f"{ADDRESS}/second-factor")
-async def begin(request: Request, ports: Ports, identity: Anybody) -> Response:
+async def begin(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
     """Show what an authenticator needs."""
-    return await _set_up(request, ports, identity)
+    return await _set_up(request, runtime, identity)
 
 
 @router.post(f"{ADDRESS}/second-factor/confirm")
-async def confirm(request: Request, ports: Ports, identity: Anybody) -> Response:
+async def confirm(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
     """Take the first code; shows the recovery codes, and signs out everywhere else."""
     user_id = _user(identity)
     try:
-        codes = await second_factor.confirm(ports, identity.tenant_id, user_id, await _code(request))
+        codes = await second_factor.confirm(runtime, identity.tenant_id, user_id, await _code(request))
     except _REFUSALS as error:
-        return await _set_up(request, ports, identity, mistake=str(error))
-    async with ports.database.tenant(identity.tenant_id) as connection:
+        return await _set_up(request, runtime, identity, mistake=str(error))
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         await accounts.end_other_login_sessions(connection, identity.tenant_id, user_id, session_cookie(request) or "")
-    return await _page(request, ports, identity, codes=codes)
+    return await _page(request, runtime, identity, codes=codes)
 
 
 @router.post(f"{ADDRESS}/second-factor/codes")
-async def renew_codes(request: Request, ports: Ports, identity: Anybody) -> Response:
+async def renew_codes(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
     """Make other recovery codes, which are shown once."""
     user_id = _user(identity)
     try:
-        codes = await second_factor.renew_codes(ports, identity.tenant_id, user_id, await _code(request))
+        codes = await second_factor.renew_codes(runtime, identity.tenant_id, user_id, await _code(request))
     except _REFUSALS as error:
-        return await _page(request, ports, identity, mistake=str(error))
-    return await _page(request, ports, identity, codes=codes)
+        return await _page(request, runtime, identity, mistake=str(error))
+    return await _page(request, runtime, identity, codes=codes)
 
 
 @router.post(f"{ADDRESS}/second-factor/remove")
-async def give_up(request: Request, ports: Ports, identity: Anybody) -> Response:
+async def give_up(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
     """Sign in without from now on."""
     user_id = _user(identity)
     try:
-        await second_factor.give_up(ports, identity.tenant_id, user_id, await _code(request))
+        await second_factor.give_up(runtime, identity.tenant_id, user_id, await _code(request))
     except _REFUSALS as error:
-        return await _page(request, ports, identity, mistake=str(error))
+        return await _page(request, runtime, identity, mistake=str(error))
     return RedirectResponse(ADDRESS, 303)
 
 
@@ -113,29 +113,29 @@ async def _code(request: Request) -> str:
     return str((await request.form(max_files=0)).get("code", ""))[:100]
 
 
-async def _set_up(request: Request, ports: Ports, identity: Identity, *, mistake: str = "") -> Response:
+async def _set_up(request: Request, runtime: RuntimeDependency, identity: Principal, *, mistake: str = "") -> Response:
     try:
-        setup = await second_factor.begin(ports, identity.tenant_id, _user(identity))
-    except RefusedError as error:
-        return await _page(request, ports, identity, mistake=str(error))
-    return await _page(request, ports, identity, mistake=mistake, setup=setup)
+        setup = await second_factor.begin(runtime, identity.tenant_id, _user(identity))
+    except ChangeRefusedError as error:
+        return await _page(request, runtime, identity, mistake=str(error))
+    return await _page(request, runtime, identity, mistake=mistake, setup=setup)
 
 
 async def _page(
     request: Request,
-    ports: Ports,
-    identity: Identity,
+    runtime: RuntimeDependency,
+    identity: Principal,
     *,
     mistake: str = "",
     setup: Setup | None = None,
     codes: Sequence[str] = (),
 ) -> Response:
     user_id = _user(identity)
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         has = await second_factors.has(connection, identity.tenant_id, user_id)
         left = await second_factors.codes_left(connection, identity.tenant_id, user_id)
         sessions = await accounts.login_sessions(
-            connection, identity.tenant_id, user_id, now=ports.clock.now(), current=session_cookie(request) or ""
+            connection, identity.tenant_id, user_id, now=runtime.clock.now(), current=session_cookie(request) or ""
         )
     return render(
         request, "account.html", status_code=422 if mistake else 200, sessions=sessions, mistake=mistake, has=has,
@@ -143,7 +143,7 @@ async def _page(
     )  # fmt: skip
 
 
-def _user(identity: Identity) -> UUID:
+def _user(identity: Principal) -> UUID:
     if identity.user_id is None:
         raise HTTPException(404, "An API token has no account of its own.")
     return identity.user_id

@@ -30,7 +30,7 @@ Shown = Literal["picture", "sound", "film", "download"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class MessageAttachment:
     """A file beside its message; ``address`` is where it is read, ``width`` and ``height`` are kept free for it."""
 
     state: State
@@ -44,11 +44,11 @@ class Attachment:
     height: int | None
 
 
-def of(content: Media, file: MediaFile, session_id: UUID) -> Attachment:
+def of(content: Media, file: MediaFile, session_id: UUID) -> MessageAttachment:
     """How to show *file*, which came with *content*."""
     shown = _shown(content, file.mime_type or "")
     width, height = _fitted(file, STICKER if content.media == "sticker" else WIDEST)
-    return Attachment(
+    return MessageAttachment(
         state=file.state,
         reason=file.reason,
         shown=shown,
@@ -111,7 +111,7 @@ def map_address(latitude: float, longitude: float) -> str:
 
 async def load(
     connection: Connection, tenant_id: UUID, session_id: UUID, messages: Sequence[Message]
-) -> dict[UUID, Attachment]:
+) -> dict[UUID, MessageAttachment]:
     """The attachments of *messages* of one session, each by its message's id."""
     carrying = {m.message_id: m.content for m in messages if isinstance(m.content, Media)}
     files = await media.of_messages(connection, tenant_id, carrying)

@@ -12,28 +12,28 @@ from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import AlreadyTakenError
 from dragoman.services.channels import manage_accounts
-from dragoman.services.channels.manage_accounts import Wanted
+from dragoman.services.channels.manage_accounts import AccountSettings
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.sending import account_suspensions, cooldowns
-from dragoman.web.auth import Identity, administrator_of, require
+from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ADDRESS = "/communications/settings/channels"
 WEBHOOK_FIELDS = ("messages", "user_id_update", "user_preferences", "account_update", "phone_number_quality_update")
 
-Settings = Annotated[Identity, Depends(require("settings.admin"))]
+Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 
 @router.get(ADDRESS)
-async def overview(request: Request, ports: Ports, identity: Settings) -> Response:
+async def overview(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
     """Every number with its health."""
-    now = ports.clock.now()
-    async with ports.database.tenant(identity.tenant_id) as connection:
-        accounts = await channel_accounts.every(connection, identity.tenant_id)
+    now = runtime.clock.now()
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        accounts = await channel_accounts.list_all(connection, identity.tenant_id)
         held = await cooldowns.in_force(connection, identity.tenant_id, now=now)
         waiting = await account_suspensions.waiting(connection, identity.tenant_id)
         checked = await channel_accounts.checks(connection, identity.tenant_id)
@@ -48,9 +48,9 @@ async def overview(request: Request, ports: Ports, identity: Settings) -> Respon
             for account in accounts
         },
         waiting=waiting,
-        unreadable={account.channel_account_id: manage_accounts.unreadable(ports, account) for account in accounts},
+        unreadable={account.channel_account_id: manage_accounts.unreadable(runtime, account) for account in accounts},
         checked=checked,
-        webhook=_webhook(ports),
+        webhook=_webhook(runtime),
         fields=WEBHOOK_FIELDS,
         address=ADDRESS,
         done=_done(request),
@@ -58,14 +58,14 @@ async def overview(request: Request, ports: Ports, identity: Settings) -> Respon
 
 
 @router.get(f"{ADDRESS}/new")
-async def new(request: Request, ports: Ports, identity: Settings) -> Response:  # noqa: ARG001 - the permission
+async def new(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:  # noqa: ARG001 - the permission
     """The form for a new number, with a verify token to paste."""
     values = {"verify_token": secrets.token_urlsafe(24), "messages_per_second": "80", "pair_burst": "45"}
-    return _form(request, ports, None, values, {})
+    return _form(request, runtime, None, values, {})
 
 
 @router.post(ADDRESS)
-async def create(request: Request, ports: Ports, identity: Settings) -> Response:
+async def create(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
     """Add a number, and ask Meta about it at once."""
     values = _values(await request.form())
     number = values["phone_number_id"]
@@ -73,19 +73,19 @@ async def create(request: Request, ports: Ports, identity: Settings) -> Response
     wrong |= manage_accounts.problems(wanted, phone_number_id=number)
     if not wrong:
         try:
-            made = await manage_accounts.add(ports, identity.tenant_id, number, wanted, administrator_of(identity))
+            made = await manage_accounts.add(runtime, identity.tenant_id, number, wanted, administrator_of(identity))
         except AlreadyTakenError:
             wrong["phone_number_id"] = "This number is set up already, here or for another tenant."
         else:
-            await manage_accounts.check(ports, identity.tenant_id, made)
+            await manage_accounts.check(runtime, identity.tenant_id, made)
             return _back("added")
-    return _form(request, ports, None, values, wrong)
+    return _form(request, runtime, None, values, wrong)
 
 
 @router.get(f"{ADDRESS}/{{account_id}}")
-async def edit(request: Request, ports: Ports, identity: Settings, account_id: str) -> Response:
+async def edit(request: Request, runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
     """The form for a number that is there; its credentials are not shown."""
-    account = await _account(ports, identity, account_id)
+    account = await _account(runtime, identity, account_id)
     values = {
         "display": account.display,
         "name": account.name,
@@ -93,41 +93,41 @@ async def edit(request: Request, ports: Ports, identity: Settings, account_id: s
         "messages_per_second": str(account.messages_per_second),
         "pair_burst": str(account.pair_burst),
     }
-    return _form(request, ports, account, values, {})
+    return _form(request, runtime, account, values, {})
 
 
 @router.post(f"{ADDRESS}/{{account_id}}")
-async def change(request: Request, ports: Ports, identity: Settings, account_id: str) -> Response:
+async def change(request: Request, runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
     """Change a number or its credentials, and ask Meta about it again."""
-    account = await _account(ports, identity, account_id)
+    account = await _account(runtime, identity, account_id)
     values = _values(await request.form())
     wanted, wrong = _wanted(values)
-    wrong |= manage_accounts.problems(wanted, unreadable=bool(manage_accounts.unreadable(ports, account)))
+    wrong |= manage_accounts.problems(wanted, unreadable=bool(manage_accounts.unreadable(runtime, account)))
     if wrong:
-        return _form(request, ports, account, values, wrong)
+        return _form(request, runtime, account, values, wrong)
     await manage_accounts.change(
-        ports, identity.tenant_id, account.channel_account_id, wanted, administrator_of(identity)
+        runtime, identity.tenant_id, account.channel_account_id, wanted, administrator_of(identity)
     )
-    await manage_accounts.check(ports, identity.tenant_id, account.channel_account_id)
+    await manage_accounts.check(runtime, identity.tenant_id, account.channel_account_id)
     return _back("changed")
 
 
 @router.post(f"{ADDRESS}/{{account_id}}/check")
-async def check(ports: Ports, identity: Settings, account_id: str) -> Response:
+async def check(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
     """Ask Meta about the number."""
-    account = await _account(ports, identity, account_id)
-    await manage_accounts.check(ports, identity.tenant_id, account.channel_account_id)
+    account = await _account(runtime, identity, account_id)
+    await manage_accounts.check(runtime, identity.tenant_id, account.channel_account_id)
     return _back("checked")
 
 
 @router.post(f"{ADDRESS}/{{account_id}}/resume")
-async def resume(ports: Ports, identity: Settings, account_id: str) -> Response:
+async def resume(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
     """Ask Meta about the number, and let it send again if nothing is wrong."""
-    account = await _account(ports, identity, account_id)
-    found = await manage_accounts.check(ports, identity.tenant_id, account.channel_account_id)
+    account = await _account(runtime, identity, account_id)
+    found = await manage_accounts.check(runtime, identity.tenant_id, account.channel_account_id)
     if not found.good:
         return _back("still")
-    await manage_accounts.resume(ports, identity.tenant_id, account.channel_account_id, administrator_of(identity))
+    await manage_accounts.resume(runtime, identity.tenant_id, account.channel_account_id, administrator_of(identity))
     return _back("resumed")
 
 
@@ -149,7 +149,11 @@ def _back(done: str) -> Response:
 
 
 def _form(
-    request: Request, ports: Ports, account: ChannelAccount | None, values: dict[str, str], wrong: dict[str, str]
+    request: Request,
+    runtime: RuntimeDependency,
+    account: ChannelAccount | None,
+    values: dict[str, str],
+    wrong: dict[str, str],
 ) -> Response:
     # What was typed into a field for a credential is not sent back, but for the verify token that was made here.
     shown = {name: value for name, value in values.items() if name not in ("token", "app_secret")}
@@ -162,7 +166,7 @@ def _form(
         account=account,
         values=shown,
         wrong=wrong,
-        webhook=_webhook(ports),
+        webhook=_webhook(runtime),
         address=ADDRESS,
     )
 
@@ -178,7 +182,7 @@ def _values(form: FormData) -> dict[str, str]:
     return {name: value.replace("\0", "").strip() if isinstance(value, str) else "" for name, value in given.items()}
 
 
-def _wanted(values: dict[str, str]) -> tuple[Wanted, dict[str, str]]:
+def _wanted(values: dict[str, str]) -> tuple[AccountSettings, dict[str, str]]:
     """What the form asks for, and what cannot be read of it."""
     numbers, wrong = {}, {}
     for name in ("messages_per_second", "pair_burst"):
@@ -186,7 +190,7 @@ def _wanted(values: dict[str, str]) -> tuple[Wanted, dict[str, str]]:
             numbers[name] = int(values[name])
         else:
             wrong[name] = "A whole number; 0 is no limit of ours."
-    wanted = Wanted(
+    wanted = AccountSettings(
         display=values["display"],
         name=values["name"],
         waba_id=values["waba_id"] or None,
@@ -199,14 +203,14 @@ def _wanted(values: dict[str, str]) -> tuple[Wanted, dict[str, str]]:
     return wanted, wrong
 
 
-async def _account(ports: Ports, identity: Identity, account_id: str) -> ChannelAccount:
-    async with ports.database.tenant(identity.tenant_id) as connection:
-        accounts = await channel_accounts.every(connection, identity.tenant_id)
+async def _account(runtime: RuntimeDependency, identity: Principal, account_id: str) -> ChannelAccount:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        accounts = await channel_accounts.list_all(connection, identity.tenant_id)
     found = next((account for account in accounts if str(account.channel_account_id) == account_id), None)
     if found is None or found.channel != "whatsapp":
         raise HTTPException(404, "There is no such channel account. It may belong to another tenant.")
     return found
 
 
-def _webhook(ports: Ports) -> str:
-    return f"{ports.settings.base_url}/webhooks/whatsapp"
+def _webhook(runtime: RuntimeDependency) -> str:
+    return f"{runtime.settings.base_url}/webhooks/whatsapp"

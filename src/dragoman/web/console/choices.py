@@ -39,7 +39,7 @@ async def load(connection: Connection, tenant_id: UUID) -> Choices:
     """Read them; each is short."""
     return Choices(
         skills=await conversations.skills_and_intents(connection, tenant_id),
-        accounts=await channel_accounts.every(connection, tenant_id),
+        accounts=await channel_accounts.list_all(connection, tenant_id),
         agents=await conversations.agents(connection, tenant_id),
         tags=await reviews.known_tags(connection, tenant_id),
         sorts=SORTS,

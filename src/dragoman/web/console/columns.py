@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ListColumn:
     """One column; ``key`` stands in addresses and in the remembered choice."""
 
     key: str
@@ -19,19 +19,19 @@ class Column:
 COLUMNS = {
     column.key: column
     for column in (
-        Column("contact", "Phone / Contact"),
-        Column("state", "State"),
-        Column("outcome", "Outcome"),
-        Column("intent", "Intent / Skill"),
-        Column("last", "Last User Message"),
-        Column("messages", "Message Count", numeric=True),
-        Column("started", "Started", shown=False),
-        Column("activity", "Last activity", shown=False),
-        Column("duration", "Duration", shown=False, numeric=True),
-        Column("channel", "Channel", shown=False),
-        Column("agent", "Agent", shown=False),
-        Column("cost", "Cost", shown=False, numeric=True),
-        Column("session", "Session id", shown=False),
+        ListColumn("contact", "Phone / Contact"),
+        ListColumn("state", "State"),
+        ListColumn("outcome", "Outcome"),
+        ListColumn("intent", "Intent / Skill"),
+        ListColumn("last", "Last User Message"),
+        ListColumn("messages", "Message Count", numeric=True),
+        ListColumn("started", "Started", shown=False),
+        ListColumn("activity", "Last activity", shown=False),
+        ListColumn("duration", "Duration", shown=False, numeric=True),
+        ListColumn("channel", "Channel", shown=False),
+        ListColumn("agent", "Agent", shown=False),
+        ListColumn("cost", "Cost", shown=False, numeric=True),
+        ListColumn("session", "Session id", shown=False),
     )
 }
 
@@ -48,6 +48,6 @@ def chosen(keys: Iterable[str]) -> tuple[str, ...]:
     return known if FIXED in known else (FIXED, *known)
 
 
-def offered(shown: tuple[str, ...]) -> list[Column]:
+def offered(shown: tuple[str, ...]) -> list[ListColumn]:
     """All columns as the chooser lists them: the shown ones in their order, then the others."""
     return [COLUMNS[key] for key in shown] + [c for key, c in COLUMNS.items() if key not in shown]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dragoman.store.contacts.identities import Note
+from dragoman.store.contacts.identities import ContactNote
 
 _KINDS = {"wa_id": "WhatsApp number", "wa_user_id": "WhatsApp user id", "email": "email address"}
 
@@ -46,6 +46,6 @@ WHAT = frozenset(_WORDS)
 """Every entry that there are words for."""
 
 
-def lines(notes: Sequence[Note]) -> list[Line]:
+def lines(notes: Sequence[ContactNote]) -> list[Line]:
     """*notes* in words, in their order."""
     return [Line(note.at, _WORDS[note.what](note.detail) if note.what in _WORDS else note.what) for note in notes]

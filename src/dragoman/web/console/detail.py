@@ -19,28 +19,28 @@ from dragoman.domain import retention
 from dragoman.domain.nouns import Contact
 from dragoman.ledger import pages
 from dragoman.ledger.integrity import Integrity, of_session
-from dragoman.ledger.pages import Digest, Part, Place, Steps, Wanted
+from dragoman.ledger.pages import EventFilter, ItemPage, PageAnchor, StepCount, TimelineDigest
 from dragoman.ledger.read import Event, Message
 from dragoman.ledger.retention import Cut, cut_of
 from dragoman.runtime import Runtime
-from dragoman.services.visibility import EVERYTHING, Sight
+from dragoman.services.visibility import EVERYTHING, Visibility
 from dragoman.store.contacts import contacts, identities
 from dragoman.store.contacts.contacts import Identity as ContactIdentity
-from dragoman.store.contacts.identities import Note
+from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list import conversations
-from dragoman.store.conversation_list.conversations import NEWEST, Conversation, Filters, Order
+from dragoman.store.conversation_list.conversations import NEWEST, Conversation, Filters, SortOrder
 from dragoman.store.database import Connection
 from dragoman.store.sending import service_windows
-from dragoman.web.auth import Identity
+from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, timeline, transcript, wording
-from dragoman.web.console.attachments import Attachment
+from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.page import times_of
 
 MESSAGES = 50
 EVENTS = 80
 """How many messages and events one part has."""
 
-SHOWN: dict[str, Wanted | None] = {"all": None, "skills": wording.CALLS, "errors": wording.ERRORS}
+SHOWN: dict[str, EventFilter | None] = {"all": None, "skills": wording.CALLS, "errors": wording.ERRORS}
 """What the timeline can be narrowed to."""
 
 
@@ -48,19 +48,19 @@ SHOWN: dict[str, Wanted | None] = {"all": None, "skills": wording.CALLS, "errors
 class Transcript:
     """A part of the transcript with what belongs to it elsewhere in the session."""
 
-    part: Part[Message]
-    beside: list[Message]
-    steps: dict[UUID, Steps]
+    part: ItemPage[Message]
+    related_messages: list[Message]
+    steps: dict[UUID, StepCount]
     notices: list[Event]
-    files: Mapping[UUID, Attachment]
+    files: Mapping[UUID, MessageAttachment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
     """A part of the timeline with the messages that caused its dispatches; ``show`` is a key of :data:`SHOWN`."""
 
-    part: Part[Event]
-    causes: list[Message]
+    part: ItemPage[Event]
+    triggering_messages: list[Message]
     show: str
 
 
@@ -76,11 +76,11 @@ class Detail:
     conversation: Conversation
     contact: Contact
     identities: list[tuple[ContactIdentity, datetime]]
-    history: list[Note]
+    history: list[ContactNote]
     window_until: datetime | None
     transcript: Transcript
     timeline: Timeline
-    digest: Digest
+    digest: TimelineDigest
     newer: UUID | None
     older: UUID | None
     cut: Cut | None
@@ -88,8 +88,8 @@ class Detail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Reads parts of one conversation as ``sight`` may see them.
+class ConversationReader:
+    """Reads parts of one conversation as ``visibility`` may see them.
 
     Nothing from before ``cutoff``, the retention window. ``conversation`` is the row as it is on record, ``numbers``
     are the contact's.
@@ -99,34 +99,34 @@ class Reading:
     tenant_id: UUID
     conversation: Conversation
     cutoff: datetime
-    sight: Sight = EVERYTHING
+    visibility: Visibility = EVERYTHING
     numbers: tuple[str | None, ...] = ()
 
     @property
     def shown(self) -> Conversation:
-        """The row as ``sight`` may see it."""
-        return self.sight.conversation(self.conversation)
+        """The row as ``visibility`` may see it."""
+        return self.visibility.conversation(self.conversation)
 
     def _messages(self, found: Iterable[Message]) -> list[Message]:
-        return self.sight.messages(found, self.numbers)
+        return self.visibility.messages(found, self.numbers)
 
-    def _seen(self, part: Part[Message]) -> Part[Message]:
+    def _seen(self, part: ItemPage[Message]) -> ItemPage[Message]:
         return dataclasses.replace(part, items=self._messages(part.items))
 
-    async def _files(self, found: Sequence[Message]) -> Mapping[UUID, Attachment]:
+    async def _files(self, found: Sequence[Message]) -> Mapping[UUID, MessageAttachment]:
         return await attachments.load(self.connection, self.tenant_id, self.conversation.session_id, found)
 
-    async def transcript(self, place: Place, *, limit: int = MESSAGES) -> Transcript:
+    async def transcript(self, place: PageAnchor, *, limit: int = MESSAGES) -> Transcript:
         """The messages at *place*."""
         of = (self.connection, self.tenant_id, self.conversation)
         part = await pages.messages(*of, place, cutoff=self.cutoff, limit=limit)
-        beside = await pages.beside(*of, part.items, cutoff=self.cutoff)
+        beside = await pages.related_messages(*of, part.items, cutoff=self.cutoff)
         notices = await pages.notices(*of, part, cutoff=self.cutoff, types=transcript.NOTICE_TYPES)
         return Transcript(
             part=self._seen(part),
-            beside=self._messages(beside),
+            related_messages=self._messages(beside),
             steps=await pages.steps(*of, part.items, cutoff=self.cutoff, errors=wording.ERRORS),
-            notices=self.sight.events(notices, self.numbers),
+            notices=self.visibility.events(notices, self.numbers),
             files=await self._files(part.items),
         )
 
@@ -134,38 +134,38 @@ class Reading:
         """Those messages, as far as they stand up to the ordinal *last*; without notices."""
         of = (self.connection, self.tenant_id, self.conversation)
         found = await pages.messages_of(*of, message_ids, last, cutoff=self.cutoff) if message_ids else []
-        beside = await pages.beside(*of, found, cutoff=self.cutoff)
+        beside = await pages.related_messages(*of, found, cutoff=self.cutoff)
         return Transcript(
-            part=Part(items=self._messages(found), earlier=False, later=False),
-            beside=self._messages(beside),
+            part=ItemPage(items=self._messages(found), earlier=False, later=False),
+            related_messages=self._messages(beside),
             steps=await pages.steps(*of, found, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=[],
             files=await self._files(found),
         )
 
-    async def timeline(self, place: Place, *, show: str = "all", limit: int = EVENTS) -> Timeline:
+    async def timeline(self, place: PageAnchor, *, show: str = "all", limit: int = EVENTS) -> Timeline:
         """The events at *place* that *show* keeps."""
         of = (self.connection, self.tenant_id, self.conversation)
         part = await pages.events(*of, place, cutoff=self.cutoff, limit=limit, wanted=SHOWN[show])
         dispatches = {event.dispatch_id for event in part.items if event.dispatch_id is not None}
-        causes = await pages.causes(*of, dispatches, cutoff=self.cutoff)
-        part = dataclasses.replace(part, items=self.sight.events(part.items, self.numbers))
-        return Timeline(part=part, causes=self._messages(causes), show=show)
+        causes = await pages.triggering_messages(*of, dispatches, cutoff=self.cutoff)
+        part = dataclasses.replace(part, items=self.visibility.events(part.items, self.numbers))
+        return Timeline(part=part, triggering_messages=self._messages(causes), show=show)
 
-    async def digest(self) -> Digest:
+    async def digest(self) -> TimelineDigest:
         """The whole timeline in figures."""
         of = (self.connection, self.tenant_id, self.conversation)
         return await pages.digest(*of, cutoff=self.cutoff, errors=wording.ERRORS, calls=wording.CALLS)
 
 
-async def load(reading: Reading, filters: Filters, *, now: datetime, order: Order = NEWEST) -> Detail:
+async def load(reading: ConversationReader, filters: Filters, *, now: datetime, order: SortOrder = NEWEST) -> Detail:
     """What the drawer opens with: the newest messages and events, and the conversation's surroundings."""
     connection, tenant_id, conversation = reading.connection, reading.tenant_id, reading.conversation
-    sight = reading.sight
+    visibility = reading.visibility
     newer, older = await conversations.neighbours(
         connection,
         tenant_id,
-        sight.filters(filters),
+        visibility.filters(filters),
         conversation,
         order=order,
         transcripts_since=reading.cutoff,
@@ -176,12 +176,12 @@ async def load(reading: Reading, filters: Filters, *, now: datetime, order: Orde
         cut = await cut_of(connection, tenant_id, conversation.session_id)
     known = await contacts.identities(connection, tenant_id, conversation.contact_id)
     return Detail(
-        conversation=sight.conversation(conversation),
-        contact=sight.contact(contact),
+        conversation=visibility.conversation(conversation),
+        contact=visibility.contact(contact),
         identities=list(
-            zip(sight.identities([identity for identity, _ in known]), [at for _, at in known], strict=True)
+            zip(visibility.identities([identity for identity, _ in known]), [at for _, at in known], strict=True)
         ),
-        history=sight.notes(await identities.history_of(connection, tenant_id, conversation.contact_id)),
+        history=visibility.notes(await identities.history_of(connection, tenant_id, conversation.contact_id)),
         window_until=await _window_until(connection, tenant_id, conversation, now),
         transcript=await reading.transcript(pages.LATEST),
         timeline=await reading.timeline(pages.LATEST),
@@ -211,7 +211,7 @@ async def _window_until(
 def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
     """The context of ``logs/_drawer.html``."""
     conversation = detail.conversation
-    stretches = timeline.ribbon(detail.digest.stays, now)
+    stretches = timeline.ribbon(detail.digest.state_spans, now)
     return {
         "active": conversation,
         "detail": detail,
@@ -232,9 +232,9 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
     }
 
 
-def keeping(ports: Runtime, identity: Identity, conversation: Conversation) -> dict[str, Any]:
+def keeping(runtime: Runtime, identity: Principal, conversation: Conversation) -> dict[str, Any]:
     """When the content goes, and by which rule."""
-    kept = retention.window(ports.settings.retention_days, identity.retention_days)
+    kept = retention.retention_period(runtime.settings.retention_days, identity.retention_days)
     return {"kept": kept, "gone_at": conversation.last_activity_at + timedelta(days=kept.days)}
 
 
@@ -245,7 +245,7 @@ def transcript_view(request: Request, conversation: Conversation, shown: Transcr
         shown.notices,
         contact=name_of(conversation),
         times=times_of(request),
-        beside=shown.beside,
+        related_messages=shown.related_messages,
         steps=shown.steps,
         files=shown.files,
     )
@@ -257,7 +257,7 @@ def timeline_view(shown: Timeline) -> dict[str, Any]:
     entries = timeline.entries_of(shown.part.items)
     before = shown.part.items[0].position - 1 if shown.part.items and shown.show == "all" else 0
     return {
-        "groups": timeline.grouped(entries, shown.causes, before=before),
+        "groups": timeline.grouped(entries, shown.triggering_messages, before=before),
         "events": shown.part,
         "show": shown.show,
     }

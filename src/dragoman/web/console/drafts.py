@@ -25,7 +25,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class SimulatedMessage:
     """A message that is ready but for its file's id; ``reply_to`` is what it answers to."""
 
     message: Message
@@ -46,7 +46,7 @@ class DraftError(ValueError):
     """The form cannot be sent as it is; the text says what to change."""
 
 
-def draft(fields: Fields, file: File | None, *, ours: str, last_wamid: str) -> Draft | None:
+def draft(fields: Fields, file: File | None, *, ours: str, last_wamid: str) -> SimulatedMessage | None:
     """The message that *fields* describe, or None when there is nothing to send.
 
     *ours* is our number as WhatsApp writes it, *last_wamid* the latest message that reached the phone. Raises
@@ -63,7 +63,7 @@ def draft(fields: Fields, file: File | None, *, ours: str, last_wamid: str) -> D
     if message is None:
         return None
     context = _context(fields, ours)
-    return Draft(message=message, file=file, reply_to=context.get("id"), context=context)
+    return SimulatedMessage(message=message, file=file, reply_to=context.get("id"), context=context)
 
 
 def _context(fields: Fields, ours: str) -> Message:
@@ -78,14 +78,14 @@ def _context(fields: Fields, ours: str) -> Message:
     return context
 
 
-def _example(name: str, last_wamid: str) -> Draft | None:
+def _example(name: str, last_wamid: str) -> SimulatedMessage | None:
     found: Sample | None = sample(name, last_wamid=last_wamid)
     if found is None:
         return None
     file = None
     if found.content is not None:
         file = File(name=name, mime_type=found.mime_type, content=found.content)
-    return Draft(message=found.message, file=file)
+    return SimulatedMessage(message=found.message, file=file)
 
 
 def _file(fields: Fields, file: File | None) -> Message:

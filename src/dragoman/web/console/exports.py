@@ -19,9 +19,9 @@ from dragoman.services.exports.export_conversations import BACKGROUND_FROM, Expo
 from dragoman.services.exports.formats import Format, Parts
 from dragoman.store import exports
 from dragoman.store.exports import ExportRequest
-from dragoman.web.auth import Identity, administrator_of
+from dragoman.web.auth import Principal, administrator_of
 from dragoman.web.console.page import render, target_of
-from dragoman.web.console.query import ADDRESS, Query
+from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.downloads import (
     Exporter,
     download,
@@ -31,7 +31,7 @@ from dragoman.web.downloads import (
     kept_file,
     may_have,
 )
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 EXPORTS = "/communications/automation/exports"
 SHOWN = 100
@@ -48,15 +48,15 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @router.get(f"{ADDRESS}/export/count")
-async def counted(request: Request, ports: Ports, identity: Exporter) -> HTMLResponse:
+async def counted(request: Request, runtime: RuntimeDependency, identity: Exporter) -> HTMLResponse:
     """How many conversations fit the filters of the address, where that is cheap to know."""
-    wanted = _export(ports, identity, request.query_params, "jsonl", Parts())
-    found = await count(ports, wanted)
+    wanted = _export(runtime, identity, request.query_params, "jsonl", Parts())
+    found = await count(runtime, wanted)
     return render(request, "logs/_export_count.html", found=found, most=BACKGROUND_FROM)
 
 
 @router.post(f"{ADDRESS}/export")
-async def export(request: Request, ports: Ports, identity: Exporter) -> Response:
+async def export(request: Request, runtime: RuntimeDependency, identity: Exporter) -> Response:
     """The file that the form asks for; where it is a large one, it is prepared in the background."""
     form = await request.form(max_files=0)
     kind = str(form.get("format", ""))
@@ -64,22 +64,22 @@ async def export(request: Request, ports: Ports, identity: Exporter) -> Response
         raise HTTPException(422, f"Choose one of the formats {', '.join(get_args(Format))}.")
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
-    wanted = _export(ports, identity, given, kind, parts)  # type: ignore[arg-type]
-    if not await is_for_background(ports, wanted) and "background" not in form:
-        return await download(ports, identity, wanted)
+    wanted = _export(runtime, identity, given, kind, parts)  # type: ignore[arg-type]
+    if not await is_for_background(runtime, wanted) and "background" not in form:
+        return await download(runtime, identity, wanted)
     try:
-        await background_exports.request(ports, wanted, administrator_of(identity))
+        await background_exports.request(runtime, wanted, administrator_of(identity))
     except TooManyOpenError as error:
         raise HTTPException(429, str(error)) from error
     return RedirectResponse(EXPORTS, 303)
 
 
 @router.get(EXPORTS)
-async def listed(request: Request, ports: Ports, identity: Exporter) -> HTMLResponse:
+async def listed(request: Request, runtime: RuntimeDependency, identity: Exporter) -> HTMLResponse:
     """The tenant's exports, with how far they are; asked for again by the page while one is under way."""
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.recent(connection, identity.tenant_id, limit=SHOWN)
-    rows = [_row(ports, identity, each) for each in found]
+    rows = [_row(runtime, identity, each) for each in found]
     context: dict[str, Any] = {
         "rows": rows,
         "address": EXPORTS,
@@ -91,41 +91,41 @@ async def listed(request: Request, ports: Ports, identity: Exporter) -> HTMLResp
 
 
 @router.post(f"{EXPORTS}/{{export_id}}/cancel")
-async def cancel(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
+async def cancel(runtime: RuntimeDependency, identity: Exporter, export_id: UUID) -> Response:
     """Let it be made no further."""
-    await _found(ports, identity, export_id)
-    await background_exports.cancel(ports, identity.tenant_id, export_id, administrator_of(identity))
+    await _found(runtime, identity, export_id)
+    await background_exports.cancel(runtime, identity.tenant_id, export_id, administrator_of(identity))
     return RedirectResponse(EXPORTS, 303)
 
 
 @router.get(f"{EXPORTS}/{{export_id}}/file")
-async def file(ports: Ports, identity: Exporter, export_id: UUID) -> Response:
+async def file(runtime: RuntimeDependency, identity: Exporter, export_id: UUID) -> Response:
     """The file, while it is kept."""
-    return await kept_file(ports, identity, await _found(ports, identity, export_id))
+    return await kept_file(runtime, identity, await _found(runtime, identity, export_id))
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/evidence")
-async def evidence(ports: Ports, identity: Exporter, session_id: UUID) -> Response:
+async def evidence(runtime: RuntimeDependency, identity: Exporter, session_id: UUID) -> Response:
     """The evidence bundle of one conversation."""
-    return await evidence_of(ports, identity, session_id)
+    return await evidence_of(runtime, identity, session_id)
 
 
-async def _found(ports: Runtime, identity: Identity, export_id: UUID) -> ExportRequest:
-    async with ports.database.tenant(identity.tenant_id) as connection:
-        found = await exports.one(connection, identity.tenant_id, export_id)
+async def _found(runtime: Runtime, identity: Principal, export_id: UUID) -> ExportRequest:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        found = await exports.get(connection, identity.tenant_id, export_id)
     if found is None:
         raise NotFoundError("There is no such export.")
     return found
 
 
-def _row(ports: Runtime, identity: Identity, found: ExportRequest) -> dict[str, Any]:
+def _row(runtime: Runtime, identity: Principal, found: ExportRequest) -> dict[str, Any]:
     seen = may_have(identity, found)
     done = min(100, found.rows_done * 100 // found.rows_expected) if found.rows_expected else None
     return {
         "export": found,
         "seen": seen,
         "filters": [(NAMES[name], _said(value)) for name, value in found.filters.items() if name in NAMES],
-        "there": seen and offered(ports, found),
+        "there": seen and offered(runtime, found),
         "percent": done,
     }
 
@@ -136,8 +136,8 @@ def _said(value: str | bool) -> str:
     return f"{value[:10]} (UTC)" if re.fullmatch(r"\d{4}-\d\d-\d\dT00:00:00\+00:00", value) else value
 
 
-def _export(ports: Ports, identity: Identity, given: QueryParams, kind: Format, parts: Parts) -> Export:
-    query = Query.read(given, {})
-    if mistakes := query.mistakes():
-        raise HTTPException(422, f"{mistakes[0].parameter} {mistakes[0].advice}")
-    return export_of(ports, identity, query.filters(), kind, parts)
+def _export(runtime: RuntimeDependency, identity: Principal, given: QueryParams, kind: Format, parts: Parts) -> Export:
+    query = ListQuery.read(given, {})
+    if filter_errors := query.filter_errors():
+        raise HTTPException(422, f"{filter_errors[0].parameter} {filter_errors[0].advice}")
+    return export_of(runtime, identity, query.filters(), kind, parts)

@@ -159,6 +159,6 @@ def playtime(seconds: float) -> str:
 _TURNING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def unturned(name: str) -> str:
+def strip_bidi_controls(name: str) -> str:
     """A file's name with a mark for each character that would show it otherwise than it is (``exe.gpj``)."""
     return _TURNING.sub("\N{REPLACEMENT CHARACTER}", name)

@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
 from dragoman.ledger import pages
-from dragoman.ledger.pages import FIRST, LATEST, Part, Place
+from dragoman.ledger.pages import FIRST, LATEST, ItemPage, PageAnchor
 from dragoman.ledger.read import Event
 from dragoman.services.audit.verify_audit import check_session
 from dragoman.store.contacts import contacts
@@ -26,16 +26,16 @@ from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.store.database import Connection
 from dragoman.web import audited_reads, media
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail
-from dragoman.web.console.detail import Reading, Transcript
+from dragoman.web.console.detail import ConversationReader, Transcript
 from dragoman.web.console.page import render
 from dragoman.web.console.query import ADDRESS
-from dragoman.web.http.dependencies import Ports, retention_cutoff
+from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _ENDS = {"first": FIRST, "latest": LATEST}
@@ -44,7 +44,7 @@ _ENDS = {"first": FIRST, "latest": LATEST}
 async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conversation:
     """The conversation of that id. Raises HTTPException 404."""
     try:
-        found = await conversations.one(connection, tenant_id, UUID(session_id))
+        found = await conversations.get(connection, tenant_id, UUID(session_id))
     except ValueError:
         found = None
     if found is None:
@@ -52,61 +52,63 @@ async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conv
     return found
 
 
-async def reading_of(connection: Connection, ports: Ports, identity: Identity, session_id: str) -> Reading:
+async def reader_of(
+    connection: Connection, runtime: RuntimeDependency, identity: Principal, session_id: str
+) -> ConversationReader:
     """A reading of the conversation of that id, as *identity* may see it. Raises HTTPException 404."""
     found = await find(connection, identity.tenant_id, session_id)
-    await audited_reads.opened(ports, connection, identity, found)
+    await audited_reads.opened(runtime, connection, identity, found)
     numbers = await contacts.numbers(connection, identity.tenant_id, found.contact_id)
-    return Reading(
+    return ConversationReader(
         connection=connection,
         tenant_id=identity.tenant_id,
         conversation=found,
-        cutoff=retention_cutoff(ports, identity.retention_days),
-        sight=identity.sight,
+        cutoff=retention_cutoff(runtime, identity.retention_days),
+        visibility=identity.visibility,
         numbers=(found.contact_phone, *numbers),
     )
 
 
 @asynccontextmanager
-async def opened(ports: Ports, identity: Identity, session_id: str) -> AsyncIterator[Reading]:
+async def opened(runtime: RuntimeDependency, identity: Principal, session_id: str) -> AsyncIterator[ConversationReader]:
     """The same in a transaction of its own."""
-    async with ports.database.tenant(identity.tenant_id) as connection:
-        yield await reading_of(connection, ports, identity, session_id)
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        yield await reader_of(connection, runtime, identity, session_id)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/transcript")
-async def transcript(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+async def transcript(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Messages at the place that the query names."""
-    async with opened(ports, identity, session_id) as reading:
-        place = await _place(request, reading)
+    async with opened(runtime, identity, session_id) as reading:
+        place = await _anchor(request, reading)
         shown = await reading.transcript(place)
     context = detail.transcript_view(request, reading.shown, shown)
     return render(request, "logs/_messages.html", active=reading.shown, side=place.side, **context)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/timeline")
-async def timeline(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+async def timeline(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Events at the place that the query names; ``show`` keeps the skill calls or the errors."""
     show = request.query_params.get("show", "all")
     if show not in detail.SHOWN:
         raise HTTPException(422, "show is all, skills or errors.")
-    async with opened(ports, identity, session_id) as reading:
-        place = await _place(request, reading)
+    async with opened(runtime, identity, session_id) as reading:
+        place = await _anchor(request, reading)
         shown = await reading.timeline(place, show=show)
     context = detail.timeline_view(shown)
     return render(request, "logs/_events.html", active=reading.shown, side=place.side, **context)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/newer")
-async def newer(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+async def newer(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """What was written after ``message`` (an ordinal) and ``event`` (a position), one part of each at most.
 
     Among the messages are those before that changed meanwhile: by a reaction, a correction or a delivery status.
     """
     numbers = {name: _number(request.query_params.get(name, "0"), name) for name in ("message", "event")}
-    async with opened(ports, identity, session_id) as reading:
-        events = await reading.timeline(Place(side="after", number=numbers["event"]))
-        fresh = await reading.transcript(Place(side="after", number=numbers["message"]))
+    async with opened(runtime, identity, session_id) as reading:
+        events = await reading.timeline(PageAnchor(side="after", number=numbers["event"]))
+        fresh = await reading.transcript(PageAnchor(side="after", number=numbers["message"]))
         changed = await _changed(reading, fresh, events.part, numbers["message"])
     context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
     changed_items = detail.transcript_view(request, reading.shown, changed)["items"]
@@ -114,40 +116,42 @@ async def newer(request: Request, ports: Ports, identity: Reader, session_id: st
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/media/{{message_id}}")
-async def file(request: Request, ports: Ports, identity: Reader, session_id: str, message_id: str) -> Response:
+async def file(
+    request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str, message_id: str
+) -> Response:
     """The file that came with a message."""
     try:
         named = UUID(session_id), UUID(message_id)
     except ValueError:
         raise HTTPException(404, "There is no such file. The link may be cut.") from None
-    return await media.answer(request, ports, identity, *named)
+    return await media.answer(request, runtime, identity, *named)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/seal")
-async def seal(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+async def seal(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Check the chain of seals now, against the checkpoints that cover it, and say what was found."""
-    async with opened(ports, identity, session_id) as reading:
+    async with opened(runtime, identity, session_id) as reading:
         found = reading.conversation
-    checked, breach = await check_session(ports, identity.tenant_id, found.session_id)
+    checked, breach = await check_session(runtime, identity.tenant_id, found.session_id)
     return render(request, "logs/_seal.html", checked=checked, breach=breach)
 
 
-async def _changed(reading: Reading, fresh: Transcript, events: Part[Event], last: int) -> Transcript:
+async def _changed(reading: ConversationReader, fresh: Transcript, events: ItemPage[Event], last: int) -> Transcript:
     """The messages up to the ordinal *last* that *fresh* messages or *events* say something of."""
     told = {str(event.payload.get("message_id")) for event in events.items if event.type == "message.status"}
-    targets = {message.message_id for message in fresh.beside if message.ordinal <= last}
+    targets = {message.message_id for message in fresh.related_messages if message.ordinal <= last}
     return await reading.transcript_of({*targets, *(UUID(found) for found in told if _is_uuid(found))}, last)
 
 
-async def _place(request: Request, reading: Reading) -> Place:
+async def _anchor(request: Request, reading: ConversationReader) -> PageAnchor:
     """The place that the query names. Raises HTTPException 422, or 404 for an element that is not there."""
     given = request.query_params
     if "around" in given:
-        return Place(side="around", number=await _element(reading, given["around"]))
+        return PageAnchor(side="around", number=await _element(reading, given["around"]))
     if "before" in given:
-        return Place(side="before", number=_number(given["before"], "before"))
+        return PageAnchor(side="before", number=_number(given["before"], "before"))
     if "after" in given:
-        return Place(side="after", number=_number(given["after"], "after"))
+        return PageAnchor(side="after", number=_number(given["after"], "after"))
     return _ENDS.get(given.get("from", "latest"), LATEST)
 
 
@@ -157,7 +161,7 @@ def _number(text: str, name: str) -> int:
     return int(text)
 
 
-async def _element(reading: Reading, anchor: str) -> int:
+async def _element(reading: ConversationReader, anchor: str) -> int:
     """The ordinal or position of the element *anchor*."""
     of = (reading.connection, reading.tenant_id, reading.conversation)
     found: int | None = None

@@ -15,29 +15,29 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from dragoman.ledger.pages import FIRST, Place
+from dragoman.ledger.pages import FIRST, PageAnchor
 from dragoman.store.conversation_list.conversations import Filters
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail, fragments, holds, plain, reviews
-from dragoman.web.console.detail import Reading, Timeline, Transcript
+from dragoman.web.console.detail import ConversationReader, Timeline, Transcript
 from dragoman.web.console.page import html, times_of
 from dragoman.web.console.query import ADDRESS
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
-Opened = Callable[[], AbstractAsyncContextManager[Reading]]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
+Opened = Callable[[], AbstractAsyncContextManager[ConversationReader]]
 
 MESSAGES = 200
 EVENTS = 300
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/text")
-async def text(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+async def text(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """The transcript as plain text, with names and times; with ``timeline=1`` the timeline after it."""
     with_timeline = request.query_params.get("timeline") == "1"
-    opened = _opener(ports, identity, session_id)
+    opened = _opener(runtime, identity, session_id)
     async with opened() as reading:
         found = reading.shown
     times = times_of(request)
@@ -55,17 +55,17 @@ async def text(request: Request, ports: Ports, identity: Reader, session_id: str
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/print")
-async def printed(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+async def printed(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Summary, transcript and timeline as one document, every step expanded."""
-    opened = _opener(ports, identity, session_id)
-    now = ports.clock.now()
+    opened = _opener(runtime, identity, session_id)
+    now = runtime.clock.now()
     async with opened() as reading:
         loaded = await detail.load(reading, Filters(), now=now)
         review = await reviews.context(reading.connection, identity, reading.conversation.session_id)
         review |= await holds.context(reading.connection, identity.tenant_id, reading.conversation.session_id)
     context = (
         detail.view(request, loaded, now)
-        | detail.keeping(ports, identity, loaded.conversation)
+        | detail.keeping(runtime, identity, loaded.conversation)
         | review
         | {"active": loaded.conversation, "side": "around"}
     )
@@ -83,8 +83,8 @@ async def printed(request: Request, ports: Ports, identity: Reader, session_id: 
     return StreamingResponse(pieces(), media_type="text/html; charset=utf-8")
 
 
-def _opener(ports: Ports, identity: Identity, session_id: str) -> Opened:
-    return lambda: fragments.opened(ports, identity, session_id)
+def _opener(runtime: RuntimeDependency, identity: Principal, session_id: str) -> Opened:
+    return lambda: fragments.opened(runtime, identity, session_id)
 
 
 async def _transcript(opened: Opened) -> AsyncIterator[Transcript]:
@@ -96,7 +96,7 @@ async def _transcript(opened: Opened) -> AsyncIterator[Transcript]:
             yield dataclasses.replace(shown, part=dataclasses.replace(shown.part, earlier=False, later=False))
         if not shown.part.later:
             return
-        place = Place(side="after", number=shown.part.items[-1].ordinal)
+        place = PageAnchor(side="after", number=shown.part.items[-1].ordinal)
         await asyncio.sleep(0)
 
 
@@ -109,5 +109,5 @@ async def _timeline(opened: Opened) -> AsyncIterator[Timeline]:
             yield dataclasses.replace(shown, part=dataclasses.replace(shown.part, earlier=False, later=False))
         if not shown.part.later:
             return
-        place = Place(side="after", number=shown.part.items[-1].position)
+        place = PageAnchor(side="after", number=shown.part.items[-1].position)
         await asyncio.sleep(0)

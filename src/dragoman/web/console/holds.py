@@ -15,31 +15,37 @@ from dragoman.services.retention import legal_holds
 from dragoman.services.retention.apply_retention import RetentionBusyError
 from dragoman.store import legal_holds as store
 from dragoman.store.database import Connection
-from dragoman.web.auth import Identity, administrator_of, require
+from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import fragments
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Administrator = Annotated[Identity, Depends(require("communications.access:admin"))]
+Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/hold")
-async def put(
-    request: Request, ports: Ports, identity: Administrator, session_id: UUID, reason: Annotated[str, Form()] = ""
+async def place_hold(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Administrator,
+    session_id: UUID,
+    reason: Annotated[str, Form()] = "",
 ) -> Response:
     """Hold the conversation."""
-    doing = legal_holds.put(ports, identity.tenant_id, session_id, reason, administrator_of(identity))
-    return await _answer(request, ports, identity, session_id, doing)
+    doing = legal_holds.place_hold(runtime, identity.tenant_id, session_id, reason, administrator_of(identity))
+    return await _answer(request, runtime, identity, session_id, doing)
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/hold/lift")
-async def lift(request: Request, ports: Ports, identity: Administrator, session_id: UUID) -> Response:
+async def lift_hold(
+    request: Request, runtime: RuntimeDependency, identity: Administrator, session_id: UUID
+) -> Response:
     """Hold it no longer."""
-    doing = legal_holds.lift(ports, identity.tenant_id, session_id, administrator_of(identity))
-    return await _answer(request, ports, identity, session_id, doing)
+    doing = legal_holds.lift_hold(runtime, identity.tenant_id, session_id, administrator_of(identity))
+    return await _answer(request, runtime, identity, session_id, doing)
 
 
 async def context(connection: Connection, tenant_id: UUID, session_id: UUID) -> dict[str, Any]:
@@ -49,7 +55,7 @@ async def context(connection: Connection, tenant_id: UUID, session_id: UUID) -> 
 
 
 async def _answer(
-    request: Request, ports: Ports, identity: Identity, session_id: UUID, doing: Awaitable[None]
+    request: Request, runtime: RuntimeDependency, identity: Principal, session_id: UUID, doing: Awaitable[None]
 ) -> Response:
     """Do it and show the panel, or the page where the browser sent a plain form."""
     mistake, status = "", 200
@@ -63,7 +69,7 @@ async def _answer(
         if mistake:
             raise HTTPException(status, mistake)
         return RedirectResponse(f"{ADDRESS}/{session_id}", 303)
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await fragments.find(connection, identity.tenant_id, str(session_id))
         shown = await context(connection, identity.tenant_id, session_id)
     return render(request, "logs/_hold.html", status_code=status, active=found, **(shown | {"hold_mistake": mistake}))

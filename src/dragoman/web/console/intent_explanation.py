@@ -14,7 +14,7 @@ MOST_CANDIDATES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class CandidateBar:
     """A classifier's guess; ``width`` is its bar's, in percent, ``enough`` says that it reached the threshold."""
 
     intent: str
@@ -27,7 +27,7 @@ class Candidate:
 class Guesses:
     """What a classifier thought possible, best first; ``mark`` is where the threshold stands on the bars."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateBar, ...]
     threshold: float
     mark: str
 
@@ -41,7 +41,7 @@ class Guesses:
             confidence = guess.get("confidence") if isinstance(guess, dict) else None
             if isinstance(confidence, int | float):
                 found.append(
-                    Candidate(
+                    CandidateBar(
                         intent=str(guess.get("intent", "–")),
                         confidence=float(confidence),
                         width=share(float(confidence)),
@@ -52,7 +52,7 @@ class Guesses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Why:
+class IntentExplanation:
     """The panel at an assigned intent, or at a message that was not understood.
 
     ``facts`` are (label, sentence) pairs; ``guesses`` is None where no classifier was asked.
@@ -64,7 +64,7 @@ class Why:
     guesses: Guesses | None
 
 
-def assigned(intent: Facts, classified: Facts | None) -> Why:
+def assigned(intent: Facts, classified: Facts | None) -> IntentExplanation:
     """Why this intent was assigned; *classified* is what the classifier had said of the same message."""
     guesses = None if classified is None else Guesses.of(classified)
     source, detail = str(intent["source"]), intent.get("detail")
@@ -82,10 +82,10 @@ def assigned(intent: Facts, classified: Facts | None) -> Why:
         facts.append(("Classifier", _not_needed() if classified is None else _classifier(classified)))
     if guesses is not None:
         facts.append(("Runner-up", _runner_up(str(intent["intent"]), guesses)))
-    return Why(title="Why this skill", short=short, facts=tuple(facts), guesses=guesses)
+    return IntentExplanation(title="Why this skill", short=short, facts=tuple(facts), guesses=guesses)
 
 
-def unclear(facts_of: Facts, classified: Facts | None) -> Why | None:
+def unclear(facts_of: Facts, classified: Facts | None) -> IntentExplanation | None:
     """Why nothing was assigned; None where the event's own line says all there is."""
     if classified is None:
         return None
@@ -96,7 +96,7 @@ def unclear(facts_of: Facts, classified: Facts | None) -> Why | None:
         best = guesses.candidates[0]
         facts.append(("Best guess", _against(best, guesses.threshold)))
     facts.append(("Then", Markup("{}").format(facts_of["reason"])))
-    return Why(title="Why no skill", short=short, facts=tuple(facts), guesses=guesses)
+    return IntentExplanation(title="Why no skill", short=short, facts=tuple(facts), guesses=guesses)
 
 
 def share(part: float) -> str:
@@ -116,7 +116,7 @@ def _not_needed() -> Markup:
     return Markup("Not asked: nothing had to be guessed")
 
 
-def _against(guess: Candidate, threshold: float) -> Markup:
+def _against(guess: CandidateBar, threshold: float) -> Markup:
     points = (guess.confidence - threshold) * 100
     place = "above" if points >= 0 else "below"
     return Markup("<code>{}</code> with {}, {:.0f} points {} the threshold of {}").format(
@@ -127,7 +127,7 @@ def _against(guess: Candidate, threshold: float) -> Markup:
 def _chosen(intent: str, confidence: float, guesses: Guesses) -> Markup:
     width = share(confidence)
     enough = confidence >= guesses.threshold
-    return _against(Candidate(intent=intent, confidence=confidence, width=width, enough=enough), guesses.threshold)
+    return _against(CandidateBar(intent=intent, confidence=confidence, width=width, enough=enough), guesses.threshold)
 
 
 def _runner_up(intent: str, guesses: Guesses) -> Markup:

@@ -12,30 +12,30 @@ from starlette.exceptions import HTTPException
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, Page
 from dragoman.web import audited_reads, search_snippets
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Principal, require
 from dragoman.web.console import columns
 from dragoman.web.console.logs import PAGE_SIZE
 from dragoman.web.console.page import render
-from dragoman.web.console.query import ADDRESS, Query
-from dragoman.web.http.dependencies import Ports, retention_cutoff
+from dragoman.web.console.query import ADDRESS, ListQuery
+from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 MOST_IDS = 100
 
 
 @router.get(f"{ADDRESS}/rows")
-async def rows(request: Request, ports: Ports, identity: Reader) -> Response:
+async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
     """The rows of the list that the query names; with ``ids`` those of these sessions, marked where they do not fit."""
-    query = Query.read(request.query_params, request.cookies)
+    query = ListQuery.read(request.query_params, request.cookies)
     ids = _ids(request.query_params.get("ids", ""))
-    if query.mistakes():
-        raise HTTPException(422, f"{query.mistakes()[0].parameter} {query.mistakes()[0].advice}")
-    filters = identity.sight.filters(query.filters())
-    since = retention_cutoff(ports, identity.retention_days)
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    if query.filter_errors():
+        raise HTTPException(422, f"{query.filter_errors()[0].parameter} {query.filter_errors()[0].advice}")
+    filters = identity.visibility.filters(query.filters())
+    since = retention_cutoff(runtime, identity.retention_days)
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
         left: list[Conversation] = []
         if ids:
@@ -53,12 +53,12 @@ async def rows(request: Request, ports: Ports, identity: Reader) -> Response:
                 limit=PAGE_SIZE,
                 transcripts_since=since,
             )
-        await audited_reads.listed(ports, connection, identity, query.filters())
+        await audited_reads.listed(runtime, connection, identity, query.filters())
     context: dict[str, Any] = {
         "query": query,
-        "rows": [identity.sight.conversation(one) for one in (*page.items, *left)],
+        "rows": [identity.visibility.conversation(one) for one in (*page.items, *left)],
         "page": page,
-        "found": search_snippets.pieces(page, identity.sight, query.q),
+        "found": search_snippets.pieces(page, identity.visibility, query.q),
         "left": {one.session_id for one in left},
         "columns": [columns.COLUMNS[key] for key in query.columns],
         "labels": labels,

@@ -19,39 +19,39 @@ from dragoman.store.conversation_list.conversations import MalformedCursorError,
 from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
 from dragoman.web import audited_reads, search_snippets
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Principal, require
 from dragoman.web.console import choices, columns, detail, fragments, holds, reviews
 from dragoman.web.console.page import render, target_of
-from dragoman.web.console.query import ADDRESS, COOKIE, Mistake, Query
-from dragoman.web.http.dependencies import Ports, retention_cutoff
+from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
+from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 PAGE_SIZE = 50
 _A_YEAR = 365 * 24 * 3600
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 
 @router.get(ADDRESS)
-async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
+async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
     """The list, or the Email tab."""
     if request.query_params.get("tab") == "email":
         return render(request, "logs/email.html")
     # A closed drawer: the list beside it stands already.
     if target_of(request) == "drawer":
         return HTMLResponse("", headers={"Vary": "HX-Request, HX-Target"})
-    query = Query.read(request.query_params, request.cookies)
+    query = ListQuery.read(request.query_params, request.cookies)
     if "col" in request.query_params and target_of(request) != "list":
         return _remember(RedirectResponse(query.address(), 303), query)
-    async with ports.database.tenant(identity.tenant_id) as connection:
-        if _begins(request) and identity.user_id is not None:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        if is_first_visit(request) and identity.user_id is not None:
             kept = await saved_views.default_query(connection, identity.tenant_id, identity.user_id)
             if kept:
                 return RedirectResponse(f"{ADDRESS}{kept}", 303)
         since = (await changes.read(connection, identity.tenant_id, None)).place
-        cutoff = retention_cutoff(ports, identity.retention_days)
-        shown = await _list(ports, connection, identity, query, cutoff, whole=target_of(request) != "list")
+        cutoff = retention_cutoff(runtime, identity.retention_days)
+        shown = await _list(runtime, connection, identity, query, cutoff, whole=target_of(request) != "list")
     if target_of(request) != "list":
         return render(request, "logs/page.html", status_code=_status(shown), active=None, since=since, **shown)
     response = render(request, "logs/_list.html", status_code=_status(shown), active=None, **shown)
@@ -60,18 +60,18 @@ async def logs(request: Request, ports: Ports, identity: Reader) -> Response:
 
 
 @router.get(f"{ADDRESS}/{{session_id}}")
-async def conversation(request: Request, ports: Ports, identity: Reader, session_id: str) -> Response:
+async def conversation(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """One conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
-    query = Query.read(request.query_params, request.cookies)
-    now = ports.clock.now()
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    query = ListQuery.read(request.query_params, request.cookies)
+    now = runtime.clock.now()
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         # Before anything is read for the page: what changes from here on, its stream tells.
         since = (await changes.read(connection, identity.tenant_id, None)).place
-        reading = await fragments.reading_of(connection, ports, identity, session_id)
-        if query.mistakes():
+        reading = await fragments.reader_of(connection, runtime, identity, session_id)
+        if query.filter_errors():
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
         active = await detail.load(reading, query.filters(), now=now, order=query.order)
-        context = detail.view(request, active, now) | detail.keeping(ports, identity, active.conversation)
+        context = detail.view(request, active, now) | detail.keeping(runtime, identity, active.conversation)
         context |= await reviews.context(connection, identity, active.conversation.session_id)
         context |= await holds.context(connection, identity.tenant_id, active.conversation.session_id)
         full = request.query_params.get("view") == "full"
@@ -82,36 +82,36 @@ async def conversation(request: Request, ports: Ports, identity: Reader, session
             return render(
                 request, "logs/conversation.html", query=query, full=True, labels=labels, since=since, **context
             )
-        shown = await _list(ports, connection, identity, query, reading.cutoff, whole=True)
+        shown = await _list(runtime, connection, identity, query, reading.cutoff, whole=True)
     return render(
         request, "logs/page.html", status_code=_status(shown), full=False, since=since, **{**shown, **context}
     )
 
 
-def _begins(request: Request) -> bool:
+def is_first_visit(request: Request) -> bool:
     """Whether somebody comes to the bare list from elsewhere; within the list, the bare address means all."""
     came_from = urlsplit(request.headers.get("referer", "")).path
     return not request.query_params and target_of(request) == "" and not came_from.startswith(ADDRESS)
 
 
 async def _list(
-    runtime: Runtime, connection: Connection, identity: Identity, query: Query, cutoff: datetime, *, whole: bool
+    runtime: Runtime, connection: Connection, identity: Principal, query: ListQuery, cutoff: datetime, *, whole: bool
 ) -> dict[str, Any]:
-    """The context of ``logs/_list.html``; what cannot be used of the query stands in ``mistakes``.
+    """The context of ``logs/_list.html``; what cannot be used of the query stands in ``filter_errors``.
 
     With *whole* also what the page has around the list.
     """
-    mistakes = query.mistakes()
+    filter_errors = query.filter_errors()
     page = Page(items=[])
     # First, since a list that takes too long ends the transaction.
     offered = await choices.load(connection, identity.tenant_id)
     views = await _views(connection, identity) if whole else []
-    if not mistakes:
+    if not filter_errors:
         try:
             page = await conversations.page(
                 connection,
                 identity.tenant_id,
-                identity.sight.filters(query.filters()),
+                identity.visibility.filters(query.filters()),
                 order=query.order,
                 cursor=query.cursor or None,
                 limit=PAGE_SIZE,
@@ -119,14 +119,16 @@ async def _list(
             )
             await audited_reads.listed(runtime, connection, identity, query.filters())
         except MalformedCursorError:
-            mistakes = [Mistake("cursor", "is not a place in this list. Start again from the newest.")]
+            filter_errors = [FilterError("cursor", "is not a place in this list. Start again from the newest.")]
         except TooSlowError:
-            mistakes = [Mistake("The list", "took too long to find. Narrow it, by date or state for instance.")]
+            filter_errors = [
+                FilterError("The list", "took too long to find. Narrow it, by date or state for instance.")
+            ]
     return {
         "query": query,
-        "mistakes": mistakes,
-        "rows": [identity.sight.conversation(found) for found in page.items],
-        "found": search_snippets.pieces(page, identity.sight, query.q),
+        "filter_errors": filter_errors,
+        "rows": [identity.visibility.conversation(found) for found in page.items],
+        "found": search_snippets.pieces(page, identity.visibility, query.q),
         "page": page,
         "choices": offered,
         "labels": dict(offered.skills),
@@ -134,17 +136,19 @@ async def _list(
         "offered": columns.offered(query.columns),
         "all_columns": tuple(columns.COLUMNS),
         "views": views,
-        "announcement": _announcement(page, query, mistakes),
+        "announcement": _announcement(page, query, filter_errors),
     }
 
 
-async def _views(connection: Connection, identity: Identity) -> list[SavedView]:
-    return [] if identity.user_id is None else await saved_views.every(connection, identity.tenant_id, identity.user_id)
+async def _views(connection: Connection, identity: Principal) -> list[SavedView]:
+    return (
+        [] if identity.user_id is None else await saved_views.list_all(connection, identity.tenant_id, identity.user_id)
+    )
 
 
-def _announcement(page: Page, query: Query, mistakes: list[Mistake]) -> str:
-    if mistakes:
-        return f"{mistakes[0].parameter} {mistakes[0].advice}"
+def _announcement(page: Page, query: ListQuery, filter_errors: list[FilterError]) -> str:
+    if filter_errors:
+        return f"{filter_errors[0].parameter} {filter_errors[0].advice}"
     if not page.items:
         if page.searched_to is not None:
             return "Nothing found yet: only a part of the conversations was searched"
@@ -154,10 +158,10 @@ def _announcement(page: Page, query: Query, mistakes: list[Mistake]) -> str:
 
 
 def _status(shown: dict[str, Any]) -> int:
-    return 422 if shown["mistakes"] else 200
+    return 422 if shown["filter_errors"] else 200
 
 
-def _remember(response: Response, query: Query) -> Response:
+def _remember(response: Response, query: ListQuery) -> Response:
     chosen = "" if query.columns == columns.DEFAULT else ",".join(query.columns)
     response.set_cookie(COOKIE, chosen.replace(",", "%2C"), max_age=_A_YEAR, samesite="lax", path="/")
     return response

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from dragoman.web.auth import Identity
+from dragoman.web.auth import Principal
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MenuEntry:
     """One page; ``section`` is the menu's heading, ``group`` the fold below it, empty for none."""
 
     section: str
@@ -22,7 +22,7 @@ class Entry:
 
 
 PAGES = (
-    Entry(
+    MenuEntry(
         "Communications",
         "Automation",
         "Logs",
@@ -30,16 +30,18 @@ PAGES = (
         "/communications/automation/logs",
         "communications.access:read",
     ),
-    Entry("Communications", "Automation", "Exports", "download", "/communications/automation/exports", "audit.export"),
-    Entry(
+    MenuEntry(
+        "Communications", "Automation", "Exports", "download", "/communications/automation/exports", "audit.export"
+    ),
+    MenuEntry(
         "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
     ),
-    Entry("Communications", "Settings", "Users", "user-round", "/communications/settings/users", "settings.admin"),
-    Entry(
+    MenuEntry("Communications", "Settings", "Users", "user-round", "/communications/settings/users", "settings.admin"),
+    MenuEntry(
         "Communications", "Settings", "Roles", "user-round-check", "/communications/settings/roles", "settings.admin"
     ),
-    Entry("Communications", "Settings", "API Tokens", "lock", "/communications/settings/tokens", "settings.admin"),
-    Entry(
+    MenuEntry("Communications", "Settings", "API Tokens", "lock", "/communications/settings/tokens", "settings.admin"),
+    MenuEntry(
         "Communications",
         "Settings",
         "Redaction",
@@ -47,32 +49,32 @@ PAGES = (
         "/communications/settings/redaction",
         "settings.admin",
     ),
-    Entry("Communications", "Settings", "Sign-on", "lock", "/communications/settings/sign-on", "settings.admin"),
-    Entry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
-    Entry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
+    MenuEntry("Communications", "Settings", "Sign-on", "lock", "/communications/settings/sign-on", "settings.admin"),
+    MenuEntry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
+    MenuEntry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
 )
 
 GROUP_ICONS = {"Automation": "workflow", "Settings": "wrench"}
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class MenuSection:
     """A heading with its folds; a fold is its name, its icon and its pages."""
 
     label: str
-    groups: tuple[tuple[str, str, tuple[Entry, ...]], ...]
+    groups: tuple[tuple[str, str, tuple[MenuEntry, ...]], ...]
 
 
-def menu(identity: Identity | None) -> tuple[Section, ...]:
+def menu(identity: Principal | None) -> tuple[MenuSection, ...]:
     """What *identity* may see of :data:`PAGES`."""
     if identity is None:
         return ()
     seen = [entry for entry in PAGES if identity.may(entry.permission)]
     return tuple(
-        Section(label, tuple(_groups(entries))) for label, entries in groupby(seen, lambda entry: entry.section)
+        MenuSection(label, tuple(_groups(entries))) for label, entries in groupby(seen, lambda entry: entry.section)
     )
 
 
-def _groups(entries: Iterator[Entry]) -> Iterator[tuple[str, str, tuple[Entry, ...]]]:
+def _groups(entries: Iterator[MenuEntry]) -> Iterator[tuple[str, str, tuple[MenuEntry, ...]]]:
     for name, grouped in groupby(entries, lambda entry: entry.group):
         yield name, GROUP_ICONS.get(name, ""), tuple(grouped)

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from dragoman.web.auth import Identity
+from dragoman.web.auth import Principal
 from dragoman.web.console import assets, attachments, chat_text, formatting, wording
 from dragoman.web.console.menu import menu
 from dragoman.web.http.dependencies import runtime_of
@@ -55,7 +55,7 @@ def _environment() -> Environment:
         plain=attachments.plain,
         size=formatting.size,
         playtime=formatting.playtime,
-        unturned=formatting.unturned,
+        strip_bidi_controls=formatting.strip_bidi_controls,
         phone=formatting.phone,
         money=formatting.money,
         duration=formatting.duration,
@@ -69,7 +69,7 @@ environment = _environment()
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PagePreferences:
     """How this browser wants its pages; from cookies, each one of a few words."""
 
     theme: str
@@ -79,7 +79,7 @@ class Look:
     live: str
 
     @classmethod
-    def of(cls, request: Request) -> Look:
+    def of(cls, request: Request) -> PagePreferences:
         """What the cookies say; what they must not say counts as nothing."""
 
         def choice(name: str, words: tuple[str, ...]) -> str:
@@ -111,9 +111,9 @@ def target_of(request: Request) -> str:
 
 def html(request: Request, template: str, **context: Any) -> str:
     """The page or fragment *template* as text."""
-    identity: Identity | None = request.scope.get("state", {}).get("identity")
+    identity: Principal | None = request.scope.get("state", {}).get("identity")
     return environment.get_template(template).render(
-        look=Look.of(request),
+        look=PagePreferences.of(request),
         times=times_of(request),
         identity=identity,
         menu=menu(identity),

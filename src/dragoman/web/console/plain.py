@@ -8,7 +8,7 @@ from dragoman.domain.content import Content, FormReply, Link, Location, Media, O
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.web.console import wording
 from dragoman.web.console.formatting import Times
-from dragoman.web.console.timeline import Entry, Group
+from dragoman.web.console.timeline import DispatchGroup, TimelineEntry
 from dragoman.web.console.transcript import Bubble, Day, Item
 
 TIMELINE = "\nAudit timeline\n==============\n"
@@ -89,19 +89,19 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
             return preview(content)
 
 
-def timeline(groups: Iterable[Group], times: Times) -> str:
+def timeline(groups: Iterable[DispatchGroup], times: Times) -> str:
     """Events under the messages that caused them."""
     return "".join(f"{line}\n" for group in groups for line in _group(group, times))
 
 
-def _group(group: Group, times: Times) -> Iterator[str]:
+def _group(group: DispatchGroup, times: Times) -> Iterator[str]:
     yield ""
     yield group.title
     for entry in group.entries:
         yield from _entry(entry, times)
 
 
-def _entry(entry: Entry, times: Times) -> Iterator[str]:
+def _entry(entry: TimelineEntry, times: Times) -> Iterator[str]:
     states = " -> ".join(wording.STATES[state].label for state in (entry.old_state, entry.new_state) if state)
     outcome = wording.OUTCOMES[entry.outcome].label if entry.outcome else ""
     title = " ".join(part for part in (entry.title.striptags(), outcome, states) if part)
@@ -109,5 +109,5 @@ def _entry(entry: Entry, times: Times) -> Iterator[str]:
     if entry.detail:
         yield f"          {entry.detail.striptags()}"
     yield from (f"          {key}: {value}" for key, value in entry.values)
-    if entry.why:
-        yield from (f"          {label}: {sentence.striptags()}" for label, sentence in entry.why.facts)
+    if entry.explanation:
+        yield from (f"          {label}: {sentence.striptags()}" for label, sentence in entry.explanation.facts)

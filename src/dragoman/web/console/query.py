@@ -13,7 +13,7 @@ from starlette.datastructures import QueryParams
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-from dragoman.store.conversation_list.conversations import NEWEST, Filters, Order
+from dragoman.store.conversation_list.conversations import NEWEST, Filters, SortOrder
 from dragoman.web.console import columns
 from dragoman.web.http.parameters import channel_of, first_moment, last_moment, partner_of
 
@@ -30,14 +30,14 @@ FILTERS = (
 _TEXTS = (*FILTERS, "sort", "cursor")
 _IN_ADDRESS = {"since": "from", "until": "to"}
 _READERS: dict[str, Callable[[str], object]] = {
-    "channel": channel_of, "since": first_moment, "until": last_moment, "sort": Order.parse,
+    "channel": channel_of, "since": first_moment, "until": last_moment, "sort": SortOrder.parse,
 }  # fmt: skip
 NOT = "!"
 """Before a state or an outcome: any but this one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class FilterError:
     """A filter that cannot be used: which, and what to do, in one sentence."""
 
     parameter: str
@@ -45,7 +45,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class ListQuery:
     """One view of the list. Empty text narrows nothing; ``columns`` are the shown ones in order.
 
     ``since`` and ``until`` stand in addresses as ``from`` and ``to``: days in UTC, so that a link means the same to
@@ -70,7 +70,7 @@ class Query:
     columns: tuple[str, ...] = field(default=columns.DEFAULT)
 
     @classmethod
-    def read(cls, given: QueryParams, cookies: Mapping[str, str]) -> Query:
+    def read(cls, given: QueryParams, cookies: Mapping[str, str]) -> ListQuery:
         """The query as given, not yet checked; columns that are not named are the remembered ones."""
         texts = {name: given.get(_IN_ADDRESS.get(name, name), "").strip() for name in _TEXTS}
         if texts["sort"] == str(NEWEST):
@@ -81,29 +81,29 @@ class Query:
             keys = (given.get("cols") or cookies.get(COOKIE, "")).replace("%2C", ",").split(",")
         return cls(**texts, columns=columns.chosen(keys))
 
-    def mistakes(self) -> list[Mistake]:
+    def filter_errors(self) -> list[FilterError]:
         """What of it cannot be used; :meth:`filters` may be called when this is empty."""
         found = []
         for name in _TEXTS:
             value = getattr(self, name)
             if len(value) > _LONGEST:
-                found.append(Mistake(_IN_ADDRESS.get(name, name), f"is longer than {_LONGEST} characters."))
+                found.append(FilterError(_IN_ADDRESS.get(name, name), f"is longer than {_LONGEST} characters."))
             elif _CONTROL.search(value):
-                found.append(Mistake(_IN_ADDRESS.get(name, name), "holds a control character."))
+                found.append(FilterError(_IN_ADDRESS.get(name, name), "holds a control character."))
         if self.state and self.state.removeprefix(NOT) not in State.__members__:
-            found.append(Mistake("state", f"is not a state. Use one of {', '.join(State)}."))
+            found.append(FilterError("state", f"is not a state. Use one of {', '.join(State)}."))
         if self.outcome and self.outcome.removeprefix(NOT) not in Outcome.__members__:
-            found.append(Mistake("outcome", f"is not an outcome. Use one of {', '.join(Outcome)}."))
+            found.append(FilterError("outcome", f"is not an outcome. Use one of {', '.join(Outcome)}."))
         for name in ("errors", "reviewed"):
             if getattr(self, name) not in {"", "true", "false"}:
-                found.append(Mistake(name, "is not true or false."))
+                found.append(FilterError(name, "is not true or false."))
         for name, reader in _READERS.items():
             value = getattr(self, name)
             try:
                 if value:
                     reader(value)
             except ValueError as error:
-                found.append(Mistake(_IN_ADDRESS.get(name, name), f"cannot be used: {error}."))
+                found.append(FilterError(_IN_ADDRESS.get(name, name), f"cannot be used: {error}."))
         return found
 
     def filters(self) -> Filters:
@@ -128,9 +128,9 @@ class Query:
         )
 
     @property
-    def order(self) -> Order:
+    def order(self) -> SortOrder:
         """The order of the list."""
-        return Order.parse(self.sort) if self.sort else NEWEST
+        return SortOrder.parse(self.sort) if self.sort else NEWEST
 
     @property
     def narrowed(self) -> bool:

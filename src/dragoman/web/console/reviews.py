@@ -13,22 +13,24 @@ from starlette.exceptions import HTTPException
 from dragoman.store import reviews
 from dragoman.store.database import Connection
 from dragoman.store.reviews import Author, UnusableReviewError
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Principal, require
 from dragoman.web.console import fragments
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Reviewer = Annotated[Identity, Depends(require("communications.access:write"))]
+Reviewer = Annotated[Principal, Depends(require("communications.access:write"))]
 ADMIN = "communications.access:admin"
 
 Text = Annotated[str, Form()]
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/notes")
-async def write(request: Request, ports: Ports, identity: Reviewer, session_id: str, body: Text = "") -> Response:
+async def write(
+    request: Request, runtime: RuntimeDependency, identity: Reviewer, session_id: str, body: Text = ""
+) -> Response:
     """Write a note."""
 
     async def do(connection: Connection, session: UUID) -> None:
@@ -38,15 +40,17 @@ async def write(request: Request, ports: Ports, identity: Reviewer, session_id: 
             session,
             body,
             author(identity),
-            note_id=ports.source.new_id(),
-            now=ports.clock.now(),
+            note_id=runtime.source.new_id(),
+            now=runtime.clock.now(),
         )
 
-    return await _answer(request, ports, identity, session_id, do, "Note added")
+    return await _answer(request, runtime, identity, session_id, do, "Note added")
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/notes/{{note_id}}/delete")
-async def delete(request: Request, ports: Ports, identity: Reviewer, session_id: str, note_id: UUID) -> Response:
+async def delete(
+    request: Request, runtime: RuntimeDependency, identity: Reviewer, session_id: str, note_id: UUID
+) -> Response:
     """Delete an own note; an administrator may delete any."""
 
     async def do(connection: Connection, session: UUID) -> None:
@@ -57,16 +61,16 @@ async def delete(request: Request, ports: Ports, identity: Reviewer, session_id:
             note_id,
             author(identity),
             of_anybody=identity.may(ADMIN),
-            now=ports.clock.now(),
+            now=runtime.clock.now(),
         ):
             raise HTTPException(404, "There is no such note of yours.")
 
-    return await _answer(request, ports, identity, session_id, do, "Note deleted")
+    return await _answer(request, runtime, identity, session_id, do, "Note deleted")
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/tags")
 async def tag(
-    request: Request, ports: Ports, identity: Reviewer, session_id: str, add: Text = "", remove: Text = ""
+    request: Request, runtime: RuntimeDependency, identity: Reviewer, session_id: str, add: Text = "", remove: Text = ""
 ) -> Response:
     """Put a tag on the conversation, or take one off."""
 
@@ -74,26 +78,28 @@ async def tag(
         if remove:
             await reviews.remove_tag(connection, identity.tenant_id, session, remove)
         else:
-            await reviews.add_tag(connection, identity.tenant_id, session, add, identity.name, now=ports.clock.now())
+            await reviews.add_tag(connection, identity.tenant_id, session, add, identity.name, now=runtime.clock.now())
 
-    return await _answer(request, ports, identity, session_id, do, "Tag removed" if remove else "Tag added")
+    return await _answer(request, runtime, identity, session_id, do, "Tag removed" if remove else "Tag added")
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/reviewed")
-async def reviewed(request: Request, ports: Ports, identity: Reviewer, session_id: str, mark: Text = "yes") -> Response:
+async def reviewed(
+    request: Request, runtime: RuntimeDependency, identity: Reviewer, session_id: str, mark: Text = "yes"
+) -> Response:
     """Mark the conversation as reviewed, or take the mark back."""
 
     async def do(connection: Connection, session: UUID) -> None:
         if mark == "yes":
-            await reviews.mark(connection, identity.tenant_id, session, identity.name, now=ports.clock.now())
+            await reviews.mark(connection, identity.tenant_id, session, identity.name, now=runtime.clock.now())
         else:
             await reviews.unmark(connection, identity.tenant_id, session)
 
     done = "Marked as reviewed" if mark == "yes" else "No longer marked as reviewed"
-    return await _answer(request, ports, identity, session_id, do, done)
+    return await _answer(request, runtime, identity, session_id, do, done)
 
 
-async def context(connection: Connection, identity: Identity, session_id: UUID) -> dict[str, Any]:
+async def context(connection: Connection, identity: Principal, session_id: UUID) -> dict[str, Any]:
     """The context of ``logs/_review.html``."""
     return {
         "review": await reviews.load(connection, identity.tenant_id, session_id),
@@ -103,22 +109,22 @@ async def context(connection: Connection, identity: Identity, session_id: UUID) 
     }
 
 
-def author(identity: Identity) -> Author:
+def author(identity: Principal) -> Author:
     """The identity as the writer of notes."""
     return Author(user_id=identity.user_id, name=identity.name)
 
 
 async def _answer(
     request: Request,
-    ports: Ports,
-    identity: Identity,
+    runtime: RuntimeDependency,
+    identity: Principal,
     session_id: str,
     do: Callable[[Connection, UUID], Awaitable[None]],
     done: str,
 ) -> Response:
     """Do it and show the panel, or the page where the browser sent a plain form."""
     mistake = ""
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await fragments.find(connection, identity.tenant_id, session_id)
         try:
             await do(connection, found.session_id)

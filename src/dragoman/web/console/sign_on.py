@@ -10,29 +10,29 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from dragoman.domain.errors import NotFoundError
 from dragoman.services.access import single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store import tenants
 from dragoman.store.accounts import roles
 from dragoman.store.accounts import single_sign_on as store
-from dragoman.web.auth import Identity, administrator_of, require
+from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render, sentence
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 
 ADDRESS = "/communications/settings/sign-on"
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Settings = Annotated[Identity, Depends(require("settings.admin"))]
+Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 
 @router.get(ADDRESS)
-async def show(request: Request, ports: Ports, identity: Settings) -> Response:
+async def show(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
     """The provider, and what it has to know of this installation."""
-    return await _page(request, ports, identity)
+    return await _page(request, runtime, identity)
 
 
 @router.post(ADDRESS)
-async def change(request: Request, ports: Ports, identity: Settings) -> Response:
+async def change(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
     """Set the provider, once it answers."""
     form = await request.form(max_files=0)
     given = {
@@ -42,22 +42,22 @@ async def change(request: Request, ports: Ports, identity: Settings) -> Response
     only_way = form.get("only_way") == "yes"
     try:
         await single_sign_on.configure(
-            ports, identity.tenant_id, administrator_of(identity), issuer=given["issuer"],
+            runtime, identity.tenant_id, administrator_of(identity), issuer=given["issuer"],
             client_id=given["client_id"], secret=given["secret"], claim=given["claim"],
             pairs=_pairs(given["roles"]), domains=given["domains"].replace(",", " ").split(), only_way=only_way,
         )  # fmt: skip
-    except (RefusedError, ProviderError) as error:
-        return await _page(request, ports, identity, mistake=sentence(error), given={**given, "only_way": only_way})
+    except (ChangeRefusedError, ProviderError) as error:
+        return await _page(request, runtime, identity, mistake=sentence(error), given={**given, "only_way": only_way})
     return RedirectResponse(ADDRESS, 303)
 
 
 @router.post(f"{ADDRESS}/remove")
-async def remove(request: Request, ports: Ports, identity: Settings) -> Response:
+async def remove(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
     """Let passwords be the way again."""
     try:
-        await single_sign_on.remove(ports, identity.tenant_id, administrator_of(identity))
+        await single_sign_on.remove(runtime, identity.tenant_id, administrator_of(identity))
     except NotFoundError as error:
-        return await _page(request, ports, identity, mistake=sentence(error))
+        return await _page(request, runtime, identity, mistake=sentence(error))
     return RedirectResponse(ADDRESS, 303)
 
 
@@ -67,18 +67,23 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         value, equals, role = (part.strip() for part in line.rpartition("="))
         if not (value and equals and role):
-            raise RefusedError(f"{line[:80]!r} is no line like value = role.")
+            raise ChangeRefusedError(f"{line[:80]!r} is no line like value = role.")
         pairs.append((value, role.lower()))
     return pairs
 
 
 async def _page(
-    request: Request, ports: Ports, identity: Identity, *, mistake: str = "", given: dict[str, Any] | None = None
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Principal,
+    *,
+    mistake: str = "",
+    given: dict[str, Any] | None = None,
 ) -> Response:
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         known = await store.of(connection, identity.tenant_id)
-        own = await tenants.one(connection, identity.tenant_id)
-        every = await roles.every(connection, identity.tenant_id)
+        own = await tenants.get(connection, identity.tenant_id)
+        every = await roles.list_all(connection, identity.tenant_id)
     if given is None and known is not None:
         given = {
             "issuer": known.issuer, "client_id": known.client_id, "claim": known.claim,
@@ -87,6 +92,6 @@ async def _page(
         }  # fmt: skip
     return render(
         request, "settings/sign_on.html", status_code=422 if mistake else 200, mistake=mistake, given=given or {},
-        known=known is not None, address=ADDRESS, roles=sorted(every), callback=single_sign_on.redirect_uri(ports),
-        entrance=f"{ports.settings.base_url}/login/sso/{own.slug if own else ''}",
+        known=known is not None, address=ADDRESS, roles=sorted(every), callback=single_sign_on.redirect_uri(runtime),
+        entrance=f"{runtime.settings.base_url}/login/sso/{own.slug if own else ''}",
     )  # fmt: skip

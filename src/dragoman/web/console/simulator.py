@@ -24,23 +24,23 @@ from dragoman.domain.nouns import Sender
 from dragoman.ledger import read
 from dragoman.ledger.read import Event, Message
 from dragoman.services.channels import simulate
-from dragoman.services.channels.simulate import Phone, Received, StandinUnreachableError
+from dragoman.services.channels.simulate import Phone, ReceivedMessage, StandinUnreachableError
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection
 from dragoman.web import audited_reads
-from dragoman.web.auth import Identity, require
+from dragoman.web.auth import Principal, require
 from dragoman.web.console import attachments, drafts, timeline, transcript
-from dragoman.web.console.attachments import Attachment
+from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.examples import EXAMPLES
 from dragoman.web.console.page import render, target_of, times_of
-from dragoman.web.http.dependencies import Ports, retention_cutoff
+from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Developer = Annotated[Identity, Depends(require("communications.access:write"))]
+Developer = Annotated[Principal, Depends(require("communications.access:write"))]
 
 SESSIONS_SHOWN = 3
 PEOPLE_OFFERED = 8
@@ -58,7 +58,7 @@ class OnItsWay:
     reply_to: str | None
 
 
-class Pending:
+class PendingMessages:
     """What was sent a moment ago, for each phone; bounded, since it is only shown until it is on record."""
 
     MOST_PHONES = 200
@@ -83,14 +83,14 @@ class Pending:
         return list(kept)
 
 
-_pending = Pending()
+_pending = PendingMessages()
 
 
 @router.get("/simulator")
-async def simulator(request: Request, ports: Ports, identity: Developer) -> Response:
+async def simulator(request: Request, runtime: RuntimeDependency, identity: Developer) -> Response:
     """The page, with the phone of the contact that the address names."""
     phone = _phone(request.query_params.get("phone", ""), request.query_params.get("name", ""))
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         people = await _people(connection, identity.tenant_id)
         accounts = await _accounts(connection, identity.tenant_id)
     context: dict[str, Any] = {
@@ -99,7 +99,7 @@ async def simulator(request: Request, ports: Ports, identity: Developer) -> Resp
         "phone": phone,
         "given": request.query_params.get("phone", ""),
         "examples": EXAMPLES,
-        "standin": ports.settings.standin_token is not None,
+        "standin": runtime.settings.standin_token is not None,
         "items": [],
         "groups": [],
         "latest": None,
@@ -108,7 +108,7 @@ async def simulator(request: Request, ports: Ports, identity: Developer) -> Resp
         "editing": None,
     }
     if phone is not None and context["standin"]:
-        context |= await _chat(request, ports, identity, phone)
+        context |= await _chat(request, runtime, identity, phone)
         bubbles = {i.message.channel_message_id: i for i in context["items"] if isinstance(i, transcript.Bubble)}
         context["answering"] = bubbles.get(request.query_params.get("reply") or None)
         context["editing"] = bubbles.get(request.query_params.get("edit") or None)
@@ -116,17 +116,17 @@ async def simulator(request: Request, ports: Ports, identity: Developer) -> Resp
 
 
 @router.get("/simulator/chat")
-async def chat(request: Request, ports: Ports, identity: Developer) -> Response:
+async def chat(request: Request, runtime: RuntimeDependency, identity: Developer) -> Response:
     """The phone's messages, as a fragment that the page asks for every second."""
     phone = _phone(request.query_params.get("phone", ""), request.query_params.get("name", ""))
     if phone is None or target_of(request) == "":
         return RedirectResponse("/simulator", 303)
-    return render(request, "simulator/_fragment.html", phone=phone, **await _chat(request, ports, identity, phone))
+    return render(request, "simulator/_fragment.html", phone=phone, **await _chat(request, runtime, identity, phone))
 
 
 @router.post("/simulator/send")
 async def send(
-    request: Request, ports: Ports, identity: Developer, file: Annotated[UploadFile | None, File()] = None
+    request: Request, runtime: RuntimeDependency, identity: Developer, file: Annotated[UploadFile | None, File()] = None
 ) -> Response:
     """Write a message from the phone, then show its messages again."""
     fields = {name: _cleaned(value) for name, value in (await request.form()).items() if isinstance(value, str)}
@@ -138,24 +138,24 @@ async def send(
         sent = drafts.File(
             name=file.filename[:200], mime_type=(file.content_type or "")[:100], content=await file.read()
         )
-    trouble = await _write(ports, identity, phone, fields, sent)
+    trouble = await _write(runtime, identity, phone, fields, sent)
     if target_of(request) == "":
         return RedirectResponse(str(request.url_for("simulator").include_query_params(phone=phone.number)), 303)
-    shown = await _chat(request, ports, identity, phone)
+    shown = await _chat(request, runtime, identity, phone)
     return render(request, "simulator/_fragment.html", phone=phone, **{**shown, "trouble": trouble or shown["trouble"]})
 
 
 async def _write(
-    ports: Ports, identity: Identity, phone: Phone, fields: Mapping[str, str], file: drafts.File | None
+    runtime: RuntimeDependency, identity: Principal, phone: Phone, fields: Mapping[str, str], file: drafts.File | None
 ) -> str:
     """Send what the form says; answers what went wrong, empty if nothing did."""
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         accounts = await _accounts(connection, identity.tenant_id)
     if not accounts:
         return "This tenant has no WhatsApp number."
     try:
         # Only a reaction at a tap asks what came last.
-        arrived = await simulate.received(ports, phone) if fields.get("example") == "reaction" else []
+        arrived = await simulate.received(runtime, phone) if fields.get("example") == "reaction" else []
         draft = drafts.draft(
             fields,
             file,
@@ -167,34 +167,36 @@ async def _write(
         media_id = None
         if draft.file is not None:
             media_id = await simulate.upload(
-                ports,
+                runtime,
                 accounts[0],
                 name=draft.file.name,
                 mime_type=draft.file.mime_type,
                 content=draft.file.content,
             )
         message = draft.sealed(media_id)
-        played = await simulate.write(ports, accounts[0].address, phone, message)
+        played = await simulate.write(runtime, accounts[0].address, phone, message)
     except drafts.DraftError as error:
         return str(error)
     except StandinUnreachableError as error:
         return f"The stand-in did not take the message: {error}."
     if played.status != 200:
         return f"The webhook answered {played.status or 'nothing'}: {played.text[:200]}"
-    sent = OnItsWay(wamid=played.wamid, at=ports.clock.now(), content=content_of(message, ()), reply_to=draft.reply_to)
+    sent = OnItsWay(
+        wamid=played.wamid, at=runtime.clock.now(), content=content_of(message, ()), reply_to=draft.reply_to
+    )
     _pending.add(identity.tenant_id, phone, sent)
     return ""
 
 
-async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone) -> dict[str, Any]:
+async def _chat(request: Request, runtime: RuntimeDependency, identity: Principal, phone: Phone) -> dict[str, Any]:
     """Both sides of the chat as the phone shows them, and the session that it belongs to."""
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         sessions = await _sessions(connection, identity.tenant_id, phone)
-        cutoff = retention_cutoff(ports, identity.retention_days)
+        cutoff = retention_cutoff(runtime, identity.retention_days)
         recorded: list[Message] = []
-        files: dict[UUID, Attachment] = {}
+        files: dict[UUID, MessageAttachment] = {}
         for session in sessions:
-            await audited_reads.opened(ports, connection, identity, session)
+            await audited_reads.opened(runtime, connection, identity, session)
             written = await read.transcript(connection, identity.tenant_id, session, cutoff=cutoff, limit=1000)
             found = [message for message in written if message.sender is Sender.CONTACT]
             recorded += found
@@ -203,7 +205,7 @@ async def _chat(request: Request, ports: Ports, identity: Identity, phone: Phone
     trouble = ""
     try:
         since = min((session.started_at for session in sessions), default=None)
-        arrived = [r for r in await simulate.received(ports, phone) if since is None or r.at >= since]
+        arrived = [r for r in await simulate.received(runtime, phone) if since is None or r.at >= since]
     except StandinUnreachableError as error:
         arrived, trouble = [], f"The stand-in cannot be reached: {error}."
     waiting = _pending.missing(identity.tenant_id, phone, {message.channel_message_id for message in recorded})
@@ -234,7 +236,7 @@ def _numbered(messages: list[Message]) -> list[Message]:
     return [dataclasses.replace(message, ordinal=place) for place, message in enumerate(messages, start=1)]
 
 
-def _as_message(found: Received | OnItsWay, sender: Sender) -> Message:
+def _as_message(found: ReceivedMessage | OnItsWay, sender: Sender) -> Message:
     return Message(
         ordinal=0,
         message_id=uuid5(_NAMESPACE, found.wamid),
@@ -267,7 +269,7 @@ async def _people(connection: Connection, tenant_id: UUID) -> list[Phone]:
 
 
 async def _accounts(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
-    return [a for a in await channel_accounts.every(connection, tenant_id) if a.channel == "whatsapp"]
+    return [a for a in await channel_accounts.list_all(connection, tenant_id) if a.channel == "whatsapp"]
 
 
 def _phone(number: str, name: str) -> Phone | None:

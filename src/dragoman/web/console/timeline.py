@@ -17,11 +17,11 @@ from markupsafe import Markup
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
 from dragoman.domain.states import TERMINAL, State
-from dragoman.ledger.pages import Digest, Stay
+from dragoman.ledger.pages import StateSpan, TimelineDigest
 from dragoman.ledger.read import Event, Message
 from dragoman.web.console import intent_explanation, wording
 from dragoman.web.console.formatting import duration
-from dragoman.web.console.intent_explanation import Guesses, Why, share
+from dragoman.web.console.intent_explanation import Guesses, IntentExplanation, share
 from dragoman.web.console.wording import Facts
 
 MOST_FIELDS = 80
@@ -34,7 +34,7 @@ _ATTEMPTS = frozenset({"skill.invoked", "skill.failed", "skill.retry_scheduled",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TimelineEntry:
     """One event in words.
 
     ``message`` is the id of the transcript element that it speaks of, empty for none. ``fields`` are the payload's
@@ -55,7 +55,7 @@ class Entry:
     new_state: str = ""
     outcome: str = ""
     guesses: Guesses | None = None
-    why: Why | None = None
+    explanation: IntentExplanation | None = None
     fields: tuple[tuple[str, str], ...] = ()
     values: tuple[tuple[str, str], ...] = ()
 
@@ -71,21 +71,21 @@ class Fold:
 
     title: str
     detail: str
-    entries: list[Entry]
+    entries: list[TimelineEntry]
 
 
 @dataclass(slots=True, kw_only=True)
-class Group:
+class DispatchGroup:
     """Events that stand together because one message caused them, or none did."""
 
     anchor: str
     title: str
     message: str
     dispatch: UUID | None = None
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[TimelineEntry] = field(default_factory=list)
 
     @property
-    def rows(self) -> list[Entry | Fold]:
+    def rows(self) -> list[TimelineEntry | Fold]:
         """The entries, with a call's retries folded into one row."""
         return _folded(self.entries)
 
@@ -102,12 +102,12 @@ class Stretch:
     until: datetime
 
 
-def entries_of(events: Sequence[Event], known_messages: Container[str] | None = None) -> list[Entry]:
+def entries_of(events: Sequence[Event], known_messages: Container[str] | None = None) -> list[TimelineEntry]:
     """Every event in words; where *known_messages* are given, no other message is pointed at."""
     return _explained([_entry(event, known_messages) for event in events])
 
 
-def _entry(event: Event, known_messages: Container[str] | None) -> Entry:
+def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry:
     words = wording.EVENTS.get(event.type, wording.UNKNOWN)
     facts = Facts(event.payload)
     failed = event.type == "message.status" and facts["status"] == "failed"
@@ -115,7 +115,7 @@ def _entry(event: Event, known_messages: Container[str] | None) -> Entry:
     named = wording.ACTORS.get(event.actor_kind, str(event.actor_kind))
     message = facts.get("message_id")
     known = isinstance(message, str) and (known_messages is None or message in known_messages)
-    return Entry(
+    return TimelineEntry(
         event=event,
         icon="circle-alert" if failed else "clock" if waits else words.icon,
         hue="red" if failed else "amber" if waits else words.hue,
@@ -176,7 +176,7 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def _explained(entries: list[Entry]) -> list[Entry]:
+def _explained(entries: list[TimelineEntry]) -> list[TimelineEntry]:
     """The same with a panel at each intent; the classifier's bars move there from the event that brought them."""
     ran: dict[UUID | None, int] = {}
     for place, entry in enumerate(entries):
@@ -190,14 +190,14 @@ def _explained(entries: list[Entry]) -> list[Entry]:
                 intent_explanation.assigned if entry.event.type == "intent.assigned" else intent_explanation.unclear
             )
             panel = explain(Facts(entry.event.payload), classified)
-            entries[place] = dataclasses.replace(entry, why=panel)
+            entries[place] = dataclasses.replace(entry, explanation=panel)
             if before is not None and panel is not None:
                 entries[before] = dataclasses.replace(entries[before], guesses=None)
     return entries
 
 
-def _folded(entries: Sequence[Entry]) -> list[Entry | Fold]:
-    rows: list[Entry | Fold] = []
+def _folded(entries: Sequence[TimelineEntry]) -> list[TimelineEntry | Fold]:
+    rows: list[TimelineEntry | Fold] = []
     rest = list(entries)
     while rest:
         rows.append(entry := rest.pop(0))
@@ -213,14 +213,14 @@ def _folded(entries: Sequence[Entry]) -> list[Entry | Fold]:
     return rows
 
 
-def _goes_on(call: Entry, later: Entry) -> bool:
+def _goes_on(call: TimelineEntry, later: TimelineEntry) -> bool:
     """Whether *later* belongs to the same call: another attempt of it, or the end of one."""
     first = later.event.type == "skill.invoked" and later.event.payload.get("attempt") == 1
     same = later.event.payload.get("skill") == call.event.payload.get("skill")
     return later.event.type in _ATTEMPTS and same and not first
 
 
-def _fold(attempts: list[Entry], retries: list[Entry]) -> Fold:
+def _fold(attempts: list[TimelineEntry], retries: list[TimelineEntry]) -> Fold:
     failed = [entry for entry in attempts if entry.event.type == "skill.failed"]
     classes = dict.fromkeys(str(entry.event.payload.get("error_class")) for entry in failed)
     pauses = [entry.event.payload.get("delay_seconds") for entry in retries]
@@ -232,7 +232,7 @@ def _fold(attempts: list[Entry], retries: list[Entry]) -> Fold:
     )
 
 
-def grouped(entries: Sequence[Entry], causes: Iterable[Message], *, before: int = 0) -> list[Group]:
+def grouped(entries: Sequence[TimelineEntry], causes: Iterable[Message], *, before: int = 0) -> list[DispatchGroup]:
     """Runs of events of one dispatch, in order, under the message that each run handles.
 
     *causes* are the messages that may have caused them; *before* is how many events of the session come before
@@ -244,7 +244,7 @@ def grouped(entries: Sequence[Entry], causes: Iterable[Message], *, before: int 
         if message.sender is Sender.CONTACT and message.dispatch_id is not None
     }
     begun = {entry.event.dispatch_id for entry in entries if entry.event.type == "message.received"}
-    groups: list[Group] = []
+    groups: list[DispatchGroup] = []
     seen: set[UUID] = set()
     current: object = object()
     for entry in entries:
@@ -259,14 +259,16 @@ def grouped(entries: Sequence[Entry], causes: Iterable[Message], *, before: int 
     return groups
 
 
-def _group(dispatch: UUID | None, first: Entry, causes: Mapping[UUID, Message], *, again: bool) -> Group:
+def _group(
+    dispatch: UUID | None, first: TimelineEntry, causes: Mapping[UUID, Message], *, again: bool
+) -> DispatchGroup:
     if dispatch is None:
         delivery = first.event.type == "message.status"
         title = "Delivery of the replies" if delivery else "Without a message"
-        return Group(anchor=f"g{first.event.position}", title=title, message="")
+        return DispatchGroup(anchor=f"g{first.event.position}", title=title, message="")
     cause = causes.get(dispatch)
     shown = "Dispatch" if cause is None else f"“{_cut(preview(cause.content))}”"
-    return Group(
+    return DispatchGroup(
         anchor=f"g{first.event.position}" if again else f"d-{dispatch}",
         title=f"Continued: {shown}" if again else shown,
         message="" if cause is None else f"m-{cause.message_id}",
@@ -278,7 +280,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def ribbon(stays: Sequence[Stay], now: datetime) -> list[Stretch]:
+def ribbon(stays: Sequence[StateSpan], now: datetime) -> list[Stretch]:
     """How long the session spent in each state: up to its end, or up to *now* while it lasts."""
     known = [stay for stay in stays if stay.state in wording.STATES]
     if not known:
@@ -307,10 +309,10 @@ def ribbon(stays: Sequence[Stay], now: datetime) -> list[Stretch]:
     return stretches
 
 
-def spent(digest: Digest, now: datetime) -> list[tuple[str, float]]:
+def spent(digest: TimelineDigest, now: datetime) -> list[tuple[str, float]]:
     """Each state's seconds, most first; the state that lasts is counted up to *now*."""
     totals = {state: seconds for state, seconds in digest.spent.items() if state in wording.STATES and seconds > 0}
-    last = digest.stays[-1] if digest.stays else None
+    last = digest.state_spans[-1] if digest.state_spans else None
     if last is not None and last.state in wording.STATES and last.state not in TERMINAL:
         totals[last.state] = totals.get(last.state, 0.0) + max((now - last.start).total_seconds(), 0.0)
     return sorted(totals.items(), key=lambda pair: -pair[1])

@@ -20,10 +20,10 @@ from dragoman.domain.content import (
     preview,
 )
 from dragoman.domain.nouns import Sender
-from dragoman.ledger.pages import Steps
+from dragoman.ledger.pages import StepCount
 from dragoman.ledger.read import Event, Message
 from dragoman.web.console import wording
-from dragoman.web.console.attachments import Attachment
+from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.formatting import Times
 
 
@@ -60,7 +60,7 @@ class Bubble:
     message: Message
     first: bool
     who: str
-    file: Attachment | None = None
+    file: MessageAttachment | None = None
     quote: Quote | None = None
     earlier: list[tuple[str, datetime]] = field(default_factory=list)
     body: str | None = None
@@ -143,9 +143,9 @@ def items(
     *,
     contact: str,
     times: Times,
-    beside: Sequence[Message] = (),
-    steps: Mapping[UUID, Steps] | None = None,
-    files: Mapping[UUID, Attachment] | None = None,
+    related_messages: Sequence[Message] = (),
+    steps: Mapping[UUID, StepCount] | None = None,
+    files: Mapping[UUID, MessageAttachment] | None = None,
 ) -> list[Item]:
     """Everything in the order in which it came; what was done to a message stands on that message.
 
@@ -153,7 +153,7 @@ def items(
     are not shown themselves. Without *steps* a dispatch's steps are counted among *events*.
     """
     shown = {message.ordinal for message in messages}
-    messages = sorted([*messages, *beside], key=lambda message: message.ordinal)
+    messages = sorted([*messages, *related_messages], key=lambda message: message.ordinal)
     bubbles = _bubbles(messages, contact, files or {})
     by_channel_id = {
         bubble.message.channel_message_id: bubble for bubble in bubbles.values() if bubble.message.channel_message_id
@@ -171,7 +171,7 @@ def items(
     return list(_with_days([item for *_, item in sorted(placed, key=lambda place: place[:2])], placed, times))
 
 
-def _bubbles(messages: Sequence[Message], contact: str, files: Mapping[UUID, Attachment]) -> dict[int, Bubble]:
+def _bubbles(messages: Sequence[Message], contact: str, files: Mapping[UUID, MessageAttachment]) -> dict[int, Bubble]:
     return {
         message.ordinal: Bubble(
             message=message, first=True, who=_who(message, contact), file=files.get(message.message_id)
@@ -267,17 +267,17 @@ def _tap(messages: Sequence[Message], bubbles: Mapping[int, Bubble], by_channel_
                 break
 
 
-def _steps(events: Iterable[Event]) -> Mapping[UUID, Steps]:
-    counted: dict[UUID, Steps] = {}
+def _steps(events: Iterable[Event]) -> Mapping[UUID, StepCount]:
+    counted: dict[UUID, StepCount] = {}
     for event in events:
         if event.dispatch_id is not None:
-            before = counted.get(event.dispatch_id, Steps(count=0, errors=0))
+            before = counted.get(event.dispatch_id, StepCount(count=0, errors=0))
             error = event.type in wording.ERRORS.types
-            counted[event.dispatch_id] = Steps(count=before.count + 1, errors=before.errors + error)
+            counted[event.dispatch_id] = StepCount(count=before.count + 1, errors=before.errors + error)
     return counted
 
 
-def _count_steps(bubbles: Mapping[int, Bubble], steps: Mapping[UUID, Steps]) -> None:
+def _count_steps(bubbles: Mapping[int, Bubble], steps: Mapping[UUID, StepCount]) -> None:
     for bubble in bubbles.values():
         dispatch = bubble.message.dispatch_id
         if bubble.message.sender is Sender.CONTACT and dispatch is not None and dispatch in steps:

@@ -13,35 +13,35 @@ from starlette.exceptions import HTTPException
 
 from dragoman.store.conversation_list import saved_views
 from dragoman.store.conversation_list.saved_views import LONGEST_NAME, NameTakenError
-from dragoman.web.auth import Identity, require
-from dragoman.web.console.query import ADDRESS, Query
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.auth import Principal, require
+from dragoman.web.console.query import ADDRESS, ListQuery
+from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False)
 
-Reader = Annotated[Identity, Depends(require("communications.access:read"))]
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 
 @router.post(f"{ADDRESS}/views")
-async def save(request: Request, ports: Ports, identity: Reader) -> RedirectResponse:
+async def save(request: Request, runtime: RuntimeDependency, identity: Reader) -> RedirectResponse:
     """Keep the form's query under its name, then show it."""
     form = await request.form(max_files=0)
     user_id, name = _person(identity), _name(form)
-    query = Query.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
-    if query.mistakes():
+    query = ListQuery.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
+    if query.filter_errors():
         raise HTTPException(422, "This list cannot be kept: one of its filters cannot be used.")
     kept = dataclasses.replace(query, cursor="")
-    async with ports.database.tenant(identity.tenant_id) as connection:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
         try:
             await saved_views.save(
                 connection,
                 identity.tenant_id,
                 user_id,
-                view_id=ports.source.new_id(),
+                view_id=runtime.source.new_id(),
                 name=name,
                 query=kept.string,
                 shared="shared" in form,
-                now=ports.clock.now(),
+                now=runtime.clock.now(),
             )
         except NameTakenError as error:
             raise HTTPException(422, str(error)) from error
@@ -49,11 +49,11 @@ async def save(request: Request, ports: Ports, identity: Reader) -> RedirectResp
 
 
 @router.post(f"{ADDRESS}/views/{{view_id}}")
-async def change(request: Request, ports: Ports, identity: Reader, view_id: UUID) -> RedirectResponse:
+async def change(request: Request, runtime: RuntimeDependency, identity: Reader, view_id: UUID) -> RedirectResponse:
     """Do what the form's ``action`` says to one view."""
     form = await request.form(max_files=0)
     tenant_id, user_id = identity.tenant_id, _person(identity)
-    async with ports.database.tenant(tenant_id) as connection:
+    async with runtime.database.tenant(tenant_id) as connection:
         match form.get("action"):
             case "rename":
                 name = _name(form)
@@ -73,11 +73,11 @@ async def change(request: Request, ports: Ports, identity: Reader, view_id: UUID
                 raise HTTPException(422, "Say what to do: rename, share, unshare, delete, default or no-default.")
     if not done:
         raise HTTPException(404, "There is no such view of yours.")
-    back = Query.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
+    back = ListQuery.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
     return RedirectResponse(back.address(), 303)
 
 
-def _person(identity: Identity) -> UUID:
+def _person(identity: Principal) -> UUID:
     if identity.user_id is None:
         raise HTTPException(422, "Views belong to people; a token has none.")
     return identity.user_id

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-from dragoman.ledger.pages import Wanted
+from dragoman.ledger.pages import EventFilter
 from dragoman.web.console.formatting import duration, milliseconds, money, percent
 
 
@@ -474,8 +474,8 @@ def _about(filter_name: str) -> frozenset[str]:
     return frozenset(name for name, words in EVENTS.items() if filter_name in words.about.split())
 
 
-CALLS = Wanted(types=_about("skill"))
+CALLS = EventFilter(types=_about("skill"))
 """What the timeline keeps under Skill calls."""
 
-ERRORS = Wanted(types=_about("error"), failed_deliveries=True)
+ERRORS = EventFilter(types=_about("error"), failed_deliveries=True)
 """What the timeline keeps under Errors."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from dragoman.domain.retention import window
+from dragoman.domain.retention import retention_period
 from dragoman.runtime import Runtime
 
 
@@ -22,7 +22,7 @@ def retention_cutoff(runtime: Runtime, tenant_days: int | None) -> datetime:
 
     *tenant_days* is the tenant's own window as the identity has it.
     """
-    return window(runtime.settings.retention_days, tenant_days).start(runtime.clock.now())
+    return retention_period(runtime.settings.retention_days, tenant_days).start(runtime.clock.now())
 
 
 def request_id_of(request: Request) -> str:
@@ -35,4 +35,4 @@ async def _ports(request: Request) -> Runtime:
     return runtime_of(request)
 
 
-Ports = Annotated[Runtime, Depends(_ports)]
+RuntimeDependency = Annotated[Runtime, Depends(_ports)]

@@ -20,7 +20,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.ledger import changes
-from dragoman.ledger.changes import Change, News, Place
+from dragoman.ledger.changes import Change, FeedPosition, News
 from dragoman.store.database import UNAVAILABLE, Database
 from dragoman.web.metrics import LIVE_STREAMS
 
@@ -35,17 +35,17 @@ MOST_STREAMS = 2000
 """In one process; beyond that a client is sent elsewhere with 503."""
 
 
-def encode(event: str, data: object, place: Place | None) -> bytes:
+def encode(event: str, data: object, place: FeedPosition | None) -> bytes:
     """One event as it goes over the wire (HTML Standard, 9.2)."""
     numbered = f"id: {place}\n" if place else ""
     return f"event: {event}\n{numbered}data: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-def told(news: News, wanted: UUID | None = None) -> bytes:
+def changes_event(news: News, session_id: UUID | None = None) -> bytes:
     """*news* as an event; empty where nothing is in it for somebody who wants that one session only."""
     if news.changes is None:
         return encode("reset", {}, news.place)
-    found = [_as_json(change) for change in news.changes if wanted is None or change.session_id == wanted]
+    found = [_as_json(change) for change in news.changes if session_id is None or change.session_id == session_id]
     return encode("changes", {"changes": found}, news.place) if found else b""
 
 
@@ -70,7 +70,7 @@ class Frame:
 class Channel:
     """One tenant's latest frames; ``begins`` is the number of the oldest one kept."""
 
-    place: Place
+    place: FeedPosition
     frames: deque[Frame] = field(default_factory=lambda: deque(maxlen=MOST_FRAMES))
     begins: int = 0
     listeners: int = 0
@@ -88,7 +88,7 @@ class Channel:
             return
         if len(self.frames) == self.frames.maxlen:
             self.begins += 1
-        self.frames.append(Frame(news, told(news)))
+        self.frames.append(Frame(news, changes_event(news)))
         self.wake()
 
     def wake(self) -> None:
@@ -117,13 +117,13 @@ class Hub:
         """Whether no more streams can be taken."""
         return self.closed or sum(channel.listeners for channel in self._channels.values()) >= MOST_STREAMS
 
-    async def read(self, tenant_id: UUID, place: Place | None) -> News:
+    async def read(self, tenant_id: UUID, place: FeedPosition | None) -> News:
         """The feed from *place* on, straight from the database."""
         async with self._database.tenant(tenant_id) as connection:
             return await changes.read(connection, tenant_id, place)
 
     @contextmanager
-    def listen(self, tenant_id: UUID, here: Place) -> Iterator[Channel]:
+    def listen(self, tenant_id: UUID, here: FeedPosition) -> Iterator[Channel]:
         """The tenant's channel for as long as the block runs; the first listener begins it at *here*."""
         channel = self._channels.setdefault(tenant_id, Channel(here))
         channel.listeners += 1

@@ -14,9 +14,9 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dragoman.ledger.changes import Place
+from dragoman.ledger.changes import FeedPosition
 from dragoman.store.database import UNAVAILABLE
-from dragoman.web.live.hub import Hub, encode, told, wait_for
+from dragoman.web.live.hub import Hub, changes_event, encode, wait_for
 from dragoman.web.metrics import LIVE_RESETS
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class Listening:
 
     hub: Hub
     tenant_id: UUID
-    place: Place | None
+    place: FeedPosition | None
     lost: bool
     session_id: UUID | None
     allowed: Callable[[], Awaitable[bool]]
@@ -53,7 +53,7 @@ async def events(asked: Listening) -> AsyncIterator[bytes]:
         yield f"retry: {1000 + random.randrange(3000)}\n".encode() + encode("alive", {}, caught_up.place)  # noqa: S311
         if asked.lost:
             yield encode("reset", {}, caught_up.place)
-        elif caught_up.changes != [] and (first := told(caught_up, asked.session_id)):
+        elif caught_up.changes != [] and (first := changes_event(caught_up, asked.session_id)):
             yield first
         next_beat = time.monotonic() + HEARTBEAT_SECONDS
         next_check = time.monotonic() + CHECK_SECONDS * (0.5 + random.random() / 2)  # noqa: S311 - spreads the load
@@ -64,7 +64,7 @@ async def events(asked: Listening) -> AsyncIterator[bytes]:
                 LIVE_RESETS.inc()
                 yield encode("reset", {}, channel.place)
             for frame in frames or ():
-                if text := frame.text if asked.session_id is None else told(frame.news, asked.session_id):
+                if text := frame.text if asked.session_id is None else changes_event(frame.news, asked.session_id):
                     yield text
             now = time.monotonic()
             if now >= next_check:

@@ -14,13 +14,13 @@ from starlette.responses import RedirectResponse, Response
 
 from dragoman.runtime import Runtime
 from dragoman.services.access import second_factor
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import ThrottledError
 from dragoman.store.accounts import accounts
-from dragoman.store.accounts.accounts import Pending
+from dragoman.store.accounts.accounts import PendingLogin
 from dragoman.web.auth import check_origin, same, session_cookie
 from dragoman.web.console import qr_code, render
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.login.login import safe_next, sign_in
 from dragoman.web.metrics import LOGINS
 
@@ -30,7 +30,7 @@ CODE, SETUP = "/login/code", "/login/setup"
 
 
 @router.get(CODE)
-async def show_code(request: Request, runtime: Ports, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
+async def show_code(request: Request, runtime: RuntimeDependency, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
     """The form for the code."""
     pending = await _pending(request, runtime, "code")
     if isinstance(pending, Response):
@@ -41,7 +41,7 @@ async def show_code(request: Request, runtime: Ports, next: str = "") -> Respons
 @router.post(CODE)
 async def give_code(
     request: Request,
-    runtime: Ports,
+    runtime: RuntimeDependency,
     code: Annotated[str, Form()] = "",
     csrf_token: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "",  # noqa: A002 - the field's name in the form
@@ -52,8 +52,8 @@ async def give_code(
         return pending
     try:
         await second_factor.check(runtime, pending.tenant_id, pending.user_id, code[:100])
-    except (RefusedError, ThrottledError) as error:
-        LOGINS.labels("refused" if isinstance(error, RefusedError) else "throttled").inc()
+    except (ChangeRefusedError, ThrottledError) as error:
+        LOGINS.labels("refused" if isinstance(error, ChangeRefusedError) else "throttled").inc()
         return _again(request, "login_code.html", error, pending=pending, next=safe_next(next))
     response = RedirectResponse(safe_next(next), 303)
     await sign_in(request, runtime, response, pending.tenant_id, pending.user_id)
@@ -61,7 +61,7 @@ async def give_code(
 
 
 @router.get(SETUP)
-async def show_setup(request: Request, runtime: Ports, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
+async def show_setup(request: Request, runtime: RuntimeDependency, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
     """The QR code, and the form for the first code."""
     pending = await _pending(request, runtime, "setup")
     if isinstance(pending, Response):
@@ -76,7 +76,7 @@ async def show_setup(request: Request, runtime: Ports, next: str = "") -> Respon
 @router.post(SETUP)
 async def set_up(
     request: Request,
-    runtime: Ports,
+    runtime: RuntimeDependency,
     code: Annotated[str, Form()] = "",
     csrf_token: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "",  # noqa: A002 - the field's name in the form
@@ -87,7 +87,7 @@ async def set_up(
         return pending
     try:
         codes = await second_factor.confirm(runtime, pending.tenant_id, pending.user_id, code[:100])
-    except (RefusedError, ThrottledError) as error:
+    except (ChangeRefusedError, ThrottledError) as error:
         setup = await second_factor.begin(runtime, pending.tenant_id, pending.user_id)
         return _again(
             request, "login_setup.html", error, pending=pending, next=safe_next(next), setup=setup,
@@ -100,7 +100,7 @@ async def set_up(
 
 async def _pending(
     request: Request, runtime: Runtime, awaits: str, csrf_token: str | None = None
-) -> Pending | RedirectResponse:
+) -> PendingLogin | RedirectResponse:
     """Whose password was right here; where to go if nobody's was lately, or something else is awaited."""
     secret = session_cookie(request)
     found = await accounts.pending_login(runtime.database, secret or "", now=runtime.clock.now())

@@ -20,9 +20,9 @@ from dragoman.services.access import second_factor
 from dragoman.services.access.passwords import LONGEST
 from dragoman.store.accounts import accounts, login_failures, single_sign_on
 from dragoman.store.accounts.accounts import ABSOLUTE_LIMIT, Awaits, Login
-from dragoman.web.auth import SESSION_COOKIE, Identity, check_origin, identify, session_cookie, signed_in
+from dragoman.web.auth import SESSION_COOKIE, Principal, check_origin, identify, session_cookie, signed_in
 from dragoman.web.console import render
-from dragoman.web.http.dependencies import Ports, runtime_of
+from dragoman.web.http.dependencies import RuntimeDependency, runtime_of
 from dragoman.web.metrics import LOGINS
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ WRONG = "Email and password do not fit."
 
 
 @dataclass
-class Door:
+class LoginThrottle:
     """What the login keeps for as long as the application lives.
 
     Two passwords are checked or hashed at a time: each takes 64 MiB, and a flood of them must not take the machine.
@@ -69,7 +69,7 @@ async def first_page() -> Response:
 
 
 @router.get("/login")
-async def show_login(request: Request, runtime: Ports, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
+async def show_login(request: Request, runtime: RuntimeDependency, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
     """The form; someone signed in already goes on at once."""
     if await identify(request) is not None:
         return RedirectResponse(safe_next(next), 303)
@@ -81,14 +81,14 @@ async def show_login(request: Request, runtime: Ports, next: str = "") -> Respon
 @router.post("/login")
 async def log_in(
     request: Request,
-    runtime: Ports,
+    runtime: RuntimeDependency,
     email: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "",  # noqa: A002 - the field's name in the form
 ) -> Response:
     """Check the password and start a login session; answers the form again, with 401 or 429, otherwise."""
     check_origin(request)
-    door: Door = request.app.state.door
+    throttle: LoginThrottle = request.app.state.door
     now = runtime.clock.now()
     client = request.client.host if request.client else ""
     counted = login_failures.subjects(accounts.normal_email(email), client)
@@ -96,7 +96,7 @@ async def log_in(
     if wait:
         LOGINS.labels("throttled").inc()
         return _wait(request, wait, email, next)
-    login = await door.check(runtime, email, password)
+    login = await throttle.check(runtime, email, password)
     if login is None or await _signs_in_elsewhere(runtime, login):
         LOGINS.labels("refused").inc()
         log.warning("login refused", client=client)
@@ -153,7 +153,9 @@ async def sign_in(
 
 
 @router.post("/logout")
-async def log_out(request: Request, runtime: Ports, _identity: Annotated[Identity, Depends(signed_in)]) -> Response:
+async def log_out(
+    request: Request, runtime: RuntimeDependency, _identity: Annotated[Principal, Depends(signed_in)]
+) -> Response:
     """End the login session."""
     secret = session_cookie(request)
     if secret is not None:

@@ -12,25 +12,25 @@ from starlette.responses import RedirectResponse, Response
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import password_reset
-from dragoman.services.access.people import RefusedError
+from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store.accounts import accounts, login_failures
 from dragoman.web.auth import check_origin
 from dragoman.web.console import render
-from dragoman.web.http.dependencies import Ports
-from dragoman.web.login.login import Door, waiting
+from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.login.login import LoginThrottle, waiting
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/login/forgot")
-async def show_forgot(request: Request, runtime: Ports) -> Response:
+async def show_forgot(request: Request, runtime: RuntimeDependency) -> Response:
     """The form."""
     _can_mail(runtime)
     return render(request, "login_forgot.html", asked=False, mistake="")
 
 
 @router.post("/login/forgot")
-async def ask(request: Request, runtime: Ports, email: Annotated[str, Form()] = "") -> Response:
+async def ask(request: Request, runtime: RuntimeDependency, email: Annotated[str, Form()] = "") -> Response:
     """Have a link sent. The answer is the same, and as fast, whether somebody has that address or not."""
     _can_mail(runtime)
     check_origin(request)
@@ -48,7 +48,7 @@ async def ask(request: Request, runtime: Ports, email: Annotated[str, Form()] = 
 
 
 @router.get("/login/reset")
-async def show_reset(request: Request, runtime: Ports, token: str = "") -> Response:
+async def show_reset(request: Request, runtime: RuntimeDependency, token: str = "") -> Response:
     """The form for the new password. Looking at it uses nothing up: mail servers look at links."""
     try:
         await password_reset.find(runtime, token)
@@ -60,21 +60,21 @@ async def show_reset(request: Request, runtime: Ports, token: str = "") -> Respo
 @router.post("/login/reset")
 async def reset(
     request: Request,
-    runtime: Ports,
+    runtime: RuntimeDependency,
     token: Annotated[str, Form()] = "",
     wanted: Annotated[str, Form()] = "",
     again: Annotated[str, Form()] = "",
 ) -> Response:
     """Set the password; one signs in with it then."""
     check_origin(request)
-    door: Door = request.app.state.door
+    throttle: LoginThrottle = request.app.state.door
     mistake = "The password is not the same twice." if wanted != again else ""
     try:
         if not mistake:
-            await password_reset.finish(runtime, token, wanted, checks=door.checks)
+            await password_reset.finish(runtime, token, wanted, checks=throttle.checks)
     except NotFoundError as error:
         return _gone(request, error)
-    except RefusedError as error:
+    except ChangeRefusedError as error:
         mistake = str(error)
     if not mistake:
         return RedirectResponse("/login", 303)

@@ -13,7 +13,7 @@ from dragoman.services.access import single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
 from dragoman.services.access.single_sign_on import GOOD_FOR, SignOnError
 from dragoman.web.console import render
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.login.login import over_https, safe_next, sign_in
 from dragoman.web.metrics import LOGINS
 
@@ -36,7 +36,7 @@ async def choose(request: Request, organisation: str = "", next: str = "") -> Re
 
 
 @router.get(f"{PLACE}/callback")
-async def come_back(request: Request, runtime: Ports) -> Response:
+async def come_back(request: Request, runtime: RuntimeDependency) -> Response:
     """Sign in who comes from the provider."""
     answer = {name: value[:4000] for name, value in request.query_params.items()}
     try:
@@ -51,7 +51,7 @@ async def come_back(request: Request, runtime: Ports) -> Response:
 
 
 @router.get(f"{PLACE}/{{slug}}")
-async def go(request: Request, runtime: Ports, slug: Slug, next: str = "") -> Response:  # noqa: A002 - the parameter's name
+async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str = "") -> Response:  # noqa: A002 - the parameter's name
     """To the provider."""
     try:
         departure = await single_sign_on.depart(runtime, slug, safe_next(next))
@@ -59,7 +59,7 @@ async def go(request: Request, runtime: Ports, slug: Slug, next: str = "") -> Re
         return _refused(request, error)
     response = RedirectResponse(departure.to, 303)
     response.set_cookie(
-        COOKIE, departure.kept, max_age=int(GOOD_FOR.total_seconds()), path=PLACE, httponly=True,
+        COOKIE, departure.remembered, max_age=int(GOOD_FOR.total_seconds()), path=PLACE, httponly=True,
         # The way back is a navigation from another site.
         samesite="lax", secure=over_https(runtime),
     )  # fmt: skip

@@ -17,11 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dragoman.runtime import Runtime
 from dragoman.services.inbound import accept_delivery
-from dragoman.services.inbound.accept_delivery import Refused, RefusedReason
+from dragoman.services.inbound.accept_delivery import DeliveryRefused, RefusedReason
 from dragoman.store.database import UNAVAILABLE
 from dragoman.web.auth import same
 from dragoman.web.http import problems
-from dragoman.web.http.dependencies import Ports
+from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.middleware import read_limited
 from dragoman.web.http.problems import RETRY_AFTER_SECONDS
 from dragoman.web.metrics import WEBHOOK_REQUESTS
@@ -44,7 +44,7 @@ _REFUSALS = {
 
 
 @router.get("/whatsapp")
-async def verify(request: Request, runtime: Ports) -> Response:
+async def verify(request: Request, runtime: RuntimeDependency) -> Response:
     """Meta's handshake when the webhook is set up: answers the challenge to who knows a verify token."""
     parameters = request.query_params
     given = parameters.get("hub.verify_token", "")
@@ -56,12 +56,12 @@ async def verify(request: Request, runtime: Ports) -> Response:
 
 
 @router.post("/whatsapp")
-async def receive(request: Request, runtime: Ports) -> Response:
+async def receive(request: Request, runtime: RuntimeDependency) -> Response:
     """Take in one delivery; what is refused leaves nothing but a counter."""
-    return Response(await _take_in(request.scope, request.receive, runtime), media_type="application/json")
+    return Response(await _accept(request.scope, request.receive, runtime), media_type="application/json")
 
 
-async def _take_in(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
+async def _accept(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
     """The answer to a delivery that is on record now. Raises HTTPException for one that is refused."""
     headers = dict(scope["headers"])
     try:
@@ -79,7 +79,7 @@ async def _take_in(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
     except Exception:
         WEBHOOK_REQUESTS.labels("failed").inc()
         raise
-    if isinstance(result, Refused):
+    if isinstance(result, DeliveryRefused):
         WEBHOOK_REQUESTS.labels(str(result.reason)).inc()
         status, detail = _REFUSALS[result.reason]
         raise HTTPException(status, detail, {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else None)
@@ -87,7 +87,7 @@ async def _take_in(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
     return b'{"accepted":%d}' % (result.messages + result.statuses + result.others)
 
 
-class Door:
+class WebhookFastPath:
     """Answers deliveries itself, as :func:`receive` and the application's error handlers would; passes on the rest."""
 
     def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
@@ -99,7 +99,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         try:
-            answer = await _take_in(scope, receive, self._runtime)
+            answer = await _accept(scope, receive, self._runtime)
         except HTTPException as error:
             request = Request(scope, receive)
             response = problems.answer(request, error.status_code, error.detail, headers=error.headers)

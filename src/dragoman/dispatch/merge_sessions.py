@@ -11,12 +11,12 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 
 
-def goes_on(one: Session, other: Session) -> Session:
+def surviving_session(one: Session, other: Session) -> Session:
     """Which of two sessions of one person goes on: the one with a human agent, else the one of the latest activity."""
     return max(one, other, key=lambda s: (s.state is State.WITH_AGENT, s.last_activity_at, s.session_id))
 
 
-def give_way(session: Session, other: Session, now: datetime, source: Source) -> Turn:
+def close_superseded(session: Session, other: Session, now: datetime, source: Source) -> Turn:
     """The turn that ends *session* in favour of *other*. Raises IllegalTransitionError while a skill runs in it."""
     reason = f"the contact turned out to be the one of session {other.session_id}, where the conversation goes on"
     return _end(Draft(session, now=now, source=source, dispatch_id=None, actor=SYSTEM), reason)

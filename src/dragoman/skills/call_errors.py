@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class HttpSkillError(Exception):
+class SkillCallError(Exception):
     """Base of every way in which a call can fail; ``retryable`` says whether another attempt makes sense.
 
     ``retry_after`` is the pause in seconds that the skill asked for.
@@ -22,49 +22,49 @@ class HttpSkillError(Exception):
         self.retry_after = retry_after
 
 
-class SigningKeyError(HttpSkillError):
+class SigningKeyError(SkillCallError):
     """There is no key to sign the call with, or it cannot be opened."""
 
 
-class AddressRefusedError(HttpSkillError):
+class AddressRefusedError(SkillCallError):
     """The URL, or the address that its host has, is not one that a skill may be called at."""
 
 
-class NameNotFoundError(HttpSkillError):
+class NameNotFoundError(SkillCallError):
     """The host's name has no address."""
 
 
-class ConnectionFailedError(HttpSkillError):
+class ConnectionFailedError(SkillCallError):
     """No connection came about, or it broke before the answer was whole."""
 
     retryable = True
 
 
-class TLSFailedError(HttpSkillError):
+class TLSFailedError(SkillCallError):
     """The server could not prove who it is, or speaks no TLS that we accept."""
 
 
-class ProtocolFailedError(HttpSkillError):
+class ProtocolFailedError(SkillCallError):
     """What came back is not HTTP."""
 
 
-class RedirectError(HttpSkillError):
+class RedirectError(SkillCallError):
     """The skill answered with a redirect, which is never followed."""
 
 
-class HttpStatusError(HttpSkillError):
+class HttpStatusError(SkillCallError):
     """The skill answered with a status that is no success."""
 
 
-class ContentTypeError(HttpSkillError):
+class ContentTypeError(SkillCallError):
     """The answer is not JSON by its own account, or is compressed."""
 
 
-class AnswerTooLargeError(HttpSkillError):
+class AnswerTooLargeError(SkillCallError):
     """The answer is longer than allowed; the rest of it was not read."""
 
 
-class InvalidAnswerError(HttpSkillError):
+class InvalidAnswerError(SkillCallError):
     """The answer is no JSON, or does not have the form of an answer."""
 
 

@@ -25,7 +25,7 @@ OURS = {"Authorization": "Bearer control"}
 TEXT = {"messaging_product": "whatsapp", "to": "+43 664 1", "type": "text", "text": {"body": "Hello"}}
 
 
-class Receiver:
+class RecordingReceiver:
     """A webhook in this process: keeps what came, and answers the next of *answers*, then 200."""
 
     def __init__(self) -> None:
@@ -48,11 +48,11 @@ class Receiver:
         return [status for value in self.values for status in value.get("statuses", [])]
 
 
-class World:
+class StandinHarness:
     """One stand-in, its receiver, and a client to the stand-in."""
 
     def __init__(self, journal: Path | None = None, **changes: Any) -> None:
-        self.receiver = Receiver()
+        self.receiver = RecordingReceiver()
         config = StandinConfig(
             webhook_url="http://dispatcher.test/hook",
             control_token="control",
@@ -80,8 +80,8 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(journal: Path | None = None, **changes: Any) -> AsyncIterator[World]:
-    made = World(journal, **changes)
+async def world_of(journal: Path | None = None, **changes: Any) -> AsyncIterator[StandinHarness]:
+    made = StandinHarness(journal, **changes)
     try:
         yield made
     finally:

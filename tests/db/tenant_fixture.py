@@ -20,7 +20,7 @@ PASSWORD = "correct horse battery staple"
 
 
 @dataclass
-class MovableClock:
+class AdvancingClock:
     """Stands still until it is moved."""
 
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -33,7 +33,7 @@ class MovableClock:
 
 
 @dataclass
-class House:
+class TenantFixture:
     """One tenant of the test's installation."""
 
     runtime: Runtime
@@ -42,20 +42,20 @@ class House:
     channel_account_id: UUID = field(default_factory=uuid4)
 
     @classmethod
-    async def build(cls, runtime: Runtime, slug: str) -> House:
-        house = cls(runtime, slug)
-        async with runtime.database.tenant(house.tenant_id) as connection:
+    async def build(cls, runtime: Runtime, slug: str) -> TenantFixture:
+        tenant = cls(runtime, slug)
+        async with runtime.database.tenant(tenant.tenant_id) as connection:
             now = runtime.clock.now()
-            await tenants.create_tenant(connection, house.tenant_id, slug=slug, name=f"House {slug}", now=now)
+            await tenants.create_tenant(connection, tenant.tenant_id, slug=slug, name=f"House {slug}", now=now)
             await connection.execute(
                 "INSERT INTO channel_account (tenant_id, channel_account_id, channel, address, display, name, "
                 "secrets, created_at) VALUES ($1, $2, 'whatsapp', $3, '+43 1 0000', 'Main', '', $4)",
-                house.tenant_id,
-                house.channel_account_id,
+                tenant.tenant_id,
+                tenant.channel_account_id,
                 uuid4().hex,
                 now,
             )
-        return house
+        return tenant
 
     async def token(self, role: str, *, valid_for: timedelta = timedelta(days=1)) -> str:
         now = self.runtime.clock.now()
@@ -202,15 +202,15 @@ class House:
             await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
 
 
-async def said(house: House, session_id: UUID, *reasons: str, at: datetime | None = None) -> None:
+async def said(tenant: TenantFixture, session_id: UUID, *reasons: str, at: datetime | None = None) -> None:
     """Events on the session's chain, one for each of *reasons*."""
-    now = at or house.runtime.clock.now()
+    now = at or tenant.runtime.clock.now()
     events = [
         AuditEvent(at=now + timedelta(microseconds=n), actor=SYSTEM, payload=SessionResolved(reason=reason))
         for n, reason in enumerate(reasons)
     ]
-    async with house.runtime.database.tenant(house.tenant_id) as connection:
-        await append.append_events(connection, house.tenant_id, session_id, events)
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        await append.append_events(connection, tenant.tenant_id, session_id, events)
 
 
 async def rebuild(owner: Connection, session_id: UUID) -> None:

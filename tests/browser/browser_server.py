@@ -1,4 +1,4 @@
-"""The stage of the browser tests: the whole installation with conversations, behind a real server on this machine.
+"""The site of the browser tests: the whole installation with conversations, behind a real server on this machine.
 
 It lives in a thread with a loop of its own, so that the tests can use Playwright's synchronous API.
 """
@@ -33,12 +33,12 @@ from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop import pace, recordings
 from dragoman_shop.pictures import parcel
-from tests import world
+from tests import harness
 from tests.browser import gallery
-from tests.browser.people import CONVERSATIONS, GALLERY, MARINA, MARINA_SAYS, Person, Step
+from tests.browser.people import CONVERSATIONS, GALLERY, MARINA, MARINA_SAYS, BrowserPerson, Step
 from tests.conftest import clone_template
+from tests.harness import Harness, MovableClock
 from tests.waiting import PATIENCE_S, eventually_seen
-from tests.world import MovableClock, World
 
 T = TypeVar("T")
 PASSWORD = "a long password of the tests"
@@ -76,21 +76,21 @@ class RunningClock(MovableClock):
 
 
 @dataclass
-class Stage:
+class BrowserServer:
     """Where the pages are, and what one tenant has on them.
 
     ``sessions`` maps a person's phone to their latest session; ``admin`` and ``auditor`` are who may sign in.
     """
 
     url: str
-    world: World
+    harness: Harness
     loop: asyncio.AbstractEventLoop
     sessions: dict[str, UUID] = field(default_factory=dict)
     admin: str = ADMIN
     auditor: str = AUDITOR
 
     def do(self, work: Awaitable[T]) -> T:
-        """Run *work* in the stage's loop."""
+        """Run *work* in the server's loop."""
 
         async def wait() -> T:
             return await work
@@ -99,27 +99,29 @@ class Stage:
         # Longer than what waits inside it, which says what it waited for.
         return future.result(2 * PATIENCE_S)
 
-    def own_tenant(self) -> Stage:
+    def own_tenant(self) -> BrowserServer:
         """Return the same pages for a new tenant, in which a test may write what it likes."""
         return self.do(self._own_tenant(f"own-{uuid4().hex[:12]}"))
 
-    async def _own_tenant(self, slug: str) -> Stage:
-        world = await self.world.another_tenant(slug, _policy())
+    async def _own_tenant(self, slug: str) -> BrowserServer:
+        harness = await self.harness.another_tenant(slug, _policy())
         admin, auditor = f"admin@{slug}.example", f"auditor@{slug}.example"
-        await _employ(world, world.tenant_id, (admin, "Ana Lima", "administrator"), (auditor, "Rui Costa", "auditor"))
-        return replace(self, world=world, sessions={}, admin=admin, auditor=auditor)
+        await _employ(
+            harness, harness.tenant_id, (admin, "Ana Lima", "administrator"), (auditor, "Rui Costa", "auditor")
+        )
+        return replace(self, harness=harness, sessions={}, admin=admin, auditor=auditor)
 
     def converse(self, text: str, *, phone: str, name: str) -> UUID:
         """Let a contact of this tenant write *text*, wait until the bot's reply was read, and return their session."""
 
         async def replied() -> UUID:
-            wamid = await self.world.say(text, phone=phone, name=name)
+            wamid = await self.harness.say(text, phone=phone, name=name)
             return await eventually_seen(lambda: self._answered(wamid), otherwise=lambda: f"no reply to {text!r}")
 
         return self.do(replied())
 
     async def _answered(self, wamid: str) -> UUID | None:
-        rows = await self.world.rows(
+        rows = await self.harness.rows(
             "SELECT asked.session_id FROM message asked JOIN message reply USING (session_id) "
             "JOIN outbox_entry entry ON entry.message_id = reply.message_id "
             "JOIN message_status status ON status.channel_message_id = entry.channel_message_id "
@@ -133,13 +135,13 @@ class Stage:
         """Count what the tests that look at this tenant find in it."""
         counts = [f"SELECT '{table}' AS what, count(*) AS number FROM {table}" for table in LOOKED_AT]
         counts.append("SELECT 'events', sum(next_position - 1)::bigint FROM session")
-        return {row["what"]: row["number"] for row in await self.world.rows(" UNION ALL ".join(counts))}
+        return {row["what"]: row["number"] for row in await self.harness.rows(" UNION ALL ".join(counts))}
 
     def ticket(self, email: str, awaits: accounts.Awaits | None = None) -> str:
         """The cookie of somebody who signed in, or gave a password and has something left to do."""
 
         async def signed_in() -> str:
-            runtime = self.world.runtime
+            runtime = self.harness.runtime
             login = await accounts.find_login(runtime.database, email)
             assert login is not None
             async with runtime.database.tenant(login.tenant_id) as connection:
@@ -150,16 +152,16 @@ class Stage:
 
         return self.do(signed_in())
 
-    def session_of(self, person: Person) -> UUID:
+    def session_of(self, person: BrowserPerson) -> UUID:
         return self.sessions[f"+{person.phone}"]
 
 
 @contextmanager
-def open_stage(urls: DatabaseURLs) -> Iterator[Stage]:
+def open_stage(urls: DatabaseURLs) -> Iterator[BrowserServer]:
     """Play the conversations into the database of *urls* and serve the pages until the block ends."""
-    ready: Future[Stage] = Future()
+    ready: Future[BrowserServer] = Future()
     done = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(urls, ready, done)), name="stage", daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(urls, ready, done)), name="site", daemon=True)
     thread.start()
     try:
         yield ready.result(3 * PATIENCE_S)
@@ -168,7 +170,7 @@ def open_stage(urls: DatabaseURLs) -> Iterator[Stage]:
         thread.join(PATIENCE_S)
 
 
-async def _serve(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event) -> None:
+async def _serve(urls: DatabaseURLs, ready: Future[BrowserServer], done: threading.Event) -> None:
     try:
         await _open(urls, ready, done)
     except BaseException as error:
@@ -177,14 +179,14 @@ async def _serve(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event
         ready.set_exception(error)
 
 
-async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event) -> None:
+async def _open(urls: DatabaseURLs, ready: Future[BrowserServer], done: threading.Event) -> None:
     pace.factor = 0.05
     clock = RunningClock(at=datetime.now(UTC) - timedelta(hours=36))
     database = await Database.connect(urls.application, minimum=2, maximum=8)
-    with tempfile.TemporaryDirectory(prefix="dragoman-stage-") as home:
+    with tempfile.TemporaryDirectory(prefix="dragoman-site-") as home:
         # Nobody is there to take mail; it is offered all the same.
         mailer = Smtp.from_url("smtp://127.0.0.1:9", base_url="http://127.0.0.1")
-        async with world.build(
+        async with harness.build(
             database, Path(home), registry.collect(dragoman_shop), clock=clock, policy=_policy(), mailer=mailer
         ) as made:
             await _people(made)
@@ -197,9 +199,9 @@ async def _open(urls: DatabaseURLs, ready: Future[Stage], done: threading.Event)
             while not server.started:
                 await asyncio.sleep(0.02)
             port = server.servers[0].sockets[0].getsockname()[1]
-            stage = Stage(f"http://127.0.0.1:{port}", made, asyncio.get_running_loop())
-            stage.sessions = await _sessions(made)
-            ready.set_result(stage)
+            site = BrowserServer(f"http://127.0.0.1:{port}", made, asyncio.get_running_loop())
+            site.sessions = await _sessions(made)
+            ready.set_result(site)
             while not done.is_set():
                 await made.settle()
                 await asyncio.sleep(0.05)
@@ -213,7 +215,7 @@ def _policy() -> Policy:
     return Policy(retry_base_seconds=0.02, retry_cap_seconds=0.05, menu=MENU)
 
 
-async def _people(made: World) -> None:
+async def _people(made: Harness) -> None:
     await made.rows("UPDATE tenant SET name = 'Voltfair'")
     await _employ(made, made.tenant_id, (ADMIN, "Ana Lima", "administrator"), (AUDITOR, "Rui Costa", "auditor"))
     empty = made.runtime.source.new_id()
@@ -222,7 +224,7 @@ async def _people(made: World) -> None:
     await _employ(made, empty, (NEWCOMER, "Mei Sato", "administrator"))
 
 
-async def _employ(made: World, tenant_id: UUID, *people: tuple[str, str, str]) -> None:
+async def _employ(made: Harness, tenant_id: UUID, *people: tuple[str, str, str]) -> None:
     """Create a user for each email, name and role of *people*."""
     async with made.runtime.database.tenant(tenant_id) as connection:
         for email, name, role in people:
@@ -238,7 +240,7 @@ async def _employ(made: World, tenant_id: UUID, *people: tuple[str, str, str]) -
             )
 
 
-async def _play_all(made: World, clock: MovableClock) -> None:
+async def _play_all(made: Harness, clock: MovableClock) -> None:
     for number, (person, steps) in enumerate(CONVERSATIONS):
         if person.partner:
             partner = BusinessPartner(
@@ -257,7 +259,7 @@ async def _play_all(made: World, clock: MovableClock) -> None:
     await _play(made, clock, MARINA, MARINA_SAYS)
 
 
-async def _play(made: World, clock: MovableClock, person: Person, steps: tuple[Step, ...]) -> None:
+async def _play(made: Harness, clock: MovableClock, person: BrowserPerson, steps: tuple[Step, ...]) -> None:
     for step in steps:
         if isinstance(step, int | float):
             clock.move(minutes=step)
@@ -275,7 +277,7 @@ async def _play(made: World, clock: MovableClock, person: Person, steps: tuple[S
 _FILES = {"image": (parcel(4), "image/png"), "audio": (recordings.hummed(1), recordings.MIME_TYPE)}
 
 
-async def _with_file(made: World, message: Mapping[str, Any]) -> dict[str, Any]:
+async def _with_file(made: Harness, message: Mapping[str, Any]) -> dict[str, Any]:
     """The message with the id of its file, which was uploaded."""
     kind = message["type"]
     if kind not in _FILES:
@@ -283,7 +285,7 @@ async def _with_file(made: World, message: Mapping[str, Any]) -> dict[str, Any]:
     return {**message, kind: {**message[kind], "id": await made.upload(*_FILES[kind])}}
 
 
-async def _tapped(made: World, person: Person, place: int) -> dict[str, Any]:
+async def _tapped(made: Harness, person: BrowserPerson, place: int) -> dict[str, Any]:
     """Tapping the option at *place* of what was offered last."""
     for entry in reversed(await made.journal(to=person.phone)):
         action = entry["request"].get("interactive", {}).get("action")
@@ -300,7 +302,7 @@ async def _tapped(made: World, person: Person, place: int) -> dict[str, Any]:
     raise AssertionError(f"nothing was offered to {person.name}")
 
 
-async def _sessions(made: World) -> dict[str, UUID]:
+async def _sessions(made: Harness) -> dict[str, UUID]:
     rows = await made.rows("SELECT contact_phone, session_id FROM session ORDER BY last_activity_at")
     return {row["contact_phone"]: row["session_id"] for row in rows}
 

@@ -70,7 +70,7 @@ class Switch(httpx.AsyncBaseTransport):
 
 
 @dataclass
-class World:
+class Harness:
     """One tenant, ``shop``, with one WhatsApp number."""
 
     runtime: Runtime
@@ -128,7 +128,7 @@ class World:
         found: list[dict[str, Any]] = response.json()["entries"]
         return found
 
-    async def another_tenant(self, slug: str, policy: Policy | None = None) -> World:
+    async def another_tenant(self, slug: str, policy: Policy | None = None) -> Harness:
         """Set up one more tenant in the same installation, with a WhatsApp number of its own."""
         number = Number(phone_number_id=f"{uuid4().int % 10**15:015d}", token=TOKEN, app_secret=APP_SECRET)
         config = self.standin.config
@@ -169,7 +169,7 @@ async def build(
     http_skills: HttpSkills | None = None,
     blobs: Blobs | None = None,
     mailer: Mailer | None = None,
-) -> AsyncIterator[World]:
+) -> AsyncIterator[Harness]:
     """Set the installation up with the skills of *shop*: run in this process, or as the invoker runs them."""
     http_skills = http_skills or HttpSkills()
     clock = clock or MovableClock()
@@ -220,7 +220,7 @@ async def build(
         graph = await stack.enter_async_context(
             httpx.AsyncClient(transport=switch, base_url=GRAPH_URL, headers={"Authorization": f"Bearer {CONTROL}"})
         )
-        yield World(
+        yield Harness(
             runtime=runtime,
             clock=clock,
             queue=queue,
@@ -257,10 +257,10 @@ async def _set_up(
     return tenant_id, account_id
 
 
-async def add_business_partner(world: World, phone: str) -> None:
+async def add_business_partner(harness: Harness, phone: str) -> None:
     """Match *phone* (E.164) to a business partner."""
     partner = BusinessPartner(
-        business_partner_id=world.runtime.source.new_id(), number="BP-1001", name="Elektro Huber GmbH"
+        business_partner_id=harness.runtime.source.new_id(), number="BP-1001", name="Elektro Huber GmbH"
     )
-    async with world.runtime.database.tenant(world.tenant_id) as connection:
-        await contacts.add_business_partner(connection, world.tenant_id, partner, (phone,), now=world.clock.now())
+    async with harness.runtime.database.tenant(harness.tenant_id) as connection:
+        await contacts.add_business_partner(connection, harness.tenant_id, partner, (phone,), now=harness.clock.now())
