@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import yaml
@@ -21,6 +21,7 @@ from dragoman.domain.policies import Budget, Limits, Routing, RoutingRule
 from dragoman.services import sweep
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.store.batching import ContendedError
 from dragoman.store.catalogue import skills
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.receiving import limits
@@ -28,6 +29,7 @@ from tests import second_number
 from tests.harness import Harness
 from tests.little_shop import Calls
 from tests.pipeline.test_crash import contact_of, die_during_the_skill, steal
+from tests.waiting import eventually_seen
 
 
 async def set_policy(shop: Harness, **parts: Any) -> None:
@@ -342,3 +344,31 @@ async def test_the_policy_is_shown_and_set_from_the_command_line(
         await shop.say("answer")
     await shop.settle()
     assert await outcomes(shop) == {"SUCCESS": 1, "RATE_LIMITED": 1}
+
+
+async def test_a_bucket_that_fills_up_while_it_is_waited_for_is_counted_anew(shop: Harness) -> None:
+    """The one that waited has counted nothing; begun anew it sees the bucket full, and refuses."""
+    policy_limits = Limits(contact_per_minute=0, channel_account_per_second=0, tenant_per_second=1)
+    first, second = (
+        limits.Asking(message_id=uuid4(), contact_id=uuid4(), channel_account_id=uuid4(), received_at=shop.clock.now())
+        for _ in range(2)
+    )
+    database, tenant_id = shop.runtime.database, shop.tenant_id
+
+    async def late() -> dict[UUID, limits.RateRefusal]:
+        async with database.tenant(tenant_id) as connection:
+            return await limits.admit_all(connection, tenant_id, [second], policy_limits)
+
+    async with database.tenant(tenant_id) as connection:
+        assert await limits.admit_all(connection, tenant_id, [first], policy_limits) == {}
+        waiting = asyncio.create_task(late())
+        await eventually_seen(lambda: somebody_waits_for_a_lock(shop))
+    with pytest.raises(ContendedError):
+        await waiting
+    assert list(await late()) == [second.message_id]
+    assert [row["taken"] for row in await shop.rows("SELECT taken FROM rate_window WHERE taken > 0")] == [1]
+
+
+async def somebody_waits_for_a_lock(shop: Harness) -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await shop.rows(waiting))

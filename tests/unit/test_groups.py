@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from dragoman.store.batching import LARGEST_BATCH, Batcher, Batchers, Deferred
+from dragoman.store.batching import LARGEST_BATCH, Batcher, Batchers, ContendedError, Deferred
 from tests.waiting import eventually, patience
 
 
@@ -129,3 +129,16 @@ def test_each_tenant_and_kind_has_a_group_of_its_own() -> None:
     assert groups.get("inbound", UUID(int=1), work()) is one
     assert groups.get("inbound", UUID(int=2), work()) is not one
     assert groups.get("outbound", UUID(int=1), work()) is not one
+
+
+async def test_who_meets_others_changes_is_begun_anew_until_it_is_done() -> None:
+    runs: list[bool] = []
+
+    async def work(members: Sequence[int], exclusive: bool) -> Sequence[int | Exception]:
+        runs.append(exclusive)
+        if len(runs) < 4:
+            raise ContendedError("a row filled up")
+        return [m * 10 for m in members]
+
+    assert await Batcher(work).submit(1) == 10
+    assert runs == [False, True, True, True]

@@ -1,21 +1,22 @@
-"""Hold a lease for as long as the work under it takes, and give it back when the work fails.
+"""Work under leases: many members of a tenant in one transaction, and a lease held for as long as its work takes.
 
-Transactions: one for each extension and for the release; :func:`acquire_or_verify` works in that of a group.
+Transactions: one for each batch (:meth:`LeaseProtocol.submit`), one for each extension and for each release.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
 
 from dragoman.domain.errors import StaleTokenError
-from dragoman.runtime import Runtime
+from dragoman.runtime import Job, Runtime
 from dragoman.store import leases
 from dragoman.store.batching import Deferred
 from dragoman.store.database import UNAVAILABLE, Connection
@@ -24,24 +25,8 @@ from dragoman.store.leases import Lease
 log = structlog.get_logger()
 
 
-T = TypeVar("T")
-
-
-async def ensure_lease_rows(runtime: Runtime, tenant_id: UUID, work: Callable[[], Awaitable[T]]) -> T:
-    """Do the work of a group; where leases have no rows yet, make them first, and begin again.
-
-    A group holds locks, so it must not wait for the rows that another one is just making.
-    """
-    try:
-        return await work()
-    except leases.AbsentError as absent:
-        async with runtime.database.tenant(tenant_id, by_key=True) as connection:
-            await leases.create(connection, tenant_id, absent.names)
-        return await work()
-
-
 class LeaseUser(Protocol):
-    """One of a group whose transaction it shares: which lease it acts under, and whether it has it already."""
+    """A member of a batch: which lease it acts under, and whether it has it already."""
 
     @property
     def name(self) -> str:
@@ -52,6 +37,110 @@ class LeaseUser(Protocol):
     def lease(self) -> Lease | None:
         """The lease itself; None where it is to be taken."""
         ...
+
+
+class BatchMember(LeaseUser, Protocol):
+    """A member that works for a contact."""
+
+    @property
+    def contact_id(self) -> UUID:
+        """Whose work it is."""
+        ...
+
+    @property
+    def wants_next(self) -> bool:
+        """Whether it asks for the contact's next work; the lease is released where there is none."""
+        ...
+
+
+T = TypeVar("T")
+MemberT = TypeVar("MemberT", bound=BatchMember)
+NextT = TypeVar("NextT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedBatch(Generic[MemberT]):
+    """The members of one transaction whose leases are held, and the jobs that follow from it.
+
+    ``jobs`` commit with the transaction. ``jobs_after_commit`` may be lost with the process: for what the sweep finds.
+    """
+
+    runtime: Runtime
+    connection: Connection
+    tenant_id: UUID
+    held: Sequence[tuple[MemberT, Lease]]
+    jobs: list[Job] = field(default_factory=list)
+    jobs_after_commit: list[Job] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseProtocol(Generic[MemberT, NextT]):
+    """How one kind of work is done in batches: ``write`` what members bring, then ``load_next`` for those who ask.
+
+    Both run in the batch's transaction, in which every lease's row is locked and every token checked. ``load_next``
+    gives work by contact. With ``always_extend`` a lease has its full time at the end of each batch; without, one that
+    has two thirds of it left is not written.
+    """
+
+    kind: str
+    lease_s: Callable[[Runtime], float]
+    write: Callable[[LeasedBatch[MemberT]], Awaitable[None]]
+    load_next: Callable[[LeasedBatch[MemberT], Sequence[tuple[MemberT, Lease]]], Awaitable[Mapping[UUID, NextT]]]
+    always_extend: bool
+
+    async def submit(self, runtime: Runtime, tenant_id: UUID, member: MemberT) -> NextT | None:
+        """Do *member*'s part in a batch; the contact's next work, or None where its lease is not held afterwards.
+
+        Raises StaleTokenError where the lease was lost, and what the database raises where it is away.
+        """
+        batcher = runtime.batchers.get(self.kind, tenant_id, partial(self._carry_out, runtime, tenant_id))
+        return await batcher.submit(member)
+
+    async def _carry_out(
+        self, runtime: Runtime, tenant_id: UUID, members: Sequence[MemberT], exclusive: bool
+    ) -> Sequence[NextT | Exception | None]:
+        work = partial(self._in_transaction, runtime, tenant_id, members, exclusive)
+        return await ensure_lease_rows(runtime, tenant_id, work)
+
+    async def _in_transaction(
+        self, runtime: Runtime, tenant_id: UUID, members: Sequence[MemberT], exclusive: bool
+    ) -> Sequence[NextT | Exception | None]:
+        seconds = self.lease_s(runtime)
+        async with runtime.database.tenant(tenant_id, by_key=True) as connection:
+            held, failed = await acquire_or_verify(
+                runtime, connection, tenant_id, members, seconds=seconds, exclusive=exclusive
+            )
+            batch: LeasedBatch[MemberT] = LeasedBatch(
+                runtime=runtime,
+                connection=connection,
+                tenant_id=tenant_id,
+                held=[(members[place], lease) for place, lease in held.items()],
+            )
+            await self.write(batch)
+            asking = [(member, lease) for member, lease in batch.held if member.wants_next]
+            loaded = await self.load_next(batch, asking)
+            done = [lease for member, lease in asking if member.contact_id not in loaded]
+            await leases.release_all(connection, tenant_id, done)
+            # An extension in the background leaves alone what a transaction has in hand, so it is done here.
+            going_on = [lease for _, lease in batch.held if lease not in done]
+            await leases.extend_all(connection, tenant_id, going_on, seconds=seconds, younger=self.always_extend)
+            await runtime.queue.enqueue(connection, batch.jobs)
+        runtime.queue.run_after_commit(batch.jobs_after_commit)
+        next_work = {place: loaded.get(members[place].contact_id) for place in held if members[place].wants_next}
+        return [failed.get(place) or next_work.get(place) for place in range(len(members))]
+
+
+async def ensure_lease_rows(runtime: Runtime, tenant_id: UUID, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work of a batch; where leases have no rows yet, make them first, and begin again.
+
+    A batch holds locks, so it must not wait for the rows that another one is just making.
+    """
+    try:
+        return await work()
+    except leases.AbsentError as absent:
+        async with runtime.database.tenant(tenant_id, by_key=True) as connection:
+            await leases.create(connection, tenant_id, absent.names)
+        return await work()
 
 
 async def acquire_or_verify(

@@ -36,6 +36,10 @@ class Deferred(Exception):  # noqa: N818 - not an error: the member's turn comes
     """This member would have to wait for somebody, and must not keep the others waiting."""
 
 
+class ContendedError(Exception):
+    """Others were quicker: the transaction is of no use any more and has to be begun anew."""
+
+
 Work = Callable[[Sequence[Member], bool], Awaitable[Sequence[Outcome | Exception]]]
 """Carries out members in one transaction, in their order: what became of each, or its own error.
 
@@ -116,11 +120,18 @@ class Batcher(Generic[Member, Outcome]):
         for entry in entries:
             if entry.future.done():
                 continue
+            _resolve(entry.future, await self._carry_out_alone(entry.member))
+
+    async def _carry_out_alone(self, member: Member) -> Outcome | Exception:
+        while True:
             try:
-                (outcome,) = await self._work([entry.member], True)
+                (outcome,) = await self._work([member], True)
+            except ContendedError:
+                # Somebody else got on, so this ends.
+                continue
             except Exception as error:
-                outcome = error
-            _resolve(entry.future, outcome)
+                return error
+            return outcome
 
 
 def _resolve(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> None:

@@ -21,7 +21,6 @@ from dragoman.runtime import Runtime
 from dragoman.services.dispatching import admit
 from dragoman.services.dispatching.admit import BusySpan, longer
 from dragoman.services.dispatching.one_time_codes import IssuedCode
-from dragoman.store import leases
 from dragoman.store.catalogue import flows, skills
 from dragoman.store.catalogue.skills import DispatchRules
 from dragoman.store.channels import channel_accounts
@@ -68,14 +67,11 @@ class NextMessage:
 async def load_work(
     runtime: Runtime, connection: Connection, tenant_id: UUID, wanted: Sequence[NextMessage]
 ) -> dict[UUID, DispatchWork]:
-    """The next message of each contact with its surroundings; where none waits, the lease is released."""
+    """Load the next message of each contact that has one, with its surroundings."""
     if not wanted:
         return {}
     now = runtime.clock.now()
     waiting = await mailbox.next_waiting(connection, tenant_id, [w.contact_id for w in wanted], now=now)
-    idle = [w.lease for w in wanted if w.contact_id not in waiting]
-    if idle:
-        await leases.release_all(connection, tenant_id, idle)
     if not waiting:
         return {}
     known = await contacts.load_all(connection, tenant_id, list(waiting), now=now)

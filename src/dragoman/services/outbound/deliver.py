@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -24,11 +23,10 @@ from dragoman.channels.whatsapp.outbound import LimitError, render
 from dragoman.domain.errors import StaleTokenError
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
-from dragoman.services.leasing import acquire_or_verify, ensure_lease_rows
+from dragoman.services.leasing import LeasedBatch, LeaseProtocol
 from dragoman.services.outbound import refusals, send_gate
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.services.outbound.send_gate import Go, Later
-from dragoman.store import leases
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.contacts.contacts import Identity
@@ -52,6 +50,9 @@ LONGEST_SETTLE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
+    """What is to be sent now, after ``wait`` seconds; ``number`` counts the entry's attempts from 1."""
+
+    lease: Lease
     entry: OutboxEntry
     number: int
     account: ChannelAccount
@@ -69,114 +70,107 @@ class _Begin:
     def name(self) -> str:
         return f"outbound:{self.contact_id}"
 
+    @property
+    def wants_next(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finish:
     """An attempt and its answer; after it, the contact's next attempt is wanted."""
 
-    lease: Lease
     attempt: _Attempt
     answer: Answer | LimitError
     duration_ms: float
 
     @property
     def name(self) -> str:
-        return self.lease.name
+        return self.attempt.lease.name
+
+    @property
+    def lease(self) -> Lease:
+        return self.attempt.lease
 
     @property
     def contact_id(self) -> UUID:
         return self.attempt.entry.contact_id
 
+    @property
+    def wants_next(self) -> bool:
+        return True
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    """What is to be sent now, under which lease; without an attempt nothing may go now, and the lease is released."""
 
-    lease: Lease
-    attempt: _Attempt | None
+_Member = _Begin | _Finish
 
 
 async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
     """Send all that is due for this contact; returns how many entries the channel took."""
     sent = 0
-    group = runtime.batchers.get("outbound", tenant_id, partial(_carry_out, runtime, tenant_id))
     try:
-        step = await group.submit(_Begin(contact_id=contact_id))
-        while step is not None and step.attempt is not None:
-            if step.attempt.wait > 0:
-                await runtime.sleep(step.attempt.wait)
+        attempt = await _PROTOCOL.submit(runtime, tenant_id, _Begin(contact_id=contact_id))
+        while attempt is not None:
+            if attempt.wait > 0:
+                await runtime.sleep(attempt.wait)
             begun = time.perf_counter()
-            answer = await _send(runtime, step.attempt)
+            answer = await _send(runtime, attempt)
             duration_ms = round((time.perf_counter() - begun) * 1000, 3)
-            taken = isinstance(answer, Accepted)
-            step = await group.submit(
-                _Finish(lease=step.lease, attempt=step.attempt, answer=answer, duration_ms=duration_ms)
-            )
-            sent += taken
+            finish = _Finish(attempt=attempt, answer=answer, duration_ms=duration_ms)
+            attempt = await _PROTOCOL.submit(runtime, tenant_id, finish)
+            sent += isinstance(answer, Accepted)
     except StaleTokenError as error:
         log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
     return sent
 
 
-async def _carry_out(
-    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], exclusive: bool
-) -> Sequence[_Step | Exception | None]:
-    """One transaction for all of *members*."""
-    return await ensure_lease_rows(runtime, tenant_id, partial(_together, runtime, tenant_id, members, exclusive))
+async def _write(batch: LeasedBatch[_Member]) -> None:
+    """Keep the answers and move the entries on; locks what is still to be sent, which is looked at next."""
+    finished = [member for member, _ in batch.held if isinstance(member, _Finish)]
+    ids = [one.attempt.entry.outbox_entry_id for one in finished]
+    contact_ids = [member.contact_id for member, _ in batch.held]
+    entries = await outbox.lock(batch.connection, batch.tenant_id, ids, and_open_of=contact_ids)
+    batch.jobs.extend(await _finish(batch.runtime, batch.connection, batch.tenant_id, finished, entries))
 
 
-async def _together(
-    runtime: Runtime, tenant_id: UUID, members: Sequence[_Begin | _Finish], exclusive: bool
-) -> Sequence[_Step | Exception | None]:
-    async with runtime.database.tenant(tenant_id, by_key=True) as connection:
-        seconds = SEND_SECONDS * 2
-        held, failed = await acquire_or_verify(
-            runtime, connection, tenant_id, members, seconds=seconds, exclusive=exclusive
-        )
-        finished = [m for n, m in enumerate(members) if isinstance(m, _Finish) and n in held]
-        contacts = {n: members[n].contact_id for n in held}
-        ids = [one.attempt.entry.outbox_entry_id for one in finished]
-        entries = await outbox.lock(connection, tenant_id, ids, and_open_of=list(contacts.values()))
-        jobs = await _finish(runtime, connection, tenant_id, finished, entries)
-        attempts, more = await _begin(runtime, connection, tenant_id, list(contacts.values()))
-        steps = {n: _Step(lease=lease, attempt=attempts.get(contacts[n])) for n, lease in held.items()}
-        going_on = [s.lease for s in steps.values() if s.attempt is not None]
-        await leases.extend_all(connection, tenant_id, going_on, seconds=seconds)
-        await leases.release_all(connection, tenant_id, [s.lease for s in steps.values() if s.attempt is None])
-        await runtime.queue.enqueue(connection, [*jobs, *more])
-    return [failed.get(n) or steps.get(n) for n in range(len(members))]
-
-
-async def _begin(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]
-) -> tuple[dict[UUID, _Attempt], list[Job]]:
+async def _load_next(batch: LeasedBatch[_Member], asking: Sequence[tuple[_Member, Lease]]) -> dict[UUID, _Attempt]:
     """Count the next attempt of each contact that has one now; jobs for those who have one later."""
-    open_ = await outbox.first_open(connection, tenant_id, contact_ids)
+    runtime, connection, tenant_id = batch.runtime, batch.connection, batch.tenant_id
+    held = {member.contact_id: lease for member, lease in asking}
+    open_ = await outbox.first_open(connection, tenant_id, list(held))
     accounts = await channel_accounts.load_all(connection, tenant_id, {e.channel_account_id for e in open_.values()})
     now = runtime.clock.now()
     attempts: dict[UUID, _Attempt] = {}
-    jobs: list[Job] = []
     # The pace's rows are locked in one order, whoever asks.
     for contact_id, entry in sorted(open_.items(), key=lambda one: (one[1].channel_account_id, one[0])):
-        next_one = await _next(runtime, connection, tenant_id, entry, accounts, now)
+        next_one = await _next(runtime, connection, held[contact_id], entry, accounts, now)
         if isinstance(next_one, _Attempt):
             attempts[contact_id] = next_one
         elif next_one is not None:
-            jobs.append(Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id, delay=next_one - now))
+            batch.jobs.append(Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id, delay=next_one - now))
     begun = {a.entry.outbox_entry_id: now + _settle(a.number) for a in attempts.values()}
     await outbox.begin_attempts(connection, tenant_id, begun)
-    return attempts, jobs
+    return attempts
+
+
+_PROTOCOL: LeaseProtocol[_Member, _Attempt] = LeaseProtocol(
+    kind="outbound",
+    lease_s=lambda _: SEND_SECONDS * 2,
+    write=_write,
+    load_next=_load_next,
+    # Nothing extends them while a message is sent.
+    always_extend=True,
+)
 
 
 async def _next(
     runtime: Runtime,
     connection: Connection,
-    tenant_id: UUID,
+    lease: Lease,
     first: OutboxEntry,
     accounts: dict[UUID, ChannelAccount],
     now: datetime,
 ) -> _Attempt | datetime | None:
     """What of this contact may go now, or when something may; *first* is the oldest that is open."""
+    tenant_id = lease.tenant_id
     entry: OutboxEntry | None = first
     while entry is not None:
         if entry.due_at > now:
@@ -187,7 +181,7 @@ async def _next(
             account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
         gate = await send_gate.ask(runtime, connection, tenant_id, entry, account)
         if isinstance(gate, Go):
-            return _Attempt(entry=entry, number=entry.attempts + 1, account=account, wait=gate.seconds)
+            return _Attempt(lease=lease, entry=entry, number=entry.attempts + 1, account=account, wait=gate.seconds)
         if isinstance(gate, Later):
             return gate.due_at
         entry = (await outbox.first_open(connection, tenant_id, [entry.contact_id])).get(entry.contact_id)
