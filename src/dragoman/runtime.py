@@ -24,6 +24,9 @@ from uuid import UUID
 import httpx
 from cryptography.fernet import Fernet, MultiFernet
 
+from dragoman.channels.email.channel import Email
+from dragoman.channels.interface import AccountAccess, AccountClient, Channel, Inbound
+from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.classify import Classifier
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Registry
@@ -272,6 +275,16 @@ def owner_name() -> str:
 _BOOT = f"{time.time_ns():x}"
 
 
+WHATSAPP: Channel = WhatsApp()
+
+INBOUND: Mapping[str, Inbound] = {
+    "whatsapp": WHATSAPP,
+    # A message says itself to which mailbox it came.
+    "email": Email(""),
+}
+"""What reads the deliveries of each channel, by the channel's name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """Everything that a service needs from outside."""
@@ -300,3 +313,7 @@ class Runtime:
     def clock_override(self) -> datetime | None:
         """The time where it is moved, in the demo's past and in tests; None where the database's clock is to decide."""
         return None if isinstance(self.clock, SystemClock) else self.clock.now()
+
+    def client(self, access: AccountAccess) -> AccountClient:
+        """The client that speaks to WhatsApp for one account."""
+        return WHATSAPP.client(self.http, self.settings.graph_url, access)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from dragoman.channels.interface import LimitError
 from dragoman.channels.whatsapp.contents import content_of
-from dragoman.channels.whatsapp.outbound import LimitError, Recipient, render
+from dragoman.channels.whatsapp.outbound import Recipient, render
 from dragoman.dispatch.effects import SkillRaised, SkillReturned
 from dragoman.domain import message_limits
 from dragoman.domain.content import ContactCards, Content, Link, Location, Request, Text, from_json, preview, to_json

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from dragoman.channels.whatsapp.client import Accepted, GraphClient, Refused, Unanswered
-from dragoman.channels.whatsapp.errors import MEANINGS, RetryClass, meaning_of
+from dragoman.channels.interface import Accepted, Refused, RetryClass, Unanswered
+from dragoman.channels.whatsapp.client import GraphClient
+from dragoman.channels.whatsapp.errors import MEANINGS, meaning_of
 from dragoman.channels.whatsapp.outbound import Recipient, render
 from dragoman.domain import content as c
 from graph_standin import Number, Standin, StandinConfig, create_app

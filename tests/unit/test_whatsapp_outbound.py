@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dragoman.channels.whatsapp.outbound import LimitError, Recipient, render
+from dragoman.channels.interface import LimitError
+from dragoman.channels.whatsapp.outbound import Recipient, render
 from dragoman.domain import content as c
 
 ANNA = Recipient("wa_id", "436641234567")

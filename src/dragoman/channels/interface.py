@@ -1,19 +1,23 @@
 """What the core asks of a channel, and the form in which every channel hands over what it received.
 
 A channel is known by its package here and nowhere else: :class:`Inbound` reads what the outside delivered,
-:class:`Outbound` renders what we say. All between the two works on these values and on
+:class:`Outbound` speaks for our accounts. All between the two works on these values and on
 :mod:`dragoman.domain.content`. A channel that cannot send yet implements the first alone; its replies wait.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal, Protocol
 
+import httpx
+
 from dragoman.domain.content import Content
+from dragoman.domain.errors import DragomanError
 from dragoman.domain.nouns import Identity
 from dragoman.domain.redaction import RedactionRule
 
@@ -160,21 +164,188 @@ class ChannelLimits:
     options: int
 
 
-class Outbound(Protocol):
-    """Renders what we say."""
+class RetryClass(StrEnum):
+    """What to do with a message that was refused, and how far the refusal reaches."""
+
+    RETRY = "retry"
+    """This message again, with back-off."""
+    HOLD_CONTACT = "hold_contact"
+    """Nothing to this contact for a while (4^attempt seconds); others are not concerned."""
+    BACK_OFF_NUMBER = "back_off_number"
+    """Slow down everything from this phone number."""
+    BACK_OFF_CHANNEL = "back_off_channel"
+    """Slow down everything of this business account."""
+    STOP_CHANNEL = "stop_channel"
+    """Nothing will go until somebody acts: keep the queue, alert the operator."""
+    PERMANENT = "permanent"
+    """This message will never go; do not send it again."""
+    NEEDS_TEMPLATE = "needs_template"
+    """The customer service window is closed: only a template may go."""
+    SPARE_CONTACT = "spare_contact"
+    """This message will never go, and no other marketing to this contact for a day."""
+    OPTED_OUT = "opted_out"
+    """This message will never go: the contact wants no marketing, which is to be remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A code's class, and one sentence for the record."""
+
+    retry: RetryClass
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The channel took the message; that it arrived is told by statuses under this id."""
+
+    channel_message_id: str
+    http_status: int
+    answer: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The channel did not take the message; ``retry`` says what to do now, ``meaning`` says why in one sentence."""
+
+    http_status: int
+    code: int | None
+    message: str
+    answer: dict[str, Any]
+    retry: RetryClass
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer, or none that says anything.
+
+    With ``certain_not_sent`` the request never left, and sending again is safe; without it the channel may have
+    taken the message.
+    """
+
+    reason: str
+    certain_not_sent: bool
+
+
+Answer = Accepted | Refused | Unanswered
+
+
+class LimitError(DragomanError):
+    """The channel would refuse this message; the text is one sentence that says why."""
+
+
+class Trouble(StrEnum):
+    """What kind of failure it was, which decides what is done about it."""
+
+    GONE = "gone"
+    """The channel does not have the file (any more)."""
+    STALE_ADDRESS = "stale_address"
+    """The address has expired; a new one may be asked for."""
+    REFUSED = "refused"
+    """The number's token or rights are not good."""
+    UNSAFE = "unsafe"
+    """The address leads where no file of the channel's is."""
+    TOO_LARGE = "too_large"
+    """More bytes than the channel passes on."""
+    PASSING = "passing"
+    """Anything that may be better later."""
+
+
+class MediaError(Exception):
+    """The file could not be fetched; the text says why, for an administrator."""
+
+    def __init__(self, trouble: Trouble, reason: str) -> None:
+        super().__init__(reason)
+        self.trouble = trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Where the file can be read for the next minutes, and what the channel says of it."""
+
+    url: str
+    sha256: bytes | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFinding:
+    """What was looked at, whether it is well (None: could not be told), and what was seen, for a person to read."""
+
+    name: str
+    good: bool | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """All findings, in the order in which they are to be mended."""
+
+    findings: tuple[CheckFinding, ...]
 
     @property
-    def name(self) -> str:
-        """As channel accounts have it."""
+    def good(self) -> bool:
+        """Whether nothing was found wrong and the token was seen to work."""
+        return self.findings[0].good is True and all(finding.good is not False for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountAccess:
+    """What it takes to speak for one channel account; secrets in clear text, never to be logged or stored."""
+
+    address: str
+    token: str = field(repr=False)
+    app_secrets: Sequence[str] = field(default=(), repr=False)
+    owner: str | None = None
+
+
+class AccountClient(Protocol):
+    """Speaks to the channel for one account. What goes wrong on the way is a value; only MediaError is raised."""
+
+    async def send(
+        self, content: Content, *, recipient: Identity, reply_to: str | None, correlation: str
+    ) -> Answer | LimitError:
+        """Send one message; *correlation* comes back in its statuses. LimitError for what does not fit."""
         ...
+
+    async def mark_read(self, channel_message_id: str, *, typing: bool) -> Refused | Unanswered | None:
+        """Show the contact that its message was read, and with *typing* that somebody writes; None once shown."""
+        ...
+
+    async def check(self) -> Checked:
+        """Look whether the account's credentials and its registration are well; nothing is changed."""
+        ...
+
+    async def locate(self, media_id: str) -> Located:
+        """Ask where a file can be read. Raises MediaError."""
+        ...
+
+    def read(self, located: Located) -> AsyncIterator[bytes]:
+        """Read a file in pieces. Raises MediaError."""
+        ...
+
+
+class Outbound(Protocol):
+    """Speaks to the outside for our accounts."""
 
     @property
     def limits(self) -> ChannelLimits:
         """Checked before anything is sent."""
         ...
 
-    def render(
-        self, content: Content, *, recipient: Identity, reply_to: str | None, correlation: str
-    ) -> Mapping[str, Any]:
-        """The request that says *content*. Raises a DragomanError, one sentence, where it does not fit."""
+    def is_signed(self, body: bytes, signature: str | None, secret: str) -> bool:
+        """Whether *signature* proves that who has *secret* delivered *body*; compared in constant time."""
         ...
+
+    def meaning_of(self, code: int | None) -> Meaning:
+        """What a code in a status means for the dispatcher."""
+        ...
+
+    def client(self, http: httpx.AsyncClient, base_url: str, access: AccountAccess) -> AccountClient:
+        """A client for one account at *base_url*; *http* is not closed by it."""
+        ...
+
+
+class Channel(Inbound, Outbound, Protocol):
+    """A channel that receives and sends."""

@@ -7,22 +7,29 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import httpx
+
 from dragoman.channels.interface import (
+    AccountAccess,
     ChannelLimits,
     ChannelMessage,
     IdentityChange,
     Item,
     MalformedDeliveryError,
+    Meaning,
     Other,
     Preference,
     Status,
 )
 from dragoman.channels.whatsapp import account_events, inbound, outbound, redact
+from dragoman.channels.whatsapp.account_client import WhatsAppClient
+from dragoman.channels.whatsapp.errors import meaning_of
 from dragoman.channels.whatsapp.items import InboundItem, OtherItem, StatusItem, WhatsAppIdentity
 from dragoman.channels.whatsapp.items import Item as WhatsAppItem
 from dragoman.channels.whatsapp.locales import locale_of
+from dragoman.channels.whatsapp.signature import verify
 from dragoman.channels.whatsapp.wire import MalformedError, Object, each, identifier, moment, table, text
-from dragoman.domain.content import ContactCards, Content, SystemNotice
+from dragoman.domain.content import ContactCards, SystemNotice
 from dragoman.domain.nouns import Identity
 from dragoman.domain.redaction import RedactionRule
 
@@ -51,11 +58,17 @@ class WhatsApp:
         """See :mod:`~dragoman.channels.whatsapp.redact`."""
         return redact.redact(body, rules)
 
-    def render(
-        self, content: Content, *, recipient: Identity, reply_to: str | None, correlation: str
-    ) -> Mapping[str, Any]:
-        """The body of a Graph API call."""
-        return outbound.render(content, recipient=recipient, reply_to=reply_to, correlation=correlation)
+    def is_signed(self, body: bytes, signature: str | None, secret: str) -> bool:
+        """Check the header ``X-Hub-Signature-256``."""
+        return verify(body, signature, secret)
+
+    def meaning_of(self, code: int | None) -> Meaning:
+        """Look the code up in Meta's table."""
+        return meaning_of(code)
+
+    def client(self, http: httpx.AsyncClient, base_url: str, access: AccountAccess) -> WhatsAppClient:
+        """Speak to the Graph API at *base_url* for one phone number."""
+        return WhatsAppClient(http, base_url, access)
 
 
 def _item(item: WhatsAppItem) -> Item:

@@ -10,33 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from dragoman.channels.whatsapp.client import GraphClient, Refused, Unanswered
+from dragoman.channels.interface import Checked, CheckFinding, Refused, Unanswered
+from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.channels.whatsapp.wire import Object, each, table, text
 
 NUMBER_FIELDS = "id,display_phone_number,verified_name,quality_rating,name_status,status,throughput"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckFinding:
-    """What was looked at, whether it is well (None: could not be told), and what was seen, for a person to read."""
-
-    name: str
-    good: bool | None
-    said: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """All findings, in the order in which they are to be mended."""
-
-    findings: tuple[CheckFinding, ...]
-
-    @property
-    def good(self) -> bool:
-        """Whether nothing was found wrong and the token was seen to work."""
-        return self.findings[0].good is True and all(finding.good is not False for finding in self.findings)
 
 
 async def check(

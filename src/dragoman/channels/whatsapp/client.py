@@ -5,13 +5,13 @@ Delivery is at least once: :class:`Unanswered` says so where nobody can know whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from dragoman.channels.whatsapp.errors import RetryClass, meaning_of
+from dragoman.channels.interface import Accepted, Answer, Refused, Unanswered
+from dragoman.channels.whatsapp.errors import meaning_of
 from dragoman.channels.whatsapp.wire import (
     MalformedError,
     Object,
@@ -28,41 +28,6 @@ VERSION = "v24.0"
 _SHOWN = 2000
 """Characters kept of an answer that is not JSON."""
 
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """Meta took the message; that it arrived is told by statuses under this id."""
-
-    channel_message_id: str
-    http_status: int
-    answer: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Meta did not take the message; ``retry`` says what to do now, ``meaning`` says why in one sentence."""
-
-    http_status: int
-    code: int | None
-    message: str
-    answer: dict[str, Any]
-    retry: RetryClass
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """No answer, or none that says anything.
-
-    With ``certain_not_sent`` the request never left, and sending again is safe; without it Meta may have
-    taken the message.
-    """
-
-    reason: str
-    certain_not_sent: bool
-
-
-Answer = Accepted | Refused | Unanswered
 
 _NEVER_LEFT = (
     httpx.ConnectError,

@@ -6,40 +6,7 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/suppor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-
-class RetryClass(StrEnum):
-    """What to do with a message that was refused, and how far the refusal reaches."""
-
-    RETRY = "retry"
-    """This message again, with back-off."""
-    HOLD_CONTACT = "hold_contact"
-    """Nothing to this contact for a while (4^attempt seconds); others are not concerned."""
-    BACK_OFF_NUMBER = "back_off_number"
-    """Slow down everything from this phone number."""
-    BACK_OFF_CHANNEL = "back_off_channel"
-    """Slow down everything of this business account."""
-    STOP_CHANNEL = "stop_channel"
-    """Nothing will go until somebody acts: keep the queue, tell the operator."""
-    PERMANENT = "permanent"
-    """This message will never go; do not send it again."""
-    NEEDS_TEMPLATE = "needs_template"
-    """The customer service window is closed: only a template may go."""
-    SPARE_CONTACT = "spare_contact"
-    """This message will never go, and no other marketing to this contact for a day."""
-    OPTED_OUT = "opted_out"
-    """This message will never go: the contact wants no marketing, which is to be remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """A code's class, and one sentence for the record."""
-
-    retry: RetryClass
-    meaning: str
-
+from dragoman.channels.interface import Meaning, RetryClass
 
 _TABLE: dict[RetryClass, dict[tuple[int, ...], str]] = {
     RetryClass.RETRY: {

@@ -9,12 +9,11 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/busine
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
+from dragoman.channels.interface import Located, MediaError, Trouble
 from dragoman.channels.whatsapp.client import VERSION
 from dragoman.channels.whatsapp.wire import MalformedError, integer, read_object, table, text
 from dragoman.domain.media_types import read_sha256
@@ -31,40 +30,6 @@ _REDIRECTS = 2
 _ANSWER_LIMIT = 64 * 1024
 _PIECE = 256 * 1024
 _GONE = frozenset({404, 410})
-
-
-class Trouble(StrEnum):
-    """What kind of failure it was, which decides what is done about it."""
-
-    GONE = "gone"
-    """Meta does not have the file (any more)."""
-    STALE_ADDRESS = "stale_address"
-    """The address has expired; a new one may be asked for."""
-    REFUSED = "refused"
-    """The number's token or rights are not good."""
-    UNSAFE = "unsafe"
-    """The address leads where no file of Meta's is."""
-    TOO_LARGE = "too_large"
-    """More than :data:`LIMIT` bytes."""
-    PASSING = "passing"
-    """Anything that may be better later."""
-
-
-class MediaError(Exception):
-    """The file could not be fetched; the text says why, for an administrator."""
-
-    def __init__(self, trouble: Trouble, reason: str) -> None:
-        super().__init__(reason)
-        self.trouble = trouble
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
-    """Where the file can be read for the next minutes, and what Meta says of it."""
-
-    url: str
-    sha256: bytes | None
-    size: int | None
 
 
 class MediaClient:

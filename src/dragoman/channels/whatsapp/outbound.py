@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from dragoman.channels.interface import LimitError
 from dragoman.domain import message_limits
 from dragoman.domain.content import (
     ContactCard,
@@ -26,7 +27,6 @@ from dragoman.domain.content import (
     TemplateButton,
     Text,
 )
-from dragoman.domain.errors import DragomanError
 
 TEXT_BODY = 4096
 BUTTONS = 3
@@ -51,10 +51,6 @@ _REQUESTS = {
 }
 _WITH_CAPTION = frozenset({"image", "video", "document"})
 _MEDIA_TYPES = {kind: kind for kind in ("image", "video", "audio", "document", "sticker")} | {"voice": "audio"}
-
-
-class LimitError(DragomanError):
-    """WhatsApp would refuse this message; the text is one sentence that says why."""
 
 
 class Addressee(Protocol):

@@ -6,22 +6,14 @@ Transactions: the caller's, read only.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.channels.email.channel import Email
-from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.ledger import read
+from dragoman.runtime import INBOUND
 from dragoman.store.database import Connection
 from dragoman.store.receiving import deliveries
-
-_READERS: Mapping[str, Callable[[bytes], list[Any]]] = {
-    "whatsapp": WhatsApp().raw_items,
-    # The message says itself to which mailbox it came.
-    "email": Email("").raw_items,
-}
 
 
 async def raw_item(
@@ -37,5 +29,5 @@ async def raw_item(
         return None
     channel, body = kept
     # Of a delivery for several tenants each has its own items, as a list.
-    items = json.loads(body) if body.startswith(b"[") else _READERS[channel](body)
+    items = json.loads(body) if body.startswith(b"[") else INBOUND[channel].raw_items(body)
     return items[place] if place < len(items) else None

@@ -15,9 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.channels.whatsapp import checks
-from dragoman.channels.whatsapp.checks import Checked, CheckFinding
-from dragoman.channels.whatsapp.client import GraphClient
+from dragoman.channels.interface import AccountAccess, Checked, CheckFinding
 from dragoman.runtime import Job, Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.outbound.refusals import probe_pause
@@ -83,13 +81,13 @@ async def _check(runtime: Runtime, account: ChannelAccount) -> Checked:
         credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
     except UnreadableCredentialsError as error:
         return Checked(findings=(CheckFinding("Stored credentials", False, f"{error} {MEND}"),))
-    return await checks.check(
-        GraphClient(runtime.http, runtime.settings.graph_url),
-        phone_number_id=account.address,
-        waba_id=account.waba_id,
+    access = AccountAccess(
+        address=account.address,
         token=credentials.token,
         app_secrets=credentials.app_secrets,
+        owner=account.waba_id,
     )
+    return await runtime.client(access).check()
 
 
 async def probe(runtime: Runtime, tenant_id: UUID) -> int:

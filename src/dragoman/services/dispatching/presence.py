@@ -7,12 +7,11 @@ not tried again, and a failure is a note and a count, nothing else.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import structlog
 
-from dragoman.channels.whatsapp.client import GraphClient, Refused
+from dragoman.channels.interface import AccountAccess, Refused
 from dragoman.domain.policies import Presence
 from dragoman.runtime import Runtime
 from dragoman.services import counters
@@ -41,12 +40,6 @@ async def settled() -> None:
     await asyncio.gather(*_shown)
 
 
-def read_mark(channel_message_id: str, *, typing: bool) -> dict[str, Any]:
-    """The request body: Meta knows no typing indicator without a read mark."""
-    body: dict[str, Any] = {"messaging_product": "whatsapp", "status": "read", "message_id": channel_message_id}
-    return {**body, "typing_indicator": {"type": "text"}} if typing else body
-
-
 async def _show(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: bool) -> None:
     try:
         async with asyncio.timeout(SECONDS):
@@ -65,9 +58,8 @@ async def _send_presence(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *,
     if account.channel != "whatsapp" or account.stopped_at is not None:
         return None
     credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
-    client = GraphClient(runtime.http, runtime.settings.graph_url)
-    body = read_mark(waiting.message.channel_message_id, typing=typing)
-    trouble = await client.send_presence(account.address, credentials.token, body)
+    client = runtime.client(AccountAccess(address=account.address, token=credentials.token))
+    trouble = await client.mark_read(waiting.message.channel_message_id, typing=typing)
     counters.PRESENCE.labels("shown" if trouble is None else "refused").inc()
     if trouble is None:
         return "read, typing shown" if typing else "read"

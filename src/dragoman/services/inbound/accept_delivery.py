@@ -23,9 +23,7 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from dragoman.channels.interface import Item, MalformedDeliveryError
-from dragoman.channels.whatsapp import signature
-from dragoman.channels.whatsapp.channel import WhatsApp
-from dragoman.runtime import Runtime
+from dragoman.runtime import WHATSAPP, Runtime
 from dragoman.services import counters
 from dragoman.services.inbound import redaction
 from dragoman.services.inbound.ingest import IncomingDelivery, IngestResult, NamedAccount, ingest
@@ -40,8 +38,6 @@ RECEIVERS_SECONDS = 5.0
 
 LARGE = 100
 """A delivery of more items than these has a transaction to itself; Meta sends up to a thousand in one."""
-
-CHANNEL = WhatsApp()
 
 
 class RefusedReason(StrEnum):
@@ -158,7 +154,7 @@ async def accept(runtime: Runtime, body: bytes, header: str | None) -> IngestRes
     if trusted is None:
         return DeliveryRefused(RefusedReason.WRONG_SIGNATURE)
     try:
-        items = CHANNEL.parse(body)
+        items = WHATSAPP.parse(body)
     except MalformedDeliveryError:
         return DeliveryRefused(RefusedReason.MALFORMED)
     if not _all_known(items, receivers, trusted):
@@ -204,7 +200,7 @@ def _signer(receivers: _Receivers, body: bytes, header: str) -> _Trusted | None:
     found = None
     for secret, trusted in receivers.by_secret.items():
         # Every secret is tried, so that the time does not tell which one it was.
-        if signature.verify(body, header, secret):
+        if WHATSAPP.is_signed(body, header, secret):
             found = trusted
     return found
 
@@ -235,16 +231,16 @@ async def _part(
     runtime: Runtime, tenant_id: UUID, body: bytes, part: _Routed, trusted: _Trusted, *, several: bool
 ) -> IncomingDelivery:
     """A tenant's part of a delivery without what its rules take out: what is left is read, and kept."""
-    left, found = CHANNEL.redact(body, await redaction.rules_of(runtime, tenant_id))
+    left, found = WHATSAPP.redact(body, await redaction.rules_of(runtime, tenant_id))
     if left is not body:
-        items = CHANNEL.parse(left)
+        items = WHATSAPP.parse(left)
         part = [(place, account, items[place]) for place, account, _ in part]
     if several:
         # A delivery for several tenants is kept in parts: none may read another's.
-        raw = CHANNEL.raw_items(left)
+        raw = WHATSAPP.raw_items(left)
         left = json.dumps([raw[place] for place, _, _ in part]).encode()
     return IncomingDelivery(
-        channel=CHANNEL,
+        channel=WHATSAPP,
         body=left,
         items=[(account, item) for _, account, item in part],
         accounts=trusted.accounts.get(tenant_id, ()),

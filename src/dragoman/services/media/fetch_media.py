@@ -20,7 +20,7 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.channels.whatsapp.media import Located, MediaClient, MediaError, Trouble
+from dragoman.channels.interface import AccountAccess, AccountClient, Located, MediaError, Trouble
 from dragoman.domain.media_types import HEAD_BYTES, TAIL_BYTES, MediaFacts, look
 from dragoman.runtime import Job, Runtime
 from dragoman.store import media
@@ -98,12 +98,7 @@ async def _fetch(runtime: Runtime, tenant_id: UUID, message_id: UUID) -> str:
             return "left"
         account = await channel_accounts.load(connection, tenant_id, claim.channel_account_id)
     try:
-        client = MediaClient(
-            runtime.http,
-            graph_url=runtime.settings.graph_url,
-            token=_token(runtime, account),
-            phone_number_id=account.address,
-        )
+        client = runtime.client(AccountAccess(address=account.address, token=_token(runtime, account)))
         async with _held(runtime, tenant_id, claim):
             download = await _download(runtime, client, claim)
             try:
@@ -159,7 +154,7 @@ async def _held(runtime: Runtime, tenant_id: UUID, claim: Claim) -> AsyncIterato
         beat.cancel()
 
 
-async def _download(runtime: Runtime, client: MediaClient, claim: Claim) -> _Download:
+async def _download(runtime: Runtime, client: AccountClient, claim: Claim) -> _Download:
     """Into the workspace; an address that has expired meanwhile is asked for once more."""
     limit = asyncio.timeout(WHOLE_SECONDS)
     try:
@@ -176,7 +171,7 @@ async def _download(runtime: Runtime, client: MediaClient, claim: Claim) -> _Dow
         raise MediaError(Trouble.PASSING, f"The download took more than {WHOLE_SECONDS:.0f} seconds") from None
 
 
-async def _receive(runtime: Runtime, client: MediaClient, located: Located, claim: Claim) -> _Download:
+async def _receive(runtime: Runtime, client: AccountClient, located: Located, claim: Claim) -> _Download:
     path = runtime.blobs.workspace / f"{claim.message_id}.{claim.attempt}"
     try:
         handle = await asyncio.to_thread(_create, path)
@@ -198,7 +193,7 @@ async def _receive(runtime: Runtime, client: MediaClient, located: Located, clai
         raise
 
 
-async def _write(client: MediaClient, located: Located, handle: BinaryIO) -> tuple[bytes, int]:
+async def _write(client: AccountClient, located: Located, handle: BinaryIO) -> tuple[bytes, int]:
     digest, size = hashlib.sha256(), 0
     try:
         async for piece in client.read(located):

@@ -13,12 +13,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from dragoman.channels.whatsapp.errors import meaning_of
 from dragoman.domain.events import AuditEvent, MessageStatus
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append
 from dragoman.ledger.append import Addition
-from dragoman.runtime import Job, Runtime
+from dragoman.runtime import WHATSAPP, Job, Runtime
 from dragoman.services.outbound import refusals
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.store.channels import channel_accounts
@@ -167,7 +166,7 @@ async def _failed(
     """The channel gives up what it had taken: what follows is what follows from a refusal at once."""
     error: Mapping[str, Any] = status.errors[0] if status.errors else {}
     code = error.get("code")
-    refusal = SendRefusal(code=code, said=str(error.get("reason", "")), meaning=meaning_of(code), late=True)
+    refusal = SendRefusal(code=code, said=str(error.get("reason", "")), meaning=WHATSAPP.meaning_of(code), late=True)
     account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
     entry = dataclasses.replace(entry, channel_message_id=status.channel_message_id)
     await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=entry.attempts)

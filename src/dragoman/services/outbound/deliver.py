@@ -17,9 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.channels.whatsapp.client import Accepted, Answer, GraphClient, Refused, Unanswered
-from dragoman.channels.whatsapp.errors import Meaning
-from dragoman.channels.whatsapp.outbound import LimitError, render
+from dragoman.channels.interface import Accepted, AccountAccess, Answer, LimitError, Meaning, Refused, Unanswered
 from dragoman.domain.errors import StaleTokenError
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
@@ -206,17 +204,13 @@ async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: Outbo
 async def _send(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError:
     entry = attempt.entry
     credentials = channel_accounts.unseal(attempt.account.secrets, runtime.keyring.decrypt)
-    try:
-        body = render(
-            entry.content,
-            recipient=Identity(kind=entry.recipient_kind, value=entry.recipient),
-            reply_to=entry.reply_to,
-            correlation=str(entry.outbox_entry_id),
-        )
-    except LimitError as error:
-        return error
-    client = GraphClient(runtime.http, runtime.settings.graph_url)
-    return await client.send(attempt.account.address, credentials.token, body)
+    client = runtime.client(AccountAccess(address=attempt.account.address, token=credentials.token))
+    return await client.send(
+        entry.content,
+        recipient=Identity(kind=entry.recipient_kind, value=entry.recipient),
+        reply_to=entry.reply_to,
+        correlation=str(entry.outbox_entry_id),
+    )
 
 
 async def _finish(

@@ -1,8 +1,8 @@
 """What follows when the channel refuses a message of ours, in its answer or in a later status.
 
-No transaction of its own. The *code* decides (``channels.whatsapp.errors``): this message fails, or is tried again, and
-its contact, its number, its business account are held, or its account is stopped. The timeline is told in words and
-with the code; a reason that it was told for this message already is not repeated.
+No transaction of its own. The *code* decides, by what the channel says that it means: this message fails, or is tried
+again, and its contact, its number, its business account are held, or its account is stopped. The timeline has it in
+words and with the code; a reason that stands there for this message already is not repeated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.channels.whatsapp.errors import Meaning, RetryClass
+from dragoman.channels.interface import Meaning, RetryClass
 from dragoman.domain.events import AuditEvent, MessageStatus
 from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append
