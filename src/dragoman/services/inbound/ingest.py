@@ -23,7 +23,8 @@ from dragoman.store import media
 from dragoman.store.channels import channel_events
 from dragoman.store.channels.channel_events import ChannelEvent
 from dragoman.store.contacts import identities
-from dragoman.store.contacts.identities import History, ResolvedContacts, SenderProfile
+from dragoman.store.contacts.identities import History, ResolvedContacts
+from dragoman.store.contacts.identity_plan import SenderProfile
 from dragoman.store.database import Connection
 from dragoman.store.receiving import deliveries, mailbox
 from dragoman.store.receiving.deliveries import RawDelivery, StatusArrival
