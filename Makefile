@@ -32,6 +32,7 @@ check: .venv/.installed-dev  ## format, lint, types, import boundaries, reposito
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@scripts/check-repository
+	@scripts/check-names
 
 bench: .venv/.installed-dev  ## every benchmark beside its limit; writes bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,4 +1,4 @@
-"""Voltfair, an electrical-goods shop: the skills of the demo tenant, and a start for your own.
+"""Voltfair is an electrical-goods shop: the skills of the demo tenant, and a start for your own.
 
 Copy this package, rename it, and name it under the entry point group ``dragoman.skills``. A skill needs nothing
 of Dragoman but :mod:`dragoman.skills`. The shop keeps no data: whatever it tells is derived from what it is

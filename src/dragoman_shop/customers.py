@@ -20,7 +20,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """A company with an account, and the phones of its people."""
+    """Is a company with an account, and the phones of its people."""
 
     number: str
     name: str

@@ -17,7 +17,7 @@ def number(*of: object) -> int:
 
 
 def one_of(choices: Sequence[T], *of: object) -> T:
-    """One of *choices*, always the same for the same things."""
+    """Pick one of *choices*, always the same for the same things."""
     return choices[number(*of) % len(choices)]
 
 

@@ -1,4 +1,7 @@
-"""Loyalty points. Voltfair has ended the programme; the skill is retired, and its history stays."""
+"""Answers questions about loyalty points.
+
+Voltfair has ended the programme; the skill is retired, and its history stays.
+"""
 
 from __future__ import annotations
 

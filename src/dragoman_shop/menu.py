@@ -1,4 +1,4 @@
-"""The demo tenant's topics: skill and its title by language, at most 24 characters each.
+"""Says which topics the demo tenant offers: skill and title by language, at most 24 characters each.
 
 ``menu.yaml`` beside this module has them in the same order, with what one can do about returns in a submenu: the
 menu that contacts see. These titles are what they would pick from without it.

@@ -73,7 +73,7 @@ REASON = Ask(
 
 
 class ShopOrder(BaseModel):
-    """An order by its number."""
+    """Names an order by its number."""
 
     order_number: Annotated[str, ORDER_NUMBER]
 

@@ -1,4 +1,4 @@
-"""Documents of the demo: one page of PDF with some lines of text, written here."""
+"""Writes documents of the demo: one page of PDF with some lines of text."""
 
 from __future__ import annotations
 

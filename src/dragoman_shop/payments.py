@@ -1,4 +1,4 @@
-"""Paying by link. The gateway behind it is down in this demo, so that one sees what failing looks like."""
+"""Lets customers pay by link. The gateway behind it is down in this demo, so that one sees what failing looks like."""
 
 from __future__ import annotations
 

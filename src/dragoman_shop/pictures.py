@@ -52,13 +52,13 @@ _CLEAR = (False, False, False, False)
 
 
 def smile(*, wink: bool = False) -> bytes:
-    """A WebP of a round face, for a sticker; see-through around it."""
+    """Draw a round face as a WebP for a sticker; it is see-through around the face."""
     return _webp(STICKER, _face(wink=wink))
 
 
 @cache
 def winking() -> bytes:
-    """The same face, winking from time to time: an animated WebP."""
+    """Draw the same face, winking from time to time, as an animated WebP."""
     frames = ((_face(wink=False), 900), (_face(wink=True), 160))
     return _animated_webp(STICKER, frames)
 

@@ -13,7 +13,7 @@ from dragoman_shop.speech import language_of, say
 
 
 class Product(BaseModel):
-    """A product by the name that people give it."""
+    """Names a product as people do."""
 
     product: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""The shop's sentences in the contact's language."""
+"""Holds the shop's sentences in the contact's language."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def language_of(locale: str) -> str:
 
 
 def say(texts: Mapping[str, str], locale: str, **values: object) -> str:
-    """The sentence in the contact's language, with *values* filled in."""
+    """Say the sentence in the contact's language, with *values* filled in."""
     return texts[language_of(locale)].format(**values)

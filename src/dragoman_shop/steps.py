@@ -31,17 +31,17 @@ class Step:
 
 
 def text(body: str) -> dict[str, Any]:
-    """Words."""
+    """Write words."""
     return {"type": "text", "text": {"body": body}}
 
 
 def answer_to_last(message: dict[str, Any]) -> dict[str, Any]:
-    """*message* as a quoted reply to the bot's latest one."""
+    """Send *message* as a quoted reply to the bot's latest one."""
     return {**message, "context": {"id": LAST_REPLY}}
 
 
 def tap(option_id: str, title: str, *, offered: int) -> dict[str, Any]:
-    """A tap on one of *offered* options: up to three come as buttons, more as a list."""
+    """Tap on one of *offered* options: up to three come as buttons, more as a list."""
     kind = "button_reply" if offered <= 3 else "list_reply"
     return answer_to_last(
         {"type": "interactive", "interactive": {"type": kind, kind: {"id": option_id, "title": title}}}
@@ -49,7 +49,7 @@ def tap(option_id: str, title: str, *, offered: int) -> dict[str, Any]:
 
 
 def reaction(emoji: str) -> dict[str, Any]:
-    """An emoji on the bot's latest message."""
+    """Put an emoji on the bot's latest message."""
     return {"type": "reaction", "reaction": {"message_id": LAST_REPLY, "emoji": emoji}}
 
 
@@ -74,12 +74,12 @@ def document(filename: str) -> dict[str, Any]:
 
 
 def location(latitude: float, longitude: float, name: str) -> dict[str, Any]:
-    """A place."""
+    """Share a place."""
     return {"type": "location", "location": {"latitude": latitude, "longitude": longitude, "name": name}}
 
 
 def contact_card(name: str, phone: str) -> dict[str, Any]:
-    """A card out of the address book."""
+    """Share a card out of the address book."""
     first, _, last = name.partition(" ")
     card = {
         "name": {"formatted_name": name, "first_name": first, "last_name": last},

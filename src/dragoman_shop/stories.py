@@ -52,16 +52,16 @@ class Tale:
         self.order = f"VF-{random.randrange(10_000, 100_000)}"
 
     def send(self, message: dict[str, Any], attachment: SentAttachment | None = None) -> None:
-        """One more message, some seconds after the one before."""
+        """Send one more message, some seconds after the one before."""
         pause = self.random.choice((4, 7, 11, 15, 22, 34, 58, 95)) + self.random.random()
         self.steps.append(Step(round(pause, 1) if self.steps else 0.0, message, attachment))
 
     def write(self, body: str) -> None:
-        """One more text."""
+        """Write one more text."""
         self.send(text(body))
 
     def say(self, subject: str) -> None:
-        """One of the sentences for *subject* in the contact's language."""
+        """Say one of the sentences for *subject* in the contact's language."""
         self.write(self.random.choice(SAID[subject][self.person.language]).format(order=self.order))
 
     def pick(self, skill: str) -> None:
@@ -79,7 +79,7 @@ class Tale:
                 self.say(subject)
 
     def photo(self, caption: str | None = None) -> None:
-        """A photo of a parcel."""
+        """Send a photo of a parcel."""
         self.send(image(caption), SentAttachment("image/png", parcel(self.random.randrange(36))))
 
 
@@ -110,7 +110,7 @@ def through_menu(tale: Tale) -> None:
 
 
 def sends_back(tale: Tale) -> None:
-    """A return, with a reason picked from the list and often a photo."""
+    """Return something, with a reason picked from the list and often a photo."""
     tale.say("return")
     tale.say("it_is")
     reason = tale.random.choice(tuple(REASON.titles))
@@ -154,7 +154,7 @@ def pays_by_menu(tale: Tale) -> None:
 
 
 def moves_delivery(tale: Tale) -> None:
-    """Another day for the van."""
+    """Ask for another day for the van."""
     tale.maybe(0.3, "greeting")
     tale.say("reschedule")
     tale.say("it_is")
@@ -176,7 +176,7 @@ def moves_from_status(tale: Tale) -> None:
 
 
 def asks_hours(tale: Tale) -> None:
-    """Opening hours, then the way there."""
+    """Ask for opening hours, then for the way there."""
     tale.say("hours")
     if tale.random.random() < 0.6:
         tale.send(tap("skill:stores.nearest", FIND[tale.person.language], offered=1))
@@ -214,7 +214,7 @@ def reports_defect(tale: Tale) -> None:
 
 
 def checks_warranty(tale: Tale) -> None:
-    """A serial number, sometimes misread at first."""
+    """Give a serial number, sometimes misread at first."""
     tale.say("warranty")
     letters = "".join(tale.random.choice("ABCDEFGHKLMNPRSTUVWXYZ") for _ in range(2))
     if tale.random.random() < 0.3:
@@ -224,7 +224,7 @@ def checks_warranty(tale: Tale) -> None:
 
 
 def asks_balance(tale: Tale) -> None:
-    """Money; only for numbers that belong to a customer."""
+    """Ask about money; only numbers that belong to a customer do."""
     tale.say("balance")
     tale.maybe(0.6, "invoices")
     tale.maybe(0.6, "thanks")
@@ -263,7 +263,7 @@ def finds_words(tale: Tale) -> None:
 
 
 def sends_things(tale: Tale) -> None:
-    """Everything but words at first."""
+    """Send everything but words at first."""
     kind = tale.random.randrange(7)
     if kind == 0:
         tale.photo()
@@ -294,7 +294,7 @@ def says_nothing_more(tale: Tale) -> None:
 
 
 def wanders(tale: Tale) -> None:
-    """One thing after another."""
+    """Ask one thing after another."""
     tale.say("greeting")
     tale.pick("stores.hours")
     tale.say("status_of")

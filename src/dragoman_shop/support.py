@@ -32,7 +32,7 @@ class SupportProblem(BaseModel):
 
 
 class Device(BaseModel):
-    """A device by its serial number."""
+    """Names a device by its serial number."""
 
     serial: Annotated[
         str,

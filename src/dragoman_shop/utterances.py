@@ -1,4 +1,4 @@
-"""What customers of the demo write, by subject and language: never the very phrases that the skills registered."""
+"""Says what customers of the demo write, by subject and language: never the very phrases that skills registered."""
 
 from __future__ import annotations
 

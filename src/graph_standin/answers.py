@@ -1,4 +1,4 @@
-"""Meta's answers, in its own shapes.
+"""Writes Meta's answers in its own shapes.
 
 Error codes and their HTTP statuses:
 https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
@@ -89,7 +89,7 @@ class PlannedFault:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The answer's JSON."""
+        """Write the answer's JSON."""
         error: dict[str, Any] = {
             "message": f"(#{self.code}) {title(self.code)}",
             "type": "OAuthException",
@@ -102,7 +102,7 @@ class PlannedFault:
 
 
 def title(code: int) -> str:
-    """Meta's title for a code."""
+    """Give Meta's title for a code."""
     return TITLES.get(code, (400, "Error"))[1]
 
 
@@ -123,5 +123,5 @@ def accepted(body: dict[str, Any], wamid: str, user_ids: Mapping[str, str] = Map
 
 
 def digits(number: Any) -> str:
-    """A phone number as a WhatsApp id."""
+    """Write a phone number as a WhatsApp id."""
     return "".join(filter(str.isdigit, str(number)))

@@ -1,4 +1,4 @@
-"""The stand-in over HTTP.
+"""Serves the stand-in over HTTP.
 
 Meta's side: ``POST /<version>/<number>/messages``, ``POST /<version>/<number>/media``,
 ``GET /<version>/<media or number>``, ``GET /<version>/<business account>/subscribed_apps``,

@@ -12,7 +12,7 @@ import httpx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """One business phone number. ``app_secret`` signs what is sent to the webhook."""
+    """Is one business phone number. ``app_secret`` signs what is sent to the webhook."""
 
     phone_number_id: str
     token: str
@@ -66,5 +66,5 @@ class StandinConfig:
     media_url_seconds: float = 300.0
 
     def number(self, phone_number_id: str) -> Number | None:
-        """The number with this id, or None."""
+        """Find the number with this id, or None."""
         return next((n for n in self.numbers if n.phone_number_id == phone_number_id), None)

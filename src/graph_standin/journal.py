@@ -67,7 +67,7 @@ class Journal:
         return entry
 
     def find(self, *, to: str | None = None, after: int = 0, limit: int = 1000) -> list[JournalEntry]:
-        """The first *limit* entries past *after*, oldest first, of one recipient or of all."""
+        """Find the first *limit* entries past *after*, oldest first, of one recipient or of all."""
         found = (entry for entry in self.entries if entry.seq > after and to in (None, entry.to))
         return [entry for entry, _ in zip(found, range(limit), strict=False)]
 

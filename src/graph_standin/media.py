@@ -1,4 +1,4 @@
-"""Uploaded files, in memory, with Meta's limits.
+"""Keeps uploaded files in memory, with Meta's limits.
 
 https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/media
 """
@@ -22,7 +22,7 @@ _DOCUMENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One file."""
+    """Is one file."""
 
     media_id: str
     mime_type: str
@@ -47,7 +47,7 @@ def limit_of(mime_type: str) -> int | None:
 
 
 class Files:
-    """The files by id; gone when the process ends."""
+    """Keeps the files by id; they are gone when the process ends."""
 
     def __init__(self) -> None:
         self._files: dict[str, Stored] = {}
@@ -59,5 +59,5 @@ class Files:
         return stored
 
     def get(self, media_id: str) -> Stored | None:
-        """The file, or None."""
+        """Get the file, or None."""
         return self._files.get(media_id)

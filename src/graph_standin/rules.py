@@ -69,7 +69,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 
 def read_rule(value: Any) -> AnswerRule:
-    """The rule in its JSON form. Raises RuleError for what is none."""
+    """Read a rule from its JSON form. Raises RuleError for what is none."""
     if not isinstance(value, dict):
         raise RuleError("a rule is a JSON object")
     for key, item in value.items():
@@ -91,7 +91,7 @@ def read_rule(value: Any) -> AnswerRule:
 
 
 class Rules:
-    """The rules in force, in order."""
+    """Holds the rules in force, in order."""
 
     def __init__(self) -> None:
         self.rules: list[AnswerRule] = []

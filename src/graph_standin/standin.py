@@ -42,7 +42,7 @@ class StandinReply:
 
 
 class Standin:
-    """One stand-in with its numbers, journal, rules, files and pending webhooks."""
+    """Is one stand-in with its numbers, journal, rules, files and pending webhooks."""
 
     def __init__(self, config: StandinConfig) -> None:
         self.config = config
@@ -130,7 +130,7 @@ class Standin:
         return StandinReply(fault.status, fault.body, delay, hang_up), None
 
     def media_url(self, media_id: str) -> str:
-        """The address of a file, good for some minutes."""
+        """Give the address of a file, good for some minutes."""
         expires = int(self.config.clock().timestamp() + self.config.media_url_seconds)
         base = self.config.public_url.rstrip("/")
         return f"{base}/media-download/{media_id}?oe={expires}&oh={self._media_mark(media_id, str(expires))}"

@@ -33,7 +33,7 @@ class IdentityChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelMessage:
-    """One message from a person.
+    """What a person wrote, in one message.
 
     ``address`` is that of the channel account it was sent to. ``sender`` has every identity that the channel gave;
     the first one is answered. ``label`` stands for a person of whom neither name nor number is known. ``fingerprint``
@@ -97,7 +97,7 @@ class AccountEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """A person's choice about marketing messages."""
+    """What a person chose about marketing messages."""
 
     sender: tuple[Identity, ...]
     opts_out: bool
@@ -140,11 +140,11 @@ class Inbound(Protocol):
         ...
 
     def parse(self, body: bytes) -> tuple[Item, ...]:
-        """Every item of a delivery, in order. Raises MalformedDeliveryError."""
+        """Read every item of a delivery, in order. Raises MalformedDeliveryError."""
         ...
 
     def raw_items(self, body: bytes) -> list[Any]:
-        """What each item of :meth:`parse` stood as in the delivery, ready for JSON."""
+        """Give what each item of :meth:`parse` stood as in the delivery, ready for JSON."""
         ...
 
     def redact(self, body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
@@ -157,7 +157,7 @@ class Inbound(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelLimits:
-    """How much fits into one message of a channel."""
+    """Says how much fits into one message of a channel."""
 
     text: int
     caption: int
@@ -189,7 +189,7 @@ class RetryClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A code's class, and one sentence for the record."""
+    """Says what a code means: its class, and one sentence for the record."""
 
     retry: RetryClass
     meaning: str
@@ -339,7 +339,7 @@ class Outbound(Protocol):
         ...
 
     def meaning_of(self, code: int | None) -> Meaning:
-        """What a code in a status means for the dispatcher."""
+        """Say what a code in a status means for the dispatcher."""
         ...
 
     def client(self, http: httpx.AsyncClient, base_url: str, access: AccountAccess) -> AccountClient:

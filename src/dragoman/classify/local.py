@@ -79,7 +79,7 @@ class _Model:
 
 
 class LocalClassifier:
-    """A trained model. Immutable; may be used from several threads."""
+    """Classifies with a trained model. Immutable; may be used from several threads."""
 
     def __init__(self, version: str, model: _Model | None) -> None:
         self._version = version
@@ -96,7 +96,7 @@ class LocalClassifier:
         return self._version
 
     def classify(self, text: str, locale: str) -> tuple[Candidate, ...]:  # noqa: ARG002 - one model reads all
-        """The five likeliest intents, best first; see :class:`~dragoman.classify.Classifier`."""
+        """Give the five likeliest intents, best first; see :class:`~dragoman.classify.Classifier`."""
         said = _prepared(text)
         if self._model is None or not said:
             return ()

@@ -1,4 +1,4 @@
-"""The command line, and the composition root: where the ports get their real implementations."""
+"""The command line is the composition root: here the ports get their real implementations."""
 
 from dragoman.cli.main import main
 

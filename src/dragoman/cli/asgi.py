@@ -1,4 +1,4 @@
-"""Two ASGI applications behind one port: ours, and the stand-in under a path of its own."""
+"""Puts two ASGI applications behind one port: ours, and the stand-in under a path of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """*app*, with *other* answering for all paths under *path*."""
+    """Serves *app*, and *other* for all paths under *path*."""
 
     app: ASGIApp
     other: ASGIApp

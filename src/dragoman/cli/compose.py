@@ -30,7 +30,7 @@ PARTITIONS_AHEAD = timedelta(weeks=4)
 
 
 def locate_database(settings: Settings) -> DatabaseURLs:
-    """The operator's own database, or the embedded one, started or joined."""
+    """Find the operator's own database, or start or join the embedded one."""
     urls = settings.database_urls()
     if urls is not None:
         return urls

@@ -1,4 +1,4 @@
-"""``demo``: a tenant with a hundred days of conversations, made by the real dispatcher through the real webhook.
+"""``demo`` makes a tenant with a hundred days of conversations, by the real dispatcher and the real webhook.
 
 Nothing is inserted as a row: :mod:`~dragoman.cli.past` plays each message through the signed webhook. What stands here
 is the tenant around it: users, number, business partners, skills, and the file that tells scripts how to get in.

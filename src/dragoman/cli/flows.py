@@ -1,4 +1,4 @@
-"""``flow`` and ``menu``: definitions in and out as YAML files."""
+"""``flow`` and ``menu`` take definitions in and out as YAML files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structured logs: lines for people, or JSON for machines. Nothing that a contact wrote is ever logged."""
+"""Sets up structured logs: lines for people, or JSON for machines. Nothing that a contact wrote is ever logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tenant policy``: what a tenant decided about dispatching, out and in as YAML."""
+"""``tenant policy`` takes what a tenant decided about dispatching out and in as YAML."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def serve(
         typer.Option("--demo", help="Make the demo if there is none, and serve the stand-in for Meta's side."),
     ] = False,
 ) -> None:
-    """Web and worker in one process, after bringing the database up to date."""
+    """Run web and worker in one process, after bringing the database up to date."""
     settings = settings_or_exit()
     if demo:
         # In this process: a second start of Python would take half of the time that a warm start has.
@@ -47,7 +47,7 @@ def serve(
 
 
 def web() -> None:
-    """The web process alone: pages, API and webhooks. The database must be migrated."""
+    """Run the web process alone: pages, API and webhooks. The database must be migrated."""
     settings = settings_or_exit()
     logs.configure(settings.log_format)
     loop.run(_web(settings, locate_database(settings)))

@@ -49,7 +49,7 @@ def with_runtime(job: Callable[[Runtime], Awaitable[T]]) -> T:
 
 
 async def tenant_id_of(runtime: Runtime, slug: str) -> UUID:
-    """The id of the tenant called *slug*. Raises NotFoundError."""
+    """Find the id of the tenant called *slug*. Raises NotFoundError."""
     async with runtime.database.directory() as connection:
         found = await tenants.find(connection, slug)
     if found is None:

@@ -25,7 +25,7 @@ DISPLAY_PHONE_NUMBER = "+43 1 555 0100"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StandinCredentials:
-    """Credentials of the demo's only number, made at random on each machine."""
+    """Holds the credentials of the demo's only number, made at random on each machine."""
 
     token: str
     control_token: str
@@ -36,7 +36,7 @@ class StandinCredentials:
 
 
 def make() -> StandinCredentials:
-    """New credentials."""
+    """Make new credentials."""
     return StandinCredentials(
         token=secrets.token_urlsafe(24),
         control_token=secrets.token_urlsafe(24),
@@ -57,7 +57,7 @@ def save(settings: Settings, standin: StandinCredentials) -> None:
 
 
 def load(settings: Settings) -> StandinCredentials:
-    """The credentials that the demo made. Raises ConfigurationError where there is no demo yet."""
+    """Read the credentials that the demo made. Raises ConfigurationError where there is no demo yet."""
     try:
         return StandinCredentials(**json.loads(_path(settings).read_text()))
     except FileNotFoundError as error:
@@ -65,7 +65,7 @@ def load(settings: Settings) -> StandinCredentials:
 
 
 def point_at(settings: Settings, standin: StandinCredentials) -> Settings:
-    """The settings with the Graph API's address turned to the stand-in, unless the operator named another."""
+    """Turn the Graph API's address to the stand-in, unless the operator named another."""
     local = f"http://127.0.0.1:{settings.port}{PATH}"
     own = settings.graph_url if settings.graph_url_given else local
     return dataclasses.replace(settings, graph_url=own, standin_token=standin.control_token)

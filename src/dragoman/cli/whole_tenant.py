@@ -1,4 +1,4 @@
-"""``tenant export`` and ``tenant delete``: everything of a tenant, out and away."""
+"""``tenant export`` and ``tenant delete`` take everything of a tenant out, or away."""
 
 from __future__ import annotations
 

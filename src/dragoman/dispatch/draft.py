@@ -69,7 +69,7 @@ class Draft:
 
     @property
     def now(self) -> datetime:
-        """The latest clock reading."""
+        """Is the latest reading of the clock."""
         return self._now
 
     def clock(self, reading: datetime) -> None:
@@ -175,7 +175,7 @@ class Draft:
         self.move(State.RESOLVED, reason)
 
     def count_error(self) -> None:
-        """One more error in this session, as lists show it."""
+        """Count one more error in this session, as lists show it."""
         self.change(error_count=self._session.error_count + 1)
 
     def spend(self, micros: int) -> None:
@@ -208,7 +208,7 @@ class Draft:
         self.change(dispatch_count=self._session.dispatch_count + 1, last_activity_at=self._now)
 
     def cut(self, *, final: bool = False) -> Turn:
-        """Everything since the last cut, to be written in one transaction."""
+        """Give everything since the last cut, to be written in one transaction."""
         if not final:
             # Whoever ends this dispatch after a crash must not go back behind what is on record by now.
             self.change(last_activity_at=self._now)

@@ -1,4 +1,4 @@
-"""Values of a flow's variables: read from answers, taken over from skills' results, shown in texts."""
+"""Reads values of a flow's variables from answers, takes them over from skills' results, shows them in texts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def beginning(flow: Flow, contact: Contact) -> dict[str, Value]:
 
 
 def answered(variable: Variable, validation: Validation, text: str, *, today: date, locale: str) -> Value | None:
-    """The value in *text*, written in answer to the question for *variable*; None where none fits."""
+    """Read the value in *text*, written in answer to the question for *variable*; None where none fits."""
     match variable.type:
         case VariableType.PHONE:
             value: Value | None = _phone(text)

@@ -25,7 +25,7 @@ MAX_TITLE = 24
 
 
 def locales(inputs: Inputs) -> tuple[str, str]:
-    """The languages to speak, best first."""
+    """List the languages to speak, best first."""
     return inputs.contact.locale, inputs.policy.default_locale
 
 

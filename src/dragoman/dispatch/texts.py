@@ -296,7 +296,7 @@ LANGUAGES = ("en", "de", "es", "fr", "pt", "it")
 
 
 def language(locale: str) -> str:
-    """The primary part of a language tag: ``pt`` of ``pt-BR`` or ``pt_BR``."""
+    """Give the primary part of a language tag: ``pt`` of ``pt-BR`` or ``pt_BR``."""
     return locale.replace("_", "-").split("-")[0].lower()
 
 

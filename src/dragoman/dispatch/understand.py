@@ -90,7 +90,7 @@ class SaysGoodbye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greets:
-    """A greeting, and nothing else."""
+    """The message is a greeting, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ _MAX_WORDS_OF_A_RULE = 14
 
 
 def tokens(text: str) -> tuple[str, ...]:
-    """The words of *text*, without case, accents and punctuation; a few telling emoji count as words."""
+    """Split *text* into words, without case, accents and punctuation; a few telling emoji count as words."""
     bare = unicodedata.normalize("NFKD", text.casefold())
     return tuple(_TOKEN.findall("".join(c for c in bare if not unicodedata.combining(c))))
 

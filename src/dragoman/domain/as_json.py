@@ -1,4 +1,4 @@
-"""Sessions and skill specs as JSON and back, for the store, the scenario driver and manifests.
+"""Writes sessions and skill specs as JSON and reads them back, for the store, the scenario driver and manifests.
 
 The forms hold plain JSON values only: ids and times as text, enumerations under their own names. Reading is
 strict: a missing or unknown field raises KeyError or TypeError.
@@ -28,7 +28,7 @@ from dragoman.domain.states import State
 
 
 def awaiting_to_json(awaiting: Awaiting) -> dict[str, Any]:
-    """The JSON form of an open question."""
+    """Write an open question as JSON."""
     return {**_fields(awaiting), "collected": dict(awaiting.collected)}
 
 

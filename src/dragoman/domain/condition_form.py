@@ -92,7 +92,7 @@ def _article(type_: VariableType) -> str:
 
 
 def read_operand(value: Any, path: Path, problems: list[DefinitionProblem], vocabulary: Vocabulary) -> Operand | None:
-    """A variable's value, ``{variable: name}``, or a literal."""
+    """Read a variable's value, ``{variable: name}``, or a literal."""
     if isinstance(value, Mapping):
         form = Form(value, path, problems, what="a value", keys=("variable",))
         name = form.text("variable", hint="the name of a variable", shape=NAME)

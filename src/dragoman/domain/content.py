@@ -19,7 +19,7 @@ from dragoman.domain import storable
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Plain text, with the channel's own inline formatting left in (``*bold*``)."""
+    """Is plain text, with the channel's own inline formatting left in (``*bold*``)."""
 
     kind: ClassVar[str] = "text"
     body: str
@@ -46,7 +46,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """A place; degrees in WGS 84."""
+    """Is a place; degrees are in WGS 84."""
 
     kind: ClassVar[str] = "location"
     latitude: float
@@ -57,7 +57,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactCard:
-    """One card out of an address book."""
+    """Is one card out of an address book."""
 
     name: str
     phones: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A basket sent from the channel's catalogue."""
+    """Is a basket sent from the channel's catalogue."""
 
     kind: ClassVar[str] = "order"
     catalog_id: str | None
@@ -296,7 +296,7 @@ _LATER = {"requested": False}
 
 
 def to_json(content: Content) -> dict[str, Any]:
-    """The JSON form of *content*, with its ``kind``."""
+    """Write *content* as JSON, with its ``kind``."""
     if isinstance(content, Text):
         return {"kind": "text", "body": content.body}
     fields = dataclasses.asdict(content)

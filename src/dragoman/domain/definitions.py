@@ -110,7 +110,7 @@ class Form:
         return default or values[0]
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """True or false."""
+        """Read true or false."""
         value = self.raw(key)
         if value is None:
             return default
@@ -120,7 +120,7 @@ class Form:
         return value
 
     def whole_number(self, key: str, *, default: int, low: int, high: int) -> int:
-        """A whole number between *low* and *high*."""
+        """Read a whole number between *low* and *high*."""
         value = self.raw(key)
         if value is None:
             return default
@@ -132,7 +132,7 @@ class Form:
     def texts(
         self, key: str, *, required: bool = True, limit: int = MAX_TEXT, one_line: bool = False
     ) -> dict[str, str]:
-        """Texts by locale, sorted by it."""
+        """Read texts by locale, sorted by it."""
         found: dict[str, str] = {}
         for locale, text in self.mapping(key, hint="texts by language, such as {en: Hello}", required=required):
             if not LOCALE.fullmatch(locale):
@@ -162,7 +162,7 @@ class Form:
         return [(str(name), item) for name, item in value.items()]
 
     def items(self, key: str, *, hint: str, most: int, required: bool = True) -> Iterator[tuple[Any, Path]]:
-        """The items of a list of at most *most*, each with its path."""
+        """Read the items of a list of at most *most*, each with its path."""
         value = self.raw(key)
         if value is None:
             if required:

@@ -1,4 +1,4 @@
-"""Exceptions for broken promises. Expected outcomes are values, never exceptions.
+"""Exceptions are for broken promises. Expected outcomes are values, never exceptions.
 
 DragomanError
 ├── IllegalTransitionError   a state change that the product does not know

@@ -1,4 +1,4 @@
-"""The catalogue of audit events (product, section 4): one frozen class for each type.
+"""The catalogue of audit events (product, section 4) has one frozen class for each type.
 
 A class is the schema of its payload: ``type`` is the name on record, ``version`` the schema's version, the
 fields are the payload. :data:`CATALOGUE` drives the pages' labels, the docs and a test that demands a golden
@@ -19,7 +19,7 @@ from dragoman.domain.nouns import Actor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """Base of all payloads."""
+    """Is the base of all payloads."""
 
     type: ClassVar[str]
     label: ClassVar[str]
@@ -127,7 +127,7 @@ class SessionBusy(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One guess of a classifier; ``confidence`` between 0 and 1."""
+    """Is one guess of a classifier; ``confidence`` is between 0 and 1."""
 
     intent: str
     confidence: float

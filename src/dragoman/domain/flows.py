@@ -1,4 +1,4 @@
-"""Flows: authored sequences of steps over typed variables (product, sections 1 and 5.6).
+"""Flows are authored sequences of steps over typed variables (product, sections 1 and 5.6).
 
 A flow travels as JSON in the form that its YAML file has: :func:`flow_to_json` writes it,
 :func:`dragoman.domain.flow_form.flow_from_json` reads it strictly. What has its default is left out.
@@ -110,7 +110,7 @@ class IsSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combined:
-    """All (``and``) or any (``or``) of some conditions."""
+    """Holds when all (``and``) or any (``or``) of some conditions do."""
 
     operator: str
     conditions: tuple[Condition, ...]
@@ -118,7 +118,7 @@ class Combined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Negated:
-    """The opposite of a condition."""
+    """Holds when its condition does not."""
 
     condition: Condition
 
@@ -323,7 +323,7 @@ def _prompt_options(step: PromptStep) -> dict[str, Any]:
 
 
 def condition_to_json(condition: Condition) -> dict[str, Any]:
-    """The form of a condition."""
+    """Write a condition in the form that definitions have."""
     match condition:
         case Comparison(variable=variable, operator=operator, operand=operand):
             right = list(operand) if isinstance(operand, tuple) else _operand(operand)

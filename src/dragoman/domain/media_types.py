@@ -60,7 +60,7 @@ UNKNOWN = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:
-    """What a file's bytes say; ``width`` and ``height`` in pixels, ``seconds`` of sound, each None if not known."""
+    """Says what a file's bytes prove: pixels of pictures, ``seconds`` of sound, each None if not known."""
 
     mime_type: str
     width: int | None = None
@@ -85,7 +85,7 @@ def look(head: bytes, tail: bytes = b"") -> MediaFacts:
 
 
 def sniff(head: bytes) -> str:
-    """The type that the first bytes prove, or :data:`UNKNOWN`."""
+    """Name the type that the first bytes prove, or :data:`UNKNOWN`."""
     for prefix, mime_type in _PREFIXES:
         if head.startswith(prefix):
             return mime_type
@@ -237,7 +237,7 @@ EXTENSIONS = {
 
 
 def read_sha256(written: str | None) -> bytes | None:
-    """A digest as channels write it, in base64 or in hex; None for anything else."""
+    """Read a digest as channels write it, in base64 or in hex; None for anything else."""
     if written is None:
         return None
     try:

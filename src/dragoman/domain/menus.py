@@ -76,7 +76,7 @@ NODE_TYPES: dict[str, type[Node]] = {n.type: n for n in (SubmenuNode, InfoNode, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Menu:
-    """One version of a menu; its texts stand above the first choices. Node names are unique in it."""
+    """Is one version of a menu; its texts stand above the first choices. Node names are unique in it."""
 
     name: str
     texts: Mapping[str, str]
@@ -99,7 +99,7 @@ def iterate_nodes(
 
 
 def menu_to_json(menu: Menu) -> dict[str, Any]:
-    """The definition of *menu*, without its version."""
+    """Write the definition of *menu*, without its version."""
     return {"menu": menu.name, "text": dict(menu.texts), "nodes": [_to_json(node) for node in menu.nodes]}
 
 
@@ -194,7 +194,7 @@ class _NodeReader:
 
 
 def reference_problems(menu: Menu, registry: Registry, flows: Flows) -> list[DefinitionProblem]:
-    """Skills and flows that nobody registered or imported."""
+    """Find the skills and flows that nobody registered or imported."""
     return list(_unknown(menu.nodes, (), registry, flows))
 
 

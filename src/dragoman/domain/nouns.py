@@ -76,7 +76,7 @@ class BusinessPartner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """A person on a channel.
+    """Is a person on a channel.
 
     ``phone`` is E.164 with its plus sign and may be None; ``locale`` is a language tag such as ``de``.
     """
@@ -110,7 +110,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMessage:
-    """One message as the channel brought it, ready for dispatch.
+    """Is one message as the channel brought it, ready for dispatch.
 
     ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp. ``group_id`` is set when
     it was written in a group, ``attached_to`` when it is a part of another message and handled with that one.
@@ -240,7 +240,7 @@ class ParameterKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a skill.
+    """Describes one parameter of a skill.
 
     ``prompts`` maps a locale to the question that asks for it. ``pattern`` is a regular expression: what a
     PATTERN must look like, or where a TEXT may be found in a longer message (its first group, if it has one,

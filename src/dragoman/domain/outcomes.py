@@ -1,4 +1,4 @@
-"""The thirteen outcomes of a dispatch (product, section 3)."""
+"""A dispatch has one of thirteen outcomes (product, section 3)."""
 
 from __future__ import annotations
 

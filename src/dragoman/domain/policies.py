@@ -1,4 +1,4 @@
-"""The parts of a tenant's policy: limits, budgets, confirmation by code, routing to people (product, section 8).
+"""A tenant's policy has parts: limits, budgets, confirmation by code, routing to people (product, section 8).
 
 Values as everywhere in the domain. :func:`part_from_json` reads one part strictly and says in one line what is wrong:
 an administrator wrote it. A limit or budget of 0 is switched off.
@@ -154,7 +154,7 @@ _MOST = 10**15
 
 
 def routing_from_json(value: object) -> Routing:
-    """The routing rules and business hours. Raises ConfigurationError."""
+    """Read the routing rules and business hours. Raises ConfigurationError."""
     given = _fields(value, "routing", ["hours", "rules"])
     rules = given.get("rules", [])
     if not isinstance(rules, list):

@@ -36,7 +36,7 @@ class RedactionRule:
 
 
 def clean(text: str, rules: Sequence[RedactionRule]) -> tuple[str, Counter[str]]:
-    """*text* without what the rules find, one rule after the other, and how often each found something."""
+    """Take out of *text* what the rules find, one rule after the other, and count what each found."""
     found: Counter[str] = Counter()
     for rule in rules:
         if len(text) < rule.shortest:
@@ -116,7 +116,7 @@ _CARDS: Sequence[tuple[range, int, tuple[int, ...]]] = (
 
 
 def cards(text: str) -> Iterator[Span]:
-    """Payment card numbers: an issuer's first digits, its length, and the check digit (Luhn, ISO/IEC 7812-1 annex B).
+    """Find payment card numbers: issuer's first digits, length, and check digit (Luhn, ISO/IEC 7812-1 annex B).
 
     Digits may stand in groups. A number begins and ends where a group does, so that a part of a longer one is none;
     what follows a plus sign is a phone number.
@@ -180,7 +180,7 @@ _IBAN_SIZE = {country: size for size, countries in _IBAN_SIZES.items() for count
 
 
 def ibans(text: str) -> Iterator[Span]:
-    """International bank account numbers: a country, its length, and the check digits (ISO 13616, modulo 97)."""
+    """Find international bank account numbers: country, length, and check digits (ISO 13616, modulo 97)."""
     for begin in _IBAN_BEGINS.finditer(text):
         size = _IBAN_SIZE.get(text[begin.start() : begin.start() + 2].upper())
         end = _after(text, begin.start(), size) if size else None

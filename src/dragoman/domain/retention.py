@@ -17,7 +17,7 @@ class RetentionPeriod:
     rule: Rule
 
     def start(self, now: datetime) -> datetime:
-        """The first moment inside the window."""
+        """Give the first moment inside the period."""
         return now - timedelta(days=self.days)
 
 

@@ -125,7 +125,7 @@ def tag(tenant_id: UUID) -> str:
 
 
 def vector(tenant_id: UUID, text: str) -> str:
-    """*text* as a ``tsvector`` in its text form, every word under the tenant's tag; empty without words."""
+    """Write *text* as a ``tsvector``, every word under the tenant's tag; empty without words."""
     before = tag(tenant_id)
     positions: dict[str, list[str]] = {}
     for number, word in enumerate(_words(text)[:MOST_WORDS], 1):
@@ -145,7 +145,7 @@ class Term:
     excluded: bool = False
 
     def query(self, before: str) -> str:
-        """Its ``tsquery``."""
+        """Write the term as a ``tsquery``."""
         parts = [f"'{before}{word}'" for word in self.words]
         if self.prefix:
             parts[-1] += ":*"
@@ -164,7 +164,7 @@ class Search:
         return not any(not term.excluded for group in self.groups for term in group)
 
     def query(self, tenant_id: UUID) -> str:
-        """The ``tsquery`` in its text form, for the tenant's words."""
+        """Write the search as a ``tsquery``, for the tenant's words."""
         before = tag(tenant_id)
         return " & ".join("(" + " | ".join(term.query(before) for term in group) + ")" for group in self.groups)
 
@@ -243,7 +243,7 @@ class Piece(NamedTuple):
 
 
 def snippet(text: str, search: Search, width: int = 140) -> tuple[Piece, ...]:
-    """About *width* characters of *text* around the first thing found, in pieces; line breaks become spaces."""
+    """Cut about *width* characters of *text* around the first thing found, in pieces; line breaks become spaces."""
     marks = search.marks(text)
     begin = max(0, marks[0][0] - width // 3) if marks else 0
     if begin:

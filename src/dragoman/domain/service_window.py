@@ -26,7 +26,7 @@ NEEDS_TEMPLATE = (
 
 
 def closes_at(content: Content, at: datetime, referral: Mapping[str, object] | None = None) -> datetime | None:
-    """When the window that a contact's message opened closes; None where it opened none."""
+    """Say when the window that a contact's message opened closes; None where it opened none."""
     if isinstance(content, SystemNotice):
         return None
     from_entry_point = referral is not None and referral.get("source_type") in ENTRY_POINTS
@@ -44,7 +44,7 @@ def written_at(channel_at: datetime | None, received_at: datetime) -> datetime:
 
 
 def latest(items: Iterable[TranscriptItem]) -> datetime | None:
-    """When the last of the windows closes that the contact's messages among *items* opened; None for no window."""
+    """Say when the last of the windows closes that the contact's messages among *items* opened; None for none."""
     found = [
         closes
         for item in items

@@ -1,4 +1,4 @@
-"""Session states and the only transitions between them (product, section 2)."""
+"""A session has one of these states, and only these transitions lead between them (product, section 2)."""
 
 from __future__ import annotations
 

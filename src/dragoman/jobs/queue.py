@@ -15,7 +15,7 @@ LOG_KEPT = timedelta(days=1)
 
 
 class PgQueue:
-    """The queue of a PostgreSQL that PgQueuer's workers listen to."""
+    """Writes to the queue of a PostgreSQL that PgQueuer's workers listen to."""
 
     def __init__(self) -> None:
         # PgQueuer's own statement; built once, since building it reads settings each time.
@@ -67,7 +67,7 @@ def payload(tenant_id: UUID, key: UUID) -> bytes:
 
 
 def read_payload(data: bytes | None) -> tuple[UUID, UUID]:
-    """Tenant and key out of :func:`payload`. Raises ValueError for anything else."""
+    """Read tenant and key out of :func:`payload`. Raises ValueError for anything else."""
     if data is None or len(data) != 32:
         raise ValueError("a job's payload is 32 bytes")
     return UUID(bytes=data[:16]), UUID(bytes=data[16:])

@@ -1,4 +1,4 @@
-"""The only writer of ``session``, ``message`` and ``audit_event``.
+"""Writes ``session``, ``message`` and ``audit_event``: nobody else does.
 
 Callers hold a transaction that names the tenant. All doors lock the sessions' rows first, in the order of their ids, so
 that positions are gapless and each chain has one head, whoever else writes to the sessions at that moment. They take
@@ -98,7 +98,7 @@ async def write_turn(
     dispatch_id: UUID | None,
     trace_id: str | None,
 ) -> None:
-    """:func:`write_turns` for one."""
+    """Do :func:`write_turns` for one."""
     entry = TurnRecord(turn=turn, context=context, dispatch_id=dispatch_id, trace_id=trace_id)
     await write_turns(connection, tenant_id, [entry])
 
@@ -148,7 +148,7 @@ async def append_events(
     trace_id: str | None = None,
     errors: int = 0,
 ) -> None:
-    """:func:`append_all` for one."""
+    """Do :func:`append_all` for one."""
     addition = Addition(session_id=session_id, events=events, trace_id=trace_id, errors=errors)
     await append_all(connection, tenant_id, [addition])
 

@@ -28,7 +28,7 @@ NEAR = 20
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """An event as its seal covers it: its position, its canonical bytes, its seal."""
+    """Is an event as its seal covers it: its position, its canonical bytes, its seal."""
 
     position: int
     canonical: bytes
@@ -205,7 +205,7 @@ class EventRow:
     seal: bytes
 
     def canonical(self, session_id: UUID, position: int) -> bytes:
-        """Its bytes if it stood there."""
+        """Give its bytes if it stood there."""
         return seal.canonical(
             session_id=session_id,
             position=position,
@@ -230,7 +230,7 @@ class Suspect:
 
     @property
     def row(self) -> EventRow:
-        """The event itself."""
+        """Is the event itself."""
         return self.rows[self.index]
 
     @property

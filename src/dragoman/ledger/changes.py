@@ -74,7 +74,7 @@ class FeedPosition:
 
     @classmethod
     def parse(cls, text: str) -> FeedPosition:
-        """What ``str`` made. Raises ValueError for anything else."""
+        """Read what ``str`` made. Raises ValueError for anything else."""
         found = _TEXT.fullmatch(text) if len(text) <= _LONGEST else None
         if found is None:
             raise ValueError("not a place in the feed")
@@ -126,7 +126,7 @@ async def record_all(connection: Connection, tenant_id: UUID, changed: Sequence[
 async def record(
     connection: Connection, tenant_id: UUID, session_id: UUID, kind: ChangeKind, *, messages: int, events: int
 ) -> None:
-    """:func:`record_all` for one."""
+    """Do :func:`record_all` for one."""
     change = Change(session_id=session_id, kind=kind, message_count=messages, event_count=events)
     await record_all(connection, tenant_id, [change])
 

@@ -1,4 +1,4 @@
-"""Checkpoints: which chains stood where, signed, each linked to the one before.
+"""Checkpoints say which chains stood where; each is signed and linked to the one before.
 
 A checkpoint names the sessions that changed since the one before it: a leaf for each, with the number of its events and
 the seal of the last one, in the order of session ids. Its *header* has the Merkle root over the leaves (see
@@ -64,7 +64,7 @@ class Leaf:
 
     @property
     def hash(self) -> bytes:
-        """Its hash in the tree."""
+        """Is its hash in the tree."""
         return merkle.leaf_hash(self.to_bytes())
 
 
@@ -118,7 +118,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A header's bytes with their signature."""
+    """Holds a header's bytes with their signature."""
 
     header: bytes
     signature: bytes
@@ -129,7 +129,7 @@ class Signed:
         return hashlib.sha256(self.header).digest()
 
     def signed_by(self, key: bytes) -> bool:
-        """Whether the holder of that public key signed it."""
+        """Say whether the holder of that public key signed it."""
         try:
             Ed25519PublicKey.from_public_bytes(key).verify(self.signature, self.header)
         except (InvalidSignature, ValueError):
@@ -137,7 +137,7 @@ class Signed:
         return True
 
     def lines(self) -> Iterator[bytes]:
-        """The two lines that stand before the leaves."""
+        """Write the two lines that stand before the leaves."""
         yield self.header + b"\n"
         yield _dump({"signature": self.signature.hex()}) + b"\n"
 
@@ -162,7 +162,7 @@ def parse(file: bytes) -> tuple[Signed, list[bytes]]:
 
 
 def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """The public key's 32 bytes."""
+    """Give the public key's 32 bytes."""
     return key.public_key().public_bytes_raw()
 
 
@@ -294,7 +294,7 @@ async def unpublished(connection: Connection, tenant_id: UUID) -> list[int]:
 
 
 async def latest_number(connection: Connection, tenant_id: UUID) -> int:
-    """The number of the tenant's latest checkpoint; 0 before the first."""
+    """Read the number of the tenant's latest checkpoint; 0 before the first."""
     found: int = await connection.fetchval(
         "SELECT coalesce(max(number), 0) FROM checkpoint WHERE tenant_id = $1", tenant_id
     )
@@ -310,7 +310,7 @@ async def published_numbers(connection: Connection, tenant_id: UUID) -> list[int
 
 
 async def numbers_of(connection: Connection, tenant_id: UUID, session_id: UUID) -> list[int]:
-    """The numbers of checkpoints that cover the session."""
+    """Read the numbers of checkpoints that cover the session."""
     rows = await connection.fetch(
         "SELECT number FROM checkpoint_leaf WHERE tenant_id = $1 AND session_id = $2 ORDER BY number",
         tenant_id,
@@ -327,7 +327,7 @@ async def published(connection: Connection, tenant_id: UUID, number: int, *, now
 
 
 async def headers(connection: Connection, tenant_id: UUID, numbers: Collection[int] | None = None) -> dict[int, Signed]:
-    """The headers with their signatures by number; all of them, or those of *numbers*."""
+    """Read the headers with their signatures by number; all of them, or those of *numbers*."""
     rows = await connection.fetch(
         "SELECT number, header, signature FROM checkpoint WHERE tenant_id = $1 "
         "AND ($2::int[] IS NULL OR number = ANY($2::int[])) ORDER BY number",
@@ -338,7 +338,7 @@ async def headers(connection: Connection, tenant_id: UUID, numbers: Collection[i
 
 
 async def leaves(connection: Connection, tenant_id: UUID, number: int) -> list[Leaf]:
-    """The leaves of a checkpoint, in their order."""
+    """Read the leaves of a checkpoint, in their order."""
     rows = await connection.fetch(
         "SELECT session_id, events, head FROM checkpoint_leaf WHERE tenant_id = $1 AND number = $2 ORDER BY session_id",
         tenant_id,

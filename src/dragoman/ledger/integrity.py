@@ -67,7 +67,7 @@ async def of_sessions(
 
 
 async def of_session(connection: Connection, tenant_id: UUID, session_id: UUID, events: int) -> Integrity:
-    """:func:`of_sessions` for one."""
+    """Do :func:`of_sessions` for one."""
     return (await of_sessions(connection, tenant_id, [(session_id, events)]))[session_id]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 
 def leaf_hash(leaf: bytes) -> bytes:
-    """The hash of a leaf's bytes."""
+    """Hash a leaf's bytes."""
     return hashlib.sha256(b"\0" + leaf).digest()
 
 

@@ -80,7 +80,7 @@ class StateSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineDigest:
-    """A whole timeline in figures.
+    """Shows a whole timeline in figures.
 
     ``versions`` are the skills and flows that ran, each with its version; ``spent`` are the seconds in each state
     that has ended.
@@ -126,7 +126,7 @@ async def messages_of(
     *,
     cutoff: datetime,
 ) -> list[Message]:
-    """Those of *message_ids* that stand up to the ordinal *last*, in order."""
+    """Read those of *message_ids* that stand up to the ordinal *last*, in order."""
     rows = await connection.fetch(
         f"SELECT {MESSAGE_COLUMNS} FROM message m {OUTBOX_OF_MESSAGE} WHERE m.tenant_id = $1 AND m.session_id = $2 "
         "AND m.at >= $3 AND m.ordinal <= $4 AND m.message_id = ANY ($5) ORDER BY m.ordinal",
@@ -308,7 +308,7 @@ async def digest(
     errors: EventFilter,
     calls: EventFilter,
 ) -> TimelineDigest:
-    """The whole timeline in figures, in two passes over its events."""
+    """Count the whole timeline, in two passes over its events."""
     session = (tenant_id, conversation.session_id, _since(conversation, cutoff))
     counted = await connection.fetchrow(
         "SELECT count(*) AS events, count(*) FILTER (WHERE type = ANY ($5)) AS calls, "

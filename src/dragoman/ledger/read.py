@@ -43,7 +43,7 @@ class RecordedSession(Protocol):
 
     @property
     def session_id(self) -> UUID:
-        """The session's id."""
+        """Is the session's id."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class RecordedSession(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One item of a transcript; ``ordinal`` counts from 1 within the session.
+    """Is one item of a transcript; ``ordinal`` counts from 1 within the session.
 
     ``at`` is our clock, ``channel_at`` the channel's. ``delivery`` is None for what a contact wrote;
     ``delivery_reason`` says why something was not delivered, empty otherwise.

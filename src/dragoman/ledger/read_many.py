@@ -18,7 +18,7 @@ Begun = Sequence[tuple[UUID, datetime]]
 async def transcripts(
     connection: Connection, tenant_id: UUID, sessions: Begun, *, cutoff: datetime
 ) -> dict[UUID, list[Message]]:
-    """The whole transcripts of several *sessions*; nothing from before *cutoff*, the retention window."""
+    """Read the whole transcripts of several *sessions*; nothing from before *cutoff*, the start of retention."""
     rows = await connection.fetch(
         f"SELECT m.session_id AS of_session, {MESSAGE_COLUMNS}"
         " FROM message m LEFT JOIN outbox_entry o"
@@ -37,7 +37,7 @@ async def transcripts(
 async def timelines(
     connection: Connection, tenant_id: UUID, sessions: Begun, *, cutoff: datetime
 ) -> dict[UUID, list[Event]]:
-    """The whole timelines of several *sessions*; nothing from before *cutoff*, the retention window."""
+    """Read the whole timelines of several *sessions*; nothing from before *cutoff*, the start of retention."""
     rows = await connection.fetch(
         f"SELECT session_id AS of_session, {EVENT_COLUMNS} FROM audit_event"
         " WHERE tenant_id = $1 AND session_id = ANY ($2) AND at >= $3 ORDER BY session_id, position",

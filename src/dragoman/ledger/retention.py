@@ -63,7 +63,7 @@ class Cut:
 
 
 async def cuts(connection: Connection, tenant_id: UUID) -> list[Cut]:
-    """All removals of the tenant, the earliest first."""
+    """Read all removals of the tenant, the earliest first."""
     rows = await connection.fetch(
         "SELECT cut_before AS before, at, rule, days FROM retention_run WHERE tenant_id = $1 ORDER BY cut_before",
         tenant_id,

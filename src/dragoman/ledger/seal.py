@@ -1,4 +1,4 @@
-"""The hash chain over a session's audit events.
+"""Seals a session's audit events in a hash chain.
 
 ``seal(n) = SHA-256(seal(n-1) || canonical(n))``; the seal before the first event is 32 zero bytes. ``canonical`` is
 UTF-8 JSON with sorted keys, no spaces and no escapes beyond JSON's own, over exactly the members of
@@ -23,7 +23,7 @@ _name = lru_cache(maxsize=1024)(_json)
 
 
 def timestamp(at: datetime) -> str:
-    """RFC 3339, UTC, microseconds: one spelling for one instant."""
+    """Write RFC 3339 in UTC with microseconds: one spelling for one instant."""
     return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
@@ -40,7 +40,7 @@ def canonical(
     trace_id: str | None,
     payload: Mapping[str, Any],
 ) -> bytes:
-    """The bytes of one event that its seal covers."""
+    """Write the bytes of one event that its seal covers."""
     # The members by name, in their order; each event is written and read through here, so that the generic way is
     # gone for what is more than a name, a number or null.
     dispatch = "null" if dispatch_id is None else f'"{dispatch_id}"'

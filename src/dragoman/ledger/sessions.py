@@ -1,4 +1,4 @@
-"""Session rows as the core's :class:`~dragoman.domain.nouns.Session`."""
+"""Reads session rows as the core's :class:`~dragoman.domain.nouns.Session`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Breach:
 
     @property
     def where(self) -> str:
-        """The place, in words."""
+        """Name the place in words."""
         if self.session_id is None:
             return f"checkpoint {self.checkpoint}"
         return f"session {self.session_id}, position {self.position}"

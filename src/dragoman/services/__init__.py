@@ -1,1 +1,1 @@
-"""The use cases, one file each. A module's docstring names its transactions."""
+"""The use cases have one file each, on a shelf for each flow. A module's docstring names its transactions."""

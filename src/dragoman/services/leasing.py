@@ -30,7 +30,7 @@ class LeaseUser(Protocol):
 
     @property
     def name(self) -> str:
-        """The lease's name."""
+        """Is the lease's name."""
         ...
 
     @property

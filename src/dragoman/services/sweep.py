@@ -1,4 +1,4 @@
-"""Find what fell between two chairs, and wake a worker for it; the jobs that it writes are harmless when doubled.
+"""Finds work that nobody is doing and wakes a worker for it; the jobs that it writes are harmless when doubled.
 
 Transactions: one for each tenant. What it looks for: messages and outbox entries that nobody holds (their worker died),
 statuses that nobody applied or that will never find their message, mailbox rows that are old enough to be forgotten.
@@ -44,9 +44,7 @@ async def _tenants(runtime: Runtime) -> list[UUID]:
 
 
 async def requeue_overdue(runtime: Runtime) -> int:
-    """Enqueue a job for each contact whose messages or replies nobody is working on, for each account whose
-    statuses nobody applies, each file that nobody fetches, each export that nobody prepares; returns how many jobs.
-    """
+    """Enqueue a job for all work that is due and that nobody does; returns how many jobs."""
     woken = 0
     for tenant_id in await _tenants(runtime):
         async with runtime.database.tenant(tenant_id) as connection:

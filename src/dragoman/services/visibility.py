@@ -40,7 +40,7 @@ class Visibility:
         return dataclasses.replace(filters, whole_phone=True, q=q)
 
     def conversation(self, found: Conversation) -> Conversation:
-        """The session's row."""
+        """Show the session's row."""
         return found if self.unmasked else dataclasses.replace(found, **_of_row(dataclasses.asdict(found)))
 
     def row(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -52,7 +52,7 @@ class Visibility:
         return text if self.unmasked else Mask([found.contact_phone]).text(text)
 
     def contact(self, found: Contact) -> Contact:
-        """The person."""
+        """Show the person."""
         if self.unmasked:
             return found
         return dataclasses.replace(

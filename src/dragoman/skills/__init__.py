@@ -1,5 +1,4 @@
-"""Skills: written with :func:`skill`, found by :func:`load_entry_points`, called by
-:func:`dragoman.skills.invoke.invoke`.
+"""Skills are written with :func:`skill`, found by :func:`load_entry_points`, called by ``skills.invoke``.
 
 What a skill's author needs is exported here; nothing else of Dragoman is theirs to import.
 """

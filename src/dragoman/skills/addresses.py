@@ -117,7 +117,7 @@ def parse_address(text: str) -> Address:
 
 
 def checked_url(url: str, *, allow_private: bool) -> httpx.URL:
-    """The URL in parts. Raises AddressRefusedError, whose sentence says what to write instead."""
+    """Take the URL apart. Raises AddressRefusedError, whose sentence says what to write instead."""
     try:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
@@ -147,7 +147,10 @@ def checked_url(url: str, *, allow_private: bool) -> httpx.URL:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The system's answer. Raises NameNotFoundError, which may be tried again where the name server failed."""
+    """Ask the system for the name's addresses.
+
+    Raises NameNotFoundError, which may be tried again where the name server failed.
+    """
     look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
         found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, look_up)
@@ -228,7 +231,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         raise failed or AssertionError("unreachable")
 
     async def sleep(self, seconds: float) -> None:
-        """Part of httpcore's interface."""
+        """Sleep, as httpcore's interface wants it."""
         await asyncio.sleep(seconds)
 
     def _check(self, host: str, address: Address) -> None:

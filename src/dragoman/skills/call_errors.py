@@ -1,4 +1,4 @@
-"""Why a call of a skill behind HTTP failed, in words for an administrator.
+"""Says why a call of a skill failed, in words for an administrator.
 
 The class names stand on the timeline as error classes. Messages name hosts, never whole URLs, and never a key.
 """
@@ -69,6 +69,6 @@ class InvalidAnswerError(SkillCallError):
 
 
 def shown(text: str, most: int = 200) -> str:
-    """*text* from outside, in one line and short enough to be quoted in a message."""
+    """Put *text* from outside in one line, short enough to be quoted in a message."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: most * 2]).split())
     return line if len(line) <= most else line[: most - 1] + "…"

@@ -54,7 +54,7 @@ _EXCERPT_SECONDS = 1.0
 
 
 class HttpSkills:
-    """Connections to skills behind HTTP, kept open between calls. Close it with :meth:`aclose`.
+    """Calls skills behind HTTP over connections that are kept open between calls. Close it with :meth:`aclose`.
 
     *allowed* is the operator's list of private hosts; *ssl_context* and *resolver* are for tests. Proxies of the
     environment are not used: they would make the connection where the checks cannot see it.

@@ -20,7 +20,7 @@ class SkillInvoker(Protocol):
         ...
 
     async def invoke(self, call: InvokeSkill) -> SkillReturned | SkillRaised:
-        """One attempt. Never raises for what the skill does; a cancellation of the caller cancels the skill."""
+        """Make one attempt. Never raises for what the skill does; a cancellation of the caller cancels the skill."""
         ...
 
 
@@ -39,7 +39,7 @@ class InProcessSkills:
         return [skill.spec for skill in self._skills.values()]
 
     async def invoke(self, call: InvokeSkill) -> SkillReturned | SkillRaised:
-        """One attempt, here."""
+        """Make one attempt, on this event loop."""
         skill = self._skills.get(call.skill)
         if skill is None:
             return not_installed(call, self._clock())

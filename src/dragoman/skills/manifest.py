@@ -1,4 +1,4 @@
-"""Manifests of skills behind HTTP: one YAML (or JSON) file for each, described in ``docs/http-skills.md``.
+"""Reads manifests of skills behind HTTP: one YAML (or JSON) file for each, described in ``docs/http-skills.md``.
 
 A manifest is taken whole or not at all. Every problem that can be seen is told, with file, line and field.
 """

@@ -121,7 +121,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class PythonSkill:
-    """A decorated function with its spec and its parameters' model."""
+    """Is a decorated function with its spec and its parameters' model."""
 
     spec: SkillSpec
     model: type[BaseModel]

@@ -12,7 +12,7 @@ GROUP = "dragoman.skills"
 
 
 def load_entry_points() -> dict[str, PythonSkill]:
-    """Every skill of every installed package, by name.
+    """Load every skill of every installed package, by name.
 
     Raises ConfigurationError when a package cannot be imported or two skills have one name: a registry with a
     hole would call working skills retired.

@@ -29,7 +29,7 @@ class SigningKey:
 
 
 def new_key() -> SigningKey:
-    """A fresh key: 256 random bits."""
+    """Make a fresh key of 256 random bits."""
     return SigningKey(key_id=f"sk_{secrets.token_hex(4)}", secret=f"dsk_{secrets.token_urlsafe(32)}")
 
 

@@ -32,7 +32,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A value and the lines of its parts."""
+    """Is a value with the lines of its parts."""
 
     value: Any
     lines: dict[Path, int] = field(default_factory=dict)
@@ -62,7 +62,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_document(text: str) -> Document:
-    """The one document in *text*. Raises UnreadableError."""
+    """Read the one document in *text*. Raises UnreadableError."""
     if len(text) > MAX_CHARACTERS:
         raise UnreadableError(1, f"the file is longer than {MAX_CHARACTERS} characters")
     try:

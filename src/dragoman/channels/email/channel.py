@@ -1,4 +1,4 @@
-"""Email behind the channel interface: the inbound side alone."""
+"""Email stands behind the channel interface with its inbound side alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Email:
         self._mailbox = mailbox
 
     def parse(self, body: bytes) -> tuple[Item, ...]:
-        """The items of one message as the mailbox received it."""
+        """Read the items of one message as the mailbox received it."""
         mail = inbound.read(body)
         if mail is None:
             reason = "a message that does not say who wrote it"

@@ -37,7 +37,10 @@ class EmailAttachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """One message. ``references`` are the messages that it answers to, the nearest one last."""
+    """What one message holds, free of its encodings.
+
+    ``references`` are the messages that it answers to, the nearest one last.
+    """
 
     message_id: str
     sender: str

@@ -1,4 +1,4 @@
-"""Plain text out of what people's mail programs make: HTML as text, and without the history quoted below."""
+"""Makes plain text of what people's mail programs write: HTML as text, without the history quoted below."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _SIGNATURE = re.compile(r"--\s?")
 
 
 def without_quotes(text: str) -> str:
-    """What its writer added: without quoted lines below, the lines that introduce them, and the signature.
+    """Keep what its writer added: no quoted lines below, no lines that introduce them, no signature.
 
     Somebody who writes between quoted lines, or sends nothing but a quotation, is shown whole.
     """

@@ -16,7 +16,7 @@ _READ = {"text/plain", "text/html"}
 
 
 def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
-    """*body* (RFC 5322) without what *rules* find, and how often each found something, all told of the first item.
+    """Take out of *body* (RFC 5322) what *rules* find; count what each found, all told of the first item.
 
     The same bytes where they find nothing.
     """

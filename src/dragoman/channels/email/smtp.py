@@ -36,7 +36,7 @@ class Smtp:
 
     @classmethod
     def from_url(cls, url: str, *, base_url: str) -> Smtp:
-        """The server that *url* names. Raises ConfigurationError, which does not repeat the password."""
+        """Read which server *url* names. Raises ConfigurationError, which does not repeat the password."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)

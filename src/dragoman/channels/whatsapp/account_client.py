@@ -1,4 +1,4 @@
-"""One WhatsApp number's side of the Graph API, behind the channel interface."""
+"""Speaks to the Graph API for one WhatsApp number, behind the channel interface."""
 
 from __future__ import annotations
 

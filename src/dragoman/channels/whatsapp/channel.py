@@ -1,4 +1,4 @@
-"""WhatsApp behind the channel interface: Meta's items in the form that every channel hands over."""
+"""WhatsApp stands behind the channel interface: Meta's items take the form that every channel hands over."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class WhatsApp:
     limits = ChannelLimits(text=outbound.TEXT_BODY, caption=outbound.CAPTION, options=outbound.LIST_ROWS)
 
     def parse(self, body: bytes) -> tuple[Item, ...]:
-        """Every item of a webhook's body."""
+        """Read every item of a webhook's body."""
         try:
             return tuple(map(_item, inbound.parse(body).items))
         except MalformedError as error:
             raise MalformedDeliveryError(str(error)) from error
 
     def raw_items(self, body: bytes) -> list[Any]:
-        """Meta's own objects."""
+        """Give Meta's own objects."""
         return [item.raw for item in inbound.parse(body).items]
 
     def redact(self, body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:

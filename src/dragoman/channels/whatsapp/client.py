@@ -39,7 +39,7 @@ _NEVER_LEFT = (
 
 
 class GraphClient:
-    """Meta's Graph API at one address. Time-outs are those of *http*; it is not closed here."""
+    """Calls Meta's Graph API at one address. Time-outs are those of *http*; it is not closed here."""
 
     def __init__(self, http: httpx.AsyncClient, base_url: str, version: str = VERSION) -> None:
         self._http = http

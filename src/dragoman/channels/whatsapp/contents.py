@@ -1,4 +1,4 @@
-"""From Meta's message objects to :mod:`dragoman.domain.content`, one reader for each message type.
+"""Reads Meta's message objects into :mod:`dragoman.domain.content`, with one reader for each message type.
 
 A reader answers None where the message's body is not what its type promises; such a message becomes
 :class:`~dragoman.domain.content.Unsupported` with the best reason at hand, and is never dropped.

@@ -1,4 +1,4 @@
-"""What Meta's error codes mean for a dispatcher.
+"""Says what Meta's error codes mean for a dispatcher.
 
 Decide on ``code`` alone: titles, texts, subcodes and HTTP statuses vary between versions.
 https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes

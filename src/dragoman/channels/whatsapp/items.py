@@ -37,13 +37,13 @@ class ChannelError:
 
     @property
     def sentence(self) -> str:
-        """The most telling of its texts."""
+        """Choose the text that tells most."""
         return self.details or self.title or "no reason given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundItem:
-    """One message from a user.
+    """What a user sent, in one message.
 
     ``fingerprint`` tells two messages under one id apart and is the same for a redelivery. ``channel_at`` is
     None where Meta's time stamp could not be read. ``group_id`` is set when it was written in a group.
@@ -100,6 +100,6 @@ Item = InboundItem | StatusItem | OtherItem
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One webhook call; ``items`` in the order in which they stand in it."""
+    """What one webhook call brought; ``items`` are in the order in which they stand in it."""
 
     items: tuple[Item, ...]

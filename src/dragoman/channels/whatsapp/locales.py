@@ -1,4 +1,4 @@
-"""A first guess at the language of a contact, from the calling code of the number.
+"""Guesses a contact's language at first from the calling code of the number.
 
 It only decides in which language we begin. Calling codes: ITU-T E.164,
 https://www.itu.int/pub/T-SP-E.164D

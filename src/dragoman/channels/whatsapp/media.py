@@ -64,7 +64,7 @@ class MediaClient:
         return Located(url=address, sha256=read_sha256(text(answer.get("sha256"))), size=size)
 
     async def read(self, located: Located) -> AsyncIterator[bytes]:
-        """The file's bytes in pieces; never more than :data:`LIMIT` in all. Raises MediaError."""
+        """Read the file's bytes in pieces; never more than :data:`LIMIT` in all. Raises MediaError."""
         url = located.url
         for _ in range(_REDIRECTS + 1):
             if not self.may_follow(url):

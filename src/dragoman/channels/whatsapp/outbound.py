@@ -58,18 +58,18 @@ class Addressee(Protocol):
 
     @property
     def kind(self) -> str:
-        """``wa_id`` or ``wa_user_id``."""
+        """Is ``wa_id`` or ``wa_user_id``."""
         ...
 
     @property
     def value(self) -> str:
-        """The number, or the business-scoped user id."""
+        """Is the number, or the business-scoped user id."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A WhatsApp user by number (``wa_id``, digits) or by business-scoped user id (``wa_user_id``)."""
+    """Names a WhatsApp user by number (``wa_id``, digits) or by business-scoped user id (``wa_user_id``)."""
 
     kind: Literal["wa_id", "wa_user_id"]
     value: str

@@ -1,4 +1,4 @@
-"""The signature over a webhook's raw bytes.
+"""Makes and checks the signature over a webhook's raw bytes.
 
 Rule: header ``X-Hub-Signature-256: sha256=<hex HMAC-SHA256(raw body, app secret)>``,
 https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads
@@ -12,7 +12,7 @@ _PREFIX = "sha256="
 
 
 def sign(body: bytes, secret: str) -> str:
-    """The value of the signature header for exactly these bytes."""
+    """Make the value of the signature header for exactly these bytes."""
     return _PREFIX + hmac.digest(secret.encode(), body, "sha256").hex()
 
 

@@ -1,4 +1,4 @@
-"""Reading Meta's JSON without trusting its shape.
+"""Reads Meta's JSON without trusting its shape.
 
 Everything here is total: whatever the JSON holds, a reader answers with the value or with None. Text is made
 storable on the way in, because PostgreSQL refuses NUL and half surrogate pairs, and a delivery that cannot be
@@ -37,7 +37,7 @@ class NestedTooDeeplyError(MalformedError):
 
 
 def read_object(body: bytes | str) -> Object:
-    """The JSON object in *body*, with text made storable and numbers beyond 64 bits left as their digits.
+    """Read the JSON object in *body*, with text made storable and numbers beyond 64 bits left as their digits.
 
     Raises MalformedError for what is not a JSON object, NestedTooDeeplyError where nobody can tell.
     """
@@ -126,7 +126,7 @@ def identifier(value: Any) -> str | None:
 
 
 def integer(value: Any) -> int | None:
-    """A whole number of at most 32 bits, also from its digits."""
+    """Read a whole number of at most 32 bits, also from its digits."""
     digits = text(value)
     if digits is None or not re.fullmatch(r"-?[0-9]{1,10}", digits):
         return None
@@ -135,7 +135,7 @@ def integer(value: Any) -> int | None:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, also from its digits."""
+    """Read a finite number, also from its digits."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -146,7 +146,7 @@ def number(value: Any) -> float | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """Unix seconds, as text or number, before the year 2100; None for anything else."""
+    """Read Unix seconds, as text or number, before the year 2100; None for anything else."""
     seconds = number(value)
     if seconds is None or not 0 < seconds < _LATEST:
         return None

@@ -2,6 +2,8 @@
 
 The provider's address is a tenant's choice, so it is called as skills behind HTTP are: to public addresses, or to
 those that the operator listed, without redirects, with a cap on the answer.
+
+No transactions: nothing of it is stored here.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Provider:
 
 
 async def discover(runtime: Runtime, issuer: str) -> Provider:
-    """The provider that *issuer* names. Raises ProviderError."""
+    """Read what the provider that *issuer* names says of itself. Raises ProviderError."""
     document = await _document(runtime, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if document.get("issuer") != issuer:
         raise ProviderError("The provider calls itself something else than the issuer that is set.")

@@ -80,7 +80,7 @@ async def send(runtime: Runtime, tenant_id: UUID, reset_id: UUID) -> None:
 
 
 async def find(runtime: Runtime, secret: str) -> Reset:
-    """What the link leads to. Raises NotFoundError."""
+    """Find what the link leads to. Raises NotFoundError."""
     reset = await password_resets.find(runtime.database, secret, now=runtime.clock.now())
     if reset is None:
         raise NotFoundError(GONE)

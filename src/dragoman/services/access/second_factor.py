@@ -108,7 +108,7 @@ async def check(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> 
 
 
 async def renew_codes(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> list[str]:
-    """Other recovery codes, for a code. Raises RefusedError, ThrottledError."""
+    """Make other recovery codes, for a code. Raises RefusedError, ThrottledError."""
     await check(runtime, tenant_id, user_id, code)
     async with runtime.database.tenant(tenant_id) as connection:
         codes = await _new_codes(connection, tenant_id, user_id)

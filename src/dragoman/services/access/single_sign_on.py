@@ -1,4 +1,4 @@
-"""Signing in by a tenant's identity provider: OpenID Connect's code flow with PKCE, state and nonce.
+"""Signs people in by a tenant's identity provider: OpenID Connect's code flow with PKCE, state and nonce.
 
 Transactions: one that reads the tenant's settings; one that finds or makes the user, with its record. What has to be
 remembered between leaving and coming back is with the browser, encrypted: it is that browser's way and nobody else's.
@@ -64,7 +64,7 @@ def redirect_uri(runtime: Runtime) -> str:
 
 
 async def depart(runtime: Runtime, slug: str, wanted: str) -> Departure:
-    """Begin. Raises SignOnError."""
+    """Begin the way to the provider. Raises SignOnError."""
     tenant_id, settings = await _settings(runtime, slug)
     provider = await identity_provider.discover(runtime, settings.issuer)
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
@@ -91,7 +91,7 @@ async def depart(runtime: Runtime, slug: str, wanted: str) -> Departure:
 
 
 async def arrive(runtime: Runtime, kept: str, answer: Mapping[str, str]) -> SignedOn:
-    """Come back with the provider's answer. Raises SignOnError, ProviderError."""
+    """Take the provider's answer, on the way back. Raises SignOnError, ProviderError."""
     begun = _opened(runtime, kept)
     if not secrets.compare_digest(begun["state"].encode(), answer.get("state", "").encode(errors="replace")):
         raise SignOnError("This answer does not belong to what was begun in this browser. Begin again.")
@@ -264,7 +264,7 @@ async def _record(
 
 
 def shown(settings: SingleSignOn | None) -> dict[str, Any]:
-    """The settings without the secret, for the record and for administrators."""
+    """Show the settings without the secret, for the record and for administrators."""
     if settings is None:
         return {}
     bare = replace(settings, secret=b"")

@@ -37,7 +37,7 @@ def public_key(settings: Settings) -> bytes | None:
 
 
 def pem(public: bytes) -> str:
-    """The public key in the form that other programs read."""
+    """Write the public key in the form that other programs read."""
     key = Ed25519PublicKey.from_public_bytes(public)
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 def outside(runtime: Runtime) -> Blobs:
-    """The store outside the database. Raises ConfigurationError."""
+    """Open the store outside the database. Raises ConfigurationError."""
     return open_checkpoints(runtime.settings.checkpoint_url, runtime.settings.data_directory)
 
 

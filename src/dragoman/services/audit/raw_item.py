@@ -19,7 +19,7 @@ from dragoman.store.receiving import deliveries
 async def raw_item(
     connection: Connection, tenant_id: UUID, session_id: UUID, message_id: UUID, *, cutoff: datetime
 ) -> Any | None:
-    """The message as it stood in its delivery; None for one of ours, and for one from before *cutoff*."""
+    """Read the message as it stood in its delivery; None for one of ours, and for one from before *cutoff*."""
     origin = await read.origin(connection, tenant_id, session_id, message_id, cutoff=cutoff)
     if origin is None:
         return None

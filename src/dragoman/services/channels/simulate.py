@@ -38,7 +38,7 @@ class StandinUnreachableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phone:
-    """A contact's phone: the number in E.164 with its plus sign, and the name in its profile."""
+    """Is a contact's phone: the number in E.164 with its plus sign, and the name in its profile."""
 
     number: str
     name: str

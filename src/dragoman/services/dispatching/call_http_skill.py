@@ -14,7 +14,10 @@ from dragoman.store.catalogue.skills import DispatchRules
 async def call_http_skill(
     runtime: Runtime, rules: DispatchRules, spec: SkillSpec, call: InvokeSkill
 ) -> SkillReturned | SkillRaised:
-    """One attempt. Whatever goes wrong is a result, also where a key cannot be opened."""
+    """Make one attempt, in no transaction of its own but for reading the keys.
+
+    Whatever goes wrong is a result, also where a key cannot be opened.
+    """
     try:
         keys = [
             SigningKey(key.key_id, runtime.keyring.decrypt(key.secret).decode())

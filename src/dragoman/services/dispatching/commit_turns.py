@@ -36,7 +36,7 @@ class ClaimNext:
 
     @property
     def name(self) -> str:
-        """The lease's name."""
+        """Is the lease's name."""
         return f"inbound:{self.contact_id}"
 
     @property
@@ -55,12 +55,12 @@ class CommitTurn:
 
     @property
     def lease(self) -> Lease:
-        """The lease."""
+        """Is the lease."""
         return self.work.lease
 
     @property
     def name(self) -> str:
-        """The lease's name."""
+        """Is the lease's name."""
         return self.work.lease.name
 
     @property

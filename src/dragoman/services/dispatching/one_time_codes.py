@@ -39,7 +39,7 @@ class IssuedCode:
 
 
 class CodeChannel(Protocol):
-    """How a tenant's codes reach its contacts."""
+    """Says how a tenant's codes reach its contacts."""
 
     def recipient(self, writing: Identity, known: Sequence[Identity]) -> Identity | None:
         """Where a code goes for a contact who writes from *writing*; None where there is no such place."""
@@ -50,7 +50,7 @@ class SameNumber:
     """To the number that the contact writes from: proves that who writes now has the phone."""
 
     def recipient(self, writing: Identity, known: Sequence[Identity]) -> Identity | None:  # noqa: ARG002
-        """The writing number itself."""
+        """Choose the number that writes."""
         return writing
 
 
@@ -58,7 +58,7 @@ class OtherNumber:
     """To another number of the same contact: proves more, and needs a second identity to be linked."""
 
     def recipient(self, writing: Identity, known: Sequence[Identity]) -> Identity | None:
-        """The contact's oldest other number."""
+        """Choose the contact's oldest other number."""
         return next((i for i in known if i.kind == "wa_id" and i != writing), None)
 
 

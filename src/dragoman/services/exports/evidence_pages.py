@@ -40,7 +40,7 @@ _MASKED = "Phone numbers are masked in this bundle, so that the chain of seals c
 
 
 def moment(at: datetime) -> str:
-    """The time as the pages write it."""
+    """Write the time as the pages have it."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -57,7 +57,7 @@ def _head(title: str) -> str:
 def conversation(
     row: Row, messages: Sequence[Row], events: Sequence[Row], *, masked: bool, proved: Integrity | None
 ) -> Iterator[str]:
-    """One conversation: summary, transcript, audit timeline."""
+    """Write one conversation: summary, transcript, audit timeline."""
     name = row["contact_name"] or row["contact_phone"] or "Contact"
     yield _head(f"{name}, session {row['session_id']}")
     yield f'<main><h1 dir="auto">{escape(name)}</h1><p><small>Session {row["session_id"]}, times in UTC</small></p>\n'
@@ -124,7 +124,7 @@ def _json(value: Any) -> str:
 
 
 def index_row(row: Row) -> str:
-    """A conversation's line in the index."""
+    """Write a conversation's line in the index."""
     name = row["contact_name"] or row["contact_phone"] or "Contact"
     session = row["session_id"]
     return (

@@ -149,7 +149,7 @@ def _next(pieces: Iterator[bytes]) -> bytes | None:
 
 
 async def batches(runtime: Runtime, export: Export) -> AsyncIterator[Batch]:
-    """The conversations with their parts, the latest begun first."""
+    """Read the conversations with their parts, the latest begun first."""
     before: UUID | None = None
     narrowed = await prepared(runtime, export)
     while True:
@@ -289,7 +289,7 @@ async def _numbers(connection: Connection, export: Export, rows: Sequence[Mappin
 
 
 def message_fields(session_id: UUID, message: Message) -> dict[str, Any]:
-    """A message under the names of the export's columns."""
+    """Put a message under the names of the export's columns."""
     return {
         "session_id": session_id,
         "ordinal": message.ordinal,
@@ -310,7 +310,7 @@ def message_fields(session_id: UUID, message: Message) -> dict[str, Any]:
 
 
 def event_fields(session_id: UUID, event: Event) -> dict[str, Any]:
-    """An audit event under the names of the export's columns."""
+    """Put an audit event under the names of the export's columns."""
     return {
         "session_id": session_id,
         "position": event.position,

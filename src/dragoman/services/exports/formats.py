@@ -102,13 +102,13 @@ def shape(kind: Format, parts: Parts) -> Shape:
 
 
 class CsvWriter:
-    """One CSV file of conversations."""
+    """Writes one CSV file of conversations."""
 
     def __init__(self) -> None:
         self._begun = False
 
     def write(self, batch: Batch) -> bytes:
-        """The lines."""
+        """Write the lines."""
         return self._beginning() + spreadsheet.lines(CONVERSATION, batch.rows)
 
     def _beginning(self) -> bytes:
@@ -124,7 +124,7 @@ class CsvWriter:
 
 
 class CsvZipWriter:
-    """A ZIP of conversations.csv, messages.csv and events.csv.
+    """Writes a ZIP of conversations.csv, messages.csv and events.csv.
 
     The members of a ZIP come one after the other, so the second and third wait on disk.
     """
@@ -153,7 +153,7 @@ class CsvZipWriter:
         return self._sink.taken()
 
     def end(self) -> Iterator[bytes]:
-        """The other members and the directory."""
+        """Write the other members and the directory."""
         assert self._first is not None  # noqa: S101 - as above
         self._first.close()
         self._first = None
@@ -184,7 +184,7 @@ class JsonlWriter:
         self._parts = parts
 
     def write(self, batch: Batch) -> bytes:
-        """The lines."""
+        """Write the lines."""
         lines = []
         for row in batch.rows:
             record = plain(CONVERSATION, row)
@@ -196,7 +196,7 @@ class JsonlWriter:
         return "".join(f"{line}\n" for line in lines).encode()
 
     def end(self) -> Iterator[bytes]:
-        """Nothing."""
+        """Write nothing more."""
         yield b""
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class ParquetWriter:
         self._open = True
 
     def write(self, batch: Batch) -> bytes:
-        """The bytes of a row group."""
+        """Write the bytes of a row group."""
         columns = [pa.array([c.of(row) for row in batch.rows], _arrow(c)) for c in CONVERSATION]
         ids = [row["session_id"] for row in batch.rows]
         if self._parts.transcript:
@@ -241,7 +241,7 @@ class ParquetWriter:
         return self._sink.taken()
 
     def end(self) -> Iterator[bytes]:
-        """The footer."""
+        """Write the footer."""
         self._file.close()
         self._open = False
         yield self._sink.taken()

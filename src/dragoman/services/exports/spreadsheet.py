@@ -40,12 +40,12 @@ def restore(cell: str) -> str:
 
 
 def header(columns: Sequence[ExportColumn]) -> bytes:
-    """The first line, behind the mark of UTF-8."""
+    """Write the first line, behind the mark of UTF-8."""
     return BOM + _lines([[column.name for column in columns]])
 
 
 def lines(columns: Sequence[ExportColumn], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """One line for each of *rows*."""
+    """Write one line for each of *rows*."""
     return _lines([_cell(column, row) for column in columns] for row in rows)
 
 
@@ -73,5 +73,5 @@ def _cell(column: ExportColumn, row: Mapping[str, Any]) -> str:
 
 
 def moment(at: datetime) -> str:
-    """RFC 3339 in UTC."""
+    """Write RFC 3339 in UTC."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -136,7 +136,7 @@ async def unreadable(runtime: Runtime) -> int:
 
 
 async def verify_tokens(runtime: Runtime) -> list[str]:
-    """The verify tokens of all channel accounts, for the webhook's set-up handshake."""
+    """Read the verify tokens of all channel accounts, for the webhook's set-up handshake."""
     every = (await _receivers(runtime)).accounts
     return [receiver.credentials.verify_token for receiver in every if receiver.credentials]
 

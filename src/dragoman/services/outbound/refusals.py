@@ -48,7 +48,7 @@ class SendRefusal:
 
     @property
     def reason(self) -> str:
-        """One sentence for the record."""
+        """Say in one sentence why, for the record."""
         told = " ".join(self.said.split())
         where = f"code {self.code}" if self.code is not None else "no code"
         return f"{self.meaning.meaning} ({where}{f': {told}' if told else ''})"
@@ -98,7 +98,7 @@ async def follow(
 
 
 def backoff(runtime: Runtime, attempts: int) -> float:
-    """Seconds until the next attempt, spread so that not all come at once."""
+    """Choose the seconds until the next attempt, spread so that not all come at once."""
     return min(2.0**attempts, 300.0) * (0.5 + runtime.source.jitter() / 2)
 
 

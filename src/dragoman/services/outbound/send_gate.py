@@ -39,7 +39,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Nothing for this contact until then."""
+    """Lets nothing go to this contact until then."""
 
     due_at: datetime
 

@@ -63,7 +63,7 @@ class RetentionPlan:
 
     @property
     def rows(self) -> Counter[str]:
-        """Rows by table, of all tenants."""
+        """Count rows by table, of all tenants."""
         return sum((share.rows for share in self.shares), Counter())
 
 

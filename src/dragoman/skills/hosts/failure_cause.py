@@ -19,7 +19,7 @@ _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, s
 
 
 class Cause(Enum):
-    """Why a host ended."""
+    """Says why a host ended."""
 
     EXITED = auto()
     """It ended by itself, or was killed by somebody else than its worker."""

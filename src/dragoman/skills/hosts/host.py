@@ -1,4 +1,4 @@
-"""A skill host, the child's side: ``python -m dragoman.skills.hosts.host``, started by ``host_process``.
+"""A skill host is, on the child's side, ``python -m dragoman.skills.hosts.host``, started by ``host_process``.
 
 Imports the skills, then serves many calls at once on one event loop. It keeps little between itself and the skills,
 and promises little: its worker watches it, and replaces it when it does not behave. What it does for that is to show

@@ -95,7 +95,9 @@ class PendingCall:
 
 
 class HostProcess:
-    """One running host. ``on_end`` is told how it ended, ``on_trouble`` which skill holds it up or spoils it.
+    """Is one running host, seen from the worker.
+
+    ``on_end`` is told how it ended, ``on_trouble`` which skill holds it up or spoils it.
 
     One that is ``apart``, for skills that are known to make trouble, leaves the processor to others.
     """
@@ -125,7 +127,7 @@ class HostProcess:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """Is the process's id."""
         return self._process.pid
 
     @property

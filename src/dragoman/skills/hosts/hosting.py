@@ -94,7 +94,7 @@ class HostedSkills:
             raise ConfigurationError(str(error)) from error
 
     async def invoke(self, call: InvokeSkill) -> SkillReturned | SkillRaised:
-        """One attempt, in a host. Never raises for what the skill does; a cancellation cancels the skill too."""
+        """Make one attempt, in a host. Never raises for what the skill does; a cancellation cancels the skill too."""
         begun = asyncio.get_running_loop().time()
         settled: Settled = Moved()
         try:

@@ -1,4 +1,4 @@
-"""What a worker and its skill hosts say to each other: length-prefixed JSON on a socket, and three shared numbers.
+"""A worker and its skill hosts speak in length-prefixed JSON on a socket, and share three numbers in memory.
 
 ========================  ==================================================================
 worker to host            ``{"call": 7, "skill": …, …}`` or ``{"cancel": 7}``
@@ -41,13 +41,13 @@ class BrokenFrameError(Exception):
 
 
 def frame(message: Mapping[str, Any]) -> bytes:
-    """*message* with its length before it."""
+    """Write *message* with its length before it."""
     body = json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
     return _LENGTH.pack(len(body)) + body
 
 
 async def read_frame(reader: asyncio.StreamReader, limit: int = FRAME_LIMIT) -> dict[str, Any]:
-    """The next frame. Raises BrokenFrameError, and EOFError (asyncio.IncompleteReadError is one) at the end."""
+    """Read the next frame. Raises BrokenFrameError, and EOFError (asyncio.IncompleteReadError is one) at the end."""
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     if length > limit:
         raise BrokenFrameError(f"a frame claims to have {length} bytes")

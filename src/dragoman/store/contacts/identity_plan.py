@@ -88,7 +88,7 @@ class ContactPlan:
 
 
 @dataclass(slots=True, eq=False)
-class _Person:
+class _KnownPerson:
     """Senders who are one person, the contacts they are known as, and the identities that are linked to none."""
 
     senders: list[int] = field(default_factory=list)
@@ -133,12 +133,12 @@ def plan_contacts(senders: Sequence[SenderProfile], links: Links, new_id: Callab
     return plan
 
 
-def _people(senders: Sequence[SenderProfile], links: Links) -> list[_Person]:
+def _people(senders: Sequence[SenderProfile], links: Links) -> list[_KnownPerson]:
     """Group the senders: who share an identity, or a contact, are one person."""
-    people: list[_Person] = []
-    by_node: dict[object, _Person] = {}
+    people: list[_KnownPerson] = []
+    by_node: dict[object, _KnownPerson] = {}
     for place, sender in enumerate(senders):
-        person = _Person(senders=[place])
+        person = _KnownPerson(senders=[place])
         for identity in sender.identities:
             linked = holder_at(links, identity, sender.at)
             if linked is None:

@@ -67,7 +67,7 @@ class Frame:
 
 
 @dataclass
-class Channel:
+class ChannelFeed:
     """One tenant's latest frames; ``begins`` is the number of the oldest one kept."""
 
     place: FeedPosition
@@ -108,7 +108,7 @@ class Hub:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._channels: dict[UUID, Channel] = {}
+        self._channels: dict[UUID, ChannelFeed] = {}
         self._polling: asyncio.Task[None] | None = None
         self.closed = False
 
@@ -123,9 +123,9 @@ class Hub:
             return await changes.read(connection, tenant_id, place)
 
     @contextmanager
-    def listen(self, tenant_id: UUID, here: FeedPosition) -> Iterator[Channel]:
+    def listen(self, tenant_id: UUID, here: FeedPosition) -> Iterator[ChannelFeed]:
         """The tenant's channel for as long as the block runs; the first listener begins it at *here*."""
-        channel = self._channels.setdefault(tenant_id, Channel(here))
+        channel = self._channels.setdefault(tenant_id, ChannelFeed(here))
         channel.listeners += 1
         LIVE_STREAMS.inc()
         if self._polling is None or self._polling.done():
@@ -164,7 +164,7 @@ class Hub:
                     log.exception("live_poll_failed", tenant_id=str(tenant_id))
 
 
-async def wait_for(channel: Channel, seconds: float) -> None:
+async def wait_for(channel: ChannelFeed, seconds: float) -> None:
     """Until *channel* has moved, at most *seconds*."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(channel.moved.wait(), seconds)
