@@ -1,1 +1,1 @@
-"""The web process's edge: the webhook, login, pages, API, health. It decides nothing about conversations."""
+"""The web process's edge has the webhook, login, pages, API and health. It decides nothing about conversations."""

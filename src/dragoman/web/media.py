@@ -44,7 +44,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes *start* up to, not including, *end*."""
+    """Covers bytes from *start* up to, not including, *end*."""
 
     start: int
     end: int
@@ -53,7 +53,7 @@ class ByteRange:
 async def answer(
     request: Request, runtime: Runtime, identity: Principal, session_id: UUID, message_id: UUID
 ) -> Response:
-    """The file, whole or in part. Raises NotFoundError, or HTTPException 409, 410, 416, 503 with the reason."""
+    """Send the file, whole or in part. Raises NotFoundError, or HTTPException 409, 410, 416, 503 with the reason."""
     tenant_id = identity.tenant_id
     cutoff = retention_cutoff(runtime, identity.retention_days)
     async with runtime.database.tenant(tenant_id) as connection:

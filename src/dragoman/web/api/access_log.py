@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/v1", tags=["access log"])
 
 
 class AccessQuery(PageQuery):
-    """The filters of the access log. All that are given must fit."""
+    """Narrows the access log. All that are given must fit."""
 
     kind: Literal["read", "change"] | None = Field(None, description="What was read, or what was changed")
     actor: Name | None = Field(None, description="Name of the user or token, exactly")
@@ -39,7 +39,7 @@ class AccessQuery(PageQuery):
     )
 
     def filters(self) -> AccessFilters:
-        """The same for the store."""
+        """Give the same to the store."""
         return AccessFilters(
             kind=self.kind, actor=self.actor, session_id=self.session_id, phone=self.phone, since=self.from_,
             until=self.to,
@@ -71,7 +71,7 @@ class AccessEntryResource(BaseModel):
 
 
 class AccessLogPage(BaseModel):
-    """A part of the list, newest first."""
+    """Holds a part of the list, newest first."""
 
     items: list[AccessEntryResource]
     next_cursor: str | None

@@ -51,7 +51,7 @@ class ExportResource(BaseModel):
 
 
 class ExportList(BaseModel):
-    """The tenant's exports, the latest first."""
+    """Holds the tenant's exports, the latest first."""
 
     items: list[ExportResource]
 
@@ -72,7 +72,7 @@ async def ask_for_export(identity: Exporter, runtime: RuntimeDependency, wanted:
 
 @router.get("", responses=problems_of(401, 403))
 async def list_exports(identity: Exporter, runtime: RuntimeDependency) -> ExportList:
-    """The latest hundred."""
+    """List the latest hundred exports."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.recent(connection, identity.tenant_id, limit=SHOWN)
     return ExportList(items=[_resource(runtime, identity, each) for each in found])
@@ -106,7 +106,7 @@ async def show_export_file(export_id: UUID, identity: Exporter, runtime: Runtime
 
 
 async def found_export(runtime: RuntimeDependency, identity: Principal, export_id: UUID) -> ExportRequest:
-    """The tenant's export with that id. Raises NotFoundError."""
+    """Find the tenant's export with that id. Raises NotFoundError."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.get(connection, identity.tenant_id, export_id)
     if found is None:

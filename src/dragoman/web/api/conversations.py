@@ -1,4 +1,4 @@
-"""The JSON API, version 1: conversations, read-only, with a bearer token or a login session."""
+"""The JSON API, version 1, shows conversations, read-only, for a bearer token or a login session."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def list_conversations(
 async def show_conversation(
     session_id: UUID, identity: Reader, runtime: RuntimeDependency
 ) -> resources.ConversationSummary:
-    """One session, without its transcript and timeline."""
+    """Show one session, without its transcript and timeline."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await _found(runtime, connection, identity, session_id)
         proved = await integrity.of_session(connection, identity.tenant_id, session_id, found.event_count)

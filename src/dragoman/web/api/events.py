@@ -37,13 +37,13 @@ class ChangedSession(BaseModel):
 
 
 class ChangesEvent(BaseModel):
-    """The data of an event named `changes`. Its `id` is where to go on from, by `Last-Event-ID`."""
+    """Holds the data of an event named `changes`. Its `id` is where to go on from, by `Last-Event-ID`."""
 
     changes: list[ChangedSession]
 
 
 class EventsQuery(BaseModel):
-    """What to listen to. An empty value is the same as none."""
+    """Says what to listen to. An empty value is the same as none."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""The export of the Conversation Logs over HTTP: the filtered list as one file, streamed."""
+"""Exports the Conversation Logs over HTTP: the filtered list is streamed as one file."""
 
 from __future__ import annotations
 

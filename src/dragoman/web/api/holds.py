@@ -25,7 +25,7 @@ router = APIRouter(prefix="/api/v1", tags=["holds"])
 
 
 class HoldResource(BaseModel):
-    """A hold in force."""
+    """Describes a hold in force."""
 
     session_id: UUID
     reason: str
@@ -40,7 +40,7 @@ class HoldList(BaseModel):
 
 
 class NewHold(BaseModel):
-    """A hold to be put."""
+    """Asks for a hold."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -27,13 +27,13 @@ _REFERENCE = "#/components/schemas/"
 
 @router.get("/v1/openapi.json")
 async def openapi(request: Request) -> Response:
-    """The OpenAPI document."""
+    """Send the OpenAPI document."""
     return JSONResponse(document(request.app))
 
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """The same for people."""
+    """Show the same to people."""
     # For the menu only: the page itself is everyone's.
     await identify(request)
     described = document(request.app)
@@ -41,7 +41,7 @@ async def docs(request: Request) -> Response:
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document of *app*'s routes under ``/api/``; made once."""
+    """Build the OpenAPI document of *app*'s routes under ``/api/``; made once."""
     if app.openapi_schema is None:
         found = get_openapi(
             title=app.title,
@@ -61,7 +61,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A parameter of an operation, or a field of a resource. ``type`` is for people."""
+    """Describes a parameter of an operation, or a field of a resource. ``type`` is for people."""
 
     name: str
     place: str
@@ -85,7 +85,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """An object with its fields, or an enumeration with its values."""
+    """Describes an object with its fields, or an enumeration with its values."""
 
     name: str
     description: str

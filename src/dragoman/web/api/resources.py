@@ -69,7 +69,7 @@ class FoundConversation(ConversationItem):
 
 
 class ConversationPage(BaseModel):
-    """A part of the list, in the order asked for.
+    """Holds a part of the list, in the order asked for.
 
     A search for something common stops after some thousands of sessions: then the part is short, `searched_to` says
     how far it got, and `next_cursor` goes on from there.
@@ -111,7 +111,10 @@ class IntegrityResource(BaseModel):
 
 
 class ConversationSummary(ConversationItem):
-    """One session whole. ``seal`` is the head of its hash chain, SHA-256 in hex; null where numbers are masked."""
+    """Describes one session whole.
+
+    ``seal`` is the head of its hash chain, SHA-256 in hex; null where numbers are masked.
+    """
 
     channel_account: ChannelAccountResource
     agent: str | None
@@ -126,7 +129,7 @@ class ConversationSummary(ConversationItem):
 
 
 class DeliveryResource(BaseModel):
-    """How far a message of ours got."""
+    """Says how far a message of ours got."""
 
     status: Literal["queued", "sent", "delivered", "read", "played", "failed"]
     reason: str
@@ -147,7 +150,7 @@ class MediaResource(BaseModel):
 
 
 class TranscriptMessage(BaseModel):
-    """One message. ``content`` has its ``kind`` beside the fields of that kind."""
+    """Shows one message. ``content`` has its ``kind`` beside the fields of that kind."""
 
     ordinal: int
     message_id: UUID
@@ -166,7 +169,7 @@ class TranscriptMessage(BaseModel):
 
 
 class TranscriptPage(BaseModel):
-    """A part of a transcript, oldest first."""
+    """Holds a part of a transcript, oldest first."""
 
     items: list[TranscriptMessage]
     next_cursor: str | None
@@ -180,7 +183,7 @@ class ActorResource(BaseModel):
 
 
 class TimelineEvent(BaseModel):
-    """One audit event. ``seal`` covers this event and, through the seal before it, all earlier ones.
+    """Shows one audit event. ``seal`` covers this event and, through the seal before it, all earlier ones.
 
     Where numbers are masked it is null: a number could be found by trying which one fits.
     """
@@ -198,7 +201,7 @@ class TimelineEvent(BaseModel):
 
 
 class TimelinePage(BaseModel):
-    """A part of a timeline, oldest first."""
+    """Holds a part of a timeline, oldest first."""
 
     items: list[TimelineEvent]
     next_cursor: str | None
@@ -231,7 +234,7 @@ def _item_fields(found: conversations.Conversation) -> dict[str, Any]:
 
 
 def found_conversation(found: conversations.Conversation, match: Match | None, snippet: str) -> FoundConversation:
-    """The list's form, with the message that a search found."""
+    """Put a session in the list's form, with the message that a search found."""
     resource = None
     if match is not None:
         resource = MatchResource(
@@ -252,7 +255,7 @@ def _integrity(found: Integrity) -> IntegrityResource:
 
 
 def conversation_summary(found: conversations.Conversation, proved: Integrity) -> ConversationSummary:
-    """The whole form."""
+    """Put a session in the whole form."""
     return ConversationSummary(
         **_item_fields(found),
         channel_account=ChannelAccountResource(id=found.channel_account_id, display=found.channel_display),
@@ -284,7 +287,7 @@ def _media(found: MediaFile, session_id: UUID) -> MediaResource:
 
 
 def transcript_message(found: read.Message, session_id: UUID, file: MediaFile | None) -> TranscriptMessage:
-    """A message's form."""
+    """Put a message in the API's form."""
     delivery = None
     if found.delivery is not None:
         delivery = DeliveryResource(status=found.delivery, reason=found.delivery_reason)
@@ -307,7 +310,7 @@ def transcript_message(found: read.Message, session_id: UUID, file: MediaFile | 
 
 
 def timeline_event(found: read.Event) -> TimelineEvent:
-    """An event's form."""
+    """Put an event in the API's form."""
     return TimelineEvent(
         position=found.position,
         at=found.at,

@@ -1,4 +1,7 @@
-"""The JSON API for what reviewers say of a conversation: notes, tags, the reviewed mark. The record stays read-only."""
+"""The JSON API for reviews shows and takes notes, tags and the reviewed mark of a conversation.
+
+The record stays read-only.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class NoteResource(BaseModel):
 
 
 class TagResource(BaseModel):
-    """A tag on a conversation."""
+    """Describes a tag on a conversation."""
 
     tag: str
     added_by: str
@@ -56,7 +59,7 @@ class MarkResource(BaseModel):
 
 
 class ReviewResource(BaseModel):
-    """All that reviewers left on one conversation."""
+    """Holds all that reviewers left on one conversation."""
 
     reviewed: MarkResource | None
     tags: list[TagResource]
@@ -64,7 +67,7 @@ class ReviewResource(BaseModel):
 
 
 class NewNote(BaseModel):
-    """A note to be written."""
+    """Brings a note to be written."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,7 +79,7 @@ TagName = Annotated[str, Path(max_length=200, description="Letters, digits, spac
 
 @router.get("", responses=problems_of(401, 403, 404, 422))
 async def show_review(session_id: UUID, identity: Reader, runtime: RuntimeDependency) -> ReviewResource:
-    """What reviewers left on the conversation."""
+    """Show what reviewers left on the conversation."""
     async with _conversation(runtime, identity, session_id) as connection:
         found = await reviews.load(connection, identity.tenant_id, session_id)
     return ReviewResource(

@@ -1,4 +1,4 @@
-"""The web console: pages for people. ``render`` is for the other pages of the edge, login and errors."""
+"""The web console has the pages for people. ``render`` is for the other pages of the edge, login and errors."""
 
 from __future__ import annotations
 

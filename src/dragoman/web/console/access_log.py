@@ -146,7 +146,7 @@ class _Row:
 
 @router.get(ADDRESS)
 async def listed(request: Request, runtime: RuntimeDependency, identity: audited_reads.Auditor) -> Response:
-    """The list."""
+    """Show the list."""
     query = _Query.read(request)
     audited_reads.check_phone(identity, query["phone"])
     page, mistake = AccessPage([], None), ""

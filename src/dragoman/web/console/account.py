@@ -29,7 +29,7 @@ Anybody = Annotated[Principal, Depends(signed_in)]
 
 @router.get(ADDRESS)
 async def account(request: Request, runtime: RuntimeDependency, identity: Anybody) -> Response:
-    """The page."""
+    """Show the page."""
     return await _page(request, runtime, identity)
 
 

@@ -1,4 +1,4 @@
-"""The bundled front-end: logical names to the hashed files that the build made."""
+"""Finds the bundled front-end: logical names lead to the hashed files that the build made."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def map_address(latitude: float, longitude: float) -> str:
 async def load(
     connection: Connection, tenant_id: UUID, session_id: UUID, messages: Sequence[Message]
 ) -> dict[UUID, MessageAttachment]:
-    """The attachments of *messages* of one session, each by its message's id."""
+    """Load the attachments of *messages* of one session, each by its message's id."""
     carrying = {m.message_id: m.content for m in messages if isinstance(m.content, Media)}
     files = await media.of_messages(connection, tenant_id, carrying)
     return {message_id: of(carrying[message_id], file, session_id) for message_id, file in files.items()}

@@ -30,7 +30,7 @@ Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 @router.get(ADDRESS)
 async def overview(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
-    """Every number with its health."""
+    """Show every number with its health."""
     now = runtime.clock.now()
     async with runtime.database.tenant(identity.tenant_id) as connection:
         accounts = await channel_accounts.list_all(connection, identity.tenant_id)
@@ -59,7 +59,7 @@ async def overview(request: Request, runtime: RuntimeDependency, identity: Setti
 
 @router.get(f"{ADDRESS}/new")
 async def new(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:  # noqa: ARG001 - the permission
-    """The form for a new number, with a verify token to paste."""
+    """Show the form for a new number, with a verify token to paste."""
     values = {"verify_token": secrets.token_urlsafe(24), "messages_per_second": "80", "pair_burst": "45"}
     return _form(request, runtime, None, values, {})
 

@@ -33,7 +33,7 @@ _JUMBO = re.compile(rf"\s*(?:(?:[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}(?:\u200d{_
 
 
 def chat(text: str) -> Markup:
-    """*text* as HTML, in time that grows with its length only."""
+    """Write *text* as HTML, in time that grows with its length only."""
     parts: list[Markup] = []
     place = 0
     for fence in _FENCE.finditer(text):

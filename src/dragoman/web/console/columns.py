@@ -49,5 +49,5 @@ def chosen(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def offered(shown: tuple[str, ...]) -> list[ListColumn]:
-    """All columns as the chooser lists them: the shown ones in their order, then the others."""
+    """List all columns as the chooser does: the shown ones in their order, then the others."""
     return [COLUMNS[key] for key in shown] + [c for key, c in COLUMNS.items() if key not in shown]

@@ -117,7 +117,7 @@ class ConversationReader:
         return await attachments.load(self.connection, self.tenant_id, self.conversation.session_id, found)
 
     async def transcript(self, place: PageAnchor, *, limit: int = MESSAGES) -> Transcript:
-        """The messages at *place*."""
+        """Read the messages at *place*."""
         of = (self.connection, self.tenant_id, self.conversation)
         part = await pages.messages(*of, place, cutoff=self.cutoff, limit=limit)
         beside = await pages.related_messages(*of, part.items, cutoff=self.cutoff)
@@ -131,7 +131,7 @@ class ConversationReader:
         )
 
     async def transcript_of(self, message_ids: Collection[UUID], last: int) -> Transcript:
-        """Those messages, as far as they stand up to the ordinal *last*; without notices."""
+        """Read those messages, as far as they stand up to the ordinal *last*; without notices."""
         of = (self.connection, self.tenant_id, self.conversation)
         found = await pages.messages_of(*of, message_ids, last, cutoff=self.cutoff) if message_ids else []
         beside = await pages.related_messages(*of, found, cutoff=self.cutoff)
@@ -153,7 +153,7 @@ class ConversationReader:
         return Timeline(part=part, triggering_messages=self._messages(causes), show=show)
 
     async def digest(self) -> TimelineDigest:
-        """The whole timeline in figures."""
+        """Count the whole timeline."""
         of = (self.connection, self.tenant_id, self.conversation)
         return await pages.digest(*of, cutoff=self.cutoff, errors=wording.ERRORS, calls=wording.CALLS)
 
@@ -209,7 +209,7 @@ async def _window_until(
 
 
 def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
-    """The context of ``logs/_drawer.html``."""
+    """Build the context of ``logs/_drawer.html``."""
     conversation = detail.conversation
     stretches = timeline.ribbon(detail.digest.state_spans, now)
     return {
@@ -239,7 +239,7 @@ def keeping(runtime: Runtime, identity: Principal, conversation: Conversation) -
 
 
 def transcript_view(request: Request, conversation: Conversation, shown: Transcript) -> dict[str, Any]:
-    """The context of ``logs/_messages.html``."""
+    """Build the context of ``logs/_messages.html``."""
     found = transcript.items(
         shown.part.items,
         shown.notices,
@@ -253,7 +253,7 @@ def transcript_view(request: Request, conversation: Conversation, shown: Transcr
 
 
 def timeline_view(shown: Timeline) -> dict[str, Any]:
-    """The context of ``logs/_events.html``."""
+    """Build the context of ``logs/_events.html``."""
     entries = timeline.entries_of(shown.part.items)
     before = shown.part.items[0].position - 1 if shown.part.items and shown.show == "all" else 0
     return {

@@ -106,7 +106,7 @@ async def file(runtime: RuntimeDependency, identity: Exporter, export_id: UUID) 
 
 @router.get(f"{ADDRESS}/{{session_id}}/evidence")
 async def evidence(runtime: RuntimeDependency, identity: Exporter, session_id: UUID) -> Response:
-    """The evidence bundle of one conversation."""
+    """Send the evidence bundle of one conversation."""
     return await evidence_of(runtime, identity, session_id)
 
 

@@ -29,19 +29,19 @@ class Times:
             return cls(UTC, "UTC", now)
 
     def local(self, at: datetime) -> datetime:
-        """*at* in the reader's zone."""
+        """Put *at* in the reader's zone."""
         return at.astimezone(self.zone)
 
     def clock(self, at: datetime) -> str:
-        """Hours and minutes."""
+        """Write hours and minutes."""
         return f"{self.local(at):%H:%M}"
 
     def seconds(self, at: datetime) -> str:
-        """Hours, minutes and seconds."""
+        """Write hours, minutes and seconds."""
         return f"{self.local(at):%H:%M:%S}"
 
     def full(self, at: datetime) -> str:
-        """Date and time to the second, for hints."""
+        """Write date and time to the second, for hints."""
         local = self.local(at)
         return f"{local.day} {local:%b %Y, %H:%M:%S}"
 
@@ -52,7 +52,7 @@ class Times:
         return f"{local.day} {local:%b}{year}, {local:%H:%M:%S}"
 
     def short(self, at: datetime) -> str:
-        """The time today, the date before."""
+        """Write the time today, the date before."""
         local, today = self.local(at), self.local(self.now)
         if local.date() == today.date():
             return f"{local:%H:%M}"
@@ -61,7 +61,7 @@ class Times:
         return f"{local.day} {local:%b %Y}"
 
     def day(self, at: datetime) -> str:
-        """The day in words."""
+        """Write the day in words."""
         local, today = self.local(at).date(), self.local(self.now).date()
         name = f"{local.day} {local:%B}" + ("" if local.year == today.year else f" {local.year}")
         if local == today:
@@ -71,7 +71,7 @@ class Times:
         return name
 
     def ago(self, at: datetime) -> str:
-        """How long before now, in one unit or two."""
+        """Write how long before now, in one unit or two."""
         elapsed = (self.now - at).total_seconds()
         if elapsed < 5:
             return "now"
@@ -81,7 +81,7 @@ class Times:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in its two largest units; below a second in milliseconds."""
+    """Write a length of time in its two largest units; below a second in milliseconds."""
     if seconds < 0:
         seconds = 0.0
     if 0 < seconds < 1:

@@ -42,7 +42,7 @@ _ENDS = {"first": FIRST, "latest": LATEST}
 
 
 async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conversation:
-    """The conversation of that id. Raises HTTPException 404."""
+    """Find the conversation of that id. Raises HTTPException 404."""
     try:
         found = await conversations.get(connection, tenant_id, UUID(session_id))
     except ValueError:
@@ -71,14 +71,14 @@ async def reader_of(
 
 @asynccontextmanager
 async def opened(runtime: RuntimeDependency, identity: Principal, session_id: str) -> AsyncIterator[ConversationReader]:
-    """The same in a transaction of its own."""
+    """Open the conversation in a transaction of its own."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         yield await reader_of(connection, runtime, identity, session_id)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/transcript")
 async def transcript(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
-    """Messages at the place that the query names."""
+    """Show messages at the place that the query names."""
     async with opened(runtime, identity, session_id) as reading:
         place = await _anchor(request, reading)
         shown = await reading.transcript(place)

@@ -35,7 +35,7 @@ EVENTS = 300
 
 @router.get(f"{ADDRESS}/{{session_id}}/text")
 async def text(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
-    """The transcript as plain text, with names and times; with ``timeline=1`` the timeline after it."""
+    """Send the transcript as plain text, with names and times; with ``timeline=1`` the timeline after it."""
     with_timeline = request.query_params.get("timeline") == "1"
     opened = _opener(runtime, identity, session_id)
     async with opened() as reading:
@@ -56,7 +56,7 @@ async def text(request: Request, runtime: RuntimeDependency, identity: Reader, s
 
 @router.get(f"{ADDRESS}/{{session_id}}/print")
 async def printed(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
-    """Summary, transcript and timeline as one document, every step expanded."""
+    """Show summary, transcript and timeline as one document, every step expanded."""
     opened = _opener(runtime, identity, session_id)
     now = runtime.clock.now()
     async with opened() as reading:

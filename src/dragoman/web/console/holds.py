@@ -1,4 +1,4 @@
-"""The legal hold of one conversation: a panel of the drawer, and its forms for administrators."""
+"""Shows the legal hold of one conversation: a panel of the drawer, and its forms for administrators."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def lift_hold(
 
 
 async def context(connection: Connection, tenant_id: UUID, session_id: UUID) -> dict[str, Any]:
-    """The context of ``logs/_hold.html``."""
+    """Build the context of ``logs/_hold.html``."""
     held = await store.of(connection, tenant_id, [session_id])
     return {"held": held[0] if held else None, "hold_mistake": ""}
 

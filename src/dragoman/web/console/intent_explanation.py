@@ -100,7 +100,7 @@ def unclear(facts_of: Facts, classified: Facts | None) -> IntentExplanation | No
 
 
 def share(part: float) -> str:
-    """A part of a whole, as a length in percent."""
+    """Write a part of a whole as a length in percent."""
     return f"{min(max(part, 0.0), 1.0) * 100:.2f}%"
 
 

@@ -1,4 +1,4 @@
-"""The Conversation Logs: the list, one conversation in its drawer or on a page of its own, the Email tab.
+"""Shows the Conversation Logs: the list, a conversation in its drawer or on its own page, the Email tab.
 
 One address serves the page and its fragments: ``#list`` and ``#drawer`` are asked for by name.
 """
@@ -35,7 +35,7 @@ Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 @router.get(ADDRESS)
 async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
-    """The list, or the Email tab."""
+    """Show the list, or the Email tab."""
     if request.query_params.get("tab") == "email":
         return render(request, "logs/email.html")
     # A closed drawer: the list beside it stands already.
@@ -61,7 +61,7 @@ async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -
 
 @router.get(f"{ADDRESS}/{{session_id}}")
 async def conversation(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
-    """One conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
+    """Show one conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
     query = ListQuery.read(request.query_params, request.cookies)
     now = runtime.clock.now()
     async with runtime.database.tenant(identity.tenant_id) as connection:

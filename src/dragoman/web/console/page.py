@@ -110,7 +110,7 @@ def target_of(request: Request) -> str:
 
 
 def html(request: Request, template: str, **context: Any) -> str:
-    """The page or fragment *template* as text."""
+    """Render the page or fragment *template* as text."""
     identity: Principal | None = request.scope.get("state", {}).get("identity")
     return environment.get_template(template).render(
         look=PagePreferences.of(request),
@@ -129,7 +129,7 @@ def render(request: Request, template: str, *, status_code: int = 200, **context
 
 
 def qr_code(text: str) -> Markup:
-    """*text* as a QR code, dark on light in either theme, for which cameras look."""
+    """Draw *text* as a QR code, dark on light in either theme, for which cameras look."""
     drawn = segno.make(text, error="m", micro=False).svg_inline(omitsize=True, border=3, dark="#000", light="#fff")
     drawing = Markup(drawn)  # noqa: S704 - a path made of numbers
     return Markup('<div class="qr" role="img" aria-label="QR code of the key below">{}</div>').format(drawing)

@@ -1,4 +1,4 @@
-"""Settings: the tenant's users, roles and API tokens."""
+"""Has the settings for people: the tenant's users, roles and API tokens."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def demand_second_factor(request: Request, runtime: RuntimeDependency, ide
 
 @router.get(TOKENS)
 async def tokens(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
-    """The API tokens, without their secrets."""
+    """Show the API tokens, without their secrets."""
     return await _tokens(request, runtime, identity)
 
 

@@ -1,4 +1,4 @@
-"""A conversation in plain text: what one pastes into a ticket or a letter."""
+"""Writes a conversation in plain text: what one pastes into a ticket or a letter."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
 
 
 def timeline(groups: Iterable[DispatchGroup], times: Times) -> str:
-    """Events under the messages that caused them."""
+    """Write events under the messages that caused them."""
     return "".join(f"{line}\n" for group in groups for line in _group(group, times))
 
 

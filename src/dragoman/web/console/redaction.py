@@ -31,7 +31,7 @@ Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 @router.get(ADDRESS)
 async def show(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
-    """The rules."""
+    """Show the rules."""
     return await _page(request, runtime, identity)
 
 

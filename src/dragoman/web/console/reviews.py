@@ -100,7 +100,7 @@ async def reviewed(
 
 
 async def context(connection: Connection, identity: Principal, session_id: UUID) -> dict[str, Any]:
-    """The context of ``logs/_review.html``."""
+    """Build the context of ``logs/_review.html``."""
     return {
         "review": await reviews.load(connection, identity.tenant_id, session_id),
         "known_tags": await reviews.known_tags(connection, identity.tenant_id),
@@ -110,7 +110,7 @@ async def context(connection: Connection, identity: Principal, session_id: UUID)
 
 
 def author(identity: Principal) -> Author:
-    """The identity as the writer of notes."""
+    """Name the identity as the writer of notes."""
     return Author(user_id=identity.user_id, name=identity.name)
 
 

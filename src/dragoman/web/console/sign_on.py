@@ -1,4 +1,4 @@
-"""Settings: the tenant's identity provider."""
+"""Settings for single sign-on show and set the tenant's identity provider."""
 
 from __future__ import annotations
 

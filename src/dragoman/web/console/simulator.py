@@ -88,7 +88,7 @@ _pending = PendingMessages()
 
 @router.get("/simulator")
 async def simulator(request: Request, runtime: RuntimeDependency, identity: Developer) -> Response:
-    """The page, with the phone of the contact that the address names."""
+    """Show the page, with the phone of the contact that the address names."""
     phone = _phone(request.query_params.get("phone", ""), request.query_params.get("name", ""))
     async with runtime.database.tenant(identity.tenant_id) as connection:
         people = await _people(connection, identity.tenant_id)

@@ -35,7 +35,7 @@ _ATTEMPTS = frozenset({"skill.invoked", "skill.failed", "skill.retry_scheduled",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One event in words.
+    """Tells one event in words.
 
     ``message`` is the id of the transcript element that it speaks of, empty for none. ``fields`` are the payload's
     leaves with their paths, ``payload`` is the JSON as it was stored, indented. ``values`` are those that the page
@@ -61,7 +61,7 @@ class TimelineEntry:
 
     @property
     def anchor(self) -> str:
-        """The element's id."""
+        """Is the element's id."""
         return f"e{self.event.position}"
 
 

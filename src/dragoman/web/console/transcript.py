@@ -74,7 +74,7 @@ class Bubble:
 
     @property
     def anchor(self) -> str:
-        """The element's id."""
+        """Is the element's id."""
         return f"m-{self.message.message_id}"
 
     @property
@@ -97,7 +97,7 @@ class Bubble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """The mark before the first message of a day, ``date`` in ISO form."""
+    """Stands before the first message of a day; ``date`` is in ISO form."""
 
     label: str
     date: str

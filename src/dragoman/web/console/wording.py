@@ -1,4 +1,4 @@
-"""What the pages call things: states, outcomes, and every type of audit event, in plain language.
+"""Says what the pages call things: states, outcomes, and every type of audit event, in plain language.
 
 The only place for such words. A test walks the catalogue of events, the states and the outcomes and demands an
 entry of each. A sentence is built from the payload as it was stored, so each tolerates fields of an older schema.
@@ -29,7 +29,7 @@ class StateWords:
 
     @property
     def look(self) -> str:
-        """The classes of its pill."""
+        """Names the classes of its pill."""
         return " ".join([self.hue, *(["hollow"] if self.hollow else []), *(["breathing"] if self.breathing else [])])
 
 
@@ -46,7 +46,7 @@ STATES: dict[str, StateWords] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeWords:
-    """An outcome's name and its tag."""
+    """Holds an outcome's name and its tag."""
 
     label: str
     hue: str

@@ -1,1 +1,1 @@
-"""What all routes share: middleware, compression, problems, dependencies, readers of parameters."""
+"""Holds what all routes share: middleware, compression, problems, dependencies, readers of parameters."""

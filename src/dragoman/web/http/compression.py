@@ -1,4 +1,4 @@
-"""Smaller answers: gzip for pages and JSON, and the build's own gzip and Brotli files for the bundle.
+"""Makes answers smaller: gzip for pages and JSON, and the build's own gzip and Brotli files for the bundle.
 
 A page has secrets (its form token) beside what an address put there, and the length of a compressed answer tells how
 alike they are (BREACH). That takes an attacker who makes a victim's browser ask, which browsers mark in
@@ -36,7 +36,7 @@ def accepts(headers: Headers, coding: str) -> bool:
 
 
 def asked_from_outside(headers: Headers) -> bool:
-    """Whether another site made the browser ask."""
+    """Say whether another site made the browser ask."""
     return headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
 
 

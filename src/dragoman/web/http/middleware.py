@@ -1,4 +1,4 @@
-"""What every request passes through, outermost first: request id, headers, the last catch, HEAD, the size cap.
+"""Handles what every request passes through, outermost first: id, headers, last catch, HEAD, the size cap.
 
 Plain ASGI: Starlette's base class would wrap streaming responses in tasks of their own.
 """
@@ -195,7 +195,7 @@ class BodyLimit:
 
 
 def too_large(limit: int) -> HTTPException:
-    """The refusal of a body over *limit* bytes."""
+    """Make the refusal of a body over *limit* bytes."""
     return HTTPException(413, f"The body is larger than {limit} bytes.")
 
 

@@ -1,4 +1,4 @@
-"""Every refusal and every failure as an answer: problem+json (RFC 9457) for programs, a page for people."""
+"""Answers every refusal and every failure: problem+json (RFC 9457) for programs, a page for people."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class ChannelFeed:
 
 
 class Hub:
-    """All open streams of this process, by tenant."""
+    """Serves all open streams of this process, by tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -118,7 +118,7 @@ class Hub:
         return self.closed or sum(channel.listeners for channel in self._channels.values()) >= MOST_STREAMS
 
     async def read(self, tenant_id: UUID, place: FeedPosition | None) -> News:
-        """The feed from *place* on, straight from the database."""
+        """Read the feed from *place* on, straight from the database."""
         async with self._database.tenant(tenant_id) as connection:
             return await changes.read(connection, tenant_id, place)
 

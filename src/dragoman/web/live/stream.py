@@ -31,7 +31,7 @@ SEND_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """What one client asked for. ``allowed`` says whether it still may have it."""
+    """Says what one client asked for. ``allowed`` says whether it still may have it."""
 
     hub: Hub
     tenant_id: UUID

@@ -1,1 +1,1 @@
-"""The login pages: password, second factor, reset, single sign-on."""
+"""The login has pages for password, second factor, reset and single sign-on."""

@@ -31,7 +31,7 @@ CODE, SETUP = "/login/code", "/login/setup"
 
 @router.get(CODE)
 async def show_code(request: Request, runtime: RuntimeDependency, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
-    """The form for the code."""
+    """Show the form for the code."""
     pending = await _pending(request, runtime, "code")
     if isinstance(pending, Response):
         return pending
@@ -62,7 +62,7 @@ async def give_code(
 
 @router.get(SETUP)
 async def show_setup(request: Request, runtime: RuntimeDependency, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
-    """The QR code, and the form for the first code."""
+    """Show the QR code, and the form for the first code."""
     pending = await _pending(request, runtime, "setup")
     if isinstance(pending, Response):
         return pending

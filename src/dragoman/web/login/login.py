@@ -1,4 +1,4 @@
-"""Logging in and out. The form's page is the console's template ``login.html``."""
+"""Lets people log in and out. The form's page is the console's template ``login.html``."""
 
 from __future__ import annotations
 

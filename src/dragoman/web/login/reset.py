@@ -24,7 +24,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/login/forgot")
 async def show_forgot(request: Request, runtime: RuntimeDependency) -> Response:
-    """The form."""
+    """Show the form."""
     _can_mail(runtime)
     return render(request, "login_forgot.html", asked=False, mistake="")
 
@@ -49,7 +49,7 @@ async def ask(request: Request, runtime: RuntimeDependency, email: Annotated[str
 
 @router.get("/login/reset")
 async def show_reset(request: Request, runtime: RuntimeDependency, token: str = "") -> Response:
-    """The form for the new password. Looking at it uses nothing up: mail servers look at links."""
+    """Show the form for the new password. Looking at it uses nothing up: mail servers look at links."""
     try:
         await password_reset.find(runtime, token)
     except NotFoundError as error:

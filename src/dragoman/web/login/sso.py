@@ -1,4 +1,7 @@
-"""Single sign-on: to a tenant's identity provider, and back. What is begun in a browser ends there, within minutes."""
+"""Sends people to a tenant's identity provider, and takes them back: single sign-on.
+
+What is begun in a browser ends there, within minutes.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ async def come_back(request: Request, runtime: RuntimeDependency) -> Response:
 
 @router.get(f"{PLACE}/{{slug}}")
 async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str = "") -> Response:  # noqa: A002 - the parameter's name
-    """To the provider."""
+    """Send the browser to the provider."""
     try:
         departure = await single_sign_on.depart(runtime, slug, safe_next(next))
     except (SignOnError, ProviderError) as error:

@@ -1,1 +1,1 @@
-"""Where channels deliver."""
+"""Receives what channels deliver."""
