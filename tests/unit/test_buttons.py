@@ -11,10 +11,11 @@ import pytest
 
 from dragoman.channels.interface import LimitError
 from dragoman.channels.whatsapp.contents import content_of
-from dragoman.channels.whatsapp.outbound import Recipient, render
+from dragoman.channels.whatsapp.outbound import render
 from dragoman.dispatch.effects import SkillRaised, SkillReturned
 from dragoman.domain import message_limits
 from dragoman.domain.content import ContactCards, Content, Link, Location, Request, Text, from_json, preview, to_json
+from dragoman.domain.nouns import Identity
 from dragoman.services.channels import simulate
 from dragoman.skills import OpenLink, Reply
 from dragoman.skills.call_errors import InvalidAnswerError
@@ -55,7 +56,7 @@ BUTTONS: list[tuple[Content, dict[str, Any]]] = [
 
 
 def rendered(content: Content) -> dict[str, Any]:
-    return render(content, recipient=Recipient("wa_id", "436641234567"), reply_to=None, correlation="entry-1")
+    return render(content, recipient=Identity(kind="wa_id", value="436641234567"), reply_to=None, correlation="entry-1")
 
 
 @pytest.mark.parametrize(("content", "interactive"), BUTTONS)

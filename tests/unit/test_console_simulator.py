@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dragoman.channels.whatsapp.contents import content_of
-from dragoman.channels.whatsapp.outbound import Recipient, render
+from dragoman.channels.whatsapp.outbound import render
 from dragoman.domain.content import (
     Choice,
     ContactCard,
@@ -25,12 +25,13 @@ from dragoman.domain.content import (
     Text,
     Unsupported,
 )
+from dragoman.domain.nouns import Identity
 from dragoman.services.channels import simulate
 from dragoman.web.console.drafts import DraftError, File, draft
 from dragoman.web.console.examples import EXAMPLES
 from dragoman.web.console.simulator import _phone
 
-TO = Recipient(kind="wa_id", value="436601234567")
+TO = Identity(kind="wa_id", value="436601234567")
 FEW = tuple(Option(id=str(n), title=f"Option {n}") for n in range(3))
 MANY = tuple(Option(id=str(n), title=f"Option {n}", description="more") for n in range(5))
 

@@ -44,10 +44,6 @@ def test_an_audit_event_needs_no_other_file(monkeypatch: pytest.MonkeyPatch) -> 
         title=lambda _: Markup("Pigeon released"),
         detail=lambda facts: Markup("Ring {}").format(facts["ring"]),
     )
-        icon="send",
-        title=lambda _: Markup("Pigeon released"),
-        detail=lambda facts: Markup("Ring {}").format(facts["ring"]),
-    )
     monkeypatch.setitem(wording.EVENTS, PigeonReleased.type, words)
     row: Any = {
         "position": 1, "at": datetime(2026, 11, 2, 12, 0, tzinfo=UTC), "type": PigeonReleased.type,

@@ -11,7 +11,7 @@ from dragoman.channels.whatsapp import outbound
 from dragoman.dispatch.draft import Draft
 from dragoman.domain import message_limits as limits
 from dragoman.domain.content import Content, Location, Option, Options, Text
-from dragoman.domain.nouns import Session
+from dragoman.domain.nouns import Identity, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 
@@ -65,7 +65,7 @@ def test_the_options_stand_below_the_last_part() -> None:
     assert isinstance(last, Options)
     assert last.options == options(2).options
     for part in (*before, last):
-        outbound.render(part, recipient=outbound.Recipient("wa_id", "43"), reply_to=None, correlation="")
+        outbound.render(part, recipient=Identity(kind="wa_id", value="43"), reply_to=None, correlation="")
 
 
 @pytest.mark.parametrize("content", [Text("short"), options(3), Location(latitude=1, longitude=2)])
@@ -95,5 +95,5 @@ def test_what_has_no_fault_can_be_sent() -> None:
     for content in (options(10, title="x" * 24), options(10, key="{}" + "x" * 199), options(3, title="🙂" * 12)):
         assert limits.fault(content) is None
         if len({option.title for option in content.options}) == 1:
-            outbound.render(content, recipient=outbound.Recipient("wa_id", "43"), reply_to=None, correlation="")
+            outbound.render(content, recipient=Identity(kind="wa_id", value="43"), reply_to=None, correlation="")
     assert limits.TEXT["whatsapp"] == outbound.TEXT_BODY

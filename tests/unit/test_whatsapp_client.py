@@ -11,14 +11,16 @@ import pytest
 from dragoman.channels.interface import Accepted, Refused, RetryClass, Unanswered
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.channels.whatsapp.errors import MEANINGS, meaning_of
-from dragoman.channels.whatsapp.outbound import Recipient, render
+from dragoman.channels.whatsapp.outbound import render
 from dragoman.domain import content as c
+from dragoman.domain.nouns import Identity
 from graph_standin import Number, Standin, StandinConfig, create_app
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S
 
 NUMBER = Number(phone_number_id="700", token="t-700", app_secret="s")
-BODY = render(c.Text("Hello"), recipient=Recipient("wa_id", "431234567"), reply_to=None, correlation="entry-1")
+ANNA = Identity(kind="wa_id", value="431234567")
+BODY = render(c.Text("Hello"), recipient=ANNA, reply_to=None, correlation="entry-1")
 
 
 class Meta:
@@ -68,8 +70,8 @@ async def test_an_accepted_message_has_an_id(meta: Meta) -> None:
     ],
     ids=lambda content: content.kind,
 )
-@pytest.mark.parametrize("recipient", [Recipient("wa_id", "431234567"), Recipient("wa_user_id", "AT.1")])
-async def test_all_that_we_render_is_accepted(meta: Meta, content: c.Content, recipient: Recipient) -> None:
+@pytest.mark.parametrize("recipient", [ANNA, Identity(kind="wa_user_id", value="AT.1")])
+async def test_all_that_we_render_is_accepted(meta: Meta, content: c.Content, recipient: Identity) -> None:
     body = render(content, recipient=recipient, reply_to="wamid.Q", correlation="c" * 512)
     assert isinstance(await meta.client.send("700", "t-700", body), Accepted)
 

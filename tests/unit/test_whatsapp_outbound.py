@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from dragoman.channels.interface import LimitError
-from dragoman.channels.whatsapp.outbound import Recipient, render
+from dragoman.channels.whatsapp.outbound import render
 from dragoman.domain import content as c
+from dragoman.domain.nouns import Identity
 
-ANNA = Recipient("wa_id", "436641234567")
+ANNA = Identity(kind="wa_id", value="436641234567")
 
 
 def rendered(content: c.Content, **fields: Any) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def test_text_with_everything_around_it() -> None:
 
 
 def test_a_user_without_number_is_the_recipient() -> None:
-    body = rendered(c.Text("Hello"), recipient=Recipient("wa_user_id", "AT.1"))
+    body = rendered(c.Text("Hello"), recipient=Identity(kind="wa_user_id", value="AT.1"))
     assert body["recipient"] == "AT.1"
     assert "to" not in body
     assert "context" not in body
@@ -153,4 +154,4 @@ def test_addresses_and_correlations_are_checked() -> None:
     with pytest.raises(LimitError, match="513 characters"):
         rendered(c.Text("x"), correlation="c" * 513)
     with pytest.raises(LimitError, match="no recipient"):
-        rendered(c.Text("x"), recipient=Recipient("wa_id", ""))
+        rendered(c.Text("x"), recipient=Identity(kind="wa_id", value=""))

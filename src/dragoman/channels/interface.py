@@ -134,11 +134,6 @@ class Inbound(Protocol):
         """As channel accounts have it."""
         ...
 
-    @property
-    def identity_kinds(self) -> tuple[str, ...]:
-        """The kinds of identity that its people are known by."""
-        ...
-
     def parse(self, body: bytes) -> tuple[Item, ...]:
         """Read every item of a delivery, in order. Raises MalformedDeliveryError."""
         ...

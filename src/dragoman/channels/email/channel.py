@@ -25,7 +25,6 @@ class Email:
     """
 
     name = "email"
-    identity_kinds = ("email",)
 
     def __init__(self, mailbox: str) -> None:
         self._mailbox = mailbox

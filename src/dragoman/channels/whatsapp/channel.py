@@ -40,7 +40,6 @@ class WhatsApp:
     """Implements both sides of :mod:`dragoman.channels.interface`."""
 
     name = "whatsapp"
-    identity_kinds = ("wa_id", "wa_user_id")
     limits = ChannelLimits(text=outbound.TEXT_BODY, caption=outbound.CAPTION, options=outbound.LIST_ROWS)
 
     def parse(self, body: bytes) -> tuple[Item, ...]:

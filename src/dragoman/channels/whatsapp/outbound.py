@@ -7,8 +7,7 @@ and the pages of each message type below it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from dragoman.channels.interface import LimitError
 from dragoman.domain import message_limits
@@ -27,6 +26,7 @@ from dragoman.domain.content import (
     TemplateButton,
     Text,
 )
+from dragoman.domain.nouns import Identity
 
 TEXT_BODY = 4096
 BUTTONS = 3
@@ -53,29 +53,7 @@ _WITH_CAPTION = frozenset({"image", "video", "document"})
 _MEDIA_TYPES = {kind: kind for kind in ("image", "video", "audio", "document", "sticker")} | {"voice": "audio"}
 
 
-class Addressee(Protocol):
-    """Whom to send to; :class:`Recipient` is one."""
-
-    @property
-    def kind(self) -> str:
-        """Is ``wa_id`` or ``wa_user_id``."""
-        ...
-
-    @property
-    def value(self) -> str:
-        """Is the number, or the business-scoped user id."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """Names a WhatsApp user by number (``wa_id``, digits) or by business-scoped user id (``wa_user_id``)."""
-
-    kind: Literal["wa_id", "wa_user_id"]
-    value: str
-
-
-def render(content: Content, *, recipient: Addressee, reply_to: str | None, correlation: str) -> dict[str, Any]:
+def render(content: Content, *, recipient: Identity, reply_to: str | None, correlation: str) -> dict[str, Any]:
     """The request body that says *content* to *recipient*.
 
     *correlation* comes back in every status of the message. Raises LimitError where WhatsApp's limits would
@@ -95,7 +73,7 @@ def render(content: Content, *, recipient: Addressee, reply_to: str | None, corr
     return body
 
 
-def _address(recipient: Addressee) -> dict[str, str]:
+def _address(recipient: Identity) -> dict[str, str]:
     if not recipient.value:
         raise LimitError("The message has no recipient.")
     match recipient.kind:
