@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +20,13 @@ from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
+from dragoman.domain.nouns import MessageContext
 from dragoman.domain.search_words import BEFORE_START, name_of, text_of, vector
 from dragoman.domain.states import State
 from dragoman.ledger import changes, seal
 from dragoman.ledger.changes import Change, ChangeKind
 from dragoman.ledger.connection import Connection
+from dragoman.sql import bulk_insert, columns_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +235,30 @@ async def _insert_events(connection: Connection, tenant_id: UUID, rows: Sequence
         raise RuntimeError(f"positions of {len({r[0] for r in rows})} sessions were taken: {status}")
 
 
+_CONTEXT = columns_of(MessageContext)
+_context = attrgetter(*_CONTEXT)
+
+_MESSAGES = bulk_insert(
+    "message",
+    {
+        "session_id": "uuid",
+        "ordinal": "int",
+        "at": "timestamptz",
+        "message_id": "uuid",
+        "sender": "text",
+        "sender_name": "text",
+        "kind": "text",
+        "content": "jsonb",
+        "channel_at": "timestamptz",
+        "channel_message_id": "text",
+        "dispatch_id": "uuid",
+        "delivery_id": "uuid",
+        "delivery_item": "int",
+        **_CONTEXT,
+    },
+)
+
+
 def _message_rows(entry: TurnRecord, places: Mapping[UUID, _ChainTail]) -> list[_Row]:
     session_id = entry.turn.session.session_id
     return [
@@ -243,43 +270,22 @@ def _message_rows(entry: TurnRecord, places: Mapping[UUID, _ChainTail]) -> list[
             str(item.sender),
             item.sender_name,
             item.content.kind,
-            storable.dump(to_json(item.content)),
+            to_json(item.content),
             item.channel_at,
             item.channel_message_id,
-            item.reply_to,
-            item.forwarded,
-            None if item.referral is None else storable.dump(item.referral),
             entry.dispatch_id,
-            item.group_id,
             item.raw and item.raw.delivery_id,
             item.raw and item.raw.item,
-            item.frequently_forwarded,
+            *_context(item.context),
         )
         for number, item in enumerate(entry.turn.transcript, places[session_id].ordinal)
     ]
 
 
 async def _insert_messages(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
-    if not rows:
-        return
-    status = await connection.execute(
-        "INSERT INTO message (tenant_id, session_id, ordinal, at, message_id, sender, sender_name, kind, content, "
-        "channel_at, channel_message_id, reply_to, forwarded, referral, dispatch_id, group_id, delivery_id, "
-        "delivery_item, frequently_forwarded) "
-        "SELECT $1, m.session_id, m.ordinal, m.at, m.message_id, m.sender, m.sender_name, m.kind, m.content::jsonb, "
-        "m.channel_at, m.channel_message_id, m.reply_to, m.forwarded, m.referral::jsonb, m.dispatch_id, m.group_id, "
-        "m.delivery_id, m.delivery_item, m.frequently_forwarded "
-        "FROM unnest($2::uuid[], $3::int[], $4::timestamptz[], $5::uuid[], $6::text[], $7::text[], $8::text[], "
-        "$9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::boolean[], $14::text[], $15::uuid[], "
-        "$16::text[], $17::uuid[], $18::int[], $19::boolean[]) "
-        "AS m(session_id, ordinal, at, message_id, sender, sender_name, kind, content, channel_at, "
-        "channel_message_id, reply_to, forwarded, referral, dispatch_id, group_id, delivery_id, delivery_item, "
-        "frequently_forwarded) ON CONFLICT DO NOTHING",
-        tenant_id,
-        *_columns(rows),
-    )
-    if status != f"INSERT 0 {len(rows)}":
-        raise RuntimeError(f"ordinals of {len({r[0] for r in rows})} sessions were taken: {status}")
+    written = await _MESSAGES.execute(connection, rows, tenant_id)
+    if written != len(rows):
+        raise RuntimeError(f"ordinals of {len({r[0] for r in rows})} sessions were taken: {written} of {len(rows)}")
 
 
 def _word_rows(
