@@ -10,6 +10,7 @@ forbids that. Where nothing may be in the way, the count of what was inserted sh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from types import MappingProxyType, NoneType, UnionType
@@ -20,6 +21,7 @@ from dragoman.domain import storable
 Row = tuple[object, ...]
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
+_PLACE = re.compile(r"\br\.place\b")
 # The driver has no binary form for arrays of these.
 _AS_TEXT = frozenset({"jsonb", "tsvector"})
 _COLUMN_TYPES: Mapping[object, str] = {str: "text", bool: "boolean", Mapping: "jsonb"}
@@ -56,7 +58,7 @@ class BulkStatement:
             f"${number}::{'text' if kind in _AS_TEXT else kind}[]"
             for number, kind in enumerate(columns.values(), len(once) + 1)
         )
-        numbered = "r.place" in template
+        numbered = _PLACE.search(template) is not None
         rows = (
             f"unnest({arrays}){' WITH ORDINALITY' if numbered else ''} "
             f"AS r({', '.join((*columns, 'place') if numbered else columns)})"
@@ -106,8 +108,8 @@ def bulk_insert(
     value if they have one. *order* says what the rows are sorted by; they are inserted, and locked, in that order.
     *conflict* follows ON CONFLICT; empty, there is no such clause.
     """
-    written = {name: f"{{{name}}}" for name in _with_tenant(columns, once)} | expressions(columns) | dict(values)
-    written = {name: value for name, value in written.items() if not name.startswith("_")}
+    given = {name: f"{{{name}}}" for name in _with_tenant(columns, once) if not name.startswith("_")}
+    written = given | expressions(columns) | dict(values)
     template = (
         f"INSERT INTO {table} ({', '.join(written)}) SELECT {', '.join(written.values())} FROM {{rows}}"
         f"{order and f' ORDER BY {order}'}{conflict and f' ON CONFLICT {conflict}'}"
@@ -117,8 +119,12 @@ def bulk_insert(
 
 
 def expressions(columns: Mapping[str, str]) -> dict[str, str]:
-    """How the value of each of *columns* reads in a statement."""
-    return {name: f"r.{name}{f'::{kind}' if kind in _AS_TEXT else ''}" for name, kind in columns.items()}
+    """How the value of each of *columns* reads in a statement, but for those that are for expressions only."""
+    return {
+        name: f"r.{name}{f'::{kind}' if kind in _AS_TEXT else ''}"
+        for name, kind in columns.items()
+        if not name.startswith("_")
+    }
 
 
 def columns_of(kind: type[Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from dragoman.domain.content import Content, Edit, Media, Revoke, Text, from_json, to_json
 from dragoman.domain.nouns import InboundMessage, MessageContext, RawItem, Revision
-from dragoman.sql import bulk_insert, columns_of
+from dragoman.sql import BulkStatement, bulk_insert, columns_of
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.database import Connection
 
@@ -209,6 +209,17 @@ class DispatchProgress:
     outcome: str | None = None
 
 
+_MARK_PROGRESS = BulkStatement(
+    "UPDATE mailbox AS m SET parts = r.part, "
+    "progress = CASE WHEN r.outcome IS NULL THEN 'running' ELSE 'done' END, "
+    "session_id = r.session_id, running_skill = r.skill, running_attempt = r.attempt, outcome = r.outcome, "
+    "done_at = CASE WHEN r.outcome IS NOT NULL THEN {now} END FROM {rows} "
+    "WHERE m.tenant_id = {tenant_id} AND m.message_id = r.message_id AND m.parts = r.part - 1 RETURNING m.message_id",
+    {"message_id": "uuid", "part": "int", "session_id": "uuid", "skill": "text", "attempt": "int", "outcome": "text"},
+    once={"now": "timestamptz"},
+)
+
+
 async def mark_progress(
     connection: Connection, tenant_id: UUID, made: Sequence[DispatchProgress], *, now: datetime
 ) -> set[UUID]:
@@ -217,23 +228,8 @@ async def mark_progress(
     For the others the commit had gone through and only its answer was lost. Until it is done, a worker that finds the
     row knows that it must not run the dispatch again.
     """
-    rows = await connection.fetch(
-        "UPDATE mailbox AS m SET parts = p.part, "
-        "progress = CASE WHEN p.outcome IS NULL THEN 'running' ELSE 'done' END, "
-        "session_id = p.session_id, running_skill = p.skill, running_attempt = p.attempt, outcome = p.outcome, "
-        "done_at = CASE WHEN p.outcome IS NOT NULL THEN $8::timestamptz END "
-        "FROM unnest($2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::int[], $7::text[]) "
-        "AS p(message_id, part, session_id, skill, attempt, outcome) "
-        "WHERE m.tenant_id = $1 AND m.message_id = p.message_id AND m.parts = p.part - 1 RETURNING m.message_id",
-        tenant_id,
-        [p.message_id for p in made],
-        [p.part for p in made],
-        [p.session_id for p in made],
-        [p.skill for p in made],
-        [p.attempt for p in made],
-        [p.outcome for p in made],
-        now,
-    )
+    parts = [(p.message_id, p.part, p.session_id, p.skill, p.attempt, p.outcome) for p in made]
+    rows = await _MARK_PROGRESS.fetch(connection, parts, tenant_id, now)
     return {row["message_id"] for row in rows}
 
 
