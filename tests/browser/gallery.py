@@ -22,6 +22,7 @@ from dragoman.store import media
 from dragoman.store.contacts import contacts, identities
 from tests.browser import everything
 from tests.browser.people import BrowserPerson
+from tests.browser.records import with_context
 
 if TYPE_CHECKING:
     from tests.harness import Harness
@@ -136,7 +137,7 @@ class Wall:
                 content=content,
                 at=self.at,
                 channel_message_id=wamid,
-                **more,
+                **with_context(more),
             )
         )
         return wamid

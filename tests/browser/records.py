@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from dragoman.domain.content import Content
-from dragoman.domain.nouns import ActorKind, Sender
+from dragoman.domain.nouns import ActorKind, MessageContext, Sender
 from dragoman.ledger.read import Event, Message
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -15,7 +16,10 @@ DISPATCH = UUID(int=77)
 
 
 def message(number: int, content: Content, sender: Sender = Sender.CONTACT, **more: Any) -> Message:
-    """The message of that number, so many minutes after the start; *more* overrides its fields."""
+    """The message of that number, so many minutes after the start; *more* overrides its fields.
+
+    Its context's fields may stand among them.
+    """
     fields: dict[str, Any] = {
         "ordinal": number,
         "message_id": UUID(int=number),
@@ -25,14 +29,18 @@ def message(number: int, content: Content, sender: Sender = Sender.CONTACT, **mo
         "at": START + timedelta(minutes=number),
         "channel_at": None,
         "channel_message_id": f"w{number}",
-        "reply_to": None,
-        "forwarded": False,
-        "referral": None,
         "dispatch_id": None,
         "delivery": None,
         "delivery_reason": "",
     }
-    return Message(**{**fields, **more})
+    return Message(**with_context({**fields, **more}))
+
+
+def with_context(given: dict[str, Any]) -> dict[str, Any]:
+    """The same with the fields of a message's context in one value."""
+    names = {field.name for field in dataclasses.fields(MessageContext)}
+    context = MessageContext(**{name: value for name, value in given.items() if name in names})
+    return {name: value for name, value in given.items() if name not in names} | {"context": context}
 
 
 def event(position: int, type_: str, dispatch: UUID | None = DISPATCH, *, seconds: float = 0, **payload: Any) -> Event:

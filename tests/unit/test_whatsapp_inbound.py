@@ -21,6 +21,7 @@ from dragoman.channels.whatsapp.inbound import (
     parse,
 )
 from dragoman.domain import content as c
+from dragoman.domain.nouns import MessageContext
 
 NUMBER = "700000000000001"
 ANNA = "436641234567"
@@ -82,16 +83,16 @@ def test_the_message_around_the_content() -> None:
         profile_name="Anna",
         channel_at=datetime.fromtimestamp(AT, UTC),
         content=c.Text("again"),
-        reply_to="wamid.Q",
-        frequently_forwarded=False,
-        forwarded=True,
-        referral={"source_type": "ad", "source_id": "7", "headline": "Sale"},
-        group_id=None,
+        context=MessageContext(
+            reply_to="wamid.Q",
+            forwarded=True,
+            referral={"source_type": "ad", "source_id": "7", "headline": "Sale"},
+        ),
         fingerprint="",
         raw={},
     )
-    assert read(type="text", text={"body": "x"}, context={"frequently_forwarded": True}).forwarded
-    assert read(type="text", text={"body": "x"}, group_id="g1").group_id == "g1"
+    assert read(type="text", text={"body": "x"}, context={"frequently_forwarded": True}).context.forwarded
+    assert read(type="text", text={"body": "x"}, group_id="g1").context.group_id == "g1"
 
 
 def sender(contacts: list[dict[str, Any]], **fields: Any) -> WhatsAppIdentity:

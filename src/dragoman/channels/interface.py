@@ -18,7 +18,7 @@ import httpx
 
 from dragoman.domain.content import Content
 from dragoman.domain.errors import DragomanError
-from dragoman.domain.nouns import Identity
+from dragoman.domain.nouns import Identity, MessageContext
 from dragoman.domain.redaction import RedactionRule
 
 
@@ -52,11 +52,7 @@ class ChannelMessage:
     channel_at: datetime | None
     content: Content
     fingerprint: str
-    reply_to: str | None = None
-    forwarded: bool = False
-    frequently_forwarded: bool = False
-    referral: Mapping[str, Any] | None = None
-    group_id: str | None = None
+    context: MessageContext
     attached_to: str | None = None
     identity_change: IdentityChange | None = None
     revokes_confirmation: bool = False

@@ -114,7 +114,7 @@ def _why_quiet(message: InboundMessage) -> str | None:
     """Why a message is put on record and otherwise left alone; None for one that is to be handled."""
     if message.revision is not None and message.revision.content is None:
         return "the contact deleted the message before it was handled"
-    if message.group_id is not None:
+    if message.context.group_id is not None:
         return "a message written in a group is not handled"
     if message.attached_to is not None:
         return "an attachment is handled with the message that it came with"

@@ -109,11 +109,7 @@ class Draft:
                 at=message.received_at,
                 channel_at=message.channel_at,
                 channel_message_id=message.channel_message_id,
-                reply_to=message.reply_to,
-                forwarded=message.forwarded,
-                referral=message.referral,
-                frequently_forwarded=message.frequently_forwarded,
-                group_id=message.group_id,
+                context=message.context,
                 raw=message.raw,
             )
         )

@@ -109,12 +109,28 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageContext:
+    """What the channel says of a message beside its content, as ``mailbox`` and ``message`` have it in columns.
+
+    ``reply_to`` is the channel's id of what it quotes, ``referral`` what led to it, such as an advertisement.
+    ``group_id`` is set when it was written in a group. A new field needs its two columns, a channel that reads it, and
+    a place where it is shown; all between takes the value as a whole.
+    """
+
+    reply_to: str | None = None
+    forwarded: bool = False
+    frequently_forwarded: bool = False
+    referral: Mapping[str, Any] | None = None
+    group_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMessage:
     """Is one message as the channel brought it, ready for dispatch.
 
-    ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp. ``group_id`` is set when
-    it was written in a group, ``attached_to`` when it is a part of another message and handled with that one.
-    ``revision`` is what its author did to it while it waited, ``redacted`` how often each rule took something out.
+    ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp. ``attached_to`` is set when
+    it is a part of another message and handled with that one. ``revision`` is what its author did to it while it
+    waited, ``redacted`` how often each rule took something out.
     """
 
     message_id: UUID
@@ -122,11 +138,7 @@ class InboundMessage:
     received_at: datetime
     channel_at: datetime
     content: Content
-    reply_to: str | None = None
-    forwarded: bool = False
-    referral: Mapping[str, Any] | None = None
-    frequently_forwarded: bool = False
-    group_id: str | None = None
+    context: MessageContext = MessageContext()
     raw: RawItem | None = None
     attached_to: str | None = None
     revision: Revision | None = None
@@ -147,11 +159,7 @@ class TranscriptItem:
     at: datetime
     channel_at: datetime | None = None
     channel_message_id: str | None = None
-    reply_to: str | None = None
-    forwarded: bool = False
-    referral: Mapping[str, Any] | None = None
-    frequently_forwarded: bool = False
-    group_id: str | None = None
+    context: MessageContext = MessageContext()
     raw: RawItem | None = None
     carries_code: bool = False
 

@@ -49,6 +49,6 @@ def latest(items: Iterable[TranscriptItem]) -> datetime | None:
         closes
         for item in items
         if item.sender is Sender.CONTACT
-        and (closes := closes_at(item.content, written_at(item.channel_at, item.at), item.referral))
+        and (closes := closes_at(item.content, written_at(item.channel_at, item.at), item.context.referral))
     ]
     return max(found, default=None)

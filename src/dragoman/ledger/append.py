@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +20,13 @@ from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
+from dragoman.domain.nouns import MessageContext
 from dragoman.domain.search_words import BEFORE_START, name_of, text_of, vector
 from dragoman.domain.states import State
 from dragoman.ledger import changes, seal
 from dragoman.ledger.changes import Change, ChangeKind
 from dragoman.ledger.connection import Connection
+from dragoman.sql import BulkStatement, bulk_insert, columns_of, expressions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +82,13 @@ async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence
     places |= dict.fromkeys(fresh, _ChainTail())
     chained = [_chained(entry.turn.session.session_id, entry.turn.events, entry.trace_id, places) for entry in entries]
     rows = [_session_row(entry, places, events) for entry, events in zip(entries, chained, strict=True)]
-    await _insert_sessions(connection, tenant_id, [row for row in rows if row[0] in fresh])
-    await _update_sessions(connection, tenant_id, [row for row in rows if row[0] not in fresh])
-    await _insert_events(connection, tenant_id, [row for one in chained for row in one])
-    await _insert_messages(connection, tenant_id, [row for entry in entries for row in _message_rows(entry, places)])
-    await _insert_words(
-        connection, tenant_id, [row for entry in entries for row in _word_rows(tenant_id, entry, places, fresh)]
-    )
+    await _OPENED.execute(connection, [row for row in rows if row[0] in fresh], tenant_id)
+    await _CHANGED.execute(connection, [row for row in rows if row[0] not in fresh], tenant_id)
+    await _insert(connection, tenant_id, _EVENTS, [row for one in chained for row in one])
+    messages = [row for entry in entries for row in _message_rows(entry, places)]
+    await _insert(connection, tenant_id, _MESSAGES, messages)
+    words = [row for entry in entries for row in _word_rows(tenant_id, entry, places, fresh)]
+    await _WORDS.execute(connection, words, tenant_id)
     await changes.record_all(connection, tenant_id, [_change(entry, places, fresh) for entry in entries])
 
 
@@ -103,6 +106,14 @@ async def write_turn(
     await write_turns(connection, tenant_id, [entry])
 
 
+_ADDED = BulkStatement(
+    "UPDATE session AS s SET next_position = s.next_position + r.events, head = r.head, "
+    "error_count = s.error_count + r.errors FROM {rows} "
+    "WHERE s.tenant_id = {tenant_id} AND s.session_id = r.session_id",
+    {"session_id": "uuid", "events": "int", "head": "bytea", "errors": "int"},
+)
+
+
 async def append_all(connection: Connection, tenant_id: UUID, additions: Sequence[Addition]) -> None:
     """Add events to sessions, terminal ones included; one addition for a session.
 
@@ -116,17 +127,9 @@ async def append_all(connection: Connection, tenant_id: UUID, additions: Sequenc
     if missing:
         raise NotFoundError(f"no session {missing[0]}")
     chained = [_chained(a.session_id, a.events, a.trace_id, places) for a in additions]
-    await _insert_events(connection, tenant_id, [row for one in chained for row in one])
-    await connection.execute(
-        "UPDATE session AS s SET next_position = s.next_position + u.events, head = u.head, "
-        "error_count = s.error_count + u.errors FROM unnest($2::uuid[], $3::int[], $4::bytea[], $5::int[]) "
-        "AS u(session_id, events, head, errors) WHERE s.tenant_id = $1 AND s.session_id = u.session_id",
-        tenant_id,
-        [addition.session_id for addition in additions],
-        [len(rows) for rows in chained],
-        [rows[-1][-1] for rows in chained],
-        [addition.errors for addition in additions],
-    )
+    await _insert(connection, tenant_id, _EVENTS, [row for one in chained for row in one])
+    added = [(a.session_id, len(rows), rows[-1][-1], a.errors) for a, rows in zip(additions, chained, strict=True)]
+    await _ADDED.execute(connection, added, tenant_id)
     changed = [
         Change(
             session_id=a.session_id,
@@ -213,23 +216,47 @@ def _chained(
     return rows
 
 
-async def _insert_events(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
-    if not rows:
-        return
-    # ON CONFLICT keeps the statement a plain INSERT on Citus; the count shows that nothing was in the way.
-    status = await connection.execute(
-        "INSERT INTO audit_event (tenant_id, session_id, trace_id, position, at, type, schema_version, "
-        "actor_kind, actor_name, dispatch_id, payload, seal) "
-        "SELECT $1, e.session_id, e.trace_id, e.position, e.at, e.type, e.version, e.actor_kind, e.actor_name, "
-        "e.dispatch_id, e.payload::jsonb, e.seal FROM unnest($2::uuid[], $3::text[], $4::int[], $5::timestamptz[], "
-        "$6::text[], $7::smallint[], $8::text[], $9::text[], $10::uuid[], $11::text[], $12::bytea[]) "
-        "AS e(session_id, trace_id, position, at, type, version, actor_kind, actor_name, dispatch_id, payload, seal) "
-        "ON CONFLICT DO NOTHING",
-        tenant_id,
-        *_columns(rows),
-    )
-    if status != f"INSERT 0 {len(rows)}":
-        raise RuntimeError(f"positions of {len({r[0] for r in rows})} sessions were taken: {status}")
+_EVENTS = bulk_insert(
+    "audit_event",
+    {
+        "session_id": "uuid",
+        "trace_id": "text",
+        "position": "int",
+        "at": "timestamptz",
+        "type": "text",
+        "schema_version": "smallint",
+        "actor_kind": "text",
+        "actor_name": "text",
+        "dispatch_id": "uuid",
+        # The text that was sealed.
+        "payload": "text",
+        "seal": "bytea",
+    },
+    values={"payload": "r.payload::jsonb"},
+)
+
+_CONTEXT = columns_of(MessageContext)
+_context = attrgetter(*_CONTEXT)
+
+_MESSAGES = bulk_insert(
+    "message",
+    {
+        "session_id": "uuid",
+        "ordinal": "int",
+        "at": "timestamptz",
+        "message_id": "uuid",
+        "sender": "text",
+        "sender_name": "text",
+        "kind": "text",
+        "content": "jsonb",
+        "channel_at": "timestamptz",
+        "channel_message_id": "text",
+        "dispatch_id": "uuid",
+        "delivery_id": "uuid",
+        "delivery_item": "int",
+        **_CONTEXT,
+    },
+)
 
 
 def _message_rows(entry: TurnRecord, places: Mapping[UUID, _ChainTail]) -> list[_Row]:
@@ -243,43 +270,30 @@ def _message_rows(entry: TurnRecord, places: Mapping[UUID, _ChainTail]) -> list[
             str(item.sender),
             item.sender_name,
             item.content.kind,
-            storable.dump(to_json(item.content)),
+            to_json(item.content),
             item.channel_at,
             item.channel_message_id,
-            item.reply_to,
-            item.forwarded,
-            None if item.referral is None else storable.dump(item.referral),
             entry.dispatch_id,
-            item.group_id,
             item.raw and item.raw.delivery_id,
             item.raw and item.raw.item,
-            item.frequently_forwarded,
+            *_context(item.context),
         )
         for number, item in enumerate(entry.turn.transcript, places[session_id].ordinal)
     ]
 
 
-async def _insert_messages(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
-    if not rows:
-        return
-    status = await connection.execute(
-        "INSERT INTO message (tenant_id, session_id, ordinal, at, message_id, sender, sender_name, kind, content, "
-        "channel_at, channel_message_id, reply_to, forwarded, referral, dispatch_id, group_id, delivery_id, "
-        "delivery_item, frequently_forwarded) "
-        "SELECT $1, m.session_id, m.ordinal, m.at, m.message_id, m.sender, m.sender_name, m.kind, m.content::jsonb, "
-        "m.channel_at, m.channel_message_id, m.reply_to, m.forwarded, m.referral::jsonb, m.dispatch_id, m.group_id, "
-        "m.delivery_id, m.delivery_item, m.frequently_forwarded "
-        "FROM unnest($2::uuid[], $3::int[], $4::timestamptz[], $5::uuid[], $6::text[], $7::text[], $8::text[], "
-        "$9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::boolean[], $14::text[], $15::uuid[], "
-        "$16::text[], $17::uuid[], $18::int[], $19::boolean[]) "
-        "AS m(session_id, ordinal, at, message_id, sender, sender_name, kind, content, channel_at, "
-        "channel_message_id, reply_to, forwarded, referral, dispatch_id, group_id, delivery_id, delivery_item, "
-        "frequently_forwarded) ON CONFLICT DO NOTHING",
-        tenant_id,
-        *_columns(rows),
-    )
-    if status != f"INSERT 0 {len(rows)}":
-        raise RuntimeError(f"ordinals of {len({r[0] for r in rows})} sessions were taken: {status}")
+async def _insert(connection: Connection, tenant_id: UUID, statement: BulkStatement, rows: Sequence[_Row]) -> None:
+    """Insert events or messages. Raises RuntimeError where a place was taken already."""
+    written = await statement.execute(connection, rows, tenant_id)
+    if written != len(rows):
+        raise RuntimeError(
+            f"places of {len({r[0] for r in rows})} sessions were taken: {written} of {len(rows)} rows are new"
+        )
+
+
+_WORDS = bulk_insert(
+    "message_words", {"session_id": "uuid", "ordinal": "int", "at": "timestamptz", "words": "tsvector"}
+)
 
 
 def _word_rows(
@@ -297,18 +311,6 @@ def _word_rows(
         name = name_of(context.contact_name, context.contact_phone, context.business_partner_name)
         texts.append((0, session.started_at, name))
     return [(session.session_id, number, at, words) for number, at, text in texts if (words := vector(tenant_id, text))]
-
-
-async def _insert_words(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
-    if rows:
-        await connection.execute(
-            "INSERT INTO message_words (tenant_id, session_id, ordinal, at, words) "
-            "SELECT $1, w.session_id, w.ordinal, w.at, w.words::tsvector "
-            "FROM unnest($2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) AS w(session_id, ordinal, at, words) "
-            "ON CONFLICT DO NOTHING",
-            tenant_id,
-            *_columns(rows),
-        )
 
 
 def _change(entry: TurnRecord, places: Mapping[UUID, _ChainTail], fresh: Container[UUID]) -> Change:
@@ -329,7 +331,7 @@ def _change(entry: TurnRecord, places: Mapping[UUID, _ChainTail], fresh: Contain
 _SESSION = {
     "session_id": "uuid",
     "state": "text",
-    "walked": "text",
+    "_walked": "text",
     "outcome": "text",
     "outcome_reason": "text",
     "intent": "text",
@@ -345,13 +347,13 @@ _SESSION = {
     "dispatch_count": "int",
     "misses": "int",
     "cost_micros": "bigint",
-    "awaiting": "text",
+    "awaiting": "jsonb",
     "last_activity_at": "timestamptz",
     "resolved_at": "timestamptz",
     "next_position": "int",
     "head": "bytea",
-    "flow": "text",
-    "told": "text",
+    "flow": "jsonb",
+    "told": "jsonb",
     "thread_id": "uuid",
     "contact_id": "uuid",
     "channel_account_id": "uuid",
@@ -360,35 +362,30 @@ _SESSION = {
     "started_at": "timestamptz",
     "window_until": "timestamptz",
 }
-"""What a turn says of a session's row: the columns, but for the walked states and for JSON, which travels as text."""
+"""What a turn says of a session's row: the columns, and the walked states."""
 
 _FIXED = ("session_id", "thread_id", "contact_id", "channel_account_id", "channel", "channel_display", "started_at")
 """What is written once, with the row."""
 
-_FROM_ROWS = (
-    "FROM unnest("
-    + ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_SESSION.values(), 2))
-    + f") AS u({', '.join(_SESSION)})"
-)
-_VALUES = {name: f"u.{name}" for name in _SESSION if name != "walked"} | {
-    "awaiting": "u.awaiting::jsonb",
-    "flow": "u.flow::jsonb",
-    "told": "ARRAY(SELECT jsonb_array_elements_text(u.told::jsonb))",
-}
-_GROWING = {"window_until": "greatest(s.window_until, u.window_until)"}
+_TOLD = {"told": "ARRAY(SELECT jsonb_array_elements_text(r.told::jsonb))"}
+_GROWING = {"window_until": "greatest(s.window_until, r.window_until)"}
 """What an update never makes less."""
 
-_INSERT = (
-    f"INSERT INTO session (tenant_id, state_path, {', '.join(_VALUES)}) "
-    # As above; another session in progress in the thread is an error, though.
-    f"SELECT $1, '{State.OPEN}' || u.walked, {', '.join(_VALUES.values())} {_FROM_ROWS} "
-    "ON CONFLICT (tenant_id, session_id) DO NOTHING"
+_OPENED = bulk_insert(
+    "session",
+    _SESSION,
+    values={"state_path": f"'{State.OPEN}' || r._walked", **_TOLD},
+    # Another session in progress in the thread is an error.
+    conflict="(tenant_id, session_id) DO NOTHING",
 )
-_UPDATE = (
+_CHANGED = BulkStatement(
     # The old state stands first in the path, as the row has it: the CHECK sees every step.
-    "UPDATE session AS s SET state_path = s.state || u.walked, "
-    + ", ".join(f"{name} = {value}" for name, value in (_VALUES | _GROWING).items() if name not in _FIXED)
-    + f" {_FROM_ROWS} WHERE s.tenant_id = $1 AND s.session_id = u.session_id"
+    "UPDATE session AS s SET state_path = s.state || r._walked, "
+    + ", ".join(
+        f"{name} = {value}" for name, value in (expressions(_SESSION) | _TOLD | _GROWING).items() if name not in _FIXED
+    )
+    + " FROM {rows} WHERE s.tenant_id = {tenant_id} AND s.session_id = r.session_id",
+    _SESSION,
 )
 
 
@@ -415,13 +412,13 @@ def _session_row(entry: TurnRecord, places: Mapping[UUID, _ChainTail], events: S
         session.dispatch_count,
         session.misses,
         session.cost_micros,
-        session.awaiting and storable.dump(awaiting_to_json(session.awaiting)),
+        session.awaiting and awaiting_to_json(session.awaiting),
         session.last_activity_at,
         session.resolved_at,
         place.position + len(events),
         events[-1][-1] if events else place.head,
-        session.flow and storable.dump(position_to_json(session.flow)),
-        storable.dump(list(session.notified)),
+        session.flow and position_to_json(session.flow),
+        list(session.notified),
         session.thread_id,
         session.contact_id,
         context.channel_account_id,
@@ -430,20 +427,6 @@ def _session_row(entry: TurnRecord, places: Mapping[UUID, _ChainTail], events: S
         session.started_at,
         service_window.latest(turn.transcript),
     )
-
-
-async def _insert_sessions(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
-    if rows:
-        await connection.execute(_INSERT, tenant_id, *_columns(rows))
-
-
-async def _update_sessions(connection: Connection, tenant_id: UUID, rows: Sequence[_Row]) -> None:
-    if rows:
-        await connection.execute(_UPDATE, tenant_id, *_columns(rows))
-
-
-def _columns(rows: Sequence[_Row]) -> list[list[Any]]:
-    return list(map(list, zip(*rows, strict=True)))
 
 
 def _cut(text: str, limit: int = 200) -> str:

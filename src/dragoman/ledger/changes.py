@@ -16,6 +16,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from dragoman.ledger.connection import Connection
+from dragoman.sql import bulk_insert
 
 RESUMABLE = timedelta(minutes=10)
 """How old a place may be and still be read on from."""
@@ -104,23 +105,19 @@ class News:
     changes: list[Change] | None
 
 
+_RECORD = bulk_insert(
+    "session_change AS c",
+    {"session_id": "uuid", "kind": "text", "messages": "int", "events": "int"},
+    # Kinds sort as they rank.
+    conflict="(tenant_id, xid, session_id) DO UPDATE SET kind = greatest(c.kind, excluded.kind), "
+    "messages = excluded.messages, events = excluded.events",
+)
+
+
 async def record_all(connection: Connection, tenant_id: UUID, changed: Sequence[Change]) -> None:
     """Say that the sessions change in the caller's transaction."""
-    if not changed:
-        return
-    await connection.execute(
-        # Kinds sort as they rank.
-        "INSERT INTO session_change AS c (tenant_id, session_id, kind, messages, events) "
-        "SELECT $1, u.session_id, u.kind, u.messages, u.events "
-        "FROM unnest($2::uuid[], $3::text[], $4::int[], $5::int[]) AS u(session_id, kind, messages, events) "
-        "ON CONFLICT (tenant_id, xid, session_id) DO UPDATE SET kind = greatest(c.kind, excluded.kind), "
-        "messages = excluded.messages, events = excluded.events",
-        tenant_id,
-        [change.session_id for change in changed],
-        [str(change.kind) for change in changed],
-        [change.message_count for change in changed],
-        [change.event_count for change in changed],
-    )
+    rows = [(change.session_id, str(change.kind), change.message_count, change.event_count) for change in changed]
+    await _RECORD.execute(connection, rows, tenant_id)
 
 
 async def record(

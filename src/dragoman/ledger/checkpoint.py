@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from dragoman.ledger import merkle, seal
 from dragoman.ledger.connection import Connection
+from dragoman.sql import BulkStatement, bulk_insert
 
 FORMAT = "dragoman-checkpoint/1"
 FIRST_PREVIOUS = bytes(32)
@@ -197,6 +198,11 @@ async def consider_all(connection: Connection, tenant_id: UUID) -> None:
     )
 
 
+_LEAVES = bulk_insert(
+    "checkpoint_leaf", {"session_id": "uuid", "events": "int", "head": "bytea"}, once={"number": "int"}
+)
+
+
 async def make(
     connection: Connection, tenant_id: UUID, key: Ed25519PrivateKey, *, now: datetime, other_key: bool = False
 ) -> MadeCheckpoint | None:
@@ -245,16 +251,8 @@ async def make(
         "INSERT INTO checkpoint (tenant_id, number, at, header, signature) VALUES ($1, $2, $3, $4, $5)",
         *(tenant_id, header.number, now, signed.header, signed.signature),
     )
-    await connection.execute(
-        "INSERT INTO checkpoint_leaf (tenant_id, number, session_id, events, head) "
-        "SELECT $1, $2, l.session_id, l.events, l.head FROM unnest($3::uuid[], $4::int[], $5::bytea[]) "
-        "AS l(session_id, events, head) ON CONFLICT DO NOTHING",
-        tenant_id,
-        header.number,
-        [leaf.session_id for leaf in leaves],
-        [leaf.events for leaf in leaves],
-        [leaf.head for leaf in leaves],
-    )
+    rows = [(leaf.session_id, leaf.events, leaf.head) for leaf in leaves]
+    await _LEAVES.execute(connection, rows, tenant_id, header.number)
     return MadeCheckpoint(number=header.number, at=now, leaves=len(leaves), digest=signed.digest)
 
 
@@ -376,19 +374,19 @@ class Proof:
         }
 
 
+_COVERED = BulkStatement(
+    "SELECT l.* FROM {rows} CROSS JOIN LATERAL ("
+    " SELECT l.number, l.session_id, l.events, l.head FROM checkpoint_leaf l WHERE l.tenant_id = {tenant_id}"
+    " AND l.session_id = r.session_id AND l.events <= r.events ORDER BY l.number DESC LIMIT 1) AS l",
+    {"session_id": "uuid", "events": "int"},
+)
+
+
 async def proofs(
     connection: Connection, tenant_id: UUID, sessions: Iterable[tuple[UUID, int]]
 ) -> tuple[dict[UUID, Proof], dict[int, Signed]]:
     """For each session, with how many events it is shown, the latest checkpoint that covers no more; and these."""
-    wanted = list(sessions)
-    rows = await connection.fetch(
-        "SELECT l.* FROM unnest($2::uuid[], $3::int[]) AS q(session_id, events) CROSS JOIN LATERAL ("
-        " SELECT l.number, l.session_id, l.events, l.head FROM checkpoint_leaf l WHERE l.tenant_id = $1"
-        " AND l.session_id = q.session_id AND l.events <= q.events ORDER BY l.number DESC LIMIT 1) AS l",
-        tenant_id,
-        [session_id for session_id, _ in wanted],
-        [events for _, events in wanted],
-    )
+    rows = await _COVERED.fetch(connection, list(sessions), tenant_id)
     found: dict[UUID, Proof] = {}
     hashes: dict[int, tuple[dict[UUID, int], list[bytes]]] = {}
     for row in rows:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from dragoman.ledger.connection import Connection
 from dragoman.ledger.verify import Breach, Found
+from dragoman.sql import BulkStatement
 
 
 class Stage(StrEnum):
@@ -45,24 +46,24 @@ class Integrity:
     kind: str = ""
 
 
+_OF_SESSIONS = BulkStatement(
+    "SELECT r.session_id, r.events, l.number, l.events AS sealed, c.at AS sealed_at, k.at AS checked_at, "
+    "k.events AS checked, k.position, k.kind, v.at AS run_at, v.checkpoint AS run_checkpoint FROM {rows} "
+    "LEFT JOIN LATERAL (SELECT l.number, l.events FROM checkpoint_leaf l WHERE l.tenant_id = {tenant_id} "
+    " AND l.session_id = r.session_id ORDER BY l.number DESC LIMIT 1) AS l ON true "
+    "LEFT JOIN checkpoint c ON c.tenant_id = {tenant_id} AND c.number = l.number "
+    "LEFT JOIN session_check k ON k.tenant_id = {tenant_id} AND k.session_id = r.session_id "
+    "LEFT JOIN (SELECT at, checkpoint FROM verification WHERE tenant_id = {tenant_id} ORDER BY at DESC LIMIT 1) AS v "
+    "ON true",
+    {"session_id": "uuid", "events": "int"},
+)
+
+
 async def of_sessions(
     connection: Connection, tenant_id: UUID, sessions: Sequence[tuple[UUID, int]]
 ) -> dict[UUID, Integrity]:
     """How far each of the sessions, given with how many events it has, is proved."""
-    rows = await connection.fetch(
-        "SELECT q.session_id, q.events, l.number, l.events AS sealed, c.at AS sealed_at, k.at AS checked_at, "
-        "k.events AS checked, k.position, k.kind, v.at AS run_at, v.checkpoint AS run_checkpoint "
-        "FROM unnest($2::uuid[], $3::int[]) AS q(session_id, events) "
-        "LEFT JOIN LATERAL (SELECT l.number, l.events FROM checkpoint_leaf l WHERE l.tenant_id = $1 "
-        " AND l.session_id = q.session_id ORDER BY l.number DESC LIMIT 1) AS l ON true "
-        "LEFT JOIN checkpoint c ON c.tenant_id = $1 AND c.number = l.number "
-        "LEFT JOIN session_check k ON k.tenant_id = $1 AND k.session_id = q.session_id "
-        "LEFT JOIN (SELECT at, checkpoint FROM verification WHERE tenant_id = $1 ORDER BY at DESC LIMIT 1) AS v "
-        "ON true",
-        tenant_id,
-        [session_id for session_id, _ in sessions],
-        [events for _, events in sessions],
-    )
+    rows = await _OF_SESSIONS.fetch(connection, sessions, tenant_id)
     return {row["session_id"]: _integrity(row) for row in rows}
 
 

@@ -181,7 +181,7 @@ async def related_messages(
     if not part:
         return []
     here = [message.channel_message_id for message in part if message.channel_message_id]
-    named = [message.reply_to for message in part if message.reply_to]
+    named = [quoted for message in part if (quoted := message.context.reply_to)]
     named += [target for message in part if (target := getattr(message.content, "target", None))]
     rows = await connection.fetch(
         f"SELECT {MESSAGE_COLUMNS} FROM (SELECT * FROM message WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "

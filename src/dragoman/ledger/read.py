@@ -16,20 +16,20 @@ import asyncpg
 from dragoman.domain import content
 from dragoman.domain.content import Content, Unsupported
 from dragoman.domain.events import CATALOGUE
-from dragoman.domain.nouns import ActorKind, Sender
+from dragoman.domain.nouns import ActorKind, MessageContext, Sender
 from dragoman.ledger.connection import Connection
+from dragoman.sql import columns_of
 
 Delivery = Literal["queued", "sent", "delivered", "read", "played", "failed"]
 
 CLOCK_SKEW = timedelta(days=1)
 """How far apart the clocks of two workers may be, so that an event seems older than its session."""
 
-
+_CONTEXT = columns_of(MessageContext)
 MESSAGE_COLUMNS = (
-    "m.ordinal, m.message_id, m.sender, m.sender_name, m.content, m.at, m.channel_at, m.reply_to, "
-    "coalesce(m.channel_message_id, o.channel_message_id) AS channel_message_id, m.forwarded, m.referral, "
-    "m.frequently_forwarded, "
-    "m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason"
+    "m.ordinal, m.message_id, m.sender, m.sender_name, m.content, m.at, m.channel_at, "
+    "coalesce(m.channel_message_id, o.channel_message_id) AS channel_message_id, "
+    f"m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason, {', '.join(f'm.{c}' for c in _CONTEXT)}"
 )
 OUTBOX_OF_MESSAGE = "LEFT JOIN outbox_entry o ON o.tenant_id = $1 AND o.session_id = $2 AND o.message_id = m.message_id"
 EVENT_COLUMNS = (
@@ -68,13 +68,10 @@ class Message:
     at: datetime
     channel_at: datetime | None
     channel_message_id: str | None
-    reply_to: str | None
-    forwarded: bool
-    referral: dict[str, Any] | None
     dispatch_id: UUID | None
     delivery: Delivery | None
     delivery_reason: str
-    frequently_forwarded: bool = False
+    context: MessageContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +177,7 @@ def message_of(row: asyncpg.Record) -> Message:
     reason = fields.pop("reason")
     fields["sender"] = Sender(fields["sender"])
     fields["content"] = _content(fields["content"])
+    fields["context"] = MessageContext(**{name: fields.pop(name) for name in _CONTEXT})
     return Message(**fields, delivery=delivery, delivery_reason=reason if delivery == "failed" else "")
 
 

@@ -18,6 +18,7 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.retention import Rule
 from dragoman.ledger import append
 from dragoman.ledger.connection import Connection
+from dragoman.sql import bulk_insert
 
 RECORD = ("message", "message_words", "audit_event", "raw_delivery", "outbox_attempt")
 """The partitioned tables. Others that hold what was said are swept: see :data:`SWEPT`."""
@@ -205,6 +206,14 @@ class Shortened:
     messages: int
 
 
+_ANCHORS = bulk_insert(
+    "retention_anchor AS a",
+    {"tenant_id": "uuid", "session_id": "uuid", "position": "int", "seal": "bytea"},
+    conflict="(tenant_id, session_id) DO UPDATE SET position = excluded.position, seal = excluded.seal "
+    "WHERE a.position < excluded.position",
+)
+
+
 async def anchor(
     connection: Connection,
     events: Sequence[str],
@@ -245,13 +254,8 @@ async def anchor(
         before,
         *values,
     )
-    await connection.execute(
-        "INSERT INTO retention_anchor AS a (tenant_id, session_id, position, seal) "
-        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::bytea[]) "
-        "ON CONFLICT (tenant_id, session_id) DO UPDATE SET position = excluded.position, seal = excluded.seal "
-        "WHERE a.position < excluded.position",
-        *([row[name] for row in rows] for name in ("tenant_id", "session_id", "position", "seal")),
-    )
+    anchors = [(row["tenant_id"], row["session_id"], row["position"], row["seal"]) for row in rows]
+    await _ANCHORS.execute(connection, anchors)
     return [
         Shortened(
             tenant_id=row["tenant_id"], session_id=row["session_id"], events=row["events"], messages=row["messages"]

@@ -14,7 +14,7 @@ from typing import Any
 from dragoman.domain import content, masking
 from dragoman.domain.content import Content
 from dragoman.domain.masking import Mask
-from dragoman.domain.nouns import Contact
+from dragoman.domain.nouns import Contact, MessageContext
 from dragoman.ledger.read import Event, Message
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.contacts.identities import ContactNote
@@ -128,9 +128,16 @@ def _message(message: Message, mask: Mask) -> Message:
         sender_name=_name(message.sender_name, mask),
         content=_content(message.content, mask),
         channel_message_id=message.channel_message_id and masking.channel_id(message.channel_message_id),
-        reply_to=message.reply_to and masking.channel_id(message.reply_to),
-        referral=mask.value(message.referral),
+        context=_context(message.context, mask),
         delivery_reason=mask.text(message.delivery_reason),
+    )
+
+
+def _context(context: MessageContext, mask: Mask) -> MessageContext:
+    return dataclasses.replace(
+        context,
+        reply_to=context.reply_to and masking.channel_id(context.reply_to),
+        referral=mask.value(context.referral),
     )
 
 

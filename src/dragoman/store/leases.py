@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from dragoman.domain.errors import StaleTokenError
+from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.database import Connection
 
 
@@ -83,17 +84,27 @@ class AbsentError(Exception):
         self.names = names
 
 
+_CREATE = bulk_insert("lease", {"name": "text"}, values={"token": "0"}, order="r.name")
+
+
 async def create(connection: Connection, tenant_id: UUID, names: Collection[str]) -> None:
     """Make rows for these leases where there are none, free ones.
 
     In a transaction of its own: it waits for others who make the same rows, and must hold nothing that they wait for.
     """
-    await connection.execute(
-        "INSERT INTO lease (tenant_id, name, token) SELECT $1, n.name, 0 FROM unnest($2::text[]) AS n(name) "
-        "ORDER BY n.name ON CONFLICT DO NOTHING",
-        tenant_id,
-        sorted(names),
-    )
+    await _CREATE.execute(connection, [(name,) for name in names], tenant_id)
+
+
+_ACQUIRE = bulk_insert(
+    "lease AS l",
+    {"name": "text"},
+    once={"owner": "text", "_seconds": "float8"},
+    values={"token": "1", "deadline": "clock_timestamp() + make_interval(secs => {_seconds})"},
+    order="r.name",
+    conflict="(tenant_id, name) DO UPDATE SET token = l.token + 1, owner = excluded.owner, "
+    "deadline = excluded.deadline WHERE l.owner IS NULL OR l.deadline < clock_timestamp()",
+    returning="name, token",
+)
 
 
 async def acquire_all(
@@ -104,18 +115,7 @@ async def acquire_all(
     Waits for a holder that is just releasing one, so that no wake-up is lost between its last look into the
     mailbox and the release.
     """
-    rows = await connection.fetch(
-        "INSERT INTO lease AS l (tenant_id, name, token, owner, deadline) "
-        "SELECT $1, n.name, 1, $3, clock_timestamp() + make_interval(secs => $4) "
-        "FROM unnest($2::text[]) AS n(name) ORDER BY n.name "
-        "ON CONFLICT (tenant_id, name) DO UPDATE "
-        "SET token = l.token + 1, owner = excluded.owner, deadline = excluded.deadline "
-        "WHERE l.owner IS NULL OR l.deadline < clock_timestamp() RETURNING name, token",
-        tenant_id,
-        names,
-        owner,
-        seconds,
-    )
+    rows = await _ACQUIRE.fetch(connection, [(name,) for name in names], tenant_id, owner, seconds)
     return {
         row["name"]: Lease(tenant_id=tenant_id, name=row["name"], token=row["token"], owner=owner, seconds=seconds)
         for row in rows
@@ -145,35 +145,32 @@ async def check(connection: Connection, lease: Lease) -> None:
     verify(lease, rows.get(lease.name))
 
 
+_EXTEND = BulkStatement(
+    "UPDATE lease AS l SET deadline = clock_timestamp() + make_interval(secs => {seconds}) FROM {rows} "
+    "WHERE l.tenant_id = {tenant_id} AND l.name = r.name AND l.token = r.token "
+    "AND ({younger} OR l.deadline < clock_timestamp() + make_interval(secs => {seconds} * 2 / 3))",
+    {"name": "text", "token": "bigint"},
+    once={"seconds": "float8", "younger": "boolean"},
+)
+
+
 async def extend_all(
     connection: Connection, tenant_id: UUID, held: Sequence[Lease], *, seconds: float, younger: bool = True
 ) -> None:
     """Move the deadlines on; leaves alone what was taken over, and unless *younger* what has two thirds to go."""
-    if held:
-        await connection.execute(
-            "UPDATE lease AS l SET deadline = clock_timestamp() + make_interval(secs => $4) "
-            "FROM unnest($2::text[], $3::bigint[]) AS h(name, token) "
-            "WHERE l.tenant_id = $1 AND l.name = h.name AND l.token = h.token "
-            "AND ($5 OR l.deadline < clock_timestamp() + make_interval(secs => $4 * 2 / 3))",
-            tenant_id,
-            [lease.name for lease in held],
-            [lease.token for lease in held],
-            seconds,
-            younger,
-        )
+    await _EXTEND.execute(connection, [(lease.name, lease.token) for lease in held], tenant_id, seconds, younger)
+
+
+_RELEASE = BulkStatement(
+    "UPDATE lease AS l SET owner = NULL, deadline = NULL FROM {rows} "
+    "WHERE l.tenant_id = {tenant_id} AND l.name = r.name AND l.token = r.token",
+    {"name": "text", "token": "bigint"},
+)
 
 
 async def release_all(connection: Connection, tenant_id: UUID, held: Sequence[Lease]) -> None:
     """Give leases back; the rows and their tokens stay. Harmless where one was taken over."""
-    if not held:
-        return
-    await connection.execute(
-        "UPDATE lease AS l SET owner = NULL, deadline = NULL FROM unnest($2::text[], $3::bigint[]) AS h(name, token) "
-        "WHERE l.tenant_id = $1 AND l.name = h.name AND l.token = h.token",
-        tenant_id,
-        [lease.name for lease in held],
-        [lease.token for lease in held],
-    )
+    await _RELEASE.execute(connection, [(lease.name, lease.token) for lease in held], tenant_id)
 
 
 async def release(connection: Connection, lease: Lease) -> None:

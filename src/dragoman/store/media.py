@@ -14,6 +14,7 @@ from typing import Literal
 from uuid import UUID
 
 from dragoman.domain.media_types import MediaFacts
+from dragoman.sql import bulk_insert
 from dragoman.store.database import Connection, Record
 
 State = Literal["pending", "stored", "failed", "erased"]
@@ -61,22 +62,24 @@ _SHOWN = (
 _WITH_OBJECT = "LEFT JOIN media_object o ON o.tenant_id = $1 AND o.sha256 = f.sha256"
 
 
+_REQUEST = bulk_insert(
+    "media_file",
+    {
+        "message_id": "uuid",
+        "channel_account_id": "uuid",
+        "channel_media_id": "text",
+        "claimed_sha256": "bytea",
+        "received_at": "timestamptz",
+    },
+    values={"due_at": "r.received_at"},
+    conflict="(tenant_id, message_id) DO NOTHING",
+)
+
+
 async def insert_requests(connection: Connection, tenant_id: UUID, files: Sequence[MediaRequest]) -> None:
     """Write down that *files* are to be fetched."""
-    if not files:
-        return
-    await connection.execute(
-        "INSERT INTO media_file (tenant_id, message_id, channel_account_id, channel_media_id, claimed_sha256, "
-        "received_at, due_at) SELECT $1, f.*, f.received_at FROM unnest($2::uuid[], $3::uuid[], $4::text[], "
-        "$5::bytea[], $6::timestamptz[]) AS f (message_id, account, media_id, claimed, received_at) "
-        "ON CONFLICT (tenant_id, message_id) DO NOTHING",
-        tenant_id,
-        [f.message_id for f in files],
-        [f.channel_account_id for f in files],
-        [f.channel_media_id for f in files],
-        [f.claimed_sha256 for f in files],
-        [f.received_at for f in files],
-    )
+    rows = [(f.message_id, f.channel_account_id, f.channel_media_id, f.claimed_sha256, f.received_at) for f in files]
+    await _REQUEST.execute(connection, rows, tenant_id)
 
 
 async def claim(

@@ -11,7 +11,7 @@ from dragoman.channels.email import inbound, redact
 from dragoman.channels.email.inbound import EmailAttachment, Mail
 from dragoman.channels.interface import ChannelMessage, Item, Other
 from dragoman.domain.content import Content, Media, Text
-from dragoman.domain.nouns import Identity
+from dragoman.domain.nouns import Identity, MessageContext
 from dragoman.domain.redaction import RedactionRule
 
 DEFAULT_LOCALE = "en"
@@ -73,7 +73,7 @@ class Email:
             channel_at=mail.at,
             content=content,
             fingerprint=hashlib.sha256(f"{mail.sender}\n{message_id}\n{mail.text}".encode()).hexdigest()[:32],
-            reply_to=attached_to or (mail.references[-1] if mail.references else None),
+            context=MessageContext(reply_to=attached_to or (mail.references[-1] if mail.references else None)),
             attached_to=attached_to,
         )
 

@@ -38,6 +38,7 @@ from dragoman.channels.whatsapp.wire import (
     table,
     text,
 )
+from dragoman.domain.nouns import MessageContext
 
 __all__ = [
     "ChannelError",
@@ -213,11 +214,13 @@ def _message(
         profile_name=_profile_name(person),
         channel_at=moment(message.get("timestamp")),
         content=content_of(message, around),
-        reply_to=identifier(context.get("id")),
-        forwarded=frequently or context.get("forwarded") is True,
-        frequently_forwarded=frequently,
-        referral=_referral(message, context),
-        group_id=identifier(message.get("group_id")),
+        context=MessageContext(
+            reply_to=identifier(context.get("id")),
+            forwarded=frequently or context.get("forwarded") is True,
+            frequently_forwarded=frequently,
+            referral=_referral(message, context),
+            group_id=identifier(message.get("group_id")),
+        ),
         fingerprint=_fingerprint(message, sender),
         raw=message,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from dragoman.channels.whatsapp.wire import Object
 from dragoman.domain.content import Content
+from dragoman.domain.nouns import MessageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class InboundItem:
     """What a user sent, in one message.
 
     ``fingerprint`` tells two messages under one id apart and is the same for a redelivery. ``channel_at`` is
-    None where Meta's time stamp could not be read. ``group_id`` is set when it was written in a group.
+    None where Meta's time stamp could not be read.
     """
 
     waba_id: str | None
@@ -56,11 +56,7 @@ class InboundItem:
     profile_name: str | None
     channel_at: datetime | None
     content: Content
-    reply_to: str | None
-    forwarded: bool
-    frequently_forwarded: bool
-    referral: dict[str, Any] | None
-    group_id: str | None
+    context: MessageContext
     fingerprint: str
     raw: Object
 

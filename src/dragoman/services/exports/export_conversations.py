@@ -302,8 +302,8 @@ def message_fields(session_id: UUID, message: Message) -> dict[str, Any]:
         "text": content.words(message.content) or content.preview(message.content),
         "content": content.to_json(message.content),
         "channel_message_id": message.channel_message_id,
-        "reply_to": message.reply_to,
-        "forwarded": message.forwarded,
+        "reply_to": message.context.reply_to,
+        "forwarded": message.context.forwarded,
         "delivery": message.delivery,
         "dispatch_id": message.dispatch_id,
     }

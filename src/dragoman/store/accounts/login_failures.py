@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from uuid import UUID
 
+from dragoman.sql import bulk_insert
 from dragoman.store.database import NO_TENANT, Database
 
 FORGOTTEN = timedelta(hours=1)
@@ -79,6 +80,11 @@ def _digest(*parts: str) -> bytes:
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).digest()
 
 
+_FIRST = bulk_insert(
+    "login_failure", {"subject": "bytea"}, once={"last_at": "timestamptz"}, values={"failures": "0"}, order="r.subject"
+)
+
+
 async def attempt(database: Database, found: Sequence[Subject], *, now: datetime) -> timedelta:
     """How long an attempt has to wait; where it need not, it is counted as one that fails, until it has not.
 
@@ -86,13 +92,7 @@ async def attempt(database: Database, found: Sequence[Subject], *, now: datetime
     """
     digests = sorted(subject.digest for subject in found)
     async with database.tenant(NO_TENANT) as connection:
-        await connection.execute(
-            "INSERT INTO login_failure (tenant_id, subject, failures, last_at) "
-            "SELECT $1, s, 0, $3 FROM unnest($2::bytea[]) AS s ORDER BY s ON CONFLICT DO NOTHING",
-            NO_TENANT,
-            digests,
-            now,
-        )
+        await _FIRST.execute(connection, [(digest,) for digest in digests], NO_TENANT, now)
         rows = await connection.fetch(
             "SELECT subject, failures, last_at FROM login_failure WHERE tenant_id = $1 AND subject = ANY($2::bytea[]) "
             "ORDER BY subject FOR UPDATE",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from dragoman.sql import bulk_insert
 from dragoman.store.database import Connection
 
 
@@ -82,15 +83,13 @@ async def remove(connection: Connection, tenant_id: UUID, user_id: UUID) -> bool
     return confirmed is not None
 
 
+_CODES = bulk_insert("recovery_code", {"digest": "bytea"}, once={"user_id": "uuid"}, conflict="")
+
+
 async def set_codes(connection: Connection, tenant_id: UUID, user_id: UUID, digests: Sequence[bytes]) -> None:
     """Replace the user's recovery codes."""
     await connection.execute("DELETE FROM recovery_code WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id)
-    await connection.execute(
-        "INSERT INTO recovery_code (tenant_id, user_id, digest) SELECT $1, $2, d FROM unnest($3::bytea[]) AS d",
-        tenant_id,
-        user_id,
-        list(digests),
-    )
+    await _CODES.execute(connection, [(digest,) for digest in digests], tenant_id, user_id)
 
 
 async def use_code(connection: Connection, tenant_id: UUID, user_id: UUID, digest: bytes, *, now: datetime) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain import storable
+from dragoman.sql import bulk_insert
 from dragoman.store.database import Connection
 
 
@@ -31,39 +32,25 @@ class ChannelEvent:
     raw: Mapping[str, Any]
 
 
+_COLUMNS = {
+    "event_id": "uuid",
+    "at": "timestamptz",
+    "channel": "text",
+    "channel_account_id": "uuid",
+    "waba_id": "text",
+    "field": "text",
+    "event": "text",
+    "severity": "text",
+    "summary": "text",
+    "raw": "jsonb",
+}
+_ADD = bulk_insert("channel_event", _COLUMNS)
+_row = attrgetter(*_COLUMNS)
+
+
 async def add(connection: Connection, tenant_id: UUID, events: Sequence[ChannelEvent]) -> None:
     """Put *events* on record."""
-    if not events:
-        return
-    await connection.execute(
-        "INSERT INTO channel_event (tenant_id, event_id, at, channel, channel_account_id, waba_id, field, event, "
-        "severity, summary, raw) SELECT $1, e.event_id, e.at, e.channel, e.account, e.waba_id, e.field, e.event, "
-        "e.severity, e.summary, e.raw::jsonb FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::uuid[], "
-        "$6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]) "
-        "AS e(event_id, at, channel, account, waba_id, field, event, severity, summary, raw) ON CONFLICT DO NOTHING",
-        tenant_id,
-        *map(
-            list,
-            zip(
-                *(
-                    (
-                        e.event_id,
-                        e.at,
-                        e.channel,
-                        e.channel_account_id,
-                        e.waba_id,
-                        e.field,
-                        e.event,
-                        e.severity,
-                        e.summary,
-                        storable.dump(e.raw),
-                    )
-                    for e in events
-                ),
-                strict=True,
-            ),
-        ),
-    )
+    await _ADD.execute(connection, [_row(event) for event in events], tenant_id)
 
 
 async def recent(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain import storable
+from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.database import Connection
 
 
@@ -24,21 +24,23 @@ class RawDelivery:
     items: Sequence[Mapping[str, Any]]
 
 
+_KEEP_RAW = bulk_insert(
+    "raw_delivery",
+    {
+        "delivery_id": "uuid",
+        "at": "timestamptz",
+        "channel": "text",
+        "channel_account_id": "uuid",
+        "body": "bytea",
+        "items": "jsonb",
+    },
+)
+
+
 async def keep_raw(connection: Connection, tenant_id: UUID, raw: Sequence[RawDelivery]) -> None:
     """Store deliveries as they came."""
-    await connection.execute(
-        "INSERT INTO raw_delivery (tenant_id, delivery_id, at, channel, channel_account_id, body, items) "
-        "SELECT $1, r.delivery_id, r.at, r.channel, r.account, r.body, r.items::jsonb FROM unnest($2::uuid[], "
-        "$3::timestamptz[], $4::text[], $5::uuid[], $6::bytea[], $7::text[]) "
-        "AS r(delivery_id, at, channel, account, body, items) ON CONFLICT DO NOTHING",
-        tenant_id,
-        [r.delivery_id for r in raw],
-        [r.at for r in raw],
-        [r.channel for r in raw],
-        [r.channel_account_id for r in raw],
-        [r.body for r in raw],
-        [storable.dump(list(r.items)) for r in raw],
-    )
+    rows = [(r.delivery_id, r.at, r.channel, r.channel_account_id, r.body, list(r.items)) for r in raw]
+    await _KEEP_RAW.execute(connection, rows, tenant_id)
 
 
 async def raw(connection: Connection, tenant_id: UUID, delivery_id: UUID, *, at: datetime) -> tuple[str, bytes] | None:
@@ -75,29 +77,29 @@ class StatusArrival:
         return (self.channel_account_id, self.channel_message_id, self.status, self.channel_at, self.participant)
 
 
+_KEEP_STATUSES = bulk_insert(
+    "message_status",
+    {
+        "channel_account_id": "uuid",
+        "channel_message_id": "text",
+        "status": "text",
+        "channel_at": "timestamptz",
+        "participant": "text",
+        "received_at": "timestamptz",
+        "errors": "jsonb",
+        "correlation": "text",
+        "raw": "jsonb",
+    },
+    returning="channel_account_id, channel_message_id, status, channel_at, participant",
+)
+
+
 async def insert_statuses(
     connection: Connection, tenant_id: UUID, arrivals: Sequence[StatusArrival]
 ) -> set[tuple[object, ...]]:
     """Keep statuses until they are applied; the keys of those that did not come before."""
-    rows = await connection.fetch(
-        "INSERT INTO message_status (tenant_id, channel_account_id, channel_message_id, status, channel_at, "
-        "participant, received_at, errors, correlation, raw) SELECT $1, s.account, s.message, s.status, s.channel_at, "
-        "s.participant, s.received_at, s.errors::jsonb, s.correlation, s.raw::jsonb FROM unnest($2::uuid[], "
-        "$3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::timestamptz[], $8::text[], $9::text[], "
-        "$10::text[]) AS s(account, message, status, channel_at, participant, received_at, errors, correlation, raw) "
-        "ON CONFLICT DO NOTHING "
-        "RETURNING channel_account_id, channel_message_id, status, channel_at, participant",
-        tenant_id,
-        [a.channel_account_id for a in arrivals],
-        [a.channel_message_id for a in arrivals],
-        [a.status for a in arrivals],
-        [a.channel_at for a in arrivals],
-        [a.participant for a in arrivals],
-        [a.received_at for a in arrivals],
-        [storable.dump(list(a.errors)) for a in arrivals],
-        [a.correlation for a in arrivals],
-        [storable.dump(a.raw) for a in arrivals],
-    )
+    arrived = [(*a.key, a.received_at, list(a.errors), a.correlation, a.raw) for a in arrivals]
+    rows = await _KEEP_STATUSES.fetch(connection, arrived, tenant_id)
     return {tuple(row) for row in rows}
 
 
@@ -171,21 +173,28 @@ async def overdue(connection: Connection, tenant_id: UUID, *, since: datetime) -
     return [row["channel_account_id"] for row in rows]
 
 
+_MARK_APPLIED = BulkStatement(
+    "UPDATE message_status m SET applied = r.words FROM {rows} WHERE m.tenant_id = {tenant_id} "
+    "AND m.channel_account_id = r.account AND m.channel_message_id = r.message "
+    "AND m.status = r.status AND m.channel_at = r.at AND m.participant = r.participant",
+    {
+        "account": "uuid",
+        "message": "text",
+        "status": "text",
+        "at": "timestamptz",
+        "participant": "text",
+        "words": "text",
+    },
+)
+
+
 async def mark_applied(connection: Connection, tenant_id: UUID, applied: Sequence[tuple[MatchedStatus, str]]) -> None:
     """Say what was done with each status, in words."""
-    await connection.execute(
-        "UPDATE message_status m SET applied = a.words FROM unnest($2::uuid[], $3::text[], $4::text[], "
-        "$5::timestamptz[], $6::text[], $7::text[]) AS a(account, message, status, at, participant, words) "
-        "WHERE m.tenant_id = $1 AND m.channel_account_id = a.account AND m.channel_message_id = a.message "
-        "AND m.status = a.status AND m.channel_at = a.at AND m.participant = a.participant",
-        tenant_id,
-        [s.channel_account_id for s, _ in applied],
-        [s.channel_message_id for s, _ in applied],
-        [s.status for s, _ in applied],
-        [s.channel_at for s, _ in applied],
-        [s.participant for s, _ in applied],
-        [words for _, words in applied],
-    )
+    rows = [
+        (s.channel_account_id, s.channel_message_id, s.status, s.channel_at, s.participant, words)
+        for s, words in applied
+    ]
+    await _MARK_APPLIED.execute(connection, rows, tenant_id)
 
 
 async def give_up_unmatched(connection: Connection, tenant_id: UUID, *, before: datetime) -> int:

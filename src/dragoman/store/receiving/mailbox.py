@@ -10,12 +10,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain import storable
 from dragoman.domain.content import Content, Edit, Media, Revoke, Text, from_json, to_json
-from dragoman.domain.nouns import InboundMessage, RawItem, Revision
+from dragoman.domain.nouns import InboundMessage, MessageContext, RawItem, Revision
+from dragoman.sql import BulkStatement, bulk_insert, columns_of
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.database import Connection
 
@@ -33,14 +34,10 @@ class MailboxArrival:
     received_at: datetime
     channel_at: datetime
     content: Content
-    reply_to: str | None
-    forwarded: bool
-    referral: Mapping[str, Any] | None
+    context: MessageContext
     trace_id: str
     sender: Identity
     raw: RawItem
-    frequently_forwarded: bool = False
-    group_id: str | None = None
     attached_to: str | None = None
     redacted: Mapping[str, int] | None = None
 
@@ -69,30 +66,39 @@ class Waiting:
     code_open: bool
 
 
+_CONTEXT = columns_of(MessageContext)
+_context = attrgetter(*_CONTEXT)
+
+_INSERT = bulk_insert(
+    "mailbox",
+    {
+        "message_id": "uuid",
+        "dispatch_id": "uuid",
+        "contact_id": "uuid",
+        "channel_account_id": "uuid",
+        "channel_message_id": "text",
+        "fingerprint": "text",
+        "received_at": "timestamptz",
+        "channel_at": "timestamptz",
+        "content": "jsonb",
+        "trace_id": "text",
+        "sender_kind": "text",
+        "sender": "text",
+        "delivery_id": "uuid",
+        "delivery_item": "int",
+        "attached_to": "text",
+        "redacted": "jsonb",
+        **_CONTEXT,
+    },
+    order="r.place",
+    conflict="(tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING",
+    returning="message_id",
+)
+
+
 async def insert(connection: Connection, tenant_id: UUID, arrivals: Sequence[MailboxArrival]) -> set[UUID]:
     """Insert what is new, in that order; the message ids of those. The others were here before: a redelivery."""
-    if not arrivals:
-        return set()
-    rows = await connection.fetch(
-        # ON CONFLICT also settles two copies of one message within this very statement.
-        "INSERT INTO mailbox (tenant_id, message_id, dispatch_id, contact_id, channel_account_id, "
-        "channel_message_id, fingerprint, received_at, channel_at, content, reply_to, forwarded, referral, "
-        "trace_id, sender_kind, sender, frequently_forwarded, group_id, delivery_id, delivery_item, "
-        "attached_to, redacted) SELECT $1, a.message_id, a.dispatch_id, a.contact_id, a.channel_account_id, "
-        "a.channel_message_id, a.fingerprint, a.received_at, a.channel_at, a.content::jsonb, a.reply_to, "
-        "a.forwarded, a.referral::jsonb, a.trace_id, a.sender_kind, a.sender, a.frequently_forwarded, a.group_id, "
-        "a.delivery_id, a.delivery_item, a.attached_to, a.redacted::jsonb "
-        "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::timestamptz[], "
-        "$9::timestamptz[], $10::text[], $11::text[], $12::bool[], $13::text[], $14::text[], $15::text[], "
-        "$16::text[], $17::bool[], $18::text[], $19::uuid[], $20::int[], $21::text[], $22::text[]) WITH ORDINALITY "
-        "AS a(message_id, dispatch_id, contact_id, channel_account_id, channel_message_id, fingerprint, "
-        "received_at, channel_at, content, reply_to, forwarded, referral, trace_id, sender_kind, sender, "
-        "frequently_forwarded, group_id, delivery_id, delivery_item, attached_to, redacted, place) ORDER BY a.place "
-        "ON CONFLICT (tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING "
-        "RETURNING message_id",
-        tenant_id,
-        *map(list, zip(*map(_row, arrivals), strict=True)),
-    )
+    rows = await _INSERT.fetch(connection, [_row(arrival) for arrival in arrivals], tenant_id)
     return {row["message_id"] for row in rows}
 
 
@@ -106,19 +112,15 @@ def _row(a: MailboxArrival) -> tuple[object, ...]:
         a.fingerprint,
         a.received_at,
         a.channel_at,
-        storable.dump(to_json(a.content)),
-        a.reply_to,
-        a.forwarded,
-        None if a.referral is None else storable.dump(a.referral),
+        to_json(a.content),
         a.trace_id,
         a.sender.kind,
         a.sender.value,
-        a.frequently_forwarded,
-        a.group_id,
         a.raw.delivery_id,
         a.raw.item,
         a.attached_to,
-        storable.dump(a.redacted) if a.redacted else None,
+        a.redacted or None,
+        *_context(a.context),
     )
 
 
@@ -133,9 +135,9 @@ async def next_waiting(
         "EXISTS (SELECT 1 FROM one_time_code c WHERE c.tenant_id = $1 AND c.contact_id = m.contact_id "
         "AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open "
         "FROM unnest($2::uuid[]) AS q(contact_id) CROSS JOIN LATERAL (SELECT message_id, dispatch_id, contact_id, "
-        "channel_account_id, channel_message_id, received_at, channel_at, content, reply_to, forwarded, referral, "
+        f"channel_account_id, channel_message_id, received_at, channel_at, content, {', '.join(_CONTEXT)}, "
         "trace_id, progress, parts, session_id, running_skill, running_attempt, admission, sender_kind, sender, "
-        "frequently_forwarded, group_id, attached_to, delivery_id, delivery_item, redacted FROM mailbox "
+        "attached_to, delivery_id, delivery_item, redacted FROM mailbox "
         "WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
         "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1) AS m "
         # What its author did to it meanwhile waits in the same mailbox; a deletion stands whatever else was done.
@@ -158,11 +160,7 @@ def _waiting(row: Any) -> Waiting:
             received_at=row["received_at"],
             channel_at=row["channel_at"],
             content=from_json(row["content"]),
-            reply_to=row["reply_to"],
-            forwarded=row["forwarded"],
-            referral=row["referral"],
-            frequently_forwarded=row["frequently_forwarded"],
-            group_id=row["group_id"],
+            context=MessageContext(**{name: row[name] for name in _CONTEXT}),
             raw=RawItem(delivery_id=row["delivery_id"], item=row["delivery_item"]) if row["delivery_id"] else None,
             attached_to=row["attached_to"],
             revision=_revision(row),
@@ -211,6 +209,17 @@ class DispatchProgress:
     outcome: str | None = None
 
 
+_MARK_PROGRESS = BulkStatement(
+    "UPDATE mailbox AS m SET parts = r.part, "
+    "progress = CASE WHEN r.outcome IS NULL THEN 'running' ELSE 'done' END, "
+    "session_id = r.session_id, running_skill = r.skill, running_attempt = r.attempt, outcome = r.outcome, "
+    "done_at = CASE WHEN r.outcome IS NOT NULL THEN {now} END FROM {rows} "
+    "WHERE m.tenant_id = {tenant_id} AND m.message_id = r.message_id AND m.parts = r.part - 1 RETURNING m.message_id",
+    {"message_id": "uuid", "part": "int", "session_id": "uuid", "skill": "text", "attempt": "int", "outcome": "text"},
+    once={"now": "timestamptz"},
+)
+
+
 async def mark_progress(
     connection: Connection, tenant_id: UUID, made: Sequence[DispatchProgress], *, now: datetime
 ) -> set[UUID]:
@@ -219,23 +228,8 @@ async def mark_progress(
     For the others the commit had gone through and only its answer was lost. Until it is done, a worker that finds the
     row knows that it must not run the dispatch again.
     """
-    rows = await connection.fetch(
-        "UPDATE mailbox AS m SET parts = p.part, "
-        "progress = CASE WHEN p.outcome IS NULL THEN 'running' ELSE 'done' END, "
-        "session_id = p.session_id, running_skill = p.skill, running_attempt = p.attempt, outcome = p.outcome, "
-        "done_at = CASE WHEN p.outcome IS NOT NULL THEN $8::timestamptz END "
-        "FROM unnest($2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::int[], $7::text[]) "
-        "AS p(message_id, part, session_id, skill, attempt, outcome) "
-        "WHERE m.tenant_id = $1 AND m.message_id = p.message_id AND m.parts = p.part - 1 RETURNING m.message_id",
-        tenant_id,
-        [p.message_id for p in made],
-        [p.part for p in made],
-        [p.session_id for p in made],
-        [p.skill for p in made],
-        [p.attempt for p in made],
-        [p.outcome for p in made],
-        now,
-    )
+    parts = [(p.message_id, p.part, p.session_id, p.skill, p.attempt, p.outcome) for p in made]
+    rows = await _MARK_PROGRESS.fetch(connection, parts, tenant_id, now)
     return {row["message_id"] for row in rows}
 
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain import storable
 from dragoman.domain.content import Content, from_json, to_json
+from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.database import Connection
 
 OPEN = ("SCHEDULED", "PENDING", "RETRYING")
@@ -76,35 +76,47 @@ class OutboundReply:
     redacted_content: Content | None = None
 
 
+_ADD = bulk_insert(
+    "outbox_entry",
+    {
+        "outbox_entry_id": "uuid",
+        "contact_id": "uuid",
+        "channel_account_id": "uuid",
+        "session_id": "uuid",
+        "message_id": "uuid",
+        "channel": "text",
+        "recipient": "text",
+        "recipient_kind": "text",
+        "content": "jsonb",
+        "kept": "jsonb",
+        "reason": "text",
+    },
+    once={"created_at": "timestamptz"},
+    values={"status": "'PENDING'", "due_at": "{created_at}", "once": "r.kept IS NOT NULL"},
+    # The sequence of a contact's entries is the order in which they go out.
+    order="r.place",
+)
+
+
 async def add(connection: Connection, tenant_id: UUID, replies: Sequence[OutboundReply], *, now: datetime) -> None:
     """Put replies in the outbox, in their order."""
-    if not replies:
-        return
-    await connection.execute(
-        "INSERT INTO outbox_entry (tenant_id, outbox_entry_id, contact_id, channel_account_id, session_id, "
-        "message_id, channel, recipient, recipient_kind, content, status, reason, due_at, created_at, kept, once) "
-        "SELECT $1, r.outbox_entry_id, r.contact_id, r.channel_account_id, r.session_id, r.message_id, r.channel, "
-        "r.recipient, r.recipient_kind, r.content::jsonb, 'PENDING', r.reason, $12, $12, r.kept::jsonb, "
-        "r.kept IS NOT NULL "
-        "FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], "
-        "$9::text[], $10::text[], $11::text[], $13::text[]) WITH ORDINALITY AS r(outbox_entry_id, contact_id, "
-        "channel_account_id, session_id, message_id, channel, recipient, recipient_kind, content, kept, reason, place) "
-        # The sequence of a contact's entries is the order in which they go out.
-        "ORDER BY r.place ON CONFLICT DO NOTHING",
-        tenant_id,
-        [r.outbox_entry_id for r in replies],
-        [r.contact_id for r in replies],
-        [r.channel_account_id for r in replies],
-        [r.session_id for r in replies],
-        [r.message_id for r in replies],
-        [r.channel for r in replies],
-        [r.recipient for r in replies],
-        [r.recipient_kind for r in replies],
-        [storable.dump(to_json(r.content)) for r in replies],
-        [r.redacted_content and storable.dump(to_json(r.redacted_content)) for r in replies],
-        now,
-        [WAITS if r.channel in UNSENT else "" for r in replies],
-    )
+    rows = [
+        (
+            r.outbox_entry_id,
+            r.contact_id,
+            r.channel_account_id,
+            r.session_id,
+            r.message_id,
+            r.channel,
+            r.recipient,
+            r.recipient_kind,
+            to_json(r.content),
+            r.redacted_content and to_json(r.redacted_content),
+            WAITS if r.channel in UNSENT else "",
+        )
+        for r in replies
+    ]
+    await _ADD.execute(connection, rows, tenant_id, now)
 
 
 async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, OutboxEntry]:
@@ -155,41 +167,37 @@ class DeliveryProgress:
     settled_as: str | None
 
 
+_ADVANCE = BulkStatement(
+    "UPDATE outbox_entry e SET delivery = r.delivery, reason = r.reason, "
+    "status = CASE WHEN r.delivery = 'failed' THEN 'FAILED' WHEN r.settled IS NOT NULL THEN 'SENT' "
+    "ELSE e.status END, channel_message_id = coalesce(r.settled, e.channel_message_id), "
+    "sent_at = CASE WHEN r.settled IS NULL THEN e.sent_at ELSE {now} END, "
+    "content = CASE WHEN r.settled IS NULL THEN e.content ELSE coalesce(e.kept, e.content) END, "
+    "kept = CASE WHEN r.settled IS NULL THEN e.kept END "
+    "FROM {rows} WHERE e.tenant_id = {tenant_id} AND e.outbox_entry_id = r.outbox_entry_id",
+    {"outbox_entry_id": "uuid", "delivery": "text", "reason": "text", "settled": "text"},
+    once={"now": "timestamptz"},
+)
+
+
 async def advance(
     connection: Connection, tenant_id: UUID, progress: Sequence[DeliveryProgress], *, now: datetime
 ) -> None:
     """Move entries on as their statuses say; failed also fails the entry, an id settles an open attempt."""
-    if not progress:
-        return
-    await connection.execute(
-        "UPDATE outbox_entry e SET delivery = p.delivery, reason = p.reason, "
-        "status = CASE WHEN p.delivery = 'failed' THEN 'FAILED' WHEN p.settled IS NOT NULL THEN 'SENT' "
-        "ELSE e.status END, channel_message_id = coalesce(p.settled, e.channel_message_id), "
-        "sent_at = CASE WHEN p.settled IS NULL THEN e.sent_at ELSE $2 END, "
-        "content = CASE WHEN p.settled IS NULL THEN e.content ELSE coalesce(e.kept, e.content) END, "
-        "kept = CASE WHEN p.settled IS NULL THEN e.kept END "
-        "FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) AS p(id, delivery, reason, settled) "
-        "WHERE e.tenant_id = $1 AND e.outbox_entry_id = p.id",
-        tenant_id,
-        now,
-        [p.outbox_entry_id for p in progress],
-        [p.delivery for p in progress],
-        [p.reason for p in progress],
-        [p.settled_as for p in progress],
-    )
+    rows = [(p.outbox_entry_id, p.delivery, p.reason, p.settled_as) for p in progress]
+    await _ADVANCE.execute(connection, rows, tenant_id, now)
+
+
+_BEGIN = BulkStatement(
+    "UPDATE outbox_entry AS o SET attempts = attempts + 1, due_at = r.due_at FROM {rows} "
+    "WHERE o.tenant_id = {tenant_id} AND o.outbox_entry_id = r.outbox_entry_id",
+    {"outbox_entry_id": "uuid", "due_at": "timestamptz"},
+)
 
 
 async def begin_attempts(connection: Connection, tenant_id: UUID, due_again: Mapping[UUID, datetime]) -> None:
     """Count attempts before they are made; if their worker dies, each entry is due again at its moment."""
-    if due_again:
-        await connection.execute(
-            "UPDATE outbox_entry AS o SET attempts = attempts + 1, due_at = b.due_at "
-            "FROM unnest($2::uuid[], $3::timestamptz[]) AS b(outbox_entry_id, due_at) "
-            "WHERE o.tenant_id = $1 AND o.outbox_entry_id = b.outbox_entry_id",
-            tenant_id,
-            list(due_again),
-            list(due_again.values()),
-        )
+    await _BEGIN.execute(connection, list(due_again.items()), tenant_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,25 +213,27 @@ class Attempt:
     duration_ms: float | None = None
 
 
+_RECORD = bulk_insert(
+    "outbox_attempt",
+    {
+        "outbox_entry_id": "uuid",
+        "number": "int",
+        "result": "text",
+        "http_status": "int",
+        "code": "int",
+        "answer": "jsonb",
+        "duration_ms": "float8",
+    },
+    once={"at": "timestamptz"},
+)
+
+
 async def record_attempts(
     connection: Connection, tenant_id: UUID, attempts: Sequence[Attempt], *, at: datetime
 ) -> None:
     """Keep them."""
-    await connection.execute(
-        "INSERT INTO outbox_attempt (tenant_id, outbox_entry_id, number, at, result, http_status, code, answer, "
-        "duration_ms) SELECT $1, a.outbox_entry_id, a.number, $9, a.result, a.http_status, a.code, a.answer::jsonb, "
-        "a.duration_ms FROM unnest($2::uuid[], $3::int[], $4::text[], $5::int[], $6::int[], $7::text[], $8::float8[]) "
-        "AS a(outbox_entry_id, number, result, http_status, code, answer, duration_ms) ON CONFLICT DO NOTHING",
-        tenant_id,
-        [a.outbox_entry_id for a in attempts],
-        [a.number for a in attempts],
-        [a.result for a in attempts],
-        [a.http_status for a in attempts],
-        [a.code for a in attempts],
-        [None if a.answer is None else storable.dump(a.answer) for a in attempts],
-        [a.duration_ms for a in attempts],
-        at,
-    )
+    rows = [(a.outbox_entry_id, a.number, a.result, a.http_status, a.code, a.answer, a.duration_ms) for a in attempts]
+    await _RECORD.execute(connection, rows, tenant_id, at)
 
 
 async def has_record_of(
@@ -241,18 +251,18 @@ async def has_record_of(
     return found
 
 
+_MARK_SENT = BulkStatement(
+    "UPDATE outbox_entry AS o SET status = 'SENT', sent_at = {now}, channel_message_id = r.channel_message_id, "
+    "reason = '', delivery = coalesce(o.delivery, 'sent'), content = coalesce(o.kept, o.content), kept = NULL "
+    "FROM {rows} WHERE o.tenant_id = {tenant_id} AND o.outbox_entry_id = r.outbox_entry_id",
+    {"outbox_entry_id": "uuid", "channel_message_id": "text"},
+    once={"now": "timestamptz"},
+)
+
+
 async def mark_sent(connection: Connection, tenant_id: UUID, taken: Mapping[UUID, str], *, now: datetime) -> None:
     """The channel took these entries, and calls each by that id; how far it came is not set back."""
-    await connection.execute(
-        "UPDATE outbox_entry AS o SET status = 'SENT', sent_at = $4, channel_message_id = t.channel_message_id, "
-        "reason = '', delivery = coalesce(o.delivery, 'sent'), content = coalesce(o.kept, o.content), kept = NULL "
-        "FROM unnest($2::uuid[], $3::text[]) AS t(outbox_entry_id, channel_message_id) "
-        "WHERE o.tenant_id = $1 AND o.outbox_entry_id = t.outbox_entry_id",
-        tenant_id,
-        list(taken),
-        list(taken.values()),
-        now,
-    )
+    await _MARK_SENT.execute(connection, list(taken.items()), tenant_id, now)
 
 
 async def mark_retrying(

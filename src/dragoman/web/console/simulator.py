@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.channels.whatsapp.contents import content_of
 from dragoman.domain.content import Content
-from dragoman.domain.nouns import Sender
+from dragoman.domain.nouns import MessageContext, Sender
 from dragoman.ledger import read
 from dragoman.ledger.read import Event, Message
 from dragoman.services.channels import simulate
@@ -246,9 +246,7 @@ def _as_message(found: ReceivedMessage | OnItsWay, sender: Sender) -> Message:
         at=found.at,
         channel_at=None,
         channel_message_id=found.wamid,
-        reply_to=found.reply_to,
-        forwarded=False,
-        referral=None,
+        context=MessageContext(reply_to=found.reply_to),
         dispatch_id=None,
         delivery=None,
         delivery_reason="",

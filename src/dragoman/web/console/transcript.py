@@ -242,7 +242,7 @@ def _notice_of(message: Message) -> Notice | None:
 
 def _quote(bubbles: Mapping[int, Bubble], by_channel_id: Mapping[str, Bubble], contact: str) -> None:
     for bubble in bubbles.values():
-        wanted = bubble.message.reply_to
+        wanted = bubble.message.context.reply_to
         # A tap says itself what it answers to.
         if not wanted or isinstance(bubble.message.content, Choice):
             continue
@@ -258,7 +258,8 @@ def _tap(messages: Sequence[Message], bubbles: Mapping[int, Bubble], by_channel_
     for place, message in enumerate(messages):
         if not isinstance(message.content, Choice):
             continue
-        named = by_channel_id.get(message.reply_to) if message.reply_to else None
+        wanted = message.context.reply_to
+        named = by_channel_id.get(wanted) if wanted else None
         before = (bubbles[earlier.ordinal] for earlier in reversed(messages[:place]))
         for bubble in [named] if named else before:
             content = bubble.message.content
