@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from dragoman.domain.content import Text, to_json
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import Search, vector
 from dragoman.domain.states import State
-from dragoman.store.conversation_list import compile_filters, conversations
+from dragoman.store.conversation_list import conversations, filter_lookups
 from dragoman.store.conversation_list.conversations import (
     Filters,
     MalformedCursorError,
@@ -25,10 +27,12 @@ from dragoman.store.conversation_list.conversations import (
     SortOrder,
     TooSlowError,
 )
+from dragoman.store.conversation_list.filter_catalogue import FILTERS, FilterField
 from dragoman.store.embedded import DatabaseURLs
 
 from .tenant_fixture import TenantFixture
 
+LOGS = "/communications/automation/logs"
 NOON = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
@@ -161,8 +165,8 @@ async def test_rare_and_common_words_find_the_same(
     tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch, *, common: bool
 ) -> None:
     if common:
-        monkeypatch.setattr(compile_filters, "MOST_HITS", 0)
-        monkeypatch.setattr(compile_filters, "MOST_CONTACTS", 0)
+        monkeypatch.setattr(filter_lookups, "MOST_HITS", 0)
+        monkeypatch.setattr(filter_lookups, "MOST_CONTACTS", 0)
         monkeypatch.setattr(conversations, "STEPS", (2, 3, 100))
     made = [await spoken(tenant, n, "lamp" if n % 3 else "kettle") for n in range(12)]
     wanted = [session for n, session in enumerate(made) if n % 3 == 0]
@@ -181,7 +185,7 @@ async def test_rare_and_common_words_find_the_same(
 async def test_a_walk_that_finds_too_little_says_how_far_it_got(
     tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile_filters, "MOST_HITS", 0)
+    monkeypatch.setattr(filter_lookups, "MOST_HITS", 0)
     monkeypatch.setattr(conversations, "STEPS", (2, 3))
     made = [await spoken(tenant, n, "kettle" if n == 7 else "lamp") for n in range(9)]
     part = await page(tenant, Filters(q="kettle"))
@@ -190,6 +194,36 @@ async def test_a_walk_that_finds_too_little_says_how_far_it_got(
     onward = await page(tenant, Filters(q="kettle"), cursor=part.next_cursor)
     assert [item.session_id for item in onward.items] == [made[7]]
     assert (onward.searched_to, onward.next_cursor) == (None, None)
+
+
+async def test_what_is_searched_for_is_read_once_for_finding_and_marking(
+    tenant: TenantFixture, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = Search.parse, []
+
+    def parse(q: str, *, whole_numbers: bool = False) -> Search:
+        asked.append((q, whole_numbers))
+        return real(q, whole_numbers=whole_numbers)
+
+    monkeypatch.setattr(Search, "parse", parse)
+    await spoken(tenant, 0, "The kettle is broken")
+    answer = await client.get(f"{LOGS}?q=kettle", headers=await tenant.cookie(await tenant.user("administrator")))
+    assert "<mark>kettle</mark>" in answer.text
+    assert asked == [("kettle", False)]
+
+
+@pytest.mark.parametrize("each", [each for each in FILTERS if each.console], ids=lambda each: each.name)
+async def test_a_list_that_is_empty_names_the_filter_that_made_it_so(
+    tenant: TenantFixture, client: httpx.AsyncClient, each: FilterField
+) -> None:
+    value = {bool: "true", State: "OPEN", Outcome: "NONE", datetime: "2020-01-01"}.get(each.kind.api_type, "email")
+    headers = await tenant.cookie(await tenant.user("administrator"))
+    answer = await client.get(LOGS, params={each.console: value}, headers=headers)
+    assert answer.status_code == 200
+    assert "No conversations match" in answer.text
+    said = each.called.get(value) or (each.chip or each.label) + ": " + value
+    said = {"state": "Open", "outcome": "None", "skill_intent": value}.get(each.console, said)
+    assert re.search(rf'<a class="btn line" href="{LOGS}">{re.escape(said)}\s', answer.text)
 
 
 async def test_a_list_that_takes_too_long_is_given_up(tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dragoman.domain.text_values import moment
 from dragoman.services.access.passwords import problem
 from dragoman.store import phone_numbers
 from dragoman.store.accounts.login_failures import subjects
 from dragoman.web.api.filters import ConversationQuery
 from dragoman.web.auth import same
-from dragoman.web.http.parameters import moment
 from dragoman.web.login.login import HOME, safe_next
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

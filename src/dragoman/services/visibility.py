@@ -19,10 +19,11 @@ from dragoman.ledger.read import Event, Message
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list.conversations import Conversation, Filters
+from dragoman.store.conversation_list.filter_catalogue import FILTERS
 
 UNMASK = "audit.unmask"
 """The permission to see phone numbers."""
-_TYPED = ("phone", "q")
+_TYPED = frozenset(each.name for each in FILTERS if each.may_be_number)
 
 
 @dataclass(frozen=True, slots=True)

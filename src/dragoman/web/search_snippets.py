@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from dragoman.domain.search_words import Piece, Search, snippet
+from dragoman.domain.search_words import Piece, snippet
 from dragoman.services.visibility import Visibility
 from dragoman.store.conversation_list.conversations import Page
 
 
-def pieces(page: Page, visibility: Visibility, q: str | None) -> dict[UUID, tuple[Piece, ...]]:
+def pieces(page: Page, visibility: Visibility) -> dict[UUID, tuple[Piece, ...]]:
     """By session, the part of its matching message around what was found; masked before it is cut."""
-    if not page.matches:
+    if page.search is None:
         return {}
-    search = Search.parse(q or "")
     return {
-        found.session_id: snippet(visibility.text(found, page.matches[found.session_id].text), search)
+        found.session_id: snippet(visibility.text(found, page.matches[found.session_id].text), page.search)
         for found in page.items
         if found.session_id in page.matches
     }

@@ -32,8 +32,8 @@ from dragoman.store.accounts import actions
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.contacts import contacts
 from dragoman.store.conversation_list import export_batches
+from dragoman.store.conversation_list.conditions import CompiledFilters
 from dragoman.store.conversation_list.conversations import Filters, TooSlowError, bounded
-from dragoman.store.conversation_list.queries import CompiledFilters
 from dragoman.store.database import Connection
 from dragoman.store.media import MediaFile
 

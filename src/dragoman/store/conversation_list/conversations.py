@@ -20,14 +20,14 @@ from dragoman.domain.states import State
 from dragoman.store.conversation_list import cursors as paging
 from dragoman.store.conversation_list import found_messages
 from dragoman.store.conversation_list.compile_filters import compile_filters
+from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.conversation_list.cursors import ListCursor, MalformedCursorError
-from dragoman.store.conversation_list.filters import CHANNEL_KINDS, NEWEST, Filters, Sort, SortOrder
+from dragoman.store.conversation_list.filters import NEWEST, Filters, Sort, SortOrder
 from dragoman.store.conversation_list.found_messages import Match
-from dragoman.store.conversation_list.queries import CompiledFilters, Condition, scan, select
+from dragoman.store.conversation_list.queries import scan, select
 from dragoman.store.database import Connection, Record
 
 __all__ = [
-    "CHANNEL_KINDS",
     "NEWEST",
     "Conversation",
     "Filters",
@@ -103,7 +103,8 @@ class Page:
 
     ``next_cursor`` leads to the part after it, ``previous_cursor`` to the one before; None at either end. Where the
     list was read without finding enough, it is short, ``searched_to`` says how far it was read, and the next cursor
-    goes on from there. ``matches`` has the newest message of each session that the words were found in.
+    goes on from there. ``matches`` has the newest message of each session that the words were found in; ``search`` is
+    what the words were read as.
     """
 
     items: list[Conversation]
@@ -111,6 +112,7 @@ class Page:
     previous_cursor: str | None = None
     searched_to: datetime | None = None
     matches: dict[UUID, Match] = field(default_factory=dict)
+    search: Search | None = None
 
 
 COLUMNS = """
@@ -152,10 +154,11 @@ async def page(
         rows = part.rows[::-1] if before else part.rows
         items = [_conversation(row) for row in rows]
         matches: dict[UUID, Match] = {}
-        if filters.q is not None and items:
-            search = Search.parse(filters.q, whole_numbers=filters.whole_phone)
+        if narrowed.search is not None and items:
             found = [(item.session_id, item.started_at, item.last_activity_at) for item in items]
-            matches = await found_messages.matches(connection, tenant_id, search, found, since=transcripts_since)
+            matches = await found_messages.matches(
+                connection, tenant_id, narrowed.search, found, since=transcripts_since
+            )
     first = paging.cursor_of(rows[0], order) if rows else None
     last = paging.cursor_of(rows[-1], order) if rows else None
     ahead, behind = (first, last) if before else (last, first)
@@ -168,8 +171,9 @@ async def page(
     stopped = part.stopped.value if part.stopped and isinstance(part.stopped.value, datetime) else None
     next_cursor, previous_cursor = reversed(cursors) if before else cursors
     return Page(
-        items=items, next_cursor=next_cursor, previous_cursor=previous_cursor, searched_to=stopped, matches=matches
-    )
+        items=items, next_cursor=next_cursor, previous_cursor=previous_cursor, searched_to=stopped, matches=matches,
+        search=narrowed.search,
+    )  # fmt: skip
 
 
 async def neighbours(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -11,8 +11,7 @@ from uuid import UUID
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
-
-CHANNEL_KINDS = frozenset({"whatsapp", "email"})
+from dragoman.store.conversation_list.filter_catalogue import FILTERS, FilterField
 
 
 class Sort(StrEnum):
@@ -48,14 +47,15 @@ NEWEST = SortOrder()
 class Filters:
     """What the list is narrowed to; a field that is None narrows nothing. All that are given must fit.
 
+    Each has its entry in :data:`~dragoman.store.conversation_list.filter_catalogue.FILTERS`, but ``whole_phone``: with
+    it a phone fits only as a whole number, for readers who may not see the digits, and so must not feel for them.
+
     ``phone`` is any part of a number in any formatting. ``skill_or_intent`` matches either column. ``channel`` is
     a channel account's id, or a kind (``whatsapp``, ``email``). ``business_partner`` is an id or a number.
     ``agent`` is the name of the agent who has or had it. ``since`` (inclusive) and ``until`` (exclusive) bound the
     last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
-    :meth:`dragoman.domain.search_words.Search.parse`. ``tag`` and ``reviewed``
-    are what reviewers left on it. ``session_id`` is one session. The ``not_…`` fields leave out what they name. With
-    ``whole_phone`` a phone fits only as a whole number: for readers who may not see the digits, and so must not
-    feel for them.
+    :meth:`dragoman.domain.search_words.Search.parse`. ``tag`` and ``reviewed`` are what reviewers left on it.
+    ``session_id`` is one session. The ``not_…`` fields leave out what they name.
     """
 
     phone: str | None = None
@@ -79,11 +79,15 @@ class Filters:
     whole_phone: bool = False
     session_id: UUID | None = None
 
+    def given(self) -> list[tuple[FilterField, Any]]:
+        """Those that are set, as the catalogue has them, with their values."""
+        return [(each, value) for each in FILTERS if (value := getattr(self, each.name)) is not None]
+
     def to_json(self) -> dict[str, Any]:
         """Those that are set, under their names, as JSON can hold them."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value if isinstance(value, bool) else value.isoformat() if isinstance(value, datetime) else str(value)
+            name: value if isinstance(value, int) else value.isoformat() if isinstance(value, datetime) else str(value)
             for name, value in given.items()
             if value is not None and (name != "whole_phone" or value)
         }
@@ -91,28 +95,12 @@ class Filters:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Filters:
         """What :meth:`to_json` gave. Raises ValueError or TypeError for anything else."""
-        return cls(**{name: _READERS.get(name, _as_it_is)(value) for name, value in stored.items()})
+        return cls(**{name: _stored_value(name, value) for name, value in stored.items()})
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+_READERS = {each.name: each.kind.read for each in FILTERS}
 
 
-def _id_or_name(value: str) -> UUID | str:
-    try:
-        return UUID(value)
-    except ValueError:
-        return value
-
-
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "state": State,
-    "not_state": State,
-    "outcome": Outcome,
-    "not_outcome": Outcome,
-    "channel": _id_or_name,
-    "business_partner": _id_or_name,
-    "since": datetime.fromisoformat,
-    "until": datetime.fromisoformat,
-    "session_id": UUID,
-}
+def _stored_value(name: str, value: Any) -> Any:
+    # JSON has numbers and truth itself; a name that is no filter is for the class to refuse.
+    return value if isinstance(value, int) or name not in _READERS else _READERS[name](value)

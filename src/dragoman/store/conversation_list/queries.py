@@ -3,7 +3,7 @@
 Every statement names the tenant. The SQL is ours; only values come from outside.
 
 Under row-level security PostgreSQL uses an index for leakproof operators only: equality and order, not LIKE, not
-containment, not full text. What needs those is narrowed to ids first (``compile_filters``)
+containment, not full text. What needs those is narrowed to ids first (``filter_lookups``)
 or tested on a part of the list that was read in order (:func:`scan`).
 """
 
@@ -11,52 +11,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import BEFORE_START
-from dragoman.domain.states import State
-from dragoman.store import reviews
+from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.conversation_list.cursors import COLUMNS, ListCursor
-from dragoman.store.conversation_list.filters import Filters, Sort, SortOrder
+from dragoman.store.conversation_list.filters import Sort, SortOrder
 
 MOST_BRANCHES = 14
 """Of one statement: as many as there are outcomes, and one more."""
 
 AFTER_ACTIVITY = timedelta(days=1)
 """How much later than its session's last activity a message may have been written, by another machine's clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A condition on ``s``, the session; each ``{}`` stands for one of *values* in turn."""
-
-    sql: str
-    values: tuple[Any, ...] = ()
-
-
-@dataclass(slots=True)
-class CompiledFilters:
-    """Filters as SQL: conditions that must all hold, choices of which one must hold each, and tests.
-
-    A *choice* whose conditions each have an index in the list's order is asked as so many ordered scans. *phones*
-    (LIKE patterns) and *words* (a tsquery) are tests that no index answers; ``impossible``: nothing can fit.
-    """
-
-    conditions: list[Condition] = field(default_factory=list)
-    choices: list[list[Condition]] = field(default_factory=list)
-    phones: list[str] | None = None
-    words: str | None = None
-    words_since: datetime | None = None
-    impossible: bool = False
-
-    @property
-    def needs_scan(self) -> bool:
-        """Whether there is something that must be tested row by row."""
-        return self.phones is not None or self.words is not None
 
 
 class StatementValues:
@@ -73,53 +41,6 @@ class StatementValues:
     def fill(self, condition: Condition) -> str:
         """The condition's SQL with its places."""
         return condition.sql.format(*(self.add(value) for value in condition.values))
-
-
-def plain(filters: Filters) -> CompiledFilters:
-    """What stands on the session's row itself: everything but the phone, the words and what is known by name."""
-    found = CompiledFilters()
-    for column, value in (("skill", filters.skill), ("intent", filters.intent), ("agent_name", filters.agent)):
-        if value is not None:
-            found.conditions.append(Condition(f"s.{column} = {{}}", (value,)))
-    _one_of(found, "state", filters.state, filters.not_state)
-    _one_of(found, "outcome", filters.outcome, filters.not_outcome)
-    if filters.skill_or_intent is not None:
-        both = (filters.skill_or_intent, filters.skill_or_intent)
-        found.choices.append(
-            [
-                Condition("s.skill = {}", both[:1]),
-                Condition("(s.intent = {} AND s.skill IS DISTINCT FROM {})", both),
-            ]
-        )
-    if filters.not_skill_or_intent is not None:
-        both = (filters.not_skill_or_intent, filters.not_skill_or_intent)
-        found.conditions.append(Condition("(s.skill IS DISTINCT FROM {} AND s.intent IS DISTINCT FROM {})", both))
-    if filters.session_id is not None:
-        found.conditions.append(Condition("s.session_id = {}", (filters.session_id,)))
-    if filters.errors is not None:
-        found.conditions.append(Condition("s.error_count > 0" if filters.errors else "s.error_count = 0"))
-    if filters.tag is not None:
-        found.conditions.append(Condition(reviews.TAGGED, (reviews.folded(filters.tag),)))
-    if filters.reviewed is not None:
-        found.conditions.append(Condition(reviews.REVIEWED if filters.reviewed else f"NOT {reviews.REVIEWED}"))
-    if filters.since is not None:
-        found.conditions.append(Condition("s.last_activity_at >= {}", (filters.since,)))
-    if filters.until is not None:
-        found.conditions.append(Condition("s.last_activity_at < {}", (filters.until,)))
-    return found
-
-
-def _one_of(
-    found: CompiledFilters, column: str, wanted: State | Outcome | None, unwanted: State | Outcome | None
-) -> None:
-    if wanted is not None:
-        found.conditions.append(Condition(f"s.{column} = {{}}", (str(wanted),)))
-        if wanted is unwanted:
-            found.impossible = True
-    elif unwanted is not None:
-        # All the others, so that each is an ordered scan: were *unwanted* most of the list, a walk would be long.
-        others = [value for value in type(unwanted) if value is not unwanted]
-        found.choices.append([Condition(f"s.{column} = {{}}", (str(other),)) for other in others])
 
 
 def branches(narrowed: CompiledFilters, order: SortOrder) -> list[list[Condition]]:

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, BeforeValidator, Field
 
+from dragoman.domain.text_values import first_moment, last_moment
 from dragoman.store.accounts import access_log
 from dragoman.store.accounts.access_log import AccessFilters
 from dragoman.store.conversation_list.conversations import MalformedCursorError
@@ -16,7 +17,6 @@ from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import Name, PageQuery, Words, given_once
 from dragoman.web.http.dependencies import RuntimeDependency
-from dragoman.web.http.parameters import first_moment, last_moment
 from dragoman.web.http.problems import InvalidParameterError
 
 router = APIRouter(prefix="/api/v1", tags=["access log"])

@@ -70,7 +70,7 @@ async def list_conversations(
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
         await audited_reads.listed(runtime, connection, identity, filters)
-    pieces = search_snippets.pieces(page, identity.visibility, query.q)
+    pieces = search_snippets.pieces(page, identity.visibility)
     items = [
         resources.found_conversation(
             identity.visibility.conversation(found),

@@ -1,17 +1,15 @@
-"""The list's filters as they stand in a query string, for the API; checked field by field."""
+"""The catalogue's filters as parameters of the API; checked field by field."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
-from dragoman.domain.outcomes import Outcome
-from dragoman.domain.states import State
 from dragoman.store.conversation_list.conversations import Filters, Sort, SortOrder
-from dragoman.web.http.parameters import channel_of, first_moment, last_moment, partner_of, without_nul
+from dragoman.store.conversation_list.filter_catalogue import FILTERS, NAME, WORDS, FilterField
 from dragoman.web.http.problems import InvalidParameterError
 
 
@@ -22,8 +20,8 @@ def _order(value: str) -> str:
         raise ValueError(f"use one of {', '.join(Sort)}, with a minus before it for the greatest first") from error
 
 
-Words = Annotated[str, Field(max_length=200), AfterValidator(without_nul)]
-Name = Annotated[str, Field(max_length=120), AfterValidator(without_nul)]
+Words = Annotated[str, Field(max_length=WORDS.longest), AfterValidator(WORDS.read)]
+Name = Annotated[str, Field(max_length=NAME.longest), AfterValidator(NAME.read)]
 
 
 class PageQuery(BaseModel):
@@ -49,37 +47,28 @@ class PartQuery(PageQuery):
     limit: int = Field(200, ge=1, le=500, description="How many items at most")
 
 
-class ConversationQuery(PageQuery):
-    """The filters of the Conversation Logs. All that are given must fit."""
+def _parameter(field: FilterField) -> Any:
+    """A filter as a field of a Pydantic model: its type and what is said of it."""
+    kind = field.kind
+    of: Any = kind.api_type
+    if kind.api_type is str:
+        of = Annotated[str, Field(max_length=kind.longest), AfterValidator(kind.read)]
+    elif kind.api_type is datetime:
+        of = Annotated[datetime, BeforeValidator(kind.read)]
+    return of | None, Field(None, alias=field.api, description=field.description)
 
-    phone: Words | None = Field(None, description="Any part of a phone number, in any formatting")
-    intent: Name | None = Field(None, description="Intent, by its exact name")
-    skill: Name | None = Field(None, description="Skill, by its exact name")
-    state: State | None = Field(None, description="State of the session")
-    outcome: Outcome | None = Field(None, description="Outcome of the session")
-    channel: Annotated[str, AfterValidator(channel_of)] | None = Field(
-        None, description="`whatsapp`, `email`, or a channel account's id"
-    )
-    state_not: State | None = Field(None, description="Any state but this one")
-    outcome_not: Outcome | None = Field(None, description="Any outcome but this one")
-    business_partner: Annotated[str, Field(max_length=120), AfterValidator(partner_of)] | None = Field(
-        None, description="Business partner, by number or id"
-    )
-    agent: Name | None = Field(None, description="Name of the agent who has or had it")
-    errors: bool | None = Field(None, description="Whether something failed in it")
-    tag: Name | None = Field(None, description="Tag that a reviewer put on it")
-    reviewed: bool | None = Field(None, description="Whether somebody marked it as reviewed")
-    q: Words | None = Field(
-        None,
-        description='Full text of the transcripts and the contact\'s name: `words`, `"a phrase"`, `begin*`, '
-        "`-excluded`, `this OR that`",
-    )
-    from_: Annotated[datetime, BeforeValidator(first_moment)] | None = Field(
-        None, alias="from", description="Last activity at or after this RFC 3339 time or day (UTC)"
-    )
-    to: Annotated[datetime, BeforeValidator(last_moment)] | None = Field(
-        None, description="Last activity before this RFC 3339 time, or up to the end of this day (UTC)"
-    )
+
+_PARAMETERS = {field.name: _parameter(field) for field in FILTERS if field.api}
+
+if TYPE_CHECKING:
+    _FilterQuery = PageQuery
+else:
+    # A class whose fields are known only now cannot be a base for mypy; they are read by :meth:`filters` alone.
+    _FilterQuery = create_model("_FilterQuery", __base__=PageQuery, **_PARAMETERS)
+
+
+class ConversationQuery(_FilterQuery):
+    """The filters of the Conversation Logs. All that are given must fit."""
 
     sort: Annotated[str, AfterValidator(_order)] = Field(
         "-activity", description="`activity`, `started`, `duration` or `messages`; with a minus, greatest first"
@@ -92,24 +81,7 @@ class ConversationQuery(PageQuery):
 
     def filters(self) -> Filters:
         """The same for the store."""
-        return Filters(
-            not_state=self.state_not,
-            not_outcome=self.outcome_not,
-            business_partner=self.business_partner,
-            agent=self.agent,
-            errors=self.errors,
-            tag=self.tag,
-            reviewed=self.reviewed,
-            phone=self.phone,
-            intent=self.intent,
-            skill=self.skill,
-            state=self.state,
-            outcome=self.outcome,
-            channel=self.channel,
-            q=self.q,
-            since=self.from_,
-            until=self.to,
-        )
+        return Filters(**{name: getattr(self, name) for name in _PARAMETERS})
 
 
 def given_once(request: Request) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from dragoman.domain.text_values import first_moment, last_moment, without_nul
 from dragoman.store.accounts import access_log
 from dragoman.store.accounts.access_log import AccessEntry, AccessFilters, AccessPage, Kind
 from dragoman.store.conversation_list import conversations
@@ -21,7 +22,6 @@ from dragoman.web import audited_reads
 from dragoman.web.console.exports import NAMES
 from dragoman.web.console.page import render
 from dragoman.web.http.dependencies import RuntimeDependency
-from dragoman.web.http.parameters import first_moment, last_moment, without_nul
 
 ADDRESS = "/access-log"
 PAGE_SIZE = 50

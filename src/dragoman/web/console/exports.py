@@ -18,6 +18,7 @@ from dragoman.services.exports.background_exports import TooManyOpenError, offer
 from dragoman.services.exports.export_conversations import BACKGROUND_FROM, Export, count
 from dragoman.services.exports.formats import Format, Parts
 from dragoman.store import exports
+from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Principal, administrator_of
 from dragoman.web.console.page import render, target_of
@@ -36,12 +37,7 @@ from dragoman.web.http.dependencies import RuntimeDependency
 EXPORTS = "/communications/automation/exports"
 SHOWN = 100
 
-NAMES = {
-    "q": "Text", "phone": "Phone", "intent": "Intent", "skill": "Skill", "skill_or_intent": "Skill / Intent",
-    "state": "State", "not_state": "Not in state", "outcome": "Outcome", "not_outcome": "Not with outcome",
-    "channel": "Channel", "business_partner": "Business partner", "agent": "Agent", "errors": "With errors",
-    "tag": "Tag", "reviewed": "Reviewed", "since": "From", "until": "Before", "session_id": "Session",
-}  # fmt: skip
+NAMES = {each.name: each.label for each in FILTERS}
 """The filters as the page of exports calls them."""
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)

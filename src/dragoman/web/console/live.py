@@ -58,7 +58,7 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
         "query": query,
         "rows": [identity.visibility.conversation(one) for one in (*page.items, *left)],
         "page": page,
-        "found": search_snippets.pieces(page, identity.visibility, query.q),
+        "found": search_snippets.pieces(page, identity.visibility),
         "left": {one.session_id for one in left},
         "columns": [columns.COLUMNS[key] for key in query.columns],
         "labels": labels,

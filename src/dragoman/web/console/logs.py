@@ -128,7 +128,7 @@ async def _list(
         "query": query,
         "filter_errors": filter_errors,
         "rows": [identity.visibility.conversation(found) for found in page.items],
-        "found": search_snippets.pieces(page, identity.visibility, query.q),
+        "found": search_snippets.pieces(page, identity.visibility),
         "page": page,
         "choices": offered,
         "labels": dict(offered.skills),

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
 from dragoman.web.console import assets, attachments, chat_text, formatting, wording
 from dragoman.web.console.menu import menu
@@ -43,6 +44,7 @@ def _environment() -> Environment:
         STATES=wording.STATES,
         OUTCOMES=wording.OUTCOMES,
         CHANNELS=wording.CHANNELS,
+        FILTERS={each.console: each for each in FILTERS if each.console},
         MEDIA=wording.MEDIA,
         DELIVERIES=wording.DELIVERIES,
         safe_link=chat_text.safe_link,

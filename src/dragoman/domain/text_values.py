@@ -1,4 +1,7 @@
-"""Single values as they stand in addresses: times, days, channels; each reader raises ValueError with what to do."""
+"""Reads single values from what people and programs write: times, days, channels, true and false.
+
+Each reader raises ValueError with what to write.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from dragoman.store.conversation_list.conversations import CHANNEL_KINDS
+CHANNEL_KINDS = frozenset({"whatsapp", "email"})
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 # RFC 3339, 5.6. A plus sign that was not percent-encoded arrives as a space.
@@ -18,6 +21,13 @@ def without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain U+0000")
     return text
+
+
+def true_or_false(text: str) -> bool:
+    """What ``true`` and ``false`` say. Raises ValueError."""
+    if text not in {"true", "false"}:
+        raise ValueError("use true or false")
+    return text == "true"
 
 
 def moment(text: str) -> datetime:

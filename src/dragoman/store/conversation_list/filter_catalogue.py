@@ -1,0 +1,281 @@
+"""The filters of the Conversation Logs: each stands here once, and whoever reads, shows or asks one goes by it.
+
+The console's addresses and saved views, the API's parameters and their document, ``dragoman export``, the JSON of an
+export that waits, and the list's SQL are made of :data:`FILTERS`. ``Filters`` has a typed field for each.
+docs/how-to-add.md says how one is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from dragoman.domain.outcomes import Outcome
+from dragoman.domain.states import State
+from dragoman.domain.text_values import (
+    channel_of,
+    first_moment,
+    last_moment,
+    partner_of,
+    true_or_false,
+    without_nul,
+)
+from dragoman.store import reviews
+from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
+from dragoman.store.conversation_list.filter_lookups import (
+    FilterLookup,
+    by_channel,
+    by_partner,
+    by_phone,
+    by_words,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueKind:
+    """How a text becomes a filter's value: ``read`` makes it, and raises ValueError for what it cannot be.
+
+    ``api_type`` is what the API's document calls it, ``longest`` how many characters the API takes. ``refusal`` is what
+    the console says of a text that cannot be read; where it is empty, the console says what ``read`` said.
+    """
+
+    api_type: type
+    read: Callable[[str], Any]
+    longest: int | None = None
+    refusal: str = ""
+
+
+WORDS = ValueKind(str, without_nul, 200)
+NAME = ValueKind(str, without_nul, 120)
+YES_OR_NO = ValueKind(bool, true_or_false, refusal="is not true or false.")
+STATE = ValueKind(State, State, refusal=f"is not a state. Use one of {', '.join(State)}.")
+OUTCOME = ValueKind(Outcome, Outcome, refusal=f"is not an outcome. Use one of {', '.join(Outcome)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterField:
+    """One filter. ``name`` is its field in ``Filters`` and its key in JSON; ``label`` is what pages call it.
+
+    ``api`` is its name among the API's parameters and ``console`` that in the console's addresses; without a name it
+    cannot be given there. ``description`` is the API's. ``condition`` makes SQL of its value, a list being a choice;
+    ``look_up`` does so where something must be read first: a filter has one of the two. ``negates`` names the filter
+    whose values it leaves out; the console writes it as that one's value after an exclamation mark. ``chip`` is a
+    shorter label for the button that removes it, and ``called`` what its values are called. ``may_be_number``: what
+    was typed may be a phone number, and is hidden from those who may see none.
+    """
+
+    name: str
+    kind: ValueKind
+    label: str
+    chip: str = ""
+    called: Mapping[str, str] = field(default_factory=dict)
+    api: str = ""
+    description: str = ""
+    console: str = ""
+    condition: Callable[[Any], Condition | list[Condition]] | None = None
+    look_up: Callable[[FilterLookup, CompiledFilters, Any], Awaitable[None]] | None = None
+    negates: str = ""
+    may_be_number: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.condition is None) == (self.look_up is None):
+            raise ValueError(f"the filter {self.name} needs either a condition or a look-up")
+
+
+def _column(name: str, operator: str = "=") -> Callable[[Any], Condition]:
+    return lambda value: Condition(f"s.{name} {operator} {{}}", (value,))
+
+
+def _either(holds: str, holds_not: str) -> Callable[[bool], Condition]:
+    return lambda wanted: Condition(holds if wanted else holds_not)
+
+
+def _any_other(column: str, values: type[StrEnum]) -> Callable[[StrEnum], list[Condition]]:
+    # All the others, so that each is an ordered scan: were the value most of the list, a walk would be long.
+    equal = _column(column)
+    return lambda unwanted: [equal(other) for other in values if other is not unwanted]
+
+
+def _skill_or_intent(name: str) -> list[Condition]:
+    return [
+        Condition("s.skill = {}", (name,)),
+        Condition("(s.intent = {} AND s.skill IS DISTINCT FROM {})", (name, name)),
+    ]
+
+
+def _neither(name: str) -> Condition:
+    return Condition("(s.skill IS DISTINCT FROM {} AND s.intent IS DISTINCT FROM {})", (name, name))
+
+
+def _tagged(tag: str) -> Condition:
+    return Condition(reviews.TAGGED, (reviews.folded(tag),))
+
+
+FILTERS: tuple[FilterField, ...] = (
+    FilterField(
+        name="phone",
+        kind=WORDS,
+        label="Phone",
+        api="phone",
+        description="Any part of a phone number, in any formatting",
+        console="phone",
+        look_up=by_phone,
+        may_be_number=True,
+    ),
+    FilterField(
+        name="intent",
+        kind=NAME,
+        label="Intent",
+        api="intent",
+        description="Intent, by its exact name",
+        condition=_column("intent"),
+    ),
+    FilterField(
+        name="skill",
+        kind=NAME,
+        label="Skill",
+        api="skill",
+        description="Skill, by its exact name",
+        condition=_column("skill"),
+    ),
+    FilterField(
+        name="skill_or_intent",
+        kind=NAME,
+        label="Skill / Intent",
+        console="skill_intent",
+        condition=_skill_or_intent,
+    ),
+    FilterField(
+        name="state",
+        kind=STATE,
+        label="State",
+        api="state",
+        description="State of the session",
+        console="state",
+        condition=_column("state"),
+    ),
+    FilterField(
+        name="outcome",
+        kind=OUTCOME,
+        label="Outcome",
+        api="outcome",
+        description="Outcome of the session",
+        console="outcome",
+        condition=_column("outcome"),
+    ),
+    FilterField(
+        name="channel",
+        kind=ValueKind(str, channel_of),
+        label="Channel",
+        api="channel",
+        description="`whatsapp`, `email`, or a channel account's id",
+        console="channel",
+        look_up=by_channel,
+    ),
+    FilterField(
+        name="not_state",
+        kind=STATE,
+        label="Not in state",
+        api="state_not",
+        description="Any state but this one",
+        condition=_any_other("state", State),
+        negates="state",
+    ),
+    FilterField(
+        name="not_outcome",
+        kind=OUTCOME,
+        label="Not with outcome",
+        api="outcome_not",
+        description="Any outcome but this one",
+        condition=_any_other("outcome", Outcome),
+        negates="outcome",
+    ),
+    FilterField(name="not_skill_or_intent", kind=NAME, label="Not skill or intent", condition=_neither),
+    FilterField(
+        name="business_partner",
+        kind=ValueKind(str, partner_of, 120),
+        label="Business partner",
+        chip="Partner",
+        api="business_partner",
+        description="Business partner, by number or id",
+        console="business_partner",
+        look_up=by_partner,
+    ),
+    FilterField(
+        name="agent",
+        kind=NAME,
+        label="Agent",
+        api="agent",
+        description="Name of the agent who has or had it",
+        console="agent",
+        condition=_column("agent_name"),
+    ),
+    FilterField(
+        name="errors",
+        kind=YES_OR_NO,
+        label="With errors",
+        called={"true": "With errors", "false": "Without errors"},
+        api="errors",
+        description="Whether something failed in it",
+        console="errors",
+        condition=_either("s.error_count > 0", "s.error_count = 0"),
+    ),
+    FilterField(
+        name="tag",
+        kind=NAME,
+        label="Tag",
+        api="tag",
+        description="Tag that a reviewer put on it",
+        console="tag",
+        condition=_tagged,
+    ),
+    FilterField(
+        name="reviewed",
+        kind=YES_OR_NO,
+        label="Reviewed",
+        called={"true": "Reviewed", "false": "Not reviewed"},
+        api="reviewed",
+        description="Whether somebody marked it as reviewed",
+        console="reviewed",
+        condition=_either(reviews.REVIEWED, f"NOT {reviews.REVIEWED}"),
+    ),
+    FilterField(
+        name="q",
+        kind=WORDS,
+        label="Text",
+        api="q",
+        description='Full text of the transcripts and the contact\'s name: `words`, `"a phrase"`, `begin*`, '
+        "`-excluded`, `this OR that`",
+        console="q",
+        look_up=by_words,
+        may_be_number=True,
+    ),
+    FilterField(
+        name="since",
+        kind=ValueKind(datetime, first_moment),
+        label="From",
+        api="from",
+        description="Last activity at or after this RFC 3339 time or day (UTC)",
+        console="from",
+        condition=_column("last_activity_at", ">="),
+    ),
+    FilterField(
+        name="until",
+        kind=ValueKind(datetime, last_moment),
+        label="Before",
+        chip="To",
+        api="to",
+        description="Last activity before this RFC 3339 time, or up to the end of this day (UTC)",
+        console="to",
+        condition=_column("last_activity_at", "<"),
+    ),
+    FilterField(name="session_id", kind=ValueKind(UUID, UUID), label="Session", condition=_column("session_id")),
+)
+"""All of them, in the order in which the API's document and addresses have them."""
+
+NEGATIONS: Mapping[str, FilterField] = {each.negates: each for each in FILTERS if each.negates}
+"""By the name of the filter that each negates."""

@@ -1,0 +1,98 @@
+"""The filters that must read something before they are SQL: names become ids, and so do rare phones and words.
+
+What many sessions have (a short part of a number, a common word) stays a test for the walk: then the newest sessions
+have enough of it. Which of the two it is, is found out by asking an index for a bounded number of hits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from dragoman.domain.search_words import Search
+from dragoman.store import phone_numbers
+from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
+from dragoman.store.database import Connection
+
+MOST_CONTACTS = 300
+MOST_HITS = 5000
+SHORTEST_PART = 3
+"""Digits that the index of numbers takes; fewer stand in most numbers anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterLookup:
+    """Where and for whom something is looked up; with ``whole_numbers`` a number is found whole only."""
+
+    connection: Connection
+    tenant_id: UUID
+    words_since: datetime
+    whole_numbers: bool
+
+
+async def by_partner(lookup: FilterLookup, found: CompiledFilters, partner: UUID | str) -> None:
+    """Narrow *found* to a business partner, by number or id."""
+    if isinstance(partner, str):
+        known = await lookup.connection.fetchval(
+            "SELECT business_partner_id FROM business_partner WHERE tenant_id = $1 AND number = $2",
+            lookup.tenant_id,
+            partner,
+        )
+        if known is None:
+            found.impossible = True
+            return
+        partner = known
+    found.add(Condition("s.business_partner_id = {}", (partner,)))
+
+
+async def by_channel(lookup: FilterLookup, found: CompiledFilters, channel: UUID | str) -> None:
+    """Narrow *found* to a channel account, or to all of a kind."""
+    if isinstance(channel, UUID):
+        found.add(Condition("s.channel_account_id = {}", (channel,)))
+        return
+    # A kind is its accounts, of which there are few: each has an index in the list's order.
+    accounts = await lookup.connection.fetch(
+        "SELECT channel_account_id, channel FROM channel_account WHERE tenant_id = $1", lookup.tenant_id
+    )
+    of_kind = [row["channel_account_id"] for row in accounts if row["channel"] == channel]
+    if not of_kind:
+        found.impossible = True
+    elif len(of_kind) < len(accounts):
+        found.add([Condition("s.channel_account_id = {}", (account,)) for account in of_kind])
+
+
+async def by_phone(lookup: FilterLookup, found: CompiledFilters, phone: str) -> None:
+    """Narrow *found* to the numbers that have *phone* in them."""
+    patterns = phone_numbers.patterns(phone, whole=lookup.whole_numbers)
+    if not patterns:
+        found.impossible = True
+        return
+    core = phone_numbers.core_of(phone)
+    if len(core) >= SHORTEST_PART:
+        rows = await lookup.connection.fetch("SELECT contacts_with_digits($1, $2) AS id", core, MOST_CONTACTS + 1)
+        if len(rows) <= MOST_CONTACTS:
+            ids = [row["id"] for row in rows]
+            found.impossible = not ids
+            found.add(Condition("s.contact_id = ANY ({}::uuid[])", (ids,)))
+            found.add(Condition("s.contact_phone LIKE ANY ({})", (patterns,)))
+            return
+    found.phones = patterns
+
+
+async def by_words(lookup: FilterLookup, found: CompiledFilters, q: str) -> None:
+    """Narrow *found* to the sessions in which *q* was said. Here, and nowhere else, it is parsed."""
+    found.search = search = Search.parse(q, whole_numbers=lookup.whole_numbers)
+    if search.empty:
+        found.impossible = True
+        return
+    query = search.query(lookup.tenant_id)
+    rows = await lookup.connection.fetch(
+        "SELECT sessions_with_words($1::text::tsquery, $2, $3) AS id", query, lookup.words_since, MOST_HITS + 1
+    )
+    if len(rows) <= MOST_HITS:
+        ids = list({row["id"] for row in rows})
+        found.impossible = not ids
+        found.add(Condition("s.session_id = ANY ({}::uuid[])", (ids,)))
+    else:
+        found.words, found.words_since = query, lookup.words_since
