@@ -64,16 +64,16 @@ class Settings:
     """
 
     data_directory: Path
-    secret_key: str
-    earlier_secret_key: str | None = None
+    secret_key: str = field(repr=False)
+    earlier_secret_key: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
     base_url: str = "http://127.0.0.1:8000"
-    database_url: str | None = None
-    owner_database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
+    owner_database_url: str | None = field(default=None, repr=False)
     graph_url: str = META_GRAPH_URL
     graph_url_given: bool = False
-    standin_token: str | None = None
+    standin_token: str | None = field(default=None, repr=False)
     log_format: str = "text"
     retention_days: int = 90
     lease_seconds: float = 15.0
@@ -85,8 +85,8 @@ class Settings:
     media_url: str | None = None
     checkpoint_url: str | None = None
     checkpoint_minutes: int = 60
-    checkpoint_key: str | None = None
-    smtp_url: str | None = None
+    checkpoint_key: str | None = field(default=None, repr=False)
+    smtp_url: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
