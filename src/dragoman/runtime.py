@@ -1,4 +1,4 @@
-"""The ports, in one frozen value: database, HTTP client, clock, ids, queue, classifiers, skills, settings.
+"""The runtime holds the ports in one frozen value: database, HTTP client, clock, ids, queue, skills, settings.
 
 Built once by ``cli`` (or by a test) and handed to every service. What differs between production, the demo with
 its moved clock and a test differs here and nowhere else.
@@ -64,16 +64,16 @@ class Settings:
     """
 
     data_directory: Path
-    secret_key: str
-    earlier_secret_key: str | None = None
+    secret_key: str = field(repr=False)
+    earlier_secret_key: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
     base_url: str = "http://127.0.0.1:8000"
-    database_url: str | None = None
-    owner_database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
+    owner_database_url: str | None = field(default=None, repr=False)
     graph_url: str = META_GRAPH_URL
     graph_url_given: bool = False
-    standin_token: str | None = None
+    standin_token: str | None = field(default=None, repr=False)
     log_format: str = "text"
     retention_days: int = 90
     lease_seconds: float = 15.0
@@ -85,8 +85,8 @@ class Settings:
     media_url: str | None = None
     checkpoint_url: str | None = None
     checkpoint_minutes: int = 60
-    checkpoint_key: str | None = None
-    smtp_url: str | None = None
+    checkpoint_key: str | None = field(default=None, repr=False)
+    smtp_url: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -125,7 +125,7 @@ class Settings:
         )
 
     def database_urls(self) -> DatabaseURLs | None:
-        """The two addresses of a database of the operator's own; None for the embedded one."""
+        """Give the two addresses of a database of the operator's own; None for the embedded one."""
         if self.database_url is None:
             return None
         return DatabaseURLs(self.database_url, self.owner_database_url or self.database_url)
@@ -154,20 +154,20 @@ class Clock(Protocol):
     """Tells the time; the demo and the tests move theirs."""
 
     def now(self) -> datetime:
-        """An aware datetime in UTC."""
+        """Read the time, an aware datetime in UTC."""
         ...
 
 
 class SystemClock:
-    """The machine's clock."""
+    """Reads the machine's clock."""
 
     def now(self) -> datetime:
-        """The time, in UTC."""
+        """Read the time, in UTC."""
         return datetime.now(UTC)
 
 
 class TimeOrderedIds:
-    """Version 7 UUIDs (RFC 9562, 5.7): milliseconds, a counter within them, then random bits.
+    """Makes version 7 UUIDs (RFC 9562, 5.7): milliseconds, a counter within them, then random bits.
 
     Ids of one process sort in the order in which they were made, so that indexes grow at one end.
     """
@@ -178,7 +178,7 @@ class TimeOrderedIds:
         self._last = 0
 
     def new_id(self) -> UUID:
-        """A fresh id."""
+        """Make a fresh id."""
         stamp = int(self._clock.now().timestamp() * 1000) << 12
         with self._lock:
             # Two clocks' readings may be equal or go back a little; ids must not.
@@ -194,7 +194,7 @@ class TimeOrderedIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A wake-up: which job, for which tenant, about whom or what, after which delay."""
+    """Asks for a wake-up: which job, for which tenant, about whom or what, after which delay."""
 
     entrypoint: str
     tenant_id: UUID
@@ -238,11 +238,11 @@ class Keyring:
             ) from error
 
     def encrypt(self, plain: bytes) -> bytes:
-        """The sealed form."""
+        """Seal *plain*."""
         return self._fernet.encrypt(plain)
 
     def digest(self, purpose: str, data: bytes) -> bytes:
-        """A keyed hash (HMAC-SHA256) of *data*, under a key of its own for each *purpose*."""
+        """Make a keyed hash (HMAC-SHA256) of *data*, under a key of its own for each *purpose*."""
         key = hmac.digest(self._key, purpose.encode(), "sha256")
         return hmac.digest(key, data, "sha256")
 

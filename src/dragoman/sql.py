@@ -40,7 +40,7 @@ class StatementConnection(Protocol):
 
 
 class BulkStatement:
-    """One statement for any number of rows.
+    """Is one statement for any number of rows.
 
     *template* is SQL with ``{rows}`` where the rows stand, under the alias ``r``. *columns* are their names and types,
     in the order of each row's values; with ``r.place`` in the template they are also numbered, as they come. *once*

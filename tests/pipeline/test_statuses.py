@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 from tests.harness import PHONE_NUMBER_ID, Harness
 from tests.pipeline.test_channels import enter
@@ -78,7 +79,7 @@ async def test_what_was_played_was_read_and_stays_played(shop: Harness) -> None:
     async with await enter(shop, "auditor") as client:
         page = await client.get(f"/communications/automation/logs/{session['session_id']}")
         api = await client.get(f"/api/v1/conversations/{session['session_id']}/transcript")
-    assert 'class="read" title="Played"' in page.text
+    assert re.search(r'class="read"\s+title="Played"', page.text)
     assert "Voice message played" in page.text
     assert [m["delivery"] and m["delivery"]["status"] for m in api.json()["items"]] == [None, "played"]
 

@@ -24,7 +24,7 @@ def without_nul(text: str) -> str:
 
 
 def true_or_false(text: str) -> bool:
-    """What ``true`` and ``false`` say. Raises ValueError."""
+    """Read what ``true`` and ``false`` say. Raises ValueError."""
     if text not in {"true", "false"}:
         raise ValueError("use true or false")
     return text == "true"
@@ -44,12 +44,12 @@ def moment(text: str) -> datetime:
 
 
 def first_moment(value: str) -> datetime:
-    """The moment, or the first one of a day. Raises ValueError."""
+    """Read the moment, or the first one of a day. Raises ValueError."""
     return moment(f"{value}T00:00:00Z" if _DAY.fullmatch(value) else value)
 
 
 def last_moment(value: str) -> datetime:
-    """The moment, or the end of a day. Raises ValueError."""
+    """Read the moment, or the end of a day. Raises ValueError."""
     if not _DAY.fullmatch(value):
         return moment(value)
     try:
@@ -59,7 +59,7 @@ def last_moment(value: str) -> datetime:
 
 
 def channel_of(value: str) -> UUID | str:
-    """A kind of channel, or an account's id. Raises ValueError."""
+    """Read a kind of channel, or an account's id. Raises ValueError."""
     if value in CHANNEL_KINDS:
         return value
     try:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dragoman.domain import content, masking
+from dragoman.domain import content
 from dragoman.domain.content import Content
-from dragoman.domain.masking import Mask
 from dragoman.domain.nouns import Contact, MessageContext
 from dragoman.ledger.read import Event, Message
+from dragoman.services import masking
+from dragoman.services.masking import Mask
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list.conversations import Conversation, Filters

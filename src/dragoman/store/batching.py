@@ -57,7 +57,7 @@ class _Submitted(Generic[Member, Outcome]):
 
 
 class Batcher(Generic[Member, Outcome]):
-    """Members of one kind and one tenant."""
+    """Collects members of one kind and one tenant, and carries them out together."""
 
     def __init__(self, work: Work[Member, Outcome]) -> None:
         self._work = work
@@ -144,7 +144,7 @@ def _resolve(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> N
 
 
 class Batchers:
-    """The groups of a process, by kind and tenant."""
+    """Keeps the batchers of a process, by kind and tenant."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, UUID], Batcher[Any, Any]] = {}

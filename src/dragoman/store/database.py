@@ -75,7 +75,7 @@ async def owner_connection(url: str) -> AsyncIterator[Connection]:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Database:
-    """A pool of connections in the application's role.
+    """Is a pool of connections in the application's role.
 
     That role cannot bypass row-level security and cannot change or delete messages and audit events, whatever
     the login behind the URL may do: the role is set when the connection starts.

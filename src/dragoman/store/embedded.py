@@ -40,7 +40,7 @@ def start(data_directory: Path, *, stop_at_exit: bool = True) -> tuple[PostgresS
 
 
 def urls(server: PostgresServer, database: str) -> DatabaseURLs:
-    """The URLs of *database* on this server, one for each role."""
+    """Give the URLs of *database* on this server, one for each role."""
     info = server.get_postmaster_info()
     host = quote(str(info.socket_dir), safe="")
 

@@ -85,7 +85,7 @@ async def add(
 
 
 async def recent(connection: Connection, tenant_id: UUID, *, limit: int) -> list[ExportRequest]:
-    """The tenant's exports, the latest first."""
+    """Read the tenant's exports, the latest first."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM export_request WHERE tenant_id = $1 ORDER BY requested_at DESC, export_id DESC "
         "LIMIT $2",
@@ -96,7 +96,7 @@ async def recent(connection: Connection, tenant_id: UUID, *, limit: int) -> list
 
 
 async def get(connection: Connection, tenant_id: UUID, export_id: UUID) -> ExportRequest | None:
-    """The export with that id."""
+    """Read the export with that id."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM export_request WHERE tenant_id = $1 AND export_id = $2", tenant_id, export_id
     )

@@ -36,7 +36,7 @@ class LeaseRow:
 
 
 async def lock(connection: Connection, tenant_id: UUID, names: Sequence[str], *, wait: bool) -> dict[str, LeaseRow]:
-    """The rows of these leases, held until the transaction ends, by name.
+    """Lock the rows of these leases until the transaction ends; gives them by name.
 
     Without *wait*, what another transaction has locked is left out: whoever locks several at once must not wait for
     any, or a worker that was stopped in the middle of a transaction would hold up everybody.
@@ -174,5 +174,5 @@ async def release_all(connection: Connection, tenant_id: UUID, held: Sequence[Le
 
 
 async def release(connection: Connection, lease: Lease) -> None:
-    """:func:`release_all` for one."""
+    """Do :func:`release_all` for one."""
     await release_all(connection, lease.tenant_id, [lease])

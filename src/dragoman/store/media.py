@@ -40,7 +40,10 @@ class Claim(MediaRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFile:
-    """A message's file as pages and the API show it. What describes the content is None unless it is stored."""
+    """Describes a message's file as pages and the API show it.
+
+    What describes the content is None unless it is stored.
+    """
 
     message_id: UUID
     state: State

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
-
-def digits_of(phone: str) -> str:
-    """The digits of *phone* in ASCII, in whatever script and formatting; without the ``(0)`` of ``+43 (0)660``."""
-    plain = unicodedata.normalize("NFKC", phone)
-    digits = "".join(str(unicodedata.digit(c)) if c.isdigit() else c for c in plain)
-    return "".join(re.findall(r"[0-9]", re.sub(r"(?<=\d)\s*\(\s*0\s*\)", "", digits)))
+from dragoman.numbering import digits_of
 
 
 def patterns(phone: str, *, whole: bool = False) -> list[str]:

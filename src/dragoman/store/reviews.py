@@ -73,7 +73,7 @@ class ReviewMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """All that reviewers left on one session; notes oldest first, tags in alphabetical order."""
+    """Holds all that reviewers left on one session; notes oldest first, tags in alphabetical order."""
 
     notes: list[ReviewNote]
     tags: list[Tag]
@@ -81,7 +81,7 @@ class Review:
 
 
 def tag_of(text: str) -> str:
-    """*text* as a tag: small letters, single spaces. Raises UnusableReviewError."""
+    """Write *text* as a tag: small letters, single spaces. Raises UnusableReviewError."""
     tag = folded(text)
     if not _TAG.fullmatch(tag):
         raise UnusableReviewError(

@@ -47,7 +47,7 @@ async def create_tenant(connection: Connection, tenant_id: UUID, *, slug: str, n
 
 
 async def get(connection: Connection, tenant_id: UUID) -> Tenant | None:
-    """The tenant of that id, on a connection of its own."""
+    """Read the tenant of that id, on a connection of its own."""
     row = await connection.fetchrow(
         "SELECT tenant_id, slug, name, created_at FROM tenant WHERE tenant_id = $1", tenant_id
     )

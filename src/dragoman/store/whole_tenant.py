@@ -52,7 +52,7 @@ async def tables(connection: Connection) -> list[str]:
 
 
 async def rows(connection: Connection, table: str, tenant_id: UUID) -> AsyncIterator[str]:
-    """The tenant's rows of a table as JSON, in the transaction of the caller."""
+    """Read the tenant's rows of a table as JSON, in the transaction of the caller."""
     without = "".join(f" - '{column}'" for column in sorted(LEFT_OUT.get(table, ())))
     cursor = connection.cursor(
         f"SELECT (to_jsonb(t){without})::text AS row FROM {table} t WHERE tenant_id = $1", tenant_id, prefetch=AT_ONCE

@@ -120,7 +120,7 @@ class PendingLogin:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A new login session's secret, for the cookie and nowhere else."""
+    """Holds a new login session's secret, for the cookie and nowhere else."""
 
     secret: str
 
@@ -190,7 +190,7 @@ async def create_user(
 
 
 async def users(connection: Connection, tenant_id: UUID) -> list[User]:
-    """The tenant's users by address, disabled ones included."""
+    """List the tenant's users by address, disabled ones included."""
     rows = await connection.fetch(
         "SELECT user_id, email, name, role, created_at, disabled_at FROM user_account "
         "WHERE tenant_id = $1 ORDER BY email",
@@ -258,7 +258,7 @@ async def disable_user(connection: Connection, tenant_id: UUID, user_id: UUID, *
 
 
 async def find_login(database: Database, email: str) -> Login | None:
-    """The enabled user with that address, in whichever tenant."""
+    """Find the enabled user with that address, in whichever tenant."""
     address = normal_email(email)
     if not address:
         return None
@@ -466,7 +466,7 @@ async def create_token(
 
 
 async def tokens(connection: Connection, tenant_id: UUID) -> list[Token]:
-    """The tenant's tokens, newest first, expired and revoked ones included."""
+    """List the tenant's tokens, newest first, expired and revoked ones included."""
     rows = await connection.fetch(
         "SELECT token_id, name, role, created_at, expires_at, last_used_at, revoked_at FROM api_token "
         "WHERE tenant_id = $1 ORDER BY created_at DESC, token_id DESC",

@@ -37,7 +37,7 @@ class Subject:
 
 
 def subjects(email: str, client: str) -> tuple[Subject, ...]:
-    """What a login counts for, the address from this client first.
+    """List what a login counts for, the address from this client first.
 
     Only digests are stored, since what was typed may be anything.
     """

@@ -52,7 +52,7 @@ def granted(role: str, own: Sequence[str] | None) -> frozenset[str]:
 
 
 async def own(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[str]]:
-    """The tenant's own roles by name."""
+    """Read the tenant's own roles by name."""
     rows = await connection.fetch("SELECT name, permissions FROM role WHERE tenant_id = $1 ORDER BY name", tenant_id)
     return {row["name"]: frozenset(row["permissions"]) & PERMISSIONS for row in rows}
 

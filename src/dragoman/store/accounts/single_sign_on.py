@@ -11,7 +11,7 @@ from dragoman.store.database import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SingleSignOn:
-    """How a tenant's users sign in elsewhere. ``secret`` is encrypted.
+    """Says how a tenant's users sign in elsewhere. ``secret`` is encrypted.
 
     ``roles`` are pairs of a value of the claim and a role, of which the first that fits counts; ``domains`` those whose
     addresses may come in, none for all; with ``only_way`` passwords open nothing.
@@ -38,7 +38,7 @@ async def of(connection: Connection, tenant_id: UUID) -> SingleSignOn | None:
 
 
 async def is_only_way(connection: Connection, tenant_id: UUID) -> bool:
-    """Whether the tenant's passwords open nothing."""
+    """Say whether the tenant's passwords open nothing."""
     found: bool = await connection.fetchval(
         "SELECT EXISTS (SELECT 1 FROM single_sign_on WHERE tenant_id = $1 AND only_way)", tenant_id
     )
@@ -84,7 +84,7 @@ async def user_of(connection: Connection, tenant_id: UUID, subject: str) -> UUID
 
 
 async def link(connection: Connection, tenant_id: UUID, subject: str, user_id: UUID) -> None:
-    """From now on the provider's id leads to that user."""
+    """Let the provider's id lead to that user from now on."""
     await connection.execute(
         "INSERT INTO single_sign_on_user (tenant_id, subject, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         tenant_id,

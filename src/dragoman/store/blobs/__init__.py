@@ -37,7 +37,7 @@ class BlobKey:
 
     @property
     def path(self) -> str:
-        """As a path: 256 times 256 folders for each tenant, so that none grows large."""
+        """Write the key as a path: 256 times 256 folders for each tenant, so that none grows large."""
         digest = self.sha256.hex()
         area = f"{self.area}/" if self.area else ""
         return f"{area}{self.tenant_id}/{digest[:2]}/{digest[2:4]}/{digest}"
@@ -45,7 +45,7 @@ class BlobKey:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointKey:
-    """The name of a checkpoint of a tenant."""
+    """Names a checkpoint of a tenant."""
 
     tenant_id: UUID
     number: int
@@ -66,7 +66,7 @@ class Key(Protocol):
 
 
 class Blobs(Protocol):
-    """A media store. All of it raises BlobsUnavailableError when the store cannot be used."""
+    """Is a media store. All of it raises BlobsUnavailableError when the store cannot be used."""
 
     @property
     def workspace(self) -> Path:
@@ -86,7 +86,7 @@ class Blobs(Protocol):
         ...
 
     def read(self, key: Key, start: int, end: int) -> AsyncIterator[bytes]:
-        """Its bytes from *start* up to, not including, *end*. Raises BlobMissingError."""
+        """Read its bytes from *start* up to, not including, *end*. Raises BlobMissingError."""
         ...
 
     async def delete(self, key: Key) -> None:
@@ -96,7 +96,7 @@ class Blobs(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileAddress:
-    """A directory."""
+    """Names a directory."""
 
     directory: Path
 
@@ -113,7 +113,7 @@ class S3Address:
 
 
 def read_address(url: str, variable: str = "DRAGOMAN_MEDIA_URL") -> FileAddress | S3Address:
-    """``file:/srv/media``, or ``s3://bucket/prefix?endpoint=https://…&region=…&style=virtual``.
+    """Read ``file:/srv/media``, or ``s3://bucket/prefix?endpoint=https://…&region=…&style=virtual``.
 
     Raises ConfigurationError, with what to write instead into *variable*.
     """
@@ -149,7 +149,7 @@ def _without_secrets(url: str) -> str:
 
 
 def open_blobs(url: str | None, data_directory: Path) -> Blobs:
-    """The media store at *url*; None for the directory ``media`` under *data_directory*.
+    """Open the media store at *url*; None means the directory ``media`` under *data_directory*.
 
     Raises ConfigurationError.
     """
@@ -157,7 +157,7 @@ def open_blobs(url: str | None, data_directory: Path) -> Blobs:
 
 
 def open_checkpoints(url: str | None, data_directory: Path) -> Blobs:
-    """The store of checkpoints at *url*; None for the directory ``checkpoints`` under *data_directory*.
+    """Open the store of checkpoints at *url*; None means the directory ``checkpoints`` under *data_directory*.
 
     Raises ConfigurationError.
     """

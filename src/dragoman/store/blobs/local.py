@@ -1,4 +1,4 @@
-"""A media store in a directory of this machine, or of a network file system that all machines share.
+"""Keeps media in a directory of this machine, or of a network file system that all machines share.
 
 A file is written under ``incoming`` and renamed into its place, after it and before the rename's directory were
 brought to the disk (fsync): a power cut leaves a whole file or none.

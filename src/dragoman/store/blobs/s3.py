@@ -20,7 +20,7 @@ _TROUBLE = (BaseError, OSError, ValueError)
 
 
 class S3Blobs:
-    """The bucket, under its prefix. *workspace* is a local directory in which uploads are made ready."""
+    """Keeps media in the bucket, under its prefix. *workspace* is a local directory in which uploads are made ready."""
 
     def __init__(self, address: S3Address, workspace: Path) -> None:
         self._workspace = workspace

@@ -1,1 +1,1 @@
-"""Skills, flows and menus in all their versions."""
+"""The catalogue has skills, flows and menus in all their versions."""

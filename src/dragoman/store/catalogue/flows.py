@@ -17,7 +17,7 @@ _VERSIONS_LIMIT = 256
 
 
 async def list_all(connection: Connection, tenant_id: UUID) -> Flows:
-    """Every flow in its current version, retired ones included, by name."""
+    """List every flow in its current version, retired ones included, by name."""
     rows = await connection.fetch(
         "SELECT name, version, definition, retired_at FROM flow WHERE tenant_id = $1 AND current ORDER BY name",
         tenant_id,

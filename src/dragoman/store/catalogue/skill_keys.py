@@ -24,7 +24,7 @@ class SealedKey:
 
 
 async def list_all(connection: Connection, tenant_id: UUID) -> Mapping[str, tuple[SealedKey, ...]]:
-    """The keys in use by skill, oldest first."""
+    """List the keys in use by skill, oldest first."""
     rows = await connection.fetch(
         "SELECT skill, key_id, secret, created_at FROM skill_key WHERE tenant_id = $1 ORDER BY created_at, key_id",
         tenant_id,

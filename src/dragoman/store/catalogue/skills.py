@@ -36,7 +36,7 @@ from dragoman.store.tenants import next_registry_revision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchRules:
-    """A tenant's policy, registry, flows and default menu at one moment.
+    """Holds a tenant's policy, registry, flows and default menu at one moment.
 
     ``vocabulary`` is what a classifier learns: the skills, and the flows in the form of skills. ``skill_keys`` sign
     calls of skills behind HTTP, by skill.
@@ -74,7 +74,7 @@ async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRul
 
 
 async def registry(connection: Connection, tenant_id: UUID) -> Registry:
-    """Every skill in its current version, retired ones included."""
+    """Read every skill in its current version, retired ones included."""
     rows = await connection.fetch(
         "SELECT name, spec, retired_at FROM skill WHERE tenant_id = $1 AND current ORDER BY name", tenant_id
     )
@@ -145,7 +145,7 @@ async def set_policy(connection: Connection, tenant_id: UUID, policy: Policy) ->
 
 
 def policy_to_json(policy: Policy) -> dict[str, Any]:
-    """The JSON form of a policy."""
+    """Write a policy as JSON."""
     plain = {name: getattr(policy, name) for name in Policy.__dataclass_fields__ if name != "menu"}
     return {
         **plain,

@@ -1,4 +1,4 @@
-"""Channel accounts: the WhatsApp numbers and mailboxes of tenants, with their credentials sealed."""
+"""Keeps channel accounts: the WhatsApp numbers and mailboxes of tenants, with their credentials sealed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class UnreadableCredentialsError(Exception):
 
 
 def unseal(sealed: bytes, decrypt: Callable[[bytes], bytes]) -> WhatsAppCredentials:
-    """The credentials of an account. Raises UnreadableCredentialsError."""
+    """Open the credentials of an account. Raises UnreadableCredentialsError."""
     try:
         plain = decrypt(sealed)
     except InvalidToken:
@@ -146,7 +146,7 @@ def _receiver(row: Any, decrypt: Callable[[bytes], bytes]) -> Receiver:
 async def load(
     connection: Connection, tenant_id: UUID, channel_account_id: UUID, *, lock: bool = False
 ) -> ChannelAccount:
-    """:func:`load_all` for one, held until the transaction ends with *lock*.
+    """Do :func:`load_all` for one, held until the transaction ends with *lock*.
 
     Raises KeyError for one that this tenant does not have: ids come from our rows.
     """
@@ -167,7 +167,7 @@ async def load_all(
 
 
 async def list_all(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
-    """The tenant's accounts, oldest first."""
+    """List the tenant's accounts, oldest first."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 ORDER BY created_at, channel_account_id",
         tenant_id,

@@ -15,7 +15,9 @@ from dragoman.store.database import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelEvent:
-    """One notice. ``channel_account_id`` is None where it concerns every number of the business account ``waba_id``.
+    """Is one notice of the channel.
+
+    ``channel_account_id`` is None where it concerns every number of the business account ``waba_id``.
 
     ``severity`` is info, warning or error: from warning on an operator should look at it.
     """
@@ -61,7 +63,7 @@ async def recent(
     channel_account_id: UUID | None = None,
     limit: int = 50,
 ) -> list[ChannelEvent]:
-    """Events from *since* on, newest first: all, or those that concern one account or the business above it."""
+    """Read events from *since* on, newest first: all, or those about one account or the business above it."""
     rows = await connection.fetch(
         "SELECT e.event_id, e.at, e.channel, e.channel_account_id, e.waba_id, e.field, e.event, e.severity, e.summary, "
         "e.raw FROM channel_event e WHERE e.tenant_id = $1 AND e.at >= $2 AND ($3::uuid IS NULL "

@@ -54,7 +54,7 @@ async def save(connection: Connection, tenant_id: UUID, contact_id: UUID, row: C
 
 
 async def confirm(connection: Connection, tenant_id: UUID, contact_id: UUID, *, until: datetime) -> None:
-    """The contact counts as confirmed until then."""
+    """Let the contact count as confirmed until then."""
     await connection.execute(
         "UPDATE contact SET confirmed_until = $3 WHERE tenant_id = $1 AND contact_id = $2",
         tenant_id,

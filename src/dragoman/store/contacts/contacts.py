@@ -1,4 +1,4 @@
-"""Contacts, the identities that lead to them, and the threads between them and a channel account."""
+"""Keeps contacts, the identities that lead to them, and the threads between them and a channel account."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 async def load(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now: datetime) -> Contact:
-    """:func:`load_all` for one. Raises KeyError for an unknown id."""
+    """Do :func:`load_all` for one. Raises KeyError for an unknown id."""
     return (await load_all(connection, tenant_id, [contact_id], now=now))[contact_id]
 
 
@@ -151,7 +151,7 @@ async def numbers(connection: Connection, tenant_id: UUID, contact_id: UUID) -> 
 
 
 async def numbers_of(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """The same for several contacts at once."""
+    """Read the same for several contacts at once."""
     rows = await connection.fetch(
         "SELECT contact_id, phone AS number FROM contact WHERE tenant_id = $1 AND contact_id = ANY ($2) "
         "AND phone IS NOT NULL UNION "

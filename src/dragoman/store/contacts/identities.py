@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain import storable
 from dragoman.domain.nouns import Identity
+from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.contacts.identity_plan import (
     ContactPlan,
     LinkedContact,
@@ -144,21 +144,16 @@ async def _carry_out(
     await _link(connection, tenant_id, plan.links, links, history.at)
 
 
+_MAKE = bulk_insert(
+    "contact",
+    {"contact_id": "uuid", "display_name": "text", "phone": "text", "locale": "text"},
+    once={"created_at": "timestamptz"},
+)
+
+
 async def _make(connection: Connection, tenant_id: UUID, made: Sequence[NewContact], now: datetime) -> None:
-    if not made:
-        return
-    await connection.execute(
-        "INSERT INTO contact (tenant_id, contact_id, display_name, phone, locale, created_at) "
-        "SELECT $1, n.contact_id, n.display_name, n.phone, n.locale, $2 "
-        "FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) AS n(contact_id, display_name, phone, locale) "
-        "ON CONFLICT DO NOTHING",
-        tenant_id,
-        now,
-        [contact.contact_id for contact in made],
-        [contact.display_name for contact in made],
-        [contact.phone for contact in made],
-        [contact.locale for contact in made],
-    )
+    rows = [(contact.contact_id, contact.display_name, contact.phone, contact.locale) for contact in made]
+    await _MAKE.execute(connection, rows, tenant_id, now)
 
 
 async def _note_gained(
@@ -201,34 +196,28 @@ async def merge(
     history.note(into, "merged_from", contact=str(other), reason=reason)
 
 
+_LINKED = {"kind": "text", "value": "text", "contact_id": "uuid"}
+_LINK = bulk_insert("contact_identity", _LINKED, once={"created_at": "timestamptz"})
+_LINK_AGAIN = BulkStatement(
+    "UPDATE contact_identity i SET contact_id = r.contact_id, created_at = {now}, ended_at = NULL FROM {rows} "
+    "WHERE i.tenant_id = {tenant_id} AND i.kind = r.kind AND i.value = r.value AND i.ended_at IS NOT NULL",
+    _LINKED,
+    once={"now": "timestamptz"},
+)
+
+
 async def _link(
     connection: Connection,
     tenant_id: UUID,
-    free: Sequence[tuple[UUID, Identity]],
+    unlinked: Sequence[tuple[UUID, Identity]],
     links: Links,
     now: datetime,
 ) -> None:
     """Link identities to contacts: new ones, and numbers that their owners had given up."""
-    if not free:
-        return
-    columns = ([i.kind for _, i in free], [i.value for _, i in free], [c for c, _ in free])
-    await connection.execute(
-        "INSERT INTO contact_identity (tenant_id, kind, value, contact_id, created_at) "
-        "SELECT $1, n.kind, n.value, n.contact_id, $2 "
-        "FROM unnest($3::text[], $4::text[], $5::uuid[]) AS n(kind, value, contact_id) ON CONFLICT DO NOTHING",
-        tenant_id,
-        now,
-        *columns,
-    )
-    if any(identity in links for _, identity in free):
-        await connection.execute(
-            "UPDATE contact_identity i SET contact_id = n.contact_id, created_at = $2, ended_at = NULL "
-            "FROM unnest($3::text[], $4::text[], $5::uuid[]) AS n(kind, value, contact_id) "
-            "WHERE i.tenant_id = $1 AND i.kind = n.kind AND i.value = n.value AND i.ended_at IS NOT NULL",
-            tenant_id,
-            now,
-            *columns,
-        )
+    rows = [(identity.kind, identity.value, contact_id) for contact_id, identity in unlinked]
+    await _LINK.execute(connection, rows, tenant_id, now)
+    if any(identity in links for _, identity in unlinked):
+        await _LINK_AGAIN.execute(connection, rows, tenant_id, now)
 
 
 async def change_identity(
@@ -340,6 +329,13 @@ async def set_marketing_preference(
     return True
 
 
+_NOTE = bulk_insert(
+    "contact_history",
+    {"contact_id": "uuid", "history_id": "uuid", "what": "text", "detail": "jsonb"},
+    once={"at": "timestamptz", "delivery_id": "uuid"},
+)
+
+
 class History:
     """Collects what is found out about contacts, and writes it all at once."""
 
@@ -348,32 +344,21 @@ class History:
     ) -> None:
         self.at = at
         self._tenant_id, self._new_id, self._delivery_id = tenant_id, new_id, delivery_id
-        self._notes: list[tuple[UUID, UUID, str, str]] = []
+        self._notes: list[tuple[UUID, UUID, str, dict[str, Any]]] = []
 
     def note(self, contact_id: UUID, what: str, **detail: Any) -> None:
         """*what* became known of a contact."""
-        self._notes.append((contact_id, self._new_id(), what, storable.dump(detail)))
+        self._notes.append((contact_id, self._new_id(), what, detail))
 
     async def write(self, connection: Connection) -> None:
         """Put what was collected on record."""
-        if not self._notes:
-            return
-        await connection.execute(
-            "INSERT INTO contact_history (tenant_id, contact_id, history_id, at, what, detail, delivery_id) "
-            "SELECT $1, n.contact_id, n.history_id, $2, n.what, n.detail::jsonb, $3 "
-            "FROM unnest($4::uuid[], $5::uuid[], $6::text[], $7::text[]) AS n(contact_id, history_id, what, detail) "
-            "ON CONFLICT DO NOTHING",
-            self._tenant_id,
-            self.at,
-            self._delivery_id,
-            *map(list, zip(*self._notes, strict=True)),
-        )
+        await _NOTE.execute(connection, self._notes, self._tenant_id, self.at, self._delivery_id)
         self._notes.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactNote:
-    """One entry of a contact's history."""
+    """Is one entry of a contact's history."""
 
     at: datetime
     what: str

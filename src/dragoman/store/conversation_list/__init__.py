@@ -1,1 +1,1 @@
-"""The list of the Conversation Logs: filters, SQL, cursors, exports."""
+"""The list of the Conversation Logs has its filters, SQL, cursors and exports here."""

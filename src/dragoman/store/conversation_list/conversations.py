@@ -99,7 +99,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A part of the list.
+    """Holds a part of the list.
 
     ``next_cursor`` leads to the part after it, ``previous_cursor`` to the one before; None at either end. Where the
     list was read without finding enough, it is short, ``searched_to`` says how far it was read, and the next cursor
@@ -185,7 +185,7 @@ async def neighbours(
     order: SortOrder = NEWEST,
     transcripts_since: datetime | None = None,
 ) -> tuple[UUID | None, UUID | None]:
-    """The sessions right before and right after *conversation* in the filtered list."""
+    """Find the sessions right before and right after *conversation* in the filtered list."""
     row = {
         "session_id": conversation.session_id,
         "last_activity_at": conversation.last_activity_at,

@@ -43,7 +43,7 @@ async def batch(
 
 
 async def count_up_to(connection: Connection, tenant_id: UUID, narrowed: CompiledFilters, *, most: int) -> int:
-    """How many sessions fit, counted to *most* and no further."""
+    """Count how many sessions fit, up to *most* and no further."""
     if narrowed.impossible:
         return 0
     values = StatementValues()

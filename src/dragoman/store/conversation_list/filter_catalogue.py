@@ -58,7 +58,7 @@ OUTCOME = ValueKind(Outcome, Outcome, refusal=f"is not an outcome. Use one of {'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterField:
-    """One filter. ``name`` is its field in ``Filters`` and its key in JSON; ``label`` is what pages call it.
+    """Declares one filter. ``name`` is its field in ``Filters`` and its key in JSON; ``label`` is what pages call it.
 
     ``api`` is its name among the API's parameters and ``console`` that in the console's addresses; without a name it
     cannot be given there. ``description`` is the API's. ``condition`` makes SQL of its value, a list being a choice;

@@ -25,7 +25,10 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SortOrder:
-    """A sort and its direction. The text form has a minus before what comes greatest first: ``-activity``."""
+    """Says what the list is sorted by, and in which direction.
+
+    The text form has a minus before what comes greatest first: ``-activity``.
+    """
 
     sort: Sort = Sort.ACTIVITY
     descending: bool = True

@@ -1,4 +1,4 @@
-"""The message that a search found in each session of a page."""
+"""Finds the message that a search found in each session of a page."""
 
 from __future__ import annotations
 

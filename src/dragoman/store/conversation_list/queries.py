@@ -28,7 +28,7 @@ AFTER_ACTIVITY = timedelta(days=1)
 
 
 class StatementValues:
-    """The values of one statement, and the places in its text that stand for them."""
+    """Collects the values of one statement, and the places in its text that stand for them."""
 
     def __init__(self) -> None:
         self.given: list[Any] = []
@@ -39,7 +39,7 @@ class StatementValues:
         return f"${len(self.given)}"
 
     def fill(self, condition: Condition) -> str:
-        """The condition's SQL with its places."""
+        """Put places into the condition's SQL."""
         return condition.sql.format(*(self.add(value) for value in condition.values))
 
 

@@ -1,4 +1,4 @@
-"""Saved views of the Conversation Logs: a query under a name, one's own or shared with the tenant."""
+"""Keeps saved views of the Conversation Logs: a query under a name, one's own or shared with the tenant."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SavedView:
 
 
 async def list_all(connection: Connection, tenant_id: UUID, user_id: UUID) -> list[SavedView]:
-    """The person's own views and those that others share, by name."""
+    """List the person's own views and those that others share, by name."""
     rows = await connection.fetch(
         "SELECT v.view_id, v.name, v.query, v.shared, v.user_id = $2 AS mine, d.view_id IS NOT NULL AS default "
         "FROM saved_view v LEFT JOIN saved_view_default d "

@@ -149,7 +149,7 @@ _ORDER = {word: place for place, word in enumerate(("sent", "delivered", "read",
 
 
 async def accounts_waiting(connection: Connection, tenant_id: UUID, channel_message_ids: Sequence[str]) -> list[UUID]:
-    """Channel accounts with statuses, not applied yet, for messages that the channel calls by these ids.
+    """Find accounts with statuses, not applied yet, for messages that the channel calls by these ids.
 
     One that comes a moment later finds its message itself.
     """

@@ -20,7 +20,7 @@ async def stop(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now
 
 
 async def pause(connection: Connection, tenant_id: UUID, contact_id: UUID, *, until: datetime) -> None:
-    """The channel spares the contact until then."""
+    """Let the channel spare the contact until then."""
     await connection.execute(
         "UPDATE contact SET marketing_paused_until = greatest(marketing_paused_until, $3) "
         "WHERE tenant_id = $1 AND contact_id = $2",

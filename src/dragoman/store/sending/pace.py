@@ -147,7 +147,7 @@ async def request_grant(
 
 
 def pair_subject(channel_account_id: UUID, contact_id: UUID) -> str:
-    """How a hold names a number and a contact."""
+    """Name a number and a contact for a cooldown."""
     return f"{channel_account_id}:{contact_id}"
 
 

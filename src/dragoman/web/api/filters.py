@@ -1,4 +1,4 @@
-"""The catalogue's filters as parameters of the API; checked field by field."""
+"""Offers the catalogue's filters as parameters of the API; checked field by field."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Name = Annotated[str, Field(max_length=NAME.longest), AfterValidator(NAME.read)]
 
 
 class PageQuery(BaseModel):
-    """Which part of a list. An empty value is the same as none; unknown parameters are refused."""
+    """Says which part of a list is wanted. An empty value is the same as none; unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -68,7 +68,7 @@ else:
 
 
 class ConversationQuery(_FilterQuery):
-    """The filters of the Conversation Logs. All that are given must fit."""
+    """Narrows the Conversation Logs. All that are given must fit."""
 
     sort: Annotated[str, AfterValidator(_order)] = Field(
         "-activity", description="`activity`, `started`, `duration` or `messages`; with a minus, greatest first"
@@ -76,11 +76,11 @@ class ConversationQuery(_FilterQuery):
 
     @property
     def order(self) -> SortOrder:
-        """The order of the list; its cursors belong to it."""
+        """Is the order of the list; its cursors belong to it."""
         return SortOrder.parse(self.sort)
 
     def filters(self) -> Filters:
-        """The same for the store."""
+        """Give the same to the store."""
         return Filters(**{name: getattr(self, name) for name in _PARAMETERS})
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup
 
-from dragoman.domain.masking import country_code
+from dragoman.numbering import parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +127,9 @@ def phone(number: str) -> Markup:
     """An E.164 number, spaced for the eye only: copied, searched and read out it is the number as it is."""
     if not re.fullmatch(r"\+[0-9]{6,15}", number):
         return Markup('<span class="tel">{}</span>').format(number)
-    code = country_code(number[1:])
-    rest = number[1 + len(code) :]
-    groups = _GROUPS.get(len(rest), (len(rest),))
-    parts, place = [], 0
-    for length in groups:
-        parts.append(Markup("<span>{}</span>").format(rest[place : place + length]))
-        place += length
-    return Markup('<span class="tel">+{}{}</span>').format(code, Markup("").join(parts))
-
-
-# How many digits stand together; where a country's own way differs, this is still easy to read.
-_GROUPS = {6: (3, 3), 7: (3, 4), 8: (4, 4), 9: (3, 3, 3), 10: (3, 3, 4), 11: (3, 4, 4), 12: (4, 4, 4)}
+    code, *groups = parts(number)
+    spaced = Markup("").join(Markup("<span>{}</span>").format(group) for group in groups)
+    return Markup('<span class="tel">+{}{}</span>').format(code, spaced)
 
 
 def size(count: int) -> str:

@@ -87,7 +87,7 @@ class ListQuery:
         return [FilterError(name, advice) for name, advice in found.items()]
 
     def filters(self) -> Filters:
-        """The same for the store."""
+        """Give the same to the store."""
         return Filters(**{wanted.name: wanted.kind.read(text) for _, wanted, text in self._asked()})
 
     def _asked(self) -> Iterator[tuple[str, FilterField, str]]:
@@ -104,7 +104,7 @@ class ListQuery:
 
     @property
     def order(self) -> SortOrder:
-        """The order of the list."""
+        """Is the order of the list."""
         return SortOrder.parse(self.sort) if self.sort else NEWEST
 
     @property
@@ -124,7 +124,7 @@ class ListQuery:
 
     @property
     def string(self) -> str:
-        """The canonical query string with its question mark; empty for the bare list."""
+        """Write the canonical query string with its question mark; empty for the bare list."""
         parts = self._parts()
         if self.own_columns:
             parts.append(("cols", ",".join(self.columns)))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.domain import masking
-from dragoman.domain.masking import Mask
+from dragoman.services import masking
+from dragoman.services.masking import Mask
 
 
 @pytest.mark.parametrize(

@@ -13,22 +13,15 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from dragoman.numbering import country_code
+
 HIDDEN = "••••••"
 SHOWN_DIGITS = 2
-
-# Country calling codes of one and two digits (ITU-T E.164 assigned codes); all others have three.
-SHORT_CODES = re.compile(r"1|7|20|27|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 
 _WAMID = re.compile(r"wamid\.[A-Za-z0-9+/=_-]+")
 _BETWEEN = r"[\s()./\-\u2010-\u2015]{0,4}"
 _FEWEST_NATIONAL = 6
 """Of a shorter national number only the whole international form is looked for: four digits may be anything."""
-
-
-def country_code(digits: str) -> str:
-    """The country calling code that *digits*, an E.164 number without its plus sign, begin with."""
-    short = SHORT_CODES.match(digits)
-    return digits[: len(short.group()) if short else 3]
 
 
 def phone(number: str) -> str:
@@ -51,11 +44,11 @@ class Mask:
         self._patterns = [pattern for number in self._numbers if (pattern := _pattern(number)) is not None]
 
     def also(self, number: str | None) -> Mask:
-        """The same with one number more."""
+        """Make the same mask with one number more."""
         return self if number is None else Mask([*self._numbers, number])
 
     def text(self, text: str) -> str:
-        """The text without the contact's numbers."""
+        """Hide the contact's numbers in the text."""
         for pattern, shown in self._patterns:
             text = pattern.sub(shown, text)
         return _WAMID.sub(lambda found: channel_id(found.group()), text)
