@@ -119,10 +119,10 @@ class LeaseProtocol(Generic[MemberT, NextT]):
             await self.write(batch)
             asking = [(member, lease) for member, lease in batch.held if member.wants_next]
             loaded = await self.load_next(batch, asking)
-            done = [lease for member, lease in asking if member.contact_id not in loaded]
-            await leases.release_all(connection, tenant_id, done)
+            done = {lease.name: lease for member, lease in asking if member.contact_id not in loaded}
+            await leases.release_all(connection, tenant_id, list(done.values()))
             # An extension in the background leaves alone what a transaction has in hand, so it is done here.
-            going_on = [lease for _, lease in batch.held if lease not in done]
+            going_on = [lease for _, lease in batch.held if lease.name not in done]
             await leases.extend_all(connection, tenant_id, going_on, seconds=seconds, younger=self.always_extend)
             await runtime.queue.enqueue(connection, batch.jobs)
         runtime.queue.run_after_commit(batch.jobs_after_commit)

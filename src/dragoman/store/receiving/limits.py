@@ -108,7 +108,7 @@ async def admit_all(
     full: dict[UUID, RateBucket] = {}
     claims: Counter[tuple[RateBucket, int]] = Counter()
     for message_id, of_one in wanted.items():
-        shards = {bucket: _shard(bucket, room[bucket], claims, message_id) for bucket in of_one}
+        shards = {bucket: _shard(bucket, room[bucket], message_id) for bucket in of_one}
         first_full = next((bucket for bucket in of_one if shards[bucket] is None), None)
         if first_full is not None:
             full[message_id] = first_full
@@ -129,15 +129,13 @@ async def admit_all(
     }
 
 
-def _shard(
-    bucket: RateBucket, room: Mapping[int, int], claims: Mapping[tuple[RateBucket, int], int], message_id: UUID
-) -> int | None:
-    """Choose a shard that the batch counts in already, or one by chance; None where all are full."""
+def _shard(bucket: RateBucket, room: Mapping[int, int], message_id: UUID) -> int | None:
+    """Choose a shard that is counted in already, so that few rows are read and made; None where all are full."""
     left = [shard for shard, free in room.items() if free > 0]
     if not left:
         return None
-    used = [shard for shard in left if (bucket, shard) in claims]
-    return (used or left)[message_id.int % len(used or left)]
+    begun = [shard for shard in left if room[shard] < bucket.part(shard)]
+    return (begun or left)[message_id.int % len(begun or left)]
 
 
 async def purge(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
