@@ -24,7 +24,8 @@ from dragoman.domain import storable
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.ledger import seal
-from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.runtime import Keyring, Runtime, SystemClock, TimeOrderedIds
+from dragoman.settings import Settings
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.hosts.host_process import HostPlan
 from dragoman.skills.hosts.hosting import HostedSkills

@@ -18,7 +18,8 @@ from dragoman.classify.provider import LocalClassifiers
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Budget, Limits
 from dragoman.jobs.queue import PgQueue
-from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.runtime import Keyring, Runtime, SystemClock, TimeOrderedIds
+from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
 from dragoman.store import embedded, migrate, tenants

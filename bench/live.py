@@ -40,7 +40,7 @@ from dragoman.domain.nouns import DISPATCHER, Sender, Session, TranscriptItem
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import append
-from dragoman.runtime import Settings
+from dragoman.settings import Settings
 from dragoman.store.accounts import accounts
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app

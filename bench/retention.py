@@ -127,7 +127,7 @@ async def _measure(made: Loaded, urls: DatabaseURLs) -> tuple[RetentionPlan, flo
         assert await asyncio.to_thread(here.recv) == "warm"
         await asyncio.sleep(BEFORE_SECONDS)
         async with open_runtime(made.home, urls) as opened, owner_connection(urls.owner) as owner:
-            settings = dataclasses.replace(opened.settings, retention_days=await _days(urls))
+            settings = opened.settings.model_copy(update={"retention_days": await _days(urls)})
             runtime = dataclasses.replace(opened, settings=settings)
             begun = time.monotonic()
             done = await apply_retention.run(runtime, owner, by_whom="bench")

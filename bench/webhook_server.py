@@ -35,7 +35,8 @@ from dragoman.classify.provider import LocalClassifiers
 from dragoman.cli import garbage, logs
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
-from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.runtime import Keyring, Runtime, SystemClock, TimeOrderedIds
+from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.database import Database

@@ -21,7 +21,8 @@ from dragoman.channels.whatsapp.signature import sign
 from dragoman.classify.provider import LocalClassifiers
 from dragoman.domain.nouns import BusinessPartner, Policy
 from dragoman.jobs.immediate import ImmediateQueue
-from dragoman.runtime import Keyring, Mailer, Queue, Runtime, Settings, TimeOrderedIds
+from dragoman.runtime import Keyring, Mailer, Queue, Runtime, TimeOrderedIds
+from dragoman.settings import Settings
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill

@@ -17,7 +17,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -30,124 +29,18 @@ from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.classify import Classifier
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Registry
-from dragoman.skills.addresses import AllowList
+from dragoman.settings import Settings
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import SkillInvoker
 from dragoman.store.batching import Batchers
 from dragoman.store.blobs import Blobs
 from dragoman.store.database import Connection, Database
-from dragoman.store.embedded import DatabaseURLs
-
-META_GRAPH_URL = "https://graph.facebook.com"
 
 MEDIA_AT_ONCE = 6
 """Files that one process fetches at the same time."""
 
 EXPORTS_AT_ONCE = 1
 """Exports that one process prepares in the background at the same time: each takes as much of a core as it gets."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How this installation is set up; the contract lists the variables that they are read from.
-
-    ``secret_key`` encrypts channel credentials: 32 random bytes, URL-safe base64; what ``earlier_secret_key`` has
-    encrypted can still be read. ``standin_token`` opens the
-    controls of the stand-in for Meta's side, where ``graph_url`` is one. ``http_skill_private`` lists the private
-    hosts and networks that skills behind HTTP may be called at. ``pool_size`` is how many connections to PostgreSQL
-    this process opens at most (a worker has one more, for its queue). ``skill_hosts`` is how many processes run
-    Python skills for a worker (0: they run inside the worker, for debugging), ``skill_memory_mb`` what each may use
-    of memory (0: all there is). ``media_url`` is where media are stored (None: a directory beside the data),
-    ``checkpoint_url`` where checkpoints are written outside the database; ``checkpoint_minutes`` lie between two at the
-    least; ``checkpoint_key`` signs them (32 random bytes, URL-safe base64; None: made once and kept beside the data).
-    ``smtp_url`` is the mail server that the installation's own mail goes through (None: none is sent).
-    """
-
-    data_directory: Path
-    secret_key: str = field(repr=False)
-    earlier_secret_key: str | None = field(default=None, repr=False)
-    host: str = "127.0.0.1"
-    port: int = 8000
-    base_url: str = "http://127.0.0.1:8000"
-    database_url: str | None = field(default=None, repr=False)
-    owner_database_url: str | None = field(default=None, repr=False)
-    graph_url: str = META_GRAPH_URL
-    graph_url_given: bool = False
-    standin_token: str | None = field(default=None, repr=False)
-    log_format: str = "text"
-    retention_days: int = 90
-    lease_seconds: float = 15.0
-    webhook_body_limit: int = 4 * 1024 * 1024
-    pool_size: int = 16
-    skill_hosts: int = 2
-    skill_memory_mb: int = 1024
-    http_skill_private: AllowList = field(default_factory=AllowList)
-    media_url: str | None = None
-    checkpoint_url: str | None = None
-    checkpoint_minutes: int = 60
-    checkpoint_key: str | None = field(default=None, repr=False)
-    smtp_url: str | None = field(default=None, repr=False)
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings; raises ConfigurationError, with what to do, where one cannot be used."""
-        data_directory = Path(environment.get("DRAGOMAN_DATA_DIR", "var")).resolve()
-        host = environment.get("DRAGOMAN_HOST", "127.0.0.1")
-        port = _number(environment, "DRAGOMAN_PORT", 8000)
-        log_format = environment.get("DRAGOMAN_LOG_FORMAT", "text")
-        if log_format not in {"text", "json"}:
-            raise ConfigurationError(f"DRAGOMAN_LOG_FORMAT is {log_format!r}; use text or json")
-        shown_host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-        return cls(
-            data_directory=data_directory,
-            secret_key=environment.get("DRAGOMAN_SECRET_KEY") or _kept_secret(data_directory),
-            earlier_secret_key=environment.get("DRAGOMAN_EARLIER_SECRET_KEY") or None,
-            host=host,
-            port=port,
-            base_url=environment.get("DRAGOMAN_BASE_URL", f"http://{shown_host}:{port}").rstrip("/"),
-            database_url=environment.get("DRAGOMAN_DATABASE_URL") or None,
-            owner_database_url=environment.get("DRAGOMAN_OWNER_DATABASE_URL") or None,
-            graph_url=environment.get("DRAGOMAN_GRAPH_URL", META_GRAPH_URL).rstrip("/"),
-            graph_url_given="DRAGOMAN_GRAPH_URL" in environment,
-            standin_token=environment.get("DRAGOMAN_STANDIN_TOKEN") or None,
-            log_format=log_format,
-            retention_days=_number(environment, "DRAGOMAN_RETENTION_DAYS", 90),
-            lease_seconds=float(_number(environment, "DRAGOMAN_LEASE_SECONDS", 15)),
-            pool_size=_number(environment, "DRAGOMAN_POOL_SIZE", 16, least=4),
-            skill_hosts=_number(environment, "DRAGOMAN_SKILL_HOSTS", 2, least=0),
-            skill_memory_mb=_number(environment, "DRAGOMAN_SKILL_MEMORY_MB", 1024, least=0),
-            http_skill_private=AllowList.parse(environment.get("DRAGOMAN_HTTP_SKILL_PRIVATE", "")),
-            media_url=environment.get("DRAGOMAN_MEDIA_URL") or None,
-            checkpoint_url=environment.get("DRAGOMAN_CHECKPOINT_URL") or None,
-            checkpoint_minutes=_number(environment, "DRAGOMAN_CHECKPOINT_MINUTES", 60),
-            checkpoint_key=environment.get("DRAGOMAN_CHECKPOINT_KEY") or None,
-            smtp_url=environment.get("DRAGOMAN_SMTP_URL") or None,
-        )
-
-    def database_urls(self) -> DatabaseURLs | None:
-        """Give the two addresses of a database of the operator's own; None for the embedded one."""
-        if self.database_url is None:
-            return None
-        return DatabaseURLs(self.database_url, self.owner_database_url or self.database_url)
-
-
-def _number(environment: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
-    value = environment.get(name, "")
-    if not value:
-        return default
-    if not value.isdecimal() or int(value) < least:
-        raise ConfigurationError(f"{name} is {value!r}; use a whole number, {least} or more")
-    return int(value)
-
-
-def _kept_secret(data_directory: Path) -> str:
-    path = data_directory / "secret.key"
-    if not path.exists():
-        data_directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as handle:
-            handle.write(Fernet.generate_key().decode())
-    return path.read_text().strip()
 
 
 class Clock(Protocol):

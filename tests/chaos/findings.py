@@ -13,8 +13,8 @@ import asyncpg
 
 from dragoman.cli.compose import open_runtime
 from dragoman.domain.outcomes import FAILURES
-from dragoman.runtime import Settings
 from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.settings import Settings
 from tests.chaos.installation import ChaosInstallation
 from tests.chaos.traffic import WrittenMessage
 

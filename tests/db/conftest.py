@@ -12,8 +12,9 @@ from fastapi import FastAPI
 
 from dragoman.classify import Classifier
 from dragoman.domain.nouns import Registry
-from dragoman.runtime import Job, Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.runtime import Job, Keyring, Runtime, SystemClock, TimeOrderedIds
 from dragoman.services.exports import export_conversations
+from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.database import Connection, Database

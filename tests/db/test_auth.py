@@ -162,7 +162,7 @@ async def test_login_opens_a_session_and_logout_ends_it(
 async def test_the_cookie_is_secure_where_the_installation_is_reached_by_https(
     runtime: Runtime, tenant: TenantFixture
 ) -> None:
-    settings = dataclasses.replace(runtime.settings, base_url="https://dragoman.example")
+    settings = runtime.settings.model_copy(update={"base_url": "https://dragoman.example"})
     await tenant.user("agent")
     transport = httpx.ASGITransport(app=create_app(dataclasses.replace(runtime, settings=settings)))
     async with httpx.AsyncClient(transport=transport, base_url="https://dragoman.example") as client:

@@ -240,7 +240,8 @@ from uuid import UUID
 import httpx
 from cryptography.fernet import Fernet
 from dragoman.jobs.queue import PgQueue
-from dragoman.runtime import Keyring, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.runtime import Keyring, Runtime, SystemClock, TimeOrderedIds
+from dragoman.settings import Settings
 from dragoman.services.exports import background_exports, export_conversations
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.store.conversation_list import export_batches

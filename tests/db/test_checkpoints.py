@@ -420,10 +420,10 @@ async def test_processes_that_make_the_key_at_once_have_the_same(runtime: Runtim
     names = await asyncio.to_thread(lambda: [path.name for path in runtime.settings.data_directory.iterdir()])
     assert names == [checkpoint_key.FILE]
     given_ = (runtime.settings.data_directory / checkpoint_key.FILE).read_text()
-    settings_ = dataclasses.replace(runtime.settings, checkpoint_key=given_, data_directory=Path("/nowhere"))
+    settings_ = runtime.settings.model_copy(update={"checkpoint_key": given_, "data_directory": Path("/nowhere")})
     assert checkpoint_key.public_key(settings_) == checkpoint.public_bytes(keys[0])
     with pytest.raises(ConfigurationError, match="DRAGOMAN_CHECKPOINT_KEY must be 32 random bytes"):
-        checkpoint_key.signing_key(dataclasses.replace(settings_, checkpoint_key="short"))
+        checkpoint_key.signing_key(settings_.model_copy(update={"checkpoint_key": "short"}))
 
 
 async def test_from_recorded_to_verified_and_broken(tenant: TenantFixture, owner: Connection) -> None:
@@ -519,7 +519,7 @@ async def test_what_retention_removed_is_no_breach(runtime: Runtime, tenant: Ten
     assert await made(tenant) == [1]
     await said(tenant, across, "now")
     assert await made(tenant) == [2]
-    settings_ = dataclasses.replace(runtime.settings, retention_days=30)
+    settings_ = runtime.settings.model_copy(update={"retention_days": 30})
     await apply_retention.run(dataclasses.replace(runtime, settings=settings_), owner, by_whom="test")
     assert await owner.fetchval("SELECT count(*) FROM audit_event WHERE session_id = $1", old) == 0
     verdict = await verified(tenant)

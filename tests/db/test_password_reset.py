@@ -17,8 +17,9 @@ from aiosmtpd.controller import Controller
 from dragoman.channels.email import smtp
 from dragoman.channels.email.smtp import Smtp
 from dragoman.domain.errors import ConfigurationError, MailError, NotFoundError
-from dragoman.runtime import Job, Runtime, Settings
+from dragoman.runtime import Job, Runtime
 from dragoman.services.access import password_reset, second_factor
+from dragoman.settings import Settings
 from dragoman.store.accounts import accounts
 from dragoman.web.app import create_app
 from tests.ports import free_port

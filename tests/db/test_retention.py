@@ -55,7 +55,7 @@ async def runtime(runtime: Runtime, owner: Connection) -> Runtime:
     await owner.execute(
         "SELECT ensure_partitions($1, $2)", (clock.now() - timedelta(days=DAYS + 40)).date(), clock.now().date()
     )
-    settings = dataclasses.replace(runtime.settings, retention_days=DAYS)
+    settings = runtime.settings.model_copy(update={"retention_days": DAYS})
     return dataclasses.replace(runtime, settings=settings, clock=clock)
 
 

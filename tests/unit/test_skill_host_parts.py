@@ -15,7 +15,7 @@ from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.content import Option, Options, Text
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner
-from dragoman.runtime import Settings
+from dragoman.settings import Settings
 from dragoman.skills.hosts.failure_cause import Cause, End, verdict
 from dragoman.skills.hosts.output import LINE, LINES, WINDOW_SECONDS, Lines
 from dragoman.skills.hosts.wire import (

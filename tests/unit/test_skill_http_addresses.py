@@ -15,7 +15,8 @@ import pytest
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import HttpTarget, SkillSpec
-from dragoman.runtime import Settings, SystemClock
+from dragoman.runtime import SystemClock
+from dragoman.settings import Settings
 from dragoman.skills.addresses import AllowList, CheckedBackend, Reach, checked_url, is_public, parse_address, resolve
 from dragoman.skills.call_errors import AddressRefusedError, NameNotFoundError
 from dragoman.skills.http import HttpSkills

@@ -14,8 +14,9 @@ from dragoman.channels.email.smtp import Smtp
 from dragoman.classify.provider import LocalClassifiers
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs.queue import PgQueue
-from dragoman.runtime import Clock, Keyring, Queue, Runtime, Settings, SystemClock, TimeOrderedIds
+from dragoman.runtime import Clock, Keyring, Queue, Runtime, SystemClock, TimeOrderedIds
 from dragoman.services.outbound.deliver import SEND_SECONDS
+from dragoman.settings import Settings
 from dragoman.skills.hosts.host_process import HostPlan
 from dragoman.skills.hosts.hosting import HostedSkills
 from dragoman.skills.http import HttpSkills

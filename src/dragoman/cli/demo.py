@@ -22,8 +22,9 @@ from dragoman.cli.compose import locate_database, migrate_database, open_runtime
 from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
-from dragoman.runtime import Runtime, Settings, SystemClock
+from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
+from dragoman.settings import Settings
 from dragoman.store import migrate, tenants
 from dragoman.store.accounts import accounts
 from dragoman.store.catalogue import skills

@@ -25,8 +25,9 @@ from dragoman.cli.shared import err
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.nouns import Policy
 from dragoman.jobs.immediate import ImmediateQueue
-from dragoman.runtime import Runtime, Settings
+from dragoman.runtime import Runtime
 from dragoman.services.dispatching.expire_sessions import expire_sessions
+from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.skills.registry import load_entry_points
 from dragoman.store.embedded import DatabaseURLs

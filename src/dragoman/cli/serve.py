@@ -20,7 +20,8 @@ from dragoman.cli.demo import demo as make_demo
 from dragoman.cli.shared import settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs import worker as jobs_worker
-from dragoman.runtime import Runtime, Settings
+from dragoman.runtime import Runtime
+from dragoman.settings import Settings
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 

@@ -16,8 +16,9 @@ from rich.table import Table
 from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
 from dragoman.domain.errors import NotFoundError
-from dragoman.runtime import Runtime, Settings
+from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
+from dragoman.settings import Settings
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.database import Connection

@@ -13,7 +13,7 @@ import httpx
 
 from dragoman.cli.asgi import ASGIApp
 from dragoman.domain.errors import ConfigurationError
-from dragoman.runtime import Settings
+from dragoman.settings import Settings
 from graph_standin.app import create_app
 from graph_standin.config import Number, StandinConfig
 from graph_standin.standin import Standin as Playing
@@ -68,7 +68,7 @@ def point_at(settings: Settings, standin: StandinCredentials) -> Settings:
     """Turn the Graph API's address to the stand-in, unless the operator named another."""
     local = f"http://127.0.0.1:{settings.port}{PATH}"
     own = settings.graph_url if settings.graph_url_given else local
-    return dataclasses.replace(settings, graph_url=own, standin_token=standin.control_token)
+    return settings.model_copy(update={"graph_url": own, "standin_token": standin.control_token})
 
 
 def application(

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from dragoman.domain.errors import ConfigurationError
 from dragoman.ledger.checkpoint import public_bytes
-from dragoman.runtime import Settings
+from dragoman.settings import Settings
 
 FILE = "checkpoint.key"
 

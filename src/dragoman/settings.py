@@ -1,0 +1,139 @@
+"""How an installation is set up: the settings, read from the environment by pydantic-settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from annotated_types import Ge
+from cryptography.fernet import Fernet
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from dragoman.domain.errors import ConfigurationError
+from dragoman.skills.addresses import AllowList
+from dragoman.store.embedded import DatabaseURLs
+
+META_GRAPH_URL = "https://graph.facebook.com"
+PREFIX = "DRAGOMAN_"
+
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+Url = Annotated[str, BeforeValidator(lambda url: url.rstrip("/"))]
+Count = Annotated[int, Field(ge=1)]
+Secret = Annotated[str | None, Field(repr=False)]
+Hosts = Annotated[
+    AllowList, NoDecode, BeforeValidator(lambda given: AllowList.parse(given) if isinstance(given, str) else given)
+]
+
+
+def _secret_key(given: dict[str, Any]) -> str:
+    """Read the key that is kept beside the data; it is made where there is none."""
+    path: Path = given["data_directory"] / "secret.key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(Fernet.generate_key().decode())
+    return path.read_text().strip()
+
+
+def _base_url(given: dict[str, Any]) -> str:
+    host = "127.0.0.1" if given["host"] in _ANY_ADDRESS else given["host"]
+    return f"http://{host}:{given['port']}"
+
+
+class Settings(BaseSettings):
+    """How this installation is set up; the contract lists the variables that they are read from.
+
+    ``secret_key`` encrypts channel credentials: 32 random bytes, URL-safe base64; what ``earlier_secret_key`` has
+    encrypted can still be read. ``standin_token`` opens the controls of the stand-in for Meta's side, where
+    ``graph_url`` is one. ``http_skill_private`` lists the private hosts and networks that skills behind HTTP may be
+    called at. ``pool_size`` is how many connections to PostgreSQL this process opens at most (a worker has one more,
+    for its queue). ``skill_hosts`` is how many processes run Python skills for a worker (0: they run inside the
+    worker, for debugging), ``skill_memory_mb`` what each may use of memory (0: all there is). ``media_url`` is where
+    media are stored (None: a directory beside the data), ``checkpoint_url`` where checkpoints are written outside the
+    database; ``checkpoint_minutes`` lie between two at the least; ``checkpoint_key`` signs them (32 random bytes,
+    URL-safe base64; None: made once and kept beside the data). ``smtp_url`` is the mail server that the
+    installation's own mail goes through (None: none is sent).
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
+
+    data_directory: Annotated[Path, AfterValidator(Path.resolve)] = Field(
+        Path("var"), validation_alias=f"{PREFIX}DATA_DIR", validate_default=True
+    )
+    secret_key: str = Field(default_factory=_secret_key, repr=False)
+    earlier_secret_key: Secret = None
+    host: str = "127.0.0.1"
+    port: Count = 8000
+    base_url: Url = Field(default_factory=_base_url)
+    database_url: Secret = None
+    owner_database_url: Secret = None
+    graph_url: Url = META_GRAPH_URL
+    standin_token: Secret = None
+    log_format: Literal["text", "json"] = "text"
+    retention_days: Count = 90
+    lease_seconds: float = Field(15.0, ge=1)
+    webhook_body_limit: int = 4 * 1024 * 1024
+    pool_size: int = Field(16, ge=4)
+    skill_hosts: int = Field(2, ge=0)
+    skill_memory_mb: int = Field(1024, ge=0)
+    http_skill_private: Hosts = AllowList()
+    media_url: str | None = None
+    checkpoint_url: str | None = None
+    checkpoint_minutes: Count = 60
+    checkpoint_key: Secret = None
+    smtp_url: Secret = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is given and nothing else: only :meth:`from_environment` looks around."""
+        return (init_settings,)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings; raises ConfigurationError, with what to do, where one cannot be used."""
+        source = EnvSettingsSource(cls)
+        # An empty variable is the same as none.
+        source.env_vars = {name.lower(): value for name, value in environment.items() if value}
+        try:
+            return cls(**source())
+        except ValidationError as error:
+            raise ConfigurationError(_sentence(error.errors()[0])) from None
+
+    @property
+    def graph_url_given(self) -> bool:
+        """Say whether the operator named the Graph API's address."""
+        return "graph_url" in self.model_fields_set
+
+    def database_urls(self) -> DatabaseURLs | None:
+        """Give the two addresses of a database of the operator's own; None for the embedded one."""
+        if self.database_url is None:
+            return None
+        return DatabaseURLs(self.database_url, self.owner_database_url or self.database_url)
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """Say what is wrong with one variable and what would be right."""
+    name = str(error["loc"][0]).removeprefix(PREFIX).lower()
+    field = Settings.model_fields[name]
+    least = next((part.ge for part in field.metadata if isinstance(part, Ge)), None)
+    wanted = " or ".join(get_args(field.annotation)) if least is None else f"a whole number, {least} or more"
+    return f"{PREFIX}{name.upper()} is {error['input']!r}; use {wanted}"
