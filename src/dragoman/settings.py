@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Ge
 from cryptography.fernet import Fernet
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -83,8 +82,8 @@ class Settings(BaseSettings):
     standin_token: Secret = None
     log_format: Literal["text", "json"] = "text"
     retention_days: Count = 90
-    lease_seconds: float = Field(15.0, ge=1)
-    webhook_body_limit: int = 4 * 1024 * 1024
+    lease_seconds: float = Field(15.0, ge=1, allow_inf_nan=False)
+    webhook_body_limit: Count = 4 * 1024 * 1024
     pool_size: int = Field(16, ge=4)
     skill_hosts: int = Field(2, ge=0)
     skill_memory_mb: int = Field(1024, ge=0)
@@ -134,6 +133,6 @@ def _sentence(error: ErrorDetails) -> str:
     """Say what is wrong with one variable and what would be right."""
     name = str(error["loc"][0]).removeprefix(PREFIX).lower()
     field = Settings.model_fields[name]
-    least = next((part.ge for part in field.metadata if isinstance(part, Ge)), None)
+    least = next((part.ge for part in field.metadata if hasattr(part, "ge")), None)
     wanted = " or ".join(get_args(field.annotation)) if least is None else f"a whole number, {least} or more"
     return f"{PREFIX}{name.upper()} is {error['input']!r}; use {wanted}"

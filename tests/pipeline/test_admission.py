@@ -369,6 +369,26 @@ async def test_a_bucket_that_fills_up_while_it_is_waited_for_is_counted_anew(sho
     assert [row["taken"] for row in await shop.rows("SELECT taken FROM rate_window WHERE taken > 0")] == [1]
 
 
+async def test_a_message_that_met_a_full_bucket_is_refused_and_its_contact_goes_on(shop: Harness) -> None:
+    """The same on the message's whole way: its transaction is begun anew, and nothing of the first try is left."""
+    policy_limits = Limits(contact_per_minute=0, channel_account_per_second=0, tenant_per_second=1)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await skills.set_policy(connection, shop.tenant_id, Policy(limits=policy_limits))
+    await shop.say("answer")
+    (mail,) = await shop.rows("SELECT received_at FROM mailbox")
+    other = limits.Asking(
+        message_id=uuid4(), contact_id=uuid4(), channel_account_id=uuid4(), received_at=mail["received_at"]
+    )
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        assert await limits.admit_all(connection, shop.tenant_id, [other], policy_limits) == {}
+        settling = asyncio.create_task(shop.settle())
+        await eventually_seen(lambda: somebody_waits_for_a_lock(shop))
+    await settling
+    assert [row["outcome"] for row in await shop.rows("SELECT outcome FROM session")] == ["RATE_LIMITED"]
+    assert await shop.rows("SELECT 1 FROM mailbox WHERE progress <> 'done'") == []
+    assert await shop.rows("SELECT 1 FROM lease WHERE owner IS NOT NULL") == []
+
+
 async def somebody_waits_for_a_lock(shop: Harness) -> bool:
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     return bool(await shop.rows(waiting))

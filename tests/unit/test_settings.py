@@ -37,6 +37,8 @@ def test_settings_that_are_printed_show_no_secret() -> None:
     ("name", "value", "says"),
     [
         ("PORT", "many", "DRAGOMAN_PORT is 'many'; use a whole number, 1 or more"),
+        ("LEASE_SECONDS", "inf", "DRAGOMAN_LEASE_SECONDS is 'inf'; use a whole number, 1 or more"),
+        ("WEBHOOK_BODY_LIMIT", "-5", "DRAGOMAN_WEBHOOK_BODY_LIMIT is '-5'; use a whole number, 1 or more"),
         ("LEASE_SECONDS", "0", "DRAGOMAN_LEASE_SECONDS is '0'; use a whole number, 1 or more"),
         ("SKILL_HOSTS", "-1", "DRAGOMAN_SKILL_HOSTS is '-1'; use a whole number, 0 or more"),
         ("LOG_FORMAT", "xml", "DRAGOMAN_LOG_FORMAT is 'xml'; use text or json"),

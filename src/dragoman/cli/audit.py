@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -74,6 +75,12 @@ def verify(
             return [await verify_audit(runtime, tenant_id, wanted, say, trusted=trusted) for tenant_id in ids]
 
     verdicts = with_runtime(job)
+    _print_verdicts(verdicts, as_json=as_json, trusted=trusted)
+    if any(verdict.breaches or verdict.trouble for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _print_verdicts(verdicts: Sequence[AuditVerdict], *, as_json: bool, trusted: Trusted) -> None:
     breaches = [breach for verdict in verdicts for breach in verdict.breaches]
     counted = {
         name: sum(getattr(verdict, name) for verdict in verdicts)
@@ -103,8 +110,6 @@ def verify(
             f"{counted['events']} events of {counted['sessions']} sessions{shortened} and {counted['checkpoints']} "
             f"checkpoints checked, {len(breaches)} breaches"
         )
-    if breaches or trouble:
-        raise typer.Exit(1)
 
 
 @audit.command("checkpoint")

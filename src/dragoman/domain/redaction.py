@@ -55,7 +55,7 @@ def clean(text: str, rules: Sequence[RedactionRule]) -> tuple[str, Counter[str]]
 def clean_json(
     value: Any, rules: Sequence[RedactionRule], *, keep: Callable[[str], bool] = lambda _: False, nested: str = ""
 ) -> tuple[Any, Counter[str]]:
-    """A JSON value with every text in it cleaned, but for members whose names are to be *kept* as they are.
+    """Clean every text in a JSON value, but for members whose names *keep* accepts: they stay as they are.
 
     A number is looked at as it is written: where it is a finding, the mark takes its place. A member called *nested* is
     JSON in a text, and stays that.

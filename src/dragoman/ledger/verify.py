@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -78,59 +79,21 @@ async def verify_chains(
     What checkpoints say is read from the database, but for those of the numbers *without*; *marks* is known beside
     that. *progress* hears how many sessions are done.
     """
-    one = "" if only is None else " AND session_id = $2"
-    values = (tenant_id,) if only is None else (tenant_id, only)
-    sessions = connection.cursor(
-        f"SELECT session_id, next_position, head, started_at FROM session WHERE tenant_id = $1{one} "
-        "ORDER BY session_id",
-        *values,
-        prefetch=AT_ONCE,
-    )
-    events = await _Rows.open(
-        connection,
-        "SELECT session_id, position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, "
-        f"payload, seal FROM audit_event WHERE tenant_id = $1{one} ORDER BY session_id, position",
-        *values,
-    )
-    messages = await _Rows.open(
-        connection,
-        "SELECT session_id, ordinal, message_id, content "
-        f"FROM message WHERE tenant_id = $1{one} ORDER BY session_id, ordinal",
-        *values,
-    )
-    leaves = await _Rows.open(
-        connection,
-        f"SELECT session_id, events, head, number FROM checkpoint_leaf WHERE tenant_id = $1{one} "
-        f"AND number <> ALL(${len(values) + 1}::int[]) ORDER BY session_id, number",
-        *values,
-        list(without),
-    )
-    cut = await retention.latest_cut(connection, tenant_id)
-    held = await retention.ever_held(connection, tenant_id, only)
-    anchors = {
-        row["session_id"]: Start(row["position"], row["seal"])
-        for row in await connection.fetch(
-            f"SELECT session_id, position, seal FROM retention_anchor WHERE tenant_id = $1{one}", *values
-        )
-    }
+    reader = await _Record.open(connection, tenant_id, only, without)
+    removed = await _Removed.read(connection, tenant_id, only)
     found = Found()
     suspects: list[tuple[int, Suspect]] = []
     known = dict(marks) if only is None else {only: marks[only]} if only in marks else {}
-    async for row in sessions:
+    async for row in reader.sessions:
         session_id = row["session_id"]
-        found.breaches += _orphans(
-            await events.before(session_id), await leaves.before(session_id), await messages.before(session_id)
-        )
-        own = [ChainMark(*leaf[1:]) for leaf in await leaves.of(session_id)]
-        rows, transcript = await events.of(session_id), await messages.of(session_id)
-        truncated = cut is not None and row["started_at"] < cut
-        if truncated and session_id in held:
-            truncated = await retention.cut_of(connection, tenant_id, session_id) is not None
-        start = _start(anchors.get(session_id), rows) if truncated else Start()
+        found.breaches += await reader.orphans_before(session_id)
+        own = [ChainMark(*leaf[1:]) for leaf in await reader.leaves.of(session_id)]
+        rows, transcript = await reader.events.of(session_id), await reader.messages.of(session_id)
+        truncated = await removed.reached(connection, tenant_id, session_id, row["started_at"])
         chain = Chain(
             next_position=row["next_position"],
             head=row["head"],
-            start=start,
+            start=_start(removed.anchors.get(session_id), rows) if truncated else Start(),
             marks=(*own, *known.pop(session_id, ())),
             left=chains.left(_told(rows)),
         )
@@ -141,20 +104,99 @@ async def verify_chains(
         if not kind:
             position, kind = _compared(rows, transcript, complete=not truncated)
         if kind:
-            breach = Breach(session_id=session_id, position=position, kind=kind)
-            if kind == ALTERED:
-                suspect = _suspect(session_id, rows, position)
-                breach = replace(breach, kind=chains.explained(suspect))
-                if breach.kind == ALTERED and len(suspects) < MOST_SUSPECTS:
-                    suspects.append((len(found.breaches), suspect))
-            found.breaches.append(breach)
+            suspect = _suspect(session_id, rows, position) if kind == ALTERED else None
+            kind = kind if suspect is None else chains.explained(suspect)
+            if suspect is not None and kind == ALTERED and len(suspects) < MOST_SUSPECTS:
+                suspects.append((len(found.breaches), suspect))
+            found.breaches.append(Breach(session_id=session_id, position=position, kind=kind))
         if found.sessions % 500 == 0:
             progress(found.sessions)
-    found.breaches += _orphans(await events.before(None), await leaves.before(None), await messages.before(None))
+    found.breaches += await reader.orphans_before(None)
     found.breaches += [_missing(session_id, own[-1]) for session_id, own in known.items()]
     _find_exchanged(found.breaches, suspects)
     progress(found.sessions)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """Reads sessions with what belongs to them, all in the order of session ids."""
+
+    sessions: Any
+    events: _Rows
+    messages: _Rows
+    leaves: _Rows
+
+    @classmethod
+    async def open(
+        cls, connection: Connection, tenant_id: UUID, only: UUID | None, without: Collection[int]
+    ) -> _Record:
+        one = "" if only is None else " AND session_id = $2"
+        values = (tenant_id,) if only is None else (tenant_id, only)
+        return cls(
+            connection.cursor(
+                f"SELECT session_id, next_position, head, started_at FROM session WHERE tenant_id = $1{one} "
+                "ORDER BY session_id",
+                *values,
+                prefetch=AT_ONCE,
+            ),
+            await _Rows.open(
+                connection,
+                "SELECT session_id, position, at, type, schema_version, actor_kind, actor_name, dispatch_id, trace_id, "
+                f"payload, seal FROM audit_event WHERE tenant_id = $1{one} ORDER BY session_id, position",
+                *values,
+            ),
+            await _Rows.open(
+                connection,
+                "SELECT session_id, ordinal, message_id, content "
+                f"FROM message WHERE tenant_id = $1{one} ORDER BY session_id, ordinal",
+                *values,
+            ),
+            await _Rows.open(
+                connection,
+                f"SELECT session_id, events, head, number FROM checkpoint_leaf WHERE tenant_id = $1{one} "
+                f"AND number <> ALL(${len(values) + 1}::int[]) ORDER BY session_id, number",
+                *values,
+                list(without),
+            ),
+        )
+
+    async def orphans_before(self, session_id: UUID | None) -> list[Breach]:
+        """What is there of sessions that are not, up to *session_id*; None for all that is left."""
+        return _orphans(
+            await self.events.before(session_id),
+            await self.leaves.before(session_id),
+            await self.messages.before(session_id),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Removed:
+    """What retention took of the tenant's record, and where the chains that it shortened go on."""
+
+    cut: datetime | None
+    held: Collection[UUID]
+    anchors: Mapping[UUID, Start]
+
+    @classmethod
+    async def read(cls, connection: Connection, tenant_id: UUID, only: UUID | None) -> _Removed:
+        anchors = await connection.fetch(
+            "SELECT session_id, position, seal FROM retention_anchor WHERE tenant_id = $1 "
+            "AND ($2::uuid IS NULL OR session_id = $2)",
+            tenant_id,
+            only,
+        )
+        return cls(
+            await retention.latest_cut(connection, tenant_id),
+            await retention.ever_held(connection, tenant_id, only),
+            {row["session_id"]: Start(row["position"], row["seal"]) for row in anchors},
+        )
+
+    async def reached(self, connection: Connection, tenant_id: UUID, session_id: UUID, started_at: datetime) -> bool:
+        """Whether a removal reached the session."""
+        if self.cut is None or started_at >= self.cut:
+            return False
+        return session_id not in self.held or await retention.cut_of(connection, tenant_id, session_id) is not None
 
 
 def _checked(session_id: UUID, rows: Sequence[Any], chain: Chain, *, truncated: bool) -> tuple[int, str]:

@@ -154,8 +154,9 @@ async def acquire_or_verify(
 ) -> tuple[dict[int, Lease], dict[int, Exception]]:
     """The leases of the members by their place, checked or taken, and what keeps others from theirs.
 
-    A member in neither has a lease that somebody else holds. Unless *alone*, nobody waits: whose lease is in another
-    transaction's hand has to go apart. Raises AbsentError for leases that never were: see :func:`ensure_lease_rows`.
+    A member in neither has a lease that somebody else holds. Unless *exclusive*, nobody waits: whose lease is in
+    another transaction's hand is deferred. Raises AbsentError for leases that never were:
+    see :func:`ensure_lease_rows`.
     """
     names = {member.name for member in members}
     asked = names - {member.name for member in members if member.lease is not None}
@@ -196,13 +197,13 @@ async def acquire_or_verify(
 async def renewing(runtime: Runtime, lease: Lease) -> AsyncIterator[None]:
     """Extend the lease in the background for as long as the block runs."""
 
-    group = runtime.batchers.get("extension", lease.tenant_id, partial(_extend, runtime, lease.tenant_id))
+    batcher = runtime.batchers.get("extension", lease.tenant_id, partial(_extend, runtime, lease.tenant_id))
 
     async def extend() -> None:
         while True:
             await asyncio.sleep(lease.seconds / 3)
             try:
-                await group.submit(lease)
+                await batcher.submit(lease)
             except UNAVAILABLE as error:
                 log.warning("lease_not_extended", lease=lease.name, error=repr(error))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -105,21 +106,7 @@ async def verify_audit(
         found.breaches.append(Breach(session_id=session_id, kind="the session is missing"))
     told = bad | {n: f"{bad[n]}; {kind}" if n in bad else kind for n, kind in wrong.items()}
     breaches = (*found.breaches, *(Breach(checkpoint=n, kind=told[n]) for n in sorted(told)))
-    async with runtime.database.tenant(tenant_id) as connection:
-        if session_id is not None and found.sessions:
-            breach = next(iter(found.breaches), None)
-            await integrity.keep_check(connection, tenant_id, session_id, breach, events=found.last_position, at=at)
-        elif session_id is None:
-            await integrity.keep_run(
-                connection,
-                tenant_id,
-                found,
-                breaches,
-                verification_id=runtime.source.new_id(),
-                at=at,
-                by_whom=by_whom,
-                checkpoint=max(headers, default=0),
-            )
+    await _keep(runtime, tenant_id, session_id, found, breaches, at=at, by_whom=by_whom, latest=max(headers, default=0))
     return AuditVerdict(
         sessions=found.sessions,
         events=found.events,
@@ -128,6 +115,35 @@ async def verify_audit(
         breaches=breaches,
         trouble=trouble,
     )
+
+
+async def _keep(
+    runtime: Runtime,
+    tenant_id: UUID,
+    session_id: UUID | None,
+    found: verify.Found,
+    breaches: Sequence[Breach],
+    *,
+    at: datetime,
+    by_whom: str,
+    latest: int,
+) -> None:
+    """Keep what was found; nothing is kept of a session that is not there."""
+    async with runtime.database.tenant(tenant_id) as connection:
+        if session_id is None:
+            await integrity.keep_run(
+                connection,
+                tenant_id,
+                found,
+                breaches,
+                verification_id=runtime.source.new_id(),
+                at=at,
+                by_whom=by_whom,
+                checkpoint=latest,
+            )
+        elif found.sessions:
+            breach = next(iter(found.breaches), None)
+            await integrity.keep_check(connection, tenant_id, session_id, breach, events=found.last_position, at=at)
 
 
 async def verify_everywhere(runtime: Runtime) -> None:

@@ -1,7 +1,7 @@
 """What has to be found out before a message's dispatch: is it within its limits, and can it have its session?
 
-No transaction of its own: it works in the one that takes the message up, under the contact's lease, so that a message
-is counted exactly when it is taken up, and once.
+No transaction of its own: it works in the one that loads the message, under the contact's lease, so that a message
+is counted exactly when it is loaded, and once.
 """
 
 from __future__ import annotations

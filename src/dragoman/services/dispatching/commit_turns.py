@@ -1,11 +1,11 @@
-"""Take contacts up, and commit turns of their dispatches: many contacts of a tenant in one transaction.
+"""Claims contacts, and commits turns of their dispatches: many contacts of a tenant in one transaction.
 
-Transactions: one for each group of what is ready at a time (store/batching.py), with every lease's row locked first and
+Transactions: one for each batch of what is ready at a time (store/batching.py), with every lease's row locked first and
 every token checked. It takes the leases of contacts that were woken, writes turns with their outbox entries, and loads
 the next messages of contacts whose dispatch ended, or gives their leases back.
 
-Nobody in a group waits for a lock on a lease: a contact that another transaction has in hand goes alone. Everything
-else that is locked belongs to the leases, but for the rate windows, which are counted last and in one order.
+Nobody in a batch waits for a lock on a lease: a contact that another transaction has in hand goes alone. Everything
+else that is locked belongs to the leases, but for the rate buckets, which are counted last and in one order.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ async def move_to_contact(connection: Connection, tenant_id: UUID, contact_id: U
 
 
 async def mark_refused(connection: Connection, tenant_id: UUID, message_id: UUID, admission: Mapping[str, Any]) -> None:
-    """The message is over a limit, as *admission* says: whoever takes it up again need not count it."""
+    """The message is over a limit, as *admission* says: whoever loads it again need not count it."""
     await connection.execute(
         "UPDATE mailbox SET admission = $3 WHERE tenant_id = $1 AND message_id = $2",
         tenant_id,

@@ -1,6 +1,6 @@
 """Stopped channel accounts: the channel will take nothing until somebody acts, so nothing is sent, and nothing is lost.
 
-A worker that takes up a message of a stopped account parks it; to resume the account wakes what was parked. The
+A worker that comes to a message of a stopped account parks it; to resume the account wakes what was parked. The
 account's row is locked by both, so that nothing is parked behind the back of who resumes.
 """
 

@@ -1,7 +1,7 @@
 """The simulator: a phone in the browser that writes to the tenant as any contact.
 
 What the contact wrote is read from the record, what reached the phone from the stand-in's journal; a message that
-no worker has taken up yet is shown from the memory of this process.
+no worker has loaded yet is shown from the memory of this process.
 """
 
 from __future__ import annotations

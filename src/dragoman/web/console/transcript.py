@@ -149,8 +149,8 @@ def items(
 ) -> list[Item]:
     """Everything in the order in which it came; what was done to a message stands on that message.
 
-    *messages* may be a part of the transcript: *beside* are the messages elsewhere that have to do with it, which
-    are not shown themselves. Without *steps* a dispatch's steps are counted among *events*.
+    *messages* may be a part of the transcript: *related_messages* are those elsewhere that belong to it, which are
+    not shown themselves. Without *steps* a dispatch's steps are counted among *events*.
     """
     shown = {message.ordinal for message in messages}
     messages = sorted([*messages, *related_messages], key=lambda message: message.ordinal)
