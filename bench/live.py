@@ -41,7 +41,7 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import append
 from dragoman.settings import Settings
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens, login_sessions, user_accounts
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 
@@ -252,12 +252,12 @@ async def _ticket(made: BenchInstallation) -> tuple[str, str]:
     """A login session's secret and an API token."""
     now = made.runtime.clock.now()
     async with made.runtime.database.tenant(made.tenant_id) as connection:
-        user = await accounts.create_user(
+        user = await user_accounts.create_user(
             connection, made.tenant_id, user_id=uuid4(), email="live@example.org", name="Live",
             password="a long enough password", role="auditor", now=now,
         )  # fmt: skip
-        ticket = await accounts.open_login_session(connection, made.tenant_id, user.user_id, now=now)
-        token = await accounts.create_token(
+        ticket = await login_sessions.open_login_session(connection, made.tenant_id, user.user_id, now=now)
+        token = await api_tokens.create_token(
             connection, made.tenant_id, token_id=uuid4(), name="live", role="auditor", now=now,
             expires_at=now + timedelta(days=1),
         )  # fmt: skip

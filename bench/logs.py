@@ -22,7 +22,7 @@ from bench.load.kept import Loaded, loaded
 from bench.log_screens import API, Screen, drawers, screens
 from dragoman.cli import garbage
 from dragoman.runtime import Runtime
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import login_sessions, user_accounts
 from dragoman.web.app import create_app
 
 LIMIT_MS = 100.0
@@ -35,11 +35,11 @@ async def login(runtime: Runtime, made: Loaded) -> dict[str, str]:
         user_id = await connection.fetchval("SELECT user_id FROM user_account WHERE tenant_id = $1", made.tenant_id)
         if user_id is None:
             user_id = runtime.source.new_id()
-            await accounts.create_user(
+            await user_accounts.create_user(
                 connection, made.tenant_id, user_id=user_id, email="bench@example.org", name="Bench",
                 password="a long enough password", role="administrator", now=now,
             )  # fmt: skip
-        ticket = await accounts.open_login_session(connection, made.tenant_id, user_id, now=now)
+        ticket = await login_sessions.open_login_session(connection, made.tenant_id, user_id, now=now)
     return {"cookie": f"dragoman_session={ticket.secret}"}
 
 

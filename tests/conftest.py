@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 
 from dragoman.runtime import SystemClock
 from dragoman.store import embedded, migrate
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
 
@@ -39,7 +39,7 @@ settings.register_profile("suite", settings.get_profile("explore"), derandomize=
 settings.load_profile("suite")
 
 # Making a guess expensive is argon2's part, and its library's defaults are ours: a tenth of a second for each login.
-accounts._hasher = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+user_accounts._hasher = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

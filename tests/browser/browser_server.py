@@ -27,7 +27,7 @@ from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.skills import registry
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import login_sessions, user_accounts
 from dragoman.store.contacts import contacts
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
@@ -137,15 +137,15 @@ class BrowserServer:
         counts.append("SELECT 'events', sum(next_position - 1)::bigint FROM session")
         return {row["what"]: row["number"] for row in await self.harness.rows(" UNION ALL ".join(counts))}
 
-    def ticket(self, email: str, awaits: accounts.Awaits | None = None) -> str:
+    def ticket(self, email: str, awaits: login_sessions.Awaits | None = None) -> str:
         """The cookie of somebody who signed in, or gave a password and has something left to do."""
 
         async def signed_in() -> str:
             runtime = self.harness.runtime
-            login = await accounts.find_login(runtime.database, email)
+            login = await user_accounts.find_login(runtime.database, email)
             assert login is not None
             async with runtime.database.tenant(login.tenant_id) as connection:
-                opened = await accounts.open_login_session(
+                opened = await login_sessions.open_login_session(
                     connection, login.tenant_id, login.user_id, now=runtime.clock.now(), awaits=awaits
                 )
             return opened.secret
@@ -228,7 +228,7 @@ async def _employ(made: Harness, tenant_id: UUID, *people: tuple[str, str, str])
     """Create a user for each email, name and role of *people*."""
     async with made.runtime.database.tenant(tenant_id) as connection:
         for email, name, role in people:
-            await accounts.create_user(
+            await user_accounts.create_user(
                 connection,
                 tenant_id,
                 user_id=made.runtime.source.new_id(),

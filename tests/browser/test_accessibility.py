@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dragoman.store.accounts.accounts import Awaits
+from dragoman.store.accounts.login_sessions import Awaits
 from tests.browser.browser_server import NEWCOMER, BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.people import GALLERY, MARINA

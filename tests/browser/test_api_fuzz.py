@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens
 from tests.browser.browser_server import BrowserServer
 from tests.waiting import PATIENCE_S
 
@@ -32,7 +32,7 @@ def _token(site: BrowserServer) -> str:
     async def make() -> str:
         now = runtime.clock.now()
         async with runtime.database.tenant(site.harness.tenant_id) as connection:
-            return await accounts.create_token(
+            return await api_tokens.create_token(
                 connection, site.harness.tenant_id, token_id=uuid4(), name="fuzz", role="administrator", now=now,
                 expires_at=now + timedelta(hours=1),
             )  # fmt: skip

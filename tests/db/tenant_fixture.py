@@ -13,7 +13,7 @@ from dragoman.domain.search_words import text_of, vector
 from dragoman.ledger import append, seal
 from dragoman.runtime import Runtime
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens, login_sessions, user_accounts
 from dragoman.store.database import Connection
 
 PASSWORD = "correct horse battery staple"
@@ -60,7 +60,7 @@ class TenantFixture:
     async def token(self, role: str, *, valid_for: timedelta = timedelta(days=1)) -> str:
         now = self.runtime.clock.now()
         async with self.runtime.database.tenant(self.tenant_id) as connection:
-            return await accounts.create_token(
+            return await api_tokens.create_token(
                 connection,
                 self.tenant_id,
                 token_id=uuid4(),
@@ -70,9 +70,9 @@ class TenantFixture:
                 expires_at=now + valid_for,
             )
 
-    async def user(self, role: str) -> accounts.User:
+    async def user(self, role: str) -> user_accounts.User:
         async with self.runtime.database.tenant(self.tenant_id) as connection:
-            return await accounts.create_user(
+            return await user_accounts.create_user(
                 connection,
                 self.tenant_id,
                 user_id=uuid4(),
@@ -83,10 +83,10 @@ class TenantFixture:
                 now=self.runtime.clock.now(),
             )
 
-    async def cookie(self, user: accounts.User) -> dict[str, str]:
+    async def cookie(self, user: user_accounts.User) -> dict[str, str]:
         """The header of a browser in which *user* is logged in."""
         async with self.runtime.database.tenant(self.tenant_id) as connection:
-            ticket = await accounts.open_login_session(
+            ticket = await login_sessions.open_login_session(
                 connection, self.tenant_id, user.user_id, now=self.runtime.clock.now()
             )
         return {"Cookie": f"dragoman_session={ticket.secret}"}

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from dragoman.runtime import Runtime
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import login_sessions, user_accounts
 from dragoman.store.accounts.roles import PERMISSIONS, ROLES
 from dragoman.web.app import create_app
 from dragoman.web.auth import Require, require
@@ -198,13 +198,13 @@ async def test_an_unknown_users_login_does_the_same_work(
 ) -> None:
     await tenant.user("auditor")
     checked: list[str] = []
-    verify = accounts.verify_password
+    verify = user_accounts.verify_password
 
     async def noted(password_hash: str, password: str) -> bool:
         checked.append(password_hash)
         return await verify(password_hash, password)
 
-    monkeypatch.setattr(accounts, "verify_password", noted)
+    monkeypatch.setattr(user_accounts, "verify_password", noted)
     await log_in(client, "auditor@house.example", "wrong")
     await log_in(client, "nobody@house.example", "wrong")
     assert len(checked) == 2
@@ -246,7 +246,7 @@ async def test_a_disabled_user_is_out_at_once(
     user = await tenant.user("auditor")
     headers = await tenant.cookie(user)
     async with runtime.database.tenant(tenant.tenant_id) as connection:
-        await accounts.disable_user(connection, tenant.tenant_id, user.user_id, now=runtime.clock.now())
+        await user_accounts.disable_user(connection, tenant.tenant_id, user.user_id, now=runtime.clock.now())
     assert (await client.get("/api/v1/conversations", headers=headers)).status_code == 401
     assert (await log_in(client, user.email)).status_code == 401
 
@@ -256,9 +256,9 @@ async def test_a_new_password_ends_all_login_sessions(
 ) -> None:
     user = await tenant.user("auditor")
     headers = await tenant.cookie(user)
-    another = await accounts.hash_password("another one")
+    another = await user_accounts.hash_password("another one")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
-        await accounts.set_password(connection, tenant.tenant_id, user.user_id, another)
+        await user_accounts.set_password(connection, tenant.tenant_id, user.user_id, another)
     assert (await client.get("/api/v1/conversations", headers=headers)).status_code == 401
     assert (await log_in(client, user.email)).status_code == 401
     assert (await log_in(client, user.email, "another one")).status_code == 303
@@ -274,7 +274,7 @@ async def test_a_login_session_ends_when_idle_and_in_any_case_after_a_week(
     secrets = [header["Cookie"].partition("=")[2] for header in (idle, busy)]
 
     async def alive(secret: str) -> bool:
-        return await accounts.resume_login_session(runtime.database, secret, now=clock.now()) is not None
+        return await login_sessions.resume_login_session(runtime.database, secret, now=clock.now()) is not None
 
     clock.advance(hours=11, minutes=59)
     assert await alive(secrets[1])

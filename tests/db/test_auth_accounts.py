@@ -14,7 +14,7 @@ import pytest
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens, holders, user_accounts
 
 from .tenant_fixture import AdvancingClock, TenantFixture
 
@@ -24,12 +24,12 @@ async def test_a_token_works_until_it_expires_or_is_revoked(runtime: Runtime, cl
     token = await tenant.token("developer", valid_for=timedelta(hours=1))
     assert re.fullmatch(r"dgm_[A-Za-z0-9_-]{43}", token)
 
-    async def holder() -> accounts.Holder | None:
-        return await accounts.use_token(runtime.database, token, now=clock.now())
+    async def holder() -> holders.Holder | None:
+        return await api_tokens.use_token(runtime.database, token, now=clock.now())
 
-    async def listed() -> accounts.Token:
+    async def listed() -> api_tokens.Token:
         async with runtime.database.tenant(tenant.tenant_id) as connection:
-            (only,) = await accounts.tokens(connection, tenant.tenant_id)
+            (only,) = await api_tokens.list_all(connection, tenant.tenant_id)
         return only
 
     found = await holder()
@@ -48,12 +48,12 @@ async def test_a_token_works_until_it_expires_or_is_revoked(runtime: Runtime, cl
 
     second = await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
-        newest = (await accounts.tokens(connection, tenant.tenant_id))[0]
-        assert await accounts.use_token(runtime.database, second, now=clock.now()) is not None
-        await accounts.revoke_token(connection, tenant.tenant_id, newest.token_id, now=clock.now())
+        newest = (await api_tokens.list_all(connection, tenant.tenant_id))[0]
+        assert await api_tokens.use_token(runtime.database, second, now=clock.now()) is not None
+        await api_tokens.revoke_token(connection, tenant.tenant_id, newest.token_id, now=clock.now())
         with pytest.raises(NotFoundError):
-            await accounts.revoke_token(connection, tenant.tenant_id, uuid4(), now=clock.now())
-    assert await accounts.use_token(runtime.database, second, now=clock.now()) is None
+            await api_tokens.revoke_token(connection, tenant.tenant_id, uuid4(), now=clock.now())
+    assert await api_tokens.use_token(runtime.database, second, now=clock.now()) is None
 
 
 async def test_only_the_digest_of_a_token_is_stored(runtime: Runtime, tenant: TenantFixture) -> None:
@@ -93,14 +93,14 @@ async def test_names_that_must_be_unique_or_sound_are_checked(runtime: Runtime, 
     async with runtime.database.tenant(other.tenant_id) as connection:
         user: dict[str, Any] = {"user_id": uuid4(), "name": "N", "password": "p", "role": "auditor", "now": now}
         with pytest.raises(AlreadyTakenError):
-            await accounts.create_user(connection, other.tenant_id, email="AUDITOR@house.example", **user)
+            await user_accounts.create_user(connection, other.tenant_id, email="AUDITOR@house.example", **user)
         for wrong in ({"email": "nobody"}, {"email": "a@b", "role": "king"}):
             with pytest.raises(ConfigurationError):
-                await accounts.create_user(connection, other.tenant_id, **{**user, **wrong})
+                await user_accounts.create_user(connection, other.tenant_id, **{**user, **wrong})
         token: dict[str, Any] = {"token_id": uuid4(), "name": "N", "now": now}
         for bad in ({"role": "king", "expires_at": now + timedelta(1)}, {"role": "auditor", "expires_at": now}):
             with pytest.raises(ConfigurationError):
-                await accounts.create_token(connection, other.tenant_id, **{**token, **bad})
+                await api_tokens.create_token(connection, other.tenant_id, **{**token, **bad})
     for slug, error in (("house", AlreadyTakenError), ("Ho use", ConfigurationError), ("", ConfigurationError)):
         tenant_id = uuid4()
         async with runtime.database.tenant(tenant_id) as connection:
@@ -116,8 +116,10 @@ async def test_the_same_users_are_not_seen_by_another_tenant(runtime: Runtime, t
     other = await TenantFixture.build(runtime, "other")
     await tenant.user("auditor")
     async with runtime.database.tenant(other.tenant_id) as connection:
-        assert await accounts.users(connection, tenant.tenant_id) == []
+        assert await user_accounts.list_all(connection, tenant.tenant_id) == []
         with pytest.raises(NotFoundError):
-            await accounts.set_password(connection, other.tenant_id, uuid4(), "p")
+            await user_accounts.set_password(connection, other.tenant_id, uuid4(), "p")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
-        assert [user.email for user in await accounts.users(connection, tenant.tenant_id)] == ["auditor@house.example"]
+        assert [user.email for user in await user_accounts.list_all(connection, tenant.tenant_id)] == [
+            "auditor@house.example"
+        ]

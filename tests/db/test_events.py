@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from dragoman.ledger import changes
 from dragoman.ledger.changes import RESUMABLE, ChangeKind, FeedPosition
 from dragoman.runtime import Runtime
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens, login_sessions
 from dragoman.store.database import UNAVAILABLE, Database
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
@@ -240,12 +240,12 @@ async def test_who_may_not_listen_any_longer_is_cut_off(
         assert await change(tenant) in await listener.sessions()
         async with database.tenant(tenant.tenant_id) as connection:
             if how == "revoked":
-                (found,) = await accounts.tokens(connection, tenant.tenant_id)
-                await accounts.revoke_token(connection, tenant.tenant_id, found.token_id, now=now)
+                (found,) = await api_tokens.list_all(connection, tenant.tenant_id)
+                await api_tokens.revoke_token(connection, tenant.tenant_id, found.token_id, now=now)
             elif how == "lost its role":
                 await connection.execute("UPDATE user_account SET role = 'nobody'")
         if how == "logged out":
-            await accounts.close_login_session(database, headers["Cookie"].partition("=")[2])
+            await login_sessions.close_login_session(database, headers["Cookie"].partition("=")[2])
         assert (await listener.next()).name == "closed"
         await listener.end()
 
@@ -258,7 +258,7 @@ async def test_an_open_stream_keeps_no_login_alive(
     async with listening(app, headers) as listener:
         async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
             await connection.execute(
-                "UPDATE login_session SET last_seen_at = last_seen_at - $1::interval", accounts.IDLE_LIMIT
+                "UPDATE login_session SET last_seen_at = last_seen_at - $1::interval", login_sessions.IDLE_LIMIT
             )
         assert (await listener.next()).name == "closed"
 

@@ -20,7 +20,7 @@ from dragoman.domain.errors import ConfigurationError, MailError, NotFoundError
 from dragoman.runtime import Job, Runtime
 from dragoman.services.access import password_reset, second_factor
 from dragoman.settings import Settings
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.web.app import create_app
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S
@@ -57,7 +57,7 @@ class Mailbox:
 @dataclasses.dataclass
 class ResetPlace:
     tenant: TenantFixture
-    user: accounts.User
+    user: user_accounts.User
     runtime: Runtime
     clock: AdvancingClock
     queue: RecordingQueue
@@ -80,8 +80,8 @@ class ResetPlace:
         )
 
     async def fits(self, password: str) -> bool:
-        login = await accounts.find_login(self.runtime.database, self.user.email)
-        return login is not None and await accounts.verify_password(login.password_hash, password)
+        login = await user_accounts.find_login(self.runtime.database, self.user.email)
+        return login is not None and await user_accounts.verify_password(login.password_hash, password)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_strangers_learn_nothing(place: ResetPlace) -> None:
         assert (unknown.status_code, unknown.text) == (known.status_code, known.text)
     assert len(place.queue.jobs) == 1
     async with place.runtime.database.tenant(place.tenant.tenant_id) as connection:
-        await accounts.disable_user(connection, place.tenant.tenant_id, place.user.user_id, now=place.clock.now())
+        await user_accounts.disable_user(connection, place.tenant.tenant_id, place.user.user_id, now=place.clock.now())
     assert (await place.ask(place.user.email)).text == known.text
     await place.work()
     assert place.mailbox.taken == []

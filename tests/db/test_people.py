@@ -18,7 +18,7 @@ from dragoman.domain.errors import ConfigurationError
 from dragoman.runtime import Runtime
 from dragoman.services.access import people
 from dragoman.services.access.people import ChangeRefusedError
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens, user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.roles import PERMISSIONS
 from dragoman.store.embedded import DatabaseURLs
@@ -52,7 +52,7 @@ async def record(tenant: TenantFixture) -> list[tuple[str, str, dict[str, Any], 
 
 async def user_ids(tenant: TenantFixture) -> dict[str, Any]:
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
-        return {user.email: user for user in await accounts.users(connection, tenant.tenant_id)}
+        return {user.email: user for user in await user_accounts.list_all(connection, tenant.tenant_id)}
 
 
 def test_every_permission_has_a_name_for_people() -> None:
@@ -157,8 +157,8 @@ async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(
     user = (await user_ids(tenant))["n@house.example"]
     await client.post(f"{USERS}/{user.user_id}/role", data={"role": "agent"}, headers=headers)
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
-        for kept_token in await accounts.tokens(connection, tenant.tenant_id):
-            await accounts.revoke_token(
+        for kept_token in await api_tokens.list_all(connection, tenant.tenant_id):
+            await api_tokens.revoke_token(
                 connection, tenant.tenant_id, kept_token.token_id, now=tenant.runtime.clock.now()
             )
     assert (await client.post(f"{ROLE_PAGE}/night-shift/delete", headers=headers)).status_code == 303
@@ -210,7 +210,7 @@ async def test_a_token_is_made_used_and_revoked(client: httpx.AsyncClient, tenan
     assert token not in (await client.get(TOKENS, headers=headers)).text
     assert (await client.get("/api/v1/conversations", headers=bearer(token))).status_code == 200
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
-        (kept,) = await accounts.tokens(connection, tenant.tenant_id)
+        (kept,) = await api_tokens.list_all(connection, tenant.tenant_id)
     assert (await client.post(f"{TOKENS}/{kept.token_id}/revoke", headers=headers)).status_code == 303
     assert (await client.get("/api/v1/conversations", headers=bearer(token))).status_code == 401
     done = await record(tenant)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dragoman.store import reviews
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.store.reviews import UnusableReviewError
 
 from .tenant_fixture import TenantFixture, bearer
@@ -37,7 +37,7 @@ class Desk:
         return found.group(1)
 
 
-async def desk(tenant: TenantFixture, client: httpx.AsyncClient, role: str) -> tuple[Desk, accounts.User]:
+async def desk(tenant: TenantFixture, client: httpx.AsyncClient, role: str) -> tuple[Desk, user_accounts.User]:
     user = await tenant.user(role)
     return Desk(tenant, client, await tenant.cookie(user)), user
 

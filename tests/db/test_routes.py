@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from dragoman.domain.content import Text, to_json
 from dragoman.runtime import Runtime
-from dragoman.store.accounts import accounts, roles
+from dragoman.store.accounts import api_tokens, login_sessions, roles
 from dragoman.store.accounts.roles import ROLES
 from dragoman.web.auth import SAFE_METHODS
 
@@ -70,7 +70,7 @@ async def parameters(runtime: Runtime, tenant: TenantFixture) -> dict[str, str]:
         await roles.add(
             connection, tenant.tenant_id, "night-shift", {"communications.access:read"}, now=runtime.clock.now()
         )
-        token_id = (await accounts.tokens(connection, tenant.tenant_id))[0].token_id
+        token_id = (await api_tokens.list_all(connection, tenant.tenant_id))[0].token_id
     rows = (
         "INSERT INTO review_note (tenant_id, session_id, note_id, author_name, body, written_at) "
         f"VALUES ($1, '{session_id}', '{note_id}', 'Ada', 'a note of the house', now())",
@@ -103,9 +103,9 @@ async def test_nobody_is_let_in_without_a_valid_login_or_token(
     revoked = await tenant.token("administrator")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute("UPDATE api_token SET expires_at = created_at WHERE expires_at < created_at + '1m'")
-        for token in await accounts.tokens(connection, tenant.tenant_id):
+        for token in await api_tokens.list_all(connection, tenant.tenant_id):
             if token.expires_at > runtime.clock.now() + timedelta(hours=1):
-                await accounts.revoke_token(connection, tenant.tenant_id, token.token_id, now=runtime.clock.now())
+                await api_tokens.revoke_token(connection, tenant.tenant_id, token.token_id, now=runtime.clock.now())
     attempts: list[dict[str, str]] = [
         {},
         bearer(expired),
@@ -172,7 +172,7 @@ async def test_a_login_that_idled_or_was_ended_lets_nobody_in(
     idle, ended = await tenant.cookie(user), await tenant.cookie(user)
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute("UPDATE login_session SET last_seen_at = last_seen_at - interval '13 hours'")
-    await accounts.close_login_session(runtime.database, ended["Cookie"].partition("=")[2])
+    await login_sessions.close_login_session(runtime.database, ended["Cookie"].partition("=")[2])
     for route in routes(app):
         for headers in (idle, ended):
             answer = await client.request(route.method, route.address(parameters), headers=headers)

@@ -22,7 +22,7 @@ from dragoman.services import reseal
 from dragoman.services.access import second_factor
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import ThrottledError
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Database
 from dragoman.store.embedded import DatabaseURLs
@@ -40,7 +40,7 @@ class EnrolledPerson:
     """Somebody with a browser, an authenticator and a tenant that they belong to."""
 
     tenant: TenantFixture
-    user: accounts.User
+    user: user_accounts.User
     clock: AdvancingClock
     app: FastAPI
     browser: httpx.AsyncClient

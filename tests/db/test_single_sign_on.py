@@ -27,7 +27,7 @@ from dragoman.services.access.identity_provider import ProviderError
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.web.app import create_app
 from tests.waiting import eventually
@@ -132,9 +132,9 @@ class SignOnPlace:
     async def inside(self) -> bool:
         return (await self.browser.get("/account")).status_code == 200
 
-    async def users(self) -> dict[str, accounts.User]:
+    async def users(self) -> dict[str, user_accounts.User]:
         async with self.runtime.database.tenant(self.tenant.tenant_id) as connection:
-            return {user.email: user for user in await accounts.users(connection, self.tenant.tenant_id)}
+            return {user.email: user for user in await user_accounts.list_all(connection, self.tenant.tenant_id)}
 
 
 @pytest.fixture

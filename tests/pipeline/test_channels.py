@@ -25,7 +25,7 @@ from dragoman.services.channels import manage_accounts
 from dragoman.services.channels.manage_accounts import AccountSettings
 from dragoman.services.dispatching import presence
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import login_sessions, user_accounts
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import skills
 from dragoman.store.channels import channel_accounts
@@ -42,7 +42,7 @@ async def enter(shop: Harness, role: str) -> httpx.AsyncClient:
     """A browser of somebody with that role; its forms carry the token against forgery."""
     runtime = shop.runtime
     async with runtime.database.tenant(shop.tenant_id) as connection:
-        user = await accounts.create_user(
+        user = await user_accounts.create_user(
             connection,
             shop.tenant_id,
             user_id=runtime.source.new_id(),
@@ -52,7 +52,9 @@ async def enter(shop: Harness, role: str) -> httpx.AsyncClient:
             role=role,
             now=runtime.clock.now(),
         )
-        ticket = await accounts.open_login_session(connection, shop.tenant_id, user.user_id, now=runtime.clock.now())
+        ticket = await login_sessions.open_login_session(
+            connection, shop.tenant_id, user.user_id, now=runtime.clock.now()
+        )
         csrf = await connection.fetchval("SELECT csrf_token FROM login_session")
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(shop.app),

@@ -30,7 +30,7 @@ from dragoman.services.media import erase_media
 from dragoman.services.retention import legal_holds
 from dragoman.skills import SkillAnswer, SkillContext, skill
 from dragoman.store import leases
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
 from dragoman.store.contacts import erasure
@@ -495,7 +495,7 @@ async def test_the_pages_the_api_and_bundles_show_what_is_left(place: ErasurePla
     (session_id, *_) = await place.sessions()
     await place.erase()
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        token = await accounts.create_token(
+        token = await api_tokens.create_token(
             connection, shop.tenant_id, token_id=uuid4(), name="t", role="administrator", now=now,
             expires_at=now + timedelta(days=1),
         )  # fmt: skip

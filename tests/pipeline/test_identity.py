@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.nouns import Identity
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import login_sessions, user_accounts
 from dragoman.store.contacts import identities
 from tests.harness import PHONE_NUMBER_ID, Harness
 
@@ -307,7 +307,7 @@ async def reader(shop: Harness) -> dict[str, str]:
     """The header of a browser in which an administrator is logged in."""
     now, new_id = shop.runtime.clock.now(), shop.runtime.source.new_id
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        user = await accounts.create_user(
+        user = await user_accounts.create_user(
             connection,
             shop.tenant_id,
             user_id=new_id(),
@@ -317,7 +317,7 @@ async def reader(shop: Harness) -> dict[str, str]:
             role="administrator",
             now=now,
         )
-        ticket = await accounts.open_login_session(connection, shop.tenant_id, user.user_id, now=now)
+        ticket = await login_sessions.open_login_session(connection, shop.tenant_id, user.user_id, now=now)
     return {"Cookie": f"dragoman_session={ticket.secret}"}
 
 

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from dragoman.cli import logs
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens, login_sessions, user_accounts
 from dragoman.store.embedded import DatabaseURLs
 from tests import harness
 from tests.harness import Harness
@@ -60,12 +60,12 @@ async def traffic(shop: Harness) -> None:
     now = shop.clock.now()
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         user_id = uuid4()
-        await accounts.create_user(
+        await user_accounts.create_user(
             connection, shop.tenant_id, user_id=user_id, email="a@shop.example", name="A",
             password="correct horse battery", role="auditor", now=now,
         )  # fmt: skip
-        ticket = await accounts.open_login_session(connection, shop.tenant_id, user_id, now=now)
-        await accounts.create_token(
+        ticket = await login_sessions.open_login_session(connection, shop.tenant_id, user_id, now=now)
+        await api_tokens.create_token(
             connection, shop.tenant_id, token_id=uuid4(), name="script", role="auditor", now=now,
             expires_at=now + timedelta(days=365),
         )  # fmt: skip
@@ -134,11 +134,11 @@ async def test_no_secret_and_no_text_of_a_message_stands_in_a_log_line(
     password, wrong, said = "PASSWORD-mark-7714", "WRONG-mark-9931", "SAID-mark-5520"
     now = shop.clock.now()
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        await accounts.create_user(
+        await user_accounts.create_user(
             connection, shop.tenant_id, user_id=uuid4(), email="mark@shop.example", name="Mark",
             password=password, role="administrator", now=now,
         )  # fmt: skip
-        token = await accounts.create_token(
+        token = await api_tokens.create_token(
             connection, shop.tenant_id, token_id=uuid4(), name="script", role="administrator", now=now,
             expires_at=now + timedelta(days=365),
         )  # fmt: skip

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.content import Media
 from dragoman.services.media.erase_media import erase_messages
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens
 from dragoman.store.accounts.roles import ROLES
 from dragoman.web.media import ByteRange, disposition, part_of
 from dragoman_shop.pictures import parcel
@@ -26,7 +26,7 @@ async def token(shop: Harness, role: str = "auditor", tenant_id: UUID | None = N
     tenant_id = tenant_id or shop.tenant_id
     async with shop.runtime.database.tenant(tenant_id) as connection:
         now = shop.clock.now()
-        made = await accounts.create_token(
+        made = await api_tokens.create_token(
             connection, tenant_id, token_id=uuid4(), name=role, role=role, now=now, expires_at=now + timedelta(days=200)
         )
     return {"Authorization": f"Bearer {made}"}

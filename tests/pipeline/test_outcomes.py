@@ -20,7 +20,7 @@ from dragoman.services import sweep
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
 from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.skills import collect
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens
 from dragoman.store.catalogue import skills
 from dragoman.store.contacts import contacts
 from dragoman.store.database import Database
@@ -171,7 +171,7 @@ def test_the_table_has_each_outcome_once_and_nobody_twice() -> None:
 
 async def test_what_the_table_says_leads_to_each_outcome(shop: Harness) -> None:
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
-        token = await accounts.create_token(
+        token = await api_tokens.create_token(
             connection, shop.tenant_id, token_id=shop.runtime.source.new_id(), name="test", role="administrator",
             now=shop.clock.now(), expires_at=shop.clock.now() + timedelta(days=1),
         )  # fmt: skip

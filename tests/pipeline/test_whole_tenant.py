@@ -18,7 +18,7 @@ from dragoman.services.audit import checkpoints
 from dragoman.services.retention import legal_holds, whole_tenant
 from dragoman.services.retention.whole_tenant import TenantBusyError, TenantHeldError
 from dragoman.store import whole_tenant as store
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
@@ -60,7 +60,7 @@ async def secrets_of(place: ErasurePlace) -> list[str]:
     cookie = (await tenant.cookie(user))["Cookie"].partition("=")[2]
     setup = await second_factor.begin(runtime, tenant_id, user.user_id)
     async with runtime.database.tenant(tenant_id) as connection:
-        hashed = await accounts.password_hash_of(connection, tenant_id, user.user_id)
+        hashed = await user_accounts.password_hash_of(connection, tenant_id, user.user_id)
         sealed = await connection.fetchval("SELECT secrets FROM channel_account")
     return [token, cookie, setup.secret, hashed, sealed.hex(), APP_SECRET, TOKEN]
 

@@ -17,7 +17,7 @@ from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import people, second_factor, single_sign_on
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import skills
 
@@ -88,7 +88,7 @@ def user_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            found = await accounts.users(connection, tenant_id)
+            found = await user_accounts.list_all(connection, tenant_id)
         return [{"email": u.email, "name": u.name, "role": u.role, "disabled": u.disabled_at} for u in found]
 
     show(with_runtime(job), as_json=as_json, empty="This tenant has no users yet.")
@@ -184,7 +184,7 @@ async def _found(runtime: Runtime, tenant_slug: str, email: str) -> tuple[UUID, 
     """The ids of tenant and user. Raises NotFoundError."""
     tenant_id = await tenant_id_of(runtime, tenant_slug)
     async with runtime.database.tenant(tenant_id) as connection:
-        for known in await accounts.users(connection, tenant_id):
+        for known in await user_accounts.list_all(connection, tenant_id):
             if known.email == email.lower():
                 return tenant_id, known.user_id
     raise NotFoundError(f"tenant {tenant_slug} has no user {email}")

@@ -26,7 +26,7 @@ from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
 from dragoman.settings import Settings
 from dragoman.store import migrate, tenants
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import api_tokens, user_accounts
 from dragoman.store.catalogue import skills
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
@@ -103,11 +103,11 @@ async def _furnish(
         await tenants.create_tenant(connection, tenant_id, slug=SLUG, name=NAME, now=opened)
         for login, role, name in USERS:
             users[login] = {"email": f"{login}@{SLUG}.example", "password": secrets.token_urlsafe(12)}
-            await accounts.create_user(
+            await user_accounts.create_user(
                 connection, tenant_id, user_id=runtime.source.new_id(), name=name, role=role, now=opened,
                 **users[login],
             )  # fmt: skip
-        token = await accounts.create_token(
+        token = await api_tokens.create_token(
             connection, tenant_id, token_id=runtime.source.new_id(), name="demo", role="administrator",
             now=opened, expires_at=runtime.clock.now() + timedelta(days=TOKEN_DAYS),
         )  # fmt: skip

@@ -128,7 +128,7 @@ class HttpSkills:
         """A JSON document from an address that a tenant chose, or the answer to a *form* that is posted there.
 
         The same rules as for a skill that may be private: without encryption only what the operator listed. Raises
-        HttpSkillError.
+        SkillCallError.
         """
         url = checked_url(address, allow_private=True)
         body = b"" if form is None else urlencode(form).encode("ascii")

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dragoman import __version__
 from dragoman.runtime import Runtime
 from dragoman.store import migrate
-from dragoman.store.accounts import accounts
+from dragoman.store.accounts import user_accounts
 from dragoman.web import console, health
 from dragoman.web.api import access_log, background_exports, conversations, events, exports, holds, reference, reviews
 from dragoman.web.http import problems
@@ -54,7 +54,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.live = Hub(runtime.database)
     app.state.schema_revision = migrate.head()
     # Made now, so that the first unknown user's login takes no longer than the next.
-    accounts.dummy_hash()
+    user_accounts.dummy_hash()
     problems.install(app)
     for part in (
         health,

@@ -15,9 +15,9 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from dragoman.services.visibility import UNMASK, Visibility
-from dragoman.store.accounts import accounts
-from dragoman.store.accounts.accounts import Holder
+from dragoman.store.accounts import api_tokens, login_sessions
 from dragoman.store.accounts.actions import Administrator
+from dragoman.store.accounts.holders import Holder
 from dragoman.store.accounts.roles import PERMISSIONS
 from dragoman.web.http.dependencies import runtime_of
 
@@ -82,11 +82,15 @@ async def _look_up(request: Request, *, touch: bool) -> Principal | None:
     now = runtime.clock.now()
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return _identity(await accounts.use_token(runtime.database, credentials.strip(), now=now, touch=touch), "token")
+        return _identity(
+            await api_tokens.use_token(runtime.database, credentials.strip(), now=now, touch=touch), "token"
+        )
     secret = request.cookies.get(SESSION_COOKIE)
     if secret is None:
         return None
-    return _identity(await accounts.resume_login_session(runtime.database, secret, now=now, touch=touch), "session")
+    return _identity(
+        await login_sessions.resume_login_session(runtime.database, secret, now=now, touch=touch), "session"
+    )
 
 
 def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Principal | None:

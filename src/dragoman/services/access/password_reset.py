@@ -18,7 +18,7 @@ from dragoman.runtime import Job, Runtime
 from dragoman.services.access import passwords
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
-from dragoman.store.accounts import accounts, password_resets, single_sign_on
+from dragoman.store.accounts import password_resets, single_sign_on, user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.password_resets import Reset
 
@@ -45,7 +45,7 @@ GONE = "This link was used already, or is older than 30 minutes. Ask for another
 
 async def ask(runtime: Runtime, email: str) -> None:
     """Have a link sent to the user with that address, if there is one."""
-    login = await accounts.find_login(runtime.database, email)
+    login = await user_accounts.find_login(runtime.database, email)
     if login is None:
         return
     reset_id = runtime.source.new_id()
@@ -88,22 +88,22 @@ async def find(runtime: Runtime, secret: str) -> Reset:
 
 
 async def finish(runtime: Runtime, secret: str, wanted: str, *, checks: asyncio.Semaphore) -> None:
-    """Set the password, use the link up, end the user's sessions. Raises NotFoundError, and RefusedError for a bad one.
+    """Set the password, use the link up, end the user's sessions.
 
-    *checks* bounds how many passwords are hashed at once.
+    *checks* bounds how many passwords are hashed at once. Raises NotFoundError, and ChangeRefusedError for a bad one.
     """
     reset = await find(runtime, secret)
     async with runtime.database.tenant(reset.tenant_id) as connection:
-        user = next(u for u in await accounts.users(connection, reset.tenant_id) if u.user_id == reset.user_id)
+        user = next(u for u in await user_accounts.list_all(connection, reset.tenant_id) if u.user_id == reset.user_id)
     async with checks:
         wrong = await asyncio.to_thread(passwords.problem, wanted, email=user.email, name=user.name)
         if wrong:
             raise ChangeRefusedError(wrong)
-        password_hash = await accounts.hash_password(wanted)
+        password_hash = await user_accounts.hash_password(wanted)
     async with runtime.database.tenant(reset.tenant_id) as connection:
         if not await password_resets.use(connection, reset, secret):
             raise NotFoundError(GONE)
-        await accounts.set_password(connection, reset.tenant_id, reset.user_id, password_hash)
+        await user_accounts.set_password(connection, reset.tenant_id, reset.user_id, password_hash)
         await put_on_record(
             runtime, connection, reset.tenant_id, "user.password_reset_by_mail", user.email, object_kind="user",
             by=Administrator(user.name, user.user_id),

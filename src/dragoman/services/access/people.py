@@ -17,9 +17,9 @@ from dragoman.domain.errors import DragomanError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import passwords
 from dragoman.services.audit.on_record import put_on_record
-from dragoman.store.accounts import accounts, login_failures, roles
-from dragoman.store.accounts.accounts import User
+from dragoman.store.accounts import api_tokens, login_failures, roles, user_accounts
 from dragoman.store.accounts.actions import Administrator
+from dragoman.store.accounts.user_accounts import User
 from dragoman.store.database import Connection
 
 KEEPER = "administrator"
@@ -39,12 +39,12 @@ def made_up_password() -> str:
 async def add_user(
     runtime: Runtime, tenant_id: UUID, by: Administrator, *, email: str, name: str, role: str, password: str
 ) -> User:
-    """Add a user. Raises RefusedError for a weak password, and what :func:`accounts.create_user` raises."""
+    """Add a user. Raises ChangeRefusedError for a weak password, and what :func:`user_accounts.create_user` raises."""
     wrong = await asyncio.to_thread(passwords.problem, password, email=email, name=name)
     if wrong:
         raise ChangeRefusedError(wrong)
     async with runtime.database.tenant(tenant_id) as connection:
-        user = await accounts.create_user(
+        user = await user_accounts.create_user(
             connection, tenant_id, user_id=runtime.source.new_id(), email=email, name=name, password=password,
             role=role, now=runtime.clock.now(),
         )  # fmt: skip
@@ -53,22 +53,22 @@ async def add_user(
 
 
 async def change_role(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID, role: str) -> None:
-    """Give a user another role. Raises RefusedError, NotFoundError, ConfigurationError."""
+    """Give a user another role. Raises ChangeRefusedError, NotFoundError, ConfigurationError."""
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id, leaves=role != KEEPER)
         if user.role != role:
-            await accounts.set_role(connection, tenant_id, user_id, role)
+            await user_accounts.set_role(connection, tenant_id, user_id, role)
             await _record(runtime, connection, tenant_id, "user.changed", user, by, {"role": user.role}, {"role": role})
 
 
 async def disable(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID) -> None:
-    """Shut a user out at once, and end their sessions. Raises RefusedError, NotFoundError."""
+    """Shut a user out at once, and end their sessions. Raises ChangeRefusedError, NotFoundError."""
     if by.user_id == user_id:
         raise ChangeRefusedError("You cannot shut yourself out; another administrator can.")
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id, leaves=True)
         if user.disabled_at is None:
-            await accounts.disable_user(connection, tenant_id, user_id, now=runtime.clock.now())
+            await user_accounts.disable_user(connection, tenant_id, user_id, now=runtime.clock.now())
             await _record(runtime, connection, tenant_id, "user.disabled", user, by)
 
 
@@ -77,17 +77,17 @@ async def enable(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: 
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         if user.disabled_at is not None:
-            await accounts.enable_user(connection, tenant_id, user_id)
+            await user_accounts.enable_user(connection, tenant_id, user_id)
             await _record(runtime, connection, tenant_id, "user.enabled", user, by)
 
 
 async def reset_password(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID) -> str:
     """Give a user a new password, which is returned and stands nowhere else, and end their sessions."""
     password = made_up_password()
-    password_hash = await accounts.hash_password(password)
+    password_hash = await user_accounts.hash_password(password)
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
-        await accounts.set_password(connection, tenant_id, user_id, password_hash)
+        await user_accounts.set_password(connection, tenant_id, user_id, password_hash)
         await _record(runtime, connection, tenant_id, "user.password_reset", user, by)
     return password
 
@@ -95,7 +95,7 @@ async def reset_password(runtime: Runtime, tenant_id: UUID, by: Administrator, u
 async def change_own_password(
     runtime: Runtime, tenant_id: UUID, user_id: UUID, *, known: str, wanted: str, checks: asyncio.Semaphore
 ) -> None:
-    """Replace a user's password, which they prove to know, and end all their sessions. Raises RefusedError.
+    """Replace a user's password, which they prove to know, and end all their sessions. Raises ChangeRefusedError.
 
     *checks* bounds how many passwords are checked at once.
     """
@@ -106,21 +106,21 @@ async def change_own_password(
         )
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
-        before = await accounts.password_hash_of(connection, tenant_id, user_id)
+        before = await user_accounts.password_hash_of(connection, tenant_id, user_id)
     # Between the transactions: while passwords are looked at nobody waits for the user's row.
     async with checks:
-        if not await accounts.verify_password(before, known[: passwords.LONGEST]):
+        if not await user_accounts.verify_password(before, known[: passwords.LONGEST]):
             raise ChangeRefusedError("That is not your present password.")
         await login_failures.succeeded(runtime.database, counted)
         wrong = await asyncio.to_thread(passwords.problem, wanted, email=user.email, name=user.name)
         if wrong:
             raise ChangeRefusedError(wrong)
-        after = await accounts.hash_password(wanted)
+        after = await user_accounts.hash_password(wanted)
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
-        if await accounts.password_hash_of(connection, tenant_id, user_id) != before:
+        if await user_accounts.password_hash_of(connection, tenant_id, user_id) != before:
             raise ChangeRefusedError("Your password was changed meanwhile.")
-        await accounts.set_password(connection, tenant_id, user_id, after)
+        await user_accounts.set_password(connection, tenant_id, user_id, after)
         await _record(runtime, connection, tenant_id, "user.password_changed", user, Administrator(user.name, user_id))
 
 
@@ -159,7 +159,7 @@ async def delete_role(runtime: Runtime, tenant_id: UUID, by: Administrator, name
 
 
 async def make_token(runtime: Runtime, tenant_id: UUID, by: Administrator, *, name: str, role: str, days: int) -> str:
-    """An API token, which is returned and stands nowhere else. Raises RefusedError, ConfigurationError."""
+    """An API token, which is returned and stands nowhere else. Raises ChangeRefusedError, ConfigurationError."""
     if not name.strip() or len(name) > 80:
         raise ChangeRefusedError("Give the token a name of at most 80 characters, such as the script that will use it.")
     if not 1 <= days <= 3650:
@@ -167,7 +167,7 @@ async def make_token(runtime: Runtime, tenant_id: UUID, by: Administrator, *, na
     now = runtime.clock.now()
     token_id = runtime.source.new_id()
     async with runtime.database.tenant(tenant_id) as connection:
-        made = await accounts.create_token(
+        made = await api_tokens.create_token(
             connection, tenant_id, token_id=token_id, name=name.strip(), role=role, now=now,
             expires_at=now + timedelta(days=days),
         )  # fmt: skip
@@ -181,12 +181,12 @@ async def make_token(runtime: Runtime, tenant_id: UUID, by: Administrator, *, na
 async def revoke_token(runtime: Runtime, tenant_id: UUID, by: Administrator, token_id: UUID) -> None:
     """Make a token useless at once. Raises NotFoundError."""
     async with runtime.database.tenant(tenant_id) as connection:
-        known = {token.token_id: token for token in await accounts.tokens(connection, tenant_id)}
+        known = {token.token_id: token for token in await api_tokens.list_all(connection, tenant_id)}
         token = known.get(token_id)
         if token is None:
             raise NotFoundError(f"no token {token_id}")
         if token.revoked_at is None:
-            await accounts.revoke_token(connection, tenant_id, token_id, now=runtime.clock.now())
+            await api_tokens.revoke_token(connection, tenant_id, token_id, now=runtime.clock.now())
             before = {"name": token.name, "role": token.role}
             await put_on_record(
                 runtime, connection, tenant_id, "token.revoked", token_id, object_kind="token", by=by, before=before
@@ -196,7 +196,7 @@ async def revoke_token(runtime: Runtime, tenant_id: UUID, by: Administrator, tok
 async def _locked(connection: Connection, tenant_id: UUID, user_id: UUID, *, leaves: bool = False) -> User:
     """The user, held until the transaction ends; *leaves*: they will be no administrator any more, for which all are.
 
-    Raises NotFoundError, and RefusedError where no administrator would be left.
+    Raises NotFoundError, and ChangeRefusedError where no administrator would be left.
     """
     # Not FOR UPDATE: whoever signs in meanwhile refers to the row.
     await connection.execute(
@@ -205,7 +205,7 @@ async def _locked(connection: Connection, tenant_id: UUID, user_id: UUID, *, lea
         leaves,
         user_id,
     )
-    users = {user.user_id: user for user in await accounts.users(connection, tenant_id)}
+    users = {user.user_id: user for user in await user_accounts.list_all(connection, tenant_id)}
     user = users.get(user_id)
     if user is None:
         raise NotFoundError(f"no user {user_id}")

@@ -21,7 +21,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts, login_failures, second_factors
+from dragoman.store.accounts import login_failures, login_sessions, second_factors, user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Connection
 
@@ -60,7 +60,7 @@ async def awaited(connection: Connection, tenant_id: UUID, user_id: UUID) -> Lit
 async def begin(runtime: Runtime, tenant_id: UUID, user_id: UUID) -> Setup:
     """The secret to be put into an authenticator, the same until a code of it was seen.
 
-    Raises RefusedError where the user has a second factor.
+    Raises ChangeRefusedError where the user has a second factor.
     """
     async with runtime.database.tenant(tenant_id) as connection:
         await second_factors.begin(
@@ -70,7 +70,7 @@ async def begin(runtime: Runtime, tenant_id: UUID, user_id: UUID) -> Setup:
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is not None:
             raise ChangeRefusedError("You have a second factor already.")
-        user = next(u for u in await accounts.users(connection, tenant_id) if u.user_id == user_id)
+        user = next(u for u in await user_accounts.list_all(connection, tenant_id) if u.user_id == user_id)
         tenant = await tenants.get(connection, tenant_id)
     secret = runtime.keyring.decrypt(factor.secret).decode()
     issuer = f"Dragoman {tenant.name}" if tenant else "Dragoman"
@@ -78,7 +78,7 @@ async def begin(runtime: Runtime, tenant_id: UUID, user_id: UUID) -> Setup:
 
 
 async def confirm(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> list[str]:
-    """Take the first code; the recovery codes, which are shown once. Raises RefusedError, ThrottledError."""
+    """Take the first code; the recovery codes, which are shown once. Raises ChangeRefusedError, ThrottledError."""
     await _count(runtime, user_id)
     async with runtime.database.tenant(tenant_id) as connection:
         factor = await second_factors.of(connection, tenant_id, user_id)
@@ -93,7 +93,7 @@ async def confirm(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
 
 
 async def check(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> None:
-    """Take an authenticator's code, or use a recovery code up. Raises RefusedError, ThrottledError."""
+    """Take an authenticator's code, or use a recovery code up. Raises ChangeRefusedError, ThrottledError."""
     await _count(runtime, user_id)
     async with runtime.database.tenant(tenant_id) as connection:
         factor = await second_factors.of(connection, tenant_id, user_id)
@@ -108,7 +108,7 @@ async def check(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> 
 
 
 async def renew_codes(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> list[str]:
-    """Make other recovery codes, for a code. Raises RefusedError, ThrottledError."""
+    """Make other recovery codes, for a code. Raises ChangeRefusedError, ThrottledError."""
     await check(runtime, tenant_id, user_id, code)
     async with runtime.database.tenant(tenant_id) as connection:
         codes = await _new_codes(connection, tenant_id, user_id)
@@ -117,7 +117,7 @@ async def renew_codes(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: st
 
 
 async def give_up(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -> None:
-    """A user signs in without from now on, if the tenant lets them. Raises RefusedError, ThrottledError."""
+    """A user signs in without from now on, if the tenant lets them. Raises ChangeRefusedError, ThrottledError."""
     async with runtime.database.tenant(tenant_id) as connection:
         if await tenants.wants_second_factor(connection, tenant_id):
             raise ChangeRefusedError("Everybody here signs in with a second factor.")
@@ -130,15 +130,16 @@ async def give_up(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
 async def take_away(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID) -> None:
     """Remove the factor of somebody who lost it, and end their sessions. Harmless where there is none.
 
-    Raises NotFoundError, and RefusedError for one's own: whoever found a browser signed in must not get rid of it.
+    Raises NotFoundError, and ChangeRefusedError for one's own: whoever found a browser signed in must not get
+    rid of it.
     """
     if by.user_id == user_id:
         raise ChangeRefusedError("Remove your own second factor under your name, with a code.")
     async with runtime.database.tenant(tenant_id) as connection:
-        if not any(user.user_id == user_id for user in await accounts.users(connection, tenant_id)):
+        if not any(user.user_id == user_id for user in await user_accounts.list_all(connection, tenant_id)):
             raise NotFoundError(f"no user {user_id}")
         if await second_factors.remove(connection, tenant_id, user_id):
-            await accounts.end_login_sessions(connection, tenant_id, user_id)
+            await login_sessions.end_login_sessions(connection, tenant_id, user_id)
             await _record(runtime, connection, tenant_id, user_id, "user.second_factor_removed", by)
 
 
@@ -207,7 +208,7 @@ async def _record(
     action: str,
     by: Administrator | None = None,
 ) -> None:
-    user = next(u for u in await accounts.users(connection, tenant_id) if u.user_id == user_id)
+    user = next(u for u in await user_accounts.list_all(connection, tenant_id) if u.user_id == user_id)
     await put_on_record(
         runtime, connection, tenant_id, action, user.email, object_kind="user",
         by=by or Administrator(user.name, user_id),

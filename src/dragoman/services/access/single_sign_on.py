@@ -25,11 +25,11 @@ from dragoman.services.access import identity_provider, people
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts, roles
+from dragoman.store.accounts import roles, user_accounts
 from dragoman.store.accounts import single_sign_on as store
-from dragoman.store.accounts.accounts import User
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.single_sign_on import SingleSignOn
+from dragoman.store.accounts.user_accounts import User
 from dragoman.store.database import Connection
 
 GOOD_FOR = timedelta(minutes=10)
@@ -143,7 +143,7 @@ async def _user(runtime: Runtime, tenant_id: UUID, settings: SingleSignOn, claim
     email, role = _address(settings, claims), _role(settings, claims)
     subject = str(claims["sub"])
     async with runtime.database.tenant(tenant_id) as connection:
-        users = {user.user_id: user for user in await accounts.users(connection, tenant_id)}
+        users = {user.user_id: user for user in await user_accounts.list_all(connection, tenant_id)}
         known = await store.user_of(connection, tenant_id, subject)
         user = users.get(known) if known else next((u for u in users.values() if u.email == email), None)
         if user is None:
@@ -160,7 +160,7 @@ async def _user(runtime: Runtime, tenant_id: UUID, settings: SingleSignOn, claim
 
 
 def _address(settings: SingleSignOn, claims: Mapping[str, Any]) -> str:
-    email = accounts.normal_email(str(claims.get("email") or ""))
+    email = user_accounts.normal_email(str(claims.get("email") or ""))
     if not email or claims.get("email_verified") is False:
         raise SignOnError("The provider does not say which address is yours.")
     if settings.domains and email.rpartition("@")[2] not in settings.domains:
@@ -182,7 +182,7 @@ async def _made(
 ) -> User:
     name = " ".join("".join(c for c in str(claims.get("name") or email) if c.isprintable()).split())[:120] or email
     try:
-        user = await accounts.create_user(
+        user = await user_accounts.create_user(
             connection, tenant_id, user_id=runtime.source.new_id(), email=email, name=name,
             # Nobody knows it; who is to have one as well resets it.
             password=secrets.token_urlsafe(32), role=role, now=runtime.clock.now(),
@@ -213,7 +213,7 @@ async def configure(
 ) -> None:
     """Set a tenant's provider, once it answers; an empty *secret* keeps the one that is known.
 
-    Raises RefusedError for what cannot be used, ProviderError for a provider that cannot be asked.
+    Raises ChangeRefusedError for what cannot be used, ProviderError for a provider that cannot be asked.
     """
     async with runtime.database.tenant(tenant_id) as connection:
         before = await store.of(connection, tenant_id)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from dragoman.services.access import people, second_factor
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import Setup, ThrottledError
-from dragoman.store.accounts import accounts, second_factors
+from dragoman.store.accounts import login_sessions, second_factors
 from dragoman.web.auth import Principal, session_cookie, signed_in
 from dragoman.web.console.page import qr_code, render
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -60,9 +60,9 @@ async def end_sessions(request: Request, runtime: RuntimeDependency, identity: A
     name = str((await request.form(max_files=0)).get("name", ""))[:32]
     async with runtime.database.tenant(identity.tenant_id) as connection:
         if name:
-            await accounts.end_login_session(connection, identity.tenant_id, user_id, name)
+            await login_sessions.end_login_session(connection, identity.tenant_id, user_id, name)
         else:
-            await accounts.end_other_login_sessions(
+            await login_sessions.end_other_login_sessions(
                 connection, identity.tenant_id, user_id, session_cookie(request) or ""
             )
     return RedirectResponse(ADDRESS, 303)
@@ -83,7 +83,9 @@ async def confirm(request: Request, runtime: RuntimeDependency, identity: Anybod
     except _REFUSALS as error:
         return await _set_up(request, runtime, identity, mistake=str(error))
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        await accounts.end_other_login_sessions(connection, identity.tenant_id, user_id, session_cookie(request) or "")
+        await login_sessions.end_other_login_sessions(
+            connection, identity.tenant_id, user_id, session_cookie(request) or ""
+        )
     return await _page(request, runtime, identity, codes=codes)
 
 
@@ -134,7 +136,7 @@ async def _page(
     async with runtime.database.tenant(identity.tenant_id) as connection:
         has = await second_factors.has(connection, identity.tenant_id, user_id)
         left = await second_factors.codes_left(connection, identity.tenant_id, user_id)
-        sessions = await accounts.login_sessions(
+        sessions = await login_sessions.list_all(
             connection, identity.tenant_id, user_id, now=runtime.clock.now(), current=session_cookie(request) or ""
         )
     return render(

@@ -14,7 +14,7 @@ from dragoman.domain.errors import AlreadyTakenError, ConfigurationError
 from dragoman.services.access import people, second_factor
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store import tenants
-from dragoman.store.accounts import accounts, roles, second_factors
+from dragoman.store.accounts import api_tokens, roles, second_factors, user_accounts
 from dragoman.store.accounts.roles import PERMISSIONS, ROLES
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render, sentence
@@ -100,7 +100,9 @@ async def reset_password(request: Request, runtime: RuntimeDependency, identity:
     """Give a user a new password, which is shown once."""
     password = await people.reset_password(runtime, identity.tenant_id, administrator_of(identity), user_id)
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        email = next(u.email for u in await accounts.users(connection, identity.tenant_id) if u.user_id == user_id)
+        email = next(
+            u.email for u in await user_accounts.list_all(connection, identity.tenant_id) if u.user_id == user_id
+        )
     return await _users(request, runtime, identity, once=(email, password))
 
 
@@ -230,7 +232,7 @@ async def _users(
     once: tuple[str, str] | None = None,
 ) -> Response:
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await accounts.users(connection, identity.tenant_id)
+        found = await user_accounts.list_all(connection, identity.tenant_id)
         known = await roles.list_all(connection, identity.tenant_id)
         holders = await second_factors.holders(connection, identity.tenant_id)
         everybody = await tenants.wants_second_factor(connection, identity.tenant_id)
@@ -259,7 +261,7 @@ async def _tokens(
     once: tuple[str, str] | None = None,
 ) -> Response:
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await accounts.tokens(connection, identity.tenant_id)
+        found = await api_tokens.list_all(connection, identity.tenant_id)
         known = await roles.list_all(connection, identity.tenant_id)
     return render(
         request,

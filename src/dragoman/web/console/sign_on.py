@@ -62,7 +62,7 @@ async def remove(request: Request, runtime: RuntimeDependency, identity: Setting
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """``value = role``, a line each. Raises RefusedError for a line that is none."""
+    """``value = role``, a line each. Raises ChangeRefusedError for a line that is none."""
     pairs = []
     for line in filter(None, map(str.strip, text.splitlines())):
         value, equals, role = (part.strip() for part in line.rpartition("="))

@@ -16,8 +16,8 @@ from dragoman.runtime import Runtime
 from dragoman.services.access import second_factor
 from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import ThrottledError
-from dragoman.store.accounts import accounts
-from dragoman.store.accounts.accounts import PendingLogin
+from dragoman.store.accounts import login_sessions
+from dragoman.store.accounts.login_sessions import PendingLogin
 from dragoman.web.auth import check_origin, same, session_cookie
 from dragoman.web.console import qr_code, render
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -103,7 +103,7 @@ async def _pending(
 ) -> PendingLogin | RedirectResponse:
     """Whose password was right here; where to go if nobody's was lately, or something else is awaited."""
     secret = session_cookie(request)
-    found = await accounts.pending_login(runtime.database, secret or "", now=runtime.clock.now())
+    found = await login_sessions.pending_login(runtime.database, secret or "", now=runtime.clock.now())
     if found is None:
         return RedirectResponse("/login", 303)
     if found.awaits != awaits:

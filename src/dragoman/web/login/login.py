@@ -18,8 +18,9 @@ from starlette.responses import RedirectResponse, Response
 from dragoman.runtime import Runtime
 from dragoman.services.access import second_factor
 from dragoman.services.access.passwords import LONGEST
-from dragoman.store.accounts import accounts, login_failures, single_sign_on
-from dragoman.store.accounts.accounts import ABSOLUTE_LIMIT, Awaits, Login
+from dragoman.store.accounts import login_failures, login_sessions, single_sign_on, user_accounts
+from dragoman.store.accounts.login_sessions import ABSOLUTE_LIMIT, Awaits
+from dragoman.store.accounts.user_accounts import Login
 from dragoman.web.auth import SESSION_COOKIE, Principal, check_origin, identify, session_cookie, signed_in
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import RuntimeDependency, runtime_of
@@ -43,11 +44,11 @@ class LoginThrottle:
 
     async def check(self, runtime: Runtime, email: str, password: str) -> Login | None:
         """The login that fits, or None after the same work."""
-        login = await accounts.find_login(runtime.database, email)
+        login = await user_accounts.find_login(runtime.database, email)
         async with self.checks:
             given = password if len(password) <= LONGEST else ""
-            known = login.password_hash if login is not None else accounts.dummy_hash()
-            fits = await accounts.verify_password(known, given)
+            known = login.password_hash if login is not None else user_accounts.dummy_hash()
+            fits = await user_accounts.verify_password(known, given)
         return login if fits and given else None
 
 
@@ -91,7 +92,7 @@ async def log_in(
     throttle: LoginThrottle = request.app.state.door
     now = runtime.clock.now()
     client = request.client.host if request.client else ""
-    counted = login_failures.subjects(accounts.normal_email(email), client)
+    counted = login_failures.subjects(user_accounts.normal_email(email), client)
     wait = await login_failures.attempt(runtime.database, counted, now=now)
     if wait:
         LOGINS.labels("throttled").inc()
@@ -133,9 +134,9 @@ async def sign_in(
     agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
     old = session_cookie(request)
     if old is not None:
-        await accounts.close_login_session(runtime.database, old)
+        await login_sessions.close_login_session(runtime.database, old)
     async with runtime.database.tenant(tenant_id) as connection:
-        ticket = await accounts.open_login_session(
+        ticket = await login_sessions.open_login_session(
             connection, tenant_id, user_id, now=runtime.clock.now(), client=client, agent=agent, awaits=awaits
         )
     if awaits is None:
@@ -159,7 +160,7 @@ async def log_out(
     """End the login session."""
     secret = session_cookie(request)
     if secret is not None:
-        await accounts.close_login_session(runtime.database, secret)
+        await login_sessions.close_login_session(runtime.database, secret)
     response = RedirectResponse("/login", 303)
     response.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="lax", secure=over_https(runtime))
     return response

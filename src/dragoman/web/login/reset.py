@@ -13,7 +13,7 @@ from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import password_reset
 from dragoman.services.access.people import ChangeRefusedError
-from dragoman.store.accounts import accounts, login_failures
+from dragoman.store.accounts import login_failures, user_accounts
 from dragoman.web.auth import check_origin
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -35,7 +35,7 @@ async def ask(request: Request, runtime: RuntimeDependency, email: Annotated[str
     _can_mail(runtime)
     check_origin(request)
     client = request.client.host if request.client else ""
-    counted = login_failures.forgotten(accounts.normal_email(email), client)
+    counted = login_failures.forgotten(user_accounts.normal_email(email), client)
     wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())
     if wait:
         response: Response = render(request, "login_forgot.html", asked=False, mistake=waiting(wait))

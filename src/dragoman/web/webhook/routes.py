@@ -4,7 +4,7 @@ The size cap comes first, then the signature over the raw bytes, then parsing. 2
 200 makes Meta deliver again, for days.
 
 A delivery that is posted does not go through the router and what it does for pages: that would cost more than taking
-it in (:class:`Door`, decision 0018).
+it in (:class:`WebhookFastPath`, decision 0018).
 """
 
 from __future__ import annotations
