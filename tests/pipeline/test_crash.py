@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from uuid import UUID
 
 from dragoman.domain.nouns import Policy
@@ -11,7 +12,7 @@ from dragoman.services import sweep
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.services.outbound.deliver import LONGEST_SETTLE, SETTLE, deliver
-from dragoman.services.outbound.refusals import MAX_ATTEMPTS
+from dragoman.store.catalogue import skills
 from tests.harness import Harness
 from tests.little_shop import Calls
 from tests.pipeline.test_statuses import status
@@ -160,12 +161,16 @@ async def test_what_was_given_up_unanswered_is_delivered_where_a_late_status_say
     await shop.graph.post(
         "/control", json={"rules": [{"match": {}, "times": None, "statuses": [], "drop_connection": True}]}
     )
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        policy = (await skills.dispatch_rules(connection, shop.tenant_id)).policy
+        await skills.set_policy(connection, shop.tenant_id, replace(policy, keep_trying_seconds=2 * 60 * 60))
     await shop.say("answer")
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(20):
         await shop.settle()
         shop.clock.move(seconds=LONGEST_SETTLE.total_seconds())
-    (entry,) = await shop.rows("SELECT outbox_entry_id, session_id, status, reason FROM outbox_entry")
-    assert (entry["status"], entry["reason"][:22]) == ("FAILED", "gave up after 8 attemp")
+    (entry,) = await shop.rows("SELECT outbox_entry_id, session_id, status, attempts, reason FROM outbox_entry")
+    assert (entry["status"], entry["reason"][:14]) == ("FAILED", "gave up after ")
+    assert "attempts in 2 hours: WhatsApp did not answer" in entry["reason"]
     correlation = str(entry["outbox_entry_id"])
     for wamid, said in (("wamid.first", "failed"), ("wamid.second", "delivered"), ("wamid.third", "sent")):
         await shop.post(status(wamid, said, 1_790_000_000, biz_opaque_callback_data=correlation))
@@ -174,7 +179,11 @@ async def test_what_was_given_up_unanswered_is_delivered_where_a_late_status_say
     assert (entry["status"], entry["delivery"], entry["reason"]) == ("SENT", "delivered", "")
     assert entry["channel_message_id"] == "wamid.second"
     told = [e["payload"] for e in await shop.timeline(entry["session_id"]) if e["type"] == "message.status"]
-    assert [(one["status"], one.get("reason", "")[:7]) for one in told] == [("failed", "gave up"), ("delivered", "")]
+    assert [(one["status"], one.get("reason", "")[:7]) for one in told] == [
+        ("retrying", "WhatsAp"),
+        ("failed", "gave up"),
+        ("delivered", ""),
+    ]
 
 
 async def test_a_sender_that_died_before_the_answer_leaves_an_unanswered_attempt(shop: Harness) -> None:

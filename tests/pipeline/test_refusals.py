@@ -106,7 +106,7 @@ async def lift(shop: Harness) -> None:
     """Make room for the next code."""
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await connection.execute("DELETE FROM send_hold")
-        await connection.execute("UPDATE channel_account SET stopped_at = NULL, messages_per_second = 0")
+        await connection.execute("UPDATE channel_account SET stopped_at = NULL, messages_per_second = 0, failures = 0")
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["answer", "status"])

@@ -79,7 +79,7 @@ async def test_all_that_we_render_is_accepted(meta: Meta, content: c.Content, re
 @pytest.mark.parametrize(
     ("code", "retry"),
     [
-        (131000, RetryClass.RETRY),
+        (131000, RetryClass.UNREACHABLE),
         (131056, RetryClass.HOLD_CONTACT),
         (130429, RetryClass.BACK_OFF_NUMBER),
         (80007, RetryClass.BACK_OFF_CHANNEL),
@@ -115,8 +115,8 @@ async def test_a_message_that_meta_finds_wrong_is_permanent(meta: Meta) -> None:
 @pytest.mark.parametrize(
     ("http_status", "retry"),
     [
-        (500, RetryClass.RETRY),
-        (503, RetryClass.RETRY),
+        (500, RetryClass.UNREACHABLE),
+        (503, RetryClass.UNREACHABLE),
         (429, RetryClass.BACK_OFF_CHANNEL),
         (403, RetryClass.BACK_OFF_CHANNEL),
         (401, RetryClass.STOP_CHANNEL),
@@ -191,7 +191,7 @@ def error_answer(error: dict[str, Any]) -> GraphClient:
     [
         ({"code": 131009, "message": "m", "error_data": "plain"}, 131009, "m: plain", RetryClass.PERMANENT),
         ({"code": "131056"}, 131056, "HTTP 400", RetryClass.HOLD_CONTACT),
-        ({"code": 999999, "message": "m", "is_transient": True}, 999999, "m", RetryClass.RETRY),
+        ({"code": 999999, "message": "m", "is_transient": True}, 999999, "m", RetryClass.UNREACHABLE),
         ({"code": 999999, "message": "m"}, 999999, "m", RetryClass.PERMANENT),
         ({"code": 200, "message": "m"}, 200, "m", RetryClass.STOP_CHANNEL),
         ({}, None, "HTTP 400", RetryClass.PERMANENT),
@@ -223,4 +223,4 @@ def test_every_known_code_has_one_sentence() -> None:
         assert meaning.meaning.endswith(".")
         assert meaning.meaning.count(". ") == 0
     assert {meaning.retry for meaning in MEANINGS.values()} == set(RetryClass)
-    assert meaning_of(None, http_status=503).retry is RetryClass.RETRY
+    assert meaning_of(None, http_status=503).retry is RetryClass.UNREACHABLE

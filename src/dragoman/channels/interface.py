@@ -160,6 +160,8 @@ class RetryClass(StrEnum):
 
     RETRY = "retry"
     """This message again, with back-off."""
+    UNREACHABLE = "unreachable"
+    """The channel cannot serve anybody just now: this message again, and the others wait as well if it goes on."""
     HOLD_CONTACT = "hold_contact"
     """Nothing to this contact for a while (4^attempt seconds); others are not concerned."""
     BACK_OFF_NUMBER = "back_off_number"

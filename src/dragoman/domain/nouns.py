@@ -331,6 +331,8 @@ class Policy:
     idle_awaiting_seconds: int = 15 * 60
     retry_base_seconds: float = 0.5
     retry_cap_seconds: float = 8.0
+    keep_trying_seconds: int = 24 * 60 * 60
+    """How long a reply is tried while the channel cannot be reached; free text never beyond its service window."""
     menu: tuple[MenuItem, ...] = ()
     default_locale: str = "en"
     limits: Limits = field(default_factory=Limits)

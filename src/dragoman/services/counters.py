@@ -10,6 +10,10 @@ REFUSALS = Counter(
 
 STOPS = Counter("dragoman_channel_stops_total", "Channel accounts that the channel stopped, by its code.", ["code"])
 
+OUTAGES = Counter("dragoman_channel_outages_total", "How often a channel account could not be reached any more.")
+
+UNREACHABLE = Gauge("dragoman_channel_accounts_unreachable", "Channel accounts whose channel does not answer.")
+
 PRESENCE = Counter("dragoman_read_marks_total", "Read marks and typing indicators by what became of them.", ["result"])
 
 UNREADABLE = Gauge(

@@ -24,7 +24,7 @@ from dragoman.store import exports, media, migrate, tenants
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.contacts import contacts
 from dragoman.store.receiving import deliveries, limits, mailbox
-from dragoman.store.sending import outbox, pace
+from dragoman.store.sending import circuits, outbox, pace
 
 log = structlog.get_logger()
 
@@ -50,6 +50,8 @@ async def requeue_overdue(runtime: Runtime) -> int:
         async with runtime.database.tenant(tenant_id) as connection:
             now = runtime.clock.now()
             inbound = await mailbox.overdue(connection, tenant_id, limit=BATCH)
+            await circuits.unpark_for_trials(connection, tenant_id, now=now)
+            await circuits.unpark_left_behind(connection, tenant_id, now=now, limit=BATCH)
             outbound = await outbox.overdue(connection, tenant_id, now=now, limit=BATCH)
             accounts = await deliveries.overdue(connection, tenant_id, since=now - FRESH)
             files = await media.overdue(connection, tenant_id, now=now, limit=BATCH)

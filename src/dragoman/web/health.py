@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from dragoman.services import counters
 from dragoman.services.inbound import accept_delivery
 from dragoman.store.database import Connection
-from dragoman.store.sending import account_suspensions
+from dragoman.store.sending import account_suspensions, circuits
 from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False)
@@ -53,7 +53,9 @@ async def readyz(request: Request, runtime: RuntimeDependency) -> Response:
 
     async def channels(connection: Connection) -> str:
         stopped, unreadable = await account_suspensions.count(connection), await accept_delivery.unreadable(runtime)
-        found = [f"{n} {what}" for n, what in ((stopped, "stopped"), (unreadable, "with unreadable credentials")) if n]
+        unreachable = await circuits.count(connection)
+        counted = ((stopped, "stopped"), (unreadable, "with unreadable credentials"), (unreachable, "unreachable"))
+        found = [f"{n} {what}" for n, what in counted if n]
         return f"{', '.join(found)}: see the channels page or `dragoman channel list`" if found else "ok"
 
     checks = {check.__name__: await result(check) for check in (database, migrations, queue)}
@@ -70,6 +72,7 @@ async def metrics(runtime: RuntimeDependency) -> Response:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:
             counters.STOPPED.set(await account_suspensions.count(connection))
+            counters.UNREACHABLE.set(await circuits.count(connection))
             # Counted in passing, also where no delivery has come yet.
             await accept_delivery.unreadable(runtime)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -10,8 +10,10 @@ from dragoman.channels.interface import Meaning, RetryClass
 
 _TABLE: dict[RetryClass, dict[tuple[int, ...], str]] = {
     RetryClass.RETRY: {
-        (1, 2, 131000, 131016, 133004): "WhatsApp has a temporary problem.",
         (131053,): "WhatsApp could not take the media file.",
+    },
+    RetryClass.UNREACHABLE: {
+        (1, 2, 131000, 131016, 133004): "WhatsApp has a temporary problem.",
         (131057,): "The business account is in maintenance for a moment.",
     },
     RetryClass.HOLD_CONTACT: {
@@ -83,7 +85,7 @@ def meaning_of(code: int | None, *, http_status: int = 400, transient: bool = Fa
     if code is not None and 200 <= code <= 299:
         return Meaning(RetryClass.STOP_CHANNEL, "The access token lacks a permission that is needed.")
     if transient or http_status >= 500:
-        return Meaning(RetryClass.RETRY, "WhatsApp has a temporary problem.")
+        return Meaning(RetryClass.UNREACHABLE, "WhatsApp has a temporary problem.")
     if http_status == 401:
         return Meaning(RetryClass.STOP_CHANNEL, "WhatsApp did not accept the access token.")
     if http_status in {403, 407, 408, 425, 429} or http_status < 400:

@@ -17,12 +17,21 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.channels.interface import Accepted, AccountAccess, Answer, LimitError, Meaning, Refused, Unanswered
+from dragoman.channels.interface import (
+    Accepted,
+    AccountAccess,
+    Answer,
+    LimitError,
+    Meaning,
+    Refused,
+    RetryClass,
+    Unanswered,
+)
 from dragoman.domain.errors import StaleTokenError
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
 from dragoman.services.leasing import LeasedBatch, LeaseProtocol
-from dragoman.services.outbound import refusals, send_gate
+from dragoman.services.outbound import reachability, refusals, send_gate
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.services.outbound.send_gate import Go, Later
 from dragoman.store.channels import channel_accounts
@@ -235,10 +244,32 @@ async def _finish(
                 await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=number)
             case Unanswered(reason=reason, certain_not_sent=certain) if entry.status in outbox.OPEN:
                 # Otherwise a status has settled it meanwhile.
-                await _unanswered(runtime, connection, tenant_id, one.attempt, reason, certain=certain)
+                said = (
+                    f"WhatsApp could not be reached ({reason})." if certain else f"WhatsApp did not answer ({reason})."
+                )
+                pause = refusals.backoff(runtime, number) if certain else _settle(number).total_seconds()
+                await refusals.unreachable(
+                    runtime, connection, tenant_id, entry, one.attempt.account, said, attempts=number, pause=pause
+                )
             case LimitError():
                 await refusals.fail(connection, tenant_id, entry, None, str(one.answer), now, attempts=number)
-    return jobs
+    # Last, since it locks the accounts' rows.
+    heard = [(one.attempt.account, _heard_of(one.answer)) for one in finished]
+    return jobs + await reachability.note(runtime, connection, tenant_id, heard)
+
+
+def _heard_of(answer: Answer | LimitError) -> str | bool | None:
+    """Whether the channel answered: True, or why it did not; None for what says nothing about that."""
+    match answer:
+        case Unanswered(reason=reason):
+            return reason
+        case Refused(retry=RetryClass.UNREACHABLE, message=message):
+            return message
+        case Refused(retry=RetryClass.BACK_OFF_CHANNEL, code=None) | LimitError():
+            # What stands between us and the channel said so, or nothing was sent.
+            return None
+        case _:
+            return True
 
 
 def _recorded(one: _Finish) -> outbox.Attempt:
@@ -269,18 +300,6 @@ def _recorded(one: _Finish) -> outbox.Attempt:
 def _settle(number: int) -> timedelta:
     """How long a status may take to settle attempt *number*, from 1."""
     return min(SETTLE * (1 << (number - 1)), LONGEST_SETTLE)
-
-
-async def _unanswered(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, attempt: _Attempt, reason: str, *, certain: bool
-) -> None:
-    entry, number, now = attempt.entry, attempt.number, runtime.clock.now()
-    if number >= refusals.MAX_ATTEMPTS:
-        gave_up = f"gave up after {number} attempts: {reason}"
-        await refusals.fail(connection, tenant_id, entry, None, gave_up, now, attempts=number)
-        return
-    pause = timedelta(seconds=refusals.backoff(runtime, number)) if certain else _settle(number)
-    await outbox.mark_retrying(connection, tenant_id, entry.outbox_entry_id, due_at=now + pause, reason=reason)
 
 
 async def _sent(

@@ -1,8 +1,9 @@
-"""What follows when the channel refuses a message of ours, in its answer or in a later status.
+"""What follows when the channel refuses a message of ours, in its answer or in a later status, or does not answer.
 
 No transaction of its own. The *code* decides, by what the channel says that it means: this message fails, or is tried
-again, and its contact, its number, its business account are held, or its account is stopped. The timeline has it in
-words and with the code; a reason that stands there for this message already is not repeated.
+again, and its contact, its number, its business account are held, or its account is stopped. Where the channel cannot
+be reached, the message is tried for as long as it is of use. The timeline has it in words and with the code; a reason
+that stands there for this message already is not repeated.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services import counters
+from dragoman.store.catalogue import skills
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, cooldowns, marketing, outbox, pace
@@ -28,6 +30,11 @@ from dragoman.store.sending.outbox import OutboxEntry
 log = structlog.get_logger()
 
 MAX_ATTEMPTS = 8
+"""At a message that the channel does not take while it takes others."""
+
+LEAST_TIME = timedelta(hours=1)
+"""For how long a message is tried at least that the channel did not serve: others may just have had more luck."""
+
 SPARED = timedelta(hours=24)
 
 QUICK_PROBE = timedelta(minutes=1)
@@ -83,10 +90,12 @@ async def follow(
         case RetryClass.HOLD_CONTACT:
             pair = pace.pair_subject(account.channel_account_id, contact_id)
             pause = await _hold(runtime, connection, tenant_id, Scope.CONTACT, pair, refusal)
-        case RetryClass.RETRY:
+        case RetryClass.RETRY | RetryClass.UNREACHABLE:
             pause = backoff(runtime, attempts)
-    tries_run_out = retry in (RetryClass.RETRY, RetryClass.HOLD_CONTACT) and attempts >= MAX_ATTEMPTS
-    if retry is RetryClass.STOP_CHANNEL and not (refusal.late and entry.once):
+    tries_run_out = retry in _TRIED_SOME_TIMES and attempts >= MAX_ATTEMPTS
+    if pause is not None and retry is RetryClass.UNREACHABLE and not refusal.late:
+        await unreachable(runtime, connection, tenant_id, entry, account, refusal, attempts=attempts, pause=pause)
+    elif retry is RetryClass.STOP_CHANNEL and not (refusal.late and entry.once):
         await park(connection, tenant_id, entry, refusal.code, f"The channel is stopped. {refusal.reason}", now)
     elif pause is not None and tries_run_out:
         gave_up = f"gave up after {attempts} attempts: {refusal.reason}"
@@ -95,6 +104,46 @@ async def follow(
         await fail(connection, tenant_id, entry, refusal.code, refusal.reason, now, attempts=attempts)
     else:
         await schedule_retry(connection, tenant_id, entry, refusal.code, refusal.reason, now, pause=pause)
+
+
+_TRIED_SOME_TIMES = (RetryClass.RETRY, RetryClass.UNREACHABLE, RetryClass.HOLD_CONTACT)
+
+
+async def unreachable(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    entry: OutboxEntry,
+    account: ChannelAccount,
+    failure: SendRefusal | str,
+    *,
+    attempts: int,
+    pause: float,
+) -> None:
+    """Try a message again after *pause* seconds that nobody took, unless it is of no use by then.
+
+    What fails while the channel takes others is counted: such a message is itself the trouble, and must not keep its
+    contact's later ones waiting for as long as an outage may last.
+    """
+    now = runtime.clock.now()
+    code, reason = (None, failure) if isinstance(failure, str) else (failure.code, failure.reason)
+    failures = entry.failures + (not account.circuit.is_open)
+    tried_for = now - entry.created_at
+    keep_trying = timedelta(seconds=(await skills.dispatch_rules(connection, tenant_id)).policy.keep_trying_seconds)
+    if tried_for >= keep_trying:
+        gave_up = f"gave up after {attempts} attempts in {_hours(tried_for)}: {reason}"
+    elif failures >= MAX_ATTEMPTS and tried_for >= LEAST_TIME and not account.circuit.is_open:
+        gave_up = f"gave up after {attempts} attempts, while other messages of the number went out: {reason}"
+    else:
+        await outbox.count_failures(connection, tenant_id, entry.outbox_entry_id, failures)
+        await schedule_retry(connection, tenant_id, entry, code, reason, now, pause=pause)
+        return
+    await fail(connection, tenant_id, entry, code, gave_up, now, attempts=attempts)
+
+
+def _hours(span: timedelta) -> str:
+    hours = round(span.total_seconds() / 3600)
+    return "1 hour" if hours == 1 else f"{hours} hours"
 
 
 def backoff(runtime: Runtime, attempts: int) -> float:

@@ -1,8 +1,8 @@
 """May this message go now? Asked for every message before it is sent, in the transaction that counts the attempt.
 
 In this order: is its account stopped or of no use, may this contact get it at all, is the customer service window open,
-has the channel asked to wait, and has the pace a moment for it. What is not to go is put off, parked, failed or skipped
-here, with its reason on the timeline.
+can the channel be reached, has it asked to wait, and has the pace a moment for it. What is not to go is put off,
+parked, failed or skipped here, with its reason on the timeline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 from dragoman.domain import service_window
 from dragoman.domain.content import Template
 from dragoman.runtime import Runtime
-from dragoman.services.outbound import refusals
+from dragoman.services.outbound import reachability, refusals
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, UnreadableCredentialsError
 from dragoman.store.database import Connection
@@ -58,11 +58,7 @@ async def ask(
         return Never()
     if account.channel != "whatsapp":
         return Go(0.0)
-    if await _not_wanted(connection, tenant_id, entry, now):
-        return Never()
-    if not await _window_is_open(connection, tenant_id, entry, now):
-        reason = service_window.NEEDS_TEMPLATE
-        await refusals.fail(connection, tenant_id, entry, None, reason, now)
+    if await _set_aside(connection, tenant_id, entry, account, now):
         return Never()
     turn = await pace.request_grant(
         connection,
@@ -77,6 +73,22 @@ async def ask(
     if turn.granted and turn.number_wait_s <= SHORT:
         return Go(turn.number_wait_s)
     return await _put_off(connection, tenant_id, entry, turn, now)
+
+
+async def _set_aside(
+    connection: Connection, tenant_id: UUID, entry: OutboxEntry, account: ChannelAccount, now: datetime
+) -> bool:
+    """Skip, fail or park what WhatsApp may not or cannot get now."""
+    if await _not_wanted(connection, tenant_id, entry, now):
+        return True
+    if not await _window_is_open(connection, tenant_id, entry, now):
+        await refusals.fail(connection, tenant_id, entry, None, service_window.NEEDS_TEMPLATE, now)
+        return True
+    if account.circuit.is_open and not await reachability.may_try(connection, tenant_id, entry, now):
+        reason = reachability.why_it_waits(account.circuit)
+        await refusals.park(connection, tenant_id, entry, None, reason, now)
+        return True
+    return False
 
 
 async def _parked(

@@ -11,9 +11,11 @@ from uuid import UUID
 
 from cryptography.fernet import InvalidToken
 
+from dragoman.domain.circuit import Circuit
 from dragoman.domain.errors import AlreadyTakenError
 from dragoman.store import directory
 from dragoman.store.database import Connection
+from dragoman.store.sending import circuits
 from dragoman.store.sending.pace import NUMBER_RATE_PER_S, PAIR_BURST, Pace
 
 
@@ -84,7 +86,8 @@ class Receiver:
 class ChannelAccount:
     """A channel account as senders and pages need it; ``secrets`` is sealed.
 
-    While it is stopped (``stopped_at``) nothing is sent. ``waba_id`` is the business account that it belongs to.
+    While it is stopped (``stopped_at``) nothing is sent, while its ``circuit`` is open only what is on trial.
+    ``waba_id`` is the business account that it belongs to.
     """
 
     channel_account_id: UUID
@@ -99,6 +102,7 @@ class ChannelAccount:
     stopped_at: datetime | None = None
     stopped_code: int | None = None
     stopped_reason: str = ""
+    circuit: Circuit = field(default_factory=Circuit)
 
     @property
     def business_account(self) -> str:
@@ -115,6 +119,11 @@ _COLUMNS = (
     "channel_account_id, channel, address, display, name, secrets, waba_id, messages_per_second, pair_burst, "
     "stopped_at, stopped_code, stopped_reason"
 )
+
+
+def _account(row: Any) -> ChannelAccount:
+    values = {name.strip(): row[name.strip()] for name in _COLUMNS.split(",")}
+    return ChannelAccount(**values, circuit=circuits.read(row))
 
 
 async def receivers(connection: Connection, decrypt: Callable[[bytes], bytes]) -> list[Receiver]:
@@ -158,21 +167,23 @@ async def load_all(
 ) -> dict[UUID, ChannelAccount]:
     """The accounts of those ids that this tenant has."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])"
+        f"SELECT {_COLUMNS}, {circuits.COLUMNS} FROM channel_account "
+        f"WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])"
         f"{' FOR UPDATE' if lock else ''}",
         tenant_id,
         list(ids),
     )
-    return {row["channel_account_id"]: ChannelAccount(**dict(row)) for row in rows}
+    return {row["channel_account_id"]: _account(row) for row in rows}
 
 
 async def list_all(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
     """List the tenant's accounts, oldest first."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM channel_account WHERE tenant_id = $1 ORDER BY created_at, channel_account_id",
+        f"SELECT {_COLUMNS}, {circuits.COLUMNS} FROM channel_account WHERE tenant_id = $1 "
+        "ORDER BY created_at, channel_account_id",
         tenant_id,
     )
-    return [ChannelAccount(**dict(row)) for row in rows]
+    return [_account(row) for row in rows]
 
 
 async def add(
@@ -236,7 +247,7 @@ async def checks(connection: Connection, tenant_id: UUID) -> dict[UUID, Checks]:
 
 
 async def update(connection: Connection, tenant_id: UUID, account: ChannelAccount) -> None:
-    """Make the account as *account*, but for its address and whether it is stopped."""
+    """Make the account as *account*, but for its address and whether it is stopped or can be reached."""
     await connection.execute(
         "UPDATE channel_account SET display = $3, name = $4, waba_id = $5, secrets = $6, messages_per_second = $7, "
         "pair_burst = $8 WHERE tenant_id = $1 AND channel_account_id = $2",

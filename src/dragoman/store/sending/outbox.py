@@ -27,7 +27,8 @@ FORWARD = ("sent", "delivered", "read", "played")
 class OutboxEntry:
     """One outbound delivery, due at ``due_at``; ``attempts`` counts those that were begun.
 
-    ``slot_at`` is the moment that the pace gave to it. What may be sent ``once`` held a secret. ``window_until`` is
+    ``failures`` counts those that nobody took while the account's other messages went. ``slot_at`` is the moment that
+    the pace gave to it. What may be sent ``once`` held a secret. ``window_until`` is
     when the customer service window closes as far as the entry's own session knows.
     """
 
@@ -42,6 +43,7 @@ class OutboxEntry:
     reply_to: str | None
     status: str
     attempts: int
+    failures: int
     due_at: datetime
     created_at: datetime
     reason: str
@@ -54,7 +56,7 @@ class OutboxEntry:
 
 _COLUMNS = (
     "outbox_entry_id, contact_id, channel_account_id, session_id, message_id, recipient, recipient_kind, content, "
-    "reply_to, status, attempts, due_at, created_at, reason, delivery, channel_message_id, slot_at, once, "
+    "reply_to, status, attempts, failures, due_at, created_at, reason, delivery, channel_message_id, slot_at, once, "
     "(SELECT s.window_until FROM session s WHERE s.tenant_id = o.tenant_id AND s.session_id = o.session_id) "
     "AS window_until"
 )
@@ -123,14 +125,17 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Seque
     """Each contact's oldest entry that is still to be sent, held until the transaction ends: what was said first goes
     out first.
 
-    What is parked waits for its channel account, and is not in the way of another account's.
+    What is parked waits for its channel account, and is not in the way of another account's; once nothing is wrong with
+    the account any more it comes first again, whether or not somebody has woken it yet.
     """
     if not contact_ids:
         return {}
     rows = await connection.fetch(
         f"SELECT e.* FROM unnest($2::uuid[]) AS q(contact_id), LATERAL (SELECT {_COLUMNS} FROM outbox_entry o "
         "WHERE tenant_id = $1 AND o.contact_id = q.contact_id AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') "
-        "AND channel <> ALL($3) AND NOT parked ORDER BY sequence LIMIT 1 FOR UPDATE OF o) AS e",
+        "AND channel <> ALL($3) AND (NOT parked OR EXISTS (SELECT 1 FROM channel_account a WHERE a.tenant_id = $1 "
+        "AND a.channel_account_id = o.channel_account_id AND a.stopped_at IS NULL AND a.open_since IS NULL)) "
+        "ORDER BY sequence LIMIT 1 FOR UPDATE OF o) AS e",
         tenant_id,
         contact_ids,
         UNSENT,
@@ -189,7 +194,7 @@ async def advance(
 
 
 _BEGIN = BulkStatement(
-    "UPDATE outbox_entry AS o SET attempts = attempts + 1, due_at = r.due_at FROM {rows} "
+    "UPDATE outbox_entry AS o SET attempts = attempts + 1, due_at = r.due_at, parked = false FROM {rows} "
     "WHERE o.tenant_id = {tenant_id} AND o.outbox_entry_id = r.outbox_entry_id",
     {"outbox_entry_id": "uuid", "due_at": "timestamptz"},
 )
@@ -198,6 +203,19 @@ _BEGIN = BulkStatement(
 async def begin_attempts(connection: Connection, tenant_id: UUID, due_again: Mapping[UUID, datetime]) -> None:
     """Count attempts before they are made; if their worker dies, each entry is due again at its moment."""
     await _BEGIN.execute(connection, list(due_again.items()), tenant_id)
+
+
+async def is_first(connection: Connection, tenant_id: UUID, entry: OutboxEntry) -> bool:
+    """Whether nothing earlier is to be sent to the contact by the same account, parked or not."""
+    found: bool = await connection.fetchval(
+        "SELECT NOT EXISTS (SELECT 1 FROM outbox_entry b, outbox_entry o WHERE o.tenant_id = $1 "
+        "AND o.outbox_entry_id = $2 AND b.tenant_id = $1 AND b.contact_id = o.contact_id "
+        "AND b.channel_account_id = o.channel_account_id AND b.sequence < o.sequence "
+        "AND b.status IN ('SCHEDULED', 'PENDING', 'RETRYING'))",
+        tenant_id,
+        entry.outbox_entry_id,
+    )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +297,16 @@ async def mark_retrying(
     )
 
 
+async def count_failures(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, failures: int) -> None:
+    """So many attempts at it failed while the channel took other messages."""
+    await connection.execute(
+        "UPDATE outbox_entry SET failures = $3 WHERE tenant_id = $1 AND outbox_entry_id = $2 AND failures <> $3",
+        tenant_id,
+        outbox_entry_id,
+        failures,
+    )
+
+
 async def put_off(
     connection: Connection,
     tenant_id: UUID,
@@ -334,13 +362,14 @@ async def move_to_contact(connection: Connection, tenant_id: UUID, contact_id: U
 
 
 async def overdue(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
-    """Contacts with entries that are due and that no living worker is sending."""
+    """Contacts with entries that are due and that no living worker is sending, who waits longest first."""
     rows = await connection.fetch(
-        "SELECT DISTINCT o.contact_id FROM outbox_entry o "
+        "SELECT o.contact_id FROM outbox_entry o "
         "LEFT JOIN lease l ON l.tenant_id = o.tenant_id AND l.name = 'outbound:' || o.contact_id "
         "WHERE o.tenant_id = $1 AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND NOT o.parked "
         "AND o.due_at <= $2 "
-        "AND o.channel <> ALL($4) AND (l.owner IS NULL OR l.deadline < clock_timestamp()) LIMIT $3",
+        "AND o.channel <> ALL($4) AND (l.owner IS NULL OR l.deadline < clock_timestamp()) "
+        "GROUP BY o.contact_id ORDER BY min(o.sequence) LIMIT $3",
         tenant_id,
         now,
         limit,

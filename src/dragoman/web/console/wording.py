@@ -277,7 +277,7 @@ def _status_title(facts: Facts) -> Markup:
         "read": "Message read",
         "played": "Voice message played",
         "failed": "Message not delivered",
-        "retrying": "Refused for now, to be sent again",
+        "retrying": "Not sent yet, to be tried again",
         "held": "Not sent yet",
         "skipped": "Not sent on purpose",
     }
