@@ -18,10 +18,13 @@ const dress = (drawer, fresh) => {
     const given = all(selector, fresh);
     all(selector, drawer).forEach((part, place) => { if (given[place]) morphChildren(part, given[place]); });
   });
-  const [old, why] = [one('.dr-why', drawer), one('.dr-why', fresh)];
-  if (old && why) morphChildren(old, why);
-  else if (old) old.remove();
-  else if (why) one('.dr-title', drawer).after(why);
+  // What may come and go, each below the one before.
+  ['.dr-waits', '.dr-why'].forEach((selector) => {
+    const [old, now] = [one(selector, drawer), one(selector, fresh)];
+    if (old && now) morphChildren(old, now);
+    else if (old) old.remove();
+    else if (now) one('.dr-title', drawer).after(now);
+  });
 };
 
 const pillOf = (pane) => {

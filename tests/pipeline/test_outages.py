@@ -20,12 +20,14 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import skills
 from dragoman.store.channels import channel_accounts, channel_events
 from dragoman.store.database import Database
+from dragoman.web.console.channels import ADDRESS
 from tests import harness
 from tests.harness import Harness, Switch
 from tests.little_shop import Calls, little_shop
+from tests.pipeline.test_channels import enter, plain
 
 
-class Broken(httpx.AsyncBaseTransport):
+class BrokenTransport(httpx.AsyncBaseTransport):
     """Leads to Meta's side, but for what it is told to break."""
 
     def __init__(self, behind: httpx.AsyncBaseTransport) -> None:
@@ -43,11 +45,11 @@ class Broken(httpx.AsyncBaseTransport):
 
 
 @pytest.fixture
-async def broken(shop: Harness) -> AsyncIterator[Broken]:
+async def broken(shop: Harness) -> AsyncIterator[BrokenTransport]:
     transport: Any = shop.runtime.http._transport
     assert isinstance(transport, Switch)
     there = transport.hosts["graph.test"]
-    transport.hosts["graph.test"] = between = Broken(there)
+    transport.hosts["graph.test"] = between = BrokenTransport(there)
     yield between
     transport.hosts["graph.test"] = there
 
@@ -92,7 +94,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", [*WAYS, "cut in mid-answer", "HTTP 503"])
 async def test_an_outage_of_an_hour_loses_doubles_and_disorders_nothing(
-    shop: Harness, broken: Broken, way: str
+    shop: Harness, broken: BrokenTransport, way: str
 ) -> None:
     await minutes(shop, 2, steady)
     if way in WAYS:
@@ -136,7 +138,7 @@ async def test_an_outage_of_an_hour_loses_doubles_and_disorders_nothing(
         assert got == [str(e["outbox_entry_id"]) for e in entries if e["recipient"] == phone]
 
 
-async def test_since_when_and_how_many_is_known_and_alerted(shop: Harness, broken: Broken) -> None:
+async def test_since_when_and_how_many_is_known_and_alerted(shop: Harness, broken: BrokenTransport) -> None:
     broken.breaks = WAYS["refused connection"]
     begun = shop.clock.now()
     await minutes(shop, 3, steady)
@@ -155,7 +157,36 @@ async def test_since_when_and_how_many_is_known_and_alerted(shop: Harness, broke
     assert [(e.event, e.severity) for e in reversed(events)] == [("unreachable", "error"), ("reachable", "info")]
 
 
-async def test_a_message_that_is_the_trouble_itself_does_not_stop_the_others(shop: Harness, broken: Broken) -> None:
+async def test_pages_and_metrics_say_it_and_an_administrator_may_try_before_the_time(
+    shop: Harness, broken: BrokenTransport
+) -> None:
+    async with await enter(shop, "administrator") as ana:
+        broken.breaks = WAYS["refused connection"]
+        await minutes(shop, 6, steady)
+        page = plain(await ana.get(ADDRESS))
+        assert "Not reachable" in page
+        assert "messages wait" in page
+        (row, *_) = await shop.rows("SELECT session_id FROM outbox_entry WHERE parked ORDER BY sequence")
+        drawer = plain(await ana.get(f"/communications/automation/logs/{row['session_id']}"))
+        assert "WhatsApp cannot be reached since" in drawer
+        assert "messages of this number wait" in drawer
+        assert "dragoman_channel_accounts_unreachable 1.0" in (await shop.web.get("/metrics")).text
+        broken.breaks = lambda _: None
+        answer = await ana.post(f"{ADDRESS}/{shop.channel_account_id}/try")
+        assert "being tried" in plain(await ana.get(answer.headers["location"]))
+        # The one on trial, and by it all the others: nobody has to wait for the sweep.
+        await shop.settle()
+        page = plain(await ana.get(ADDRESS))
+        assert "Sending" in page
+        assert "WhatsApp answers again" in page
+        drawer = plain(await ana.get(f"/communications/automation/logs/{row['session_id']}"))
+        assert "messages of this number wait" not in drawer
+    assert {row["status"] for row in await shop.rows("SELECT status FROM outbox_entry")} == {"SENT"}
+
+
+async def test_a_message_that_is_the_trouble_itself_does_not_stop_the_others(
+    shop: Harness, broken: BrokenTransport
+) -> None:
     """Meta's side breaks at one message each time: it is given up in the end, and its contact is answered again."""
     broken.breaks = lambda _: httpx.ReadError("broken")
     await shop.say("answer", phone="436601000001")
@@ -173,7 +204,9 @@ async def test_a_message_that_is_the_trouble_itself_does_not_stop_the_others(sho
     assert "while other messages of the number went out" in entry["reason"]
 
 
-async def test_what_is_of_no_use_any_more_is_not_sent_when_the_channel_is_back(shop: Harness, broken: Broken) -> None:
+async def test_what_is_of_no_use_any_more_is_not_sent_when_the_channel_is_back(
+    shop: Harness, broken: BrokenTransport
+) -> None:
     broken.breaks = WAYS["refused connection"]
     await minutes(shop, 2, steady)
     shop.clock.move(hours=25)
@@ -184,7 +217,7 @@ async def test_what_is_of_no_use_any_more_is_not_sent_when_the_channel_is_back(s
     assert all("template" in row["reason"] for row in rows)
 
 
-async def test_a_tenant_says_how_long_a_reply_is_of_use(shop: Harness, broken: Broken) -> None:
+async def test_a_tenant_says_how_long_a_reply_is_of_use(shop: Harness, broken: BrokenTransport) -> None:
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         policy = (await skills.dispatch_rules(connection, shop.tenant_id)).policy
         await skills.set_policy(connection, shop.tenant_id, replace(policy, keep_trying_seconds=600))
@@ -196,7 +229,9 @@ async def test_a_tenant_says_how_long_a_reply_is_of_use(shop: Harness, broken: B
     assert "gave up after" in entry["reason"]
 
 
-async def test_an_account_that_is_resumed_while_nothing_answers_goes_on_waiting(shop: Harness, broken: Broken) -> None:
+async def test_an_account_that_is_resumed_while_nothing_answers_goes_on_waiting(
+    shop: Harness, broken: BrokenTransport
+) -> None:
     broken.breaks = WAYS["refused connection"]
     await minutes(shop, 3, steady)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
@@ -214,7 +249,7 @@ async def test_two_numbers_of_a_tenant_do_not_share_an_outage(database: Database
     async with harness.build(database, tmp_path, little_shop(calls), policy=Policy()) as shop:
         other = await shop.another_tenant("other")
         transport: Any = shop.runtime.http._transport
-        transport.hosts["graph.test"] = between = Broken(transport.hosts["graph.test"])
+        transport.hosts["graph.test"] = between = BrokenTransport(transport.hosts["graph.test"])
         between.breaks = lambda request: (
             httpx.ConnectError("refused") if shop.phone_number_id in request.url.path else None
         )

@@ -72,15 +72,23 @@ def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> N
                 "id": a.address,
                 "display": a.display,
                 "name": a.name,
-                "state": "unreadable" if unreadable[a.channel_account_id] else "stopped" if a.stopped_at else "sending",
-                "since": a.stopped_at,
-                "reason": unreadable[a.channel_account_id] or a.stopped_reason,
+                "state": _state(a, unreadable=bool(unreadable[a.channel_account_id])),
+                "since": a.stopped_at or a.circuit.open_since,
+                "reason": unreadable[a.channel_account_id] or a.stopped_reason or a.circuit.reason,
                 "waiting": waiting.get(a.channel_account_id, 0),
             }
             for a in found
         ]
 
     show(with_runtime(job), as_json=as_json, empty="This tenant has no channel account yet.")
+
+
+def _state(account: ChannelAccount, *, unreadable: bool) -> str:
+    if unreadable:
+        return "unreadable"
+    if account.stopped_at:
+        return "stopped"
+    return "unreachable" if account.circuit.is_open else "sending"
 
 
 @channel.command("check")

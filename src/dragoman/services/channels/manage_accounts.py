@@ -23,7 +23,7 @@ from dragoman.store.accounts.actions import SYSTEM, Administrator
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, UnreadableCredentialsError, WhatsAppCredentials
 from dragoman.store.database import Connection
-from dragoman.store.sending import account_suspensions, cooldowns, pace
+from dragoman.store.sending import account_suspensions, circuits, cooldowns, pace
 
 log = structlog.get_logger()
 
@@ -63,6 +63,22 @@ async def resume(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by
     if account.stopped_at is not None:
         log.info("channel_resumed", account=account.display, by=by.name)
     return account.stopped_at is not None
+
+
+async def try_now(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by: Administrator) -> bool:
+    """Have one message tried of an account that cannot be reached; False where it answers by now."""
+    now = runtime.clock.now()
+    async with runtime.database.tenant(tenant_id) as connection:
+        circuit = await circuits.lock(connection, tenant_id, channel_account_id)
+        if circuit.open_since is None:
+            return False
+        await circuits.save(connection, tenant_id, channel_account_id, dataclasses.replace(circuit, trial_at=now))
+        contact_ids = await circuits.unpark_for_trials(connection, tenant_id, now=now)
+        jobs = [Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id) for contact_id in contact_ids]
+        await runtime.queue.enqueue(connection, jobs)
+        since = {"unreachable_since": circuit.open_since.isoformat()}
+        await _record(runtime, connection, tenant_id, channel_account_id, by, "channel.tried", since, {})
+    return True
 
 
 async def check(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID) -> Checked:

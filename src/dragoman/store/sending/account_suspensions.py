@@ -100,12 +100,42 @@ async def resume(connection: Connection, tenant_id: UUID, channel_account_id: UU
 
 
 async def waiting(connection: Connection, tenant_id: UUID) -> dict[UUID, int]:
-    """How many messages are parked, by account."""
+    """How many messages wait for an account to be resumed or to be reached, by account."""
     rows = await connection.fetch(
-        "SELECT channel_account_id, count(*) AS n FROM outbox_entry WHERE tenant_id = $1 AND parked GROUP BY 1",
+        "SELECT channel_account_id, count(*) AS n FROM outbox_entry WHERE tenant_id = $1 "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND (parked OR status = 'RETRYING') GROUP BY 1",
         tenant_id,
     )
     return {row["channel_account_id"]: row["n"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldReplies:
+    """Replies of a session that wait since ``since`` for their channel account, and how many of the account's do."""
+
+    since: datetime
+    unreachable: bool
+    of_session: int
+    of_account: int
+
+
+async def held_replies(
+    connection: Connection, tenant_id: UUID, session_id: UUID, channel_account_id: UUID
+) -> HeldReplies | None:
+    """What waits in a session because its account is stopped or cannot be reached; None where nothing does."""
+    row = await connection.fetchrow(
+        "SELECT coalesce(a.stopped_at, a.open_since) AS since, a.stopped_at IS NULL AS unreachable, "
+        "(SELECT count(*) FROM outbox_entry o WHERE o.tenant_id = $1 AND o.session_id = $3 "
+        "AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING')) AS of_session, "
+        "(SELECT count(*) FROM outbox_entry o WHERE o.tenant_id = $1 AND o.channel_account_id = $2 "
+        "AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND (o.parked OR o.status = 'RETRYING')) AS of_account "
+        "FROM channel_account a WHERE a.tenant_id = $1 AND a.channel_account_id = $2 "
+        "AND (a.stopped_at IS NOT NULL OR a.open_since IS NOT NULL)",
+        tenant_id,
+        channel_account_id,
+        session_id,
+    )
+    return HeldReplies(**dict(row)) if row is not None and row["of_session"] else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ ACTIONS = {
     "channel.added": "Added a channel",
     "channel.changed": "Changed a channel",
     "channel.resumed": "Resumed a channel",
+    "channel.tried": "Tried a channel that cannot be reached",
     "contact.erased": "Erased a contact",
     "export.cancelled": "Cancelled an export",
     "export.downloaded": "Downloaded an export",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.errors import AlreadyTakenError
 from dragoman.services.channels import manage_accounts
 from dragoman.services.channels.manage_accounts import AccountSettings
-from dragoman.store.channels import channel_accounts
+from dragoman.store.channels import channel_accounts, channel_events
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.sending import account_suspensions, cooldowns
 from dragoman.web.auth import Principal, administrator_of, require
@@ -24,6 +25,10 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ADDRESS = "/communications/settings/channels"
 WEBHOOK_FIELDS = ("messages", "user_id_update", "user_preferences", "account_update", "phone_number_quality_update")
+
+NOTICES = 5
+NOTICES_SINCE = timedelta(days=14)
+"""What the page shows of an account's history: that many events at most, and none from before."""
 
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
@@ -37,6 +42,16 @@ async def overview(request: Request, runtime: RuntimeDependency, identity: Setti
         held = await cooldowns.in_force(connection, identity.tenant_id, now=now)
         waiting = await account_suspensions.waiting(connection, identity.tenant_id)
         checked = await channel_accounts.checks(connection, identity.tenant_id)
+        notices = {
+            account.channel_account_id: await channel_events.recent(
+                connection,
+                identity.tenant_id,
+                since=now - NOTICES_SINCE,
+                channel_account_id=account.channel_account_id,
+                limit=NOTICES,
+            )
+            for account in accounts
+        }
     by_subject = {hold.subject: hold for hold in held}
     return render(
         request,
@@ -50,6 +65,7 @@ async def overview(request: Request, runtime: RuntimeDependency, identity: Setti
         waiting=waiting,
         unreadable={account.channel_account_id: manage_accounts.unreadable(runtime, account) for account in accounts},
         checked=checked,
+        notices=notices,
         webhook=_webhook(runtime),
         fields=WEBHOOK_FIELDS,
         address=ADDRESS,
@@ -131,11 +147,23 @@ async def resume(runtime: RuntimeDependency, identity: Settings, account_id: str
     return _back("resumed")
 
 
+@router.post(f"{ADDRESS}/{{account_id}}/try")
+async def try_now(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
+    """Try one of the messages that wait for a number that cannot be reached, before its time."""
+    account = await _account(runtime, identity, account_id)
+    tried = await manage_accounts.try_now(
+        runtime, identity.tenant_id, account.channel_account_id, administrator_of(identity)
+    )
+    return _back("tried" if tried else "reached")
+
+
 _DONE = {
     "added": ("The number is added. Now give Meta the webhook address below.", ""),
     "changed": ("The change is saved.", ""),
     "checked": ("Meta was asked; what it said stands with the number.", ""),
     "resumed": ("The number sends again, what waited first.", ""),
+    "tried": ("One message is being tried. The others follow if WhatsApp takes it.", ""),
+    "reached": ("WhatsApp answers again; what waited is being sent.", ""),
     "still": ("Not resumed: the check found something wrong, which stands with the number.", "red"),
 }
 

@@ -30,7 +30,8 @@ from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import NEWEST, Conversation, Filters, SortOrder
 from dragoman.store.database import Connection
-from dragoman.store.sending import service_windows
+from dragoman.store.sending import account_suspensions, service_windows
+from dragoman.store.sending.account_suspensions import HeldReplies
 from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, timeline, transcript, wording
 from dragoman.web.console.attachments import MessageAttachment
@@ -70,7 +71,7 @@ class Detail:
 
     ``cut`` is the removal that truncated it; None where none has. ``integrity`` is how far its record is proved.
     ``window_until`` is when the contact's customer service window with this number closes or closed, by all that they
-    wrote; None where they never did, or the channel knows no window.
+    wrote; None where they never did, or the channel knows no window. ``held_replies`` is what waits for the channel.
     """
 
     conversation: Conversation
@@ -78,6 +79,7 @@ class Detail:
     identities: list[tuple[ContactIdentity, datetime]]
     history: list[ContactNote]
     window_until: datetime | None
+    held_replies: HeldReplies | None
     transcript: Transcript
     timeline: Timeline
     digest: TimelineDigest
@@ -183,6 +185,9 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         ),
         history=visibility.notes(await identities.history_of(connection, tenant_id, conversation.contact_id)),
         window_until=await _window_until(connection, tenant_id, conversation, now),
+        held_replies=await account_suspensions.held_replies(
+            connection, tenant_id, conversation.session_id, conversation.channel_account_id
+        ),
         transcript=await reading.transcript(pages.LATEST),
         timeline=await reading.timeline(pages.LATEST),
         digest=await reading.digest(),
