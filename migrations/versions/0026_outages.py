@@ -28,7 +28,9 @@ REVOKE ALL ON FUNCTION directory_unreachable_channels FROM PUBLIC;
 
 FAILED_JOBS = """
 ALTER TABLE mailbox
-    ADD COLUMN abandoned int NOT NULL DEFAULT 0;       -- workers that died with it before its first commit
+    ADD COLUMN abandoned   int NOT NULL DEFAULT 0,     -- workers that died with it before its first commit
+    ADD COLUMN retried_by  text,                       -- who had it dispatched again after it was given up
+    ADD COLUMN recorded_in uuid;                       -- in which session's transcript it stands since then
 
 CREATE TABLE failed_job (
     tenant_id       uuid NOT NULL,
@@ -79,7 +81,7 @@ def downgrade() -> None:
     for function in FUNCTIONS:
         op.execute(f"DROP FUNCTION {function}()")
     op.execute("DROP TABLE failed_job")
-    op.execute("ALTER TABLE mailbox DROP COLUMN abandoned")
+    op.execute("ALTER TABLE mailbox DROP COLUMN abandoned, DROP COLUMN retried_by, DROP COLUMN recorded_in")
     op.execute("ALTER TABLE outbox_entry DROP COLUMN failures")
     op.execute(
         "ALTER TABLE channel_account DROP COLUMN failures, DROP COLUMN failing_since, DROP COLUMN open_since, "

@@ -27,6 +27,8 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
       - {at: 75, text: "[card number redacted]", redacted: {card: 1}}
       - {at: 80, text: Hi all, group: 120363@g.us}   # or attached_to: the id of the message that it came with
       - {at: 60, orphaned: {skill: orders.status, attempt: 1, reason: the worker died}}
+      - {at: 70, text: Where is it?, given_up: "6 attempts failed"}   # it cannot be dispatched
+      - {at: 90, retried_by: Ada, effects: []}   # what was given up is dispatched again
       - {at: 900, expire: true}
 
 Every committed session goes through JSON and back before it is used again, so that whatever the core needs to
@@ -67,7 +69,7 @@ from dragoman.dispatch.effects import (
     SkillReturned,
 )
 from dragoman.dispatch.expire import expire
-from dragoman.dispatch.orphan import orphaned
+from dragoman.dispatch.orphan import given_up, orphaned
 from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
 from dragoman.dispatch.verification import BUILT_IN
 from dragoman.domain import content
@@ -127,6 +129,7 @@ class Scenario:
     session: Session | None = None
     previous_session_id: UUID | None = None
     turns: list[Turn] = field(default_factory=list)
+    gave_up: InboundMessage | None = None
 
     def play(self) -> dict[str, Any]:
         """The golden form: what each step wrote, and the session after it."""
@@ -162,13 +165,17 @@ class Scenario:
                     **step["orphaned"],
                 )
             )
+        elif "given_up" in step:
+            inputs = self._inputs(_content(step), step)
+            self.gave_up = inputs.message
+            self._commit(given_up(inputs, step["given_up"]))
         else:
             self._message(step)
         return self._written(step)
 
     def _message(self, step: dict[str, Any]) -> None:
         answers = iter(step.get("effects", ()))
-        core = dispatch(self._inputs(_content(step), step))
+        core = dispatch(self._retried(step) if "retried_by" in step else self._inputs(_content(step), step))
         try:
             effect = next(core)
             while True:
@@ -179,6 +186,12 @@ class Scenario:
             pass
         left = list(answers)
         assert not left, f"the core did not ask for {left}"
+
+    def _retried(self, step: dict[str, Any]) -> Inputs:
+        assert self.gave_up is not None
+        assert self.session is not None
+        inputs = self._inputs(self.gave_up.content, step)
+        return dataclasses.replace(inputs, message=self.gave_up, retried_by=step["retried_by"], recorded=True)
 
     def _inputs(self, said: Content, step: dict[str, Any]) -> Inputs:
         message = InboundMessage(
@@ -297,7 +310,9 @@ class Scenario:
 
     def _written(self, step: dict[str, Any]) -> dict[str, Any]:
         said: dict[str, Any] = {
-            name: step[name] for name in ("text", "content", "expire", "orphaned", "refused", "busy") if name in step
+            name: step[name]
+            for name in ("text", "content", "expire", "orphaned", "given_up", "retried_by", "refused", "busy")
+            if name in step
         }
         return {
             "at": step["at"],

@@ -34,7 +34,7 @@ from dragoman.dispatch.understand import (
     understand,
 )
 from dragoman.domain.content import Edit, Reaction, Revoke, SystemNotice, Text
-from dragoman.domain.events import HandoffRequested, IntentUnclear, MessageRevised, SessionOpened
+from dragoman.domain.events import DispatchRetried, HandoffRequested, IntentUnclear, MessageRevised, SessionOpened
 from dragoman.domain.nouns import Awaiting, AwaitingKind, InboundMessage, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL, State
@@ -57,7 +57,7 @@ def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
     dispatch before this one died and must be recorded with :func:`~dragoman.dispatch.orphan.orphaned` first),
     and TypeError when a driver sends back the wrong kind of result.
     """
-    draft = _begin(inputs)
+    draft = begin(inputs)
     inputs = _as_revised(inputs, draft)
     quiet = _why_quiet(inputs.message)
     if draft.session.state is State.WITH_AGENT:
@@ -76,8 +76,11 @@ def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
     return draft.cut(final=True)
 
 
-def _begin(inputs: Inputs) -> Draft:
-    """Find or open the session, and put the message and its sender on record."""
+def begin(inputs: Inputs) -> Draft:
+    """Find or open the session, and put the message and its sender on record.
+
+    Raises ValueError for a session that no message can be dispatched in.
+    """
     session = inputs.session
     if session is not None and session.state in (*TERMINAL, State.PROCESSING):
         raise ValueError(f"no message can be dispatched in a session that is {session.state}")
@@ -91,7 +94,10 @@ def _begin(inputs: Inputs) -> Draft:
     if session is None:
         previous = inputs.previous_session_id
         draft.record(SessionOpened(channel=inputs.channel, previous_session_id=str(previous) if previous else None))
-    draft.receive(verification.on_record(inputs), inputs.contact.display_name)
+    if inputs.retried_by is not None:
+        draft.record(DispatchRetried(message_id=str(inputs.message.message_id), by=inputs.retried_by))
+    if not inputs.recorded:
+        draft.receive(verification.on_record(inputs), inputs.contact.display_name)
     draft.record(verification.resolved(inputs.contact))
     if draft.session.state is State.OPEN:
         draft.move(State.ACTIVE, "the first message is being handled")

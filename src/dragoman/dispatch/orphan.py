@@ -1,13 +1,14 @@
-"""What is recorded of a dispatch whose worker died, by the worker that found it."""
+"""What is recorded of a dispatch whose worker died, and of a message that cannot be dispatched."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
+from dragoman.dispatch.core import begin
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.texts import sentence
-from dragoman.dispatch.turn import Source, Turn
+from dragoman.dispatch.turn import Inputs, Source, Turn
 from dragoman.domain.content import Text
 from dragoman.domain.events import DispatchOrphaned
 from dragoman.domain.nouns import SYSTEM, Contact, Session
@@ -41,4 +42,20 @@ def orphaned(
         draft.say(Text(sentence("orphaned", contact.locale)))
     during = f" while {skill} was running (attempt {attempt})" if skill else ""
     draft.close(Outcome.DISPATCH_ORPHANED, f"the dispatch was lost{during}: {reason}")
+    return draft.cut(final=True)
+
+
+def given_up(inputs: Inputs, reason: str) -> Turn:
+    """The turn that ends the dispatch of a message which could not be dispatched, again and again.
+
+    The message is on record, the contact is asked to write again unless a person has the conversation, and an open
+    question stays open. Raises what :func:`~dragoman.dispatch.core.begin` does.
+    """
+    draft = begin(inputs)
+    draft.count_error()
+    draft.change(flow=None)
+    draft.record(DispatchOrphaned(reason=reason))
+    if draft.session.state is not State.WITH_AGENT:
+        draft.say(Text(sentence("orphaned", inputs.contact.locale)))
+    draft.close(Outcome.DISPATCH_ORPHANED, f"the message could not be handled: {reason}")
     return draft.cut(final=True)

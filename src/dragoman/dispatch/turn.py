@@ -51,7 +51,8 @@ class Inputs:
     before it. ``now`` is the clock's reading at the start; later readings come with the effects' results.
     ``flows`` are those that can be started; ``running`` is the version that the session began with, where it is in
     a flow. ``menu`` is the tenant's default one. ``refused`` and ``busy`` are what was found out before the core was
-    asked; ``code_open`` says that a one-time code of this contact could still be used.
+    asked; ``code_open`` says that a one-time code of this contact could still be used. A message that had been given up
+    is dispatched again for ``retried_by``; then it may be ``recorded`` in this session's transcript already.
     """
 
     dispatch_id: UUID
@@ -71,6 +72,8 @@ class Inputs:
     refused: Refusal | None = None
     busy: Busy | None = None
     code_open: bool = False
+    retried_by: str | None = None
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

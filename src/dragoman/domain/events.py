@@ -392,6 +392,16 @@ class DispatchOrphaned(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchRetried(Payload):
+    """An administrator had a message dispatched again that had been given up."""
+
+    type: ClassVar[str] = "dispatch.retried"
+    label: ClassVar[str] = "Dispatch retried"
+    message_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionResolved(Payload):
     """The session ended well."""
 
@@ -487,6 +497,7 @@ CATALOGUE: dict[str, type[Payload]] = {
         MessageSent,
         MessageStatus,
         DispatchOrphaned,
+        DispatchRetried,
         SessionResolved,
         SessionExpired,
         RetentionTruncated,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
@@ -189,7 +189,9 @@ async def acquire_or_verify(
         wanted.pop(lease.name, None)
     if wanted:
         taken = await leases.acquire_all(connection, tenant_id, list(wanted), owner=runtime.owner, seconds=seconds)
-        held |= {wanted[name]: lease for name, lease in taken.items()}
+        for name, lease in taken.items():
+            row = rows.get(name)
+            held[wanted[name]] = replace(lease, taken_over=row is not None and row.owner is not None)
     return held, failed
 
 

@@ -16,13 +16,17 @@ from dragoman.store.database import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Held by one worker at a time; *token* tells a late holder's writes from the present one's."""
+    """Held by one worker at a time; *token* tells a late holder's writes from the present one's.
+
+    *taken_over*: its last holder had not given it back, so whatever that one had in hand is not done.
+    """
 
     tenant_id: UUID
     name: str
     token: int
     owner: str
     seconds: float
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,8 @@ class Waiting:
 
     ``admission`` is what was decided when the message was counted against its limits; None before that. ``sender``
     is None for what was put here before senders were kept. ``code_open``: the contact has a one-time code that could
-    still be used.
+    still be used. ``abandoned`` counts the workers that died with it before anything was on record. What had been given
+    up is dispatched again for ``retried_by``; it stands in the transcript of the session ``recorded_in``, if anywhere.
     """
 
     message: InboundMessage
@@ -64,6 +65,9 @@ class Waiting:
     admission: Mapping[str, Any] | None
     sender: Identity | None
     code_open: bool
+    abandoned: int
+    retried_by: str | None
+    recorded_in: UUID | None
 
 
 _CONTEXT = columns_of(MessageContext)
@@ -178,6 +182,9 @@ def _waiting(row: Any) -> Waiting:
         admission=row["admission"],
         sender=Identity(kind=row["sender_kind"], value=row["sender"]) if row["sender"] else None,
         code_open=row["code_open"],
+        abandoned=row["abandoned"],
+        retried_by=row["retried_by"],
+        recorded_in=row["recorded_in"],
     )
 
 
@@ -231,6 +238,67 @@ async def mark_progress(
     parts = [(p.message_id, p.part, p.session_id, p.skill, p.attempt, p.outcome) for p in made]
     rows = await _MARK_PROGRESS.fetch(connection, parts, tenant_id, now)
     return {row["message_id"] for row in rows}
+
+
+async def first_undone(connection: Connection, tenant_id: UUID, contact_id: UUID) -> UUID | None:
+    """The message that :func:`next_waiting` would give for the contact, by its id."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT message_id FROM mailbox WHERE tenant_id = $1 AND contact_id = $2 AND progress <> 'done' "
+        "ORDER BY progress = 'running' DESC, channel_at, arrival LIMIT 1",
+        tenant_id,
+        contact_id,
+    )
+    return found
+
+
+async def count_abandoned(connection: Connection, tenant_id: UUID, message_ids: Sequence[UUID]) -> None:
+    """One more worker died with each of these messages in hand, before anything of it was on record."""
+    await connection.execute(
+        "UPDATE mailbox SET abandoned = abandoned + 1 WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])",
+        tenant_id,
+        list(message_ids),
+    )
+
+
+async def give_up(
+    connection: Connection, tenant_id: UUID, message_id: UUID, *, session_id: UUID | None, outcome: str, now: datetime
+) -> None:
+    """End a dispatch of which nothing could be written, so that the contact's next message is dispatched."""
+    await connection.execute(
+        "UPDATE mailbox SET progress = 'done', outcome = $4, done_at = $5, session_id = coalesce(session_id, $3) "
+        "WHERE tenant_id = $1 AND message_id = $2 AND progress <> 'done'",
+        tenant_id,
+        message_id,
+        session_id,
+        outcome,
+        now,
+    )
+
+
+async def reopen(
+    connection: Connection,
+    tenant_id: UUID,
+    message_id: UUID,
+    *,
+    dispatch_id: UUID,
+    retried_by: str,
+    recorded_in: UUID | None,
+) -> UUID | None:
+    """Let a message whose dispatch was given up be dispatched again, as a new dispatch; its contact.
+
+    None where it is not here any more, or its dispatch has not ended.
+    """
+    contact_id: UUID | None = await connection.fetchval(
+        "UPDATE mailbox SET progress = 'waiting', parts = 0, dispatch_id = $3, outcome = NULL, done_at = NULL, "
+        "session_id = NULL, running_skill = NULL, running_attempt = NULL, abandoned = 0, retried_by = $4, "
+        "recorded_in = $5 WHERE tenant_id = $1 AND message_id = $2 AND progress = 'done' RETURNING contact_id",
+        tenant_id,
+        message_id,
+        dispatch_id,
+        retried_by,
+        recorded_in,
+    )
+    return contact_id
 
 
 async def is_running(connection: Connection, tenant_id: UUID, contact_id: UUID) -> bool:

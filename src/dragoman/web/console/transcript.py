@@ -128,6 +128,7 @@ _NOTICES: Mapping[str, tuple[str, str]] = {
     "skill.retired": ("archive", "red"),
     "flow.step_failed": ("circle-x", "red"),
     "dispatch.orphaned": ("unlink", "pink"),
+    "dispatch.retried": ("undo-2", ""),
     "session.resolved": ("flag", ""),
     "session.expired": ("timer-off", ""),
 }

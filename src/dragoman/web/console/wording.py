@@ -447,6 +447,11 @@ EVENTS: Mapping[str, EventWords] = {
     "dispatch.orphaned": EventWords(
         icon="unlink", hue="red", about="error", title=_say("Dispatch lost its session"), detail=_orphaned
     ),
+    "dispatch.retried": EventWords(
+        icon="undo-2",
+        title=_say("The message is handled again"),
+        detail=_say("by {}, after it had been given up", "by"),
+    ),
     "session.resolved": EventWords(
         icon="flag", hue="accent", title=_say("Session resolved"), detail=_say("{}", "reason")
     ),
