@@ -77,7 +77,7 @@ async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
                 work = await _dispatch(runtime, lease, work)
                 done += 1
     except StaleTokenError as error:
-        log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
+        log.warning("lease_lost", error=error, contact_id=str(contact_id), tenant_id=str(tenant_id))
     except BaseException:
         await release_best_effort(runtime, lease)
         raise
@@ -200,7 +200,7 @@ async def _commit(runtime: Runtime, work: DispatchWork, turn: Turn, part: int) -
         except UNAVAILABLE as error:
             if attempt == COMMIT_TRIES:
                 raise
-            log.warning("commit_put_off", attempt=attempt, error=repr(error))
+            log.warning("commit_put_off", attempt=attempt, error=error)
             await asyncio.sleep(COMMIT_PAUSE_SECONDS)
     raise AssertionError("unreachable")
 
