@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     ``graph_url`` is one. ``http_skill_private`` lists the private hosts and networks that skills behind HTTP may be
     called at. ``pool_size`` is how many connections to PostgreSQL this process opens at most (a worker has one more,
     for its queue). ``skill_hosts`` is how many processes run Python skills for a worker (0: they run inside the
-    worker, for debugging), ``skill_memory_mb`` what each may use of memory (0: all there is). ``media_url`` is where
+    worker, for debugging), ``skill_memory_mb`` what each may use of memory (0: all there is). ``skill_output``: whether
+    what they print is logged, though it may be what contacts wrote. ``media_url`` is where
     media are stored (None: a directory beside the data), ``checkpoint_url`` where checkpoints are written outside the
     database; ``checkpoint_minutes`` lie between two at the least; ``checkpoint_key`` signs them (32 random bytes,
     URL-safe base64; None: made once and kept beside the data). ``smtp_url`` is the mail server that the
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
     pool_size: int = Field(16, ge=4)
     skill_hosts: int = Field(2, ge=0)
     skill_memory_mb: int = Field(1024, ge=0)
+    skill_output: Literal["withheld", "logged"] = "withheld"
     http_skill_private: Hosts = AllowList()
     media_url: str | None = None
     checkpoint_url: str | None = None

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from uuid import uuid4
 
 import asyncpg
 import pytest
-import structlog
 
-from dragoman.cli import logs
 from dragoman.store.accounts import api_tokens, login_sessions, user_accounts
 from dragoman.store.embedded import DatabaseURLs
 from tests import harness
 from tests.harness import Harness
 from tests.little_shop import Calls
+from tests.log_output import everything_said
 from tests.pipeline.test_statuses import status
 
 OURS = "c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname !~ '^(pgqueuer|alembic_version)'"
@@ -115,21 +113,14 @@ async def test_no_table_gives_a_row_to_another_tenant_or_takes_one_from_it(
 
 
 @pytest.fixture(params=["text", "json"])
-def everything_logged(
-    request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
-) -> Iterator[pytest.CaptureFixture[str]]:
+def everything_logged(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """All levels of all loggers, in one format, as they leave the process."""
-    root = logging.getLogger()
-    before, handlers = root.level, root.handlers[:]
-    logs.configure(request.param, level=logging.DEBUG)
-    yield capfd
-    root.setLevel(before)
-    root.handlers[:] = handlers
-    structlog.reset_defaults()
+    with everything_said(request.param, capfd) as said:
+        yield said
 
 
 async def test_no_secret_and_no_text_of_a_message_stands_in_a_log_line(
-    shop: Harness, calls: Calls, everything_logged: pytest.CaptureFixture[str]
+    shop: Harness, calls: Calls, everything_logged: Callable[[], str]
 ) -> None:
     password, wrong, said = "PASSWORD-mark-7714", "WRONG-mark-9931", "SAID-mark-5520"
     now = shop.clock.now()
@@ -161,8 +152,7 @@ async def test_no_secret_and_no_text_of_a_message_stands_in_a_log_line(
         "/webhooks/whatsapp",
         params={"hub.mode": "subscribe", "hub.verify_token": harness.VERIFY_TOKEN, "hub.challenge": "1"},
     )
-    out, err = everything_logged.readouterr()
-    lines = out + err
+    lines = everything_logged()
     assert "request" in lines
     secrets = (password, wrong, token, cookie, harness.APP_SECRET, harness.TOKEN, harness.VERIFY_TOKEN)
     assert [secret for secret in (*secrets, shop.runtime.settings.secret_key) if secret in lines] == []

@@ -418,7 +418,19 @@ async def test_a_host_that_loses_its_worker_s_socket_ends_its_children_too(
     await eventually(lambda: not alive(child) and not alive(host.pid))
 
 
-async def test_what_a_host_writes_is_in_the_log(hosts: HostedSkills) -> None:
+async def test_what_a_host_writes_is_counted_and_not_in_the_log(hosts: HostedSkills) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await text(hosts, "good.talks")
+        await hosts.close()
+    said = [entry for entry in logs if entry["event"].startswith("skill_output")]
+    assert {entry["stream"] for entry in said if entry["event"] == "skill_output_withheld"} == {"stdout", "stderr"}
+    assert all(entry["lines"] >= 1 for entry in said if entry["event"] == "skill_output_ended")
+    assert "operator" not in str(said)
+    assert "a warning" not in str(said)
+
+
+async def test_what_a_host_writes_is_in_the_log_where_that_was_asked_for() -> None:
+    hosts = HostedSkills(clock, hosts=1, plan=plan(log_output=True))
     with structlog.testing.capture_logs() as logs:
         await text(hosts, "good.talks")
         await eventually(lambda: sum(entry["event"] == "skill_output" for entry in logs) >= 2)
@@ -426,3 +438,4 @@ async def test_what_a_host_writes_is_in_the_log(hosts: HostedSkills) -> None:
     assert lines["stdout"]["line"] == "to the  [31m operator"
     assert lines["stderr"]["line"] == "a warning"
     assert lines["stdout"]["host"] in hosts.processes
+    await hosts.close()

@@ -61,7 +61,7 @@ async def migrate_database(urls: DatabaseURLs) -> None:
 
 def host_plan(settings: Settings) -> HostPlan:
     """How skill hosts are started."""
-    return HostPlan(memory_mb=settings.skill_memory_mb)
+    return HostPlan(memory_mb=settings.skill_memory_mb, log_output=settings.skill_output == "logged")
 
 
 @asynccontextmanager

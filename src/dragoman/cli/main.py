@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from dragoman.cli import administer, audit, channels, contacts, demo, flows, hold, loop, redaction, retention, serve
 from dragoman.cli.compose import locate_database, migrate_database
 from dragoman.cli.export import export
+from dragoman.cli.logs import describe
 from dragoman.cli.shared import err, settings_or_exit, with_runtime
 from dragoman.domain.errors import DragomanError
 from dragoman.services.reseal import reseal
@@ -72,10 +73,13 @@ def main() -> None:
         err.print("dragoman: channel credentials were sealed under another DRAGOMAN_SECRET_KEY", style="red")
     except asyncpg.UndefinedTableError:
         err.print("dragoman: the database is not migrated; run `dragoman migrate`", style="red")
-    except (OSError, asyncpg.PostgresError) as error:
-        err.print(f"dragoman: {type(error).__name__}: {error}", style="red")
+    except OSError as error:
+        err.print(f"dragoman: {type(error).__name__}: {error}", style="red", markup=False)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        # A fault of ours: its message may quote the record, and the output of a timer's command ends in some log.
+        err.print(f"dragoman: {describe(error)}", style="red", markup=False)
     else:
         return
     sys.exit(1)

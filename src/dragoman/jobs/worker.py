@@ -115,16 +115,16 @@ async def _retain(runtime: Runtime, owner_url: str) -> None:
     except RetentionBusyError:
         log.info("retention_runs_elsewhere")
     except UNAVAILABLE as error:
-        log.warning("retention_put_off", error=repr(error))
+        log.warning("retention_put_off", error=error)
     except asyncpg.InsufficientPrivilegeError as error:
-        log.error("retention_needs_the_owner", error=str(error), advice="set DRAGOMAN_OWNER_DATABASE_URL")
+        log.error("retention_needs_the_owner", error=error, advice="set DRAGOMAN_OWNER_DATABASE_URL")
 
 
 async def _fly(runtime: Runtime, name: str, service: Service, tenant_id: UUID, key: UUID) -> None:
     try:
         await service(runtime, tenant_id, key)
     except UNAVAILABLE as error:
-        log.warning("job_put_off", job=name, error=repr(error))
+        log.warning("job_put_off", job=name, error=error)
     except Exception:
         # The sweep wakes somebody for whatever is left undone; the record has no gap meanwhile.
         log.exception("job_failed", job=name)
@@ -176,7 +176,7 @@ async def run(runtime: Runtime, database_url: str, stop: asyncio.Event, *, owner
             try:
                 await _run_once(runtime, database_url, owner_url, stopping, flights)
             except UNAVAILABLE as error:
-                log.warning("worker_waits_for_database", error=repr(error))
+                log.warning("worker_waits_for_database", error=error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
     finally:

@@ -207,7 +207,7 @@ async def renewing(runtime: Runtime, lease: Lease) -> AsyncIterator[None]:
             try:
                 await batcher.submit(lease)
             except UNAVAILABLE as error:
-                log.warning("lease_not_extended", lease=lease.name, error=repr(error))
+                log.warning("lease_not_extended", lease=lease.name, error=error)
 
     beat = asyncio.create_task(extend())
     try:
@@ -231,4 +231,4 @@ async def release_best_effort(runtime: Runtime, lease: Lease) -> None:
         async with runtime.database.tenant(lease.tenant_id) as connection:
             await leases.release(connection, lease)
     except UNAVAILABLE as error:
-        log.warning("lease_not_released", lease=lease.name, error=repr(error))
+        log.warning("lease_not_released", lease=lease.name, error=error)

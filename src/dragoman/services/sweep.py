@@ -101,7 +101,7 @@ async def clean_up(runtime: Runtime) -> None:
             await erase_orphaned_blobs(runtime, tenant_id)
             await background_exports.expire(runtime, tenant_id)
         except BlobsUnavailableError as error:
-            log.warning("files_left", error=str(error))
+            log.warning("files_left", error=error)
     await asyncio.to_thread(clean_workspace, runtime)
     async with runtime.database.directory() as connection:
         await migrate.ensure_partitions(connection, now.date(), now.date() + timedelta(weeks=4))

@@ -101,7 +101,7 @@ class Batcher(Generic[Member, Outcome]):
             return
         except Exception as error:
             if len(taken) > 1:
-                log.warning("group_broken_up", members=len(taken), error=repr(error))
+                log.warning("group_broken_up", members=len(taken), error=error)
             self._start(self._carry_out_one_by_one(taken))
             return
         exclusive = []

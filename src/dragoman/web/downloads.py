@@ -99,7 +99,7 @@ async def kept_file(runtime: Runtime, identity: Principal, found: ExportRequest)
     try:
         pieces = await open_file(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
     except BlobsUnavailableError as error:
-        log.warning("export_not_served", error=str(error))
+        log.warning("export_not_served", error=error)
         raise HTTPException(503, "The media store cannot be reached right now. Try again in a few seconds.") from error
     made = shape(found.format, Parts(transcript=found.transcript, timeline=found.timeline))  # type: ignore[arg-type]
     name = _name(found.format, found.requested_at, made.extension)

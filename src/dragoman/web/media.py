@@ -108,7 +108,7 @@ async def _begun(runtime: Runtime, key: BlobKey, part: ByteRange) -> AsyncIterat
         log.error("media_missing", content=key.path)
         raise NotFoundError("The file is missing from the media store.") from error
     except BlobsUnavailableError as error:
-        log.error("media_store_unavailable", error=str(error))
+        log.error("media_store_unavailable", error=error)
         raise HTTPException(503, "The media store cannot be reached right now.", {"Retry-After": "5"}) from error
 
     async def rest() -> AsyncIterator[bytes]:

@@ -70,7 +70,7 @@ async def send(runtime: Runtime, tenant_id: UUID, reset_id: UUID) -> None:
     try:
         await mailer.send(to=asked.email, subject=SUBJECT, text=text)
     except MailError as error:
-        log.warning("password_reset_not_sent", reset_id=str(reset_id), attempt=asked.attempts, reason=str(error))
+        log.warning("password_reset_not_sent", reset_id=str(reset_id), attempt=asked.attempts, error=error)
         if asked.attempts <= len(PAUSES):
             again = Job(entrypoint=ENTRYPOINT, tenant_id=tenant_id, key=reset_id, delay=PAUSES[asked.attempts - 1])
             async with runtime.database.tenant(tenant_id) as connection:

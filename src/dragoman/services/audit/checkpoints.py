@@ -129,4 +129,4 @@ async def make_where_due(runtime: Runtime) -> None:
             else:
                 await publish(runtime, tenant_id)
         except (BlobsUnavailableError, ConfigurationError, OSError) as error:
-            log.error("checkpoint_put_off", tenant=str(tenant_id), error=str(error))
+            log.error("checkpoint_put_off", tenant=str(tenant_id), error=error)

@@ -157,10 +157,10 @@ async def verify_everywhere(runtime: Runtime) -> None:
         try:
             verdict = await verify_audit(runtime, tenant_id, by_whom="schedule")
         except UNAVAILABLE as error:
-            log.warning("audit_not_verified", tenant=str(tenant_id), error=repr(error))
+            log.warning("audit_not_verified", tenant=str(tenant_id), error=error)
             continue
         if verdict.trouble:
-            log.warning("checkpoints_not_verified", tenant=str(tenant_id), trouble=verdict.trouble)
+            log.warning("checkpoints_not_verified", tenant=str(tenant_id), advice="ask dragoman audit verify")
         for breach in verdict.breaches[:MOST_NAMED]:
             log.error("audit_breach", tenant=str(tenant_id), where=breach.where, kind=breach.kind)
         log.info(

@@ -61,7 +61,7 @@ async def resume(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by
         if first is not None:
             await runtime.queue.enqueue(connection, [Job(entrypoint="deliver", tenant_id=tenant_id, key=first)])
     if account.stopped_at is not None:
-        log.info("channel_resumed", account=account.display, by=by.name)
+        log.info("channel_resumed", account=account.channel_account_id)
     return account.stopped_at is not None
 
 

@@ -138,7 +138,7 @@ async def _delete_files(runtime: Runtime, tenant_id: UUID, contents: Sequence[by
         await erase_media.erase_contents(runtime, tenant_id, contents)
         await background_exports.expire(runtime, tenant_id)
     except BlobsUnavailableError as error:
-        log.warning("erasure_left_files", tenant_id=str(tenant_id), reason=str(error))
+        log.warning("erasure_left_files", tenant_id=str(tenant_id), error=error)
         return f"Files could not be deleted and are left for the hourly sweep: {error}"
     return ""
 

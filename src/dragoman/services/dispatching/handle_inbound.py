@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Generator
 from uuid import UUID
 
 import structlog
@@ -76,7 +77,7 @@ async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
                 work = await _dispatch(runtime, lease, work)
                 done += 1
     except StaleTokenError as error:
-        log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
+        log.warning("lease_lost", error=error, contact_id=str(contact_id), tenant_id=str(tenant_id))
     except BaseException:
         await release_best_effort(runtime, lease)
         raise
@@ -126,27 +127,34 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: DispatchWork) -> Dispa
     part, late = 1, None
     session_id: UUID | None = None
     try:
-        effect = next(core)
-        while True:
-            if isinstance(effect, Commit):
-                session_id = effect.turn.session.session_id
-                await _commit(runtime, work, effect.turn, part)
+        step = _step(core, None)
+        while not isinstance(step, Turn):
+            if isinstance(step, Commit):
+                session_id = step.turn.session.session_id
+                await _commit(runtime, work, step.turn, part)
                 part, late = part + 1, None
                 result: Result = Committed(at=runtime.clock.now())
             else:
-                result = await _perform(runtime, lease, work, effect)
+                result = await _perform(runtime, lease, work, step)
                 late = result if isinstance(result, SkillReturned | SkillRaised) else late
-            effect = core.send(result)
-    except StopIteration as stop:
-        turn: Turn = stop.value
-        try:
-            return await _commit(runtime, work, turn, part)
-        except StaleTokenError:
-            await _record_late(runtime, lease.tenant_id, work, session_id, late)
-            raise
+            step = _step(core, result)
+        return await _commit(runtime, work, step, part)
     except StaleTokenError:
         await _record_late(runtime, lease.tenant_id, work, session_id, late)
         raise
+
+
+def _step(core: Generator[Effect, Result, Turn], result: Result | None) -> Effect | Turn:
+    """The core's next effect, or its last turn.
+
+    StopIteration holds that turn with all its texts: nothing else may run while it is handled, or whatever fails then
+    has the conversation in its traceback.
+    """
+    try:
+        return next(core) if result is None else core.send(result)
+    except StopIteration as stop:
+        turn: Turn = stop.value
+        return turn
 
 
 async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: Effect) -> Result:
@@ -192,7 +200,7 @@ async def _commit(runtime: Runtime, work: DispatchWork, turn: Turn, part: int) -
         except UNAVAILABLE as error:
             if attempt == COMMIT_TRIES:
                 raise
-            log.warning("commit_put_off", attempt=attempt, error=repr(error))
+            log.warning("commit_put_off", attempt=attempt, error=error)
             await asyncio.sleep(COMMIT_PAUSE_SECONDS)
     raise AssertionError("unreachable")
 

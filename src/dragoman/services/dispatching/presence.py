@@ -49,7 +49,7 @@ async def _show(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: 
                     await mailbox.note_presence(connection, tenant_id, waiting.message.message_id, noted)
     except Exception as error:
         counters.PRESENCE.labels("failed").inc()
-        log.warning("read_mark_failed", error=repr(error))
+        log.warning("read_mark_failed", error=error)
 
 
 async def _send_presence(runtime: Runtime, tenant_id: UUID, waiting: Waiting, *, typing: bool) -> str | None:

@@ -181,7 +181,7 @@ async def _prepare(runtime: Runtime, tenant_id: UUID, claimed: ExportRequest, he
         log.info("export_stopped", export_id=str(export_id), attempt=attempt)
         return "stopped"
     except BlobsUnavailableError as error:
-        log.warning("export_put_off", export_id=str(export_id), reason=str(error))
+        log.warning("export_put_off", export_id=str(export_id), error=error)
         async with runtime.database.tenant(tenant_id) as connection:
             await exports.put_off(
                 connection, tenant_id, export_id, attempt, reason=f"Waits: {error}", seconds=PAUSE_SECONDS
@@ -277,7 +277,7 @@ async def _held(
                     ):  # fmt: skip
                         stopped.set()
             except UNAVAILABLE as error:
-                log.warning("export_not_reported", error=repr(error))
+                log.warning("export_not_reported", error=error)
 
     beat = asyncio.create_task(hold())
     try:

@@ -125,9 +125,9 @@ def _tell_unreadable(before: Mapping[str, Receiver], now: Mapping[str, Receiver]
     counters.UNREADABLE.set(len(now))
     for address in now.keys() - before.keys():
         one = now[address]
-        log.error("channel_account_unreadable", account=one.display, tenant_id=str(one.tenant_id), said=one.unreadable)
+        log.error("channel_account_unreadable", account=one.channel_account_id, tenant_id=one.tenant_id)
     for address in before.keys() - now.keys():
-        log.info("channel_account_readable", account=before[address].display)
+        log.info("channel_account_readable", account=before[address].channel_account_id)
 
 
 async def unreadable(runtime: Runtime) -> int:

@@ -342,9 +342,8 @@ def _log_channel_event(tenant_id: UUID, event: ChannelEvent) -> None:
         "channel_event",
         tenant_id=str(tenant_id),
         channel=event.channel,
-        account=event.waba_id,
+        account=event.channel_account_id,
         field=event.field,
-        said=event.summary,
     )
 
 

@@ -111,7 +111,7 @@ async def _fetch(runtime: Runtime, tenant_id: UUID, message_id: UUID) -> str:
         trouble = Trouble.PASSING if claim.attempt < MISMATCHES else None
         return await _fail(runtime, tenant_id, claim, trouble, str(error))
     except BlobsUnavailableError as error:
-        log.warning("media_store_unavailable", reason=str(error))
+        log.warning("media_store_unavailable", error=error)
         return await _fail(runtime, tenant_id, claim, Trouble.PASSING, str(error))
     except _OvertakenError:
         log.warning("media_claim_lost", message_id=str(message_id))
@@ -138,7 +138,7 @@ async def _held(runtime: Runtime, tenant_id: UUID, claim: Claim) -> AsyncIterato
                 async with runtime.database.tenant(tenant_id) as connection:
                     overtaken = not await media.hold(connection, tenant_id, claim, seconds=CLAIM_SECONDS)
             except UNAVAILABLE as error:
-                log.warning("media_claim_not_extended", error=repr(error))
+                log.warning("media_claim_not_extended", error=error)
         if working is not None:
             working.cancel()
 
@@ -252,7 +252,7 @@ async def _fail(runtime: Runtime, tenant_id: UUID, claim: Claim, trouble: Troubl
     async with runtime.database.tenant(tenant_id) as connection:
         if final or now + pause > claim.received_at + PATIENCE:
             await media.mark_failed(connection, tenant_id, claim, reason, now=now)
-            log.warning("media_failed", message_id=str(claim.message_id), reason=reason)
+            log.warning("media_failed", message_id=str(claim.message_id), trouble=trouble)
             return "failed"
         if await media.put_off(connection, tenant_id, claim, reason, due_at=now + pause):
             job = Job(entrypoint="fetch_media", tenant_id=tenant_id, key=claim.message_id, delay=pause)

@@ -125,7 +125,7 @@ async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
             attempt = await _PROTOCOL.submit(runtime, tenant_id, finish)
             sent += isinstance(answer, Accepted)
     except StaleTokenError as error:
-        log.warning("lease_lost", error=repr(error), contact_id=str(contact_id), tenant_id=str(tenant_id))
+        log.warning("lease_lost", error=error, contact_id=str(contact_id), tenant_id=str(tenant_id))
     return sent
 
 

@@ -173,7 +173,7 @@ async def _stop(
     )
     if news:
         counters.STOPS.labels(str(code)).inc()
-        log.error("channel_stopped", account=account.display, code=code, reason=reason)
+        log.error("channel_stopped", account=account.channel_account_id, code=code)
 
 
 def probe_pause(code: int | None, probes: int) -> timedelta:
@@ -190,7 +190,7 @@ async def _hold(
         connection, tenant_id, scope, subject, code=refusal.code, reason=refusal.reason, now=runtime.clock_override
     )
     if scope is not Scope.CONTACT:
-        log.warning("sending_held", scope=str(scope), subject=subject, code=refusal.code, seconds=seconds)
+        log.warning("sending_held", scope=scope.name, code=refusal.code, seconds=seconds)
     return seconds
 
 

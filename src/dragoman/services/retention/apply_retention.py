@@ -207,7 +207,7 @@ async def _erase_files(
     try:
         erased = await erase_media.erase_before(runtime, share.tenant_id, share.cut.before)
     except BlobsUnavailableError as error:
-        log.warning("retention_left_files", tenant=share.slug, reason=str(error))
+        log.warning("retention_left_files", tenant=share.slug, error=error)
         left = await retention.count_media(connection, share.tenant_id, share.cut.before)
         share.rows[MEDIA] -= left
         return f"Files of messages could not be erased and are left for the sweep and the next run: {error}", left

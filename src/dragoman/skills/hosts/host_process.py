@@ -51,7 +51,8 @@ class HostPlan:
     """How hosts are started and watched.
 
     ``modules`` are loaded instead of the installed entry points. ``stuck_seconds``: a host whose loop stands still
-    for so long gets no new calls; ``blocked_seconds``: it is stopped, if others wait in it.
+    for so long gets no new calls; ``blocked_seconds``: it is stopped, if others wait in it. ``log_output``: what skills
+    print is logged, which may be what contacts wrote.
     """
 
     memory_mb: int = 1024
@@ -60,6 +61,7 @@ class HostPlan:
     start_seconds: float = 60.0
     stuck_seconds: float = 0.3
     blocked_seconds: float = 1.5
+    log_output: bool = False
 
     def child_environment(self) -> dict[str, str]:
         """What a host gets to see of the worker's environment."""
@@ -236,7 +238,7 @@ class HostProcess:
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read, "rb", 0)
         )
         self._undo.callback(pipe.close)
-        relaying = asyncio.create_task(relay(reader, self.name, name))
+        relaying = asyncio.create_task(relay(reader, self.name, name, logged=self._plan.log_output))
         self._undo.callback(relaying.cancel)
         # What it last said is read out; a grandchild that keeps the pipe open is not waited for.
         self._undo.push_async_callback(asyncio.wait, {relaying}, timeout=LAST_WORDS_SECONDS)
@@ -275,7 +277,7 @@ class HostProcess:
                 if not pending.settled.done():
                     pending.settled.set_result(Answered(result))
                 if self.spent and not self.calls:
-                    log.info("skill_host_replaced", host=self.name, reason=self.spent)
+                    log.info("skill_host_replaced", host=self.name)
                     self.stop()
         except (EOFError, ConnectionError):
             return
@@ -335,7 +337,8 @@ class HostProcess:
                 "skill_host_ended",
                 host=self.name,
                 pid=self.pid,
-                what=end.what,
+                cause=end.cause,
+                status=end.status,
                 blamed=sorted(end.culprits or end.suspects),
                 calls=len(end.calls),
             )

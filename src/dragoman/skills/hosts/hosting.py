@@ -171,7 +171,7 @@ class HostedSkills:
             if not self._closed:
                 await host.start()
         except HostStartError as error:
-            log.error("skill_host_not_started", host=name, reason=str(error))
+            log.error("skill_host_not_started", host=name, error=error)
             raise
         if self._closed:
             # Closed before or while it started: nobody will stop it later.

@@ -1,7 +1,8 @@
-"""What a skill host writes to its standard output and error, as lines in the worker's log.
+"""What a skill host writes to its standard output and error: it is counted, and logged only where that was asked for.
 
-A skill may write without end: lines are cut, no more than some a second are logged, and a host that writes faster
-than that is made to wait, which its watch then notices.
+What a skill prints may quote what a contact wrote, so it has no place in a log (decision 0042). Who develops skills
+sets DRAGOMAN_SKILL_OUTPUT=logged. A skill may write without end: lines are cut, no more than some a second are logged,
+and a host that writes faster than that is made to wait, which its watch then notices.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ LINES = 40
 WINDOW_SECONDS = 10.0
 CHUNK = 16 * 1024
 PAUSE_SECONDS = 0.05
+ADVICE = "what skills print may quote contacts; DRAGOMAN_SKILL_OUTPUT=logged shows it, for development"
+
+
+class PrintedLine(str):
+    """A line that a skill has printed, where the operator wants to see these."""
+
+    __slots__ = ()
 
 
 class Lines:
@@ -73,15 +81,27 @@ class Lines:
         self._say("".join(letter if letter.isprintable() else " " for letter in cut))
 
 
-async def relay(reader: asyncio.StreamReader, host: str, stream: str) -> None:
-    """Log what comes from *reader* until its end."""
+async def relay(reader: asyncio.StreamReader, host: str, stream: str, *, logged: bool) -> None:
+    """Read what comes from *reader* until its end, and say what comes, or with *logged* False only that it does."""
+    withheld = 0
 
     def say(line: str) -> None:
-        if line.strip():
-            log.info("skill_output", host=host, stream=stream, line=line)
+        nonlocal withheld
+        if not line.strip():
+            return
+        if logged:
+            log.info("skill_output", host=host, stream=stream, line=PrintedLine(line))
+        else:
+            withheld += 1
+            if withheld == 1:
+                log.info("skill_output_withheld", host=host, stream=stream, advice=ADVICE)
 
     def drop(count: int) -> None:
-        log.warning("skill_output_dropped", host=host, stream=stream, lines=count)
+        nonlocal withheld
+        if logged:
+            log.warning("skill_output_dropped", host=host, stream=stream, lines=count)
+        else:
+            withheld += count
 
     lines = Lines(say, drop)
     try:
@@ -90,3 +110,5 @@ async def relay(reader: asyncio.StreamReader, host: str, stream: str) -> None:
                 await asyncio.sleep(PAUSE_SECONDS)
     finally:
         lines.end()
+        if withheld:
+            log.info("skill_output_ended", host=host, stream=stream, lines=withheld)

@@ -39,11 +39,19 @@ _SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in 
 _NOT_CACHED = (b"cache-control", b"no-store")
 
 
+def route_of(scope: Scope) -> str:
+    """The pattern of the address that is asked for; of the address itself nothing is logged, as tags stand there."""
+    if scope["path"].startswith(WEBHOOK_PREFIX):
+        return WEBHOOK_PREFIX
+    pattern = getattr(scope.get("route"), "path", None)
+    return pattern if isinstance(pattern, str) else "none"
+
+
 class RequestId:
     """Gives each request an id, in ``X-Request-ID`` and in every log line, and writes one line for each request.
 
-    A client's own header is not taken over: it could forge log lines of others. The line holds no query string:
-    phone numbers stand there.
+    A client's own header is not taken over: it could forge log lines of others. The line holds no address:
+    phone numbers and tags stand there.
     """
 
     def __init__(self, app: ASGIApp, source: TimeOrderedIds) -> None:
@@ -74,7 +82,7 @@ class RequestId:
                 log.info(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    route=route_of(scope),
                     status=status,
                     duration_ms=round((time.perf_counter() - started) * 1000, 1),
                 )

@@ -23,6 +23,7 @@ from dragoman.store.database import UNAVAILABLE
 from dragoman.web.auth import SAFE_METHODS, SignInRequired
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import request_id_of
+from dragoman.web.http.middleware import route_of
 
 log = structlog.get_logger()
 
@@ -113,9 +114,9 @@ async def unexpected(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=400)  # nobody reads it
     if isinstance(error, UNAVAILABLE):
-        log.warning("database unavailable", method=request.method, path=request.url.path, error=repr(error))
+        log.warning("database unavailable", method=request.method, route=route_of(request.scope), error=error)
         return answer(request, 503, headers={"Retry-After": RETRY_AFTER_SECONDS})
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    log.error("request failed", method=request.method, route=route_of(request.scope), error=error)
     return answer(request, 500)
 
 

@@ -158,7 +158,7 @@ class Hub:
                     # Streams stay open: what happened meanwhile is read from the same place when it is back.
                     away = True
                     if not was_away:
-                        log.warning("live_waits_for_database", error=repr(error))
+                        log.warning("live_waits_for_database", error=error)
                     break
                 except Exception:
                     log.exception("live_poll_failed", tenant_id=str(tenant_id))

@@ -71,7 +71,7 @@ async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str
 
 def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, ProviderError):
-        log.warning("single_sign_on_failed", reason=str(error))
+        log.warning("single_sign_on_failed", error=error)
     said = "The provider could not be asked, or its answer could not be used. Tell an administrator: it is in the log."
     response: Response = render(
         request, "login_sso.html", mistake=said if isinstance(error, ProviderError) else str(error), next=safe_next("")

@@ -74,7 +74,7 @@ async def _accept(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
         result = await accept_delivery.accept(runtime, body, None if signature is None else signature.decode("latin-1"))
     except UNAVAILABLE as error:
         WEBHOOK_REQUESTS.labels("unavailable").inc()
-        log.warning("delivery not accepted: database unavailable", error=repr(error))
+        log.warning("delivery not accepted: database unavailable", error=error)
         raise HTTPException(503, headers={"Retry-After": RETRY_AFTER_SECONDS}) from error
     except Exception:
         WEBHOOK_REQUESTS.labels("failed").inc()
