@@ -64,7 +64,7 @@ async def parameters(runtime: Runtime, tenant: TenantFixture) -> dict[str, str]:
     session_id = await tenant.session(message_count=1)
     message_id = await tenant.message(session_id, 1, to_json(Text("hello")))
     owner = await tenant.user("developer")
-    note_id, view_id, export_id = uuid4(), uuid4(), uuid4()
+    note_id, view_id, export_id, failed_job_id = uuid4(), uuid4(), uuid4(), uuid4()
     await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
@@ -78,6 +78,9 @@ async def parameters(runtime: Runtime, tenant: TenantFixture) -> dict[str, str]:
         f"VALUES ($1, '{view_id}', '{owner.user_id}', 'a view', '', true, now())",
         "INSERT INTO export_request (tenant_id, export_id, requested_name, requested_at, format, transcript, timeline, "
         f"masked, filters) VALUES ($1, '{export_id}', 'Ada', now(), 'csv', false, false, true, '{{}}')",
+        "INSERT INTO failed_job (tenant_id, failed_job_id, entrypoint, key, attempts, first_failed_at, last_failed_at, "
+        f"retry_at, cause, given_up_at) VALUES ($1, '{failed_job_id}', 'settle_contact', '{uuid4()}', 6, now(), now(), "
+        "now(), 'KeyError', now())",
     )
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         for row in rows:
@@ -93,6 +96,7 @@ async def parameters(runtime: Runtime, tenant: TenantFixture) -> dict[str, str]:
         "user_id": str(owner.user_id),
         "token_id": str(token_id),
         "tag": "a tag",
+        "failed_job_id": str(failed_job_id),
     }
 
 

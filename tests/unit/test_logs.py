@@ -20,7 +20,8 @@ import structlog
 from pydantic import BaseModel
 
 from dragoman.cli import logs
-from dragoman.cli.logs import LONGEST_LINE, WORDS, describe
+from dragoman.cli.logs import LONGEST_LINE, WORDS
+from dragoman.domain.failure_text import describe
 from tests.log_output import everything_said
 
 MARK = "Kanarienvogel"
@@ -33,7 +34,7 @@ def output(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) ->
         yield said
 
 
-class Order(BaseModel):
+class NumberedThing(BaseModel):
     number: int
 
 
@@ -62,7 +63,7 @@ def of_http() -> None:
 FAILURES: dict[str, Callable[[], object]] = {
     "KeyError": lambda: dict[str, str]()[MARK],
     "UnicodeDecodeError": b"Kanarienvogel\xff".decode,
-    "ValidationError": lambda: Order.model_validate({"number": MARK}),
+    "ValidationError": lambda: NumberedThing.model_validate({"number": MARK}),
     "UniqueViolationError": of_the_database,
     "ConnectionError": chained,
     "ExceptionGroup": grouped,

@@ -8,12 +8,25 @@ import asyncpg
 import typer
 from cryptography.fernet import Fernet, InvalidToken
 
-from dragoman.cli import administer, audit, channels, contacts, demo, flows, hold, loop, redaction, retention, serve
+from dragoman.cli import (
+    administer,
+    audit,
+    channels,
+    contacts,
+    demo,
+    flows,
+    hold,
+    jobs,
+    loop,
+    redaction,
+    retention,
+    serve,
+)
 from dragoman.cli.compose import locate_database, migrate_database
 from dragoman.cli.export import export
-from dragoman.cli.logs import describe
 from dragoman.cli.shared import err, settings_or_exit, with_runtime
 from dragoman.domain.errors import DragomanError
+from dragoman.domain.failure_text import describe
 from dragoman.services.reseal import reseal
 
 app = typer.Typer(
@@ -41,6 +54,7 @@ app.add_typer(retention.group, name="retention")
 app.add_typer(hold.group, name="hold")
 app.add_typer(contacts.group, name="contact")
 app.add_typer(redaction.group, name="redaction")
+app.add_typer(jobs.group, name="jobs")
 
 
 @app.command()

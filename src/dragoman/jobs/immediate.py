@@ -12,6 +12,7 @@ from datetime import datetime
 import asyncpg
 
 from dragoman.jobs.entrypoints import ENTRYPOINTS
+from dragoman.jobs.run_job import run_job
 from dragoman.runtime import Clock, Job, Runtime
 from dragoman.store.database import Connection
 
@@ -44,6 +45,8 @@ class ImmediateQueue:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._jobs: list[_Waiting] = []
+        self.counts_failures = False
+        """Whether a job that fails is counted and tried again, as workers do it."""
 
     async def enqueue(self, connection: Connection, jobs: Sequence[Job]) -> None:
         """Remember *jobs* of a transaction; one that is due for the same thing already need not be there twice.
@@ -76,11 +79,18 @@ class ImmediateQueue:
         return [job for job in jobs if (job.entrypoint, job.tenant_id, job.key) not in due]
 
     async def run_due(self, runtime: Runtime) -> int:
-        """Run what is due, and what becomes due by that, until nothing is left; returns how many jobs ran."""
+        """Run what is due, and what becomes due by that, until nothing is left; returns how many jobs ran.
+
+        Raises what a job raises, unless :attr:`counts_failures`.
+        """
         ran = 0
         while (waiting := self._next()) is not None:
             self._jobs.remove(waiting)
-            await ENTRYPOINTS[waiting.job.entrypoint](runtime, waiting.job.tenant_id, waiting.job.key)
+            job = waiting.job
+            if self.counts_failures:
+                await run_job(runtime, job.entrypoint, job.tenant_id, job.key)
+            else:
+                await ENTRYPOINTS[job.entrypoint](runtime, job.tenant_id, job.key)
             ran += 1
         return ran
 

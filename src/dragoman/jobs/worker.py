@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -15,8 +14,9 @@ from pgqueuer import PgQueuer
 from pgqueuer.models import Job as QueuedJob
 from pgqueuer.models import Schedule
 
-from dragoman.jobs.entrypoints import ENTRYPOINTS, Service
+from dragoman.jobs.entrypoints import ENTRYPOINTS
 from dragoman.jobs.queue import PgQueue, read_payload
+from dragoman.jobs.run_job import run_job
 from dragoman.runtime import Job, Runtime
 from dragoman.services import sweep
 from dragoman.services.audit import checkpoints
@@ -62,8 +62,8 @@ def build(
     """PgQueuer with our entry points and schedules on it; retention only where there is a way to the owner."""
     queuer = PgQueuer.from_asyncpg_connection(connection)
 
-    for name, service in ENTRYPOINTS.items():
-        queuer.entrypoint(name)(_shim(runtime, name, service, flights))
+    for name in ENTRYPOINTS:
+        queuer.entrypoint(name)(_shim(runtime, name, flights))
 
     # The sixth field is seconds.
     @queuer.schedule("wake_neglected", "* * * * * */5")
@@ -120,16 +120,6 @@ async def _retain(runtime: Runtime, owner_url: str) -> None:
         log.error("retention_needs_the_owner", error=error, advice="set DRAGOMAN_OWNER_DATABASE_URL")
 
 
-async def _fly(runtime: Runtime, name: str, service: Service, tenant_id: UUID, key: UUID) -> None:
-    try:
-        await service(runtime, tenant_id, key)
-    except UNAVAILABLE as error:
-        log.warning("job_put_off", job=name, error=error)
-    except Exception:
-        # The sweep wakes somebody for whatever is left undone; the record has no gap meanwhile.
-        log.exception("job_failed", job=name)
-
-
 def _started(flights: Flights, flying: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     flight = asyncio.create_task(flying)
     flights.add(flight)
@@ -143,7 +133,7 @@ def _here(runtime: Runtime, flights: Flights) -> Callable[[Job], None]:
 
     async def fly(job: Job) -> None:
         async with places:
-            await _fly(runtime, job.entrypoint, ENTRYPOINTS[job.entrypoint], job.tenant_id, job.key)
+            await run_job(runtime, job.entrypoint, job.tenant_id, job.key)
 
     def start(job: Job) -> None:
         _started(flights, fly(job))
@@ -151,9 +141,9 @@ def _here(runtime: Runtime, flights: Flights) -> Callable[[Job], None]:
     return start
 
 
-def _shim(runtime: Runtime, name: str, service: Service, flights: Flights) -> Callable[[QueuedJob], Awaitable[None]]:
+def _shim(runtime: Runtime, name: str, flights: Flights) -> Callable[[QueuedJob], Awaitable[None]]:
     async def run(job: QueuedJob) -> None:
-        flight = _started(flights, _fly(runtime, name, service, *read_payload(job.payload)))
+        flight = _started(flights, run_job(runtime, name, *read_payload(job.payload)))
         # PgQueuer cancels its jobs when its connection is lost. The skill that one of them waits for must not be
         # lost with it: its result is held until the database is back.
         await asyncio.shield(flight)

@@ -10,6 +10,12 @@ REFUSALS = Counter(
 
 STOPS = Counter("dragoman_channel_stops_total", "Channel accounts that the channel stopped, by its code.", ["code"])
 
+GIVEN_UP = Counter("dragoman_jobs_given_up_total", "Jobs that were given up after their last attempt.", ["job"])
+
+FAILED_JOBS = Gauge(
+    "dragoman_failed_jobs", "Jobs that failed: given up and not acted on, or tried again.", ["job", "state"]
+)
+
 OUTAGES = Counter("dragoman_channel_outages_total", "How often a channel account could not be reached any more.")
 
 UNREACHABLE = Gauge("dragoman_channel_accounts_unreachable", "Channel accounts whose channel does not answer.")

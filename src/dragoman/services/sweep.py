@@ -7,6 +7,7 @@ statuses that nobody applied or that will never find their message, mailbox rows
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,12 +18,14 @@ from dragoman.runtime import Job, Runtime
 from dragoman.services.channels import manage_accounts
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.exports import background_exports
+from dragoman.services.failed_jobs.record_failure import GOT_OVER
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
-from dragoman.store import exports, media, migrate, tenants
+from dragoman.store import exports, failed_jobs, media, migrate, tenants
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.contacts import contacts
+from dragoman.store.database import UNAVAILABLE
 from dragoman.store.receiving import deliveries, limits, mailbox
 from dragoman.store.sending import circuits, outbox, pace
 
@@ -37,71 +40,98 @@ STATUS_PATIENCE = timedelta(days=1)
 
 PACE_KEPT = timedelta(days=1)
 
+FAILED_JOBS_KEPT = timedelta(days=30)
+"""Failed jobs that somebody has retried or dismissed."""
+
 
 async def _tenants(runtime: Runtime) -> list[UUID]:
     async with runtime.database.directory() as connection:
         return await tenants.list_ids(connection)
 
 
+async def _for_each_tenant(runtime: Runtime, what: str, work: Callable[[Runtime, UUID], Awaitable[int]]) -> int:
+    """Do *work* for every tenant and add up; what breaks for one of them is logged and keeps no other from it."""
+    done = 0
+    for tenant_id in await _tenants(runtime):
+        try:
+            done += await work(runtime, tenant_id)
+        except UNAVAILABLE:
+            raise
+        except Exception as error:
+            log.error("sweep_failed", job=what, tenant_id=tenant_id, error=error)
+    return done
+
+
 async def requeue_overdue(runtime: Runtime) -> int:
     """Enqueue a job for all work that is due and that nobody does; returns how many jobs."""
-    woken = 0
-    for tenant_id in await _tenants(runtime):
-        async with runtime.database.tenant(tenant_id) as connection:
-            now = runtime.clock.now()
-            inbound = await mailbox.overdue(connection, tenant_id, limit=BATCH)
-            await circuits.unpark_for_trials(connection, tenant_id, now=now)
-            await circuits.unpark_left_behind(connection, tenant_id, now=now, limit=BATCH)
-            outbound = await outbox.overdue(connection, tenant_id, now=now, limit=BATCH)
-            accounts = await deliveries.overdue(connection, tenant_id, since=now - FRESH)
-            files = await media.overdue(connection, tenant_id, now=now, limit=BATCH)
-            unmade = await exports.overdue(connection, tenant_id, limit=BATCH)
-            pending_merges = await contacts.pending_merges(connection, tenant_id, limit=BATCH)
-            jobs = [Job(entrypoint="settle_contact", tenant_id=tenant_id, key=key) for key in pending_merges]
-            jobs += [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=key) for key in inbound]
-            jobs += [Job(entrypoint="deliver", tenant_id=tenant_id, key=key) for key in outbound]
-            jobs += [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=key) for key in accounts]
-            jobs += [Job(entrypoint="fetch_media", tenant_id=tenant_id, key=key) for key in files]
-            jobs += [Job(entrypoint=background_exports.ENTRYPOINT, tenant_id=tenant_id, key=key) for key in unmade]
-            # Where workers do not keep up, a job for each sweep would keep them from ever catching up.
-            jobs = await runtime.queue.missing(connection, jobs)
-            await runtime.queue.enqueue(connection, jobs)
-            woken += len(jobs)
-    return woken
+    return await _for_each_tenant(runtime, "requeue_overdue", _requeue_overdue)
+
+
+async def _requeue_overdue(runtime: Runtime, tenant_id: UUID) -> int:
+    async with runtime.database.tenant(tenant_id) as connection:
+        now = runtime.clock.now()
+        await circuits.unpark_for_trials(connection, tenant_id, now=now)
+        await circuits.unpark_left_behind(connection, tenant_id, now=now, limit=BATCH)
+        found = {
+            "settle_contact": await contacts.pending_merges(connection, tenant_id, limit=BATCH),
+            "handle_inbound": await mailbox.overdue(connection, tenant_id, limit=BATCH),
+            "deliver": await outbox.overdue(connection, tenant_id, now=now, limit=BATCH),
+            "apply_statuses": await deliveries.overdue(connection, tenant_id, since=now - FRESH),
+            "fetch_media": await media.overdue(connection, tenant_id, now=now, limit=BATCH),
+            background_exports.ENTRYPOINT: await exports.overdue(connection, tenant_id, limit=BATCH),
+        }
+        jobs = [Job(entrypoint=name, tenant_id=tenant_id, key=key) for name, keys in found.items() for key in keys]
+        await failed_jobs.forget_got_over(connection, tenant_id, before=now - GOT_OVER)
+        resting = await failed_jobs.resting(connection, tenant_id, now=now)
+        jobs = [job for job in jobs if (job.entrypoint, job.key) not in resting]
+        # Where workers do not keep up, a job for each sweep would keep them from ever catching up.
+        jobs = await runtime.queue.missing(connection, jobs)
+        await runtime.queue.enqueue(connection, jobs)
+    return len(jobs)
 
 
 async def expire_everywhere(runtime: Runtime) -> int:
     """Expire idle sessions of all tenants; returns how many."""
-    return sum([await expire_sessions(runtime, t) for t in await _tenants(runtime)])
+    return await _for_each_tenant(runtime, "expire_sessions", expire_sessions)
 
 
 async def trim_changes(runtime: Runtime) -> None:
     """Keep the change feed short: it is written by every dispatch."""
-    for tenant_id in await _tenants(runtime):
-        async with runtime.database.tenant(tenant_id) as connection:
-            await changes.trim(connection, tenant_id)
+    await _for_each_tenant(runtime, "trim_changes", _trim_changes)
+
+
+async def _trim_changes(runtime: Runtime, tenant_id: UUID) -> int:
+    async with runtime.database.tenant(tenant_id) as connection:
+        await changes.trim(connection, tenant_id)
+    return 1
 
 
 async def probe_channels(runtime: Runtime) -> int:
     """Look at stopped channel accounts that may be well again; returns how many were resumed."""
-    return sum([await manage_accounts.probe(runtime, t) for t in await _tenants(runtime)])
+    return await _for_each_tenant(runtime, "probe_channels", manage_accounts.probe)
 
 
 async def clean_up(runtime: Runtime) -> None:
     """Let go of what is not needed any more, and make the partitions of the weeks to come."""
-    now = runtime.clock.now()
-    for tenant_id in await _tenants(runtime):
-        await apply_statuses(runtime, tenant_id, all_ages=True)
-        async with runtime.database.tenant(tenant_id) as connection:
-            await mailbox.purge(connection, tenant_id, before=now - MAILBOX_KEPT)
-            await limits.purge(connection, tenant_id, before=now - limits.KEPT)
-            await pace.purge(connection, tenant_id, before=now - PACE_KEPT)
-            await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
-        try:
-            await erase_orphaned_blobs(runtime, tenant_id)
-            await background_exports.expire(runtime, tenant_id)
-        except BlobsUnavailableError as error:
-            log.warning("files_left", error=error)
+    await _for_each_tenant(runtime, "clean_up", _clean_up)
     await asyncio.to_thread(clean_workspace, runtime)
+    today = runtime.clock.now().date()
     async with runtime.database.directory() as connection:
-        await migrate.ensure_partitions(connection, now.date(), now.date() + timedelta(weeks=4))
+        await migrate.ensure_partitions(connection, today, today + timedelta(weeks=4))
+
+
+async def _clean_up(runtime: Runtime, tenant_id: UUID) -> int:
+    now = runtime.clock.now()
+    await apply_statuses(runtime, tenant_id, all_ages=True)
+    async with runtime.database.tenant(tenant_id) as connection:
+        await mailbox.purge(connection, tenant_id, before=now - MAILBOX_KEPT)
+        await limits.purge(connection, tenant_id, before=now - limits.KEPT)
+        await pace.purge(connection, tenant_id, before=now - PACE_KEPT)
+        await failed_jobs.purge(connection, tenant_id, before=now - FAILED_JOBS_KEPT)
+        await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
+    try:
+        await erase_orphaned_blobs(runtime, tenant_id)
+        await background_exports.expire(runtime, tenant_id)
+    except BlobsUnavailableError as error:
+        log.warning("files_left", error=error)
+    return 1

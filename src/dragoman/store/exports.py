@@ -177,6 +177,29 @@ async def fail(
     )  # fmt: skip
 
 
+async def give_up(connection: Connection, tenant_id: UUID, export_id: UUID, *, reason: str, now: datetime) -> None:
+    """It cannot be made, whoever was at it."""
+    await connection.execute(
+        "UPDATE export_request SET state = 'failed', reason = $3, finished_at = $4, held_until = NULL "
+        "WHERE tenant_id = $1 AND export_id = $2 AND state IN ('waiting', 'running')",
+        tenant_id,
+        export_id,
+        reason,
+        now,
+    )
+
+
+async def reopen(connection: Connection, tenant_id: UUID, export_id: UUID) -> bool:
+    """Let an export that failed be made after all; False where it is not one."""
+    status = await connection.execute(
+        "UPDATE export_request SET state = 'waiting', reason = '', finished_at = NULL "
+        "WHERE tenant_id = $1 AND export_id = $2 AND state = 'failed'",
+        tenant_id,
+        export_id,
+    )
+    return status == "UPDATE 1"
+
+
 async def _update(
     connection: Connection, tenant_id: UUID, export_id: UUID, attempt: int, change: str, *values: object
 ) -> bool:

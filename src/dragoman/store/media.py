@@ -170,6 +170,30 @@ async def mark_failed(connection: Connection, tenant_id: UUID, claim: Claim, rea
     )
 
 
+async def give_up(connection: Connection, tenant_id: UUID, message_id: UUID, reason: str, *, now: datetime) -> None:
+    """The file will not be fetched any more, whoever was at it."""
+    await connection.execute(
+        "UPDATE media_file SET state = 'failed', reason = $3, held_until = NULL, settled_at = $4 "
+        "WHERE tenant_id = $1 AND message_id = $2 AND state = 'pending'",
+        tenant_id,
+        message_id,
+        reason,
+        now,
+    )
+
+
+async def reopen(connection: Connection, tenant_id: UUID, message_id: UUID, *, now: datetime) -> bool:
+    """Let a file that was given up be fetched after all; False where it is not one."""
+    status = await connection.execute(
+        "UPDATE media_file SET state = 'pending', reason = '', settled_at = NULL, due_at = $3 "
+        "WHERE tenant_id = $1 AND message_id = $2 AND state = 'failed'",
+        tenant_id,
+        message_id,
+        now,
+    )
+    return status == "UPDATE 1"
+
+
 async def put_off(connection: Connection, tenant_id: UUID, claim: Claim, reason: str, *, due_at: datetime) -> bool:
     """Try again at *due_at*; False where another worker has the claim."""
     status = await connection.execute(

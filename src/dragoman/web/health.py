@@ -11,7 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
 from dragoman.services import counters
+from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.services.inbound import accept_delivery
+from dragoman.store import failed_jobs
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, circuits
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -73,6 +75,9 @@ async def metrics(runtime: RuntimeDependency) -> Response:
         async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:
             counters.STOPPED.set(await account_suspensions.count(connection))
             counters.UNREACHABLE.set(await circuits.count(connection))
+            for name, (given_up, retrying) in (await failed_jobs.count(connection, KINDS)).items():
+                counters.FAILED_JOBS.labels(name, "given_up").set(given_up)
+                counters.FAILED_JOBS.labels(name, "retrying").set(retrying)
             # Counted in passing, also where no delivery has come yet.
             await accept_delivery.unreadable(runtime)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -136,7 +136,14 @@ async def _load_next(
         )
         for member, lease in asking
     ]
-    return await load_work(batch.runtime, batch.connection, batch.tenant_id, wanted)
+    work = await load_work(batch.runtime, batch.connection, batch.tenant_id, wanted)
+    # What a worker had begun is known as begun; this is what it died with before.
+    abandoned = [
+        one.waiting.message.message_id for one in work.values() if one.lease.taken_over and not one.waiting.running
+    ]
+    if abandoned:
+        await mailbox.count_abandoned(batch.connection, batch.tenant_id, abandoned)
+    return work
 
 
 _PROTOCOL: LeaseProtocol[ClaimNext | CommitTurn, DispatchWork] = LeaseProtocol(

@@ -9,11 +9,16 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
+
 from dragoman.dispatch.expire import expire
 from dragoman.ledger import append, sessions
 from dragoman.runtime import Runtime
 from dragoman.store import leases
 from dragoman.store.catalogue import skills
+from dragoman.store.database import UNAVAILABLE
+
+log = structlog.get_logger()
 
 BATCH = 200
 
@@ -32,7 +37,13 @@ async def expire_sessions(runtime: Runtime, tenant_id: UUID) -> int:
         )
     expired = 0
     for contact_id, session_id in due:
-        expired += await _expire_one(runtime, tenant_id, contact_id, session_id)
+        try:
+            expired += await _expire_one(runtime, tenant_id, contact_id, session_id)
+        except UNAVAILABLE:
+            raise
+        except Exception as error:
+            # It must not keep the others from expiring; it is tried again with the next look.
+            log.error("session_not_expired", session_id=session_id, error=error)
     return expired
 
 

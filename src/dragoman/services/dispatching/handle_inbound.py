@@ -57,9 +57,16 @@ from dragoman.store.receiving import mailbox
 
 log = structlog.get_logger()
 
+MOST_ABANDONED = 5
+"""Workers that may die with a message in hand, before anything of it is on record, until it counts as the cause."""
+
 COMMIT_TRIES = 20
 COMMIT_PAUSE_SECONDS = 0.5
 """How long the result of a skill is held while the database is away: tries times pause."""
+
+
+class AbandonedError(Exception):
+    """A message that took so many workers with it cannot be dispatched."""
 
 
 async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
@@ -100,30 +107,12 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: DispatchWork) -> Dispa
     """Drive the core over one message; the next one's work, or None once the lease is released."""
     waiting = work.waiting
     if waiting.running:
-        return await _close_orphan(runtime, lease, work)
+        return await close_orphan(runtime, lease, work)
+    if waiting.abandoned >= MOST_ABANDONED:
+        raise AbandonedError(f"{waiting.abandoned} workers stopped while they had it in hand")
     if work.refused is None and work.busy is None:
         presence.begin(runtime, lease.tenant_id, waiting, work.rules.policy.presence)
-    core = dispatch(
-        Inputs(
-            dispatch_id=waiting.dispatch_id,
-            now=runtime.clock.now(),
-            source=runtime.source,
-            policy=work.rules.policy,
-            registry=work.rules.registry,
-            flows=work.rules.flows,
-            running=work.running,
-            menu=work.rules.menu,
-            contact=work.contact,
-            thread_id=work.thread_id,
-            channel=work.context.channel,
-            message=waiting.message,
-            session=work.session,
-            previous_session_id=work.previous_session_id,
-            refused=work.refused,
-            busy=work.busy,
-            code_open=waiting.code_open,
-        )
-    )
+    core = dispatch(inputs_of(runtime, work))
     part, late = 1, None
     session_id: UUID | None = None
     try:
@@ -142,6 +131,32 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: DispatchWork) -> Dispa
     except StaleTokenError:
         await _record_late(runtime, lease.tenant_id, work, session_id, late)
         raise
+
+
+def inputs_of(runtime: Runtime, work: DispatchWork) -> Inputs:
+    """What the core may know of the message."""
+    waiting, session = work.waiting, work.session
+    return Inputs(
+        dispatch_id=waiting.dispatch_id,
+        now=runtime.clock.now(),
+        source=runtime.source,
+        policy=work.rules.policy,
+        registry=work.rules.registry,
+        flows=work.rules.flows,
+        running=work.running,
+        menu=work.rules.menu,
+        contact=work.contact,
+        thread_id=work.thread_id,
+        channel=work.context.channel,
+        message=waiting.message,
+        session=session,
+        previous_session_id=work.previous_session_id,
+        refused=work.refused,
+        busy=work.busy,
+        code_open=waiting.code_open,
+        retried_by=waiting.retried_by,
+        recorded=session is not None and session.session_id == waiting.recorded_in,
+    )
 
 
 def _step(core: Generator[Effect, Result, Turn], result: Result | None) -> Effect | Turn:
@@ -205,7 +220,7 @@ async def _commit(runtime: Runtime, work: DispatchWork, turn: Turn, part: int) -
     raise AssertionError("unreachable")
 
 
-async def _close_orphan(runtime: Runtime, lease: Lease, work: DispatchWork) -> DispatchWork | None:
+async def close_orphan(runtime: Runtime, lease: Lease, work: DispatchWork) -> DispatchWork | None:
     """End a dispatch that an earlier worker had begun and did not finish."""
     waiting, session = work.waiting, work.session
     reason = "the worker that ran it stopped or stalled, and its lease on the contact ran out"

@@ -1,7 +1,8 @@
 """Apply what the channel said of messages of ours: forward only, whatever the order in which it comes.
 
 Transactions: one for each batch of statuses, with their outbox entries and then the sessions locked, each in the order
-of their ids. What other workers are applying is left to them.
+of their ids. What other workers are applying is left to them. Where a batch breaks, one for each message of it: a
+status that cannot be applied keeps no other from it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
+
+import structlog
 
 from dragoman.domain.events import AuditEvent, MessageStatus
 from dragoman.domain.nouns import SYSTEM
@@ -21,11 +25,13 @@ from dragoman.runtime import WHATSAPP, Job, Runtime
 from dragoman.services.outbound import refusals
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.store.channels import channel_accounts
-from dragoman.store.database import Connection
+from dragoman.store.database import UNAVAILABLE, Connection
 from dragoman.store.receiving import deliveries
 from dragoman.store.receiving.deliveries import MatchedStatus
 from dragoman.store.sending import outbox
 from dragoman.store.sending.outbox import DeliveryProgress, OutboxEntry
+
+log = structlog.get_logger()
 
 BATCH = 200
 
@@ -91,17 +97,61 @@ class _StatusWalk:
 
 
 async def apply_statuses(runtime: Runtime, tenant_id: UUID, *, all_ages: bool = False) -> int:
-    """Apply every status whose message is known by now; returns how many were looked at."""
+    """Apply every status whose message is known by now; returns how many were looked at.
+
+    Raises what keeps one from being applied, once the others are. With *all_ages* that one has had its time: it is kept
+    as it came, with the reason.
+    """
     seen = 0
     since = None if all_ages else runtime.clock.now() - FRESH
     while True:
-        async with runtime.database.tenant(tenant_id) as connection:
-            waiting = await deliveries.unapplied(connection, tenant_id, since=since, limit=BATCH)
-            if waiting:
-                await _apply(runtime, connection, tenant_id, waiting)
+        waiting: Sequence[MatchedStatus] = ()
+        try:
+            async with runtime.database.tenant(tenant_id) as connection:
+                waiting = await deliveries.unapplied(connection, tenant_id, since=since, limit=BATCH)
+                if waiting:
+                    await _apply(runtime, connection, tenant_id, waiting)
+        except UNAVAILABLE:
+            raise
+        except Exception:
+            failed = await _apply_one_by_one(runtime, tenant_id, waiting)
+            if all_ages and waiting:
+                await _keep(runtime, tenant_id, failed, "it could not be applied, again and again")
+            elif failed or not waiting:
+                # The others are applied. This is counted, and given up in the end.
+                raise
         seen += len(waiting)
         if len(waiting) < BATCH:
             return seen
+
+
+async def give_up_statuses(runtime: Runtime, tenant_id: UUID, _: UUID, reason: str) -> dict[str, str]:
+    """Keep the statuses that cannot be applied as they came, with the reason."""
+    async with runtime.database.tenant(tenant_id) as connection:
+        waiting = await deliveries.unapplied(connection, tenant_id, since=None, limit=BATCH)
+    await _keep(runtime, tenant_id, await _apply_one_by_one(runtime, tenant_id, waiting), reason)
+    return {}
+
+
+async def _keep(runtime: Runtime, tenant_id: UUID, failed: Sequence[MatchedStatus], reason: str) -> None:
+    async with runtime.database.tenant(tenant_id) as connection:
+        await deliveries.mark_applied(connection, tenant_id, [(one, f"kept: {reason}") for one in failed])
+
+
+async def _apply_one_by_one(runtime: Runtime, tenant_id: UUID, waiting: Sequence[MatchedStatus]) -> list[MatchedStatus]:
+    """Apply the statuses of each message by themselves; those that cannot be applied."""
+    failed: list[MatchedStatus] = []
+    for _, group in groupby(waiting, lambda status: status.outbox_entry_id):
+        statuses = list(group)
+        try:
+            async with runtime.database.tenant(tenant_id) as connection:
+                await _apply(runtime, connection, tenant_id, statuses)
+        except UNAVAILABLE:
+            raise
+        except Exception as error:
+            log.warning("statuses_not_applied", outbox_entry_id=str(statuses[0].outbox_entry_id), error=error)
+            failed += statuses
+    return failed
 
 
 async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, waiting: Sequence[MatchedStatus]) -> None:

@@ -30,7 +30,7 @@ from dragoman.channels.interface import (
 from dragoman.domain.errors import StaleTokenError
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
-from dragoman.services.leasing import LeasedBatch, LeaseProtocol
+from dragoman.services.leasing import LeasedBatch, LeaseProtocol, release_best_effort
 from dragoman.services.outbound import reachability, refusals, send_gate
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.services.outbound.send_gate import Go, Later
@@ -112,7 +112,7 @@ _Member = _Begin | _Finish
 
 async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
     """Send all that is due for this contact; returns how many entries the channel took."""
-    sent = 0
+    sent, attempt = 0, None
     try:
         attempt = await _PROTOCOL.submit(runtime, tenant_id, _Begin(contact_id=contact_id))
         while attempt is not None:
@@ -126,6 +126,10 @@ async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
             sent += isinstance(answer, Accepted)
     except StaleTokenError as error:
         log.warning("lease_lost", error=error, contact_id=str(contact_id), tenant_id=str(tenant_id))
+    except BaseException:
+        if attempt is not None:
+            await release_best_effort(runtime, attempt.lease)
+        raise
     return sent
 
 

@@ -141,7 +141,7 @@ async def next_waiting(
         "FROM unnest($2::uuid[]) AS q(contact_id) CROSS JOIN LATERAL (SELECT message_id, dispatch_id, contact_id, "
         f"channel_account_id, channel_message_id, received_at, channel_at, content, {', '.join(_CONTEXT)}, "
         "trace_id, progress, parts, session_id, running_skill, running_attempt, admission, sender_kind, sender, "
-        "attached_to, delivery_id, delivery_item, redacted FROM mailbox "
+        "attached_to, delivery_id, delivery_item, redacted, abandoned, retried_by, recorded_in FROM mailbox "
         "WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
         "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1) AS m "
         # What its author did to it meanwhile waits in the same mailbox; a deletion stands whatever else was done.
@@ -247,6 +247,14 @@ async def first_undone(connection: Connection, tenant_id: UUID, contact_id: UUID
         "ORDER BY progress = 'running' DESC, channel_at, arrival LIMIT 1",
         tenant_id,
         contact_id,
+    )
+    return found
+
+
+async def session_of(connection: Connection, tenant_id: UUID, message_id: UUID) -> UUID | None:
+    """In which session the message's dispatch was begun."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT session_id FROM mailbox WHERE tenant_id = $1 AND message_id = $2", tenant_id, message_id
     )
     return found
 

@@ -143,6 +143,19 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Seque
     return {row["contact_id"]: _entry(row) for row in rows}
 
 
+async def first_open_id(connection: Connection, tenant_id: UUID, contact_id: UUID) -> UUID | None:
+    """The contact's oldest entry that waits for nothing but its turn, by its id; its content is not read."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND contact_id = $2 "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND channel <> ALL($3) AND NOT parked "
+        "ORDER BY sequence LIMIT 1",
+        tenant_id,
+        contact_id,
+        UNSENT,
+    )
+    return found
+
+
 async def lock(
     connection: Connection, tenant_id: UUID, ids: Collection[UUID], *, and_open_of: Collection[UUID] = ()
 ) -> dict[UUID, OutboxEntry]:

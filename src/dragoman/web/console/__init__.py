@@ -10,6 +10,7 @@ from dragoman.web.console import (
     assets,
     channels,
     exports,
+    failed_jobs,
     fragments,
     full_view,
     holds,
@@ -41,6 +42,7 @@ def install(app: FastAPI) -> None:
     app.include_router(holds.router)
     app.include_router(simulator.router)
     app.include_router(channels.router)
+    app.include_router(failed_jobs.router)
     app.include_router(access_log.router)
     app.include_router(people.router)
     app.include_router(redaction.router)

@@ -51,6 +51,8 @@ ACTIONS = {
     "flow.retired": "Retired a flow",
     "hold.lifted": "Lifted a legal hold",
     "hold.put": "Put a session on legal hold",
+    "job.dismissed": "Dismissed a failed job",
+    "job.retried": "Retried a failed job",
     "menu.imported": "Imported a menu",
     "policy.changed": "Changed the policy",
     "redaction.changed": "Changed redaction",

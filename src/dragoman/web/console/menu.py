@@ -50,6 +50,14 @@ PAGES = (
         "settings.admin",
     ),
     MenuEntry("Communications", "Settings", "Sign-on", "lock", "/communications/settings/sign-on", "settings.admin"),
+    MenuEntry(
+        "Communications",
+        "Settings",
+        "Failed Jobs",
+        "circle-alert",
+        "/communications/settings/failed-jobs",
+        "settings.admin",
+    ),
     MenuEntry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
     MenuEntry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
 )

@@ -1,0 +1,186 @@
+"""What is particular to each kind of job when it fails: what it is about, how it is given up, how it is tried again.
+
+Transactions: those of the services that it calls; trying again happens in the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from dragoman.runtime import Job, Runtime
+from dragoman.services.access import password_reset
+from dragoman.services.access.people import ChangeRefusedError
+from dragoman.services.dispatching.give_up import give_up_message
+from dragoman.services.exports import background_exports
+from dragoman.services.failed_jobs.record_failure import GiveUp, Subject
+from dragoman.services.outbound.apply_statuses import give_up_statuses
+from dragoman.services.outbound.give_up_reply import give_up_reply, send_again
+from dragoman.store import exports, media
+from dragoman.store.database import Connection
+from dragoman.store.failed_jobs import FailedJob
+from dragoman.store.receiving import mailbox
+from dragoman.store.sending import outbox
+
+Reopen = Callable[[Runtime, Connection, UUID, FailedJob, str], Awaitable[list[Job]]]
+"""Undoes that a job was given up, for somebody by name; the jobs that follow. Raises ChangeRefusedError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind:
+    """One kind of job, as administrators know it: what it does (``label``), and what came of giving it up."""
+
+    label: str
+    consequence: str
+    give_up: GiveUp
+    reopen: Reopen
+    subject_of: Subject
+
+
+async def _no_subject(connection: Connection, tenant_id: UUID, key: UUID) -> Mapping[str, str]:  # noqa: ARG001 - a Subject
+    return {}
+
+
+async def _message_of(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Mapping[str, str]:
+    found = await mailbox.first_undone(connection, tenant_id, contact_id)
+    return {"message_id": str(found)} if found is not None else {}
+
+
+async def _reply_of(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Mapping[str, str]:
+    found = await outbox.first_open_id(connection, tenant_id, contact_id)
+    return {"outbox_entry_id": str(found)} if found is not None else {}
+
+
+async def _leave_it(runtime: Runtime, tenant_id: UUID, key: UUID, reason: str) -> Mapping[str, str]:  # noqa: ARG001 - a GiveUp
+    """Nothing is in anybody's way."""
+    return {}
+
+
+async def _give_up_file(runtime: Runtime, tenant_id: UUID, message_id: UUID, reason: str) -> Mapping[str, str]:
+    async with runtime.database.tenant(tenant_id) as connection:
+        await media.give_up(connection, tenant_id, message_id, reason, now=runtime.clock.now())
+    return {}
+
+
+async def _give_up_export(runtime: Runtime, tenant_id: UUID, export_id: UUID, reason: str) -> Mapping[str, str]:
+    async with runtime.database.tenant(tenant_id) as connection:
+        await exports.give_up(connection, tenant_id, export_id, reason=f"{reason}.", now=runtime.clock.now())
+    return {}
+
+
+def _run_again(entrypoint: str) -> Reopen:
+    async def reopen(
+        runtime: Runtime,  # noqa: ARG001 - a Reopen
+        connection: Connection,  # noqa: ARG001 - a Reopen
+        tenant_id: UUID,
+        job: FailedJob,
+        by_whom: str,  # noqa: ARG001 - a Reopen
+    ) -> list[Job]:
+        return [Job(entrypoint=entrypoint, tenant_id=tenant_id, key=job.key)]
+
+    return reopen
+
+
+async def _dispatch_again(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, job: FailedJob, by_whom: str
+) -> list[Job]:
+    message_id, recorded = job.subject.get("message_id"), job.subject.get("session_id")
+    contact_id = message_id and await mailbox.reopen(
+        connection,
+        tenant_id,
+        UUID(message_id),
+        dispatch_id=runtime.source.new_id(),
+        retried_by=by_whom,
+        recorded_in=UUID(recorded) if recorded else None,
+    )
+    if not contact_id:
+        raise ChangeRefusedError("This message is not kept any more, or was handled meanwhile.")
+    return [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id)]
+
+
+async def _send_again(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, job: FailedJob, by_whom: str
+) -> list[Job]:
+    entry_id = job.subject.get("outbox_entry_id")
+    if entry_id is None:
+        raise ChangeRefusedError("Nothing is waiting to be sent any more.")
+    return await send_again(runtime, connection, tenant_id, UUID(entry_id), by_whom)
+
+
+async def _fetch_again(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    job: FailedJob,
+    by_whom: str,  # noqa: ARG001 - a Reopen
+) -> list[Job]:
+    if not await media.reopen(connection, tenant_id, job.key, now=runtime.clock.now()):
+        raise ChangeRefusedError("This file is not missing any more.")
+    return [Job(entrypoint="fetch_media", tenant_id=tenant_id, key=job.key)]
+
+
+async def _export_again(
+    runtime: Runtime,  # noqa: ARG001 - a Reopen
+    connection: Connection,
+    tenant_id: UUID,
+    job: FailedJob,
+    by_whom: str,  # noqa: ARG001 - a Reopen
+) -> list[Job]:
+    if not await exports.reopen(connection, tenant_id, job.key):
+        raise ChangeRefusedError("This export is not kept any more. Ask for another one.")
+    return [Job(entrypoint=background_exports.ENTRYPOINT, tenant_id=tenant_id, key=job.key)]
+
+
+KINDS: Mapping[str, JobKind] = {
+    "handle_inbound": JobKind(
+        label="Handle a message",
+        consequence="The message ended as Dispatch Orphaned, and the contact's next ones are handled.",
+        give_up=give_up_message,
+        reopen=_dispatch_again,
+        subject_of=_message_of,
+    ),
+    "deliver": JobKind(
+        label="Send a message",
+        consequence="The message failed, and the contact's next ones are sent.",
+        give_up=give_up_reply,
+        reopen=_send_again,
+        subject_of=_reply_of,
+    ),
+    "apply_statuses": JobKind(
+        label="Apply delivery statuses",
+        consequence="The statuses that cannot be applied are kept as they came.",
+        give_up=give_up_statuses,
+        reopen=_run_again("apply_statuses"),
+        subject_of=_no_subject,
+    ),
+    "settle_contact": JobKind(
+        label="Join two contacts",
+        consequence="The two contacts stay two.",
+        give_up=_leave_it,
+        reopen=_run_again("settle_contact"),
+        subject_of=_no_subject,
+    ),
+    "fetch_media": JobKind(
+        label="Fetch a file",
+        consequence="The message stands without its file.",
+        give_up=_give_up_file,
+        reopen=_fetch_again,
+        subject_of=_no_subject,
+    ),
+    background_exports.ENTRYPOINT: JobKind(
+        label="Prepare an export",
+        consequence="The export failed.",
+        give_up=_give_up_export,
+        reopen=_export_again,
+        subject_of=_no_subject,
+    ),
+    password_reset.ENTRYPOINT: JobKind(
+        label="Send a password link",
+        consequence="The mail was not sent. The user can ask for another one.",
+        give_up=_leave_it,
+        reopen=_run_again(password_reset.ENTRYPOINT),
+        subject_of=_no_subject,
+    ),
+}
+"""Every kind of job, by the name of its entry point."""

@@ -1,0 +1,68 @@
+"""End a message to a contact that cannot be sent because something breaks on our side, and send it again on demand.
+
+Transactions: one that fails the message with an event on its session's timeline; where that cannot be written, one that
+fails the message alone.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+
+from dragoman.runtime import Job, Runtime
+from dragoman.services.access.people import ChangeRefusedError
+from dragoman.services.outbound import refusals
+from dragoman.store.database import UNAVAILABLE, Connection
+from dragoman.store.sending import outbox
+
+log = structlog.get_logger()
+
+
+async def give_up_reply(runtime: Runtime, tenant_id: UUID, contact_id: UUID, reason: str) -> dict[str, str] | None:
+    """Fail the contact's first message that is still to be sent; its ids, none where nothing is to be sent any more."""
+    now, said = runtime.clock.now(), f"could not be sent: {reason}"
+    async with runtime.database.tenant(tenant_id) as connection:
+        first = await outbox.first_open_id(connection, tenant_id, contact_id)
+    if first is None:
+        return {}
+    given = {"outbox_entry_id": str(first)}
+    try:
+        async with runtime.database.tenant(tenant_id) as connection:
+            entry = (await outbox.lock(connection, tenant_id, [first]))[first]
+            if entry.status in outbox.OPEN:
+                await refusals.fail(connection, tenant_id, entry, None, said, now, attempts=entry.attempts)
+            await _send_the_next(runtime, connection, tenant_id, contact_id)
+        if entry.session_id is not None:
+            given["session_id"] = str(entry.session_id)
+    except UNAVAILABLE:
+        raise
+    except Exception as error:
+        log.warning("reply_not_ended", contact_id=str(contact_id), error=error)
+        async with runtime.database.tenant(tenant_id) as connection:
+            await outbox.mark_failed(connection, tenant_id, first, reason=said)
+            await _send_the_next(runtime, connection, tenant_id, contact_id)
+    return given
+
+
+async def _send_the_next(runtime: Runtime, connection: Connection, tenant_id: UUID, contact_id: UUID) -> None:
+    await runtime.queue.enqueue(connection, [Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)])
+
+
+async def send_again(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, by_whom: str
+) -> list[Job]:
+    """Let a message that failed be sent after all; the job that does it. Raises ChangeRefusedError where it cannot."""
+    entry = (await outbox.lock(connection, tenant_id, [outbox_entry_id])).get(outbox_entry_id)
+    if entry is None or entry.status != "FAILED":
+        raise ChangeRefusedError("This message is not waiting to be sent again.")
+    if entry.once:
+        raise ChangeRefusedError(
+            "This message held a one-time code, which is not kept. The contact can ask for another."
+        )
+    now = runtime.clock.now()
+    reason = f"tried again by {by_whom}"
+    await outbox.mark_retrying(connection, tenant_id, outbox_entry_id, due_at=now, reason=reason)
+    await outbox.count_failures(connection, tenant_id, outbox_entry_id, 0)
+    await refusals.record_status(connection, tenant_id, entry, "retrying", now, reason=reason)
+    return [Job(entrypoint="deliver", tenant_id=tenant_id, key=entry.contact_id)]
