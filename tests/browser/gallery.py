@@ -103,6 +103,7 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         e.HandoffReleased(by="Rui Costa", reason="claimed by mistake"),
         e.StateChanged(old="WITH_AGENT", new="ACTIVE", reason="given back"),
         e.DispatchOrphaned(reason="the worker died", skill="orders.return", attempt=2, late_result="RT-2291"),
+        e.DispatchRetried(message_id=message_id, by="Ada"),
         e.SessionExpired(idle_seconds=1860, allowed_seconds=1800),
         e.RetentionTruncated(retention_days=90, removed_messages=12, removed_events=40),
         e.HoldPut(reason="lawsuit 12/2026"),
