@@ -181,6 +181,8 @@ async def test_pages_and_metrics_say_it_and_an_administrator_may_try_before_the_
         assert "WhatsApp answers again" in page
         drawer = plain(await ana.get(f"/communications/automation/logs/{row['session_id']}"))
         assert "messages of this number wait" not in drawer
+    # What was on trial before goes when its own pause is over.
+    await minutes(shop, 2)
     assert {row["status"] for row in await shop.rows("SELECT status FROM outbox_entry")} == {"SENT"}
 
 

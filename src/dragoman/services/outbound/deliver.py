@@ -251,7 +251,8 @@ async def _finish(
                 said = (
                     f"WhatsApp could not be reached ({reason})." if certain else f"WhatsApp did not answer ({reason})."
                 )
-                pause = refusals.backoff(runtime, number) if certain else _settle(number).total_seconds()
+                backoff = min(refusals.backoff(runtime, number), refusals.MOST_PAUSE_S)
+                pause = backoff if certain else _settle(number).total_seconds()
                 await refusals.unreachable(
                     runtime, connection, tenant_id, entry, one.attempt.account, said, attempts=number, pause=pause
                 )

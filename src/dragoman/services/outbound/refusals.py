@@ -35,6 +35,9 @@ MAX_ATTEMPTS = 8
 LEAST_TIME = timedelta(hours=1)
 """For how long a message is tried at least that the channel did not serve: others may just have had more luck."""
 
+MOST_PAUSE_S = 60.0
+"""Between attempts that reached nobody: while the channel is away the circuit breaker sees to it that they are few."""
+
 SPARED = timedelta(hours=24)
 
 QUICK_PROBE = timedelta(minutes=1)
@@ -94,6 +97,7 @@ async def follow(
             pause = backoff(runtime, attempts)
     tries_run_out = retry in _TRIED_SOME_TIMES and attempts >= MAX_ATTEMPTS
     if pause is not None and retry is RetryClass.UNREACHABLE and not refusal.late:
+        pause = min(pause, MOST_PAUSE_S)
         await unreachable(runtime, connection, tenant_id, entry, account, refusal, attempts=attempts, pause=pause)
     elif retry is RetryClass.STOP_CHANNEL and not (refusal.late and entry.once):
         await park(connection, tenant_id, entry, refusal.code, f"The channel is stopped. {refusal.reason}", now)

@@ -36,6 +36,7 @@ KEPT: Mapping[str, str] = {
     "checkpoint_due": "ids of ours",
     "checkpoint_leaf": "seals",
     "directory": "where tenants' accounts are found",
+    "failed_job": "ids of ours, and the class and place of an error",
     "flow": "definitions",
     "lease": "ids of ours",
     "login_failure": "people of ours",
