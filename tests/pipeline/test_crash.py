@@ -11,7 +11,8 @@ from dragoman.domain.nouns import Policy
 from dragoman.services import sweep
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.dispatching.handle_inbound import handle
-from dragoman.services.outbound.deliver import LONGEST_SETTLE, SETTLE, deliver
+from dragoman.services.outbound.deliver import LONGEST_SETTLE, SETTLE, deliver, settle_time
+from dragoman.services.outbound.refusals import backoff
 from dragoman.store.catalogue import skills
 from tests.harness import Harness
 from tests.little_shop import Calls
@@ -155,6 +156,12 @@ async def test_the_longer_no_answer_is_seen_the_longer_a_status_is_waited_for(sh
         pauses.append((entry["due_at"] - shop.clock.now()) / SETTLE)
         shop.clock.move(seconds=pauses[-1] * SETTLE.total_seconds())
     assert pauses == [1, 2, 4, 8, 16]
+
+
+def test_pauses_have_a_limit_however_many_attempts_there_were(shop: Harness) -> None:
+    for attempts in (50, 2000, 10**6):
+        assert settle_time(attempts) == LONGEST_SETTLE
+        assert 0 < backoff(shop.runtime, attempts) <= 300
 
 
 async def test_what_was_given_up_unanswered_is_delivered_where_a_late_status_says_so(shop: Harness) -> None:

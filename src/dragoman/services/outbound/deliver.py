@@ -157,7 +157,7 @@ async def _load_next(batch: LeasedBatch[_Member], asking: Sequence[tuple[_Member
             attempts[contact_id] = next_one
         elif next_one is not None:
             batch.jobs.append(Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id, delay=next_one - now))
-    begun = {a.entry.outbox_entry_id: now + _settle(a.number) for a in attempts.values()}
+    begun = {a.entry.outbox_entry_id: now + settle_time(a.number) for a in attempts.values()}
     await outbox.begin_attempts(connection, tenant_id, begun)
     return attempts
 
@@ -252,7 +252,7 @@ async def _finish(
                     f"WhatsApp could not be reached ({reason})." if certain else f"WhatsApp did not answer ({reason})."
                 )
                 backoff = min(refusals.backoff(runtime, number), refusals.MOST_PAUSE_S)
-                pause = backoff if certain else _settle(number).total_seconds()
+                pause = backoff if certain else settle_time(number).total_seconds()
                 await refusals.unreachable(
                     runtime, connection, tenant_id, entry, one.attempt.account, said, attempts=number, pause=pause
                 )
@@ -302,9 +302,10 @@ def _recorded(one: _Finish) -> outbox.Attempt:
             )  # fmt: skip
 
 
-def _settle(number: int) -> timedelta:
+def settle_time(number: int) -> timedelta:
     """How long a status may take to settle attempt *number*, from 1."""
-    return min(SETTLE * (1 << (number - 1)), LONGEST_SETTLE)
+    # An outage may see hundreds of attempts.
+    return min(SETTLE * (1 << min(number - 1, 16)), LONGEST_SETTLE)
 
 
 async def _sent(

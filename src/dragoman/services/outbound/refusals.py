@@ -152,7 +152,7 @@ def _hours(span: timedelta) -> str:
 
 def backoff(runtime: Runtime, attempts: int) -> float:
     """Choose the seconds until the next attempt, spread so that not all come at once."""
-    return min(2.0**attempts, 300.0) * (0.5 + runtime.source.jitter() / 2)
+    return min(2.0 ** min(attempts, 16), 300.0) * (0.5 + runtime.source.jitter() / 2)
 
 
 async def stop_and_park(
