@@ -233,14 +233,14 @@ async def test_tables_that_refuse_a_row(
 
 
 @dataclass
-class Visitor:
+class LetInVisitor:
     """Somebody who may do everything, by browser or by program."""
 
     headers: dict[str, str]
 
 
 @pytest.fixture
-async def visitor(shop: Harness) -> Visitor:
+async def visitor(shop: Harness) -> LetInVisitor:
     now = shop.clock.now()
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await user_accounts.create_user(
@@ -251,10 +251,10 @@ async def visitor(shop: Harness) -> Visitor:
             connection, shop.tenant_id, token_id=uuid4(), name="script", role="administrator", now=now,
             expires_at=now + timedelta(days=365),
         )  # fmt: skip
-    return Visitor({"Authorization": f"Bearer {token}"})
+    return LetInVisitor({"Authorization": f"Bearer {token}"})
 
 
-async def _ask_everything(shop: Harness, visitor: Visitor) -> int:
+async def _ask_everything(shop: Harness, visitor: LetInVisitor) -> int:
     """Ask each route by each method, with marks in path, query, form, body and headers."""
     asked = 0
     client = httpx.AsyncClient(
@@ -286,12 +286,14 @@ def _form() -> dict[str, str]:
     }  # fmt: skip
 
 
-async def test_routes_that_are_asked_for_nonsense(shop: Harness, visitor: Visitor, said: Said) -> None:
+async def test_routes_that_are_asked_for_nonsense(shop: Harness, visitor: LetInVisitor, said: Said) -> None:
     assert await _ask_everything(shop, visitor) > 60
     assert said().count("request") > 60
 
 
-async def test_routes_that_fail(shop: Harness, visitor: Visitor, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_routes_that_fail(
+    shop: Harness, visitor: LetInVisitor, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The database refuses whatever is asked of it, once they are let in."""
     allowed = Database.tenant
 
@@ -396,7 +398,7 @@ async def test_a_channel_that_refuses_or_is_away(
 
 
 async def test_retention_erasure_exports_mail_and_the_live_stream_that_fail(
-    shop: Harness, visitor: Visitor, database_urls: DatabaseURLs, said: Said, monkeypatch: pytest.MonkeyPatch
+    shop: Harness, visitor: LetInVisitor, database_urls: DatabaseURLs, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.say(f"answer {TEXT}", phone=NUMBER, name=NAME)
     await run_jobs(shop)

@@ -60,7 +60,12 @@ def redact_messages(body: bytes, rules: Mapping[str, Sequence[RedactionRule]]) -
         changed = changed or bool(found)
         return cleaned
 
-    left = walk(json.loads(body))
+    try:
+        left = walk(json.loads(body))
+    except RecursionError:
+        # Nested deeper than can be walked: cleaned as the text that it is.
+        text, found = clean(body.decode("utf-8", "replace"), [rule for of_one in rules.values() for rule in of_one])
+        return text.encode() if found else body
     return json.dumps(left).encode() if changed else body
 
 
