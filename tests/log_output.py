@@ -18,8 +18,10 @@ def everything_said(log_format: str, printed: pytest.CaptureFixture[str]) -> Ite
     """All levels of all loggers, in *log_format*, and what was *printed*: a function that gives what came so far."""
     root = logging.getLogger()
     level, handlers, raising = root.level, root.handlers[:], logging.raiseExceptions
-    so_far = io.StringIO()
+    structured, so_far = structlog.get_config(), io.StringIO()
     logs.configure(log_format, level=logging.DEBUG, hooks=False)
+    # A logger that keeps its way for good would go it in the tests after this one, too.
+    structlog.configure(cache_logger_on_first_use=False)
     # Pytest exchanges what is behind standard error between a fixture and its test.
     for handler in root.handlers:
         assert isinstance(handler, logging.StreamHandler)
@@ -34,4 +36,4 @@ def everything_said(log_format: str, printed: pytest.CaptureFixture[str]) -> Ite
     finally:
         root.setLevel(level)
         root.handlers[:], logging.raiseExceptions = handlers, raising
-        structlog.reset_defaults()
+        structlog.configure(**structured)

@@ -54,7 +54,8 @@ async def test_an_item_is_what_the_contract_says(
     (item,) = page["items"]
     assert list(item) == [
         "session_id", "thread_id", "contact", "channel", "state", "outcome", "intent", "skill",
-        "last_user_message", "message_count", "started_at", "last_activity_at", "resolved_at", "match",
+        "last_user_message", "last_user_message_deleted_after_days", "message_count", "started_at",
+        "last_activity_at", "resolved_at", "match",
     ]  # fmt: skip
     assert item["session_id"] == str(session_id)
     assert item["contact"] == {

@@ -257,6 +257,41 @@ async def test_the_drawer_says_when_and_by_which_rule(
     assert f"rule of {DAYS} days" in (await client.get(address, headers=headers)).text
 
 
+async def test_the_row_says_in_place_of_its_text_after_how_many_days_it_was_deleted(
+    runtime: Runtime, tenant: TenantFixture, owner: Connection, client: httpx.AsyncClient
+) -> None:
+    now = runtime.clock.now()
+    early = now - timedelta(days=DAYS + 20)
+    said = {"last_user_message": "Kanarienvogel", "outcome_reason": "asked for a Kanarienvogel"}
+    old = await tenant.session(started_at=early, last_activity_at=early, **said)
+    ongoing = await tenant.session(started_at=early, last_activity_at=now, last_user_message="Nasenbaer")
+    await tenant.message(ongoing, 1, to_json(Text("Nasenbaer")), at=now)
+    silent = await tenant.session(started_at=now, last_activity_at=now, last_user_message="")
+    headers = bearer(await tenant.token("auditor"))
+
+    async def shown() -> dict[str, tuple[str, int | None]]:
+        items = (await client.get("/api/v1/conversations", headers=headers)).json()["items"]
+        return {
+            item["session_id"]: (item["last_user_message"], item["last_user_message_deleted_after_days"])
+            for item in items
+        }
+
+    before = await shown()
+    assert before[str(old)] == ("Kanarienvogel", None)
+    plan = await apply_retention.plan(owner, now=now, days=DAYS)
+    done = await apply_retention.run(runtime, owner, by_whom="test")
+    assert done.rows == plan.rows
+    after = await shown()
+    assert after == {**before, str(old): ("", DAYS)}
+    assert after[str(silent)] == ("", None)
+    page = (await client.get("/communications/automation/logs", headers=headers)).text
+    assert page.count(f"Deleted after {DAYS} days") == 1
+    assert "Kanarienvogel" not in page
+    rows = (await client.get("/api/v1/conversations/export?format=jsonl", headers=headers)).text.splitlines()
+    exported = {row["session_id"]: row["last_user_message_deleted_after_days"] for row in map(json.loads, rows)}
+    assert exported == {str(old): DAYS, str(ongoing): None, str(silent): None}
+
+
 async def evidence(client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID, folder: Path) -> tuple[str, Any]:
     """What is wrong with the session's evidence bundle, and what its manifest says of the session."""
     headers = bearer(await tenant.token("auditor"))

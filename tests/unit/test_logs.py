@@ -34,7 +34,7 @@ def output(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) ->
         yield said
 
 
-class NumberedThing(BaseModel):
+class NumberedOrder(BaseModel):
     number: int
 
 
@@ -63,7 +63,7 @@ def of_http() -> None:
 FAILURES: dict[str, Callable[[], object]] = {
     "KeyError": lambda: dict[str, str]()[MARK],
     "UnicodeDecodeError": b"Kanarienvogel\xff".decode,
-    "ValidationError": lambda: NumberedThing.model_validate({"number": MARK}),
+    "ValidationError": lambda: NumberedOrder.model_validate({"number": MARK}),
     "UniqueViolationError": of_the_database,
     "ConnectionError": chained,
     "ExceptionGroup": grouped,

@@ -145,6 +145,10 @@ class Inbound(Protocol):
         """
         ...
 
+    def redact_messages(self, body: bytes, rules: Mapping[str, Sequence[RedactionRule]]) -> bytes:
+        """*body* without what the rules of each message, by the channel's id of it, find in it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelLimits:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ from dragoman.domain.content import Content, Edit, Media, Option, Options, Text
 from dragoman.domain.events import ContactResolved, IntentAssigned, SkillFailed, SkillInvoked, SkillSucceeded
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Contact, InboundMessage, Level, Phrase, SkillSpec
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.redaction import RedactionRule, Span
 from dragoman.domain.states import State
 
 CONFIRM = "identity.confirm"
@@ -78,10 +79,9 @@ def on_record(inputs: Inputs) -> InboundMessage:
     asked = awaiting is not None and awaiting.kind is AwaitingKind.CODE
     if not asked and not inputs.code_open:
         return inputs.message
-    pattern = _LIKE_A_CODE if asked else _CODE
 
     def dots(text: str) -> str:
-        return pattern.sub(lambda found: "•" * sum(c.isdigit() for c in found.group()), text)
+        return _pattern(asked=asked).sub(lambda found: "•" * sum(c.isdigit() for c in found.group()), text)
 
     match inputs.message.content:
         case (Text(body=body) | Edit(body=body)) as written:
@@ -91,6 +91,20 @@ def on_record(inputs: Inputs) -> InboundMessage:
         case _:
             return inputs.message
     return dataclasses.replace(inputs.message, content=kept)
+
+
+def _pattern(*, asked: bool) -> re.Pattern[str]:
+    """What is taken for a code: where one was *asked* for, a mistyped one too."""
+    return _LIKE_A_CODE if asked else _CODE
+
+
+def code_rule(*, asked: bool) -> RedactionRule:
+    """Find in a delivery what :func:`on_record` finds in its message."""
+
+    def find(text: str) -> Iterator[Span]:
+        return (found.span() for found in _pattern(asked=asked).finditer(text))
+
+    return RedactionRule("code", "one-time code", find)
 
 
 def with_code(said: Content, code: str) -> Content:

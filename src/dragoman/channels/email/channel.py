@@ -52,6 +52,10 @@ class Email:
         """See :mod:`~dragoman.channels.email.redact`."""
         return redact.redact(body, rules)
 
+    def redact_messages(self, body: bytes, rules: Mapping[str, Sequence[RedactionRule]]) -> bytes:
+        """Clean the mail by the rules of all that was made of it: one person wrote it."""
+        return redact.redact(body, [rule for of_one in rules.values() for rule in of_one])[0]
+
     def _contents(self, mail: Mail) -> list[Content]:
         words = mail.text or mail.subject
         files = [_media(mail, attachment) for attachment in mail.attachments]

@@ -57,6 +57,10 @@ class WhatsApp:
         """See :mod:`~dragoman.channels.whatsapp.redact`."""
         return redact.redact(body, rules)
 
+    def redact_messages(self, body: bytes, rules: Mapping[str, Sequence[RedactionRule]]) -> bytes:
+        """See :mod:`~dragoman.channels.whatsapp.redact`."""
+        return redact.redact_messages(body, rules)
+
     def is_signed(self, body: bytes, signature: str | None, secret: str) -> bool:
         """Check the header ``X-Hub-Signature-256``."""
         return verify(body, signature, secret)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dragoman.channels.whatsapp import inbound
 from dragoman.domain.redaction import RedactionRule, clean, clean_json
@@ -37,6 +38,35 @@ def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[
     items = inbound.parse(body).items
     counts = (clean_json(item.raw, rules, keep=_is_its_own, nested=_FORM)[1] for item in items)
     return json.dumps(cleaned).encode(), {place: count for place, count in enumerate(counts) if count}
+
+
+def redact_messages(body: bytes, rules: Mapping[str, Sequence[RedactionRule]]) -> bytes:
+    """*body* with each message cleaned by the rules that stand under its id; the same bytes where they find nothing.
+
+    *body* is one that :func:`inbound.parse` reads, or a list of the items of one.
+    """
+    changed = False
+
+    def walk(part: Any) -> Any:
+        nonlocal changed
+        if isinstance(part, list):
+            return [walk(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        mine = rules.get(part["id"]) if isinstance(part.get("id"), str) else None
+        if mine is None:
+            return {name: walk(item) for name, item in part.items()}
+        cleaned, found = clean_json(part, mine, keep=_is_its_own, nested=_FORM)
+        changed = changed or bool(found)
+        return cleaned
+
+    try:
+        left = walk(json.loads(body))
+    except RecursionError:
+        # Nested deeper than can be walked: cleaned as the text that it is.
+        text, found = clean(body.decode("utf-8", "replace"), [rule for of_one in rules.values() for rule in of_one])
+        return text.encode() if found else body
+    return json.dumps(left).encode() if changed else body
 
 
 def _is_its_own(name: str) -> bool:

@@ -61,6 +61,12 @@ CONVERSATION = (
     ExportColumn("truncated_at", "timestamp", "When retention removed transcript and timeline"),
     ExportColumn("event_count", "integer", "Audit events ever written"),
     ExportColumn("seal", "id", "Head of the hash chain, SHA-256 in hex", "head"),
+    ExportColumn(
+        "last_user_message_deleted_after_days",
+        "integer",
+        "Where retention removed the latest message's text: the days of its rule",
+        "text_deleted_after_days",
+    ),
 )
 
 MESSAGE = (

@@ -15,14 +15,16 @@ from uuid import UUID
 import structlog
 
 from dragoman.channels.interface import ChannelMessage, IdentityChange, Inbound, Item, Other, Status
+from dragoman.dispatch.verification import code_rule
 from dragoman.domain.content import Media
 from dragoman.domain.media_types import read_sha256
 from dragoman.domain.nouns import RawItem
+from dragoman.domain.redaction import RedactionRule
 from dragoman.runtime import Job, Runtime
 from dragoman.store import media
 from dragoman.store.channels import channel_events
 from dragoman.store.channels.channel_events import ChannelEvent
-from dragoman.store.contacts import identities
+from dragoman.store.contacts import codes, identities
 from dragoman.store.contacts.identities import History, ResolvedContacts
 from dragoman.store.contacts.identity_plan import SenderProfile
 from dragoman.store.database import Connection
@@ -77,6 +79,8 @@ class _Batch:
     reports: list[list[dict[str, Any]]]
     channels: list[str]
     jobs: dict[tuple[str, UUID], None] = field(default_factory=dict)
+    codes: dict[int, dict[str, list[RedactionRule]]] = field(default_factory=dict)
+    """By delivery: messages in which a one-time code may stand, and the rules that find it."""
 
     def wake(self, entrypoint: str, key: UUID) -> None:
         self.jobs[entrypoint, key] = None
@@ -143,6 +147,7 @@ async def _ingest_messages(batch: _Batch, connection: Connection, incoming: Sequ
         new_id=batch.runtime.source.new_id,
     )
     await _follow_notices(batch, connection, found, resolved)
+    await _expect_codes(batch, connection, found, resolved.contacts)
     arrivals = [
         _arrival(batch, place, account, message, contact_id, incoming[place.delivery].redacted.get(place.item))
         for (place, account, message), contact_id in zip(found, resolved.contacts, strict=True)
@@ -169,6 +174,24 @@ async def _ingest_messages(batch: _Batch, connection: Connection, incoming: Sequ
         else:
             report = _duplicate(arrival.channel_message_id, "this message was accepted before")
         batch.reports[place.delivery][place.item] = report
+
+
+async def _expect_codes(
+    batch: _Batch,
+    connection: Connection,
+    found: Sequence[tuple[_ItemIndex, NamedAccount, ChannelMessage]],
+    contacts: Sequence[UUID],
+) -> None:
+    """Note which messages may hold a one-time code: the raw delivery must not.
+
+    In this transaction, since a code is only a code while one is expected. The mailbox has it until the dispatch has
+    compared it.
+    """
+    expected = await codes.expected(connection, batch.tenant_id, set(contacts), now=batch.now)
+    for (place, _, message), contact_id in zip(found, contacts, strict=True):
+        if (asked := expected.get(contact_id)) is not None:
+            rules = [code_rule(asked=asked)]
+            batch.codes.setdefault(place.delivery, {})[message.channel_message_id] = rules
 
 
 async def _follow_notices(
@@ -353,7 +376,7 @@ def _raw(batch: _Batch, n: int, one: IncomingDelivery) -> RawDelivery:
         at=batch.now,
         channel=one.channel.name,
         channel_account_id=next((a.channel_account_id for a, _ in one.items if a), None),
-        body=one.body,
+        body=one.channel.redact_messages(one.body, batch.codes[n]) if n in batch.codes else one.body,
         items=batch.reports[n],
     )
 

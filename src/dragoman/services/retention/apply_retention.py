@@ -102,6 +102,8 @@ async def plan(connection: Connection, *, now: datetime, days: int) -> Retention
             share.rows[partition.parent] += found[partition.name].get(share.tenant_id, 0)
         for table in retention.SWEPT:
             share.rows[table] += await retention.count_swept(connection, table, share.tenant_id, before)
+        for table in retention.EMPTIED:
+            share.rows[table] += await retention.count_emptied(connection, table, share.tenant_id, before)
         share.rows[MEDIA] += await retention.count_media(connection, share.tenant_id, before)
         if share.sessions or share.rows.total():
             shares.append(share)
@@ -193,6 +195,10 @@ async def _delete(
     for table, condition in retention.SWEPT.items():
         progress(f"Sweeping {table}")
         rows[table] = await retention.delete(connection, table, share.tenant_id, share.cut.before, condition)
+    for table in retention.EMPTIED:
+        progress(f"Emptying {table}")
+        emptied = await retention.empty(connection, table, share.tenant_id, share.cut.before)
+        rows[table] = emptied + (rows[table] if table in retention.SWEPT else 0)
     return Share(tenant_id=share.tenant_id, slug=share.slug, cut=share.cut, sessions=share.sessions, rows=rows)
 
 

@@ -5,6 +5,7 @@ The code itself is never here. Callers hold the contact's lease; the row is lock
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -33,6 +34,25 @@ async def lock(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Cod
         contact_id,
     )
     return None if row is None else CodeRow(**row)
+
+
+async def expected(
+    connection: Connection, tenant_id: UUID, contact_ids: Collection[UUID], *, now: datetime
+) -> dict[UUID, bool]:
+    """Those of the contacts who may be about to write a code, and whether a session of theirs asks for one.
+
+    Without a session that asks, a code is expected from whoever has one that could still be used.
+    """
+    rows = await connection.fetch(
+        "SELECT contact_id, asked FROM (SELECT c.contact_id, c.digest IS NOT NULL AND c.expires_at > $3 AS open, "
+        "EXISTS (SELECT FROM session s WHERE s.tenant_id = $1 AND s.contact_id = c.contact_id "
+        "AND s.state NOT IN ('RESOLVED', 'EXPIRED') AND s.awaiting->>'kind' = 'code') AS asked "
+        "FROM one_time_code c WHERE c.tenant_id = $1 AND c.contact_id = ANY($2::uuid[])) c WHERE open OR asked",
+        tenant_id,
+        list(contact_ids),
+        now,
+    )
+    return {row["contact_id"]: row["asked"] for row in rows}
 
 
 async def save(connection: Connection, tenant_id: UUID, contact_id: UUID, row: CodeRow) -> None:

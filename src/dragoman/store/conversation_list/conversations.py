@@ -63,7 +63,8 @@ class Conversation:
 
     ``cost_micros`` is in millionths of the tenant's currency. ``event_count`` is the number of audit events ever
     written, ``head`` the latest one's seal in hex (None before the first). ``truncated_at`` is when retention
-    removed transcript and timeline. ``lasted_ms`` is from the start to the end, or to the last activity.
+    removed transcript and timeline, ``text_deleted_after_days`` the days of its rule where it took the latest message's
+    text too. ``lasted_ms`` is from the start to the end, or to the last activity.
     """
 
     session_id: UUID
@@ -92,6 +93,7 @@ class Conversation:
     last_activity_at: datetime
     resolved_at: datetime | None
     truncated_at: datetime | None
+    text_deleted_after_days: int | None
     event_count: int
     head: str | None
     lasted_ms: int
@@ -123,6 +125,10 @@ COLUMNS = """
     (SELECT r.at FROM retention_run r WHERE r.tenant_id = s.tenant_id AND r.cut_before > s.started_at
      AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id AND h.session_id = s.session_id
                      AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1) AS truncated_at,
+    CASE WHEN s.last_user_message = '' THEN (SELECT r.days FROM retention_run r WHERE r.tenant_id = s.tenant_id
+     AND r.cut_before > s.started_at AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id
+      AND h.session_id = s.session_id AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1)
+     END AS text_deleted_after_days,
     encode(head, 'hex') AS head, lasted_ms
 """
 

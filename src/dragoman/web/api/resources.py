@@ -47,6 +47,9 @@ class ConversationItem(BaseModel):
     intent: str | None
     skill: str | None
     last_user_message: str
+    last_user_message_deleted_after_days: int | None = Field(
+        description="Where retention removed the text of the latest message: the days of the rule by which it went"
+    )
     message_count: int
     started_at: datetime
     last_activity_at: datetime
@@ -226,6 +229,7 @@ def _item_fields(found: conversations.Conversation) -> dict[str, Any]:
         "intent": found.intent,
         "skill": found.skill,
         "last_user_message": found.last_user_message,
+        "last_user_message_deleted_after_days": found.text_deleted_after_days,
         "message_count": found.message_count,
         "started_at": found.started_at,
         "last_activity_at": found.last_activity_at,
