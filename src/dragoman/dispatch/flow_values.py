@@ -10,6 +10,7 @@ from typing import Any
 from dragoman.dispatch import extract
 from dragoman.dispatch.extract import Value
 from dragoman.dispatch.texts import language, pick, sentence
+from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.condition_form import literal
 from dragoman.domain.definitions import shown
 from dragoman.domain.flow_form import PLACEHOLDER
@@ -63,6 +64,7 @@ def beginning(flow: Flow, contact: Contact) -> dict[str, Value]:
     return values
 
 
+@reads_outside_text
 def answered(variable: Variable, validation: Validation, text: str, *, today: date, locale: str) -> Value | None:
     """Read the value in *text*, written in answer to the question for *variable*; None where none fits."""
     match variable.type:

@@ -38,6 +38,7 @@ from dragoman.channels.whatsapp.wire import (
     table,
     text,
 )
+from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.nouns import MessageContext
 
 __all__ = [
@@ -122,6 +123,7 @@ class _Change:
         )
 
 
+@reads_outside_text
 def parse(body: bytes) -> Delivery:
     """All that stands in a delivery. Raises MalformedError only when *body* is not a JSON object."""
     try:

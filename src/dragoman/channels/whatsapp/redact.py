@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dragoman.channels.whatsapp import inbound
+from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.redaction import RedactionRule, clean, clean_json
 
 _ITS_OWN = frozenset(
@@ -21,6 +22,7 @@ _FORM = "response_json"
 """What was filled into a form: its names are the form's."""
 
 
+@reads_outside_text
 def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
     """*body* without what *rules* find in what people wrote, and how often each found something, by item.
 

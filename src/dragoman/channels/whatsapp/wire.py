@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.errors import DragomanError
 
 Object = dict[str, Any]
@@ -36,6 +37,7 @@ class NestedTooDeeplyError(MalformedError):
     """The body may be JSON, but is nested beyond what the parser can follow."""
 
 
+@reads_outside_text
 def read_object(body: bytes | str) -> Object:
     """Read the JSON object in *body*, with text made storable and numbers beyond 64 bits left as their digits.
 

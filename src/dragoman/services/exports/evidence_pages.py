@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.events import CATALOGUE
 from dragoman.ledger.integrity import Integrity
 from dragoman.services.exports.columns import CONVERSATION
@@ -54,6 +55,7 @@ def _head(title: str) -> str:
     )
 
 
+@reads_outside_text
 def conversation(
     row: Row, messages: Sequence[Row], events: Sequence[Row], *, masked: bool, proved: Integrity | None
 ) -> Iterator[str]:

@@ -1,0 +1,98 @@
+"""Measures how work grows with its input: texts made to be slow to read, and the time that reading them takes.
+
+Nothing here is an absolute time. A function is run on a text and on one sixteen times as long: in linear time it takes
+sixteen times as long, in quadratic time 256 times. What looks steep is measured again, at its best of several runs and
+at larger sizes, so that a busy machine accuses nobody.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from re import _constants as op  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+FACTOR = 16
+STEEP = 60
+"""A text FACTOR times as long may take so many times as long: linear is 16 (with a cache's help less), quadratic 256."""
+
+TOO_SHORT_S = 0.0005
+"""What takes less on the longer text is no burden, and too short to be measured against anything."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A text of any length: *before*, then *unit* again and again, then *after*."""
+
+    unit: str
+    before: str = ""
+    after: str = ""
+
+    def text(self, size: int) -> str:
+        return self.before + (self.unit * (size // len(self.unit) + 1))[:size] + self.after
+
+
+SHAPES = (
+    # One character without end, of each sort that some reader treats as its own.
+    *(Shape(one) for one in ("a", "A", "0", "1", "9", " ", "\t", "\n", "`", "*", "_", "~", ">", "<", "&", "-", "=", '"')),
+    *(Shape(one) for one in ("'", "(", ")", "[", "{", "/", "\\", ".", ",", ":", ";", "@", "+", "#", "%", "\0", "\r")),
+    *(Shape(one) for one in ("é", "ß", "漢", "ก", "का", "ᄀ", "\u0301", "\u200b", "\u200d", "\u202e", "\u00a0", "٣", "①")),
+    *(Shape(one) for one in ("😀", "👍🏽", "🇦", "\ufdfa", "\ud800", "\u0345", "👨\u200d👩\u200d👧 ")),
+    # Many short words, and words that nearly are what a rule looks for.
+    *(Shape(one) for one in ("a ", "a b", "1 ", "1.", "1,", "1-", "12:", "a.", "a-", "a@", "a@a.", "a@a ", "x\n", " \n")),
+    *(Shape(one) for one in ("on ", "on a wrote", "thanks ", "hello hi ", "12 may ", "may 12 ", "2026-01-01 ", "1.2 3.4 ")),
+    *(Shape(one) for one in ("4111 ", "4111-1111-1111-1111 ", "AT61 ", "AT61 1904 ", "+43 (0) ", "+43660", "(0)", "00")),
+    *(Shape(one) for one in ("eyJaaaaaaaa.", "sk-aaaa", "Bearer ", "wamid.", "-----BEGIN PRIVATE KEY-----", "EAA", "dgm_")),
+    # Marks that open, nest, alternate or never close.
+    *(Shape(one) for one in ("```", "```a", "``` ", "```a``", "`a", "`a` ", "*a", "*a ", "*a* ", " *a", "_a *b ~c ", "*_~")),
+    *(Shape(one) for one in ("*a_b~c", " *a _b ~c", "> a\n", "> \n", "- a\n", "* ", "1. a\n", "http://", "https://a.b/( ")),
+    *(Shape(one) for one in ("<", "<a", "<a ", "<a>", "<div>", "</div>", "<div></div>", "<!--", "<!", "<![", "<?", "&#", "&a")),
+    *(Shape(one) for one in ("<blockquote>", "<script>", '<a b="', "<a b='c", "<br>\n\n", "&lt;", "<style>a</style>", "]]>")),
+    *(Shape(one) for one in ('"', '"a', '"a" ', '-"', "-a ", "a OR ", "a* ", '"漢字', "=a;", ";=", "'=", "' =", "\t=", "'\t")),
+    *(Shape(one) for one in ("=?utf-8?q?a?= ", "=?utf-8?b?", "<a@b>, ", "<a@b> ", "a@b, ", '"a" <a@b>, ', "(a", "a;b=c;", ",")),
+    *(Shape(one) for one in ("{", "[", '{"a":', "[1,", '"\\u0000', "\\u0000", "\\\\", "%00", "1e9", "{a}", "{{", "\x1b[")),
+    # The same with something before or behind it on which a reader may come to grief only at the end.
+    Shape(" ", "a", "a"), Shape("\n", "a", "a"), Shape("a", "```", ""), Shape("a", "``` ", "``"), Shape(" ", "```", "```"),
+    Shape("`", "```", "a"), Shape("a", "*", ""), Shape("*a ", "*", "*"), Shape("a", "<", ""), Shape("a", '<a b="', ""),
+    Shape("a.", "http://", ""), Shape("a.", "a@", ""), Shape("a", "", "@"), Shape("1", "-", "x"), Shape("1", "+", ""),
+    Shape("a ", "on ", " wrote:"), Shape("\n", "on ", ""), Shape(">\n", "a\n", ""), Shape("-", "a\n", "a"), Shape(" ", "1", ")"),
+    Shape("a", '"', ""), Shape(" ", "-- ", "x"), Shape("'", "", "="), Shape(" ", "", "="), Shape(" '", "", "="),
+    Shape("🇦🇧", "a", ""), Shape("\u0301", "a", ""), Shape("=", "bearer ", " "), Shape("-", "_", "x"),
+)  # fmt: skip
+
+
+def steep(run: Callable[[str], object], shapes: tuple[Shape, ...] = SHAPES, *, size: int = 1024) -> list[Shape]:
+    """The shapes on which the time of *run* grows faster than its input."""
+    return [shape for shape in shapes if _is_steep(run, shape, size)]
+
+
+def _is_steep(run: Callable[[str], object], shape: Shape, size: int) -> bool:
+    """Whether it is steep each time that one looks, closer and at larger sizes."""
+    for times, larger in ((1, 1), (3, 1), (5, 2), (5, 4)):
+        short, long = size * larger, size * larger * FACTOR
+        # Stopped on the way up: what takes more than a square's time for a text twice as long need not be waited for.
+        before = _seconds(run, shape, short, times)
+        middle = _seconds(run, shape, 4 * short, times)
+        if middle > TOO_SHORT_S and middle > 12 * before and times == 5 and larger == 4:
+            return True
+        after = _seconds(run, shape, long, 1 if times == 1 else 2)
+        if after < TOO_SHORT_S or after <= STEEP * before:
+            return False
+    return True
+
+
+def _seconds(run: Callable[[str], object], shape: Shape, size: int, times: int) -> float:
+    """The processor's time for one text of that size, at the best of so many; each text is new, whatever is cached."""
+    found = []
+    for _ in range(times):
+        text = f"{shape.text(size)}{chr(0x4E00 + next(_numbers) % 20000)}"
+        begin = time.process_time()
+        run(text)
+        found.append(time.process_time() - begin)
+    return min(found)
