@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
@@ -18,7 +18,7 @@ from typing import Any
 
 FACTOR = 16
 STEEP = 60
-"""A text FACTOR times as long may take so many times as long: linear is 16 (with a cache's help less), quadratic 256."""
+"""A text FACTOR times as long may take so many times as long: linear is 16, quadratic 256."""
 
 TOO_SHORT_S = 0.0005
 """What takes less on the longer text is no burden, and too short to be measured against anything."""
@@ -40,28 +40,43 @@ class Shape:
 
 SHAPES = (
     # One character without end, of each sort that some reader treats as its own.
-    *(Shape(one) for one in ("a", "A", "0", "1", "9", " ", "\t", "\n", "`", "*", "_", "~", ">", "<", "&", "-", "=", '"')),
+    *(Shape(one) for one in ("a", "A", "0", "1", "9", " ", "\t", "\n", "`", "*", "_", "~", ">", "<", "&", "-", "=",
+    '"')),
     *(Shape(one) for one in ("'", "(", ")", "[", "{", "/", "\\", ".", ",", ":", ";", "@", "+", "#", "%", "\0", "\r")),
-    *(Shape(one) for one in ("é", "ß", "漢", "ก", "का", "ᄀ", "\u0301", "\u200b", "\u200d", "\u202e", "\u00a0", "٣", "①")),
+    *(Shape(one) for one in ("é", "ß", "漢", "ก", "का", "ᄀ", "\u0301", "\u200b", "\u200d", "\u202e", "\u00a0", "٣",
+    "①")),
     *(Shape(one) for one in ("😀", "👍🏽", "🇦", "\ufdfa", "\ud800", "\u0345", "👨\u200d👩\u200d👧 ")),
     # Many short words, and words that nearly are what a rule looks for.
-    *(Shape(one) for one in ("a ", "a b", "1 ", "1.", "1,", "1-", "12:", "a.", "a-", "a@", "a@a.", "a@a ", "x\n", " \n")),
-    *(Shape(one) for one in ("on ", "on a wrote", "thanks ", "hello hi ", "12 may ", "may 12 ", "2026-01-01 ", "1.2 3.4 ")),
-    *(Shape(one) for one in ("4111 ", "4111-1111-1111-1111 ", "AT61 ", "AT61 1904 ", "+43 (0) ", "+43660", "(0)", "00")),
-    *(Shape(one) for one in ("eyJaaaaaaaa.", "sk-aaaa", "Bearer ", "wamid.", "-----BEGIN PRIVATE KEY-----", "EAA", "dgm_")),
+    *(Shape(one) for one in ("a ", "a b", "1 ", "1.", "1,", "1-", "12:", "a.", "a-", "a@", "a@a.", "a@a ", "x\n",
+    " \n")),
+    *(Shape(one) for one in ("on ", "on a wrote", "thanks ", "hello hi ", "12 may ", "may 12 ", "2026-01-01 ",
+    "1.2 3.4 ")),
+    *(Shape(one) for one in ("4111 ", "4111-1111-1111-1111 ", "AT61 ", "AT61 1904 ", "+43 (0) ", "+43660", "(0)",
+    "00")),
+    *(Shape(one) for one in ("eyJaaaaaaaa.", "sk-aaaa", "Bearer ", "wamid.", "-----BEGIN PRIVATE KEY-----", "EAA",
+    "dgm_")),
     # Marks that open, nest, alternate or never close.
-    *(Shape(one) for one in ("```", "```a", "``` ", "```a``", "`a", "`a` ", "*a", "*a ", "*a* ", " *a", "_a *b ~c ", "*_~")),
-    *(Shape(one) for one in ("*a_b~c", " *a _b ~c", "> a\n", "> \n", "- a\n", "* ", "1. a\n", "http://", "https://a.b/( ")),
-    *(Shape(one) for one in ("<", "<a", "<a ", "<a>", "<div>", "</div>", "<div></div>", "<!--", "<!", "<![", "<?", "&#", "&a")),
-    *(Shape(one) for one in ("<blockquote>", "<script>", '<a b="', "<a b='c", "<br>\n\n", "&lt;", "<style>a</style>", "]]>")),
-    *(Shape(one) for one in ('"', '"a', '"a" ', '-"', "-a ", "a OR ", "a* ", '"漢字', "=a;", ";=", "'=", "' =", "\t=", "'\t")),
-    *(Shape(one) for one in ("=?utf-8?q?a?= ", "=?utf-8?b?", "<a@b>, ", "<a@b> ", "a@b, ", '"a" <a@b>, ', "(a", "a;b=c;", ",")),
-    *(Shape(one) for one in ("{", "[", '{"a":', "[1,", '"\\u0000', "\\u0000", "\\\\", "%00", "1e9", "{a}", "{{", "\x1b[")),
+    *(Shape(one) for one in ("```", "```a", "``` ", "```a``", "`a", "`a` ", "*a", "*a ", "*a* ", " *a", "_a *b ~c ",
+    "*_~")),
+    *(Shape(one) for one in ("*a_b~c", " *a _b ~c", "> a\n", "> \n", "- a\n", "* ", "1. a\n", "http://",
+    "https://a.b/( ")),
+    *(Shape(one) for one in ("<", "<a", "<a ", "<a>", "<div>", "</div>", "<div></div>", "<!--", "<!", "<![", "<?",
+    "&#", "&a")),
+    *(Shape(one) for one in ("<blockquote>", "<script>", '<a b="', "<a b='c", "<br>\n\n", "&lt;", "<style>a</style>",
+    "]]>")),
+    *(Shape(one) for one in ('"', '"a', '"a" ', '-"', "-a ", "a OR ", "a* ", '"漢字', "=a;", ";=", "'=", "' =", "\t=",
+    "'\t")),
+    *(Shape(one) for one in ("=?utf-8?q?a?= ", "=?utf-8?b?", "<a@b>, ", "<a@b> ", "a@b, ", '"a" <a@b>, ', "(a",
+    "a;b=c;", ",")),
+    *(Shape(one) for one in ("{", "[", '{"a":', "[1,", '"\\u0000', "\\u0000", "\\\\", "%00", "1e9", "{a}", "{{",
+    "\x1b[")),
     # The same with something before or behind it on which a reader may come to grief only at the end.
-    Shape(" ", "a", "a"), Shape("\n", "a", "a"), Shape("a", "```", ""), Shape("a", "``` ", "``"), Shape(" ", "```", "```"),
+    Shape(" ", "a", "a"), Shape("\n", "a", "a"), Shape("a", "```", ""), Shape("a", "``` ", "``"), Shape(" ", "```",
+    "```"),
     Shape("`", "```", "a"), Shape("a", "*", ""), Shape("*a ", "*", "*"), Shape("a", "<", ""), Shape("a", '<a b="', ""),
     Shape("a.", "http://", ""), Shape("a.", "a@", ""), Shape("a", "", "@"), Shape("1", "-", "x"), Shape("1", "+", ""),
-    Shape("a ", "on ", " wrote:"), Shape("\n", "on ", ""), Shape(">\n", "a\n", ""), Shape("-", "a\n", "a"), Shape(" ", "1", ")"),
+    Shape("a ", "on ", " wrote:"), Shape("\n", "on ", ""), Shape(">\n", "a\n", ""), Shape("-", "a\n", "a"), Shape(" ",
+    "1", ")"),
     Shape("a", '"', ""), Shape(" ", "-- ", "x"), Shape("'", "", "="), Shape(" ", "", "="), Shape(" '", "", "="),
     Shape("🇦🇧", "a", ""), Shape("\u0301", "a", ""), Shape("=", "bearer ", " "), Shape("-", "_", "x"),
 )  # fmt: skip
@@ -96,3 +111,50 @@ def _seconds(run: Callable[[str], object], shape: Shape, size: int, times: int) 
         run(text)
         found.append(time.process_time() - begin)
     return min(found)
+
+
+def shapes_of(pattern: re.Pattern[str]) -> tuple[Shape, ...]:
+    """Texts made of the pattern itself: what its repeats repeat, behind what comes before, before what is wrong."""
+    found: list[Shape] = []
+    _pump(parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG), "", found)
+    return tuple(dict.fromkeys(shape for shape in found if shape.unit))
+
+
+def _pump(items: Any, before: str, found: list[Shape]) -> str:
+    """Collects the shapes of *items*, which *before* comes before; answers with a text that they fit."""
+    fitting = ""
+    for code, value in items:
+        if code in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
+            one = _pump(value[2], before + fitting, found)
+            start = before + fitting
+            found += [
+                Shape(one),
+                Shape(one, start),
+                Shape(one, start, "\1"),
+                Shape(start + one),
+                Shape(start + one, "", "\1"),
+            ]
+            fitting += one * max(1, min(int(value[0]), 40))
+        elif code is op.SUBPATTERN:
+            fitting += _pump(value[-1], before + fitting, found)
+        elif code is op.ATOMIC_GROUP:
+            fitting += _pump(value, before + fitting, found)
+        elif code is op.BRANCH:
+            fitting += [_pump(branch, before + fitting, found) for branch in value[1]][0]  # noqa: RUF015 - all are gone through
+        elif code not in (op.ASSERT, op.ASSERT_NOT, op.AT):
+            fitting += _character(code, value)
+    return fitting
+
+
+_CATEGORIES = {op.CATEGORY_DIGIT: "1", op.CATEGORY_SPACE: " ", op.CATEGORY_WORD: "a"}
+
+
+def _character(code: Any, value: Any) -> str:
+    if code is op.LITERAL:
+        return chr(value)
+    if code is op.CATEGORY:
+        return _CATEGORIES.get(value, "-")
+    if code is op.IN and value[0][0] is not op.NEGATE:
+        kind, first = value[0]
+        return chr(first[0]) if kind is op.RANGE else _character(kind, first)
+    return "a"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dragoman.channels.whatsapp import inbound
+from dragoman.channels.whatsapp.wire import read_json
 from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.redaction import RedactionRule, clean, clean_json
 
@@ -29,7 +30,7 @@ def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[
     The same bytes where they find nothing. *body* is one that :func:`inbound.parse` reads.
     """
     try:
-        cleaned, found = clean_json(json.loads(body), rules, keep=_is_its_own, nested=_FORM)
+        cleaned, found = clean_json(read_json(body), rules, keep=_is_its_own, nested=_FORM)
     except (ValueError, RecursionError):
         # Nothing that has items; it is kept all the same, as the text that it is.
         text, found = clean(body.decode("utf-8", "replace"), rules)

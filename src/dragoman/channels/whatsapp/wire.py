@@ -58,6 +58,14 @@ def read_object(body: bytes | str) -> Object:
     return cleaned
 
 
+def read_json(body: bytes | str) -> Any:
+    """Read any JSON, with numbers that Python or PostgreSQL cannot hold left as their digits.
+
+    Raises ValueError for what is none, RecursionError where it is nested too deeply to tell.
+    """
+    return _DECODER.decode(_decoded(body)[0])
+
+
 def _decoded(body: bytes | str) -> tuple[str, bool]:
     """The text of *body*, and whether it surely holds nothing that cannot be stored: most deliveries do not."""
     if isinstance(body, str):

@@ -55,7 +55,6 @@ def _head(title: str) -> str:
     )
 
 
-@reads_outside_text
 def conversation(
     row: Row, messages: Sequence[Row], events: Sequence[Row], *, masked: bool, proved: Integrity | None
 ) -> Iterator[str]:
@@ -93,6 +92,7 @@ def _proved(proved: Integrity) -> str:
     return f"{proved.stage}{by} of {proved.events} events" if by else f"{proved.stage}, {proved.events} events"
 
 
+@reads_outside_text
 def _message(message: Row) -> str:
     sender = str(message["sender"])
     name = f" {message['sender_name']}" if message["sender_name"] else ""

@@ -91,18 +91,19 @@ def safe_link(url: str) -> bool:
 
 def _blocks(text: str) -> Markup:
     """Lines that belong together as one quote or list; the others as they are."""
-    out = Markup("")
+    out: list[Markup] = []
     open_line = False
     for kind, lines in groupby(text.split("\n"), _kind):
         if kind == "text":
-            shown = Markup("\n").join(_inline(line) for line in lines)
-            out += Markup("\n") + shown if open_line else shown
+            if open_line:
+                out.append(Markup("\n"))
+            out.append(Markup("\n").join(_inline(line) for line in lines))
             open_line = True
             continue
-        out += _BLOCKS[kind](list(lines))
+        out.append(_BLOCKS[kind](list(lines)))
         # A block ends its line by itself.
         open_line = False
-    return out
+    return Markup("").join(out)
 
 
 def _kind(line: str) -> str:
