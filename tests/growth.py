@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Shape:
+class TextShape:
     """A text of any length: *before*, then *unit* again and again, then *after*."""
 
     unit: str
@@ -38,56 +38,41 @@ class Shape:
         return self.before + (self.unit * (size // len(self.unit) + 1))[:size] + self.after
 
 
-SHAPES = (
-    # One character without end, of each sort that some reader treats as its own.
-    *(Shape(one) for one in ("a", "A", "0", "1", "9", " ", "\t", "\n", "`", "*", "_", "~", ">", "<", "&", "-", "=",
-    '"')),
-    *(Shape(one) for one in ("'", "(", ")", "[", "{", "/", "\\", ".", ",", ":", ";", "@", "+", "#", "%", "\0", "\r")),
-    *(Shape(one) for one in ("é", "ß", "漢", "ก", "का", "ᄀ", "\u0301", "\u200b", "\u200d", "\u202e", "\u00a0", "٣",
-    "①")),
-    *(Shape(one) for one in ("😀", "👍🏽", "🇦", "\ufdfa", "\ud800", "\u0345", "👨\u200d👩\u200d👧 ")),
-    # Many short words, and words that nearly are what a rule looks for.
-    *(Shape(one) for one in ("a ", "a b", "1 ", "1.", "1,", "1-", "12:", "a.", "a-", "a@", "a@a.", "a@a ", "x\n",
-    " \n")),
-    *(Shape(one) for one in ("on ", "on a wrote", "thanks ", "hello hi ", "12 may ", "may 12 ", "2026-01-01 ",
-    "1.2 3.4 ")),
-    *(Shape(one) for one in ("4111 ", "4111-1111-1111-1111 ", "AT61 ", "AT61 1904 ", "+43 (0) ", "+43660", "(0)",
-    "00")),
-    *(Shape(one) for one in ("eyJaaaaaaaa.", "sk-aaaa", "Bearer ", "wamid.", "-----BEGIN PRIVATE KEY-----", "EAA",
-    "dgm_")),
-    # Marks that open, nest, alternate or never close.
-    *(Shape(one) for one in ("```", "```a", "``` ", "```a``", "`a", "`a` ", "*a", "*a ", "*a* ", " *a", "_a *b ~c ",
-    "*_~")),
-    *(Shape(one) for one in ("*a_b~c", " *a _b ~c", "> a\n", "> \n", "- a\n", "* ", "1. a\n", "http://",
-    "https://a.b/( ")),
-    *(Shape(one) for one in ("<", "<a", "<a ", "<a>", "<div>", "</div>", "<div></div>", "<!--", "<!", "<![", "<?",
-    "&#", "&a")),
-    *(Shape(one) for one in ("<blockquote>", "<script>", '<a b="', "<a b='c", "<br>\n\n", "&lt;", "<style>a</style>",
-    "]]>")),
-    *(Shape(one) for one in ('"', '"a', '"a" ', '-"', "-a ", "a OR ", "a* ", '"漢字', "=a;", ";=", "'=", "' =", "\t=",
-    "'\t")),
-    *(Shape(one) for one in ("=?utf-8?q?a?= ", "=?utf-8?b?", "<a@b>, ", "<a@b> ", "a@b, ", '"a" <a@b>, ', "(a",
-    "a;b=c;", ",")),
-    *(Shape(one) for one in ("{", "[", '{"a":', "[1,", '"\\u0000', "\\u0000", "\\\\", "%00", "1e9", "{a}", "{{",
-    "\x1b[")),
-    # The same with something before or behind it on which a reader may come to grief only at the end.
-    Shape(" ", "a", "a"), Shape("\n", "a", "a"), Shape("a", "```", ""), Shape("a", "``` ", "``"), Shape(" ", "```",
-    "```"),
-    Shape("`", "```", "a"), Shape("a", "*", ""), Shape("*a ", "*", "*"), Shape("a", "<", ""), Shape("a", '<a b="', ""),
-    Shape("a.", "http://", ""), Shape("a.", "a@", ""), Shape("a", "", "@"), Shape("1", "-", "x"), Shape("1", "+", ""),
-    Shape("a ", "on ", " wrote:"), Shape("\n", "on ", ""), Shape(">\n", "a\n", ""), Shape("-", "a\n", "a"), Shape(" ",
-    "1", ")"),
-    Shape("a", '"', ""), Shape(" ", "-- ", "x"), Shape("'", "", "="), Shape(" ", "", "="), Shape(" '", "", "="),
-    Shape("🇦🇧", "a", ""), Shape("\u0301", "a", ""), Shape("=", "bearer ", " "), Shape("-", "_", "x"),
+_UNITS = (
+    # One character of each sort that some reader treats as its own; short words; marks that open, nest or never close.
+    "a", "A", "0", "1", "9", " ", "\t", "\n", "`", "*", "_", "~", ">", "<", "&", "-", "=", '"', "'", "(", ")",
+    "[", "{", "/", "\\", ".", ",", ":", ";", "@", "+", "#", "%", "\x00", "\r", "é", "ß", "漢", "ก", "का", "ᄀ",
+    "\u0301", "\u200b", "\u200d", "\u202e", "\xa0", "٣", "①", "😀", "👍🏽", "🇦", "ﷺ", "\ud800", "\u0345",
+    "👨\u200d👩\u200d👧 ", "a ", "a b", "1 ", "1.", "1,", "1-", "12:", "a.", "a-", "a@", "a@a.", "a@a ", "x\n",
+    " \n", "on ", "on a wrote", "thanks ", "hello hi ", "12 may ", "may 12 ", "2026-01-01 ", "1.2 3.4 ",
+    "4111 ", "4111-1111-1111-1111 ", "AT61 ", "AT61 1904 ", "+43 (0) ", "+43660", "(0)", "00", "eyJaaaaaaaa.",
+    "sk-aaaa", "Bearer ", "wamid.", "-----BEGIN " "PRIVATE KEY-----", "EAA", "dgm_", "```", "```a", "``` ",
+    "```a``", "`a", "`a` ", "*a", "*a ", "*a* ", " *a", "_a *b ~c ", "*_~", "*a_b~c", " *a _b ~c", "> a\n",
+    "> \n", "- a\n", "* ", "1. a\n", "http://", "https://a.b/( ", "<a", "<a ", "<a>", "<div>", "</div>",
+    "<div></div>", "<!--", "<!", "<![", "<?", "&#", "&a", "<blockquote>", "<script>", '<a b="', "<a b='c",
+    "<br>\n\n", "&lt;", "<style>a</style>", "]]>", '"a', '"a" ', '-"', "-a ", "a OR ", "a* ", '"漢字', "=a;",
+    ";=", "'=", "' =", "\t=", "'\t", "=?utf-8?q?a?= ", "=?utf-8?b?", "<a@b>, ", "<a@b> ", "a@b, ",
+    '"a" <a@b>, ', "(a", "a;b=c;", '{"a":', "[1,", '"\\u0000', "\\u0000", "\\\\", "%00", "1e9", "{a}", "{{",
+    "\x1b[",
 )  # fmt: skip
+_ENCLOSED = (
+    # What is repeated, with something before or behind it on which a reader may come to grief only at the end.
+    (" ", "a", "a"), ("\n", "a", "a"), ("a", "```", ""), ("a", "``` ", "``"), (" ", "```", "```"),
+    ("`", "```", "a"), ("a", "*", ""), ("*a ", "*", "*"), ("a", "<", ""), ("a", '<a b="', ""),
+    ("a.", "http://", ""), ("a.", "a@", ""), ("a", "", "@"), ("1", "-", "x"), ("1", "+", ""),
+    ("a ", "on ", " wrote:"), ("\n", "on ", ""), (">\n", "a\n", ""), ("-", "a\n", "a"), (" ", "1", ")"),
+    ("a", '"', ""), (" ", "-- ", "x"), ("'", "", "="), (" ", "", "="), (" '", "", "="), ("🇦🇧", "a", ""),
+    ("\u0301", "a", ""), ("=", "bearer ", " "), ("-", "_", "x"),
+)  # fmt: skip
+SHAPES = (*map(TextShape, _UNITS), *(TextShape(*one) for one in _ENCLOSED))
 
 
-def steep(run: Callable[[str], object], shapes: tuple[Shape, ...] = SHAPES, *, size: int = 1024) -> list[Shape]:
+def steep(run: Callable[[str], object], shapes: tuple[TextShape, ...] = SHAPES, *, size: int = 1024) -> list[TextShape]:
     """The shapes on which the time of *run* grows faster than its input."""
     return [shape for shape in shapes if _is_steep(run, shape, size)]
 
 
-def _is_steep(run: Callable[[str], object], shape: Shape, size: int) -> bool:
+def _is_steep(run: Callable[[str], object], shape: TextShape, size: int) -> bool:
     """Whether it is steep each time that one looks, closer and at larger sizes."""
     for times, larger in ((1, 1), (3, 1), (5, 2), (5, 4)):
         short, long = size * larger, size * larger * FACTOR
@@ -102,7 +87,7 @@ def _is_steep(run: Callable[[str], object], shape: Shape, size: int) -> bool:
     return True
 
 
-def _seconds(run: Callable[[str], object], shape: Shape, size: int, times: int) -> float:
+def _seconds(run: Callable[[str], object], shape: TextShape, size: int, times: int) -> float:
     """The processor's time for one text of that size, at the best of so many; each text is new, whatever is cached."""
     found = []
     for _ in range(times):
@@ -113,14 +98,14 @@ def _seconds(run: Callable[[str], object], shape: Shape, size: int, times: int) 
     return min(found)
 
 
-def shapes_of(pattern: re.Pattern[str]) -> tuple[Shape, ...]:
+def shapes_of(pattern: re.Pattern[str]) -> tuple[TextShape, ...]:
     """Texts made of the pattern itself: what its repeats repeat, behind what comes before, before what is wrong."""
-    found: list[Shape] = []
+    found: list[TextShape] = []
     _pump(parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG), "", found)
     return tuple(dict.fromkeys(shape for shape in found if shape.unit))
 
 
-def _pump(items: Any, before: str, found: list[Shape]) -> str:
+def _pump(items: Any, before: str, found: list[TextShape]) -> str:
     """Collects the shapes of *items*, which *before* comes before; answers with a text that they fit."""
     fitting = ""
     for code, value in items:
@@ -128,11 +113,11 @@ def _pump(items: Any, before: str, found: list[Shape]) -> str:
             one = _pump(value[2], before + fitting, found)
             start = before + fitting
             found += [
-                Shape(one),
-                Shape(one, start),
-                Shape(one, start, "\1"),
-                Shape(start + one),
-                Shape(start + one, "", "\1"),
+                TextShape(one),
+                TextShape(one, start),
+                TextShape(one, start, "\1"),
+                TextShape(start + one),
+                TextShape(start + one, "", "\1"),
             ]
             fitting += one * max(1, min(int(value[0]), 40))
         elif code is op.SUBPATTERN:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import phonenumbers
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 _ASSIGNED = frozenset(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 
+from dragoman.bounded import reads_outside_text
 from dragoman.dispatch import words
 from dragoman.dispatch.texts import pick
 from dragoman.domain import patterns
-from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.content import Location
 from dragoman.domain.nouns import Parameter, ParameterKind
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.dispatch import extract
 from dragoman.dispatch.extract import Value
 from dragoman.dispatch.texts import language, pick, sentence
-from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.condition_form import literal
 from dragoman.domain.definitions import shown
 from dragoman.domain.flow_form import PLACEHOLDER

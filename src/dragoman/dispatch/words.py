@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 _TOKEN = re.compile(r"[^\W_]+|[👍👌🙏❤😊😀🙂👋🎉💯]")
 

@@ -12,7 +12,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 HEAD_BYTES = 256 * 1024
 """How much of a file's beginning is looked at; a photo's size stands behind its EXIF data, of up to 64 KB."""

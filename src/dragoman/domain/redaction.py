@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 Span = tuple[int, int]
 Finder = Callable[[str], Iterator[Span]]

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 LONGEST_WORD = 60
 MOST_WORDS = 8_000

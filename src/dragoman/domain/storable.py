@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 # The escape of U+0000, but not an escaped backslash that happens to stand before the letters u0000.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False).encode

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 from dragoman.numbering import country_code
 
 HIDDEN = "••••••"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import Content, Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import LINK_TITLE, LINK_URL, OPTION_ID, OPTION_TITLE, OPTIONS, fault
 from dragoman.skills.answer_schema import compiled

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from email.message import EmailMessage, MIMEPart
 from email.utils import getaddresses, parsedate_to_datetime
 
+from dragoman.bounded import reads_outside_text
 from dragoman.channels.email import wire
 from dragoman.channels.email.plain import from_html, without_quotes
-from dragoman.domain.bounded import reads_outside_text
 
 _ID = re.compile(r"<([^<>\s]{1,500})>")
 _ADDRESS = re.compile(r"[^@\s<>\x00]{1,64}@[^@\s<>\x00]{1,255}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 _BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol"})
 _SILENT = frozenset({"script", "style", "head", "title", "template", "blockquote"})

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 
+from dragoman.bounded import reads_outside_text
 from dragoman.channels.email import inbound, wire
 from dragoman.channels.email.plain import from_html
-from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.redaction import RedactionRule, clean
 
 _READ = {"text/plain", "text/html"}

@@ -16,7 +16,7 @@ from email.parser import BytesHeaderParser, BytesParser
 from functools import lru_cache
 from typing import Any
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 MOST_CONTAINERS = 100
 """Multiparts and mails within mails; a mail that has more is not taken apart."""

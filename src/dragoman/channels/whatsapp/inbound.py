@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.channels.whatsapp.contents import channel_errors, content_of
 from dragoman.channels.whatsapp.items import (
     ChannelError,
@@ -38,7 +39,6 @@ from dragoman.channels.whatsapp.wire import (
     table,
     text,
 )
-from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.nouns import MessageContext
 
 __all__ = [

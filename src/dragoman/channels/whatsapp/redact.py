@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from dragoman.bounded import reads_outside_text
 from dragoman.channels.whatsapp import inbound
 from dragoman.channels.whatsapp.wire import read_json
-from dragoman.domain.bounded import reads_outside_text
 from dragoman.domain.redaction import RedactionRule, clean, clean_json
 
 _ITS_OWN = frozenset(

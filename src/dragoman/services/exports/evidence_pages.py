@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.events import CATALOGUE
 from dragoman.ledger.integrity import Integrity
 from dragoman.services.exports.columns import CONVERSATION

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.domain import storable
-from dragoman.domain.bounded import reads_outside_text
 from dragoman.services.exports.columns import ExportColumn
 
 BOM = b"\xef\xbb\xbf"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import Content, FormReply, Link, Location, Media, Options, Order, Request, Text, preview
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.web.console import wording

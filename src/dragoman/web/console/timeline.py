@@ -14,7 +14,7 @@ from uuid import UUID
 
 from markupsafe import Markup
 
-from dragoman.domain.bounded import reads_outside_text
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
 from dragoman.domain.states import TERMINAL, State
