@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import phonenumbers
 
+from dragoman.bounded import reads_outside_text
+
 _ASSIGNED = frozenset(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 
 
@@ -23,6 +25,7 @@ def country_code(digits: str) -> str:
     return next((digits[:length] for length in (1, 2) if digits[:length] in _ASSIGNED), digits[:3])
 
 
+@reads_outside_text
 @lru_cache(maxsize=4096)
 def parts(number: str) -> tuple[str, ...]:
     """*number*, in E.164 with its plus sign, as country code and the groups of digits that its country writes.
@@ -44,6 +47,7 @@ def parts(number: str) -> tuple[str, ...]:
     return code, digits[len(code) :]
 
 
+@reads_outside_text
 def digits_of(typed: str) -> str:
     """Give a number's digits in ASCII, in whatever script and formatting; without the ``(0)`` of ``+43 (0)660``."""
     plain = phonenumbers.normalize_digits_only(unicodedata.normalize("NFKC", typed), keep_non_digits=True)

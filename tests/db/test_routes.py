@@ -60,6 +60,10 @@ def routes(app: FastAPI) -> list[Route]:
 
 @pytest.fixture
 async def parameters(runtime: Runtime, tenant: TenantFixture) -> dict[str, str]:
+    return await one_of_everything(runtime, tenant)
+
+
+async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str, str]:
     """One of everything that a path can name, all of *tenant*."""
     session_id = await tenant.session(message_count=1)
     message_id = await tenant.message(session_id, 1, to_json(Text("hello")))

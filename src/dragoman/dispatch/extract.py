@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 
+from dragoman.bounded import reads_outside_text
 from dragoman.dispatch import words
 from dragoman.dispatch.texts import pick
 from dragoman.domain import patterns
@@ -19,7 +20,8 @@ Value = str | int | float | bool
 
 MAX_TEXT = 2000
 
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# Begun where a word does only: from each of its letters the search would go through the rest of the word again.
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _NUMBER = re.compile(r"(?<![\w-])-?\d+(?:[.,]\d+)*(?![\w-])")
 _COORDINATES = re.compile(r"(?<![\w.-])(-?\d{1,2}\.\d{2,15})(?:\s*[,;]\s*|\s+)(-?\d{1,3}\.\d{2,15})(?![\w.])")
 _ISO = re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b")
@@ -79,6 +81,7 @@ _WEEKDAYS = {
 }
 
 
+@reads_outside_text
 def answer(parameter: Parameter, text: str, *, today: date, locale: str) -> Value | None:
     """The value in *text*, written in answer to the question for *parameter*; None when it has none."""
     match parameter.kind:
@@ -90,6 +93,7 @@ def answer(parameter: Parameter, text: str, *, today: date, locale: str) -> Valu
             return mention(parameter, text, today=today, locale=locale)
 
 
+@reads_outside_text
 def mention(  # noqa: PLR0911 - one line for each kind
     parameter: Parameter, text: str, *, today: date, locale: str
 ) -> Value | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.dispatch import extract
 from dragoman.dispatch.extract import Value
 from dragoman.dispatch.texts import language, pick, sentence
@@ -63,6 +64,7 @@ def beginning(flow: Flow, contact: Contact) -> dict[str, Value]:
     return values
 
 
+@reads_outside_text
 def answered(variable: Variable, validation: Validation, text: str, *, today: date, locale: str) -> Value | None:
     """Read the value in *text*, written in answer to the question for *variable*; None where none fits."""
     match variable.type:

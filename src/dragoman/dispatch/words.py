@@ -9,11 +9,14 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from dragoman.bounded import reads_outside_text
+
 _TOKEN = re.compile(r"[^\W_]+|[👍👌🙏❤😊😀🙂👋🎉💯]")
 
 _MAX_WORDS_OF_A_RULE = 14
 
 
+@reads_outside_text
 def tokens(text: str) -> tuple[str, ...]:
     """Split *text* into words, without case, accents and punctuation; a few telling emoji count as words."""
     bare = unicodedata.normalize("NFKD", text.casefold())
@@ -133,6 +136,7 @@ def contains(said: tuple[str, ...], phrases: Iterable[tuple[str, ...]]) -> bool:
     return any(said[i : i + len(phrase)] == phrase for phrase in phrases for i in range(len(said) - len(phrase) + 1))
 
 
+@reads_outside_text
 def asks_for_human(text: str) -> bool:
     """Whether the contact asks for a person: nothing but the word, or the phrase in a short message."""
     said = tokens(text)
@@ -144,16 +148,19 @@ def asks_for_human(text: str) -> bool:
     )
 
 
+@reads_outside_text
 def says_goodbye(text: str) -> bool:
     """Whether the message is nothing but thanks, a goodbye or a stop word."""
     return CLOSING in _made_of(text, CLOSING, GREETING, ACKNOWLEDGING)
 
 
+@reads_outside_text
 def greets(text: str) -> bool:
     """Whether the message is nothing but a greeting or a call for help."""
     return GREETING in _made_of(text, GREETING, ACKNOWLEDGING)
 
 
+@reads_outside_text
 def acknowledges(text: str) -> bool:
     """Whether the message is nothing but "fine"."""
     return ACKNOWLEDGING in _made_of(text, ACKNOWLEDGING)

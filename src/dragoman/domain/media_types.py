@@ -12,6 +12,8 @@ import re
 import struct
 from dataclasses import dataclass
 
+from dragoman.bounded import reads_outside_text
+
 HEAD_BYTES = 256 * 1024
 """How much of a file's beginning is looked at; a photo's size stands behind its EXIF data, of up to 64 KB."""
 
@@ -205,6 +207,7 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\u061c\u200b-\u200f\u2028-\u
 _LONGEST = 120
 
 
+@reads_outside_text
 def safe_filename(given: str | None, *, otherwise: str) -> str:
     """*given* as a name that no system takes for anything but a name; *otherwise* where nothing is left of it."""
     name = _UNSAFE.sub("_", given or "").strip(" ._")

@@ -14,6 +14,8 @@ from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
+
 LONGEST = 500
 """A pattern is looked for in so many characters, from the beginning."""
 
@@ -38,6 +40,7 @@ def fault(pattern: str) -> str | None:
     return None
 
 
+@reads_outside_text
 def search(pattern: str, text: str) -> str | None:
     """What the pattern finds first: its first group, if it has one that fits, or else all of it."""
     found = re.search(pattern, text[:LONGEST], re.IGNORECASE)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
+
 Span = tuple[int, int]
 Finder = Callable[[str], Iterator[Span]]
 
@@ -35,6 +37,7 @@ class RedactionRule:
         return f"[{self.label} redacted]"
 
 
+@reads_outside_text
 def clean(text: str, rules: Sequence[RedactionRule]) -> tuple[str, Counter[str]]:
     """Take out of *text* what the rules find, one rule after the other, and count what each found."""
     found: Counter[str] = Counter()
@@ -115,6 +118,7 @@ _CARDS: Sequence[tuple[range, int, tuple[int, ...]]] = (
 )
 
 
+@reads_outside_text
 def cards(text: str) -> Iterator[Span]:
     """Find payment card numbers: issuer's first digits, length, and check digit (Luhn, ISO/IEC 7812-1 annex B).
 
@@ -179,6 +183,7 @@ _IBAN_SIZES = {
 _IBAN_SIZE = {country: size for size, countries in _IBAN_SIZES.items() for country in countries}
 
 
+@reads_outside_text
 def ibans(text: str) -> Iterator[Span]:
     """Find international bank account numbers: country, length, and check digits (ISO 13616, modulo 97)."""
     for begin in _IBAN_BEGINS.finditer(text):
@@ -223,6 +228,7 @@ _SIGNS = (
 """What one of them has in it: nearly no text has, and is told so faster."""
 
 
+@reads_outside_text
 def tokens(text: str) -> Iterator[Span]:
     """What opens something: JSON Web Tokens, bearer credentials, private keys, keys of services that mark theirs."""
     if any(sign in text for sign in _SIGNS):

@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from dragoman.bounded import reads_outside_text
+
 LONGEST_WORD = 60
 MOST_WORDS = 8_000
 BEFORE_START = timedelta(days=1)
@@ -53,6 +55,7 @@ _KEPT = re.compile(f"[{_PICTURES}{_COMBINING}]")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 
 
+@reads_outside_text
 @lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """The form in which words are compared."""
@@ -71,6 +74,7 @@ class TextToken(NamedTuple):
     end: int
 
 
+@reads_outside_text
 def tokens(text: str, *, asked: bool = False) -> Iterator[TextToken]:
     """The words of *text* in order, overlapping pairs where a script has no spaces.
 
@@ -124,6 +128,7 @@ def tag(tenant_id: UUID) -> str:
     return "".join("abcdefghijklmnopqrstuvwxyz234567"[number >> shift & 31] for shift in (0, 5, 10, 15)) + "."
 
 
+@reads_outside_text
 def vector(tenant_id: UUID, text: str) -> str:
     """Write *text* as a ``tsvector``, every word under the tenant's tag; empty without words."""
     before = tag(tenant_id)
@@ -169,6 +174,7 @@ class Search:
         return " & ".join("(" + " | ".join(term.query(before) for term in group) + ")" for group in self.groups)
 
     @classmethod
+    @reads_outside_text
     def parse(cls, asked: str, *, whole_numbers: bool = False) -> Search:
         """Read a query: ``word``, ``"a phrase"``, ``begin*``, ``-excluded``, ``this OR that``. Never fails.
 
@@ -195,12 +201,16 @@ class Search:
             joined = False
         return cls(tuple(tuple(group) for group in groups))
 
+    @reads_outside_text
     def marks(self, text: str) -> list[tuple[int, int]]:
         """The parts of *text*, as (start, end), that the query asks for; in order, not overlapping."""
         found: list[tuple[int, int]] = []
         there = list(tokens(text))
         for term in (term for group in self.groups for term in group if not term.excluded):
             for first in range(len(there) - len(term.words) + 1):
+                # Most places are passed by at the first word, however long the phrase is.
+                if not there[first].word.startswith(term.words[0]):
+                    continue
                 part = there[first : first + len(term.words)]
                 if _fits(term, [place.word for place in part]):
                     found.append((part[0].start, part[-1].end))
@@ -242,6 +252,7 @@ class Piece(NamedTuple):
     hit: bool
 
 
+@reads_outside_text
 def snippet(text: str, search: Search, width: int = 140) -> tuple[Piece, ...]:
     """Cut about *width* characters of *text* around the first thing found, in pieces; line breaks become spaces."""
     marks = search.marks(text)

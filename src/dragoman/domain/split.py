@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from dragoman.bounded import reads_outside_text
+
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _LINE = re.compile(r"\n\s*")
 # Latin and Arabic sentences end before a space, Chinese, Japanese and Indic ones also without it.
@@ -20,6 +22,9 @@ _PLACES = (_PARAGRAPH, _LINE, _SENTENCE, _WORD)
 
 _LEAST = 0.4
 """A better kind of place is taken only where it leaves that part of the limit to the first piece."""
+
+_AHEAD, _SLACK = 6, 128
+"""How far a cut looks ahead, in limits and characters: the marked spans, and the space behind the last place."""
 
 _MARKED = re.compile(
     r"```.+?```|`[^`\n]+`|(?<![\w*])\*(?=\S)[^*\n]+?(?<=\S)\*(?!\w)"
@@ -36,6 +41,7 @@ def units(text: str) -> int:
     return len(text) + sum(1 for character in text if ord(character) > 0xFFFF)
 
 
+@reads_outside_text
 def split(text: str, limit: int) -> list[str]:
     """*text* in pieces of at most *limit* characters (UTF-16 units), in order; whole where it fits.
 
@@ -43,30 +49,43 @@ def split(text: str, limit: int) -> list[str]:
     """
     if limit < 16:
         raise ValueError(f"a limit of {limit} is no limit for a text")
+    if units(text) <= limit:
+        return [text]
+    text = text.strip()
     pieces: list[str] = []
-    rest = text.strip() if units(text) > limit else text
-    while units(rest) > limit:
-        piece, rest = _cut(rest, limit)
+    at, opened = 0, ""
+    # No place of a cut depends on more than this, so that each part of the text is looked at a few times at most.
+    while units(ahead := opened + text[at : at + limit * _AHEAD + _SLACK]) > limit:
+        piece, end, reopened = _cut(ahead, limit)
         pieces.append(piece)
-    return [*pieces, rest] if rest.strip() or not pieces else pieces
+        at, opened = at + end - len(opened), reopened
+        if not reopened:
+            at = _after_breaks(text, at)
+    return [*pieces, ahead] if ahead.strip() or not pieces else pieces
 
 
-def _cut(text: str, limit: int) -> tuple[str, str]:
-    """The first piece and the rest, which is shorter."""
+def _after_breaks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in "\n ":
+        at += 1
+    return at
+
+
+def _cut(text: str, limit: int) -> tuple[str, int, str]:
+    """The first piece, where the rest begins, and the mark that is to be opened again before it."""
     most = _reach(text, limit)
     spans = [match.span() for match in _MARKED.finditer(text, 0, min(len(text), most * 5))]
     for low in (int(most * _LEAST), 1):
         for place in _PLACES:
             found = _last(place, text, low, most, spans)
             if found is not None:
-                return text[: found[0]].rstrip(), text[found[1] :].lstrip("\n ")
+                return text[: found[0]].rstrip(), found[1], ""
     inside = next((span for span in spans if span[0] < most < span[1]), None)
     if inside is not None and inside[0] > 0:
-        return text[: inside[0]].rstrip(), text[inside[0] :]
+        return text[: inside[0]].rstrip(), inside[0], ""
     if inside is not None:
         return _cut_marked(text, limit)
     end = _character_end(text, most)
-    return text[:end], text[end:]
+    return text[:end], end, ""
 
 
 def _reach(text: str, limit: int) -> int:
@@ -92,15 +111,15 @@ def _last(
     return found
 
 
-def _cut_marked(text: str, limit: int) -> tuple[str, str]:
+def _cut_marked(text: str, limit: int) -> tuple[str, int, str]:
     """Cut inside the marked span that *text* begins with, which has no end within the limit."""
     mark = "```" if text.startswith("```") else text[0]
     inner = text[len(mark) :]
     end = _character_end(inner, _reach(inner, limit - 2 * len(mark)))
     spaces = [match for match in re.finditer(r"\s+", inner[:end]) if match.start() > end * _LEAST]
     if spaces:
-        return mark + inner[: spaces[-1].start()] + mark, mark + inner[spaces[-1].end() :]
-    return mark + inner[:end] + mark, mark + inner[end:]
+        return mark + inner[: spaces[-1].start()] + mark, len(mark) + spaces[-1].end(), mark
+    return mark + inner[:end] + mark, len(mark) + end, mark
 
 
 def _character_end(text: str, most: int) -> int:

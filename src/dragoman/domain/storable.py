@@ -7,11 +7,14 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
+
 # The escape of U+0000, but not an escaped backslash that happens to stand before the letters u0000.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False).encode
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
+@reads_outside_text
 def dump(value: object) -> str:
     """The JSON text of *value*: U+0000 and lone surrogates, which cannot be stored, become replacements.
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.numbering import country_code
 
 HIDDEN = "••••••"
@@ -47,6 +48,7 @@ class Mask:
         """Make the same mask with one number more."""
         return self if number is None else Mask([*self._numbers, number])
 
+    @reads_outside_text
     def text(self, text: str) -> str:
         """Hide the contact's numbers in the text."""
         for pattern, shown in self._patterns:

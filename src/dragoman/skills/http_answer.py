@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import Content, Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import LINK_TITLE, LINK_URL, OPTION_ID, OPTION_TITLE, OPTIONS, fault
 from dragoman.skills.answer_schema import compiled
@@ -93,6 +94,7 @@ class HttpAnswer(_Strict):
         return tuple(reply.content() for reply in self.replies)
 
 
+@reads_outside_text
 def read_answer(body: bytes, schema: Mapping[str, Any] | None) -> HttpAnswer:
     """The answer in *body*; its ``data`` fits *schema*, where there is one. Raises InvalidAnswerError."""
     value = _json(body)

@@ -36,6 +36,20 @@ UNAVAILABLE = (
     TimeoutError,
 )
 
+# What PostgreSQL or its protocol cannot hold: U+0000, half a surrogate pair, a number or a time beyond its type.
+_BEYOND = (
+    asyncpg.CharacterNotInRepertoireError,
+    asyncpg.UntranslatableCharacterError,
+    asyncpg.NumericValueOutOfRangeError,
+    asyncpg.DatetimeFieldOverflowError,
+)
+
+
+def is_unstorable(error: BaseException) -> bool:
+    """Whether *error* says that a value cannot be held by the database, whatever its statement does with it."""
+    # The client's own error, for an argument that it cannot write, is of the general class.
+    return isinstance(error, _BEYOND) or type(error) is asyncpg.DataError
+
 
 # Whatever the planner believes about a table that has just been filled: a few rows by their keys are index loops.
 _BY_KEY = (

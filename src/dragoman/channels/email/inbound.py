@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email import policy
 from email.message import EmailMessage, MIMEPart
-from email.parser import BytesParser
 from email.utils import getaddresses, parsedate_to_datetime
 
+from dragoman.bounded import reads_outside_text
+from dragoman.channels.email import wire
 from dragoman.channels.email.plain import from_html, without_quotes
 
 _ID = re.compile(r"<([^<>\s]{1,500})>")
@@ -53,10 +53,10 @@ class Mail:
     attachments: tuple[EmailAttachment, ...]
 
 
+@reads_outside_text
 def read(body: bytes) -> Mail | None:
     """The message in *body*; None for one that does not say who wrote it."""
-    message = BytesParser(policy=policy.default).parsebytes(body)
-    assert isinstance(message, EmailMessage)  # noqa: S101 - what the default policy makes
+    message, _ = wire.parse(body)
     writers = _addresses(message, "From")
     if not writers:
         return None
@@ -79,12 +79,7 @@ def read(body: bytes) -> Mail | None:
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    try:
-        value = str(message.get(name, ""))
-    except (ValueError, LookupError, IndexError, AttributeError):
-        # The parser gives up on some broken headers only when they are asked for.
-        return ""
-    return _clean(" ".join(value.split()))
+    return _clean(" ".join(wire.header_text(str(message.get(name, ""))).split()))
 
 
 def _clean(text: str) -> str:
@@ -92,9 +87,14 @@ def _clean(text: str) -> str:
 
 
 def _addresses(message: EmailMessage, name: str) -> list[tuple[str | None, str]]:
-    found = getaddresses([_header(message, name)])
+    # Encoded words may hold any character, and stand for names alone: they are read when the addresses are told apart.
+    try:
+        found = getaddresses([" ".join(str(message.get(name, "")).split())])
+    except RecursionError:
+        # Comments in comments without end.
+        return []
     return [
-        (said.strip()[:200] or None, address.lower())
+        (_clean(" ".join(wire.header_text(said).split()))[:200] or None, address.lower())
         for said, address in found
         if _ADDRESS.fullmatch(address) and len(address) <= 254
     ]
@@ -106,9 +106,9 @@ def _ids(message: EmailMessage, name: str) -> list[str]:
 
 def _references(message: EmailMessage) -> tuple[str, ...]:
     """RFC 5322, 3.6.4: References has the ancestors, the parent last; In-Reply-To stands in where it is missing."""
-    parents = _ids(message, "In-Reply-To")
+    parents = dict.fromkeys(_ids(message, "In-Reply-To"))
     found = [reference for reference in _ids(message, "References") if reference not in parents]
-    return tuple(dict.fromkeys([*found, *parents[:1]]))
+    return tuple(dict.fromkeys([*found, *list(parents)[:1]]))
 
 
 def _date(message: EmailMessage) -> datetime | None:

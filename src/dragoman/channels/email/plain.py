@@ -3,32 +3,85 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
+from html import unescape
+
+from dragoman.bounded import reads_outside_text
 
 _BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol"})
 _SILENT = frozenset({"script", "style", "head", "title", "template", "blockquote"})
 
 
-class _HtmlTextReader(HTMLParser):
-    """Collects what is shown; from the start of a silent element to its end nothing is."""
+# A tag with its attributes, quoted values whole; what is never closed is found once, since it ends the text.
+_TAG = re.compile(r"<(/?)([A-Za-z][^\s/>]*+)((?:[^\"'>]|\"[^\"]*\"|'[^']*')*+)>")
+_CLASS = re.compile(r"""(?<![^\s\"'/])class\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--|<[!?/]")
+_RAW_TEXT = frozenset({"script", "style", "title"})
+"""Elements in which nothing is a tag but their own end."""
+
+_LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9A-Fa-f]{8,});?")
+_QUOTED = "gmail_quote"
+
+
+class _HtmlTextReader:
+    """Collects what is shown; from the start of a silent element to its end nothing is.
+
+    The text is gone through once. What is not closed, be it a comment, a tag or an element, goes to the end of the
+    text, as in a browser.
+    """
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self._silent_tag: str | None = None
         self._depth = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element begins."""
+    def feed(self, html: str) -> None:
+        """Read the whole of *html*."""
+        lowered = html.lower() if html.isascii() else "".join(c.lower() if c.isascii() else c for c in html)
+        at = 0
+        while (begin := html.find("<", at)) >= 0:
+            self._show(html[at:begin])
+            at = self._markup(html, lowered, begin)
+        self._show(html[at:])
+
+    def _markup(self, html: str, lowered: str, begin: int) -> int:
+        """Read what the ``<`` at *begin* opens; answers where the text goes on."""
+        if not html[begin + 1 : begin + 3].lstrip("/")[:1].isalpha():
+            return self._no_tag(html, begin)
+        tag = _TAG.match(html, begin)
+        if tag is None:
+            return len(html)
+        name = tag[2].lower()
+        if tag[1]:
+            self._end(name)
+            return tag.end()
+        self._start(name, tag[3])
+        if tag[3].endswith("/"):
+            if name in _SILENT:
+                self._end(name)
+            return tag.end()
+        if name in _RAW_TEXT:
+            end = lowered.find(f"</{name}", tag.end())
+            return len(html) if end < 0 else end
+        return tag.end()
+
+    def _no_tag(self, html: str, begin: int) -> int:
+        found = _COMMENT.match(html, begin)
+        if found is None:
+            self._show("<")
+            return begin + 1
+        mark = "-->" if found.group() == "<!--" else ">"
+        end = html.find(mark, found.end())
+        return len(html) if end < 0 else end + len(mark)
+
+    def _start(self, tag: str, attributes: str) -> None:
         if self._silent_tag is not None:
             self._depth += tag == self._silent_tag
-        elif tag in _SILENT or (tag == "div" and any(n == "class" and "gmail_quote" in (v or "") for n, v in attrs)):
+        elif tag in _SILENT or (tag == "div" and _is_quoted(attributes)):
             self._silent_tag, self._depth = tag, 1
         elif tag in _BREAKS:
             self.parts.append("\n")
 
-    def handle_endtag(self, tag: str) -> None:
-        """An element ends."""
+    def _end(self, tag: str) -> None:
         if self._silent_tag is not None:
             self._depth -= tag == self._silent_tag
             if self._depth == 0:
@@ -36,17 +89,23 @@ class _HtmlTextReader(HTMLParser):
         elif tag in _BREAKS:
             self.parts.append("\n")
 
-    def handle_data(self, data: str) -> None:
+    def _show(self, written: str) -> None:
         """Text between tags; white space in it means no more than a space."""
-        if self._silent_tag is None:
-            self.parts.append(re.sub(r"\s+", " ", data))
+        if self._silent_tag is None and written:
+            shown = unescape(_LONG_REFERENCE.sub("\ufffd", written))
+            self.parts.append(re.sub(r"\s+", " ", shown))
 
 
+def _is_quoted(attributes: str) -> bool:
+    found = _CLASS.search(attributes)
+    return found is not None and _QUOTED in (found[1] or found[2] or found[3] or "")
+
+
+@reads_outside_text
 def from_html(html: str) -> str:
     """The text that a reader of *html* sees, without what it quotes."""
     reader = _HtmlTextReader()
     reader.feed(html)
-    reader.close()
     lines = [" ".join(line.split()) for line in "".join(reader.parts).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
@@ -66,6 +125,7 @@ _DIVIDER = re.compile(
 _SIGNATURE = re.compile(r"--\s?")
 
 
+@reads_outside_text
 def without_quotes(text: str) -> str:
     """Keep what its writer added: no quoted lines below, no lines that introduce them, no signature.
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from email import policy
 from email.message import EmailMessage
-from email.parser import BytesParser
 
-from dragoman.channels.email import inbound
+from dragoman.bounded import reads_outside_text
+from dragoman.channels.email import inbound, wire
 from dragoman.channels.email.plain import from_html
 from dragoman.domain.redaction import RedactionRule, clean
 
 _READ = {"text/plain", "text/html"}
+_LONGEST_SUBJECT = 2000
+"""Characters that are kept of a subject in which something was found."""
 
 
+@reads_outside_text
 def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
     """Take out of *body* (RFC 5322) what *rules* find; count what each found, all told of the first item.
 
     The same bytes where they find nothing.
     """
-    message = BytesParser(policy=policy.default).parsebytes(body)
-    assert isinstance(message, EmailMessage)  # noqa: S101 - what the default policy makes
-    subject, found = clean(str(message.get("Subject", "")), rules)
+    message, whole = wire.parse(body)
+    if not whole:
+        # Nobody reads parts of it; what stands in it for all to see is taken out of the bytes.
+        text, found = clean(body.decode("latin-1"), rules)
+        return (text.encode("latin-1"), {0: found}) if found else (body, {})
+    subject, found = clean(wire.header_text(str(message.get("Subject", ""))), rules)
     if found:
         del message["Subject"]
-        message["Subject"] = " ".join(subject.split())
+        message["Subject"] = " ".join(subject.split())[:_LONGEST_SUBJECT]
     for part in message.walk():
         if part.get_content_type() in _READ and not part.is_attachment():
             found += _part(part, rules)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.channels.whatsapp.contents import channel_errors, content_of
 from dragoman.channels.whatsapp.items import (
     ChannelError,
@@ -122,6 +123,7 @@ class _Change:
         )
 
 
+@reads_outside_text
 def parse(body: bytes) -> Delivery:
     """All that stands in a delivery. Raises MalformedError only when *body* is not a JSON object."""
     try:

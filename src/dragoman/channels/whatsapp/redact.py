@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.channels.whatsapp import inbound
+from dragoman.channels.whatsapp.wire import read_json
 from dragoman.domain.redaction import RedactionRule, clean, clean_json
 
 _ITS_OWN = frozenset(
@@ -22,13 +24,14 @@ _FORM = "response_json"
 """What was filled into a form: its names are the form's."""
 
 
+@reads_outside_text
 def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[int, Counter[str]]]:
     """*body* without what *rules* find in what people wrote, and how often each found something, by item.
 
     The same bytes where they find nothing. *body* is one that :func:`inbound.parse` reads.
     """
     try:
-        cleaned, found = clean_json(json.loads(body), rules, keep=_is_its_own, nested=_FORM)
+        cleaned, found = clean_json(read_json(body), rules, keep=_is_its_own, nested=_FORM)
     except (ValueError, RecursionError):
         # Nothing that has items; it is kept all the same, as the text that it is.
         text, found = clean(body.decode("utf-8", "replace"), rules)

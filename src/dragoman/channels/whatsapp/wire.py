@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.errors import DragomanError
 
 Object = dict[str, Any]
@@ -36,6 +37,7 @@ class NestedTooDeeplyError(MalformedError):
     """The body may be JSON, but is nested beyond what the parser can follow."""
 
 
+@reads_outside_text
 def read_object(body: bytes | str) -> Object:
     """Read the JSON object in *body*, with text made storable and numbers beyond 64 bits left as their digits.
 
@@ -54,6 +56,14 @@ def read_object(body: bytes | str) -> Object:
         return value
     cleaned: Object = _storable(value, MAX_DEPTH)
     return cleaned
+
+
+def read_json(body: bytes | str) -> Any:
+    """Read any JSON, with numbers that Python or PostgreSQL cannot hold left as their digits.
+
+    Raises ValueError for what is none, RecursionError where it is nested too deeply to tell.
+    """
+    return _DECODER.decode(_decoded(body)[0])
 
 
 def _decoded(body: bytes | str) -> tuple[str, bool]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.events import CATALOGUE
 from dragoman.ledger.integrity import Integrity
 from dragoman.services.exports.columns import CONVERSATION
@@ -91,6 +92,7 @@ def _proved(proved: Integrity) -> str:
     return f"{proved.stage}{by} of {proved.events} events" if by else f"{proved.stage}, {proved.events} events"
 
 
+@reads_outside_text
 def _message(message: Row) -> str:
     sender = str(message["sender"])
     name = f" {message['sender_name']}" if message["sender_name"] else ""

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.domain import storable
 from dragoman.services.exports.columns import ExportColumn
 
@@ -29,11 +30,13 @@ _ESCAPED = re.compile(rf"{_PLACE}'{_RISK}|\A'(?='*[\t\r\n])")
 _PERHAPS = re.compile(rf"{_FORMULA}|\A'*[\t\r\n]")
 
 
+@reads_outside_text
 def harmless(text: str) -> str:
     """*text* as it may stand in a cell."""
     return _RISKY.sub("'", text) if _PERHAPS.search(text) else text
 
 
+@reads_outside_text
 def restore(cell: str) -> str:
     """What :func:`harmless` was given."""
     return _ESCAPED.sub("", cell)

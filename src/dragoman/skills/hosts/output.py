@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import structlog
 
+from dragoman.bounded import reads_outside_text
+
 log = structlog.get_logger()
 
 LINE = 500
@@ -42,6 +44,7 @@ class Lines:
         self._rest, self._cutting = b"", False
         self._window, self._said, self._dropped = clock(), 0, 0
 
+    @reads_outside_text
     def feed(self, data: bytes) -> bool:
         """Take *data*; True when lines were dropped."""
         *whole, self._rest = (self._rest + data).split(b"\n")

@@ -15,7 +15,7 @@ from dragoman.store.accounts.access_log import AccessFilters
 from dragoman.store.conversation_list.conversations import MalformedCursorError
 from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
-from dragoman.web.api.filters import Name, PageQuery, Words, given_once
+from dragoman.web.api.filters import Name, PageQuery, Words, from_text, given_once
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import InvalidParameterError
 
@@ -31,10 +31,10 @@ class AccessQuery(PageQuery):
     phone: Words | None = Field(
         None, description="Part of a number: reads of contacts that have it, and searches for it. Needs audit.unmask"
     )
-    from_: Annotated[datetime, BeforeValidator(first_moment)] | None = Field(
+    from_: Annotated[datetime, BeforeValidator(from_text(first_moment))] | None = Field(
         None, alias="from", description="At or after this RFC 3339 time or day (UTC)"
     )
-    to: Annotated[datetime, BeforeValidator(last_moment)] | None = Field(
+    to: Annotated[datetime, BeforeValidator(from_text(last_moment))] | None = Field(
         None, description="Before this RFC 3339 time, or up to the end of this day (UTC)"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,17 @@ def _order(value: str) -> str:
         return str(SortOrder.parse(value))
     except ValueError as error:
         raise ValueError(f"use one of {', '.join(Sort)}, with a minus before it for the greatest first") from error
+
+
+def from_text(read: Callable[[str], Any]) -> Callable[[object], Any]:
+    """*read* for a value that may be anything JSON has. Raises ValueError for what is no text, as for a bad text."""
+
+    def checked(value: object) -> Any:
+        if not isinstance(value, str):
+            raise ValueError("must be text")
+        return read(value)
+
+    return checked
 
 
 Words = Annotated[str, Field(max_length=WORDS.longest), AfterValidator(WORDS.read)]
@@ -54,7 +66,7 @@ def _parameter(field: FilterField) -> Any:
     if kind.api_type is str:
         of = Annotated[str, Field(max_length=kind.longest), AfterValidator(kind.read)]
     elif kind.api_type is datetime:
-        of = Annotated[datetime, BeforeValidator(kind.read)]
+        of = Annotated[datetime, BeforeValidator(from_text(kind.read))]
     return of | None, Field(None, alias=field.api, description=field.description)
 
 

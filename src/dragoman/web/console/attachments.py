@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
@@ -84,9 +84,10 @@ def total(order: Order) -> str:
     currencies = {item.currency for item in order.items}
     try:
         each = [Decimal(item.price or "") * Decimal(item.quantity) for item in order.items]
-    except InvalidOperation:
+        amount = sum(each, Decimal())
+    except ArithmeticError:
+        # No number, or one that grows beyond all that decimals can hold.
         return ""
-    amount = sum(each, Decimal())
     if len(currencies) != 1 or not amount.is_finite() or abs(amount) > Decimal(10) ** 12:
         return ""
     return f"{amount:.2f} {currencies.pop() or ''}".strip()

@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 
 from markupsafe import Markup, escape
 
+from dragoman.bounded import reads_outside_text
+
 LONG_CHARACTERS = 1200
 LONG_LINES = 24
 
-_FENCE = re.compile(r"```((?:(?!```).)*\S(?:(?!```).)*)```", re.DOTALL)
+_FENCE = "```"
 _ATOM = re.compile(r"`(?P<code>[^`\n]+)`|(?P<url>https?://[^\s<>\"'`]+)", re.IGNORECASE)
 _QUOTE = re.compile(r"> ?(.+)")
 _BULLET = re.compile(r"[-*] +(\S.*)")
@@ -32,16 +34,31 @@ _EMOJI = (
 _JUMBO = re.compile(rf"\s*(?:(?:[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*)\s*){{1,3}}")
 
 
+@reads_outside_text
 def chat(text: str) -> Markup:
     """Write *text* as HTML, in time that grows with its length only."""
     parts: list[Markup] = []
     place = 0
-    for fence in _FENCE.finditer(text):
-        parts.append(_blocks(text[place : fence.start()]))
-        parts.append(Markup("<pre>{}</pre>").format(fence.group(1).strip()))
-        place = fence.end()
+    for start, end in _fenced(text):
+        parts.append(_blocks(text[place:start]))
+        parts.append(Markup("<pre>{}</pre>").format(text[start + len(_FENCE) : end - len(_FENCE)].strip()))
+        place = end
     parts.append(_blocks(text[place:]))
     return Markup("").join(parts)
+
+
+def _fenced(text: str) -> Iterator[tuple[int, int]]:
+    """Where monospace parts stand, marks included: from one fence to the next, with more than white space between.
+
+    A fence that is never closed ends the search: no later one is closed either.
+    """
+    start = text.find(_FENCE)
+    while start >= 0 and (close := text.find(_FENCE, start + len(_FENCE))) >= 0:
+        if text[start + len(_FENCE) : close].isspace() or close == start + len(_FENCE):
+            start = text.find(_FENCE, start + 1)
+            continue
+        yield start, close + len(_FENCE)
+        start = text.find(_FENCE, close + len(_FENCE))
 
 
 def is_long(text: str) -> bool:
@@ -49,11 +66,13 @@ def is_long(text: str) -> bool:
     return len(text) > LONG_CHARACTERS or text.count("\n") > LONG_LINES
 
 
+@reads_outside_text
 def is_jumbo(text: str) -> bool:
     """Whether *text* is up to three emoji and nothing else, which WhatsApp shows large."""
     return len(text) <= 60 and _JUMBO.fullmatch(text) is not None
 
 
+@reads_outside_text
 def safe_link(url: str) -> bool:
     """Whether a browser would take *url* where its letters say.
 
@@ -72,18 +91,19 @@ def safe_link(url: str) -> bool:
 
 def _blocks(text: str) -> Markup:
     """Lines that belong together as one quote or list; the others as they are."""
-    out = Markup("")
+    out: list[Markup] = []
     open_line = False
     for kind, lines in groupby(text.split("\n"), _kind):
         if kind == "text":
-            shown = Markup("\n").join(_inline(line) for line in lines)
-            out += Markup("\n") + shown if open_line else shown
+            if open_line:
+                out.append(Markup("\n"))
+            out.append(Markup("\n").join(_inline(line) for line in lines))
             open_line = True
             continue
-        out += _BLOCKS[kind](list(lines))
+        out.append(_BLOCKS[kind](list(lines)))
         # A block ends its line by itself.
         open_line = False
-    return out
+    return Markup("").join(out)
 
 
 def _kind(line: str) -> str:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup
 
+from dragoman.bounded import reads_outside_text
 from dragoman.numbering import parts
 
 
@@ -123,6 +124,7 @@ def money(micros: int) -> str:
     return f"{amount:.2f}" if abs(amount) >= 1 else f"{amount:.4f}"
 
 
+@reads_outside_text
 def phone(number: str) -> Markup:
     """An E.164 number, spaced for the eye only: copied, searched and read out it is the number as it is."""
     if not re.fullmatch(r"\+[0-9]{6,15}", number):
@@ -150,6 +152,7 @@ def playtime(seconds: float) -> str:
 _TURNING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
+@reads_outside_text
 def strip_bidi_controls(name: str) -> str:
     """A file's name with a mark for each character that would show it otherwise than it is (``exe.gpj``)."""
     return _TURNING.sub("\N{REPLACEMENT CHARACTER}", name)

@@ -29,7 +29,7 @@ from dragoman.web import audited_reads, media
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail
 from dragoman.web.console.detail import ConversationReader, Transcript
-from dragoman.web.console.page import render
+from dragoman.web.console.page import off_the_loop, render
 from dragoman.web.console.query import ADDRESS
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
@@ -82,8 +82,12 @@ async def transcript(request: Request, runtime: RuntimeDependency, identity: Rea
     async with opened(runtime, identity, session_id) as reading:
         place = await _anchor(request, reading)
         shown = await reading.transcript(place)
-    context = detail.transcript_view(request, reading.shown, shown)
-    return render(request, "logs/_messages.html", active=reading.shown, side=place.side, **context)
+
+    def page() -> Response:
+        context = detail.transcript_view(request, reading.shown, shown)
+        return render(request, "logs/_messages.html", active=reading.shown, side=place.side, **context)
+
+    return await off_the_loop(page)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/timeline")
@@ -95,8 +99,12 @@ async def timeline(request: Request, runtime: RuntimeDependency, identity: Reade
     async with opened(runtime, identity, session_id) as reading:
         place = await _anchor(request, reading)
         shown = await reading.timeline(place, show=show)
-    context = detail.timeline_view(shown)
-    return render(request, "logs/_events.html", active=reading.shown, side=place.side, **context)
+
+    def page() -> Response:
+        context = detail.timeline_view(shown)
+        return render(request, "logs/_events.html", active=reading.shown, side=place.side, **context)
+
+    return await off_the_loop(page)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/newer")
@@ -110,9 +118,13 @@ async def newer(request: Request, runtime: RuntimeDependency, identity: Reader, 
         events = await reading.timeline(PageAnchor(side="after", number=numbers["event"]))
         fresh = await reading.transcript(PageAnchor(side="after", number=numbers["message"]))
         changed = await _changed(reading, fresh, events.part, numbers["message"])
-    context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
-    changed_items = detail.transcript_view(request, reading.shown, changed)["items"]
-    return render(request, "logs/_newer.html", active=reading.shown, changed=changed_items, **context)
+
+    def page() -> Response:
+        context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
+        changed_items = detail.transcript_view(request, reading.shown, changed)["items"]
+        return render(request, "logs/_newer.html", active=reading.shown, changed=changed_items, **context)
+
+    return await off_the_loop(page)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/media/{{message_id}}")

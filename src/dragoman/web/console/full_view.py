@@ -10,17 +10,18 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from dragoman.ledger.pages import FIRST, PageAnchor
-from dragoman.store.conversation_list.conversations import Filters
+from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail, fragments, holds, plain, reviews
 from dragoman.web.console.detail import ConversationReader, Timeline, Transcript
-from dragoman.web.console.page import html, times_of
+from dragoman.web.console.page import html, off_the_loop, times_of
 from dragoman.web.console.query import ADDRESS
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -45,11 +46,11 @@ async def text(request: Request, runtime: RuntimeDependency, identity: Reader, s
     async def lines() -> AsyncIterator[str]:
         yield plain.heading(found, times)
         async for shown in _transcript(opened):
-            yield plain.transcript(detail.transcript_view(request, found, shown)["items"], times)
+            yield await off_the_loop(partial(_plain_messages, request, found, shown))
         if with_timeline:
             yield plain.TIMELINE
             async for events in _timeline(opened):
-                yield plain.timeline(detail.timeline_view(events)["groups"], times)
+                yield await off_the_loop(partial(_plain_events, request, events))
 
     return StreamingResponse(lines(), media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
 
@@ -64,7 +65,7 @@ async def printed(request: Request, runtime: RuntimeDependency, identity: Reader
         review = await reviews.context(reading.connection, identity, reading.conversation.session_id)
         review |= await holds.context(reading.connection, identity.tenant_id, reading.conversation.session_id)
     context = (
-        detail.view(request, loaded, now)
+        await off_the_loop(lambda: detail.view(request, loaded, now))
         | detail.keeping(runtime, identity, loaded.conversation)
         | review
         | {"active": loaded.conversation, "side": "around"}
@@ -73,14 +74,29 @@ async def printed(request: Request, runtime: RuntimeDependency, identity: Reader
     async def pieces() -> AsyncIterator[str]:
         yield html(request, "logs/print/top.html", **context)
         async for shown in _transcript(opened):
-            part = detail.transcript_view(request, loaded.conversation, shown)
-            yield html(request, "logs/_messages.html", **(context | part))
+            yield await off_the_loop(partial(_messages, request, context, loaded.conversation, shown))
         yield html(request, "logs/print/middle.html", **context)
         async for events in _timeline(opened):
-            yield html(request, "logs/_events.html", expanded=True, **(context | detail.timeline_view(events)))
+            yield await off_the_loop(partial(_events, request, context, events))
         yield html(request, "logs/print/end.html", **context)
 
     return StreamingResponse(pieces(), media_type="text/html; charset=utf-8")
+
+
+def _plain_messages(request: Request, found: Conversation, shown: Transcript) -> str:
+    return plain.transcript(detail.transcript_view(request, found, shown)["items"], times_of(request))
+
+
+def _plain_events(request: Request, events: Timeline) -> str:
+    return plain.timeline(detail.timeline_view(events)["groups"], times_of(request))
+
+
+def _messages(request: Request, context: dict[str, Any], found: Conversation, shown: Transcript) -> str:
+    return html(request, "logs/_messages.html", **(context | detail.transcript_view(request, found, shown)))
+
+
+def _events(request: Request, context: dict[str, Any], events: Timeline) -> str:
+    return html(request, "logs/_events.html", expanded=True, **(context | detail.timeline_view(events)))
 
 
 def _opener(runtime: RuntimeDependency, identity: Principal, session_id: str) -> Opened:

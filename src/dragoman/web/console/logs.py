@@ -21,7 +21,7 @@ from dragoman.store.database import Connection
 from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import choices, columns, detail, fragments, holds, reviews
-from dragoman.web.console.page import render, target_of
+from dragoman.web.console.page import off_the_loop, render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
@@ -71,20 +71,21 @@ async def conversation(request: Request, runtime: RuntimeDependency, identity: R
         if query.filter_errors():
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
         active = await detail.load(reading, query.filters(), now=now, order=query.order)
-        context = detail.view(request, active, now) | detail.keeping(runtime, identity, active.conversation)
+        context = detail.keeping(runtime, identity, active.conversation)
         context |= await reviews.context(connection, identity, active.conversation.session_id)
         context |= await holds.context(connection, identity.tenant_id, active.conversation.session_id)
-        full = request.query_params.get("view") == "full"
-        if target_of(request) == "drawer":
-            return render(request, "logs/_drawer.html", query=query, full=False, **context)
-        if full:
-            labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
-            return render(
-                request, "logs/conversation.html", query=query, full=True, labels=labels, since=since, **context
-            )
-        shown = await _list(runtime, connection, identity, query, reading.cutoff, whole=True)
-    return render(
-        request, "logs/page.html", status_code=_status(shown), full=False, since=since, **{**shown, **context}
+        target, full = target_of(request), request.query_params.get("view") == "full"
+        template, status = "logs/_drawer.html", 200
+        if target != "drawer" and full:
+            template = "logs/conversation.html"
+            context["labels"] = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
+        elif target != "drawer":
+            template = "logs/page.html"
+            shown = await _list(runtime, connection, identity, query, reading.cutoff, whole=True)
+            context, status = {**shown, **context}, _status(shown)
+    context |= {"query": query, "full": full and target != "drawer", "since": since}
+    return await off_the_loop(
+        lambda: render(request, template, status_code=status, **{**context, **detail.view(request, active, now)})
     )
 
 

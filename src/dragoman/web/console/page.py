@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import segno
 from fastapi import Request
@@ -18,6 +20,8 @@ from dragoman.web.auth import Principal
 from dragoman.web.console import assets, attachments, chat_text, formatting, wording
 from dragoman.web.console.menu import menu
 from dragoman.web.http.dependencies import runtime_of
+
+T = TypeVar("T")
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
@@ -128,6 +132,14 @@ def html(request: Request, template: str, **context: Any) -> str:
 def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
     """The answer with *template*; one address serves page and fragments, so caches must keep them apart."""
     return HTMLResponse(html(request, template, **context), status_code, {"Vary": "HX-Request, HX-Target"})
+
+
+async def off_the_loop(work: Callable[[], T]) -> T:
+    """Do *work* that grows with what contacts wrote in a thread: meanwhile the process answers everybody else.
+
+    A thread lets others go on every few milliseconds, unless a single call of it takes long (decision 0040).
+    """
+    return await asyncio.to_thread(work)
 
 
 def qr_code(text: str) -> Markup:

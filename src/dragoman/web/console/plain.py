@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import Content, FormReply, Link, Location, Media, Options, Order, Request, Text, preview
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.web.console import wording
@@ -32,6 +33,7 @@ def heading(found: Conversation, times: Times) -> str:
     return "\n".join(lines) + "\n\nTranscript\n==========\n"
 
 
+@reads_outside_text
 def transcript(items: Sequence[Item], times: Times) -> str:
     """Messages and notices, each with its time and who it is from."""
     return "".join(f"{line}\n" for item in items for line in _item(item, times))

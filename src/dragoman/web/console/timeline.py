@@ -14,6 +14,7 @@ from uuid import UUID
 
 from markupsafe import Markup
 
+from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
 from dragoman.domain.states import TERMINAL, State
@@ -171,6 +172,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield visible(path), visible(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
+@reads_outside_text
 def visible(text: str) -> str:
     """*text* with what would be invisible, or would turn the order of the text round, written as an escape."""
     return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)

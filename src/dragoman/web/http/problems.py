@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.store.conversation_list.conversations import TooSlowError
-from dragoman.store.database import UNAVAILABLE
+from dragoman.store.database import UNAVAILABLE, is_unstorable
 from dragoman.web.auth import SAFE_METHODS, SignInRequired
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import request_id_of
@@ -110,9 +110,13 @@ def answer(
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    """The answer to an exception that nobody caught: 503 when the database is away, else 500; logged."""
+    """The answer to an exception that nobody caught: 422 or 503 where the database says so, else 500; logged."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=400)  # nobody reads it
+    if is_unstorable(error):
+        # Each field is checked where it is read; this is for the one that was forgotten.
+        log.warning("value refused by the database", method=request.method, error=type(error).__name__)
+        return answer(request, 422, "A value in it holds characters or a number that cannot be stored or looked for.")
     if isinstance(error, UNAVAILABLE):
         log.warning("database unavailable", method=request.method, route=route_of(request.scope), error=error)
         return answer(request, 503, headers={"Retry-After": RETRY_AFTER_SECONDS})
