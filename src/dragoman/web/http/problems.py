@@ -23,6 +23,7 @@ from dragoman.store.database import UNAVAILABLE
 from dragoman.web.auth import SAFE_METHODS, SignInRequired
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import request_id_of
+from dragoman.web.http.middleware import route_of
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ _EXPLANATIONS = {
     403: "You may not do this.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
+    408: "The request did not come in time.",
     413: "The body is too large.",
     415: "This address does not take that kind of body.",
     422: "Some of what was sent cannot be used.",
@@ -113,9 +115,9 @@ async def unexpected(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=400)  # nobody reads it
     if isinstance(error, UNAVAILABLE):
-        log.warning("database unavailable", method=request.method, path=request.url.path, error=repr(error))
+        log.warning("database unavailable", method=request.method, route=route_of(request.scope), error=repr(error))
         return answer(request, 503, headers={"Retry-After": RETRY_AFTER_SECONDS})
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    log.error("request failed", method=request.method, route=route_of(request.scope), exc_info=error)
     return answer(request, 500)
 
 
