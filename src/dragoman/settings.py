@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     body_timeout_seconds: Duration = 60.0
     body_grace_seconds: Duration = 10.0
     body_least_rate: Count = 16 * 1024
-    body_memory_mb: Count = 16
+    body_memory_mb: Count = 8
     max_connections: Count = 4096
     max_connections_per_client: Count = 256
 

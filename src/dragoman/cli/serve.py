@@ -28,7 +28,7 @@ from dragoman.web.http.server import create_server_config
 
 log = structlog.get_logger()
 
-RECEIVE_BUFFER_BYTES = 32 * 1024
+RECEIVE_BUFFER_BYTES = 16 * 1024
 """Bounds what clients that all send at once can make us hold before any of it was looked at."""
 
 

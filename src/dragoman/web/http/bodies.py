@@ -17,6 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SHORT_BYTES = 64 * 1024
 """A body up to this long is never given up for room: there are no more of them than connections."""
 
+LONG_BYTES_PER_S = 64 * 1024 * 1024
+"""How fast all bodies together are read beyond SHORT_BYTES: else hundreds of them, sent as fast as a network can, take
+a core, and what is short has to wait for them in each turn of the event loop."""
+
 _CLOSE = {"Connection": "close"}
 _HAS_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -53,6 +57,7 @@ class IncomingBodies:
         self._app, self._limits = app, limits
         self._bodies: set[_Body] = set()
         self._held_bytes = 0
+        self._next_read_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -89,9 +94,17 @@ class IncomingBodies:
         if message["type"] == "http.request":
             body.is_complete = not message.get("more_body", False)
             self._hold(body, len(message.get("body", b"")))
+            if body.received_bytes > SHORT_BYTES and not body.is_complete:
+                await self._pause(len(message.get("body", b"")))
             if body.is_given_up:
                 raise _no_room()
         return message
+
+    async def _pause(self, size_bytes: int) -> None:
+        """Leave the next part of a long body unread until its turn."""
+        now = time.monotonic()
+        self._next_read_at = max(now, self._next_read_at) + size_bytes / LONG_BYTES_PER_S
+        await asyncio.sleep(self._next_read_at - now)
 
     def _hold(self, body: _Body, size_bytes: int) -> None:
         body.received_bytes += size_bytes

@@ -133,9 +133,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
-        """Let a body have as many bytes around it, in its chunks, as it has itself."""
+        """Let a body have as many bytes around it, in its chunks, as it has itself; read on when it is asked for more.
+
+        uvicorn would hold more of it, which no limit counts.
+        """
         self._head_bytes -= 2 * len(body)
         super().on_body(body)
+        if not self.cycle.response_complete:
+            self.flow.pause_reading()
 
     def on_headers_complete(self) -> None:
         """Stop the deadline: what comes now is a request, whose body has limits of its own."""
