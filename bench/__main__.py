@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, export, live, retention, skill_hosts, start, verify, webhook, webhook_load
+from bench import dispatch, export, front_door, live, retention, skill_hosts, start, verify, webhook, webhook_load
 from bench import logs as log_pages
 from bench.harness import Result, publish
 from dragoman.cli import logs
@@ -14,6 +14,7 @@ from dragoman.cli import logs
 BENCHMARKS = {
     "dispatch": dispatch.run,
     "export": export.run,
+    "front_door": front_door.run,
     "live": live.run,
     "logs": log_pages.run,
     "retention": retention.run,

@@ -194,7 +194,7 @@ class _Listeners:
     async def _one(self, place: int, ready: asyncio.Semaphore) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            request = f"GET /api/v1/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {self.token}\r\n\r\n"
+            request = f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.token}\r\n\r\n"
             writer.write(request.encode())
             await reader.readuntil(b"event: alive")
             ready.release()

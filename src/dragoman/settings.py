@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -29,10 +30,31 @@ _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 Url = Annotated[str, BeforeValidator(lambda url: url.rstrip("/"))]
 Count = Annotated[int, Field(ge=1)]
+Duration = Annotated[float, Field(ge=0.05, allow_inf_nan=False)]
 Secret = Annotated[str | None, Field(repr=False)]
 Hosts = Annotated[
     AllowList, NoDecode, BeforeValidator(lambda given: AllowList.parse(given) if isinstance(given, str) else given)
 ]
+
+
+def _names(given: object) -> object:
+    return tuple(part.strip().lower() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+
+def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    for one in given:
+        try:
+            ip_network(one)
+        except ValueError:
+            raise ConfigurationError(
+                f"DRAGOMAN_TRUSTED_PROXIES: {one!r} is neither an address nor a network; "
+                "use for example 10.0.0.5, 10.1.0.0/16"
+            ) from None
+    return given
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Networks = Annotated[Names, AfterValidator(_networks)]
 
 
 def _secret_key(given: dict[str, Any]) -> str:
@@ -65,6 +87,14 @@ class Settings(BaseSettings):
     database; ``checkpoint_minutes`` lie between two at the least; ``checkpoint_key`` signs them (32 random bytes,
     URL-safe base64; None: made once and kept beside the data). ``smtp_url`` is the mail server that the
     installation's own mail goes through (None: none is sent).
+
+    ``other_hosts`` lists the host names beside that of ``base_url`` under which pages are served, ``trusted_proxies``
+    the addresses and networks of proxies whose ``X-Forwarded-For`` is believed. ``metrics_token`` opens ``/metrics``
+    and the details of ``/readyz`` (None: they open to this machine alone). A request's head has
+    ``head_timeout_seconds`` to arrive. Its body is given ``body_grace_seconds``, after which it must have come at
+    ``body_least_rate`` bytes a second on average, and ``body_timeout_seconds`` in all. All bodies together hold at most
+    ``body_memory_mb``. At most ``max_connections`` are open, ``max_connections_per_client`` of them from one address;
+    this machine and trusted proxies are not counted as clients.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
@@ -95,6 +125,16 @@ class Settings(BaseSettings):
     checkpoint_minutes: Count = 60
     checkpoint_key: Secret = None
     smtp_url: Secret = None
+    other_hosts: Names = ()
+    trusted_proxies: Networks = ()
+    metrics_token: Secret = None
+    head_timeout_seconds: Duration = 10.0
+    body_timeout_seconds: Duration = 60.0
+    body_grace_seconds: Duration = 10.0
+    body_least_rate: Count = 16 * 1024
+    body_memory_mb: Count = 8
+    max_connections: Count = 4096
+    max_connections_per_client: Count = 256
 
     @classmethod
     def settings_customise_sources(
@@ -136,5 +176,7 @@ def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0]).removeprefix(PREFIX).lower()
     field = Settings.model_fields[name]
     least = next((part.ge for part in field.metadata if hasattr(part, "ge")), None)
-    wanted = " or ".join(get_args(field.annotation)) if least is None else f"a whole number, {least} or more"
+    wanted = " or ".join(get_args(field.annotation))
+    if least is not None:
+        wanted = f"a {'whole ' if isinstance(least, int) else ''}number, {least} or more"
     return f"{PREFIX}{name.upper()} is {error['input']!r}; use {wanted}"

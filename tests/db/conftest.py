@@ -63,7 +63,12 @@ async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
     clock = SystemClock()
     async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http:
         yield Runtime(
-            settings=Settings(data_directory=tmp_path, secret_key=secret_key, webhook_body_limit=100_000),
+            settings=Settings(
+                data_directory=tmp_path,
+                secret_key=secret_key,
+                webhook_body_limit=100_000,
+                other_hosts=("console.example", "dragoman.test"),
+            ),
             database=database,
             clock=clock,
             source=TimeOrderedIds(clock),

@@ -178,7 +178,7 @@ async def test_a_failure_is_500_so_that_meta_delivers_again(
 
     monkeypatch.setattr(accept_delivery, "accept", fails)
     before = count("failed")
-    assert (await client.post("/webhooks/whatsapp", content=b"{}")).status_code == 500
+    assert (await client.post("/webhooks/whatsapp", content=b"{}", headers=signed(b"{}"))).status_code == 500
     assert count("failed") == before + 1
 
 

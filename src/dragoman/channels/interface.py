@@ -331,6 +331,14 @@ class Outbound(Protocol):
         """Checked before anything is sent."""
         ...
 
+    def is_signature(self, header: str) -> bool:
+        """Say whether *header* has the form of a signature, whoever made it."""
+        ...
+
+    def claimed_accounts(self, body: bytes) -> Sequence[str]:
+        """List the accounts that an unverified *body* says it is for; a cheap look, good only for choosing secrets."""
+        ...
+
     def is_signed(self, body: bytes, signature: str | None, secret: str) -> bool:
         """Whether *signature* proves that who has *secret* delivered *body*; compared in constant time."""
         ...

@@ -24,8 +24,12 @@ from dragoman.runtime import Runtime
 from dragoman.settings import Settings
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
+from dragoman.web.http.server import create_server_config
 
 log = structlog.get_logger()
+
+RECEIVE_BUFFER_BYTES = 16 * 1024
+"""Bounds what clients that all send at once can make us hold before any of it was looked at."""
 
 
 def serve(
@@ -113,16 +117,7 @@ async def _run_web(
     working: asyncio.Task[None] | None,
     end_streams: Callable[[], None],
 ) -> None:
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-            lifespan="on",
-        )
-    )
+    server = _Server(create_server_config(app, settings))
 
     def leave() -> None:
         # Open streams first: they never end by themselves, and the server waits for what is being answered.
@@ -163,6 +158,8 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit it. What the system has received is read in one piece: so many bytes for each connection.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:

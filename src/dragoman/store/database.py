@@ -14,6 +14,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from dragoman.domain import storable
+from dragoman.domain.errors import ConfigurationError
 
 Record: TypeAlias = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -87,28 +88,78 @@ async def owner_connection(url: str) -> AsyncIterator[Connection]:
         await connection.close()
 
 
+# What the login is, or is a member of and so may become by SET ROLE. Who owns a table is not subject to its policies;
+# who owns its schema or database may drop it; who may make roles could, before PostgreSQL 16, join any of them.
+_POWERS = """
+SELECT session_user::text AS login, array_remove(ARRAY[
+    CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolsuper AND pg_has_role(session_user, oid, 'MEMBER'))
+        THEN 'is a superuser' END,
+    CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolbypassrls AND pg_has_role(session_user, oid, 'MEMBER'))
+        THEN 'bypasses row-level security' END,
+    CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolcreaterole AND pg_has_role(session_user, oid, 'MEMBER'))
+        THEN 'may make roles' END,
+    CASE WHEN EXISTS (SELECT FROM pg_database WHERE datname = current_database()
+            AND pg_has_role(session_user, datdba, 'MEMBER'))
+        OR EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public'
+            AND pg_has_role(session_user, nspowner, 'MEMBER'))
+        OR EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace
+            AND pg_has_role(session_user, relowner, 'MEMBER'))
+        THEN 'owns the database or tables in it' END
+], NULL) AS powers
+"""
+
+
+_MAKE_ANOTHER = f"""Make a login for it, as the database's administrator:
+    CREATE ROLE dragoman_login LOGIN PASSWORD '...';
+    GRANT {APPLICATION_ROLE} TO dragoman_login;
+Name it in DRAGOMAN_DATABASE_URL, and the tables' owner in DRAGOMAN_OWNER_DATABASE_URL: for migrations and retention."""
+
+
+async def _refuse_powerful_login(connection: Connection) -> None:
+    row = await connection.fetchrow(_POWERS)
+    assert row is not None  # noqa: S101 - it is a SELECT without FROM
+    if row["powers"]:
+        raise ConfigurationError(
+            f"DRAGOMAN_DATABASE_URL: the login {row['login']} {' and '.join(row['powers'])}, "
+            f"so that only the application's own word would keep tenants apart. {_MAKE_ANOTHER}"
+        )
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Database:
     """Is a pool of connections in the application's role.
 
-    That role cannot bypass row-level security and cannot change or delete messages and audit events, whatever
-    the login behind the URL may do: the role is set when the connection starts.
+    That role cannot bypass row-level security and cannot change or delete messages and audit events. It is set when
+    the connection starts; the login behind the URL, to which any statement could go back, must not be able to either.
     """
 
     pool: asyncpg.Pool[asyncpg.Record]
 
     @classmethod
     async def connect(cls, url: str, *, minimum: int = 2, maximum: int = 16, name: str = "dragoman") -> Database:
-        """Open the pool. Raises OSError or asyncpg.PostgresError when the database cannot be reached."""
-        pool = await asyncpg.create_pool(
-            url,
-            min_size=minimum,
-            max_size=maximum,
-            init=_prepare,
-            reset=_clean,
-            command_timeout=60,
-            server_settings={"role": APPLICATION_ROLE, "application_name": name, "jit": "off"},
-        )
+        """Open the pool.
+
+        Raises OSError or asyncpg.PostgresError when the database cannot be reached, and ConfigurationError for a
+        login that could leave the application's role for one that sees all tenants.
+        """
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=minimum,
+                max_size=maximum,
+                init=_prepare,
+                reset=_clean,
+                command_timeout=60,
+                server_settings={"role": APPLICATION_ROLE, "application_name": name, "jit": "off"},
+            )
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise ConfigurationError(f"DRAGOMAN_DATABASE_URL: {error}. {_MAKE_ANOTHER}") from error
+        try:
+            async with pool.acquire() as connection:
+                await _refuse_powerful_login(connection)
+        except BaseException:
+            await pool.close()
+            raise
         return cls(pool)
 
     async def close(self) -> None:

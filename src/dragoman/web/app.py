@@ -8,15 +8,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dragoman import __version__
 from dragoman.runtime import Runtime
+from dragoman.settings import Settings
 from dragoman.store import migrate
 from dragoman.store.accounts import user_accounts
 from dragoman.web import console, health
 from dragoman.web.api import access_log, background_exports, conversations, events, exports, holds, reference, reviews
 from dragoman.web.http import problems
+from dragoman.web.http.bodies import BodyLimits, IncomingBodies
 from dragoman.web.http.compression import Compression
+from dragoman.web.http.hosts import HostCheck
 from dragoman.web.http.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
 from dragoman.web.live import Hub
 from dragoman.web.login import code, login, reset, sso
+from dragoman.web.login.queue import LoginQueue
 from dragoman.web.webhook import routes
 
 
@@ -42,6 +46,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # Such a redirect would be built from the Host header.
+        redirect_slashes=False,
         middleware=[
             Middleware(Compression),
             Middleware(LastCatch, answer=problems.unexpected),
@@ -50,7 +56,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         ],
     )
     app.state.runtime = runtime
-    app.state.door = login.LoginThrottle()
+    app.state.login_queue = LoginQueue()
     app.state.live = Hub(runtime.database)
     app.state.schema_revision = migrate.head()
     # Made now, so that the first unknown user's login takes no longer than the next.
@@ -74,5 +80,18 @@ def create_app(runtime: Runtime) -> FastAPI:
     ):
         app.include_router(part.router)
     console.install(app)
-    app.outside = RequestId(SecurityHeaders(routes.WebhookFastPath(app.inside, runtime)), runtime.source)
+    settings = runtime.settings
+    bodies = IncomingBodies(routes.WebhookFastPath(app.inside, runtime), _body_limits(settings))
+    over_https = settings.base_url.startswith("https://")
+    app.outside = RequestId(SecurityHeaders(HostCheck(bodies, settings), over_https=over_https), runtime.source)
     return app
+
+
+def _body_limits(settings: Settings) -> BodyLimits:
+    return BodyLimits(
+        timeout_s=settings.body_timeout_seconds,
+        grace_s=settings.body_grace_seconds,
+        least_rate=settings.body_least_rate,
+        # One of the largest is always let in.
+        most_bytes=max(settings.body_memory_mb * 1024 * 1024, 2 * settings.webhook_body_limit),
+    )

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from dragoman.services import counters
@@ -17,6 +18,7 @@ from dragoman.store import failed_jobs
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, circuits
 from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.http.hosts import is_operator
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,7 +33,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request, runtime: RuntimeDependency) -> Response:
-    """200 when database, schema and queue are there, else 503; each check by name, with what is wrong."""
+    """200 when database, schema and queue are there, else 503; for operators each check, with what is wrong."""
     needed: str = request.app.state.schema_revision
 
     async def database(connection: Connection) -> str:
@@ -65,12 +67,17 @@ async def readyz(request: Request, runtime: RuntimeDependency) -> Response:
     if ready:
         # Somebody should look at it, but no other process would do better.
         checks["channels"] = await result(channels)
-    return JSONResponse({"status": "ok" if ready else "unavailable", "checks": checks}, 200 if ready else 503)
+    found: dict[str, object] = {"status": "ok" if ready else "unavailable"}
+    if is_operator(request, runtime.settings.metrics_token):
+        found["checks"] = checks
+    return JSONResponse(found, 200 if ready else 503)
 
 
 @router.get("/metrics")
-async def metrics(runtime: RuntimeDependency) -> Response:
-    """Prometheus' text format; what stands in the database is left out while that is away."""
+async def metrics(request: Request, runtime: RuntimeDependency) -> Response:
+    """Prometheus' text format, for operators; what stands in the database is left out while that is away."""
+    if not is_operator(request, runtime.settings.metrics_token):
+        raise HTTPException(401, "Send DRAGOMAN_METRICS_TOKEN as bearer token.", {"WWW-Authenticate": "Bearer"})
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CHECK_SECONDS), runtime.database.directory() as connection:
             counters.STOPPED.set(await account_suspensions.count(connection))

@@ -23,11 +23,12 @@ from dragoman.channels.interface import (
 )
 from dragoman.channels.whatsapp import account_events, inbound, outbound, redact
 from dragoman.channels.whatsapp.account_client import WhatsAppClient
+from dragoman.channels.whatsapp.claims import claimed_accounts
 from dragoman.channels.whatsapp.errors import meaning_of
 from dragoman.channels.whatsapp.items import InboundItem, OtherItem, StatusItem, WhatsAppIdentity
 from dragoman.channels.whatsapp.items import Item as WhatsAppItem
 from dragoman.channels.whatsapp.locales import locale_of
-from dragoman.channels.whatsapp.signature import verify
+from dragoman.channels.whatsapp.signature import is_well_formed, verify
 from dragoman.channels.whatsapp.wire import MalformedError, Object, each, identifier, moment, table, text
 from dragoman.domain.content import ContactCards, SystemNotice
 from dragoman.domain.nouns import Identity
@@ -60,6 +61,14 @@ class WhatsApp:
     def redact_messages(self, body: bytes, rules: Mapping[str, Sequence[RedactionRule]]) -> bytes:
         """See :mod:`~dragoman.channels.whatsapp.redact`."""
         return redact.redact_messages(body, rules)
+
+    def is_signature(self, header: str) -> bool:
+        """Check the form of the header ``X-Hub-Signature-256``."""
+        return is_well_formed(header)
+
+    def claimed_accounts(self, body: bytes) -> Sequence[str]:
+        """See :mod:`~dragoman.channels.whatsapp.claims`."""
+        return claimed_accounts(body)
 
     def is_signed(self, body: bytes, signature: str | None, secret: str) -> bool:
         """Check the header ``X-Hub-Signature-256``."""

@@ -7,8 +7,15 @@ https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate
 from __future__ import annotations
 
 import hmac
+import re
 
 _PREFIX = "sha256="
+_FORM = re.compile(r"\s*sha256=[0-9a-fA-F]{64}\s*", re.ASCII)
+
+
+def is_well_formed(header: str) -> bool:
+    """Say whether *header* could be a signature at all; cheap enough to be asked before the body is read."""
+    return _FORM.fullmatch(header) is not None
 
 
 def sign(body: bytes, secret: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
 
@@ -87,15 +88,16 @@ async def find(runtime: Runtime, secret: str) -> Reset:
     return reset
 
 
-async def finish(runtime: Runtime, secret: str, wanted: str, *, checks: asyncio.Semaphore) -> None:
+async def finish(runtime: Runtime, secret: str, wanted: str, *, turn: AbstractAsyncContextManager[None]) -> None:
     """Set the password, use the link up, end the user's sessions.
 
-    *checks* bounds how many passwords are hashed at once. Raises NotFoundError, and ChangeRefusedError for a bad one.
+    The password is hashed in *turn*, which bounds how many are at once. Raises NotFoundError, and ChangeRefusedError
+    for a bad one.
     """
     reset = await find(runtime, secret)
     async with runtime.database.tenant(reset.tenant_id) as connection:
         user = next(u for u in await user_accounts.list_all(connection, reset.tenant_id) if u.user_id == reset.user_id)
-    async with checks:
+    async with turn:
         wrong = await asyncio.to_thread(passwords.problem, wanted, email=user.email, name=user.name)
         if wrong:
             raise ChangeRefusedError(wrong)

@@ -10,6 +10,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
 
@@ -93,11 +94,17 @@ async def reset_password(runtime: Runtime, tenant_id: UUID, by: Administrator, u
 
 
 async def change_own_password(
-    runtime: Runtime, tenant_id: UUID, user_id: UUID, *, known: str, wanted: str, checks: asyncio.Semaphore
+    runtime: Runtime,
+    tenant_id: UUID,
+    user_id: UUID,
+    *,
+    known: str,
+    wanted: str,
+    turn: AbstractAsyncContextManager[None],
 ) -> None:
     """Replace a user's password, which they prove to know, and end all their sessions. Raises ChangeRefusedError.
 
-    *checks* bounds how many passwords are checked at once.
+    Passwords are checked in *turn*, which bounds how many are at once.
     """
     counted = login_failures.own(user_id)
     if wait := await login_failures.attempt(runtime.database, counted, now=runtime.clock.now()):
@@ -108,7 +115,7 @@ async def change_own_password(
         user = await _locked(connection, tenant_id, user_id)
         before = await user_accounts.password_hash_of(connection, tenant_id, user_id)
     # Between the transactions: while passwords are looked at nobody waits for the user's row.
-    async with checks:
+    async with turn:
         if not await user_accounts.verify_password(before, known[: passwords.LONGEST]):
             raise ChangeRefusedError("That is not your present password.")
         await login_failures.succeeded(runtime.database, counted)

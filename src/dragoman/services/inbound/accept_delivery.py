@@ -40,6 +40,20 @@ LARGE = 100
 """A delivery of more items than these has a transaction to itself; Meta sends up to a thousand in one."""
 
 
+FRESH_SECONDS = 0.2
+"""How far apart the copies are made that wrong signatures ask for: anybody can send one."""
+
+MOST_HASHED_BYTES = 1024 * 1024
+LEAST_HASHED_BYTES = 4 * 1024
+ALWAYS_TRIED = 2
+"""How much is hashed to find who signed a delivery, if need be with fewer secrets than there are: a try costs the
+body's length, or LEAST_HASHED_BYTES for a short one. ALWAYS_TRIED secrets are tried however long it is."""
+
+HASHED_HERE_BYTES = 64 * 1024
+HASHED_AT_ONCE = 2
+"""Longer bodies than HASHED_HERE_BYTES are hashed in threads, so many at a time, while others are answered."""
+
+
 class RefusedReason(StrEnum):
     """Why a delivery is not let in; nothing of it is kept, unless it says so."""
 
@@ -64,7 +78,21 @@ class _Receivers:
     read_at: float
     accounts: list[Receiver]
     by_secret: Mapping[str, _Trusted]
+    by_claim: Mapping[str, list[Receiver]]
     unreadable: Mapping[str, Receiver]
+
+    def candidate_secrets(self, body: bytes) -> list[str]:
+        """List the secrets that may have signed *body*, as it says itself; all of them where it names no account.
+
+        A number's own come first, then those of its tenant. A body that names no account of ours is kept as its
+        signer's, so that nobody is left out; but no more are tried than ALWAYS_TRIED and MOST_HASHED_BYTES allow.
+        """
+        claimed = [one for claim in WHATSAPP.claimed_accounts(body) for one in self.by_claim.get(claim, ())]
+        tenants = {receiver.tenant_id for receiver in claimed}
+        related = [receiver for receiver in self.accounts if receiver.tenant_id in tenants]
+        named = dict.fromkeys(secret for one in (*claimed, *related) for secret in _secrets(one))
+        tries = max(ALWAYS_TRIED, MOST_HASHED_BYTES // max(len(body), LEAST_HASHED_BYTES))
+        return list(named or self.by_secret)[:tries]
 
 
 @dataclass(slots=True)
@@ -85,6 +113,7 @@ class _Trusted:
 
 _known: WeakKeyDictionary[Database, _Receivers] = WeakKeyDictionary()
 _reading: WeakKeyDictionary[Database, asyncio.Lock] = WeakKeyDictionary()
+_hashing: WeakKeyDictionary[Database, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def _receivers(runtime: Runtime, *, fresh: bool = False) -> _Receivers:
@@ -97,6 +126,9 @@ async def _receivers(runtime: Runtime, *, fresh: bool = False) -> _Receivers:
     # Whoever comes while they are being read waits for that, instead of asking for the same at the same time.
     async with _reading.setdefault(runtime.database, asyncio.Lock()):
         known = _known.get(runtime.database)
+        if known is not None and known.read_at < not_before:
+            # Who is refused by one copy waits with others for the next, so that a flood makes no more than a few.
+            await asyncio.sleep(known.read_at + FRESH_SECONDS - time.monotonic())
         if known is None or known.read_at < not_before:
             known = await _read(runtime, known)
     return known
@@ -107,17 +139,24 @@ async def _read(runtime: Runtime, before: _Receivers | None) -> _Receivers:
     async with runtime.database.directory() as connection:
         every = await channel_accounts.receivers(connection, runtime.keyring.decrypt)
     by_secret: dict[str, _Trusted] = {}
+    by_claim: dict[str, list[Receiver]] = {}
     unreadable = {receiver.address: receiver for receiver in every if receiver.credentials is None}
     for receiver in every:
-        for secret in receiver.credentials.app_secrets if receiver.credentials else ():
+        for claim in filter(None, (receiver.address, receiver.waba_id)):
+            by_claim.setdefault(claim, []).append(receiver)
+        for secret in _secrets(receiver):
             by_secret.setdefault(secret, _Trusted()).add(receiver)
     for trusted in by_secret.values():
         for receiver in unreadable.values():
             if receiver.tenant_id in trusted.accounts:
                 trusted.add(receiver)
     _tell_unreadable(before.unreadable if before else {}, unreadable)
-    known = _known[runtime.database] = _Receivers(read_at, every, by_secret, unreadable)
+    known = _known[runtime.database] = _Receivers(read_at, every, by_secret, by_claim, unreadable)
     return known
+
+
+def _secrets(receiver: Receiver) -> tuple[str, ...]:
+    return receiver.credentials.app_secrets if receiver.credentials else ()
 
 
 def _tell_unreadable(before: Mapping[str, Receiver], now: Mapping[str, Receiver]) -> None:
@@ -141,18 +180,28 @@ async def verify_tokens(runtime: Runtime) -> list[str]:
     return [receiver.credentials.verify_token for receiver in every if receiver.credentials]
 
 
+def check_form(header: str | None) -> DeliveryRefused | None:
+    """Refuse a delivery by its signature's form alone, before its body is read; None where the form is right."""
+    if header is None:
+        return DeliveryRefused(RefusedReason.UNSIGNED)
+    return None if WHATSAPP.is_signature(header) else DeliveryRefused(RefusedReason.WRONG_SIGNATURE)
+
+
 async def accept(runtime: Runtime, body: bytes, header: str | None) -> IngestResult | DeliveryRefused:
     """Take in *body* if *header* signs it with the app secret of one of our channel accounts."""
     if header is None:
         return DeliveryRefused(RefusedReason.UNSIGNED)
     receivers = await _receivers(runtime)
-    trusted = _signer(receivers, body, header)
-    if trusted is None:
-        # The account may have been added a moment ago.
+    tried = receivers.candidate_secrets(body)
+    secret = await _find_signer(runtime, body, header, tried)
+    if secret is None:
+        # The account may have been added a moment ago, or been given another secret.
         receivers = await _receivers(runtime, fresh=True)
-        trusted = _signer(receivers, body, header)
-    if trusted is None:
+        untried = [secret for secret in receivers.candidate_secrets(body) if secret not in tried]
+        secret = await _find_signer(runtime, body, header, untried)
+    if secret is None:
         return DeliveryRefused(RefusedReason.WRONG_SIGNATURE)
+    trusted = receivers.by_secret[secret]
     try:
         items = WHATSAPP.parse(body)
     except MalformedDeliveryError:
@@ -160,7 +209,7 @@ async def accept(runtime: Runtime, body: bytes, header: str | None) -> IngestRes
     if not _all_known(items, receivers, trusted):
         # The app is known and the number is not: it may have been added a moment ago.
         receivers = await _receivers(runtime, fresh=True)
-        trusted = _signer(receivers, body, header) or trusted
+        trusted = receivers.by_secret.get(secret, trusted)
     unheard = receivers.unreadable.keys() - trusted.by_address.keys()
     refused = {place for place, item in enumerate(items) if item.address in unheard}
     routed = _routed(items, trusted, without=refused) if len(refused) < len(items) or not items else {}
@@ -195,13 +244,20 @@ async def _take(runtime: Runtime, tenant_id: UUID, part: IncomingDelivery) -> In
     return await runtime.batchers.get("webhook", tenant_id, work).submit(part)
 
 
-def _signer(receivers: _Receivers, body: bytes, header: str) -> _Trusted | None:
-    """The app whose secret made *header*; one Meta app may serve several numbers."""
+async def _find_signer(runtime: Runtime, body: bytes, header: str, secrets: Sequence[str]) -> str | None:
+    """Find the secret of *secrets* that made *header*; one Meta app may serve several numbers."""
+    if len(body) <= HASHED_HERE_BYTES or not secrets:
+        return _signer(body, header, secrets)
+    async with _hashing.setdefault(runtime.database, asyncio.Semaphore(HASHED_AT_ONCE)):
+        return await asyncio.to_thread(_signer, body, header, secrets)
+
+
+def _signer(body: bytes, header: str, secrets: Sequence[str]) -> str | None:
     found = None
-    for secret, trusted in receivers.by_secret.items():
-        # Every secret is tried, so that the time does not tell which one it was.
+    for secret in secrets:
+        # Each is tried, so that the time does not tell which one it was.
         if WHATSAPP.is_signed(body, header, secret):
-            found = trusted
+            found = secret
     return found
 
 

@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from uuid import UUID
 
+from dragoman.domain.client_networks import network_of
 from dragoman.sql import bulk_insert
 from dragoman.store.database import NO_TENANT, Database
 
@@ -41,7 +41,7 @@ def subjects(email: str, client: str) -> tuple[Subject, ...]:
 
     Only digests are stored, since what was typed may be anything.
     """
-    place = _place(client)
+    place = network_of(client)
     return (
         Subject(digest=_digest("pair", email, place), free=5, longest=timedelta(minutes=15)),
         Subject(digest=_digest("client", place), free=50, longest=timedelta(minutes=15)),
@@ -63,17 +63,18 @@ def forgotten(email: str, client: str) -> tuple[Subject, ...]:
     """What asking for a reset counts for, whether the address is known or not: nobody's mailbox is to be flooded."""
     return (
         Subject(digest=_digest("forgotten", email), free=3, longest=timedelta(minutes=30)),
-        Subject(digest=_digest("forgotten by", _place(client)), free=20, longest=timedelta(minutes=15)),
+        Subject(digest=_digest("forgotten by", network_of(client)), free=20, longest=timedelta(minutes=15)),
     )
 
 
-def _place(client: str) -> str:
-    """The client's address; of IPv6 the network, since one household has 2^64 addresses."""
-    try:
-        found = ip_address(client)
-    except ValueError:
-        return client
-    return str(ip_network((found, 64), strict=False)) if found.version == 6 else client
+def reset_links(client: str) -> tuple[Subject, ...]:
+    """List what a password reset's link counts for: a link that is not known may be a guess."""
+    return (Subject(digest=_digest("reset by", network_of(client)), free=20, longest=timedelta(minutes=15)),)
+
+
+def sign_on(client: str) -> tuple[Subject, ...]:
+    """List what leaving for an identity provider counts for, until somebody comes back signed in."""
+    return (Subject(digest=_digest("sign-on by", network_of(client)), free=50, longest=timedelta(minutes=15)),)
 
 
 def _digest(*parts: str) -> bytes:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dragoman.ledger.changes import FeedPosition
@@ -58,7 +57,10 @@ class EventsQuery(BaseModel):
     dependencies=[Depends(given_once)],
     status_code=200,
     response_class=EventStream,
-    responses={200: {"model": ChangesEvent, "description": "Server-Sent Events"}, **problems_of(401, 403, 422, 503)},
+    responses={
+        200: {"model": ChangesEvent, "description": "Server-Sent Events"},
+        **problems_of(401, 403, 422, 429, 503),
+    },
 )
 async def listen(request: Request, identity: Reader, query: Annotated[EventsQuery, Query()]) -> Response:
     """Which sessions change, while they change: a stream of Server-Sent Events that ends when the login or token does.
@@ -68,14 +70,13 @@ async def listen(request: Request, identity: Reader, query: Annotated[EventsQuer
     longer. A client that went away for less than ten minutes misses nothing if it sends `Last-Event-ID`.
     """
     hub: Hub = request.app.state.live
-    if hub.full:
-        raise HTTPException(503, "This process has as many open streams as it can serve.", {"Retry-After": "5"})
     place, lost = _place(request.headers.get("last-event-id", ""), query.last_event_id)
     return EventStream(
         events_of(
             Listening(
                 hub=hub,
                 tenant_id=identity.tenant_id,
+                holder_id=identity.actor_id,
                 place=place,
                 lost=lost,
                 session_id=query.session_id,

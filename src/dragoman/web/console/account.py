@@ -17,6 +17,7 @@ from dragoman.store.accounts import login_sessions, second_factors
 from dragoman.web.auth import Principal, session_cookie, signed_in
 from dragoman.web.console.page import qr_code, render
 from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.login.queue import client_of, login_queue
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -43,7 +44,12 @@ async def change_password(request: Request, runtime: RuntimeDependency, identity
     if not mistake:
         try:
             await people.change_own_password(
-                runtime, identity.tenant_id, user_id, known=known, wanted=wanted, checks=request.app.state.door.checks
+                runtime,
+                identity.tenant_id,
+                user_id,
+                known=known,
+                wanted=wanted,
+                turn=login_queue(request).turn(client_of(request)),
             )
         except ChangeRefusedError as error:
             mistake = str(error)

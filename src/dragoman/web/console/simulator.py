@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Depends, File, Request, UploadFile
@@ -140,7 +141,7 @@ async def send(
         )
     trouble = await _write(runtime, identity, phone, fields, sent)
     if target_of(request) == "":
-        return RedirectResponse(str(request.url_for("simulator").include_query_params(phone=phone.number)), 303)
+        return RedirectResponse(f"/simulator?{urlencode({'phone': phone.number})}", 303)
     shown = await _chat(request, runtime, identity, phone)
     return render(request, "simulator/_fragment.html", phone=phone, **{**shown, "trouble": trouble or shown["trouble"]})
 

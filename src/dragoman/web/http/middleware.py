@@ -37,6 +37,7 @@ UNLOGGED = (STATIC_PREFIX, "/healthz", "/readyz", "/metrics", WEBHOOK_PREFIX)
 
 _SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _NOT_CACHED = (b"cache-control", b"no-store")
+_ENCRYPTED_ONLY = (b"strict-transport-security", b"max-age=31536000")
 
 
 def route_of(scope: Scope) -> str:
@@ -92,11 +93,13 @@ class RequestId:
 class SecurityHeaders:
     """The content security policy of the interface design, and no caching of what is private.
 
-    An answer that brings a policy of its own keeps it: files that contacts sent have a stricter one.
+    An answer that brings a policy of its own keeps it: files that contacts sent have a stricter one. With *over_https*
+    browsers are told to come back encrypted only, for a year (RFC 6797).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, over_https: bool = False) -> None:
         self._app = app
+        self._headers = [*_SECURITY_HEADERS, *([_ENCRYPTED_ONLY] if over_https else [])]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -108,7 +111,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = message["headers"] = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in headers}
-                headers += [header for header in _SECURITY_HEADERS if header[0] not in there]
+                headers += [header for header in self._headers if header[0] not in there]
                 # Static files carry a hash of their content in their names.
                 if scope["path"].startswith(STATIC_PREFIX) and message["status"] in {200, 206, 304}:
                     MutableHeaders(raw=headers)["Cache-Control"] = "public, max-age=31536000, immutable"
@@ -171,7 +174,11 @@ class HeadAsGet:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 answered = True
 
-        await self._app({**scope, "method": "GET"}, gone, send_head)
+        get = {**scope, "method": "GET"}
+        try:
+            await self._app(get, gone, send_head)
+        finally:
+            scope.update({key: get[key] for key in ("route",) if key in get})
 
 
 class BodyLimit:

@@ -38,6 +38,7 @@ _EXPLANATIONS = {
     403: "You may not do this.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
+    408: "The request did not come in time.",
     413: "The body is too large.",
     415: "This address does not take that kind of body.",
     422: "Some of what was sent cannot be used.",

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
+from starlette.exceptions import HTTPException
 
 from dragoman.ledger import changes
 from dragoman.ledger.changes import Change, FeedPosition, News
@@ -26,6 +27,8 @@ from dragoman.web.metrics import LIVE_STREAMS
 
 log = structlog.get_logger()
 
+_RETRY = {"Retry-After": "5"}
+
 POLL_SECONDS = 0.2
 OUTAGE_SECONDS = 1.0
 MOST_FRAMES = 64
@@ -33,6 +36,10 @@ MOST_FRAMES = 64
 
 MOST_STREAMS = 2000
 """In one process; beyond that a client is sent elsewhere with 503."""
+
+MOST_STREAMS_OF_TENANT = 1000
+MOST_STREAMS_OF_HOLDER = 200
+"""Of one user or token, and of one tenant: whoever opens more is refused with 429, and everybody else is served."""
 
 
 def encode(event: str, data: object, place: FeedPosition | None) -> bytes:
@@ -110,12 +117,32 @@ class Hub:
         self._database = database
         self._channels: dict[UUID, ChannelFeed] = {}
         self._polling: asyncio.Task[None] | None = None
+        self._streams: Counter[UUID] = Counter()
+        self._total = 0
         self.closed = False
 
-    @property
-    def full(self) -> bool:
-        """Whether no more streams can be taken."""
-        return self.closed or sum(channel.listeners for channel in self._channels.values()) >= MOST_STREAMS
+    @contextmanager
+    def reserve(self, tenant_id: UUID, holder_id: UUID) -> Iterator[None]:
+        """Count one stream of a user or token while the block runs.
+
+        Raises HTTPException: 429 where they or their tenant have their share, 503 where there is no more room at all.
+        """
+        shares = {holder_id: MOST_STREAMS_OF_HOLDER, tenant_id: MOST_STREAMS_OF_TENANT}
+        if self.closed or self._total >= MOST_STREAMS:
+            raise HTTPException(503, "This process has as many open streams as it can serve.", _RETRY)
+        for whose, share in shares.items():
+            if self._streams[whose] >= share:
+                raise HTTPException(429, f"You have {share} open streams. Close some before you open others.", _RETRY)
+        self._total += 1
+        self._streams.update(shares.keys())
+        try:
+            yield
+        finally:
+            self._total -= 1
+            for whose in shares:
+                self._streams[whose] -= 1
+                if not self._streams[whose]:
+                    del self._streams[whose]
 
     async def read(self, tenant_id: UUID, place: FeedPosition | None) -> News:
         """Read the feed from *place* on, straight from the database."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
@@ -31,10 +31,14 @@ SEND_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """Says what one client asked for. ``allowed`` says whether it still may have it."""
+    """Says what one client asked for. ``allowed`` says whether it still may have it.
+
+    ``holder_id`` is the user or the token whose share it counts for.
+    """
 
     hub: Hub
     tenant_id: UUID
+    holder_id: UUID
     place: FeedPosition | None
     lost: bool
     session_id: UUID | None
@@ -42,7 +46,17 @@ class Listening:
 
 
 async def events(asked: Listening) -> AsyncIterator[bytes]:
-    """The events of one stream, until the hub closes or the client may not have them any more."""
+    """The events of one stream, until the hub closes or the client may not have them any more.
+
+    Raises what :meth:`Hub.reserve` raises, before the first one.
+    """
+    with asked.hub.reserve(asked.tenant_id, asked.holder_id):
+        async with aclosing(_events(asked)) as found:
+            async for event in found:
+                yield event
+
+
+async def _events(asked: Listening) -> AsyncGenerator[bytes, None]:
     hub, tenant_id = asked.hub, asked.tenant_id
     here = (await hub.read(tenant_id, None)).place
     with hub.listen(tenant_id, here) as channel:

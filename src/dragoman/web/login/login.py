@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlencode
@@ -24,6 +22,7 @@ from dragoman.store.accounts.user_accounts import Login
 from dragoman.web.auth import SESSION_COOKIE, Principal, check_origin, identify, session_cookie, signed_in
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import RuntimeDependency, runtime_of
+from dragoman.web.login.queue import client_of, login_queue
 from dragoman.web.metrics import LOGINS
 
 log = structlog.get_logger()
@@ -31,25 +30,6 @@ router = APIRouter(include_in_schema=False)
 
 HOME = "/communications/automation/logs"
 WRONG = "Email and password do not fit."
-
-
-@dataclass
-class LoginThrottle:
-    """What the login keeps for as long as the application lives.
-
-    Two passwords are checked or hashed at a time: each takes 64 MiB, and a flood of them must not take the machine.
-    """
-
-    checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-
-    async def check(self, runtime: Runtime, email: str, password: str) -> Login | None:
-        """The login that fits, or None after the same work."""
-        login = await user_accounts.find_login(runtime.database, email)
-        async with self.checks:
-            given = password if len(password) <= LONGEST else ""
-            known = login.password_hash if login is not None else user_accounts.dummy_hash()
-            fits = await user_accounts.verify_password(known, given)
-        return login if fits and given else None
 
 
 # A path on this site: no second slash or backslash that a browser would read as a host, no control characters.
@@ -87,22 +67,25 @@ async def log_in(
     password: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "",  # noqa: A002 - the field's name in the form
 ) -> Response:
-    """Check the password and start a login session; answers the form again, with 401 or 429, otherwise."""
+    """Check the password and start a login session; answers the form again, with 401 or 429, otherwise.
+
+    Where too many do so at once the answer is 503.
+    """
     check_origin(request)
-    throttle: LoginThrottle = request.app.state.door
-    now = runtime.clock.now()
-    client = request.client.host if request.client else ""
+    client = client_of(request)
     counted = login_failures.subjects(user_accounts.normal_email(email), client)
-    wait = await login_failures.attempt(runtime.database, counted, now=now)
-    if wait:
-        LOGINS.labels("throttled").inc()
-        return _wait(request, wait, email, next)
-    login = await throttle.check(runtime, email, password)
-    if login is None or await _signs_in_elsewhere(runtime, login):
-        LOGINS.labels("refused").inc()
-        log.warning("login refused", client=client)
-        return _again(request, 401, WRONG, email, next)
-    await login_failures.succeeded(runtime.database, counted)
+    # The counting has its turn too: those who guess would hold the database's connections, waiting for one row.
+    async with login_queue(request).turn(client):
+        wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())
+        if wait:
+            LOGINS.labels("throttled").inc()
+            return _wait(request, wait, email, next)
+        login = await _check(runtime, email, password)
+        if login is None:
+            LOGINS.labels("refused").inc()
+            log.warning("login refused", client=client)
+            return _again(request, 401, WRONG, email, next)
+        await login_failures.succeeded(runtime.database, counted)
     async with runtime.database.tenant(login.tenant_id) as connection:
         awaits = await second_factor.awaited(connection, login.tenant_id, login.user_id)
     to = safe_next(next)
@@ -111,9 +94,16 @@ async def log_in(
     return response
 
 
-async def _signs_in_elsewhere(runtime: Runtime, login: Login) -> bool:
+async def _check(runtime: Runtime, email: str, password: str) -> Login | None:
+    """Find the login that fits; None after the same work where none does, or where its tenant signs in elsewhere."""
+    login = await user_accounts.find_login(runtime.database, email)
+    given = password if len(password) <= LONGEST else ""
+    known = login.password_hash if login is not None else user_accounts.dummy_hash()
+    fits = await user_accounts.verify_password(known, given)
+    if login is None or not fits or not given:
+        return None
     async with runtime.database.tenant(login.tenant_id) as connection:
-        return await single_sign_on.is_only_way(connection, login.tenant_id)
+        return None if await single_sign_on.is_only_way(connection, login.tenant_id) else login
 
 
 async def sign_in(
@@ -129,7 +119,7 @@ async def sign_in(
 
     While it *awaits* something nobody is signed in by it.
     """
-    client = request.client.host if request.client else ""
+    client = client_of(request)
     # What the browser calls itself, as far as it can be shown.
     agent = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
     old = session_cookie(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -17,7 +18,8 @@ from dragoman.store.accounts import login_failures, user_accounts
 from dragoman.web.auth import check_origin
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import RuntimeDependency
-from dragoman.web.login.login import LoginThrottle, waiting
+from dragoman.web.login.login import waiting
+from dragoman.web.login.queue import client_of, login_queue
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,15 +36,12 @@ async def ask(request: Request, runtime: RuntimeDependency, email: Annotated[str
     """Have a link sent. The answer is the same, and as fast, whether somebody has that address or not."""
     _can_mail(runtime)
     check_origin(request)
-    client = request.client.host if request.client else ""
-    counted = login_failures.forgotten(user_accounts.normal_email(email), client)
-    wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())
+    counted = login_failures.forgotten(user_accounts.normal_email(email), client_of(request))
+    async with login_queue(request).turn(client_of(request)):
+        wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())
     if wait:
-        response: Response = render(request, "login_forgot.html", asked=False, mistake=waiting(wait))
-        response.status_code = 429
-        response.headers["Retry-After"] = str(int(wait.total_seconds()) + 1)
-        return response
-    response = render(request, "login_forgot.html", asked=True, mistake="")
+        return _wait(wait, render(request, "login_forgot.html", asked=False, mistake=waiting(wait)))
+    response: Response = render(request, "login_forgot.html", asked=True, mistake="")
     response.background = BackgroundTask(password_reset.ask, runtime, email)
     return response
 
@@ -67,11 +66,17 @@ async def reset(
 ) -> Response:
     """Set the password; one signs in with it then."""
     check_origin(request)
-    throttle: LoginThrottle = request.app.state.door
     mistake = "The password is not the same twice." if wanted != again else ""
+    counted = login_failures.reset_links(client_of(request))
+    async with login_queue(request).turn(client_of(request)):
+        wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())
+    if wait:
+        return _wait(wait, render(request, "login_reset.html", token=token, mistake=waiting(wait), gone=""))
     try:
+        await password_reset.find(runtime, token)
+        await login_failures.succeeded(runtime.database, counted)
         if not mistake:
-            await password_reset.finish(runtime, token, wanted, checks=throttle.checks)
+            await password_reset.finish(runtime, token, wanted, turn=login_queue(request).turn(client_of(request)))
     except NotFoundError as error:
         return _gone(request, error)
     except ChangeRefusedError as error:
@@ -80,6 +85,12 @@ async def reset(
         return RedirectResponse("/login", 303)
     response: Response = render(request, "login_reset.html", token=token, mistake=mistake, gone="")
     response.status_code = 422
+    return response
+
+
+def _wait(wait: timedelta, response: Response) -> Response:
+    response.status_code = 429
+    response.headers["Retry-After"] = str(int(wait.total_seconds()) + 1)
     return response
 
 

@@ -15,9 +15,11 @@ from starlette.responses import RedirectResponse, Response
 from dragoman.services.access import single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
 from dragoman.services.access.single_sign_on import GOOD_FOR, SignOnError
+from dragoman.store.accounts import login_failures
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import RuntimeDependency
-from dragoman.web.login.login import over_https, safe_next, sign_in
+from dragoman.web.login.login import over_https, safe_next, sign_in, waiting
+from dragoman.web.login.queue import client_of, login_queue
 from dragoman.web.metrics import LOGINS
 
 log = structlog.get_logger()
@@ -47,6 +49,7 @@ async def come_back(request: Request, runtime: RuntimeDependency) -> Response:
     except (SignOnError, ProviderError) as error:
         LOGINS.labels("refused").inc()
         return _refused(request, error)
+    await login_failures.succeeded(runtime.database, login_failures.sign_on(client_of(request)))
     response = RedirectResponse(safe_next(arrival.next), 303)
     response.delete_cookie(COOKIE, path=PLACE)
     await sign_in(request, runtime, response, arrival.tenant_id, arrival.user_id)
@@ -56,6 +59,15 @@ async def come_back(request: Request, runtime: RuntimeDependency) -> Response:
 @router.get(f"{PLACE}/{{slug}}")
 async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str = "") -> Response:  # noqa: A002 - the parameter's name
     """Send the browser to the provider."""
+    counted = login_failures.sign_on(client_of(request))
+    async with login_queue(request).turn(client_of(request)):
+        wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())
+    if wait:
+        LOGINS.labels("throttled").inc()
+        response: Response = render(request, "login_sso.html", mistake=waiting(wait), next=safe_next(next))
+        response.status_code = 429
+        response.headers["Retry-After"] = str(int(wait.total_seconds()) + 1)
+        return response
     try:
         departure = await single_sign_on.depart(runtime, slug, safe_next(next))
     except (SignOnError, ProviderError) as error:

@@ -1,7 +1,7 @@
 """Where Meta delivers: https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 
-The size cap comes first, then the signature over the raw bytes, then parsing. 200 means committed. Anything but
-200 makes Meta deliver again, for days.
+The signature's form comes first, then the size cap, then the signature over the raw bytes, then parsing. 200 means
+committed. Anything but 200 makes Meta deliver again, for days.
 
 A delivery that is posted does not go through the router and what it does for pages: that would cost more than taking
 it in (:class:`WebhookFastPath`, decision 0018).
@@ -34,6 +34,8 @@ PATH = "/webhooks/whatsapp"
 _ACCEPTED = WEBHOOK_REQUESTS.labels("accepted")
 _JSON = ((b"content-type", b"application/json"),)
 
+_UNREAD = {413: "too_large", 408: "too_slow"}
+
 _REFUSALS = {
     RefusedReason.UNSIGNED: (401, "The X-Hub-Signature-256 header is missing."),
     RefusedReason.WRONG_SIGNATURE: (401, "The signature does not fit the body."),
@@ -64,14 +66,18 @@ async def receive(request: Request, runtime: RuntimeDependency) -> Response:
 async def _accept(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
     """The answer to a delivery that is on record now. Raises HTTPException for one that is refused."""
     headers = dict(scope["headers"])
+    signature = headers.get(b"x-hub-signature-256")
+    header = None if signature is None else signature.decode("latin-1")
+    if refused := accept_delivery.check_form(header):
+        # Its body is not worth reading.
+        raise _refusal(refused)
     try:
         body = await read_limited(headers, receive, runtime.settings.webhook_body_limit)
-    except HTTPException:
-        WEBHOOK_REQUESTS.labels("too_large").inc()
+    except HTTPException as error:
+        WEBHOOK_REQUESTS.labels(_UNREAD.get(error.status_code, "unavailable")).inc()
         raise
-    signature = headers.get(b"x-hub-signature-256")
     try:
-        result = await accept_delivery.accept(runtime, body, None if signature is None else signature.decode("latin-1"))
+        result = await accept_delivery.accept(runtime, body, header)
     except UNAVAILABLE as error:
         WEBHOOK_REQUESTS.labels("unavailable").inc()
         log.warning("delivery not accepted: database unavailable", error=error)
@@ -80,11 +86,15 @@ async def _accept(scope: Scope, receive: Receive, runtime: Runtime) -> bytes:
         WEBHOOK_REQUESTS.labels("failed").inc()
         raise
     if isinstance(result, DeliveryRefused):
-        WEBHOOK_REQUESTS.labels(str(result.reason)).inc()
-        status, detail = _REFUSALS[result.reason]
-        raise HTTPException(status, detail, {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else None)
+        raise _refusal(result)
     _ACCEPTED.inc()
     return b'{"accepted":%d}' % (result.messages + result.statuses + result.others)
+
+
+def _refusal(refused: DeliveryRefused) -> HTTPException:
+    WEBHOOK_REQUESTS.labels(str(refused.reason)).inc()
+    status, detail = _REFUSALS[refused.reason]
+    return HTTPException(status, detail, {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else None)
 
 
 class WebhookFastPath:
