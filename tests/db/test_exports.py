@@ -244,8 +244,9 @@ async def test_an_export_that_fails_does_not_end_like_a_whole_one(
 
     scope = {
         "type": "http", "method": "GET", "path": EXPORT, "raw_path": EXPORT.encode(), "query_string": b"format=csv",
-        "headers": [(b"authorization", reader["Authorization"].encode())], "scheme": "http", "http_version": "1.1",
-        "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 1), "root_path": "", "asgi": {"version": "3.0"},
+        "headers": [(b"host", b"dragoman.test"), (b"authorization", reader["Authorization"].encode())],
+        "scheme": "http", "http_version": "1.1", "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 1),
+        "root_path": "", "asgi": {"version": "3.0"},
     }  # fmt: skip
     with pytest.raises(BaseException, match=r"on fire|unhandled"):
         await app(scope, receive, send)

@@ -333,7 +333,7 @@ async def test_low_request_logs_name_the_route_and_not_what_was_asked_for(
     requests = [line for line in lines if line["event"] == "request"]
     assert len(requests) == 5
     assert canary not in str(lines)
-    assert [line["route"] for line in requests[2:]] == ["/api/v1/conversations", "/api/v1/conversations", "-"]
+    assert [line["route"] for line in requests[2:]] == ["/api/v1/conversations", "/api/v1/conversations", "none"]
     assert "{" in requests[0]["route"]
 
 

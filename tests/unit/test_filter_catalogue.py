@@ -76,6 +76,7 @@ from starlette.datastructures import QueryParams
 
 import dragoman
 from dragoman.cli.export import _filters
+from dragoman.settings import Settings
 from dragoman.store.conversation_list.compile_filters import compile_filters
 from dragoman.store.conversation_list.filters import Filters
 from dragoman.web.api.reference import document
@@ -84,7 +85,8 @@ from dragoman.web.console.exports import NAMES
 from dragoman.web.console.page import environment
 from dragoman.web.console.query import ListQuery
 
-described = document(create_app(MagicMock()))
+settings = Settings(secret_key="", base_url="http://dragoman.test")
+described = document(create_app(MagicMock(settings=settings)))
 query = ListQuery.read(QueryParams("misunderstood=true&state=OPEN"), {})
 compiled = asyncio.run(compile_filters(MagicMock(), UUID(int=1), query.filters(), transcripts_since=None))
 print(json.dumps({

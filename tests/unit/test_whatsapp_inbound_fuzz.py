@@ -108,7 +108,8 @@ def check_storable(body: bytes) -> None:
     for item in parse(body).items:
         text = json.dumps(item.raw, allow_nan=False, ensure_ascii=False)
         text.encode()
-        assert "\\u0000" not in text
+        # A backslash that somebody wrote is two in JSON.
+        assert "\\u0000" not in text.replace("\\\\", "")
         if isinstance(item, InboundItem):
             assert item.sender.known
             stored = json.dumps(c.to_json(item.content), allow_nan=False)
