@@ -28,7 +28,7 @@ from dragoman.services.outbound import deliver as delivering
 from dragoman.store.receiving import mailbox
 from dragoman.web.console.failed_jobs import ADDRESS
 from tests.harness import Harness
-from tests.pipeline.test_channels import enter, plain
+from tests.pipeline.test_channels import HERE, enter, plain
 
 SECRET = "Kanarienvogel"
 
@@ -300,7 +300,7 @@ async def test_a_message_that_was_given_up_is_retried_and_stands_in_the_transcri
         page = plain(await ana.get(ADDRESS))
         assert "Handle a message" in page
         assert "PoisonError" in page
-        metrics = (await shop.web.get("/metrics")).text
+        metrics = (await shop.web.get("/metrics", headers=HERE)).text
         assert 'dragoman_failed_jobs{job="handle_inbound",state="given_up"} 1.0' in metrics
         answer = await ana.post(f"{ADDRESS}/{job['failed_job_id']}/retry")
         assert "tried again" in plain(await ana.get(answer.headers["location"]))

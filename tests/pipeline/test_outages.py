@@ -24,7 +24,7 @@ from dragoman.web.console.channels import ADDRESS
 from tests import harness
 from tests.harness import Harness, Switch
 from tests.little_shop import Calls, little_shop
-from tests.pipeline.test_channels import enter, plain
+from tests.pipeline.test_channels import HERE, enter, plain
 
 
 class BrokenTransport(httpx.AsyncBaseTransport):
@@ -170,7 +170,7 @@ async def test_pages_and_metrics_say_it_and_an_administrator_may_try_before_the_
         drawer = plain(await ana.get(f"/communications/automation/logs/{row['session_id']}"))
         assert "WhatsApp cannot be reached since" in drawer
         assert "messages of this number wait" in drawer
-        assert "dragoman_channel_accounts_unreachable 1.0" in (await shop.web.get("/metrics")).text
+        assert "dragoman_channel_accounts_unreachable 1.0" in (await shop.web.get("/metrics", headers=HERE)).text
         broken.breaks = lambda _: None
         answer = await ana.post(f"{ADDRESS}/{shop.channel_account_id}/try")
         assert "being tried" in plain(await ana.get(answer.headers["location"]))
