@@ -28,6 +28,7 @@ from dragoman.cli.shared import err, settings_or_exit, with_runtime
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.failure_text import describe
 from dragoman.services.reseal import reseal
+from dragoman.store.database import UNAVAILABLE
 
 app = typer.Typer(
     name="dragoman",
@@ -89,6 +90,8 @@ def main() -> None:
         err.print("dragoman: the database is not migrated; run `dragoman migrate`", style="red")
     except OSError as error:
         err.print(f"dragoman: {type(error).__name__}: {error}", style="red", markup=False)
+    except UNAVAILABLE as error:
+        err.print(f"dragoman: the database cannot be reached: {type(error).__name__}", style="red", markup=False)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
