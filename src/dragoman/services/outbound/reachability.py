@@ -90,7 +90,8 @@ async def _failed(
     if circuit.is_open and not before.is_open:
         counters.OUTAGES.inc()
         log.error("channel_unreachable", account_id=str(account.channel_account_id), failures=circuit.failures)
-        summary = f"WhatsApp cannot be reached: {circuit.reason} Messages wait, and are sent when it answers again."
+        why = circuit.reason.rstrip(".")
+        summary = f"WhatsApp cannot be reached ({why}). Messages wait, and are sent when it answers again."
         await _tell(runtime, connection, tenant_id, account, "unreachable", "error", summary)
 
 
