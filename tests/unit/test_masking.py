@@ -27,7 +27,7 @@ def test_a_number_is_found_in_every_form(form: str) -> None:
 
 
 def test_other_digits_stay() -> None:
-    text = "Order VF-12345 of 2026-11-25 costs 1.234,50; the shop is at +43 1 555 0100"
+    text = "Order VF-98321 of 2026-11-25 costs 9.214,50; the shop is at +43 1 555 0100"
     assert Mask(["+436601234567"]).text(text) == text
 
 
@@ -58,3 +58,28 @@ def test_what_is_shown_tells_the_country_and_two_digits() -> None:
     assert masking.phone("+436601234567") == "+43••••••67"
     assert masking.phone("+12025550123") == "+1••••••23"
     assert "555" not in masking.phone("555123")
+
+
+@given(
+    st.lists(st.from_regex(r"\+[1-9][0-9]{7,14}", fullmatch=True), min_size=1, max_size=3),
+    st.data(),
+    st.sampled_from(["", " ", "-", ".", "/", ") (", " - ", "\u00a0", "\u202f"]),
+)
+def test_no_part_of_five_digits_of_any_number_is_left(numbers: list[str], data: st.DataObject, between: str) -> None:
+    number = data.draw(st.sampled_from(numbers))[1:]
+    first = data.draw(st.integers(0, len(number) - 5))
+    last = data.draw(st.integers(first + 5, len(number)))
+    shown = Mask(numbers).text(f"x {between.join(number[first:last])} y")
+    runs = re.findall(r"[0-9]{5,}", re.sub(r"(?<=[0-9])[\s\-./()]+(?=[0-9])", "", shown))
+    assert not [run for run in runs for at in range(len(run) - 4) if any(run[at : at + 5] in n for n in numbers)]
+
+
+def test_only_the_part_is_hidden_and_digits_of_any_script_are_known() -> None:
+    mask = Mask(["+436601234567"])
+    assert mask.text("2026: ends in 34567, room 12") == "2026: ends in ••••••, room 12"
+    assert mask.text("٩١٢٣٤٥ and 4-5-6-7") == "٩•••••• and 4-5-6-7"
+
+
+def test_what_is_typed_is_masked_by_its_form_alone() -> None:
+    assert masking.typed("ask 0660/98 76, room 12, or x 1 2 3 4 5") == "ask ••••••, room 12, or x ••••••"
+    assert masking.typed("room 12 of 2026") == "room 12 of 2026"
