@@ -95,7 +95,7 @@ class Visibility:
         return text if self.unmasked else masks.of(found.contact_id, found.contact_phone).text(text)
 
     def typed(self, text: str) -> str:
-        """What a colleague typed: a note, a tag, a view's name, a reason."""
+        """Show what a colleague typed: a note, a tag, a view's name, a reason."""
         return text if self.unmasked else masking.typed(text)
 
     def raw(self, item: Any, mask: Mask) -> Any:
@@ -112,7 +112,7 @@ class Visibility:
         return dataclasses.replace(found, name=self.typed(found.name), query=query, opens=opens)
 
     def review(self, found: Review) -> Review:
-        """What reviewers left on a session."""
+        """Show what reviewers left on a session."""
         if self.unmasked:
             return found
         return dataclasses.replace(
@@ -170,13 +170,13 @@ class Visibility:
         return found if self.unmasked else _recorded_text(found)
 
     def messages(self, found: Iterable[Message], mask: Mask) -> list[Message]:
-        """A transcript."""
+        """Show a transcript."""
         if self.unmasked:
             return list(found)
         return [_message(message, mask) for message in found]
 
     def events(self, found: Iterable[Event], mask: Mask) -> list[Event]:
-        """A timeline."""
+        """Show a timeline."""
         if self.unmasked:
             return list(found)
         return [_event(event, mask) for event in found]
