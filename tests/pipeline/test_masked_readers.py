@@ -123,6 +123,9 @@ async def _what_colleagues_left(shop: Harness, session_id: UUID, others: UUID) -
          (uuid4(), SECOND, {"reason": said, "deep": [FIRST]})),
         ("UPDATE session SET outcome_reason = $3, agent_name = NULL WHERE tenant_id = $1 AND session_id = $2",
          (session_id, said)),
+        ("UPDATE media_file SET state = 'failed', sha256 = NULL, reason = $3 WHERE tenant_id = $1 AND message_id IN "
+         "(SELECT message_id FROM message WHERE session_id = $2 AND kind = 'media' ORDER BY ordinal OFFSET 1)",
+         (session_id, said)),
         ("UPDATE outbox_entry SET status = 'FAILED', reason = $3 WHERE tenant_id = $1 AND session_id = $2",
          (session_id, said)),
     ]  # fmt: skip
@@ -309,3 +312,10 @@ async def test_h2_looking_for_numbers_is_limited_for_each_masked_reader(furnishe
     assert (await look("436601234567", furnished.person)).status_code == 200, "each reader has their own"
     furnished.shop.clock.move(seconds=61)
     assert (await look("436601234567", furnished.masked)).status_code == 200
+
+
+async def test_the_simulator_is_refused_to_who_sees_no_numbers(furnished: Furnished) -> None:
+    refused = await furnished.client.get("/simulator", headers=furnished.masked)
+    assert refused.status_code == 403
+    assert "phone numbers" in refused.json()["detail"]
+    assert (await furnished.client.get("/simulator", headers=furnished.whole)).status_code == 200

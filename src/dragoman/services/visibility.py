@@ -29,6 +29,7 @@ from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
 from dragoman.store.legal_holds import LegalHold
+from dragoman.store.media import MediaFile
 from dragoman.store.reviews import Review
 
 UNMASK = "audit.unmask"
@@ -126,6 +127,14 @@ class Visibility:
     def tags(self, found: Iterable[str]) -> list[str]:
         """Tags to choose from: without those that hold what may be a number."""
         return [tag for tag in found if self.unmasked or masking.typed(tag) == tag]
+
+    def file(self, found: MediaFile) -> MediaFile:
+        """Show a message's file; why it is not there may be in the words of another system."""
+        return found if self.unmasked else dataclasses.replace(found, reason=masking.typed(found.reason))
+
+    def files(self, found: Mapping[UUID, MediaFile]) -> Mapping[UUID, MediaFile]:
+        """Show the files of several messages."""
+        return {message_id: self.file(each) for message_id, each in found.items()}
 
     def hold(self, found: LegalHold) -> LegalHold:
         """Why a session is kept."""

@@ -255,7 +255,7 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
                     chains = [(row["session_id"], row["started_at"], row["truncated_at"] is not None) for row in rows]
                     starts = await read_many.starts(connection, export.tenant_id, chains, cutoff=export.cutoff)
                     ids = [m["message_id"] for some in messages.values() for m in some]
-                    files = await media.of_messages(connection, export.tenant_id, ids)
+                    files = visibility.files(await media.of_messages(connection, export.tenant_id, ids))
                     sizes = [(row["session_id"], row["event_count"]) for row in rows]
                     proved = await integrity.of_sessions(connection, export.tenant_id, sizes)
                     if visibility.unmasked:

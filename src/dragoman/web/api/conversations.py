@@ -125,7 +125,8 @@ async def show_transcript(
             limit=query.limit + 1,
         )
         mask = await _mask(connection, identity, conversation)
-        files = await files_of(connection, identity.tenant_id, [m.message_id for m in messages])
+        ids = [m.message_id for m in messages]
+        files = identity.visibility.files(await files_of(connection, identity.tenant_id, ids))
     shown = identity.visibility.messages(messages[: query.limit], mask)
     items = [resources.transcript_message(found, session_id, files.get(found.message_id)) for found in shown]
     following = _encode("t", items[-1].ordinal) if len(messages) > query.limit else None

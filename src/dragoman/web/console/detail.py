@@ -122,7 +122,9 @@ class ConversationReader:
         return dataclasses.replace(part, items=self._messages(part.items))
 
     async def _files(self, found: Sequence[Message]) -> Mapping[UUID, MessageAttachment]:
-        return await attachments.load(self.connection, self.tenant_id, self.conversation.session_id, found)
+        return await attachments.load(
+            self.connection, self.tenant_id, self.conversation.session_id, found, self.visibility
+        )
 
     async def transcript(self, place: PageAnchor, *, limit: int = MESSAGES) -> Transcript:
         """Read the messages at *place*."""
