@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dragoman.services import masking
 from dragoman.services.masking import Mask
+from dragoman.services.visibility import Visibility
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,17 @@ def test_only_the_part_is_hidden_and_digits_of_any_script_are_known() -> None:
 def test_what_is_typed_is_masked_by_its_form_alone() -> None:
     assert masking.typed("ask 0660/98 76, room 12, or x 1 2 3 4 5") == "ask ••••••, room 12, or x ••••••"
     assert masking.typed("room 12 of 2026") == "room 12 of 2026"
+
+
+@pytest.mark.parametrize(
+    ("held", "shown"),
+    [
+        ("2026-11-25T10:00:00+00:00", "2026-11-25T10:00:00+00:00"), ("6609-87-65", masking.HIDDEN),
+        ("01a229b3-1560-703b-98e0-2c528ead8f14", "01a229b3-1560-703b-98e0-2c528ead8f14"),
+        (["call 0660 98765", 7], ["call ••••••", 7]),
+        ({"phone": "6", "deep": "12345"}, {"phone": "••••••", "deep": "••••••"}),
+    ],
+)  # fmt: skip
+def test_m2_what_is_on_record_is_masked_by_its_form_but_for_ids_and_times(held: object, shown: object) -> None:
+    assert Visibility(unmasked=False).record({"tag": held}) == {"tag": shown}
+    assert Visibility(unmasked=True).record({"tag": held}) == {"tag": held}

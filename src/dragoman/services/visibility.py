@@ -39,7 +39,7 @@ _TYPED = frozenset(each.name for each in FILTERS if each.may_be_number)
 
 _NAMED_BY_US = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}"
-    r"|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?"
+    r"|20\d\d-(?:0[1-9]|1[0-2])-(?:[0-2]\d|3[01])(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?"
 )
 """Ids, digests and times that we write ourselves: they have digits, and are no number of anybody's."""
 

@@ -1,6 +1,7 @@
 """Counts how many numbers a reader looks for who may see none: so many a minute, for all processes together.
 
-The rows lie beside the other rate limits (:mod:`dragoman.store.receiving.limits`), and go with them after a day.
+The rows lie beside the other rate limits (:mod:`dragoman.store.receiving.limits`), and go with them after a day. What
+was looked for stands there as a digest with the reader's id, so that the same is known again within the minute.
 """
 
 from __future__ import annotations

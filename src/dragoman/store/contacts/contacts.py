@@ -139,11 +139,6 @@ async def identities(connection: Connection, tenant_id: UUID, contact_id: UUID) 
     return [(Identity(kind=row["kind"], value=row["value"]), row["created_at"]) for row in rows]
 
 
-async def numbers(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[str]:
-    """Do :func:`numbers_of` for one."""
-    return (await numbers_of(connection, tenant_id, [contact_id])).get(contact_id, [])
-
-
 async def numbers_of(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
     """Every phone number that each contact ever had, as it is on record anywhere: what a mask hides.
 
