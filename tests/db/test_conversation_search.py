@@ -201,9 +201,9 @@ async def test_what_is_searched_for_is_read_once_for_finding_and_marking(
 ) -> None:
     real, asked = Search.parse, []
 
-    def parse(q: str, *, whole_numbers: bool = False) -> Search:
-        asked.append((q, whole_numbers))
-        return real(q, whole_numbers=whole_numbers)
+    def parse(q: str, *, without_numbers: bool = False) -> Search:
+        asked.append((q, without_numbers))
+        return real(q, without_numbers=without_numbers)
 
     monkeypatch.setattr(Search, "parse", parse)
     await spoken(tenant, 0, "The kettle is broken")

@@ -220,7 +220,6 @@ KNOWN_SHORT = {
     "dragoman.dispatch.verification.code_in": "one search with one pattern, which is measured above",
     "dragoman.domain.flow_form.say": "a flow's own text",
     "dragoman.services.masking._pattern": "a phone number",
-    "dragoman.services.visibility.filters": "a query of at most 200 characters",
     "dragoman.store.reviews.write_note": "one search with one pattern, in at most 4,000 characters",
     "dragoman.web.console.query.filter_errors": "a value of at most 200 characters",
     "dragoman.web.console.simulator._phone": "a phone number that a developer types",

@@ -79,10 +79,19 @@ def test_what_asks_for_nothing_is_known_to() -> None:
     assert not Search.parse("-this that").empty
 
 
-def test_a_number_can_be_asked_for_whole_only() -> None:
-    assert Search.parse("660*").groups[0][0].prefix
-    assert not Search.parse("660*", whole_numbers=True).groups[0][0].prefix
-    assert Search.parse("machine*", whole_numbers=True).groups[0][0].prefix
+@pytest.mark.parametrize("asked", ["660*", "98", "0660/98", '"98 76 54"', "x12345", "٦٦٠", "-987", "6 6 0", "a1b2c3"])
+def test_h2_digits_are_left_out_for_readers_who_see_no_numbers(asked: str) -> None:
+    assert not Search.parse(asked.lstrip("-")).empty
+    bare = Search.parse(asked, without_numbers=True)
+    assert (bare.groups, bare.numbers_left_out) == ((), True)
+    beside = Search.parse(f"machine* {asked}", without_numbers=True)
+    assert beside.groups == Search.parse("machine*").groups
+
+
+def test_words_with_a_digit_or_two_are_no_numbers() -> None:
+    search = Search.parse("b2b iphone15 machine*", without_numbers=True)
+    assert (len(search.groups), search.numbers_left_out) == (3, False)
+    assert Search.parse("kettle OR 123 lamp", without_numbers=True).groups == Search.parse("kettle lamp").groups
 
 
 @given(st.text(max_size=60))

@@ -12,7 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,6 +24,9 @@ LONGEST_WORD = 60
 MOST_WORDS = 8_000
 BEFORE_START = timedelta(days=1)
 """How much earlier than its session a message is searched at most: it waited while no worker ran."""
+LEAST_DIGITS = 3
+"""So many digits in something asked for may be a part of a phone number."""
+
 MOST_TERMS = 16
 """Of a query; what stands behind them is left out."""
 
@@ -159,9 +162,13 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a reader asks the transcripts for: groups of alternatives, all of which one message must meet."""
+    """What a reader asks the transcripts for: groups of alternatives, all of which one message must meet.
+
+    ``numbers_left_out``: something with digits was asked for by a reader who may not search for them.
+    """
 
     groups: tuple[tuple[Term, ...], ...]
+    numbers_left_out: bool = False
 
     @property
     def empty(self) -> bool:
@@ -175,13 +182,14 @@ class Search:
 
     @classmethod
     @reads_outside_text
-    def parse(cls, asked: str, *, whole_numbers: bool = False) -> Search:
+    def parse(cls, asked: str, *, without_numbers: bool = False) -> Search:
         """Read a query: ``word``, ``"a phrase"``, ``begin*``, ``-excluded``, ``this OR that``. Never fails.
 
-        With *whole_numbers* a number is found whole only: for readers who may not feel for the digits of one.
+        *without_numbers* leaves out what may be a part of a phone number: for readers who could find out by trial which
+        digits stand in a text.
         """
         groups: list[list[Term]] = []
-        joined = False
+        joined = left_out = False
         for number, found in enumerate(_TERM.finditer(asked)):
             if number >= MOST_TERMS:
                 break
@@ -192,14 +200,16 @@ class Search:
             term = _term(phrase or bare or "", bare=phrase is None, excluded=bool(minus))
             if term is None:
                 continue
-            if whole_numbers and term.words[-1].isdigit():
-                term = replace(term, prefix=False)
+            if without_numbers and _may_be_number(term):
+                # What it was an alternative to stays, and what follows an OR is then no alternative to anything.
+                left_out, joined = True, False
+                continue
             if joined:
                 groups[-1].append(term)
             else:
                 groups.append([term])
             joined = False
-        return cls(tuple(tuple(group) for group in groups))
+        return cls(tuple(tuple(group) for group in groups), numbers_left_out=left_out)
 
     @reads_outside_text
     def marks(self, text: str) -> list[tuple[int, int]]:
@@ -226,6 +236,12 @@ def _term(written: str, *, bare: bool, excluded: bool) -> Term | None:
         return None
     lone = len(words) == 1 and len(words[0]) == 1 and _IS_UNSPACED.match(words[0]) is not None
     return Term(words, prefix=lone or (bare and written.endswith("*")), excluded=excluded)
+
+
+def _may_be_number(term: Term) -> bool:
+    """Whether it has a word of digits alone, or three digits: numbers are written in groups of any length."""
+    digits = sum(c.isdigit() for word in term.words for c in word)
+    return digits >= LEAST_DIGITS or any(word.isdigit() for word in term.words)
 
 
 def _fits(term: Term, words: list[str]) -> bool:

@@ -1,15 +1,19 @@
 """What one reader may see: everything that is read for somebody passes through a :class:`Visibility` first.
 
 Pages, API, exports and live updates all use it, so that a number hidden in one place is hidden in all of them.
+What came with a contact is masked by all numbers that this contact ever had (:meth:`Visibility.masks`, one statement
+for a page); what colleagues typed, by its form (:meth:`Visibility.typed`). Decision page: 0044.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+from uuid import UUID
 
 from dragoman.domain import content
 from dragoman.domain.content import Content
@@ -17,14 +21,45 @@ from dragoman.domain.nouns import Contact, MessageContext
 from dragoman.ledger.read import Event, Message
 from dragoman.services import masking
 from dragoman.services.masking import Mask
+from dragoman.store.contacts import contacts
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
+from dragoman.store.conversation_list.saved_views import SavedView
+from dragoman.store.database import Connection
+from dragoman.store.legal_holds import LegalHold
+from dragoman.store.media import MediaFile
+from dragoman.store.reviews import Review
 
 UNMASK = "audit.unmask"
 """The permission to see phone numbers."""
 _TYPED = frozenset(each.name for each in FILTERS if each.may_be_number)
+
+
+_NAMED_BY_US = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}"
+    r"|20\d\d-(?:0[1-9]|1[0-2])-(?:[0-2]\d|3[01])(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?"
+)
+"""Ids, digests and times that we write ourselves: they have digits, and are no number of anybody's."""
+
+
+class _OfContact(Protocol):
+    @property
+    def contact_id(self) -> UUID: ...
+    @property
+    def contact_phone(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Holds the numbers of some contacts, for one page; empty for readers who see them."""
+
+    numbers: Mapping[UUID, Sequence[str]] = field(default_factory=dict)
+
+    def of(self, contact_id: UUID, phone: str | None) -> Mask:
+        """Make the mask of one contact, with the number that stands on the row beside it."""
+        return Mask([phone, *self.numbers.get(contact_id, ())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,69 +68,126 @@ class Visibility:
 
     unmasked: bool
 
+    async def masks(self, connection: Connection, tenant_id: UUID, contact_ids: Collection[UUID]) -> Masks:
+        """Read the numbers that these contacts ever had, in one statement; none where the reader sees numbers."""
+        if self.unmasked or not contact_ids:
+            return Masks()
+        return Masks(await contacts.numbers_of(connection, tenant_id, list(set(contact_ids))))
+
     def filters(self, filters: Filters) -> Filters:
-        """The same filters; whoever sees no numbers may look for a whole one only, not feel for its digits."""
-        if self.unmasked:
-            return filters
-        # Nor by the words of the transcripts: digits fit there as a whole word only.
-        q = filters.q and re.sub(r"(?<=[0-9])\*", "", filters.q)
-        return dataclasses.replace(filters, whole_phone=True, q=q)
+        """The same filters; whoever sees no numbers may look for a whole one only, and for no digits in texts."""
+        return filters if self.unmasked else dataclasses.replace(filters, whole_phone=True)
 
-    def conversation(self, found: Conversation) -> Conversation:
+    def conversation(self, found: Conversation, masks: Masks) -> Conversation:
         """Show the session's row."""
-        return found if self.unmasked else dataclasses.replace(found, **_of_row(dataclasses.asdict(found)))
+        if self.unmasked:
+            return found
+        mask = masks.of(found.contact_id, found.contact_phone)
+        return dataclasses.replace(found, **_of_row(dataclasses.asdict(found), mask))
 
-    def row(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    def row(self, found: Mapping[str, Any], masks: Masks) -> Mapping[str, Any]:
         """The same as the database gives it."""
-        return found if self.unmasked else {**found, **_of_row(found)}
+        if self.unmasked:
+            return found
+        return {**found, **_of_row(found, masks.of(found["contact_id"], found["contact_phone"]))}
 
-    def text(self, found: Conversation, text: str) -> str:
+    def text(self, found: _OfContact, text: str, masks: Masks) -> str:
         """What was written in that session."""
-        return text if self.unmasked else Mask([found.contact_phone]).text(text)
+        return text if self.unmasked else masks.of(found.contact_id, found.contact_phone).text(text)
 
-    def contact(self, found: Contact) -> Contact:
+    def typed(self, text: str) -> str:
+        """Show what a colleague typed: a note, a tag, a view's name, a reason."""
+        return text if self.unmasked else masking.typed(text)
+
+    def raw(self, item: Any, mask: Mask) -> Any:
+        """What the channel sent, as JSON."""
+        return item if self.unmasked else mask.value(item)
+
+    def may_open(self, query: str) -> bool:
+        """Whether a saved list's query may be shown; it may look for a number."""
+        return self.unmasked or all(_recorded_text(value) == value for _, value in parse_qsl(query.removeprefix("?")))
+
+    def view(self, found: SavedView) -> SavedView:
+        """A saved view: without its query where that looks for what may be a number."""
+        query = found.query if (opens := self.may_open(found.query)) else ""
+        return dataclasses.replace(found, name=self.typed(found.name), query=query, opens=opens)
+
+    def review(self, found: Review) -> Review:
+        """Show what reviewers left on a session."""
+        if self.unmasked:
+            return found
+        return dataclasses.replace(
+            found,
+            notes=[
+                dataclasses.replace(n, body=n.body if n.body is None else masking.typed(n.body)) for n in found.notes
+            ],
+            tags=[dataclasses.replace(tag, name=masking.typed(tag.name)) for tag in found.tags],
+        )
+
+    def tags(self, found: Iterable[str]) -> list[str]:
+        """Tags to choose from: without those that hold what may be a number."""
+        return [tag for tag in found if self.unmasked or masking.typed(tag) == tag]
+
+    def file(self, found: MediaFile) -> MediaFile:
+        """Show a message's file; why it is not there may be in the words of another system."""
+        return found if self.unmasked else dataclasses.replace(found, reason=masking.typed(found.reason))
+
+    def files(self, found: Mapping[UUID, MediaFile]) -> Mapping[UUID, MediaFile]:
+        """Show the files of several messages."""
+        return {message_id: self.file(each) for message_id, each in found.items()}
+
+    def hold(self, found: LegalHold) -> LegalHold:
+        """Why a session is kept."""
+        return found if self.unmasked else dataclasses.replace(found, reason=masking.typed(found.reason))
+
+    def contact(self, found: Contact, mask: Mask) -> Contact:
         """Show the person."""
         if self.unmasked:
             return found
         return dataclasses.replace(
             found,
             phone=found.phone and masking.phone(found.phone),
-            display_name=_name(found.display_name, Mask([found.phone])),
+            display_name=_name(found.display_name, mask.also(found.phone)),
         )
 
-    def identities(self, found: Sequence[Identity]) -> list[Identity]:
+    def identities(self, found: Sequence[Identity], mask: Mask) -> list[Identity]:
         """How the contact is known; a WhatsApp id is the number itself."""
         if self.unmasked:
             return list(found)
-        return [i if i.kind != "wa_id" else Identity(kind=i.kind, value=masking.phone(f"+{i.value}")) for i in found]
+        return [
+            Identity(kind=i.kind, value=masking.phone(f"+{i.value}") if i.kind == "wa_id" else mask.text(i.value))
+            for i in found
+        ]
 
-    def notes(self, found: Sequence[ContactNote]) -> list[ContactNote]:
+    def notes(self, found: Sequence[ContactNote], mask: Mask) -> list[ContactNote]:
         """What became known of a contact; numbers stand there as digits."""
         if self.unmasked:
             return list(found)
-        return [dataclasses.replace(note, detail={k: _number(v) for k, v in note.detail.items()}) for note in found]
+        return [
+            dataclasses.replace(note, detail={k: mask.value(_number(v)) for k, v in note.detail.items()})
+            for note in found
+        ]
 
     def record(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What an entry of the access log says; what was typed to find somebody may be their number."""
+        """What an entry of the access log or an export says; what was typed to find somebody may be their number."""
         if self.unmasked:
             return found
-        return {
-            name: masking.HIDDEN if name in _TYPED else self.record(held) if isinstance(held, Mapping) else held
-            for name, held in found.items()
-        }
+        return {name: masking.HIDDEN if name in _TYPED else _recorded(held) for name, held in found.items()}
 
-    def messages(self, found: Iterable[Message], numbers: Iterable[str | None]) -> list[Message]:
-        """A transcript; *numbers* are those of its contact, as they are on record."""
+    def object_id(self, found: str) -> str:
+        """What the access log calls the thing that was read or changed."""
+        return found if self.unmasked else _recorded_text(found)
+
+    def messages(self, found: Iterable[Message], mask: Mask) -> list[Message]:
+        """Show a transcript."""
         if self.unmasked:
             return list(found)
-        mask = Mask(numbers)
         return [_message(message, mask) for message in found]
 
-    def events(self, found: Iterable[Event], numbers: Iterable[str | None]) -> list[Event]:
-        """A timeline; *numbers* are those of its contact, as they are on record."""
+    def events(self, found: Iterable[Event], mask: Mask) -> list[Event]:
+        """Show a timeline."""
         if self.unmasked:
             return list(found)
-        mask = Mask(numbers)
         return [_event(event, mask) for event in found]
 
 
@@ -106,15 +198,31 @@ def _number(value: Any) -> Any:
     return masking.phone(f"+{value}") if isinstance(value, str) and value.isdecimal() else value
 
 
-def _of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_text(text: str) -> str:
+    return text if _NAMED_BY_US.fullmatch(text) else masking.typed(text)
+
+
+def _recorded(value: Any) -> Any:
+    match value:
+        case str():
+            return _recorded_text(value)
+        case Mapping():
+            return {name: masking.HIDDEN if name in _TYPED else _recorded(held) for name, held in value.items()}
+        case list() | tuple():
+            return [_recorded(held) for held in value]
+        case _:
+            return value
+
+
+def _of_row(row: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
     """What of a session's row looks different to those who see no numbers."""
     phone = row["contact_phone"]
-    mask = Mask([phone])
     return {
         "contact_phone": phone and masking.phone(phone),
         "contact_name": _name(row["contact_name"], mask),
         "last_user_message": mask.text(row["last_user_message"]),
         "outcome_reason": mask.text(row["outcome_reason"]),
+        "business_partner_name": row["business_partner_name"] and mask.text(row["business_partner_name"]),
         **({"head": None} if "head" in row else {}),
     }
 

@@ -24,6 +24,7 @@ from dragoman.store.conversation_list.conversations import Filters
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.http.dependencies import retention_cutoff
+from dragoman.web.look_ups import check_look_ups
 
 log = structlog.get_logger()
 
@@ -31,8 +32,9 @@ EXPORT = "audit.export"
 Exporter = Annotated[Principal, Depends(require(EXPORT))]
 
 
-def export_of(runtime: Runtime, identity: Principal, filters: Filters, kind: Format, parts: Parts) -> Export:
-    """The export as *identity* may have it; evidence always has transcript and timeline."""
+async def export_of(runtime: Runtime, identity: Principal, filters: Filters, kind: Format, parts: Parts) -> Export:
+    """The export as *identity* may have it; evidence always has transcript and timeline. Raises TooManyLookUpsError."""
+    await check_look_ups(runtime, identity, filters)
     if kind == "bundle":
         parts = Parts(transcript=True, timeline=True)
     return Export(
@@ -59,7 +61,7 @@ async def is_for_background(runtime: Runtime, export: Export) -> bool:
 
 async def evidence_of(runtime: Runtime, identity: Principal, session_id: UUID) -> StreamingResponse:
     """The answer that streams the evidence bundle of one session. Raises NotFoundError."""
-    export = export_of(runtime, identity, Filters(session_id=session_id), "bundle", Parts())
+    export = await export_of(runtime, identity, Filters(session_id=session_id), "bundle", Parts())
     if await count(runtime, export) == 0:
         raise NotFoundError(f"There is no conversation {session_id}.")
     return await download(runtime, identity, export)

@@ -64,7 +64,7 @@ async def answer(
         await audited_reads.part_opened(
             runtime, connection, identity, audited_reads.FILE_OPENED, session_id, message_id
         )
-    _refuse_unless_stored(found)
+    _refuse_unless_stored(identity.visibility.file(found))
     assert found.sha256 is not None and found.size is not None  # noqa: S101, PT018 - true of what is stored
     etag = f'"{found.sha256.hex()}"'
     headers = {**HEADERS, "ETag": etag}

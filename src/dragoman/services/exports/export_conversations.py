@@ -26,11 +26,10 @@ from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.exports.bundle import About, BundleWriter
 from dragoman.services.exports.formats import Batch, Format, Parts
 from dragoman.services.exports.writers import writer
-from dragoman.services.visibility import Visibility
+from dragoman.services.visibility import Masks, Visibility
 from dragoman.store import media
 from dragoman.store.accounts import actions
 from dragoman.store.accounts.actions import Administrator
-from dragoman.store.contacts import contacts
 from dragoman.store.conversation_list import export_batches
 from dragoman.store.conversation_list.conditions import CompiledFilters
 from dragoman.store.conversation_list.conversations import Filters, TooSlowError, bounded
@@ -85,7 +84,7 @@ async def stream(
         tenant_id=export.tenant_id,
         made_at=runtime.clock.now(),
         masked=not export.visibility.unmasked,
-        filters=export.filters.to_json(),
+        filters=export.visibility.record(export.filters.to_json()),
     )
     made = await _in_thread(writer, export.kind, export.parts, about)
     done = 0
@@ -236,18 +235,19 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
     proved: Mapping[UUID, Integrity] = {}
     proofs: Mapping[UUID, Proof] = {}
     signed: Mapping[int, Signed] = {}
+    masks = await _masks(runtime, export, rows)
+    mask_of = {row["session_id"]: masks.of(row["contact_id"], row["contact_phone"]) for row in rows}
     if parts.any:
         begun = [(row["session_id"], row["started_at"]) for row in rows]
         # What came after a row was read is left out: a conversation is exported as it stood then.
         until = {row["session_id"]: (row["message_count"], row["event_count"]) for row in rows}
         async with runtime.database.tenant(export.tenant_id) as connection:
-            numbers = await _numbers(connection, export, rows)
             if parts.transcript:
                 written = await read_many.transcripts(connection, export.tenant_id, begun, cutoff=export.cutoff)
                 for session_id, found in written.items():
                     own = [m for m in found if m.ordinal <= until[session_id][0]]
                     messages[session_id] = [
-                        message_fields(session_id, m) for m in visibility.messages(own, numbers.get(session_id, ()))
+                        message_fields(session_id, m) for m in visibility.messages(own, mask_of[session_id])
                     ]
             if parts.timeline:
                 recorded = await read_many.timelines(connection, export.tenant_id, begun, cutoff=export.cutoff)
@@ -255,7 +255,7 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
                     chains = [(row["session_id"], row["started_at"], row["truncated_at"] is not None) for row in rows]
                     starts = await read_many.starts(connection, export.tenant_id, chains, cutoff=export.cutoff)
                     ids = [m["message_id"] for some in messages.values() for m in some]
-                    files = await media.of_messages(connection, export.tenant_id, ids)
+                    files = visibility.files(await media.of_messages(connection, export.tenant_id, ids))
                     sizes = [(row["session_id"], row["event_count"]) for row in rows]
                     proved = await integrity.of_sessions(connection, export.tenant_id, sizes)
                     if visibility.unmasked:
@@ -264,10 +264,10 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
                     after = starts[session_id].position if session_id in starts else 0
                     own_events = [e for e in happened if after < e.position <= until[session_id][1]]
                     events[session_id] = [
-                        event_fields(session_id, e) for e in visibility.events(own_events, numbers.get(session_id, ()))
+                        event_fields(session_id, e) for e in visibility.events(own_events, mask_of[session_id])
                     ]
     return Batch(
-        rows=rows if visibility.unmasked else [visibility.row(row) for row in rows],
+        rows=rows if visibility.unmasked else [visibility.row(row, masks) for row in rows],
         messages=messages,
         events=events,
         starts=starts,
@@ -278,14 +278,11 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
     )
 
 
-async def _numbers(connection: Connection, export: Export, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, list[str]]:
-    """What must be masked in each session's parts; nothing where the reader may see it."""
+async def _masks(runtime: Runtime, export: Export, rows: Sequence[Mapping[str, Any]]) -> Masks:
     if export.visibility.unmasked:
-        return {}
-    known = await contacts.numbers_of(connection, export.tenant_id, [row["contact_id"] for row in rows])
-    return {
-        row["session_id"]: [*known.get(row["contact_id"], ()), *filter(None, [row["contact_phone"]])] for row in rows
-    }
+        return Masks()
+    async with runtime.database.tenant(export.tenant_id) as connection:
+        return await export.visibility.masks(connection, export.tenant_id, [row["contact_id"] for row in rows])
 
 
 def message_fields(session_id: UUID, message: Message) -> dict[str, Any]:

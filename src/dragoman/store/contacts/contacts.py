@@ -139,30 +139,30 @@ async def identities(connection: Connection, tenant_id: UUID, contact_id: UUID) 
     return [(Identity(kind=row["kind"], value=row["value"]), row["created_at"]) for row in rows]
 
 
-async def numbers(connection: Connection, tenant_id: UUID, contact_id: UUID) -> list[str]:
-    """Every phone number that the contact is known by, as it is on record: what a mask hides."""
-    rows = await connection.fetch(
-        "SELECT phone AS number FROM contact WHERE tenant_id = $1 AND contact_id = $2 AND phone IS NOT NULL UNION "
-        "SELECT value FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 AND kind = 'wa_id'",
-        tenant_id,
-        contact_id,
-    )
-    return [row["number"] for row in rows]
-
-
 async def numbers_of(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """Read the same for several contacts at once."""
+    """Every phone number that each contact ever had, as it is on record anywhere: what a mask hides.
+
+    A number that was given up is an identity that ended. One that another person has now is no longer this contact's
+    identity: it stands on the rows of the sessions from then, and in the contact's history while that is kept.
+    """
     rows = await connection.fetch(
-        "SELECT contact_id, phone AS number FROM contact WHERE tenant_id = $1 AND contact_id = ANY ($2) "
-        "AND phone IS NOT NULL UNION "
-        "SELECT contact_id, value FROM contact_identity "
-        "WHERE tenant_id = $1 AND contact_id = ANY ($2) AND kind = 'wa_id'",
+        "WITH one AS (SELECT id AS asked, id AS contact_id FROM unnest($2::uuid[]) AS id UNION "
+        "SELECT same_as, contact_id FROM contact WHERE tenant_id = $1 AND same_as = ANY ($2)) "
+        "SELECT one.asked, c.phone AS number FROM one JOIN contact c ON c.tenant_id = $1 "
+        "AND c.contact_id = one.contact_id WHERE c.phone IS NOT NULL UNION "
+        "SELECT one.asked, i.value FROM one JOIN contact_identity i ON i.tenant_id = $1 "
+        "AND i.contact_id = one.contact_id WHERE i.kind = 'wa_id' UNION "
+        "SELECT one.asked, s.contact_phone FROM one JOIN session s ON s.tenant_id = $1 "
+        "AND s.contact_id = one.contact_id WHERE s.contact_phone IS NOT NULL UNION "
+        "SELECT one.asked, told.number FROM one JOIN contact_history h ON h.tenant_id = $1 "
+        "AND h.contact_id = one.contact_id, LATERAL (VALUES (h.detail->>'old'), (h.detail->>'new'), "
+        "(h.detail->>'value')) AS told(number) WHERE told.number ~ '^[0-9]{6,15}$'",
         tenant_id,
         contact_ids,
     )
     found: dict[UUID, list[str]] = {}
     for row in rows:
-        found.setdefault(row["contact_id"], []).append(row["number"])
+        found.setdefault(row["asked"], []).append(row["number"])
     return found
 
 

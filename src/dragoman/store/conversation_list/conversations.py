@@ -151,7 +151,7 @@ async def page(
     async with bounded(connection):
         narrowed = await compile_filters(connection, tenant_id, filters, transcripts_since=transcripts_since)
         if narrowed.impossible:
-            return Page(items=[])
+            return Page(items=[], search=narrowed.search)
         part = await _part(connection, tenant_id, narrowed, _turned(order, before), place, limit)
         if before and len(part.rows) < limit and part.stopped is None:
             # Less than a page lies before: what is wanted is the first page, whole.

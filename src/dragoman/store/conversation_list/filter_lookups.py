@@ -23,7 +23,8 @@ SHORTEST_PART = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterLookup:
-    """Where and for whom something is looked up; with ``whole_numbers`` a number is found whole only."""
+    """Where and for whom something is looked up; with ``whole_numbers`` a phone is found whole only,
+    and no digits in texts."""
 
     connection: Connection
     tenant_id: UUID
@@ -82,7 +83,7 @@ async def by_phone(lookup: FilterLookup, found: CompiledFilters, phone: str) -> 
 
 async def by_words(lookup: FilterLookup, found: CompiledFilters, q: str) -> None:
     """Narrow *found* to the sessions in which *q* was said. Here, and nowhere else, it is parsed."""
-    found.search = search = Search.parse(q, whole_numbers=lookup.whole_numbers)
+    found.search = search = Search.parse(q, without_numbers=lookup.whole_numbers)
     if search.empty:
         found.impossible = True
         return

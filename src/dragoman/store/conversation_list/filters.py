@@ -51,7 +51,8 @@ class Filters:
     """What the list is narrowed to; a field that is None narrows nothing. All that are given must fit.
 
     Each has its entry in :data:`~dragoman.store.conversation_list.filter_catalogue.FILTERS`, but ``whole_phone``: with
-    it a phone fits only as a whole number, for readers who may not see the digits, and so must not feel for them.
+    it a phone fits only as a whole number, and ``q`` looks for no digits, for readers who may not see the digits, and
+    so must not feel for them.
 
     ``phone`` is any part of a number in any formatting. ``skill_or_intent`` matches either column. ``channel`` is
     a channel account's id, or a kind (``whatsapp``, ``email``). ``business_partner`` is an id or a number.

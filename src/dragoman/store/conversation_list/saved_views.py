@@ -22,7 +22,10 @@ class NameTakenError(DragomanError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedView:
-    """A view as one reader sees it; ``query`` begins with a question mark, or is empty."""
+    """A view as one reader sees it; ``query`` begins with a question mark, or is empty.
+
+    Where it does not ``open``, it looks for something that the reader may not see, and its query is not there.
+    """
 
     view_id: UUID
     name: str
@@ -30,6 +33,7 @@ class SavedView:
     shared: bool
     mine: bool
     default: bool
+    opens: bool = True
 
 
 async def list_all(connection: Connection, tenant_id: UUID, user_id: UUID) -> list[SavedView]:

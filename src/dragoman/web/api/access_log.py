@@ -101,7 +101,7 @@ async def list_access(
             via=entry.via,
             action=entry.action,
             object_kind=entry.object_kind,
-            object_id=entry.object_id,
+            object_id=identity.visibility.object_id(entry.object_id),
             session_id=entry.session_id,
             before=dict(identity.visibility.record(entry.before)),
             after=dict(identity.visibility.record(entry.after)),

@@ -60,7 +60,7 @@ class ExportList(BaseModel):
 async def ask_for_export(identity: Exporter, runtime: RuntimeDependency, wanted: ExportQuery) -> ExportResource:
     """Have every session that fits all filters put into a file; ask for it again until its state is `done`."""
     parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)
-    export = export_of(runtime, identity, wanted.filters(), wanted.format, parts)
+    export = await export_of(runtime, identity, wanted.filters(), wanted.format, parts)
     try:
         if wanted.format == "bundle":
             await is_for_background(runtime, export)
@@ -125,7 +125,7 @@ def _resource(runtime: RuntimeDependency, identity: Principal, found: ExportRequ
         transcript=found.transcript,
         timeline=found.timeline,
         masked=found.masked,
-        filters=found.filters if seen else None,
+        filters=dict(identity.visibility.record(found.filters)) if seen else None,
         state=found.state,
         reason=found.reason,
         rows_expected=found.rows_expected,

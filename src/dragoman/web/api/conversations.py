@@ -13,7 +13,7 @@ from dragoman.domain.errors import NotFoundError
 from dragoman.ledger import integrity, read
 from dragoman.runtime import Runtime
 from dragoman.services.audit.raw_item import raw_item
-from dragoman.store.contacts import contacts
+from dragoman.services.masking import Mask
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, MalformedCursorError
 from dragoman.store.database import Connection
@@ -24,6 +24,7 @@ from dragoman.web.api.filters import ConversationQuery, PartQuery, given_once
 from dragoman.web.auth import Principal, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
+from dragoman.web.look_ups import check_look_ups
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
@@ -40,7 +41,7 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
         410: "The file was erased",
         416: "The range lies outside of the file",
         422: "A parameter is unknown or cannot be used",
-        429: "As many exports are under way as there may be",
+        429: "More than one may have or ask for at once; the detail says what",
         503: "The database cannot be reached, or the process is full or stopping; try again",
     }
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
@@ -50,12 +51,13 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 
 
-@router.get("/conversations", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422))
+@router.get("/conversations", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422, 429))
 async def list_conversations(
     identity: Reader, runtime: RuntimeDependency, query: Annotated[ConversationQuery, Query()]
 ) -> resources.ConversationPage:
     """The sessions that fit all filters, newest activity first unless sorted otherwise."""
     filters = query.filters()
+    await check_look_ups(runtime, identity, filters)
     async with runtime.database.tenant(identity.tenant_id) as connection:
         try:
             page = await conversations.page(
@@ -70,10 +72,12 @@ async def list_conversations(
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
         await audited_reads.listed(runtime, connection, identity, filters)
-    pieces = search_snippets.pieces(page, identity.visibility)
+        of_contacts = [found.contact_id for found in page.items]
+        masks = await identity.visibility.masks(connection, identity.tenant_id, of_contacts)
+    pieces = search_snippets.pieces(page, identity.visibility, masks)
     items = [
         resources.found_conversation(
-            identity.visibility.conversation(found),
+            identity.visibility.conversation(found, masks),
             page.matches.get(found.session_id),
             "".join(piece.text for piece in pieces.get(found.session_id, ())),
         )
@@ -84,6 +88,7 @@ async def list_conversations(
         next_cursor=page.next_cursor,
         previous_cursor=page.previous_cursor,
         searched_to=page.searched_to,
+        numbers_left_out=page.search is not None and page.search.numbers_left_out,
     )
 
 
@@ -95,7 +100,8 @@ async def show_conversation(
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await _found(runtime, connection, identity, session_id)
         proved = await integrity.of_session(connection, identity.tenant_id, session_id, found.event_count)
-    return resources.conversation_summary(identity.visibility.conversation(found), proved)
+        masks = await identity.visibility.masks(connection, identity.tenant_id, [found.contact_id])
+    return resources.conversation_summary(identity.visibility.conversation(found, masks), proved)
 
 
 @router.get(
@@ -118,9 +124,10 @@ async def show_transcript(
             after=after,
             limit=query.limit + 1,
         )
-        numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
-        files = await files_of(connection, identity.tenant_id, [m.message_id for m in messages])
-    shown = identity.visibility.messages(messages[: query.limit], [conversation.contact_phone, *numbers])
+        mask = await _mask(connection, identity, conversation)
+        ids = [m.message_id for m in messages]
+        files = identity.visibility.files(await files_of(connection, identity.tenant_id, ids))
+    shown = identity.visibility.messages(messages[: query.limit], mask)
     items = [resources.transcript_message(found, session_id, files.get(found.message_id)) for found in shown]
     following = _encode("t", items[-1].ordinal) if len(messages) > query.limit else None
     return resources.TranscriptPage(items=items, next_cursor=following)
@@ -146,8 +153,8 @@ async def show_timeline(
             after=after,
             limit=query.limit + 1,
         )
-        numbers = await contacts.numbers(connection, identity.tenant_id, conversation.contact_id)
-    shown = identity.visibility.events(events[: query.limit], [conversation.contact_phone, *numbers])
+        mask = await _mask(connection, identity, conversation)
+    shown = identity.visibility.events(events[: query.limit], mask)
     items = [resources.timeline_event(found) for found in shown]
     following = _encode("e", items[-1].position) if len(events) > query.limit else None
     return resources.TimelinePage(items=items, next_cursor=following)
@@ -163,13 +170,14 @@ async def show_raw_item(
 ) -> dict[str, Any]:
     """What the channel really sent where the transcript has a message of the contact's."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        await _found(runtime, connection, identity, session_id)
+        conversation = await _found(runtime, connection, identity, session_id)
+        mask = await _mask(connection, identity, conversation)
         cutoff = retention_cutoff(runtime, identity.retention_days)
         item = await raw_item(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
         await audited_reads.part_opened(runtime, connection, identity, audited_reads.RAW_OPENED, session_id, message_id)
     if item is None:
         raise NotFoundError(f"There is no raw item of a message {message_id}.")
-    return {"item": item}
+    return {"item": identity.visibility.raw(item, mask)}
 
 
 @router.get(
@@ -196,6 +204,12 @@ async def _found(runtime: Runtime, connection: Connection, identity: Principal, 
         raise NotFoundError(f"There is no conversation {session_id}.")
     await audited_reads.opened(runtime, connection, identity, found)
     return found
+
+
+async def _mask(connection: Connection, identity: Principal, found: Conversation) -> Mask:
+    """What hides the numbers of its contact from *identity*."""
+    masks = await identity.visibility.masks(connection, identity.tenant_id, [found.contact_id])
+    return masks.of(found.contact_id, found.contact_phone)
 
 
 _PLACE = struct.Struct(">ci")

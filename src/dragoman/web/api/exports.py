@@ -26,6 +26,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"description": "Nobody is signed in", "content": _PROBLEM},
     403: {"description": "A permission is missing", "content": _PROBLEM},
     422: {"description": "A parameter is unknown or cannot be used", "content": _PROBLEM},
+    429: {"description": "More numbers were looked for than one may who sees none", "content": _PROBLEM},
 }
 
 
@@ -58,7 +59,7 @@ async def export_conversations(
 ) -> StreamingResponse:
     """Every session that fits all filters, as one file. Times are UTC; docs/exports.md has the columns."""
     parts = Parts(transcript=query.transcript, timeline=query.timeline)
-    export = export_of(runtime, identity, query.filters(), query.format, parts)
+    export = await export_of(runtime, identity, query.filters(), query.format, parts)
     if query.format == "bundle" and await is_for_background(runtime, export):
         raise InvalidParameterError("format", "more conversations than a bundle has at once; POST /api/v1/exports")
     return await download(runtime, identity, export)

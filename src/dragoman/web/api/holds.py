@@ -51,7 +51,7 @@ class NewHold(BaseModel):
 async def list_holds(identity: Reader, runtime: RuntimeDependency) -> HoldList:
     """All holds in force."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await store.of(connection, identity.tenant_id)
+        found = [identity.visibility.hold(h) for h in await store.of(connection, identity.tenant_id)]
     return HoldList(
         items=[HoldResource(session_id=h.session_id, reason=h.reason, by=h.by_whom, at=h.at) for h in found]
     )

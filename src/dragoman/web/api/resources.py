@@ -75,13 +75,15 @@ class ConversationPage(BaseModel):
     """Holds a part of the list, in the order asked for.
 
     A search for something common stops after some thousands of sessions: then the part is short, `searched_to` says
-    how far it got, and `next_cursor` goes on from there.
+    how far it got, and `next_cursor` goes on from there. `numbers_left_out`: the search had digits, which those who may
+    not see phone numbers cannot search for; the rest of it was searched for.
     """
 
     items: list[FoundConversation]
     next_cursor: str | None
     previous_cursor: str | None
     searched_to: datetime | None = None
+    numbers_left_out: bool = False
 
 
 class ChannelAccountResource(BaseModel):

@@ -81,7 +81,7 @@ TagName = Annotated[str, Path(max_length=200, description="Letters, digits, spac
 async def show_review(session_id: UUID, identity: Reader, runtime: RuntimeDependency) -> ReviewResource:
     """Show what reviewers left on the conversation."""
     async with _conversation(runtime, identity, session_id) as connection:
-        found = await reviews.load(connection, identity.tenant_id, session_id)
+        found = identity.visibility.review(await reviews.load(connection, identity.tenant_id, session_id))
     return ReviewResource(
         reviewed=found.reviewed and MarkResource(by=found.reviewed.by, at=found.reviewed.at),
         tags=[TagResource(tag=tag.name, added_by=tag.added_by, added_at=tag.added_at) for tag in found.tags],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from dragoman.domain.text_values import first_moment, last_moment, without_nul
+from dragoman.services.visibility import Visibility
 from dragoman.store.accounts import access_log
 from dragoman.store.accounts.access_log import AccessEntry, AccessFilters, AccessPage, Kind
 from dragoman.store.conversation_list import conversations
@@ -163,7 +165,8 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: audited
             )
             ids = {entry.session_id for entry in page.items if entry.session_id is not None}
             shown = await conversations.among(connection, identity.tenant_id, Filters(), list(ids)) if ids else []
-            found = {one.session_id: identity.visibility.conversation(one) for one in shown}
+            masks = await identity.visibility.masks(connection, identity.tenant_id, [one.contact_id for one in shown])
+            found = {one.session_id: identity.visibility.conversation(one, masks) for one in shown}
             await audited_reads.log_read(runtime, connection, identity, query.asked())
         except MalformedCursorError:
             mistake = "The address names no place in this list. Start again from the newest."
@@ -179,17 +182,17 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: audited
         kinds=KINDS,
         people=people,
         mistake=mistake,
-        rows=[_row(entry, identity.visibility.record, found) for entry in page.items],
+        rows=[_row(entry, identity.visibility, found) for entry in page.items],
         next_cursor=page.next_cursor,
         cursor=cursor,
     )
 
 
-def _row(entry: AccessEntry, seen: Any, found: Mapping[UUID, Conversation]) -> _Row:
+def _row(entry: AccessEntry, visibility: Visibility, found: Mapping[UUID, Conversation]) -> _Row:
     return _Row(
-        entry,
+        dataclasses.replace(entry, object_id=visibility.object_id(entry.object_id)),
         ACTIONS.get(entry.action, entry.action),
-        _facts(seen(entry.before), seen(entry.after)),
+        _facts(visibility.record(entry.before), visibility.record(entry.after)),
         found.get(entry.session_id) if entry.session_id is not None else None,
     )
 

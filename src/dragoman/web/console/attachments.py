@@ -15,6 +15,7 @@ from uuid import UUID
 from dragoman.domain.content import Media, Order
 from dragoman.domain.media_types import EXTENSIONS, INLINE
 from dragoman.ledger.read import Message
+from dragoman.services.visibility import EVERYTHING, Visibility
 from dragoman.store import media
 from dragoman.store.database import Connection
 from dragoman.store.media import MediaFile, State
@@ -111,9 +112,13 @@ def map_address(latitude: float, longitude: float) -> str:
 
 
 async def load(
-    connection: Connection, tenant_id: UUID, session_id: UUID, messages: Sequence[Message]
+    connection: Connection,
+    tenant_id: UUID,
+    session_id: UUID,
+    messages: Sequence[Message],
+    visibility: Visibility = EVERYTHING,
 ) -> dict[UUID, MessageAttachment]:
-    """Load the attachments of *messages* of one session, each by its message's id."""
+    """Load the attachments of *messages* of one session as *visibility* sees them, each by its message's id."""
     carrying = {m.message_id: m.content for m in messages if isinstance(m.content, Media)}
-    files = await media.of_messages(connection, tenant_id, carrying)
+    files = visibility.files(await media.of_messages(connection, tenant_id, carrying))
     return {message_id: of(carrying[message_id], file, session_id) for message_id, file in files.items()}

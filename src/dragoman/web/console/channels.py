@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from datetime import timedelta
 from typing import Annotated
@@ -43,13 +44,16 @@ async def overview(request: Request, runtime: RuntimeDependency, identity: Setti
         waiting = await account_suspensions.waiting(connection, identity.tenant_id)
         checked = await channel_accounts.checks(connection, identity.tenant_id)
         notices = {
-            account.channel_account_id: await channel_events.recent(
-                connection,
-                identity.tenant_id,
-                since=now - NOTICES_SINCE,
-                channel_account_id=account.channel_account_id,
-                limit=NOTICES,
-            )
+            account.channel_account_id: [
+                dataclasses.replace(notice, summary=identity.visibility.typed(notice.summary))
+                for notice in await channel_events.recent(
+                    connection,
+                    identity.tenant_id,
+                    since=now - NOTICES_SINCE,
+                    channel_account_id=account.channel_account_id,
+                    limit=NOTICES,
+                )
+            ]
             for account in accounts
         }
     by_subject = {hold.subject: hold for hold in held}

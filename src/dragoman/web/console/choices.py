@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from dragoman.services.visibility import EVERYTHING, Visibility
 from dragoman.store import reviews
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
@@ -35,12 +36,12 @@ class Choices:
     sorts: dict[str, str]
 
 
-async def load(connection: Connection, tenant_id: UUID) -> Choices:
-    """Read them; each is short."""
+async def load(connection: Connection, tenant_id: UUID, visibility: Visibility = EVERYTHING) -> Choices:
+    """Read them, as *visibility* may see them; each is short."""
     return Choices(
         skills=await conversations.skills_and_intents(connection, tenant_id),
         accounts=await channel_accounts.list_all(connection, tenant_id),
         agents=await conversations.agents(connection, tenant_id),
-        tags=await reviews.known_tags(connection, tenant_id),
+        tags=visibility.tags(await reviews.known_tags(connection, tenant_id)),
         sorts=SORTS,
     )

@@ -23,7 +23,8 @@ from dragoman.ledger.pages import EventFilter, ItemPage, PageAnchor, StepCount, 
 from dragoman.ledger.read import Event, Message
 from dragoman.ledger.retention import Cut, cut_of
 from dragoman.runtime import Runtime
-from dragoman.services.visibility import EVERYTHING, Visibility
+from dragoman.services.masking import Mask
+from dragoman.services.visibility import EVERYTHING, Masks, Visibility
 from dragoman.store.contacts import contacts, identities
 from dragoman.store.contacts.contacts import Identity as ContactIdentity
 from dragoman.store.contacts.identities import ContactNote
@@ -93,8 +94,8 @@ class Detail:
 class ConversationReader:
     """Reads parts of one conversation as ``visibility`` may see them.
 
-    Nothing from before ``cutoff``, the retention window. ``conversation`` is the row as it is on record, ``numbers``
-    are the contact's.
+    Nothing from before ``cutoff``, the retention window. ``conversation`` is the row as it is on record, ``masks`` has
+    the contact's numbers.
     """
 
     connection: Connection
@@ -102,21 +103,28 @@ class ConversationReader:
     conversation: Conversation
     cutoff: datetime
     visibility: Visibility = EVERYTHING
-    numbers: tuple[str | None, ...] = ()
+    masks: Masks = dataclasses.field(default_factory=Masks)
 
     @property
     def shown(self) -> Conversation:
         """The row as ``visibility`` may see it."""
-        return self.visibility.conversation(self.conversation)
+        return self.visibility.conversation(self.conversation, self.masks)
+
+    @property
+    def mask(self) -> Mask:
+        """What hides the contact's numbers."""
+        return self.masks.of(self.conversation.contact_id, self.conversation.contact_phone)
 
     def _messages(self, found: Iterable[Message]) -> list[Message]:
-        return self.visibility.messages(found, self.numbers)
+        return self.visibility.messages(found, self.mask)
 
     def _seen(self, part: ItemPage[Message]) -> ItemPage[Message]:
         return dataclasses.replace(part, items=self._messages(part.items))
 
     async def _files(self, found: Sequence[Message]) -> Mapping[UUID, MessageAttachment]:
-        return await attachments.load(self.connection, self.tenant_id, self.conversation.session_id, found)
+        return await attachments.load(
+            self.connection, self.tenant_id, self.conversation.session_id, found, self.visibility
+        )
 
     async def transcript(self, place: PageAnchor, *, limit: int = MESSAGES) -> Transcript:
         """Read the messages at *place*."""
@@ -128,7 +136,7 @@ class ConversationReader:
             part=self._seen(part),
             related_messages=self._messages(beside),
             steps=await pages.steps(*of, part.items, cutoff=self.cutoff, errors=wording.ERRORS),
-            notices=self.visibility.events(notices, self.numbers),
+            notices=self.visibility.events(notices, self.mask),
             files=await self._files(part.items),
         )
 
@@ -151,7 +159,7 @@ class ConversationReader:
         part = await pages.events(*of, place, cutoff=self.cutoff, limit=limit, wanted=SHOWN[show])
         dispatches = {event.dispatch_id for event in part.items if event.dispatch_id is not None}
         causes = await pages.triggering_messages(*of, dispatches, cutoff=self.cutoff)
-        part = dataclasses.replace(part, items=self.visibility.events(part.items, self.numbers))
+        part = dataclasses.replace(part, items=self.visibility.events(part.items, self.mask))
         return Timeline(part=part, triggering_messages=self._messages(causes), show=show)
 
     async def digest(self) -> TimelineDigest:
@@ -178,12 +186,18 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         cut = await cut_of(connection, tenant_id, conversation.session_id)
     known = await contacts.identities(connection, tenant_id, conversation.contact_id)
     return Detail(
-        conversation=visibility.conversation(conversation),
-        contact=visibility.contact(contact),
+        conversation=reading.shown,
+        contact=visibility.contact(contact, reading.mask),
         identities=list(
-            zip(visibility.identities([identity for identity, _ in known]), [at for _, at in known], strict=True)
+            zip(
+                visibility.identities([identity for identity, _ in known], reading.mask),
+                [at for _, at in known],
+                strict=True,
+            )
         ),
-        history=visibility.notes(await identities.history_of(connection, tenant_id, conversation.contact_id)),
+        history=visibility.notes(
+            await identities.history_of(connection, tenant_id, conversation.contact_id), reading.mask
+        ),
         window_until=await _window_until(connection, tenant_id, conversation, now),
         held_replies=await account_suspensions.held_replies(
             connection, tenant_id, conversation.session_id, conversation.channel_account_id

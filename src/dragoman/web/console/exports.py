@@ -46,7 +46,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 @router.get(f"{ADDRESS}/export/count")
 async def counted(request: Request, runtime: RuntimeDependency, identity: Exporter) -> HTMLResponse:
     """How many conversations fit the filters of the address, where that is cheap to know."""
-    wanted = _export(runtime, identity, request.query_params, "jsonl", Parts())
+    wanted = await _export(runtime, identity, request.query_params, "jsonl", Parts())
     found = await count(runtime, wanted)
     return render(request, "logs/_export_count.html", found=found, most=BACKGROUND_FROM)
 
@@ -60,7 +60,7 @@ async def export(request: Request, runtime: RuntimeDependency, identity: Exporte
         raise HTTPException(422, f"Choose one of the formats {', '.join(get_args(Format))}.")
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
-    wanted = _export(runtime, identity, given, kind, parts)  # type: ignore[arg-type]
+    wanted = await _export(runtime, identity, given, kind, parts)  # type: ignore[arg-type]
     if not await is_for_background(runtime, wanted) and "background" not in form:
         return await download(runtime, identity, wanted)
     try:
@@ -115,12 +115,12 @@ async def _found(runtime: Runtime, identity: Principal, export_id: UUID) -> Expo
 
 
 def _row(runtime: Runtime, identity: Principal, found: ExportRequest) -> dict[str, Any]:
-    seen = may_have(identity, found)
+    seen, shown = may_have(identity, found), identity.visibility.record(found.filters)
     done = min(100, found.rows_done * 100 // found.rows_expected) if found.rows_expected else None
     return {
         "export": found,
         "seen": seen,
-        "filters": [(NAMES[name], _said(value)) for name, value in found.filters.items() if name in NAMES],
+        "filters": [(NAMES[name], _said(value)) for name, value in shown.items() if name in NAMES],
         "there": seen and offered(runtime, found),
         "percent": done,
     }
@@ -132,8 +132,10 @@ def _said(value: str | bool) -> str:
     return f"{value[:10]} (UTC)" if re.fullmatch(r"\d{4}-\d\d-\d\dT00:00:00\+00:00", value) else value
 
 
-def _export(runtime: RuntimeDependency, identity: Principal, given: QueryParams, kind: Format, parts: Parts) -> Export:
+async def _export(
+    runtime: RuntimeDependency, identity: Principal, given: QueryParams, kind: Format, parts: Parts
+) -> Export:
     query = ListQuery.read(given, {})
     if filter_errors := query.filter_errors():
         raise HTTPException(422, f"{filter_errors[0].parameter} {filter_errors[0].advice}")
-    return export_of(runtime, identity, query.filters(), kind, parts)
+    return await export_of(runtime, identity, query.filters(), kind, parts)

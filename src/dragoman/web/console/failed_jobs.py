@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -60,12 +61,13 @@ async def dismiss(request: Request, runtime: RuntimeDependency, identity: Settin
 async def _page(request: Request, runtime: RuntimeDependency, identity: Principal, *, mistake: str = "") -> Response:
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await failed_jobs.list_all(connection, identity.tenant_id, limit=MOST_SHOWN)
+    shown = [replace(job, cause=identity.visibility.typed(job.cause)) for job in found]
     return render(
         request,
         "settings/failed_jobs.html",
         status_code=404 if mistake else 200,
-        given_up=[job for job in found if job.given_up_at is not None],
-        retrying=[job for job in found if job.given_up_at is None],
+        given_up=[job for job in shown if job.given_up_at is not None],
+        retrying=[job for job in shown if job.given_up_at is None],
         kinds=KINDS,
         most=MOST_SHOWN if len(found) == MOST_SHOWN else None,
         address=ADDRESS,

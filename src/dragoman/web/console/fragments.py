@@ -21,7 +21,6 @@ from dragoman.ledger import pages
 from dragoman.ledger.pages import FIRST, LATEST, ItemPage, PageAnchor
 from dragoman.ledger.read import Event
 from dragoman.services.audit.verify_audit import check_session
-from dragoman.store.contacts import contacts
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.store.database import Connection
@@ -58,14 +57,14 @@ async def reader_of(
     """A reading of the conversation of that id, as *identity* may see it. Raises HTTPException 404."""
     found = await find(connection, identity.tenant_id, session_id)
     await audited_reads.opened(runtime, connection, identity, found)
-    numbers = await contacts.numbers(connection, identity.tenant_id, found.contact_id)
+    masks = await identity.visibility.masks(connection, identity.tenant_id, [found.contact_id])
     return ConversationReader(
         connection=connection,
         tenant_id=identity.tenant_id,
         conversation=found,
         cutoff=retention_cutoff(runtime, identity.retention_days),
         visibility=identity.visibility,
-        numbers=(found.contact_phone, *numbers),
+        masks=masks,
     )
 
 

@@ -63,7 +63,7 @@ async def printed(request: Request, runtime: RuntimeDependency, identity: Reader
     async with opened() as reading:
         loaded = await detail.load(reading, Filters(), now=now)
         review = await reviews.context(reading.connection, identity, reading.conversation.session_id)
-        review |= await holds.context(reading.connection, identity.tenant_id, reading.conversation.session_id)
+        review |= await holds.context(reading.connection, identity, reading.conversation.session_id)
     context = (
         await off_the_loop(lambda: detail.view(request, loaded, now))
         | detail.keeping(runtime, identity, loaded.conversation)

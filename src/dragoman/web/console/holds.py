@@ -48,10 +48,10 @@ async def lift_hold(
     return await _answer(request, runtime, identity, session_id, doing)
 
 
-async def context(connection: Connection, tenant_id: UUID, session_id: UUID) -> dict[str, Any]:
+async def context(connection: Connection, identity: Principal, session_id: UUID) -> dict[str, Any]:
     """Build the context of ``logs/_hold.html``."""
-    held = await store.of(connection, tenant_id, [session_id])
-    return {"held": held[0] if held else None, "hold_mistake": ""}
+    held = await store.of(connection, identity.tenant_id, [session_id])
+    return {"held": identity.visibility.hold(held[0]) if held else None, "hold_mistake": ""}
 
 
 async def _answer(
@@ -71,5 +71,5 @@ async def _answer(
         return RedirectResponse(f"{ADDRESS}/{session_id}", 303)
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await fragments.find(connection, identity.tenant_id, str(session_id))
-        shown = await context(connection, identity.tenant_id, session_id)
+        shown = await context(connection, identity, session_id)
     return render(request, "logs/_hold.html", status_code=status, active=found, **(shown | {"hold_mistake": mistake}))

@@ -18,6 +18,7 @@ from dragoman.web.console.logs import PAGE_SIZE
 from dragoman.web.console.page import render
 from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
+from dragoman.web.look_ups import check_look_ups
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -35,6 +36,7 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
         raise HTTPException(422, f"{query.filter_errors()[0].parameter} {query.filter_errors()[0].advice}")
     filters = identity.visibility.filters(query.filters())
     since = retention_cutoff(runtime, identity.retention_days)
+    await check_look_ups(runtime, identity, query.filters())
     async with runtime.database.tenant(identity.tenant_id) as connection:
         labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
         left: list[Conversation] = []
@@ -54,11 +56,13 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
                 transcripts_since=since,
             )
         await audited_reads.listed(runtime, connection, identity, query.filters())
+        shown = [*page.items, *left]
+        masks = await identity.visibility.masks(connection, identity.tenant_id, [one.contact_id for one in shown])
     context: dict[str, Any] = {
         "query": query,
-        "rows": [identity.visibility.conversation(one) for one in (*page.items, *left)],
+        "rows": [identity.visibility.conversation(one, masks) for one in shown],
         "page": page,
-        "found": search_snippets.pieces(page, identity.visibility),
+        "found": search_snippets.pieces(page, identity.visibility, masks),
         "left": {one.session_id for one in left},
         "columns": [columns.COLUMNS[key] for key in query.columns],
         "labels": labels,

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.ledger import changes
 from dragoman.runtime import Runtime
+from dragoman.store.accounts.look_ups import TooManyLookUpsError
 from dragoman.store.conversation_list import conversations, saved_views
 from dragoman.store.conversation_list.conversations import MalformedCursorError, Page, TooSlowError
 from dragoman.store.conversation_list.saved_views import SavedView
@@ -24,6 +25,7 @@ from dragoman.web.console import choices, columns, detail, fragments, holds, rev
 from dragoman.web.console.page import off_the_loop, render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
+from dragoman.web.look_ups import check_look_ups
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -44,14 +46,16 @@ async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -
     query = ListQuery.read(request.query_params, request.cookies)
     if "col" in request.query_params and target_of(request) != "list":
         return _remember(RedirectResponse(query.address(), 303), query)
+    filter_errors = await _filter_errors(runtime, identity, query)
     async with runtime.database.tenant(identity.tenant_id) as connection:
         if is_first_visit(request) and identity.user_id is not None:
             kept = await saved_views.default_query(connection, identity.tenant_id, identity.user_id)
-            if kept:
+            if kept and identity.visibility.may_open(kept):
                 return RedirectResponse(f"{ADDRESS}{kept}", 303)
         since = (await changes.read(connection, identity.tenant_id, None)).place
         cutoff = retention_cutoff(runtime, identity.retention_days)
-        shown = await _list(runtime, connection, identity, query, cutoff, whole=target_of(request) != "list")
+        whole = target_of(request) != "list"
+        shown = await _list(runtime, connection, identity, query, cutoff, filter_errors, whole=whole)
     if target_of(request) != "list":
         return render(request, "logs/page.html", status_code=_status(shown), active=None, since=since, **shown)
     response = render(request, "logs/_list.html", status_code=_status(shown), active=None, **shown)
@@ -64,16 +68,17 @@ async def conversation(request: Request, runtime: RuntimeDependency, identity: R
     """Show one conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
     query = ListQuery.read(request.query_params, request.cookies)
     now = runtime.clock.now()
+    filter_errors = await _filter_errors(runtime, identity, query)
     async with runtime.database.tenant(identity.tenant_id) as connection:
         # Before anything is read for the page: what changes from here on, its stream tells.
         since = (await changes.read(connection, identity.tenant_id, None)).place
         reading = await fragments.reader_of(connection, runtime, identity, session_id)
-        if query.filter_errors():
+        if filter_errors:
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
         active = await detail.load(reading, query.filters(), now=now, order=query.order)
         context = detail.keeping(runtime, identity, active.conversation)
         context |= await reviews.context(connection, identity, active.conversation.session_id)
-        context |= await holds.context(connection, identity.tenant_id, active.conversation.session_id)
+        context |= await holds.context(connection, identity, active.conversation.session_id)
         target, full = target_of(request), request.query_params.get("view") == "full"
         template, status = "logs/_drawer.html", 200
         if target != "drawer" and full:
@@ -81,7 +86,7 @@ async def conversation(request: Request, runtime: RuntimeDependency, identity: R
             context["labels"] = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
         elif target != "drawer":
             template = "logs/page.html"
-            shown = await _list(runtime, connection, identity, query, reading.cutoff, whole=True)
+            shown = await _list(runtime, connection, identity, query, reading.cutoff, [], whole=True)
             context, status = {**shown, **context}, _status(shown)
     context |= {"query": query, "full": full and target != "drawer", "since": since}
     return await off_the_loop(
@@ -95,17 +100,34 @@ def is_first_visit(request: Request) -> bool:
     return not request.query_params and target_of(request) == "" and not came_from.startswith(ADDRESS)
 
 
+async def _filter_errors(runtime: Runtime, identity: Principal, query: ListQuery) -> list[FilterError]:
+    """What of the query cannot be used, or not now; in a transaction of its own."""
+    if found := query.filter_errors():
+        return found
+    try:
+        await check_look_ups(runtime, identity, query.filters())
+    except TooManyLookUpsError as error:
+        return [FilterError("Looking for numbers", f"is limited. {error}")]
+    return []
+
+
 async def _list(
-    runtime: Runtime, connection: Connection, identity: Principal, query: ListQuery, cutoff: datetime, *, whole: bool
+    runtime: Runtime,
+    connection: Connection,
+    identity: Principal,
+    query: ListQuery,
+    cutoff: datetime,
+    filter_errors: list[FilterError],
+    *,
+    whole: bool,
 ) -> dict[str, Any]:
     """The context of ``logs/_list.html``; what cannot be used of the query stands in ``filter_errors``.
 
     With *whole* also what the page has around the list.
     """
-    filter_errors = query.filter_errors()
     page = Page(items=[])
     # First, since a list that takes too long ends the transaction.
-    offered = await choices.load(connection, identity.tenant_id)
+    offered = await choices.load(connection, identity.tenant_id, identity.visibility)
     views = await _views(connection, identity) if whole else []
     if not filter_errors:
         try:
@@ -125,11 +147,13 @@ async def _list(
             filter_errors = [
                 FilterError("The list", "took too long to find. Narrow it, by date or state for instance.")
             ]
+    of_contacts = [found.contact_id for found in page.items]
+    masks = await identity.visibility.masks(connection, identity.tenant_id, of_contacts)
     return {
         "query": query,
         "filter_errors": filter_errors,
-        "rows": [identity.visibility.conversation(found) for found in page.items],
-        "found": search_snippets.pieces(page, identity.visibility),
+        "rows": [identity.visibility.conversation(found, masks) for found in page.items],
+        "found": search_snippets.pieces(page, identity.visibility, masks),
         "page": page,
         "choices": offered,
         "labels": dict(offered.skills),
@@ -142,9 +166,10 @@ async def _list(
 
 
 async def _views(connection: Connection, identity: Principal) -> list[SavedView]:
-    return (
-        [] if identity.user_id is None else await saved_views.list_all(connection, identity.tenant_id, identity.user_id)
-    )
+    if identity.user_id is None:
+        return []
+    found = await saved_views.list_all(connection, identity.tenant_id, identity.user_id)
+    return [identity.visibility.view(view) for view in found]
 
 
 def _announcement(page: Page, query: ListQuery, filter_errors: list[FilterError]) -> str:

@@ -102,8 +102,8 @@ async def reviewed(
 async def context(connection: Connection, identity: Principal, session_id: UUID) -> dict[str, Any]:
     """Build the context of ``logs/_review.html``."""
     return {
-        "review": await reviews.load(connection, identity.tenant_id, session_id),
-        "known_tags": await reviews.known_tags(connection, identity.tenant_id),
+        "review": identity.visibility.review(await reviews.load(connection, identity.tenant_id, session_id)),
+        "known_tags": identity.visibility.tags(await reviews.known_tags(connection, identity.tenant_id)),
         "review_said": "",
         "review_mistake": "",
     }

@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Depends, File, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
 
 from dragoman.channels.whatsapp.contents import content_of
 from dragoman.domain.content import Content
@@ -26,6 +27,7 @@ from dragoman.ledger import read
 from dragoman.ledger.read import Event, Message
 from dragoman.services.channels import simulate
 from dragoman.services.channels.simulate import Phone, ReceivedMessage, StandinUnreachableError
+from dragoman.services.visibility import UNMASK
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.conversation_list import conversations
@@ -41,7 +43,17 @@ from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Developer = Annotated[Principal, Depends(require("communications.access:write"))]
+Writer = Annotated[Principal, Depends(require("communications.access:write"))]
+
+
+def _sees_numbers(identity: Writer) -> Principal:
+    """Whoever may use the simulator, where they may see numbers: it shows and takes those of all contacts."""
+    if not identity.visibility.unmasked:
+        raise HTTPException(403, f"The simulator shows phone numbers, which needs the permission {UNMASK}.")
+    return identity
+
+
+Developer = Annotated[Principal, Depends(_sees_numbers)]
 
 SESSIONS_SHOWN = 3
 PEOPLE_OFFERED = 8

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from dragoman.domain.errors import NotFoundError
+from dragoman.store.accounts.look_ups import TooManyLookUpsError
 from dragoman.store.conversation_list.conversations import TooSlowError
 from dragoman.store.database import UNAVAILABLE, is_unstorable
 from dragoman.web.auth import SAFE_METHODS, SignInRequired
@@ -82,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SignInRequired, _sign_in)
     app.add_exception_handler(NotFoundError, _not_found)
     app.add_exception_handler(TooSlowError, _too_slow)
+    app.add_exception_handler(TooManyLookUpsError, _too_many_look_ups)
 
 
 def answer(
@@ -146,6 +148,11 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _too_slow(request: Request, error: Exception) -> Response:
     return answer(request, 503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+async def _too_many_look_ups(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooManyLookUpsError)  # noqa: S101 - as above
+    return answer(request, 429, str(error), headers={"Retry-After": str(error.wait_s)})
 
 
 async def _sign_in(request: Request, _error: Exception) -> Response:

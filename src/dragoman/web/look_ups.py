@@ -1,0 +1,39 @@
+"""Limits how many numbers a reader looks for who may see none: otherwise they could find one by trial."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from dragoman.runtime import Runtime
+from dragoman.store.accounts.look_ups import count_look_up
+from dragoman.store.conversation_list.conversations import Filters
+from dragoman.web.auth import Principal
+
+LEAST_DIGITS = 3
+"""A filter's text with so many digits may be a number, or a part of one that was put there."""
+
+
+async def check_look_ups(runtime: Runtime, identity: Principal, filters: Filters) -> None:
+    """Count the look-up that *filters* make. Raises TooManyLookUpsError."""
+    sought = {} if identity.visibility.unmasked else _sought(filters)
+    if sought:
+        # On its own: it counts, whatever becomes of the request.
+        async with runtime.database.tenant(identity.tenant_id) as connection:
+            await count_look_up(connection, identity.tenant_id, identity.actor_id, sought, now=runtime.clock.now())
+
+
+def _sought(filters: Filters) -> dict[str, str]:
+    """What is looked for that may be a number; what is said in texts is not looked for by digits at all."""
+    return {
+        field.name: value
+        for field, value in filters.given()
+        if isinstance(value, str) and field.name != "q" and _may_be_number(value)
+    }
+
+
+def _may_be_number(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return sum(c.isdigit() for c in text) >= LEAST_DIGITS
+    return False
