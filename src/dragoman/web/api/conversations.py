@@ -24,6 +24,7 @@ from dragoman.web.api.filters import ConversationQuery, PartQuery, given_once
 from dragoman.web.auth import Principal, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
+from dragoman.web.http.shares import share_of_searches
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
@@ -40,7 +41,7 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
         410: "The file was erased",
         416: "The range lies outside of the file",
         422: "A parameter is unknown or cannot be used",
-        429: "As many exports are under way as there may be",
+        429: "As many exports, files or searches of yours are under way as there may be",
         503: "The database cannot be reached, or the process is full or stopping; try again",
     }
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
@@ -50,7 +51,11 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 
 
-@router.get("/conversations", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422))
+@router.get(
+    "/conversations",
+    dependencies=[Depends(given_once), Depends(share_of_searches)],
+    responses=problems_of(401, 403, 422, 429, 503),
+)
 async def list_conversations(
     identity: Reader, runtime: RuntimeDependency, query: Annotated[ConversationQuery, Query()]
 ) -> resources.ConversationPage:

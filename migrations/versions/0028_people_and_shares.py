@@ -1,4 +1,4 @@
-"""The address of somebody who is shut out can be given to a new user."""
+"""A disabled user's address is free, and each export says whose share it is. Decision page 0045."""
 
 from alembic import op
 
@@ -16,6 +16,13 @@ DELETE FROM directory d USING user_account u
 WHERE d.kind = 'login_email' AND u.tenant_id = d.tenant_id AND u.user_id = d.ref_id AND u.disabled_at IS NOT NULL;
 """
 
+# Those of tokens that are under way have nobody: only an administrator cancels them.
+SHARES = """
+ALTER TABLE export_request ADD COLUMN holder_id uuid;    -- the user or token that asked
+UPDATE export_request SET holder_id = requested_by;
+"""
+
 
 def upgrade() -> None:
     op.execute(ADDRESSES)
+    op.execute(SHARES)
