@@ -48,7 +48,7 @@ CHANGES_NOTHING = {
 
 
 @dataclass(frozen=True)
-class Change:
+class TriedRequest:
     """One request that changes something, and what has to be there first, as SQL."""
 
     form: Mapping[str, Any] = field(default_factory=dict)
@@ -69,38 +69,38 @@ FACTOR = (
     "SELECT tenant_id, user_id, 'x', now(), now() FROM user_account WHERE role = 'developer'"
 )
 
-REQUESTS: dict[tuple[str, str], Change] = {
-    ("POST", f"{SETTINGS}/users"): Change({"name": "N", "email": "n@house.example", "role": "agent"}),
-    ("POST", f"{SETTINGS}/users/{{user_id}}/second-factor"): Change(first=FACTOR),
-    ("POST", f"{SETTINGS}/users/{{user_id}}/role"): Change({"role": "agent"}),
-    ("POST", f"{SETTINGS}/users/{{user_id}}/password"): Change(),
-    ("POST", f"{SETTINGS}/users/{{user_id}}/disable"): Change(),
-    ("POST", f"{SETTINGS}/users/{{user_id}}/enable"): Change(),
-    ("POST", f"{SETTINGS}/tokens"): Change({"name": "t", "role": "agent", "days": "3"}),
-    ("POST", f"{SETTINGS}/tokens/{{token_id}}/revoke"): Change(),
-    ("POST", f"{SETTINGS}/roles"): Change({"name": "late", "permission": ["audit.read"]}),
-    ("POST", f"{SETTINGS}/roles/{{role}}"): Change({"permission": ["audit.read"]}),
-    ("POST", f"{SETTINGS}/roles/{{role}}/delete"): Change(),
-    ("POST", f"{SETTINGS}/channels"): Change(NUMBER),
-    ("POST", f"{SETTINGS}/channels/{{account_id}}"): Change({**NUMBER, "name": "Other"}),
-    ("POST", f"{SETTINGS}/channels/{{account_id}}/resume"): Change(first=STOPPED),
-    ("POST", f"{SETTINGS}/channels/{{account_id}}/try"): Change(first=UNREACHABLE),
-    ("POST", f"{SETTINGS}/redaction"): Change({"name": "own", "pattern": "Q[0-9]{9}X"}),
-    ("POST", f"{SETTINGS}/redaction/remove"): Change({"name": "own"}),
-    ("POST", f"{SETTINGS}/redaction/turn"): Change({"name": "card", "on": "no"}),
-    ("POST", f"{SETTINGS}/failed-jobs/{{failed_job_id}}/retry"): Change(),
-    ("POST", f"{SETTINGS}/failed-jobs/{{failed_job_id}}/dismiss"): Change(first=GIVEN_UP),
-    ("POST", f"{SETTINGS}/sign-on"): Change(SIGN_ON),
-    ("POST", f"{SETTINGS}/sign-on/remove"): Change(),
-    ("POST", f"{LOGS}/{{session_id}}/hold"): Change({"reason": "a dispute"}),
-    ("POST", f"{LOGS}/{{session_id}}/hold/lift"): Change(),
-    ("PUT", "/api/v1/conversations/{session_id}/hold"): Change({"reason": "a dispute"}),
-    ("DELETE", "/api/v1/conversations/{session_id}/hold"): Change(),
-    ("POST", f"{LOGS}/export"): Change({"format": "csv", "query": ""}),
-    ("POST", "/api/v1/exports"): Change({"format": "csv"}),
-    ("POST", "/communications/automation/exports/{export_id}/cancel"): Change(first=OPEN_EXPORT),
-    ("DELETE", "/api/v1/exports/{export_id}"): Change(first=OPEN_EXPORT),
-    ("POST", f"{SETTINGS}/users/second-factor"): Change({"everybody": "yes"}),
+REQUESTS: dict[tuple[str, str], TriedRequest] = {
+    ("POST", f"{SETTINGS}/users"): TriedRequest({"name": "N", "email": "n@house.example", "role": "agent"}),
+    ("POST", f"{SETTINGS}/users/{{user_id}}/second-factor"): TriedRequest(first=FACTOR),
+    ("POST", f"{SETTINGS}/users/{{user_id}}/role"): TriedRequest({"role": "agent"}),
+    ("POST", f"{SETTINGS}/users/{{user_id}}/password"): TriedRequest(),
+    ("POST", f"{SETTINGS}/users/{{user_id}}/disable"): TriedRequest(),
+    ("POST", f"{SETTINGS}/users/{{user_id}}/enable"): TriedRequest(),
+    ("POST", f"{SETTINGS}/tokens"): TriedRequest({"name": "t", "role": "agent", "days": "3"}),
+    ("POST", f"{SETTINGS}/tokens/{{token_id}}/revoke"): TriedRequest(),
+    ("POST", f"{SETTINGS}/roles"): TriedRequest({"name": "late", "permission": ["audit.read"]}),
+    ("POST", f"{SETTINGS}/roles/{{role}}"): TriedRequest({"permission": ["audit.read"]}),
+    ("POST", f"{SETTINGS}/roles/{{role}}/delete"): TriedRequest(),
+    ("POST", f"{SETTINGS}/channels"): TriedRequest(NUMBER),
+    ("POST", f"{SETTINGS}/channels/{{account_id}}"): TriedRequest({**NUMBER, "name": "Other"}),
+    ("POST", f"{SETTINGS}/channels/{{account_id}}/resume"): TriedRequest(first=STOPPED),
+    ("POST", f"{SETTINGS}/channels/{{account_id}}/try"): TriedRequest(first=UNREACHABLE),
+    ("POST", f"{SETTINGS}/redaction"): TriedRequest({"name": "own", "pattern": "Q[0-9]{9}X"}),
+    ("POST", f"{SETTINGS}/redaction/remove"): TriedRequest({"name": "own"}),
+    ("POST", f"{SETTINGS}/redaction/turn"): TriedRequest({"name": "card", "on": "no"}),
+    ("POST", f"{SETTINGS}/failed-jobs/{{failed_job_id}}/retry"): TriedRequest(),
+    ("POST", f"{SETTINGS}/failed-jobs/{{failed_job_id}}/dismiss"): TriedRequest(first=GIVEN_UP),
+    ("POST", f"{SETTINGS}/sign-on"): TriedRequest(SIGN_ON),
+    ("POST", f"{SETTINGS}/sign-on/remove"): TriedRequest(),
+    ("POST", f"{LOGS}/{{session_id}}/hold"): TriedRequest({"reason": "a dispute"}),
+    ("POST", f"{LOGS}/{{session_id}}/hold/lift"): TriedRequest(),
+    ("PUT", "/api/v1/conversations/{session_id}/hold"): TriedRequest({"reason": "a dispute"}),
+    ("DELETE", "/api/v1/conversations/{session_id}/hold"): TriedRequest(),
+    ("POST", f"{LOGS}/export"): TriedRequest({"format": "csv", "query": ""}),
+    ("POST", "/api/v1/exports"): TriedRequest({"format": "csv"}),
+    ("POST", "/communications/automation/exports/{export_id}/cancel"): TriedRequest(first=OPEN_EXPORT),
+    ("DELETE", "/api/v1/exports/{export_id}"): TriedRequest(first=OPEN_EXPORT),
+    ("POST", f"{SETTINGS}/users/second-factor"): TriedRequest({"everybody": "yes"}),
 }
 
 

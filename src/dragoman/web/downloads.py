@@ -79,12 +79,12 @@ def download(request: Request, identity: Principal, export: Export) -> Streaming
     made = shape(export.kind, export.parts)
     name = _name(export.kind, runtime.clock.now(), made.extension)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    return _Download(
+    return _StreamedExport(
         runtime, request.app.state.downloads, identity, export, media_type=made.media_type, headers=headers
     )
 
 
-class _Download(StreamingResponse):
+class _StreamedExport(StreamingResponse):
     """A file that is sent while it is made. It holds a place for as long, and is refused before it is on record."""
 
     def __init__(
