@@ -23,6 +23,25 @@ UPDATE export_request SET holder_id = requested_by;
 """
 
 
+# Of several users with one address it stays with the one who may come in, or else with the latest.
+BEFORE = """
+ALTER TABLE export_request DROP COLUMN holder_id;
+
+UPDATE user_account u SET email = u.user_id || '.' || u.email WHERE u.disabled_at IS NOT NULL AND EXISTS (
+    SELECT FROM user_account o WHERE o.tenant_id = u.tenant_id AND o.email = u.email AND o.user_id <> u.user_id
+    AND (o.disabled_at IS NULL OR (o.disabled_at, o.user_id) > (u.disabled_at, u.user_id)));
+INSERT INTO directory (tenant_id, kind, key, ref_id)
+    SELECT tenant_id, 'login_email', email, user_id FROM user_account WHERE disabled_at IS NOT NULL
+    ON CONFLICT DO NOTHING;
+DROP INDEX user_account_by_address;
+ALTER TABLE user_account ADD CONSTRAINT user_account_tenant_id_email_key UNIQUE (tenant_id, email);
+"""
+
+
 def upgrade() -> None:
     op.execute(ADDRESSES)
     op.execute(SHARES)
+
+
+def downgrade() -> None:
+    op.execute(BEFORE)
