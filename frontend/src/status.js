@@ -26,5 +26,6 @@ document.addEventListener('htmx:error', (event) => {
 });
 document.addEventListener('htmx:response:error', (event) => {
   const status = event.detail?.ctx?.response?.status ?? 0;
+  if (status === 429 && !quiet(event)) lost('Several searches of yours are under way. Try again when one has ended.');
   if (status >= 500) lost('The server could not answer. Try again in a moment.');
 });

@@ -128,7 +128,7 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
         "agent", "errors", "tag", "reviewed", "q", "from", "to", "sort", "cursor", "limit",
     }  # fmt: skip
     assert all(parameter["description"] for parameter in names.values())
-    assert set(listing["responses"]) == {"200", "401", "403", "422"}
+    assert set(listing["responses"]) == {"200", "401", "403", "422", "429", "503"}
     assert listing["responses"]["422"]["content"].keys() == {"application/problem+json"}
     assert {"token", "session"} == set(document["components"]["securitySchemes"])
     references = set(re.findall(r"#/components/schemas/(\w+)", str(document)))

@@ -1,4 +1,4 @@
-"""What the record proves: whatever its owner does to it, verification names the session, the place and the kind."""
+"""What is checked of the record: whatever its owner does to it, the check names session, place and kind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ from dragoman.ledger import append, changes, checkpoint, integrity, verify
 from dragoman.ledger.integrity import Stage
 from dragoman.runtime import Runtime
 from dragoman.services.audit import checkpoint_key, checkpoints
-from dragoman.services.audit.verify_audit import AuditVerdict, check_session, verify_audit, verify_everywhere
+from dragoman.services.audit.verify_audit import (
+    AuditVerdict,
+    SessionCheck,
+    check_session,
+    verify_audit,
+    verify_everywhere,
+)
 from dragoman.services.retention import apply_retention
 from dragoman.store.blobs import BlobsUnavailableError, CheckpointKey
 from dragoman.store.database import Connection, owner_connection
@@ -432,20 +438,20 @@ async def test_from_recorded_to_verified_and_broken(tenant: TenantFixture, owner
     await made(tenant)
     assert await proof_stage(tenant, a) == Stage.SEALED
     await verified(tenant)
-    assert await proof_stage(tenant, a) == Stage.VERIFIED
+    assert await proof_stage(tenant, a) == Stage.CHECKED
     await said(tenant, a, "two")
     assert await proof_stage(tenant, a) == Stage.RECORDED
     await made(tenant)
     assert await proof_stage(tenant, a) == Stage.SEALED
     await verified(tenant, a)
-    assert await proof_stage(tenant, a) == Stage.VERIFIED
+    assert await proof_stage(tenant, a) == Stage.CHECKED
     await owner.execute("UPDATE audit_event SET actor_name = 'x' WHERE session_id = $1 AND position = 2", a)
-    assert await check_session(tenant.runtime, tenant.tenant_id, a) != (2, None)
+    assert await check_session(tenant.runtime, tenant.tenant_id, a) != SessionCheck(events=2, messages=0, breach=None)
     assert (await verified(tenant, a)).breaches[0].position == 2
     assert await proof_stage(tenant, a) == Stage.BROKEN
     await owner.execute("UPDATE audit_event SET actor_name = '' WHERE session_id = $1 AND position = 2", a)
     await verified(tenant)
-    assert await proof_stage(tenant, a) == Stage.VERIFIED
+    assert await proof_stage(tenant, a) == Stage.CHECKED
 
 
 async def test_the_drawer_and_the_api_say_how_far_it_is_proved(
@@ -464,14 +470,16 @@ async def test_the_drawer_and_the_api_say_how_far_it_is_proved(
     assert (proved["state"], proved["checkpoint"], proved["sealed_events"]) == ("recorded", None, 0)
     await made(tenant)
     page, proved = await shown()
-    assert 'Sealed <span class="sub">by checkpoint 1,' in page
+    assert 'Events sealed <span class="sub">by checkpoint 1,' in page
     assert (proved["state"], proved["checkpoint"], proved["sealed_events"]) == ("sealed", 1, 2)
     await verified(tenant)
     page, proved = await shown()
-    assert "Verified</span>" in page
-    assert proved["state"] == "verified"
+    assert "2 audit events: chain unbroken</span>" in page
+    assert proved["state"] == "checked"
     check = f"/communications/automation/logs/{a}/seal"
-    assert "Intact, 2 events checked" in (await client.get(check, headers=headers)).text
+    told = (await client.get(check, headers=headers)).text
+    assert "2 audit events: chain unbroken" in told
+    assert "0 messages compared with the digests that were sealed" in told
     await owner.execute("UPDATE audit_event SET actor_name = 'x' WHERE session_id = $1 AND position = 2", a)
     assert "Broken at event 2" in (await client.get(check, headers=headers)).text
     await verified(tenant)
@@ -500,7 +508,7 @@ async def test_the_command_line(tenant: TenantFixture, owner: Connection, databa
     good = await run("verify", "--json", "--public-key", key)
     assert good.exit_code == 0
     assert json.loads(good.stdout) == {
-        "sessions": 1, "events": 2, "truncated": 0, "checkpoints": 1, "breaches": [], "trouble": []
+        "sessions": 1, "events": 2, "messages": 0, "truncated": 0, "checkpoints": 1, "breaches": [], "trouble": []
     }  # fmt: skip
     await owner.execute("DELETE FROM audit_event WHERE session_id = $1 AND position = 1", a)
     bad = await run("verify", "--tenant", "house", "--session", str(a))
@@ -603,7 +611,7 @@ async def test_many_writers_and_checkpoints_at_once(tenant: TenantFixture) -> No
     verdict = await verified(tenant)
     assert (verdict.breaches, verdict.events) == ((), 12 + 2 * sum(filter(None, turns)))
     assert all(turns)
-    assert {await proof_stage(tenant, each) for each in sessions} == {Stage.VERIFIED}
+    assert {await proof_stage(tenant, each) for each in sessions} == {Stage.CHECKED}
 
 
 def damage(rows: list[Any], kind: str, chance: random.Random, covered: UUID) -> str:
@@ -716,7 +724,7 @@ async def test_the_daily_run_says_in_the_log_what_is_wrong(tenant: TenantFixture
         await verify_everywhere(tenant.runtime)
     said_ = [(line["event"], line["tenant"], line["sessions"], line["breaches"]) for line in lines]
     assert sorted(said_) == sorted(
-        [("audit_verified", str(tenant.tenant_id), 2, 0), ("audit_verified", str(other.tenant_id), 1, 0)]
+        [("audit_checked", str(tenant.tenant_id), 2, 0), ("audit_checked", str(other.tenant_id), 1, 0)]
     )
     await owner.execute("UPDATE audit_event SET actor_name = 'x' WHERE session_id = $1 AND position = 2", a)
     with capture_logs() as lines:

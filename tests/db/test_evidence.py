@@ -365,8 +365,8 @@ async def test_a_checkpoint_that_covers_it_is_in_it(
     assert {name for name in files if name.startswith("checkpoints/")} == {"checkpoints/00000001.jsonl"}
     stages = {s["session_id"]: s["integrity"] for s in json.loads(files[MANIFEST])["sessions"]}
     assert stages == {**{str(each): "sealed" for each in ids}, str(later): "recorded"}
-    assert "sealed, checkpoint 1 covers 3 of 3 events" in files[f"transcripts/{ids[0]}.html"].decode()
-    assert "recorded, 3 events" in files[f"transcripts/{later}.html"].decode()
+    assert "3 recorded, checkpoint 1 covers 3 of them" in files[f"transcripts/{ids[0]}.html"].decode()
+    assert "<dd>3 recorded</dd>" in files[f"transcripts/{later}.html"].decode()
     key = checkpoint_key.public_key(runtime.settings)
     assert key is not None
     verdict = check(tmp_path, data)

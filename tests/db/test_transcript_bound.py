@@ -101,7 +101,7 @@ async def test_a_changed_message_is_named(tenant: TenantFixture, database_urls: 
     async with owner_connection(database_urls.owner) as owner:
         await owner.execute(statement, a)
     assert expected.format(a=a) in await found(tenant)
-    _, breach = await check_session(tenant.runtime, tenant.tenant_id, a)
+    breach = (await check_session(tenant.runtime, tenant.tenant_id, a)).breach
     assert breach is not None
     assert f"{breach.where}: {breach.kind}" == expected.format(a=a)
 

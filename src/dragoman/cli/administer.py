@@ -17,7 +17,7 @@ from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import people, second_factor, single_sign_on
 from dragoman.store import tenants
-from dragoman.store.accounts import user_accounts
+from dragoman.store.accounts import api_tokens, user_accounts
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import skills
 
@@ -27,7 +27,7 @@ tenant.command("retention")(tenant_retention)
 tenant.command("export")(tenant_export)
 tenant.command("delete")(tenant_delete)
 user = typer.Typer(help="Create, list, change and shut out users.", no_args_is_help=True)
-token = typer.Typer(help="Create API tokens.", no_args_is_help=True)
+token = typer.Typer(help="Create, list and revoke API tokens.", no_args_is_help=True)
 skill = typer.Typer(help="List, register, retire and restore skills.", no_args_is_help=True)
 skill.add_typer(key, name="key")
 
@@ -205,6 +205,40 @@ def token_create(
         return await people.make_token(runtime, tenant_id, COMMAND_LINE, name=name, role=role, days=days)
 
     out.print(with_runtime(job), markup=False)
+
+
+@token.command("list")
+def token_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
+    """List a tenant's API tokens, newest first, without their secrets."""
+
+    async def job(runtime: Runtime) -> list[dict[str, object]]:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        async with runtime.database.tenant(tenant_id) as connection:
+            found = await api_tokens.list_all(connection, tenant_id)
+        return [
+            {
+                "id": t.token_id, "name": t.name, "role": t.role, "created": t.created_at, "expires": t.expires_at,
+                "last used": t.last_used_at, "revoked": t.revoked_at,
+            }
+            for t in found
+        ]  # fmt: skip
+
+    show(with_runtime(job), as_json=as_json, empty="This tenant has no API token yet.")
+
+
+@token.command("revoke")
+def token_revoke(
+    token_id: Annotated[UUID, typer.Argument(help="The token's id, as `dragoman token list` shows it.")],
+    tenant_slug: TenantOption,
+) -> None:
+    """Make an API token useless at once."""
+
+    async def job(runtime: Runtime) -> None:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        await people.revoke_token(runtime, tenant_id, COMMAND_LINE, token_id)
+
+    with_runtime(job)
+    err.print(f"Token {token_id} opens nothing any more.")
 
 
 @skill.command("list")

@@ -1,4 +1,4 @@
-"""``audit``: is the record whole, and what proves it?"""
+"""``audit`` checks the chains of audit events and the checkpoints that cover them."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ def verify(
     public_key: KeyOption = [],  # noqa: B006 - Typer reads it
     as_json: JsonOption = False,
 ) -> None:
-    """Find any changed, missing, reordered or inserted audit event, session or checkpoint; exit code 1 if there is one.
+    """Check the chains of audit events, the checkpoints and the messages' digests; exit code 1 for any breach.
 
-    Checkpoints are those in the database and those outside it.
+    Checkpoints are those in the database and those outside it. Of a message its content is compared with the digest
+    that was sealed, not its sender and time; a session's row is not compared.
     """
     trusted = {_key(text) for text in public_key} or None
     if bundle is not None:
@@ -84,7 +85,7 @@ def _print_verdicts(verdicts: Sequence[AuditVerdict], *, as_json: bool, trusted:
     breaches = [breach for verdict in verdicts for breach in verdict.breaches]
     counted = {
         name: sum(getattr(verdict, name) for verdict in verdicts)
-        for name in ("sessions", "events", "truncated", "checkpoints")
+        for name in ("sessions", "events", "messages", "truncated", "checkpoints")
     }
     trouble = [verdict.trouble for verdict in verdicts if verdict.trouble]
     if as_json:
@@ -107,8 +108,9 @@ def _print_verdicts(verdicts: Sequence[AuditVerdict], *, as_json: bool, trusted:
             err.print("No public key is known here, so that each checkpoint was taken to be signed by the key in it.")
         shortened = f" ({counted['truncated']} shortened by retention)" if counted["truncated"] else ""
         err.print(
-            f"{counted['events']} events of {counted['sessions']} sessions{shortened} and {counted['checkpoints']} "
-            f"checkpoints checked, {len(breaches)} breaches"
+            f"{counted['events']} audit events of {counted['sessions']} sessions{shortened} and "
+            f"{counted['checkpoints']} checkpoints checked, {counted['messages']} messages compared with the digests "
+            f"that were sealed, {len(breaches)} breaches"
         )
 
 
@@ -181,8 +183,9 @@ def _verify_bundle(path: Path, trusted: Trusted, *, as_json: bool) -> None:
         for finding in verdict.findings:
             err.print(f"{finding.where}: {finding.what}", style="red", markup=False)
         err.print(
-            f"{verdict.files} files, {verdict.events} events and {verdict.messages} messages of {verdict.sessions} "
-            f"sessions checked, {len(verdict.findings)} findings"
+            f"{verdict.files} files and {verdict.events} audit events of {verdict.sessions} sessions checked, "
+            f"{verdict.compared} of {verdict.messages} messages compared with the digests that were sealed, "
+            f"{len(verdict.findings)} findings"
         )
         if verdict.keys:
             err.print(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,10 +22,11 @@ from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
 from dragoman.runtime import Runtime, SystemClock
+from dragoman.services.access import people
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
 from dragoman.settings import Settings
 from dragoman.store import migrate, tenants
-from dragoman.store.accounts import api_tokens, user_accounts
+from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import skills
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
@@ -98,19 +98,8 @@ async def _furnish(
 ) -> tuple[UUID, dict[str, Any]]:
     """The tenant with all that is set up by hand elsewhere; its id, and what ``demo.json`` says."""
     tenant_id = runtime.source.new_id()
-    users: dict[str, dict[str, str]] = {}
     async with runtime.database.tenant(tenant_id) as connection:
         await tenants.create_tenant(connection, tenant_id, slug=SLUG, name=NAME, now=opened)
-        for login, role, name in USERS:
-            users[login] = {"email": f"{login}@{SLUG}.example", "password": secrets.token_urlsafe(12)}
-            await user_accounts.create_user(
-                connection, tenant_id, user_id=runtime.source.new_id(), name=name, role=role, now=opened,
-                **users[login],
-            )  # fmt: skip
-        token = await api_tokens.create_token(
-            connection, tenant_id, token_id=runtime.source.new_id(), name="demo", role="administrator",
-            now=opened, expires_at=runtime.clock.now() + timedelta(days=TOKEN_DAYS),
-        )  # fmt: skip
         credentials = WhatsAppCredentials(
             token=playing.token, app_secret=playing.app_secret, verify_token=playing.verify_token
         )
@@ -133,6 +122,10 @@ async def _furnish(
         await skills.set_policy(connection, tenant_id, Policy(menu=menu))
         for name in RETIRED:
             await skills.retire(connection, tenant_id, name, now=opened + timedelta(days=past.DAYS // 2))
+    users = await _add_users(runtime, tenant_id, opened)
+    token = await people.make_token(
+        runtime, tenant_id, COMMAND_LINE, name="demo", role="administrator", days=TOKEN_DAYS
+    )
     for path in FLOWS:
         await import_flow(runtime, tenant_id, path.read_text(encoding="utf-8"), at=opened)
     await import_menu(runtime, tenant_id, DEFINITION.read_text(encoding="utf-8"), as_default=True, at=opened)
@@ -153,6 +146,15 @@ async def _furnish(
         },
     }
     return tenant_id, access
+
+
+async def _add_users(runtime: Runtime, tenant_id: UUID, opened: datetime) -> dict[str, dict[str, str]]:
+    """Add the users by the rule for everybody's; addresses and passwords by their short names."""
+    users: dict[str, dict[str, str]] = {}
+    for login, role, name in USERS:
+        users[login] = {"email": f"{login}@{SLUG}.example", "password": people.made_up_password()}
+        await people.add_user(runtime, tenant_id, COMMAND_LINE, name=name, role=role, at=opened, **users[login])
+    return users
 
 
 def _tell(access: dict[str, Any], settings: Settings) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
-from dragoman.cli.shared import JsonOption, err, settings_or_exit, show, tenant_id_of
+from dragoman.cli.shared import JsonOption, err, on_record, settings_or_exit, show, tenant_id_of
 from dragoman.domain.errors import ConfigurationError
 from dragoman.services.retention import whole_tenant
 from dragoman.store.database import owner_connection
@@ -35,6 +35,8 @@ def tenant_export(
     async def job() -> Counter[str]:
         async with open_runtime(settings, urls) as runtime, owner_connection(urls.owner) as connection:
             tenant_id = await tenant_id_of(runtime, slug)
+            async with runtime.database.tenant(tenant_id) as tenant:
+                await on_record(runtime, tenant, tenant_id, "tenant.exported", slug, after={"file": to.name})
             with err.status("Reading") as status:
                 return await whole_tenant.read_out(runtime, connection, tenant_id, to, progress=status.update)
 

@@ -165,6 +165,16 @@ class Body:
     digest: str
 
 
+def sealed_digests(told: Iterable[tuple[int, str, Mapping[str, Any]]]) -> dict[str, tuple[int, Any]]:
+    """Give the digests of messages that events have, by the message's id, each with the event's position."""
+    # Whoever seals anew may have left anything in a payload: what is not there fits no message.
+    return {
+        str(payload.get("message_id")): (position, payload.get("content_digest"))
+        for position, kind, payload in told
+        if kind in WITH_BODY and isinstance(payload, Mapping)
+    }
+
+
 def transcript_breach(
     told: Iterable[tuple[int, str, Mapping[str, Any]]], bodies: Iterable[Body], *, complete: bool
 ) -> tuple[int, str]:
@@ -174,12 +184,7 @@ def transcript_breach(
     retention removed some of it, no message has to be there. A message that no event tells of is nobody's word, and
     passed over.
     """
-    # Whoever seals anew may have left anything in a payload: what is not there fits no message.
-    sealed = {
-        str(payload.get("message_id")): (position, payload.get("content_digest"))
-        for position, kind, payload in told
-        if kind in WITH_BODY and isinstance(payload, Mapping)
-    }
+    sealed = sealed_digests(told)
     for body in bodies:
         position, digest = sealed.pop(body.message_id, (0, body.digest))
         if body.digest != digest:

@@ -1,7 +1,8 @@
-"""How far a session's record is proved, and what verification found: one name for it everywhere.
+"""How far a session's audit events are sealed, and what a check of them found: one name for it everywhere.
 
 *Recorded*: its events are in their chain, but no checkpoint covers the last of them yet. *Sealed*: one does.
-*Verified*: the latest verification, after that, found the chain whole. *Broken*: the latest found it not to be.
+*Checked*: the latest check, after that, found their chain unbroken, and each message that they name as its digest says.
+*Broken*: the latest found something else. Neither speaks of the session's row, nor of a message's sender and time.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ class Stage(StrEnum):
 
     RECORDED = "recorded"
     SEALED = "sealed"
-    VERIFIED = "verified"
+    CHECKED = "checked"
     BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integrity:
-    """How far a session is proved.
+    """How far a session's audit events are sealed and were checked.
 
     ``checkpoint`` is the latest that covers any of its events, the first ``sealed_events`` of them, made at
-    ``sealed_at``. ``verified_at`` is when the latest verification saw it; ``position`` and ``kind`` say where it found
+    ``sealed_at``. ``checked_at`` is when the latest verification saw it; ``position`` and ``kind`` say where it found
     it broken and how.
     """
 
@@ -41,7 +42,7 @@ class Integrity:
     sealed_events: int = 0
     checkpoint: int | None = None
     sealed_at: datetime | None = None
-    verified_at: datetime | None = None
+    checked_at: datetime | None = None
     position: int | None = None
     kind: str = ""
 
@@ -62,7 +63,7 @@ _OF_SESSIONS = BulkStatement(
 async def of_sessions(
     connection: Connection, tenant_id: UUID, sessions: Sequence[tuple[UUID, int]]
 ) -> dict[UUID, Integrity]:
-    """How far each of the sessions, given with how many events it has, is proved."""
+    """How far each of the sessions, given with how many events it has, is sealed and was checked."""
     rows = await _OF_SESSIONS.fetch(connection, sessions, tenant_id)
     return {row["session_id"]: _integrity(row) for row in rows}
 
@@ -81,14 +82,14 @@ def _integrity(row: Any) -> Integrity:
     if row["position"] is not None:
         stage = Stage.BROKEN
     elif row["events"] and sealed >= row["events"]:
-        stage = Stage.VERIFIED if by_run or by_check else Stage.SEALED
+        stage = Stage.CHECKED if by_run or by_check else Stage.SEALED
     return Integrity(
         stage=stage,
         events=row["events"],
         sealed_events=min(sealed, row["events"]),
         checkpoint=row["number"],
         sealed_at=row["sealed_at"],
-        verified_at=max(times, default=None),
+        checked_at=max(times, default=None),
         position=row["position"],
         kind=row["kind"] or "",
     )

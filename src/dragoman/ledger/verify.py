@@ -52,11 +52,13 @@ class Breach:
 class Found:
     """What was looked at, and what is wrong.
 
-    ``truncated`` are sessions of which retention removed something, ``last_position`` is that of the last session.
+    ``messages`` are those whose content was compared with a digest in an event. ``truncated`` are sessions of which
+    retention removed something, ``last_position`` is that of the last session.
     """
 
     sessions: int = 0
     events: int = 0
+    messages: int = 0
     truncated: int = 0
     last_position: int = 0
     breaches: list[Breach] = field(default_factory=list)
@@ -102,7 +104,8 @@ async def verify_chains(
         found.last_position = row["next_position"] - 1
         position, kind = _checked(session_id, rows, chain, truncated=truncated)
         if not kind:
-            position, kind = _compared(rows, transcript, complete=not truncated)
+            position, kind, compared = _compared(rows, transcript, complete=not truncated)
+            found.messages += compared
         if kind:
             suspect = _suspect(session_id, rows, position) if kind == ALTERED else None
             kind = kind if suspect is None else chains.explained(suspect)
@@ -206,9 +209,12 @@ def _checked(session_id: UUID, rows: Sequence[Any], chain: Chain, *, truncated: 
     return chains.first_breach(_links(session_id, rows), chain)
 
 
-def _compared(rows: Sequence[Any], transcript: Sequence[Any], *, complete: bool) -> tuple[int, str]:
+def _compared(rows: Sequence[Any], transcript: Sequence[Any], *, complete: bool) -> tuple[int, str, int]:
+    """The first message that is not the one that was sealed, and how many of them an event has a digest of."""
     bodies = (Body(ordinal, str(message_id), digest_of_json(content)) for _, ordinal, message_id, content in transcript)
-    return chains.transcript_breach(_told(rows), bodies, complete=complete)
+    sealed = chains.sealed_digests(_told(rows))
+    compared = sum(str(message_id) in sealed for _, _, message_id, _ in transcript)
+    return *chains.transcript_breach(_told(rows), bodies, complete=complete), compared
 
 
 def _told(rows: Sequence[Any]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:

@@ -20,20 +20,22 @@ State = Literal["waiting", "running", "done", "failed", "cancelled", "expired"]
 AREA = "exports"
 
 _COLUMNS = (
-    "export_id, requested_by, requested_name, requested_at, format, transcript, timeline, masked, filters, state, "
-    "reason, attempts, rows_expected, rows_done, size, sha256, started_at, finished_at, expires_at"
+    "export_id, requested_by, holder_id, requested_name, requested_at, format, transcript, timeline, masked, filters, "
+    "state, reason, attempts, rows_expected, rows_done, size, sha256, started_at, finished_at, expires_at"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """An export as it stands. ``size`` and ``sha256`` are the file's; ``masked``: made without phone numbers.
+    """Describes an export as it stands. ``holder_id`` is the user or token that asked for it.
 
+    ``size`` and ``sha256`` are the file's; ``masked``: made without phone numbers.
     ``attempts`` counts how often a worker began it; ``rows_done`` are the conversations that are in it so far.
     """
 
     export_id: UUID
     requested_by: UUID | None
+    holder_id: UUID | None
     requested_name: str
     requested_at: datetime
     format: str
@@ -70,6 +72,7 @@ async def add(
     *,
     export_id: UUID,
     requested_by: UUID | None,
+    holder_id: UUID,
     requested_name: str,
     what: dict[str, Any],
     rows_expected: int | None,
@@ -78,9 +81,10 @@ async def add(
     """Ask for an export; *what* has its format, transcript, timeline, masked and filters."""
     await connection.execute(
         "INSERT INTO export_request (tenant_id, export_id, requested_by, requested_name, requested_at, format, "
-        "transcript, timeline, masked, filters, rows_expected) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "transcript, timeline, masked, filters, rows_expected, holder_id) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         tenant_id, export_id, requested_by, requested_name, now, what["format"], what["transcript"],
-        what["timeline"], what["masked"], what["filters"], rows_expected,
+        what["timeline"], what["masked"], what["filters"], rows_expected, holder_id,
     )  # fmt: skip
 
 
@@ -103,10 +107,13 @@ async def get(connection: Connection, tenant_id: UUID, export_id: UUID) -> Expor
     return None if row is None else _request(row)
 
 
-async def open_ones(connection: Connection, tenant_id: UUID) -> int:
-    """How many are still to be made."""
+async def open_ones(connection: Connection, tenant_id: UUID, holder_id: UUID | None = None) -> int:
+    """How many are still to be made, of the tenant or of one of its users or tokens."""
     found: int = await connection.fetchval(
-        "SELECT count(*) FROM export_request WHERE tenant_id = $1 AND state IN ('waiting', 'running')", tenant_id
+        "SELECT count(*) FROM export_request WHERE tenant_id = $1 AND state IN ('waiting', 'running') "
+        "AND ($2::uuid IS NULL OR holder_id = $2)",
+        tenant_id,
+        holder_id,
     )
     return found
 

@@ -18,6 +18,7 @@ from dragoman.web.http.bodies import BodyLimits, IncomingBodies
 from dragoman.web.http.compression import Compression
 from dragoman.web.http.hosts import HostCheck
 from dragoman.web.http.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
+from dragoman.web.http.shares import SearchShares, Shares
 from dragoman.web.live import Hub
 from dragoman.web.login import code, login, reset, sso
 from dragoman.web.login.queue import LoginQueue
@@ -58,6 +59,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.runtime = runtime
     app.state.login_queue = LoginQueue()
     app.state.live = Hub(runtime.database)
+    app.state.searches = SearchShares(runtime.database)
+    app.state.downloads = Shares()
     app.state.schema_revision = migrate.head()
     # Made now, so that the first unknown user's login takes no longer than the next.
     user_accounts.dummy_hash()

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services.exports import export_conversations
-from dragoman.services.exports.background_exports import open_file
+from dragoman.services.exports import background_exports, export_conversations
+from dragoman.services.exports.background_exports import TooManyOpenError, open_file
 from dragoman.services.exports.export_conversations import Export, count, record, stream
 from dragoman.services.exports.formats import Format, Parts, shape
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.conversation_list.conversations import Filters
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Principal, administrator_of, require
-from dragoman.web.http.dependencies import retention_cutoff
+from dragoman.web.http.dependencies import retention_cutoff, runtime_of
+from dragoman.web.http.shares import RETRY, ShareLimits, Shares
 from dragoman.web.look_ups import check_look_ups
 
 log = structlog.get_logger()
 
 EXPORT = "audit.export"
 Exporter = Annotated[Principal, Depends(require(EXPORT))]
+
+MOST_DOWNLOADS = 8
+MOST_DOWNLOADS_OF_TENANT = 6
+MOST_DOWNLOADS_OF_HOLDER = 3
+"""Files that one process sends while it makes them: of everybody, of one tenant, of one user or token."""
 
 
 async def export_of(runtime: Runtime, identity: Principal, filters: Filters, kind: Format, parts: Parts) -> Export:
@@ -59,21 +66,48 @@ async def is_for_background(runtime: Runtime, export: Export) -> bool:
     return found is None or found > most
 
 
-async def evidence_of(runtime: Runtime, identity: Principal, session_id: UUID) -> StreamingResponse:
+async def evidence_of(request: Request, identity: Principal, session_id: UUID) -> StreamingResponse:
     """The answer that streams the evidence bundle of one session. Raises NotFoundError."""
+    runtime = runtime_of(request)
     export = await export_of(runtime, identity, Filters(session_id=session_id), "bundle", Parts())
     if await count(runtime, export) == 0:
         raise NotFoundError(f"There is no conversation {session_id}.")
-    return await download(runtime, identity, export)
+    return download(request, identity, export)
 
 
-async def download(runtime: Runtime, identity: Principal, export: Export) -> StreamingResponse:
+def download(request: Request, identity: Principal, export: Export) -> StreamingResponse:
     """The answer that streams the file under a name with the time in it; that it was asked for is on record."""
-    await record(runtime, export, administrator_of(identity), "export.streamed")
+    runtime = runtime_of(request)
     made = shape(export.kind, export.parts)
     name = _name(export.kind, runtime.clock.now(), made.extension)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    return StreamingResponse(_pieces(runtime, export), media_type=made.media_type, headers=headers)
+    return _StreamedExport(
+        runtime, request.app.state.downloads, identity, export, media_type=made.media_type, headers=headers
+    )
+
+
+class _StreamedExport(StreamingResponse):
+    """A file that is sent while it is made. It holds a place for as long, and is refused before it is on record."""
+
+    def __init__(
+        self, runtime: Runtime, shares: Shares, identity: Principal, export: Export, *,
+        media_type: str, headers: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        super().__init__(_pieces(runtime, export), media_type=media_type, headers=headers)
+        self._runtime, self._shares, self._identity, self._export = runtime, shares, identity, export
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Raises HTTPException, before anything is sent, where there is no place for it."""
+        tenant_id, holder_id = self._identity.tenant_id, self._identity.actor_id
+        limits = ShareLimits(all=MOST_DOWNLOADS, tenant=MOST_DOWNLOADS_OF_TENANT, holder=MOST_DOWNLOADS_OF_HOLDER)
+        share = self._shares.used_up(tenant_id, holder_id, limits)
+        if share is not None:
+            raise HTTPException(429, f"{share} files are being sent already. Try again when one is there.", RETRY)
+        if self._shares.is_full(limits):
+            raise HTTPException(503, "As many files are being sent as can be. Try again in a moment.", RETRY)
+        with self._shares.hold(tenant_id, holder_id):
+            await record(self._runtime, self._export, administrator_of(self._identity), "export.streamed")
+            await super().__call__(scope, receive, send)
 
 
 async def _pieces(runtime: Runtime, export: Export) -> AsyncIterator[bytes]:
@@ -87,6 +121,28 @@ async def _pieces(runtime: Runtime, export: Export) -> AsyncIterator[bytes]:
         async for piece in pieces:
             yield piece
     log.info("exported", tenant=str(export.tenant_id), format=export.kind, conversations=done)
+
+
+async def request_export(runtime: Runtime, identity: Principal, export: Export) -> UUID:
+    """Have it prepared in the background; its id. Raises HTTPException 429 for a share that is used up."""
+    try:
+        return await background_exports.request(
+            runtime, export, administrator_of(identity), holder_id=identity.actor_id
+        )
+    except TooManyOpenError as error:
+        raise HTTPException(429, str(error), {"Retry-After": "60"}) from error
+
+
+def may_cancel(identity: Principal, found: ExportRequest) -> bool:
+    """Whether it is theirs to cancel: their own, or anybody's for who may change the settings."""
+    return found.holder_id == identity.actor_id or identity.may("settings.admin")
+
+
+async def cancel_export(runtime: Runtime, identity: Principal, found: ExportRequest) -> None:
+    """Let it be made no further. Raises HTTPException 403 for somebody else's."""
+    if not may_cancel(identity, found):
+        raise HTTPException(403, "This export is somebody else's. Who asked for it can cancel it, or an administrator.")
+    await background_exports.cancel(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
 
 
 def may_have(identity: Principal, found: ExportRequest) -> bool:

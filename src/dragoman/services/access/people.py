@@ -11,7 +11,7 @@ import math
 import secrets
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dragoman.domain.errors import DragomanError, NotFoundError
@@ -38,16 +38,27 @@ def made_up_password() -> str:
 
 
 async def add_user(
-    runtime: Runtime, tenant_id: UUID, by: Administrator, *, email: str, name: str, role: str, password: str
+    runtime: Runtime,
+    tenant_id: UUID,
+    by: Administrator,
+    *,
+    email: str,
+    name: str,
+    role: str,
+    password: str,
+    at: datetime | None = None,
 ) -> User:
-    """Add a user. Raises ChangeRefusedError for a weak password, and what :func:`user_accounts.create_user` raises."""
+    """Add a user, since *at* or now. Raises ChangeRefusedError for a weak password.
+
+    It raises what :func:`user_accounts.create_user` raises, too.
+    """
     wrong = await asyncio.to_thread(passwords.problem, password, email=email, name=name)
     if wrong:
         raise ChangeRefusedError(wrong)
     async with runtime.database.tenant(tenant_id) as connection:
         user = await user_accounts.create_user(
             connection, tenant_id, user_id=runtime.source.new_id(), email=email, name=name, password=password,
-            role=role, now=runtime.clock.now(),
+            role=role, now=at or runtime.clock.now(),
         )  # fmt: skip
         await _record(runtime, connection, tenant_id, "user.created", user, by, after={"name": name, "role": role})
     return user
@@ -74,7 +85,7 @@ async def disable(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id:
 
 
 async def enable(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID) -> None:
-    """Let a user in again. Raises NotFoundError."""
+    """Let a user in again. Raises NotFoundError, and AlreadyTakenError where their address is another user's by now."""
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         if user.disabled_at is not None:

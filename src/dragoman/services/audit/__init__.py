@@ -1,1 +1,1 @@
-"""Proof that the record is whole: checkpoints, verification, and what administrators did."""
+"""Checks of the record: checkpoints, verification, and what administrators did."""

@@ -36,12 +36,13 @@ _OF_ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL ena
 class AuditVerdict:
     """What was looked at, and what was found.
 
-    ``truncated`` sessions have lost events to retention, ``trouble`` says why checkpoints outside the database could
-    not be looked at; empty where they were.
+    ``messages`` are those whose content was compared with a digest in an event. ``truncated`` sessions have lost events
+    to retention, ``trouble`` says why checkpoints outside the database could not be looked at; empty where they were.
     """
 
     sessions: int
     events: int
+    messages: int = 0
     truncated: int = 0
     checkpoints: int = 0
     breaches: tuple[Breach, ...]
@@ -110,6 +111,7 @@ async def verify_audit(
     return AuditVerdict(
         sessions=found.sessions,
         events=found.events,
+        messages=found.messages,
         truncated=found.truncated,
         checkpoints=len(headers),
         breaches=breaches,
@@ -157,20 +159,29 @@ async def verify_everywhere(runtime: Runtime) -> None:
         try:
             verdict = await verify_audit(runtime, tenant_id, by_whom="schedule")
         except UNAVAILABLE as error:
-            log.warning("audit_not_verified", tenant=str(tenant_id), error=error)
+            log.warning("audit_not_checked", tenant=str(tenant_id), error=error)
             continue
         if verdict.trouble:
-            log.warning("checkpoints_not_verified", tenant=str(tenant_id), advice="ask dragoman audit verify")
+            log.warning("checkpoints_not_checked", tenant=str(tenant_id), advice="ask dragoman audit verify")
         for breach in verdict.breaches[:MOST_NAMED]:
             log.error("audit_breach", tenant=str(tenant_id), where=breach.where, kind=breach.kind)
         log.info(
-            "audit_verified", tenant=str(tenant_id), sessions=verdict.sessions, events=verdict.events,
-            breaches=len(verdict.breaches),
+            "audit_checked", tenant=str(tenant_id), sessions=verdict.sessions, events=verdict.events,
+            messages=verdict.messages, breaches=len(verdict.breaches),
         )  # fmt: skip
 
 
-async def check_session(runtime: Runtime, tenant_id: UUID, session_id: UUID) -> tuple[int, Breach | None]:
-    """How many events of one session were checked, and the first breach; for a page, so that nothing is kept of it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCheck:
+    """How many events of a session were checked and messages compared, and the first breach."""
+
+    events: int
+    messages: int
+    breach: Breach | None
+
+
+async def check_session(runtime: Runtime, tenant_id: UUID, session_id: UUID) -> SessionCheck:
+    """Check one session for a page, so that nothing is kept of it.
 
     Of the checkpoints only those in the database that cover the session are looked at.
     """
@@ -193,7 +204,7 @@ async def check_session(runtime: Runtime, tenant_id: UUID, session_id: UUID) -> 
                 bad[number] = kind
         found = await verify.verify_chains(connection, tenant_id, only=session_id, without=list(bad))
     told = [Breach(session_id=session_id, kind=f"checkpoint {number}: {kind}") for number, kind in bad.items()]
-    return found.events, next(iter([*found.breaches, *told]), None)
+    return SessionCheck(events=found.events, messages=found.messages, breach=next(iter([*found.breaches, *told]), None))
 
 
 async def _inside(

@@ -52,12 +52,14 @@ class BundleFinding:
 class BundleVerdict:
     """What was looked at, and what was found. With *masked* the chains could not be checked.
 
-    ``sealed`` sessions are covered by a checkpoint to their last event; ``keys`` are those that signed checkpoints.
+    ``compared`` are the messages of which an event has a digest. ``sealed`` sessions are covered by a checkpoint to
+    their last event; ``keys`` are those that signed checkpoints.
     """
 
     sessions: int = 0
     events: int = 0
     messages: int = 0
+    compared: int = 0
     files: int = 0
     sealed: int = 0
     keys: list[str] = field(default_factory=list)
@@ -323,5 +325,6 @@ def _contents(messages: list[dict[str, Any]], events: list[dict[str, Any]], wher
             sealed[payload["message_id"]] = payload["content_digest"]
     for message in messages:
         digest = sealed.get(message["message_id"])
+        verdict.compared += digest is not None
         if digest is not None and hashlib.sha256(dump(message["content"])).hexdigest() != digest:
             verdict.say(f"{where}, message {message['ordinal']}", "its content is not the one that was sealed")

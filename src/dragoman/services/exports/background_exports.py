@@ -60,13 +60,14 @@ KEPT = timedelta(days=3)
 
 FORGOTTEN_AFTER = timedelta(days=30)
 MOST_OPEN = 20
-"""Of one tenant."""
+MOST_OPEN_OF_HOLDER = 5
+"""Of one tenant, and of one of its users or tokens: nobody takes all places."""
 
 PART = 200
 
 
 class TooManyOpenError(DragomanError):
-    """The tenant has as many exports under way as it may have."""
+    """The tenant, or who asks, has as many exports under way as they may have."""
 
 
 class _StopError(Exception):
@@ -82,18 +83,25 @@ class _Written:
     rows: int
 
 
-async def request(runtime: Runtime, export: Export, by: Administrator) -> UUID:
-    """Ask for *export*; its id. Raises TooManyOpenError."""
+async def request(runtime: Runtime, export: Export, by: Administrator, *, holder_id: UUID) -> UUID:
+    """Ask for *export* on the share of *holder_id*, a user or token; its id. Raises TooManyOpenError."""
     expected = await count(runtime, export)
     export_id, now = runtime.source.new_id(), runtime.clock.now()
     async with runtime.database.tenant(export.tenant_id) as connection:
+        # Of two who ask at once the second counts the first one's.
+        await tenants.lock(connection, export.tenant_id)
+        if await exports.open_ones(connection, export.tenant_id, holder_id) >= MOST_OPEN_OF_HOLDER:
+            raise TooManyOpenError(
+                f"{MOST_OPEN_OF_HOLDER} of your exports are being prepared already. Wait for one, or cancel one."
+            )
         if await exports.open_ones(connection, export.tenant_id) >= MOST_OPEN:
-            raise TooManyOpenError(f"{MOST_OPEN} exports are being prepared already. Wait for one, or cancel one.")
+            raise TooManyOpenError(f"{MOST_OPEN} exports are being prepared already. Wait for one of them.")
         await exports.add(
             connection,
             export.tenant_id,
             export_id=export_id,
             requested_by=by.user_id,
+            holder_id=holder_id,
             requested_name=by.name,
             what=described(export),
             # A count that was not ended is none.

@@ -44,7 +44,7 @@ README = """Evidence bundle
 
 index.html leads to each conversation as a page. The same stands in records/ as it is on record, for machines.
 
-To check that nothing was changed, is missing or was added:
+To check the audit events and files:
 
     dragoman audit verify --bundle FILE
 
@@ -64,10 +64,12 @@ first line, Ed25519) and the signature. {"events": …, "head": …, "session_id
 position as "head", is a leaf of the Merkle tree (RFC 9162) whose "root" was signed; "index" and "path" lead there. Ask
 the installation for its public key by another way than this file, and give it to the command: --public-key KEY.
 
-What this proves: the events are those that were sealed, in that order, none missing; and, of those that a checkpoint
-covers, that they were so when it was signed. Who could write a bundle anew could also write other checksums, but not
-sign; so note the manifest's SHA-256 when you receive a bundle. The installation that made it has the same on its record
-of administrators' actions (bundle.made).
+What is checked so: that the chain of audit events is unbroken up to its head; that those which a checkpoint covers were
+so when it was signed; that the content of each message that an event names has the digest that the event has; that the
+files are those of the manifest. Not checked: a message's sender and time, messages that no event names, and the summary
+of a conversation (its state, outcome, contact), which no seal covers. Who could write a bundle anew could also write
+other checksums, but not sign; so note the manifest's SHA-256 when you receive a bundle. The installation that made it
+has the same on its record of administrators' actions (bundle.made).
 """
 MASKED = """
 Phone numbers are masked in this bundle. The events are therefore not those that were sealed: the checksums can be

@@ -14,7 +14,7 @@ from typing import Any
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.events import CATALOGUE
-from dragoman.ledger.integrity import Integrity
+from dragoman.ledger.integrity import Integrity, Stage
 from dragoman.services.exports.columns import CONVERSATION
 
 Row = Mapping[str, Any]
@@ -73,7 +73,7 @@ def conversation(
             said = moment(value) if isinstance(value, datetime) else str(value)
             yield f'<dt>{escape(column.name)}</dt><dd dir="auto">{escape(said)}</dd>\n'
     if proved is not None:
-        yield f"<dt>integrity</dt><dd>{_proved(proved)}</dd>\n"
+        yield f"<dt>audit events</dt><dd>{_sealed(proved)}</dd>\n"
     yield "</dl>\n<h2>Transcript</h2>\n<ol>\n"
     for message in messages:
         yield _message(message)
@@ -85,11 +85,12 @@ def conversation(
     yield "</main></body></html>\n"
 
 
-def _proved(proved: Integrity) -> str:
+def _sealed(proved: Integrity) -> str:
     if proved.position is not None:
         return f"broken at event {proved.position}: {escape(proved.kind)}"
-    by = "" if proved.checkpoint is None else f", checkpoint {proved.checkpoint} covers {proved.sealed_events}"
-    return f"{proved.stage}{by} of {proved.events} events" if by else f"{proved.stage}, {proved.events} events"
+    by = "" if proved.checkpoint is None else f", checkpoint {proved.checkpoint} covers {proved.sealed_events} of them"
+    chain = ", chain unbroken at the latest check" if proved.stage == Stage.CHECKED else ""
+    return f"{proved.events} recorded{chain}{by}"
 
 
 @reads_outside_text

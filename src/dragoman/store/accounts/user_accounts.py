@@ -86,7 +86,7 @@ async def create_user(
 ) -> User:
     """Add a user. Raises ConfigurationError for a bad address or role, AlreadyTakenError for a known address.
 
-    An address is unique in the installation: it is how the login finds the tenant.
+    An address is one enabled user's in the installation: it is how the login finds the tenant.
     """
     await roles.check(connection, tenant_id, role)
     address = normal_email(email)
@@ -109,10 +109,10 @@ async def create_user(
 
 
 async def list_all(connection: Connection, tenant_id: UUID) -> list[User]:
-    """List the tenant's users by address, disabled ones included."""
+    """List the tenant's users by address, disabled ones included; of one address the enabled one first."""
     rows = await connection.fetch(
         "SELECT user_id, email, name, role, created_at, disabled_at FROM user_account "
-        "WHERE tenant_id = $1 ORDER BY email",
+        "WHERE tenant_id = $1 ORDER BY email, disabled_at DESC NULLS FIRST",
         tenant_id,
     )
     return [User(**row) for row in rows]
@@ -145,12 +145,24 @@ async def set_role(connection: Connection, tenant_id: UUID, user_id: UUID, role:
 
 
 async def enable_user(connection: Connection, tenant_id: UUID, user_id: UUID) -> None:
-    """Let a user in again who was shut out. Raises NotFoundError; harmless when repeated."""
-    status = await connection.execute(
+    """Let a user in again who was shut out; harmless when repeated.
+
+    Raises NotFoundError, and AlreadyTakenError where somebody else has the address by now.
+    """
+    user = await connection.fetchrow(
+        "SELECT email, disabled_at FROM user_account WHERE tenant_id = $1 AND user_id = $2 FOR NO KEY UPDATE",
+        tenant_id,
+        user_id,
+    )
+    if user is None:
+        raise NotFoundError(f"no user {user_id}")
+    if user["disabled_at"] is None:
+        return
+    if not await directory.enter(connection, tenant_id, directory.LOGIN_EMAIL, user["email"], user_id):
+        raise AlreadyTakenError(f"the address {user['email']} belongs to another user by now")
+    await connection.execute(
         "UPDATE user_account SET disabled_at = NULL WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id
     )
-    if status == "UPDATE 0":
-        raise NotFoundError(f"no user {user_id}")
 
 
 async def password_hash_of(connection: Connection, tenant_id: UUID, user_id: UUID) -> str:
@@ -164,15 +176,20 @@ async def password_hash_of(connection: Connection, tenant_id: UUID, user_id: UUI
 
 
 async def disable_user(connection: Connection, tenant_id: UUID, user_id: UUID, *, now: datetime) -> None:
-    """Shut a user out at once. Raises NotFoundError; harmless when repeated."""
-    status = await connection.execute(
-        "UPDATE user_account SET disabled_at = coalesce(disabled_at, $3) WHERE tenant_id = $1 AND user_id = $2",
+    """Shut a user out at once; their address is free for another one. Raises NotFoundError; harmless when repeated."""
+    user = await connection.fetchrow(
+        "SELECT email, disabled_at FROM user_account WHERE tenant_id = $1 AND user_id = $2 FOR NO KEY UPDATE",
         tenant_id,
         user_id,
-        now,
     )
-    if status == "UPDATE 0":
+    if user is None:
         raise NotFoundError(f"no user {user_id}")
+    # Only the first time: later the entry may be another user's.
+    if user["disabled_at"] is None:
+        await directory.remove(connection, tenant_id, directory.LOGIN_EMAIL, [user["email"]])
+        await connection.execute(
+            "UPDATE user_account SET disabled_at = $3 WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id, now
+        )
     await login_sessions.end_login_sessions(connection, tenant_id, user_id)
 
 

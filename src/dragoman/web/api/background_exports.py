@@ -6,22 +6,29 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import NotFoundError
-from dragoman.services.exports import background_exports
-from dragoman.services.exports.background_exports import TooManyOpenError, offered
+from dragoman.services.exports.background_exports import offered
 from dragoman.services.exports.formats import Parts
 from dragoman.store import exports
 from dragoman.store.exports import ExportRequest, State
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.exports import FILE, ExportQuery
-from dragoman.web.auth import Principal, administrator_of
-from dragoman.web.downloads import Exporter, export_of, is_for_background, kept_file, may_have
+from dragoman.web.auth import Principal
+from dragoman.web.downloads import (
+    Exporter,
+    cancel_export,
+    export_of,
+    is_for_background,
+    kept_file,
+    may_have,
+    request_export,
+)
 from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.http.shares import search_place
 
 router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
 
@@ -56,17 +63,17 @@ class ExportList(BaseModel):
     items: list[ExportResource]
 
 
-@router.post("", status_code=202, responses=problems_of(400, 401, 403, 422, 429))
-async def ask_for_export(identity: Exporter, runtime: RuntimeDependency, wanted: ExportQuery) -> ExportResource:
+@router.post("", status_code=202, responses=problems_of(400, 401, 403, 422, 429, 503))
+async def ask_for_export(
+    request: Request, identity: Exporter, runtime: RuntimeDependency, wanted: ExportQuery
+) -> ExportResource:
     """Have every session that fits all filters put into a file; ask for it again until its state is `done`."""
     parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)
     export = await export_of(runtime, identity, wanted.filters(), wanted.format, parts)
-    try:
+    async with search_place(request, identity):
         if wanted.format == "bundle":
             await is_for_background(runtime, export)
-        export_id = await background_exports.request(runtime, export, administrator_of(identity))
-    except TooManyOpenError as error:
-        raise HTTPException(429, str(error)) from error
+        export_id = await request_export(runtime, identity, export)
     return _resource(runtime, identity, await found_export(runtime, identity, export_id))
 
 
@@ -85,10 +92,9 @@ async def show_export(export_id: UUID, identity: Exporter, runtime: RuntimeDepen
 
 
 @router.delete("/{export_id}", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def cancel_export(export_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> Response:
-    """Let it be made no further; one that has ended stays as it is."""
-    await found_export(runtime, identity, export_id)
-    await background_exports.cancel(runtime, identity.tenant_id, export_id, administrator_of(identity))
+async def cancel(export_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> Response:
+    """Let it be made no further; one that has ended stays as it is. Somebody else's needs `settings.admin`."""
+    await cancel_export(runtime, identity, await found_export(runtime, identity, export_id))
     return Response(status_code=204)
 
 

@@ -24,6 +24,7 @@ from dragoman.web.api.filters import ConversationQuery, PartQuery, given_once
 from dragoman.web.auth import Principal, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
+from dragoman.web.http.shares import share_of_searches
 from dragoman.web.look_ups import check_look_ups
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
@@ -51,7 +52,11 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 
 
-@router.get("/conversations", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422, 429))
+@router.get(
+    "/conversations",
+    dependencies=[Depends(given_once), Depends(share_of_searches)],
+    responses=problems_of(401, 403, 422, 429, 503),
+)
 async def list_conversations(
     identity: Reader, runtime: RuntimeDependency, query: Annotated[ConversationQuery, Query()]
 ) -> resources.ConversationPage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, get_args
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from dragoman.web.api.filters import ConversationQuery, given_once
 from dragoman.web.downloads import Exporter, download, evidence_of, export_of, is_for_background
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
+from dragoman.web.http.shares import search_place
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 
@@ -26,7 +27,8 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"description": "Nobody is signed in", "content": _PROBLEM},
     403: {"description": "A permission is missing", "content": _PROBLEM},
     422: {"description": "A parameter is unknown or cannot be used", "content": _PROBLEM},
-    429: {"description": "More numbers were looked for than one may who sees none", "content": _PROBLEM},
+    429: {"description": "More than one may have or ask for at once; the detail says what", "content": _PROBLEM},
+    503: {"description": "The process is full; try again", "content": _PROBLEM},
 }
 
 
@@ -55,17 +57,19 @@ class ExportQuery(ConversationQuery):
     responses=_ANSWERS,
 )
 async def export_conversations(
-    identity: Exporter, runtime: RuntimeDependency, query: Annotated[ExportQuery, Query()]
+    request: Request, identity: Exporter, runtime: RuntimeDependency, query: Annotated[ExportQuery, Query()]
 ) -> StreamingResponse:
     """Every session that fits all filters, as one file. Times are UTC; docs/exports.md has the columns."""
     parts = Parts(transcript=query.transcript, timeline=query.timeline)
     export = await export_of(runtime, identity, query.filters(), query.format, parts)
-    if query.format == "bundle" and await is_for_background(runtime, export):
+    async with search_place(request, identity):
+        too_large = query.format == "bundle" and await is_for_background(runtime, export)
+    if too_large:
         raise InvalidParameterError("format", "more conversations than a bundle has at once; POST /api/v1/exports")
-    return await download(runtime, identity, export)
+    return download(request, identity, export)
 
 
 @router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS | _NOT_FOUND)
-async def export_evidence(session_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> StreamingResponse:
+async def export_evidence(request: Request, session_id: UUID, identity: Exporter) -> StreamingResponse:
     """The evidence bundle of one session, a ZIP; docs/exports.md says what is in it and how to check it."""
-    return await evidence_of(runtime, identity, session_id)
+    return await evidence_of(request, identity, session_id)

@@ -101,17 +101,18 @@ class BreachResource(BaseModel):
 
 
 class IntegrityResource(BaseModel):
-    """How far a session's record is proved.
+    """How far a session's audit events are sealed, and what the latest check of them found.
 
-    `recorded`: no checkpoint covers its last event yet; `sealed`: one does; `verified`: the latest verification after
-    that found it whole; `broken`: the latest verification found it not to be.
+    `recorded`: no checkpoint covers its last event yet; `sealed`: one does; `checked`: the latest check after that
+    found their chain unbroken, and the messages that they name as their digests say; `broken`: it found something
+    else. None of them speaks of the session's row, or of a message's sender and time.
     """
 
     state: Stage
     sealed_events: int = Field(description="How many of its events, from the first, the checkpoint covers")
     checkpoint: int | None = Field(description="The number of the latest checkpoint that covers it")
     sealed_at: datetime | None
-    verified_at: datetime | None = Field(description="When the latest verification saw it")
+    checked_at: datetime | None = Field(description="When the latest check saw it")
     breach: BreachResource | None
 
 
@@ -255,7 +256,7 @@ def _integrity(found: Integrity) -> IntegrityResource:
         sealed_events=found.sealed_events,
         checkpoint=found.checkpoint,
         sealed_at=found.sealed_at,
-        verified_at=found.verified_at,
+        checked_at=found.checked_at,
         breach=None if found.position is None else BreachResource(position=found.position, kind=found.kind),
     )
 

@@ -6,7 +6,7 @@ import re
 from typing import Any, get_args
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -14,25 +14,29 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.exports import background_exports
-from dragoman.services.exports.background_exports import TooManyOpenError, offered
+from dragoman.services.exports.background_exports import offered
 from dragoman.services.exports.export_conversations import BACKGROUND_FROM, Export, count
 from dragoman.services.exports.formats import Format, Parts
 from dragoman.store import exports
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.store.exports import ExportRequest
-from dragoman.web.auth import Principal, administrator_of
+from dragoman.web.auth import Principal
 from dragoman.web.console.page import render, target_of
 from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.downloads import (
     Exporter,
+    cancel_export,
     download,
     evidence_of,
     export_of,
     is_for_background,
     kept_file,
+    may_cancel,
     may_have,
+    request_export,
 )
 from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.http.shares import search_place, share_of_searches
 
 EXPORTS = "/communications/automation/exports"
 SHOWN = 100
@@ -43,7 +47,7 @@ NAMES = {each.name: each.label for each in FILTERS}
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
-@router.get(f"{ADDRESS}/export/count")
+@router.get(f"{ADDRESS}/export/count", dependencies=[Depends(share_of_searches)])
 async def counted(request: Request, runtime: RuntimeDependency, identity: Exporter) -> HTMLResponse:
     """How many conversations fit the filters of the address, where that is cheap to know."""
     wanted = await _export(runtime, identity, request.query_params, "jsonl", Parts())
@@ -61,13 +65,12 @@ async def export(request: Request, runtime: RuntimeDependency, identity: Exporte
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
     wanted = await _export(runtime, identity, given, kind, parts)  # type: ignore[arg-type]
-    if not await is_for_background(runtime, wanted) and "background" not in form:
-        return await download(runtime, identity, wanted)
-    try:
-        await background_exports.request(runtime, wanted, administrator_of(identity))
-    except TooManyOpenError as error:
-        raise HTTPException(429, str(error)) from error
-    return RedirectResponse(EXPORTS, 303)
+    async with search_place(request, identity):
+        is_large = await is_for_background(runtime, wanted)
+        if is_large or "background" in form:
+            await request_export(runtime, identity, wanted)
+            return RedirectResponse(EXPORTS, 303)
+    return download(request, identity, wanted)
 
 
 @router.get(EXPORTS)
@@ -89,8 +92,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Exporte
 @router.post(f"{EXPORTS}/{{export_id}}/cancel")
 async def cancel(runtime: RuntimeDependency, identity: Exporter, export_id: UUID) -> Response:
     """Let it be made no further."""
-    await _found(runtime, identity, export_id)
-    await background_exports.cancel(runtime, identity.tenant_id, export_id, administrator_of(identity))
+    await cancel_export(runtime, identity, await _found(runtime, identity, export_id))
     return RedirectResponse(EXPORTS, 303)
 
 
@@ -101,9 +103,9 @@ async def file(runtime: RuntimeDependency, identity: Exporter, export_id: UUID) 
 
 
 @router.get(f"{ADDRESS}/{{session_id}}/evidence")
-async def evidence(runtime: RuntimeDependency, identity: Exporter, session_id: UUID) -> Response:
+async def evidence(request: Request, identity: Exporter, session_id: UUID) -> Response:
     """Send the evidence bundle of one conversation."""
-    return await evidence_of(runtime, identity, session_id)
+    return await evidence_of(request, identity, session_id)
 
 
 async def _found(runtime: Runtime, identity: Principal, export_id: UUID) -> ExportRequest:
@@ -122,6 +124,7 @@ def _row(runtime: Runtime, identity: Principal, found: ExportRequest) -> dict[st
         "seen": seen,
         "filters": [(NAMES[name], _said(value)) for name, value in shown.items() if name in NAMES],
         "there": seen and offered(runtime, found),
+        "may_cancel": found.open and may_cancel(identity, found),
         "percent": done,
     }
 

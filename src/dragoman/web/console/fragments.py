@@ -143,8 +143,8 @@ async def seal(request: Request, runtime: RuntimeDependency, identity: Reader, s
     """Check the chain of seals now, against the checkpoints that cover it, and say what was found."""
     async with opened(runtime, identity, session_id) as reading:
         found = reading.conversation
-    checked, breach = await check_session(runtime, identity.tenant_id, found.session_id)
-    return render(request, "logs/_seal.html", checked=checked, breach=breach)
+    check = await check_session(runtime, identity.tenant_id, found.session_id)
+    return render(request, "logs/_seal.html", check=check)
 
 
 async def _changed(reading: ConversationReader, fresh: Transcript, events: ItemPage[Event], last: int) -> Transcript:

@@ -18,6 +18,7 @@ from dragoman.web.console.logs import PAGE_SIZE
 from dragoman.web.console.page import render
 from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
+from dragoman.web.http.shares import share_of_searches
 from dragoman.web.look_ups import check_look_ups
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -27,7 +28,7 @@ Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 MOST_IDS = 100
 
 
-@router.get(f"{ADDRESS}/rows")
+@router.get(f"{ADDRESS}/rows", dependencies=[Depends(share_of_searches)])
 async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
     """The rows of the list that the query names; with ``ids`` those of these sessions, marked where they do not fit."""
     query = ListQuery.read(request.query_params, request.cookies)

@@ -25,6 +25,7 @@ from dragoman.web.console import choices, columns, detail, fragments, holds, rev
 from dragoman.web.console.page import off_the_loop, render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
+from dragoman.web.http.shares import share_of_searches
 from dragoman.web.look_ups import check_look_ups
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -35,7 +36,7 @@ _A_YEAR = 365 * 24 * 3600
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 
-@router.get(ADDRESS)
+@router.get(ADDRESS, dependencies=[Depends(share_of_searches)])
 async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
     """Show the list, or the Email tab."""
     if request.query_params.get("tab") == "email":
@@ -63,7 +64,7 @@ async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -
     return _remember(response, query) if "col" in request.query_params else response
 
 
-@router.get(f"{ADDRESS}/{{session_id}}")
+@router.get(f"{ADDRESS}/{{session_id}}", dependencies=[Depends(share_of_searches)])
 async def conversation(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Show one conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
     query = ListQuery.read(request.query_params, request.cookies)

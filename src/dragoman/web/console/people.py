@@ -60,8 +60,9 @@ async def add(request: Request, runtime: RuntimeDependency, identity: Settings) 
     password = people.made_up_password()
     try:
         user = await people.add_user(
-            runtime, identity.tenant_id, administrator_of(identity), password=password, **given
-        )
+            runtime, identity.tenant_id, administrator_of(identity), email=given["email"], name=given["name"],
+            role=given["role"], password=password,
+        )  # fmt: skip
     except _REFUSALS as error:
         return await _users(request, runtime, identity, mistake=sentence(error), given=given)
     return await _users(request, runtime, identity, once=(user.email, password))
@@ -89,9 +90,12 @@ async def disable(request: Request, runtime: RuntimeDependency, identity: Settin
 
 
 @router.post(f"{USERS}/{{user_id}}/enable")
-async def enable(runtime: RuntimeDependency, identity: Settings, user_id: UUID) -> Response:
+async def enable(request: Request, runtime: RuntimeDependency, identity: Settings, user_id: UUID) -> Response:
     """Let a user in again."""
-    await people.enable(runtime, identity.tenant_id, administrator_of(identity), user_id)
+    try:
+        await people.enable(runtime, identity.tenant_id, administrator_of(identity), user_id)
+    except AlreadyTakenError as error:
+        return await _users(request, runtime, identity, mistake=sentence(error))
     return RedirectResponse(USERS, 303)
 
 

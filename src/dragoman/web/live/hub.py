@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,11 +23,10 @@ from starlette.exceptions import HTTPException
 from dragoman.ledger import changes
 from dragoman.ledger.changes import Change, FeedPosition, News
 from dragoman.store.database import UNAVAILABLE, Database
+from dragoman.web.http.shares import RETRY, ShareLimits, Shares
 from dragoman.web.metrics import LIVE_STREAMS
 
 log = structlog.get_logger()
-
-_RETRY = {"Retry-After": "5"}
 
 POLL_SECONDS = 0.2
 OUTAGE_SECONDS = 1.0
@@ -117,8 +116,7 @@ class Hub:
         self._database = database
         self._channels: dict[UUID, ChannelFeed] = {}
         self._polling: asyncio.Task[None] | None = None
-        self._streams: Counter[UUID] = Counter()
-        self._total = 0
+        self._shares = Shares()
         self.closed = False
 
     @contextmanager
@@ -127,22 +125,14 @@ class Hub:
 
         Raises HTTPException: 429 where they or their tenant have their share, 503 where there is no more room at all.
         """
-        shares = {holder_id: MOST_STREAMS_OF_HOLDER, tenant_id: MOST_STREAMS_OF_TENANT}
-        if self.closed or self._total >= MOST_STREAMS:
-            raise HTTPException(503, "This process has as many open streams as it can serve.", _RETRY)
-        for whose, share in shares.items():
-            if self._streams[whose] >= share:
-                raise HTTPException(429, f"You have {share} open streams. Close some before you open others.", _RETRY)
-        self._total += 1
-        self._streams.update(shares.keys())
-        try:
+        limits = ShareLimits(all=MOST_STREAMS, tenant=MOST_STREAMS_OF_TENANT, holder=MOST_STREAMS_OF_HOLDER)
+        if self.closed or self._shares.is_full(limits):
+            raise HTTPException(503, "This process has as many open streams as it can serve.", RETRY)
+        share = self._shares.used_up(tenant_id, holder_id, limits)
+        if share is not None:
+            raise HTTPException(429, f"You have {share} open streams. Close some before you open others.", RETRY)
+        with self._shares.hold(tenant_id, holder_id):
             yield
-        finally:
-            self._total -= 1
-            for whose in shares:
-                self._streams[whose] -= 1
-                if not self._streams[whose]:
-                    del self._streams[whose]
 
     async def read(self, tenant_id: UUID, place: FeedPosition | None) -> News:
         """Read the feed from *place* on, straight from the database."""
