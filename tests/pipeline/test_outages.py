@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -12,19 +13,26 @@ from typing import Any
 import httpx
 import pytest
 
+from dragoman.channels.interface import Unanswered
 from dragoman.domain.nouns import Policy
+from dragoman.ledger import append
 from dragoman.services import sweep
 from dragoman.services.channels import manage_accounts
+from dragoman.services.dispatching.handle_inbound import handle
+from dragoman.services.leasing import LeasedBatch
+from dragoman.services.outbound import deliver as delivering
 from dragoman.services.outbound.refusals import MAX_ATTEMPTS
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import skills
 from dragoman.store.channels import channel_accounts, channel_events
 from dragoman.store.database import Database
+from dragoman.store.sending import circuits
 from dragoman.web.console.channels import ADDRESS
 from tests import harness
 from tests.harness import Harness, Switch
 from tests.little_shop import Calls, little_shop
 from tests.pipeline.test_channels import HERE, enter, plain
+from tests.waiting import eventually_seen
 
 
 class BrokenTransport(httpx.AsyncBaseTransport):
@@ -260,3 +268,63 @@ async def test_two_numbers_of_a_tenant_do_not_share_an_outage(database: Database
         assert (await account(shop)).circuit.is_open
         assert (await account(other)).circuit.is_spotless
         assert {row["status"] for row in await other.rows("SELECT status FROM outbox_entry")} == {"SENT"}
+
+
+async def test_failures_of_several_contacts_lock_their_sessions_in_one_order(shop: Harness) -> None:
+    """Or a batch of deliveries and a batch of dispatches wait for each other, each with a session in hand."""
+    for phone in ("436601000001", "436601000002"):
+        await shop.say("answer", phone=phone)
+        (row,) = await shop.rows(
+            "SELECT contact_id FROM mailbox WHERE progress = 'waiting' ORDER BY arrival DESC LIMIT 1"
+        )
+        await handle(shop.runtime, shop.tenant_id, row["contact_id"])
+    rows = await shop.rows("SELECT contact_id, session_id FROM outbox_entry ORDER BY session_id")
+    low, high = rows
+    finished: list[Any] = []
+    for one in (high, low):
+        attempt = await delivering._PROTOCOL.submit(
+            shop.runtime, shop.tenant_id, delivering._Begin(contact_id=one["contact_id"])
+        )
+        assert attempt is not None
+        answer = Unanswered("ConnectError", certain_not_sent=True)
+        finish = delivering._Finish(attempt=attempt, answer=answer, duration_ms=1.0)
+        finished.append((finish, attempt.lease))
+    database, tenant_id = shop.runtime.database, shop.tenant_id
+
+    async def write() -> None:
+        async with database.tenant(tenant_id) as connection:
+            batch: LeasedBatch[Any] = LeasedBatch(
+                runtime=shop.runtime, connection=connection, tenant_id=tenant_id, held=finished
+            )
+            await delivering._write(batch)
+
+    async def is_waiting() -> bool:
+        (found,) = await shop.rows("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")
+        return bool(found["n"])
+
+    async with database.tenant(tenant_id) as dispatching:
+        await append.lock_sessions(dispatching, tenant_id, [low["session_id"]])
+        writing = asyncio.create_task(write())
+        await eventually_seen(is_waiting)
+        # Whoever has the lower one may take the higher one: nobody else has it in hand.
+        async with database.tenant(tenant_id) as other:
+            free = await other.fetchval(
+                "SELECT session_id FROM session WHERE session_id = $1 FOR UPDATE SKIP LOCKED", high["session_id"]
+            )
+        assert free == high["session_id"]
+    await writing
+    assert {row["status"] for row in await shop.rows("SELECT status FROM outbox_entry")} == {"RETRYING"}
+
+
+async def test_a_number_whose_circuit_is_locked_can_be_referred_to(shop: Harness) -> None:
+    """A contact's first message makes a thread, which refers to the number, in a transaction that holds sessions."""
+    database, tenant_id = shop.runtime.database, shop.tenant_id
+    async with database.tenant(tenant_id) as noting:
+        await circuits.lock(noting, tenant_id, shop.channel_account_id)
+        async with database.tenant(tenant_id) as dispatching:
+            found = await dispatching.fetchval(
+                "SELECT channel_account_id FROM channel_account WHERE channel_account_id = $1 "
+                "FOR KEY SHARE SKIP LOCKED",
+                shop.channel_account_id,
+            )
+    assert found == shop.channel_account_id

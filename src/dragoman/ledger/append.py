@@ -7,7 +7,7 @@ many sessions at once: the statements are the same few for one turn and for a gr
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -154,6 +154,21 @@ async def append_events(
     """Do :func:`append_all` for one."""
     addition = Addition(session_id=session_id, events=events, trace_id=trace_id, errors=errors)
     await append_all(connection, tenant_id, [addition])
+
+
+async def lock_sessions(connection: Connection, tenant_id: UUID, session_ids: Iterable[UUID | None]) -> None:
+    """Hold these sessions until the transaction ends, before it writes to any of them.
+
+    For whoever appends to several one after the other: sessions are locked by id, all at once, or two transactions wait
+    for each other.
+    """
+    wanted = {session_id for session_id in session_ids if session_id is not None}
+    if wanted:
+        await connection.execute(
+            "SELECT FROM session WHERE tenant_id = $1 AND session_id = ANY($2::uuid[]) ORDER BY session_id FOR UPDATE",
+            tenant_id,
+            list(wanted),
+        )
 
 
 async def _lock(connection: Connection, tenant_id: UUID, session_ids: Sequence[UUID]) -> dict[UUID, _ChainTail]:

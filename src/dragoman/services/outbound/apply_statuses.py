@@ -156,6 +156,7 @@ async def _apply_one_by_one(runtime: Runtime, tenant_id: UUID, waiting: Sequence
 
 async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, waiting: Sequence[MatchedStatus]) -> None:
     entries = await outbox.lock(connection, tenant_id, {status.outbox_entry_id for status in waiting})
+    await append.lock_sessions(connection, tenant_id, [entry.session_id for entry in entries.values()])
     walks = {key: _StatusWalk(entry, entry.delivery, entry.channel_message_id) for key, entry in entries.items()}
     applied = [(status, walks[status.outbox_entry_id].step(status)) for status in waiting]
     moved = [walk for walk in walks.values() if walk.steps or walk.settled]

@@ -139,6 +139,8 @@ async def _write(batch: LeasedBatch[_Member]) -> None:
     ids = [one.attempt.entry.outbox_entry_id for one in finished]
     contact_ids = [member.contact_id for member, _ in batch.held]
     entries = await outbox.lock(batch.connection, batch.tenant_id, ids, and_open_of=contact_ids)
+    # What goes wrong, now or at the gate, is told to their timelines one by one.
+    await append.lock_sessions(batch.connection, batch.tenant_id, [entry.session_id for entry in entries.values()])
     batch.jobs.extend(await _finish(batch.runtime, batch.connection, batch.tenant_id, finished, entries))
 
 

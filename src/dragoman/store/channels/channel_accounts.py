@@ -169,7 +169,7 @@ async def load_all(
     rows = await connection.fetch(
         f"SELECT {_COLUMNS}, {circuits.COLUMNS} FROM channel_account "
         f"WHERE tenant_id = $1 AND channel_account_id = ANY($2::uuid[])"
-        f"{' FOR UPDATE' if lock else ''}",
+        f"{' FOR NO KEY UPDATE' if lock else ''}",
         tenant_id,
         list(ids),
     )
@@ -265,7 +265,7 @@ async def update(connection: Connection, tenant_id: UUID, account: ChannelAccoun
 async def reseal(connection: Connection, tenant_id: UUID, again: Callable[[bytes], bytes]) -> int:
     """Store what *again* makes of each account's sealed credentials; returns how many."""
     rows = await connection.fetch(
-        "SELECT channel_account_id, secrets FROM channel_account WHERE tenant_id = $1 FOR UPDATE", tenant_id
+        "SELECT channel_account_id, secrets FROM channel_account WHERE tenant_id = $1 FOR NO KEY UPDATE", tenant_id
     )
     for row in rows:
         await connection.execute(

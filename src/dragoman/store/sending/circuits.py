@@ -28,9 +28,12 @@ def read(row: Any) -> Circuit:
 
 
 async def lock(connection: Connection, tenant_id: UUID, channel_account_id: UUID) -> Circuit:
-    """The account's circuit, held until the transaction ends; whoever also locks sessions does that before."""
+    """The account's circuit, held until the transaction ends; whoever also locks sessions does that before.
+
+    Not FOR UPDATE: new threads refer to the row, and their transactions hold sessions.
+    """
     row = await connection.fetchrow(
-        f"SELECT {COLUMNS} FROM channel_account WHERE tenant_id = $1 AND channel_account_id = $2 FOR UPDATE",
+        f"SELECT {COLUMNS} FROM channel_account WHERE tenant_id = $1 AND channel_account_id = $2 FOR NO KEY UPDATE",
         tenant_id,
         channel_account_id,
     )
