@@ -194,10 +194,26 @@ async def test_a_message_that_takes_its_workers_with_it_is_given_up(
         await commit_turns.claim_next(shop.runtime, shop.tenant_id, row["contact_id"])
         async with shop.runtime.database.tenant(shop.tenant_id) as connection:
             await connection.execute("UPDATE lease SET deadline = now() - interval '1 second'")
-    await over_and_over(shop)
+    # At once: it has had its attempts.
+    await over_and_over(shop, times=1)
     assert await outcomes(shop) == ["DISPATCH_ORPHANED"]
     (job,) = await given_up(shop)
     assert "AbandonedError" in job["cause"]
+
+
+async def test_only_what_a_worker_died_with_counts_against_a_message(counting: Harness) -> None:
+    """A takeover is followed by more messages under the same lease: these are none that anybody died of."""
+    shop = counting
+    for _ in range(3):
+        await shop.say("answer")
+    (row, *_) = await shop.rows("SELECT contact_id FROM mailbox")
+    await commit_turns.claim_next(shop.runtime, shop.tenant_id, row["contact_id"])
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("UPDATE lease SET deadline = now() - interval '1 second'")
+    await over_and_over(shop, times=1)
+    assert await outcomes(shop) == ["SUCCESS"] * 3
+    counted = await shop.rows("SELECT abandoned FROM mailbox ORDER BY arrival")
+    assert [one["abandoned"] for one in counted] == [1, 0, 0]
 
 
 async def test_a_reply_that_cannot_be_sent_is_given_up_and_the_next_one_goes(

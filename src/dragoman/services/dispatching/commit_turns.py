@@ -137,9 +137,13 @@ async def _load_next(
         for member, lease in asking
     ]
     work = await load_work(batch.runtime, batch.connection, batch.tenant_id, wanted)
-    # What a worker had begun is known as begun; this is what it died with before.
+    # What a worker had begun is known as begun; this is what it died with before. Not the messages after that one,
+    # under the same lease.
+    claimed = {member.contact_id for member, _ in asking if isinstance(member, ClaimNext)}
     abandoned = [
-        one.waiting.message.message_id for one in work.values() if one.lease.taken_over and not one.waiting.running
+        one.waiting.message.message_id
+        for contact_id, one in work.items()
+        if contact_id in claimed and one.lease.taken_over and not one.waiting.running
     ]
     if abandoned:
         await mailbox.count_abandoned(batch.connection, batch.tenant_id, abandoned)

@@ -57,8 +57,11 @@ from dragoman.store.receiving import mailbox
 
 log = structlog.get_logger()
 
-MOST_ABANDONED = 5
-"""Workers that may die with a message in hand, before anything of it is on record, until it counts as the cause."""
+MOST_ABANDONED = 10
+"""Workers that may die with a message in hand, before anything of it is on record, until it counts as the cause.
+
+More than a few: a worker that has just started trains its classifier with its first message in hand.
+"""
 
 COMMIT_TRIES = 20
 COMMIT_PAUSE_SECONDS = 0.5
@@ -67,6 +70,10 @@ COMMIT_PAUSE_SECONDS = 0.5
 
 class AbandonedError(Exception):
     """A message that took so many workers with it cannot be dispatched."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(f"{workers} workers stopped while they had it in hand")
+        self.workers = workers
 
 
 async def handle(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
@@ -109,7 +116,7 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: DispatchWork) -> Dispa
     if waiting.running:
         return await close_orphan(runtime, lease, work)
     if waiting.abandoned >= MOST_ABANDONED:
-        raise AbandonedError(f"{waiting.abandoned} workers stopped while they had it in hand")
+        raise AbandonedError(waiting.abandoned)
     if work.refused is None and work.busy is None:
         presence.begin(runtime, lease.tenant_id, waiting, work.rules.policy.presence)
     core = dispatch(inputs_of(runtime, work))

@@ -16,6 +16,7 @@ import structlog
 from dragoman.domain.failure_text import describe
 from dragoman.runtime import Job, Runtime
 from dragoman.services import counters
+from dragoman.services.dispatching.handle_inbound import AbandonedError
 from dragoman.store import failed_jobs
 from dragoman.store.database import Connection
 from dragoman.store.failed_jobs import FailedJob
@@ -52,7 +53,8 @@ async def record_failure(
 ) -> None:
     """Count the failure and have the job tried again; after the last attempt give it up.
 
-    An attempt that came before its time, because something new has woken the job, is not counted.
+    An attempt that came before its time, because something new has woken the job, is not counted. What workers died of
+    has had its attempts.
     """
     now = runtime.clock.now()
     async with runtime.database.tenant(tenant_id) as connection:
@@ -68,7 +70,7 @@ async def record_failure(
             )  # fmt: skip
         if now < known.retry_at:
             return
-        attempts = known.attempts + 1
+        attempts = error.workers if isinstance(error, AbandonedError) else known.attempts + 1
         pause = PAUSES[min(attempts, len(PAUSES)) - 1]
         known = replace(known, attempts=attempts, last_failed_at=now, retry_at=now + pause, cause=describe(error)[:500])
         await failed_jobs.save(connection, tenant_id, known)
@@ -76,7 +78,8 @@ async def record_failure(
             again = Job(entrypoint=entrypoint, tenant_id=tenant_id, key=key, delay=pause)
             await runtime.queue.enqueue(connection, [again])
             return
-    given = await give_up(runtime, tenant_id, key, f"{attempts} attempts failed, the last by {_short(known.cause)}")
+    how = str(error) if isinstance(error, AbandonedError) else f"the last by {_short(known.cause)}"
+    given = await give_up(runtime, tenant_id, key, f"{attempts} attempts failed, {how}")
     if given is None:
         return
     counters.GIVEN_UP.labels(entrypoint).inc()
