@@ -11,6 +11,7 @@ from dragoman.store.accounts.login_sessions import Awaits
 from tests.browser.browser_server import NEWCOMER, BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.people import GALLERY, MARINA
+from tests.browser.test_failed_jobs import fail_a_job
 from tests.waiting import wait_until
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
@@ -115,7 +116,7 @@ def hold(visitor: Visitor, size: str) -> Iterator[str]:
 def settings(visitor: Visitor, size: str) -> Iterator[str]:
     """The settings, one page each."""
     page = visitor.page
-    for name in ("channels", "channels/new", "users", "roles", "tokens", "sign-on"):
+    for name in ("channels", "channels/new", "users", "roles", "tokens", "sign-on", "failed-jobs"):
         page.goto(f"{SETTINGS}/{name}")
         yield name
     page.goto(f"{SETTINGS}/redaction")
@@ -128,7 +129,9 @@ def settings(visitor: Visitor, size: str) -> Iterator[str]:
 def records(visitor: Visitor, size: str) -> Iterator[str]:
     """What is on record about readers and administrators, their own accounts, and the exports."""
     page = visitor.open(visitor.site.converse("where is my order", phone="436991234568", name="Rosa Read"))
+    visitor.site.do(fail_a_job(visitor.site))
     for name, address in {
+        "failed jobs": f"{SETTINGS}/failed-jobs",
         "access log": "/access-log",
         "access log, bad filter": "/access-log?session=nonsense",
         "access log, nothing": "/access-log?to=2020-01-01",
