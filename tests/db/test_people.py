@@ -14,10 +14,9 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from dragoman.cli.main import app as command_line
-from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.errors import ChangeRefusedError, ConfigurationError
 from dragoman.runtime import Runtime
 from dragoman.services.access import people
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store.accounts import api_tokens, user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.roles import PERMISSIONS

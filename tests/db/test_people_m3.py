@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 import dragoman
 from dragoman.cli.main import app as command_line
+from dragoman.domain.errors import ChangeRefusedError
 from dragoman.runtime import Runtime
 from dragoman.services.access import passwords, people
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store.accounts import user_accounts
 from dragoman.store.embedded import DatabaseURLs
 

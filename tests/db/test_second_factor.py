@@ -16,11 +16,10 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from dragoman.cli.main import app as command_line
-from dragoman.domain.errors import NotFoundError
+from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.runtime import Keyring, Runtime
 from dragoman.services import reseal
 from dragoman.services.access import second_factor
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import ThrottledError
 from dragoman.store.accounts import user_accounts
 from dragoman.store.accounts.actions import Administrator

@@ -20,11 +20,11 @@ from fastapi.responses import JSONResponse
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
+from dragoman.domain.errors import ChangeRefusedError
 from dragoman.runtime import Keyring, Runtime
 from dragoman.services import reseal
 from dragoman.services.access import identity_provider, password_reset, people, single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.store.accounts import user_accounts

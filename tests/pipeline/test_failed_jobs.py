@@ -201,6 +201,18 @@ async def test_a_message_that_takes_its_workers_with_it_is_given_up(
     assert "AbandonedError" in job["cause"]
 
 
+async def test_only_the_message_that_failed_is_given_up(counting: Harness) -> None:
+    """Between its last failure and its end another worker may have had more luck: the next message is none of it."""
+    shop = counting
+    await shop.say("answer")
+    (row,) = await shop.rows("SELECT contact_id, message_id FROM mailbox")
+    another = {"message_id": str(shop.runtime.source.new_id())}
+    give_up = KINDS["handle_inbound"].give_up
+    assert await give_up(shop.runtime, shop.tenant_id, row["contact_id"], another, "no reason") is None
+    await shop.settle()
+    assert await outcomes(shop) == ["SUCCESS"]
+
+
 async def test_only_what_a_worker_died_with_counts_against_a_message(counting: Harness) -> None:
     """A takeover is followed by more messages under the same lease: these are none that anybody died of."""
     shop = counting

@@ -41,3 +41,7 @@ class ConfigurationError(DragomanError):
 
 class MailError(DragomanError):
     """A mail was not taken, or it cannot be known that it was; trying again later may help. The text says why."""
+
+
+class ChangeRefusedError(DragomanError):
+    """The change is not made; the text says why, to the person."""

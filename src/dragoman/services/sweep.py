@@ -18,6 +18,7 @@ from dragoman.runtime import Job, Runtime
 from dragoman.services.channels import manage_accounts
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.exports import background_exports
+from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.services.failed_jobs.record_failure import GOT_OVER
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
@@ -82,7 +83,8 @@ async def _requeue_overdue(runtime: Runtime, tenant_id: UUID) -> int:
         }
         jobs = [Job(entrypoint=name, tenant_id=tenant_id, key=key) for name, keys in found.items() for key in keys]
         await failed_jobs.forget_got_over(connection, tenant_id, before=now - GOT_OVER)
-        resting = await failed_jobs.resting(connection, tenant_id, now=now)
+        left_undone = [name for name, kind in KINDS.items() if kind.leaves_undone]
+        resting = await failed_jobs.resting(connection, tenant_id, now=now, left_undone=left_undone)
         jobs = [job for job in jobs if (job.entrypoint, job.key) not in resting]
         # Where workers do not keep up, a job for each sweep would keep them from ever catching up.
         jobs = await runtime.queue.missing(connection, jobs)

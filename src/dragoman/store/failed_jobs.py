@@ -77,14 +77,20 @@ async def save(connection: Connection, tenant_id: UUID, job: FailedJob) -> None:
     )
 
 
-async def resting(connection: Connection, tenant_id: UUID, *, now: datetime) -> set[tuple[str, UUID]]:
-    """Jobs that nobody is to be woken for: their next attempt is not due, or they were given up and block nothing."""
+async def resting(
+    connection: Connection, tenant_id: UUID, *, now: datetime, left_undone: Collection[str]
+) -> set[tuple[str, UUID]]:
+    """Jobs that nobody is to be woken for: their next attempt is not due, or they were given up with their work undone.
+
+    That is so for the kinds *left_undone*; of the others what was given up is out of the way.
+    """
     rows = await connection.fetch(
         "SELECT entrypoint, key FROM failed_job WHERE tenant_id = $1 AND ended_at IS NULL "
         "AND ((given_up_at IS NULL AND retry_at > $2) "
-        "OR (given_up_at IS NOT NULL AND entrypoint NOT IN ('handle_inbound', 'deliver', 'apply_statuses')))",
+        "OR (given_up_at IS NOT NULL AND entrypoint = ANY($3)))",
         tenant_id,
         now,
+        list(left_undone),
     )
     return {(row["entrypoint"], row["key"]) for row in rows}
 

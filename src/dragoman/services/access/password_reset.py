@@ -14,10 +14,9 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.domain.errors import MailError, NotFoundError
+from dragoman.domain.errors import ChangeRefusedError, MailError, NotFoundError
 from dragoman.runtime import Job, Runtime
 from dragoman.services.access import passwords
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store.accounts import password_resets, single_sign_on, user_accounts
 from dragoman.store.accounts.actions import Administrator

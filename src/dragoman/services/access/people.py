@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from dragoman.domain.errors import DragomanError, NotFoundError
+from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import passwords
 from dragoman.services.audit.on_record import put_on_record
@@ -25,10 +25,6 @@ from dragoman.store.database import Connection
 
 KEEPER = "administrator"
 """The role of which a tenant always has somebody; one of its own that permits as much does not count."""
-
-
-class ChangeRefusedError(DragomanError):
-    """The change is not made; the text says why, to the person."""
 
 
 def made_up_password() -> str:

@@ -16,9 +16,8 @@ from uuid import UUID
 
 import pyotp
 
-from dragoman.domain.errors import DragomanError, NotFoundError
+from dragoman.domain.errors import ChangeRefusedError, DragomanError, NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts import login_failures, login_sessions, second_factors, user_accounts

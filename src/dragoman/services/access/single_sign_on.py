@@ -19,10 +19,15 @@ from uuid import UUID
 
 from cryptography.fernet import InvalidToken
 
-from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, DragomanError, NotFoundError
+from dragoman.domain.errors import (
+    AlreadyTakenError,
+    ChangeRefusedError,
+    ConfigurationError,
+    DragomanError,
+    NotFoundError,
+)
 from dragoman.runtime import Runtime
 from dragoman.services.access import identity_provider, people
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts import roles, user_accounts

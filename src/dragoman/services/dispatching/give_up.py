@@ -7,7 +7,7 @@ mailbox alone. The first that succeeds is the last.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -37,15 +37,21 @@ UNWRITABLE = Unsupported(
 )
 
 
-async def give_up_message(runtime: Runtime, tenant_id: UUID, contact_id: UUID, reason: str) -> dict[str, str] | None:
-    """End the dispatch of the contact's next message as orphaned; ids of the message and its session.
+async def give_up_message(
+    runtime: Runtime, tenant_id: UUID, contact_id: UUID, subject: Mapping[str, str], reason: str
+) -> dict[str, str] | None:
+    """End the dispatch of the contact's next message as orphaned, if it is *subject*; its ids and its session's.
 
-    None where somebody else has the contact, or nothing waits. Raises what the database raises where it is away.
+    None where somebody else has the contact, or that message was dispatched meanwhile. Raises what the database raises
+    where it is away.
     """
     lease, work = await _take(runtime, tenant_id, contact_id)
     if lease is None:
         return None
     try:
+        # Nobody else takes it from here on: the lease is ours.
+        if await _next_one(runtime, tenant_id, contact_id) != subject.get("message_id"):
+            return None
         given = await _end(runtime, lease, work, contact_id, reason)
     except StaleTokenError:
         # Somebody else has the contact by now, and may have more luck.
@@ -55,6 +61,12 @@ async def give_up_message(runtime: Runtime, tenant_id: UUID, contact_id: UUID, r
     async with runtime.database.tenant(tenant_id) as connection:
         await runtime.queue.enqueue(connection, [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id)])
     return given
+
+
+async def _next_one(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> str | None:
+    async with runtime.database.tenant(tenant_id) as connection:
+        found = await mailbox.first_undone(connection, tenant_id, contact_id)
+    return str(found) if found is not None else None
 
 
 async def _take(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> tuple[Lease | None, DispatchWork | None]:

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from dragoman.domain.errors import ChangeRefusedError
 from dragoman.runtime import Job, Runtime
 from dragoman.services.access import password_reset
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.dispatching.give_up import give_up_message
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.record_failure import GiveUp, Subject
@@ -29,13 +29,17 @@ Reopen = Callable[[Runtime, Connection, UUID, FailedJob, str], Awaitable[list[Jo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKind:
-    """One kind of job, as administrators know it: what it does (``label``), and what came of giving it up."""
+    """One kind of job, as administrators know it: what it does (``label``), and what came of giving it up.
+
+    What it was to do may be left as it was (``leaves_undone``): then nobody is woken for it until somebody retries it.
+    """
 
     label: str
     consequence: str
     give_up: GiveUp
     reopen: Reopen
     subject_of: Subject
+    leaves_undone: bool = False
 
 
 async def _no_subject(connection: Connection, tenant_id: UUID, key: UUID) -> Mapping[str, str]:  # noqa: ARG001 - a Subject
@@ -52,18 +56,36 @@ async def _reply_of(connection: Connection, tenant_id: UUID, contact_id: UUID) -
     return {"outbox_entry_id": str(found)} if found is not None else {}
 
 
-async def _leave_it(runtime: Runtime, tenant_id: UUID, key: UUID, reason: str) -> Mapping[str, str]:  # noqa: ARG001 - a GiveUp
+async def _leave_it(
+    runtime: Runtime,  # noqa: ARG001 - a GiveUp
+    tenant_id: UUID,  # noqa: ARG001
+    key: UUID,  # noqa: ARG001
+    subject: Mapping[str, str],  # noqa: ARG001
+    reason: str,  # noqa: ARG001
+) -> Mapping[str, str]:
     """Nothing is in anybody's way."""
     return {}
 
 
-async def _give_up_file(runtime: Runtime, tenant_id: UUID, message_id: UUID, reason: str) -> Mapping[str, str]:
+async def _give_up_file(
+    runtime: Runtime,
+    tenant_id: UUID,
+    message_id: UUID,
+    subject: Mapping[str, str],  # noqa: ARG001 - a GiveUp
+    reason: str,
+) -> Mapping[str, str]:
     async with runtime.database.tenant(tenant_id) as connection:
         await media.give_up(connection, tenant_id, message_id, reason, now=runtime.clock.now())
     return {}
 
 
-async def _give_up_export(runtime: Runtime, tenant_id: UUID, export_id: UUID, reason: str) -> Mapping[str, str]:
+async def _give_up_export(
+    runtime: Runtime,
+    tenant_id: UUID,
+    export_id: UUID,
+    subject: Mapping[str, str],  # noqa: ARG001 - a GiveUp
+    reason: str,
+) -> Mapping[str, str]:
     async with runtime.database.tenant(tenant_id) as connection:
         await exports.give_up(connection, tenant_id, export_id, reason=f"{reason}.", now=runtime.clock.now())
     return {}
@@ -160,6 +182,7 @@ KINDS: Mapping[str, JobKind] = {
         give_up=_leave_it,
         reopen=_run_again("settle_contact"),
         subject_of=_no_subject,
+        leaves_undone=True,
     ),
     "fetch_media": JobKind(
         label="Fetch a file",

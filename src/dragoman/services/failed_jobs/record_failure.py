@@ -31,10 +31,10 @@ MOST_ATTEMPTS = len(PAUSES) + 1
 GOT_OVER = timedelta(minutes=10)
 """A job that has not failed for so long after its retry was due has gone well."""
 
-GiveUp = Callable[[Runtime, UUID, UUID, str], Awaitable[Mapping[str, str] | None]]
-"""Takes what cannot succeed out of the way of others, by tenant, key and reason; the ids of what that was.
+GiveUp = Callable[[Runtime, UUID, UUID, Mapping[str, str], str], Awaitable[Mapping[str, str] | None]]
+"""Takes what cannot succeed out of the way of others, by tenant, key, subject and reason; the ids of what that was.
 
-None where it cannot be had just now; then it is tried again.
+None where it cannot be had just now, or another subject stands in its place; then it is tried again.
 """
 
 Subject = Callable[[Connection, UUID, UUID], Awaitable[Mapping[str, str]]]
@@ -79,7 +79,7 @@ async def record_failure(
             await runtime.queue.enqueue(connection, [again])
             return
     how = str(error) if isinstance(error, AbandonedError) else f"the last by {_short(known.cause)}"
-    given = await give_up(runtime, tenant_id, key, f"{attempts} attempts failed, {how}")
+    given = await give_up(runtime, tenant_id, key, known.subject, f"{attempts} attempts failed, {how}")
     if given is None:
         return
     counters.GIVEN_UP.labels(entrypoint).inc()

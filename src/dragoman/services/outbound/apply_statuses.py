@@ -125,7 +125,13 @@ async def apply_statuses(runtime: Runtime, tenant_id: UUID, *, all_ages: bool = 
             return seen
 
 
-async def give_up_statuses(runtime: Runtime, tenant_id: UUID, _: UUID, reason: str) -> dict[str, str]:
+async def give_up_statuses(
+    runtime: Runtime,
+    tenant_id: UUID,
+    key: UUID,  # noqa: ARG001 - a GiveUp
+    subject: Mapping[str, str],  # noqa: ARG001
+    reason: str,
+) -> dict[str, str]:
     """Keep the statuses that cannot be applied as they came, with the reason."""
     async with runtime.database.tenant(tenant_id) as connection:
         waiting = await deliveries.unapplied(connection, tenant_id, since=None, limit=BATCH)

@@ -32,6 +32,7 @@ from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
 from dragoman.services.leasing import LeasedBatch, LeaseProtocol, release_best_effort
 from dragoman.services.outbound import reachability, refusals, send_gate
+from dragoman.services.outbound.reachability import ChannelHeard
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.services.outbound.send_gate import Go, Later
 from dragoman.store.channels import channel_accounts
@@ -261,22 +262,20 @@ async def _finish(
             case LimitError():
                 await refusals.fail(connection, tenant_id, entry, None, str(one.answer), now, attempts=number)
     # Last, since it locks the accounts' rows.
-    heard = [(one.attempt.account, _heard_of(one.answer)) for one in finished]
+    heard = [told for one in finished if (told := _heard_of(one.attempt.account, one.answer)) is not None]
     return jobs + await reachability.note(runtime, connection, tenant_id, heard)
 
 
-def _heard_of(answer: Answer | LimitError) -> str | bool | None:
-    """Whether the channel answered: True, or why it did not; None for what says nothing about that."""
+def _heard_of(account: ChannelAccount, answer: Answer | LimitError) -> ChannelHeard | None:
+    """Whether the channel answered; None for what says nothing about that."""
     match answer:
-        case Unanswered(reason=reason):
-            return reason
-        case Refused(retry=RetryClass.UNREACHABLE, message=message):
-            return message
+        case Unanswered(reason=reason) | Refused(retry=RetryClass.UNREACHABLE, message=reason):
+            return ChannelHeard(account=account, failure=reason)
         case Refused(retry=RetryClass.BACK_OFF_CHANNEL, code=None) | LimitError():
             # What stands between us and the channel said so, or nothing was sent.
             return None
         case _:
-            return True
+            return ChannelHeard(account=account)
 
 
 def _recorded(one: _Finish) -> outbox.Attempt:

@@ -6,12 +6,13 @@ fails the message alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 import structlog
 
+from dragoman.domain.errors import ChangeRefusedError
 from dragoman.runtime import Job, Runtime
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.outbound import refusals
 from dragoman.store.database import UNAVAILABLE, Connection
 from dragoman.store.sending import outbox
@@ -19,13 +20,18 @@ from dragoman.store.sending import outbox
 log = structlog.get_logger()
 
 
-async def give_up_reply(runtime: Runtime, tenant_id: UUID, contact_id: UUID, reason: str) -> dict[str, str] | None:
-    """Fail the contact's first message that is still to be sent; its ids, none where nothing is to be sent any more."""
+async def give_up_reply(
+    runtime: Runtime, tenant_id: UUID, contact_id: UUID, subject: Mapping[str, str], reason: str
+) -> dict[str, str] | None:
+    """Fail the contact's first message that is still to be sent, if it is *subject*; its ids.
+
+    None where that one was sent meanwhile.
+    """
     now, said = runtime.clock.now(), f"could not be sent: {reason}"
     async with runtime.database.tenant(tenant_id) as connection:
         first = await outbox.first_open_id(connection, tenant_id, contact_id)
-    if first is None:
-        return {}
+    if first is None or str(first) != subject.get("outbox_entry_id"):
+        return None
     given = {"outbox_entry_id": str(first)}
     try:
         async with runtime.database.tenant(tenant_id) as connection:

@@ -8,6 +8,7 @@ ends is an event of the channel account, for whoever is to be alerted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -51,41 +52,39 @@ async def may_try(connection: Connection, tenant_id: UUID, entry: OutboxEntry, n
     return True
 
 
-async def note(
-    runtime: Runtime,
-    connection: Connection,
-    tenant_id: UUID,
-    heard: Sequence[tuple[ChannelAccount, str | bool | None]],
-) -> list[Job]:
-    """Remember how attempts went, by account: True where the channel answered, or why it did not.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelHeard:
+    """How an attempt went, as far as it tells of the channel: it answered, or ``failure`` says why not."""
 
-    Locks the rows of accounts about which there is news, in one order; the jobs that wake those who waited.
+    account: ChannelAccount
+    failure: str | None = None
+
+
+async def note(runtime: Runtime, connection: Connection, tenant_id: UUID, heard: Sequence[ChannelHeard]) -> list[Job]:
+    """Remember how attempts went, by account; the jobs that wake those who waited.
+
+    Locks the rows of accounts about which there is news, in one order. Who answered once can be reached, whatever
+    failed beside it.
     """
-    by_account: dict[UUID, list[str | bool]] = {}
-    accounts = {account.channel_account_id: account for account, _ in heard}
-    for account, said in heard:
-        if said is not None:
-            by_account.setdefault(account.channel_account_id, []).append(said)
     jobs: list[Job] = []
-    for account_id in sorted(by_account):
-        account, told = accounts[account_id], by_account[account_id]
-        if True in told:
-            # Whatever failed beside it: the channel can be reached.
-            if account.circuit.is_spotless:
-                continue
+    for account_id in sorted({one.account.channel_account_id for one in heard}):
+        told = [one for one in heard if one.account.channel_account_id == account_id]
+        failures = [one.failure for one in told if one.failure is not None]
+        account = told[-1].account
+        if len(failures) == len(told):
+            await _failed(runtime, connection, tenant_id, account, failures)
+        elif not account.circuit.is_spotless:
             jobs += await _answered(runtime, connection, tenant_id, account)
-        else:
-            await _failed(runtime, connection, tenant_id, account, [reason for reason in told if reason is not True])
     return jobs
 
 
 async def _failed(
-    runtime: Runtime, connection: Connection, tenant_id: UUID, account: ChannelAccount, reasons: Sequence[str | bool]
+    runtime: Runtime, connection: Connection, tenant_id: UUID, account: ChannelAccount, failures: Sequence[str]
 ) -> None:
     now = runtime.clock.now()
     before = circuit = await circuits.lock(connection, tenant_id, account.channel_account_id)
-    for reason in reasons:
-        circuit = circuit.failed(now, str(reason))
+    for failure in failures:
+        circuit = circuit.failed(now, failure)
     await circuits.save(connection, tenant_id, account.channel_account_id, circuit)
     if circuit.is_open and not before.is_open:
         counters.OUTAGES.inc()

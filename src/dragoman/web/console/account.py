@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from dragoman.domain.errors import ChangeRefusedError
 from dragoman.services.access import people, second_factor
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import Setup, ThrottledError
 from dragoman.store.accounts import login_sessions, second_factors
 from dragoman.web.auth import Principal, session_cookie, signed_in

@@ -9,8 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from dragoman.domain.errors import NotFoundError
-from dragoman.services.access.people import ChangeRefusedError
+from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.services.failed_jobs.act_on_failed_job import dismiss_job, retry_job
 from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.store import failed_jobs

@@ -10,9 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
 
-from dragoman.domain.errors import AlreadyTakenError, ConfigurationError
+from dragoman.domain.errors import AlreadyTakenError, ChangeRefusedError, ConfigurationError
 from dragoman.services.access import people, second_factor
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store import tenants
 from dragoman.store.accounts import api_tokens, roles, second_factors, user_accounts
 from dragoman.store.accounts.roles import PERMISSIONS, ROLES

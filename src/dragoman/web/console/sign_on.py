@@ -7,10 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from dragoman.domain.errors import NotFoundError
+from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.services.access import single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store import tenants
 from dragoman.store.accounts import roles
 from dragoman.store.accounts import single_sign_on as store

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Form, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from dragoman.domain.errors import ChangeRefusedError
 from dragoman.runtime import Runtime
 from dragoman.services.access import second_factor
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.services.access.second_factor import ThrottledError
 from dragoman.store.accounts import login_sessions
 from dragoman.store.accounts.login_sessions import PendingLogin

@@ -10,10 +10,9 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from dragoman.domain.errors import NotFoundError
+from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import password_reset
-from dragoman.services.access.people import ChangeRefusedError
 from dragoman.store.accounts import login_failures, user_accounts
 from dragoman.web.auth import check_origin
 from dragoman.web.console import render
