@@ -99,8 +99,17 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         ),
         e.StateChanged(old="ACTIVE", new="WITH_AGENT", reason="two attempts failed"),
         e.HandoffRequested(reason="the contact asked for a person"),
-        e.HandoffClaimed(agent="Ana Lima"),
+        e.HandoffUnattended(waited_seconds=700, allowed_seconds=600),
+        e.HandoffClaimed(
+            agent="Ana Lima", agent_id="a1", how="claimed", fence=1, stopped=(message_id,), under_way=("m2",)
+        ),
+        e.NoteAdded(**told),
+        e.HandoffUnassigned(agent="Ana Lima", reason="end of the shift"),
+        e.HandoffClaimed(
+            agent="Bo Berg", agent_id="a2", how="taken_over", fence=2, previous="Ana Lima", reason="she is away"
+        ),
         e.HandoffReleased(by="Rui Costa", reason="claimed by mistake"),
+        e.HandoffEnded(how="released", agent="Bo Berg", reason="released by Rui Costa", lasted_seconds=900),
         e.StateChanged(old="WITH_AGENT", new="ACTIVE", reason="given back"),
         e.DispatchOrphaned(reason="the worker died", skill="orders.return", attempt=2, late_result="RT-2291"),
         e.DispatchRetried(message_id=message_id, by="Ada"),

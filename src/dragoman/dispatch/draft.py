@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Source, Turn
-from dragoman.domain import content, message_limits
-from dragoman.domain.content import Content
+from dragoman.domain import content, handoff, message_limits
+from dragoman.domain.content import Content, Note
 from dragoman.domain.events import (
     AuditEvent,
     MessageReceived,
     MessageRedacted,
     MessageSent,
+    NoteAdded,
     OutcomeAssigned,
     Payload,
     SessionResolved,
@@ -25,6 +26,7 @@ from dragoman.domain.nouns import (
     Actor,
     Awaiting,
     InboundMessage,
+    MessageContext,
     Sender,
     Session,
     TranscriptItem,
@@ -33,6 +35,7 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL, State, check_transition
 
 LAST_MESSAGE_LENGTH = 200
+NO_CONTEXT = MessageContext()
 
 
 class Draft:
@@ -95,6 +98,11 @@ class Draft:
             fields["resolved_at"] = self._now
         if new in TERMINAL or new is State.WITH_AGENT:
             fields["flow"] = None
+        before = self._session.handoff
+        if new is State.WITH_AGENT:
+            fields |= {"handoff": handoff.escalated(before, self._now), "agent_name": None}
+        elif old is State.WITH_AGENT and before is not None:
+            fields["handoff"] = handoff.ended(before, self._now)
         self.change(**fields)
         self.record(StateChanged(old=old.value, new=new.value, reason=reason))
 
@@ -114,6 +122,9 @@ class Draft:
             )
         )
         self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
+        human = self._session.handoff
+        if human is not None and human.is_open and human.waiting_since is None:
+            self.change(handoff=dataclasses.replace(human, waiting_since=self._now))
         if not isinstance(message.content, content.SystemNotice):
             self.change(last_user_message=content.preview(message.content)[:LAST_MESSAGE_LENGTH])
         self.record(
@@ -136,27 +147,53 @@ class Draft:
         if self._session.state in TERMINAL:
             raise RuntimeError(f"nothing can be sent in a session that is {self._session.state}")
         for part in message_limits.fitting(reply, self._channel):
-            self._say(part, carries_code=carries_code)
+            message_id = self._write(Sender.BOT, "", part, carries_code=carries_code)
+            self._sent(message_id, part, Sender.BOT)
 
-    def _say(self, reply: Content, *, carries_code: bool) -> None:
+    def reply(self, agent_name: str, reply: Content, *, context: MessageContext = NO_CONTEXT) -> None:
+        """Answer the contact in the words of a person; otherwise as :meth:`say`."""
+        if self._session.state is not State.WITH_AGENT:
+            raise RuntimeError(f"a person cannot answer in a session that is {self._session.state}")
+        for part in message_limits.fitting(reply, self._channel):
+            message_id = self._write(Sender.AGENT, agent_name, part, context=context)
+            self._sent(message_id, part, Sender.AGENT)
+
+    def note(self, agent_name: str, note: Note) -> None:
+        """Put what a person wrote for their colleagues into the transcript; the contact never gets it."""
+        message_id = self._write(Sender.AGENT, agent_name, note)
+        self.record(NoteAdded(message_id=str(message_id), content_digest=content.digest(note)))
+
+    def _write(
+        self,
+        sender: Sender,
+        sender_name: str,
+        written: Content,
+        *,
+        carries_code: bool = False,
+        context: MessageContext = NO_CONTEXT,
+    ) -> UUID:
         message_id = self._source.new_id()
         self._transcript.append(
             TranscriptItem(
                 message_id=message_id,
-                sender=Sender.BOT,
-                sender_name="",
-                content=reply,
+                sender=sender,
+                sender_name=sender_name,
+                content=written,
                 at=self._now,
+                context=context,
                 carries_code=carries_code,
             )
         )
         self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
+        return message_id
+
+    def _sent(self, message_id: UUID, written: Content, sender: Sender) -> None:
         self.record(
             MessageSent(
                 message_id=str(message_id),
-                kind=_kind(reply),
-                content_digest=content.digest(reply),
-                sender=Sender.BOT.value,
+                kind=_kind(written),
+                content_digest=content.digest(written),
+                sender=sender.value,
             )
         )
 

@@ -11,7 +11,7 @@ from dragoman.dispatch.texts import sentence
 from dragoman.dispatch.turn import Inputs, Source, Turn
 from dragoman.domain.content import Text
 from dragoman.domain.events import DispatchOrphaned
-from dragoman.domain.nouns import SYSTEM, Contact, Session
+from dragoman.domain.nouns import SYSTEM, Actor, Contact, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL, State
 
@@ -26,12 +26,13 @@ def orphaned(
     skill: str | None,
     attempt: int | None,
     reason: str,
+    by: Actor = SYSTEM,
 ) -> Turn:
     """The turn that closes the lost dispatch and asks the contact to write again.
 
     Nothing is sent where a person has the conversation or the session ended meanwhile.
     """
-    draft = Draft(session, now=now, source=source, dispatch_id=dispatch_id, actor=SYSTEM)
+    draft = Draft(session, now=now, source=source, dispatch_id=dispatch_id, actor=by)
     draft.count_error()
     # Nobody knows whether the flow's skill did its work, so the flow cannot go on.
     draft.change(flow=None)

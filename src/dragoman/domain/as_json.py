@@ -7,10 +7,12 @@ strict: a missing or unknown field raises KeyError or TypeError.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from dragoman.domain.handoff import Handoff
 from dragoman.domain.nouns import (
     Awaiting,
     AwaitingKind,
@@ -58,6 +60,9 @@ def session_to_json(session: Session) -> dict[str, Any]:
     flow = value.pop("flow")
     if flow is not None:
         value["flow"] = position_to_json(flow)
+    human = value.pop("handoff")
+    if human is not None:
+        value["handoff"] = handoff_to_json(human)
     notified = value.pop("notified")
     if notified:
         value["told"] = list(notified)
@@ -75,8 +80,30 @@ def session_from_json(value: dict[str, Any]) -> Session:
     fields["outcome"] = Outcome(fields["outcome"])
     fields["awaiting"] = fields["awaiting"] and awaiting_from_json(fields["awaiting"])
     fields["flow"] = position_from_json(fields["flow"]) if "flow" in fields else None
+    fields["handoff"] = handoff_from_json(fields["handoff"]) if "handoff" in fields else None
     fields["notified"] = tuple(fields.pop("told", ()))
     return Session(**fields)
+
+
+def handoff_to_json(handoff: Handoff) -> dict[str, Any]:
+    """The human part of a session, with its times in ISO form; what is not known is left out."""
+    values = {field.name: getattr(handoff, field.name) for field in dataclasses.fields(handoff)}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value) if isinstance(value, UUID) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def handoff_from_json(value: Mapping[str, Any]) -> Handoff:
+    """The human part that :func:`handoff_to_json` wrote, or a row of its table as JSON."""
+    fields = {field.name: value[field.name] for field in dataclasses.fields(Handoff) if field.name in value}
+    for name in ("escalated_at", "claimed_at", "answered_at", "waiting_since", "unattended_at", "ended_at"):
+        if fields.get(name) is not None:
+            fields[name] = datetime.fromisoformat(fields[name])
+    if fields.get("owner_id") is not None:
+        fields["owner_id"] = UUID(fields["owner_id"])
+    return Handoff(**fields)
 
 
 def spec_to_json(spec: SkillSpec) -> dict[str, Any]:

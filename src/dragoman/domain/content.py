@@ -166,6 +166,14 @@ class Unsupported:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What an agent wrote for their colleagues; it is never sent."""
+
+    kind: ClassVar[str] = "note"
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """What a message carried is gone for good: its contact was erased."""
 
@@ -254,6 +262,7 @@ Content = (
     | Edit
     | Revoke
     | Unsupported
+    | Note
     | Erased
     | Options
     | Link
@@ -276,6 +285,7 @@ KINDS: dict[str, type[Content]] = {
         Edit,
         Revoke,
         Unsupported,
+        Note,
         Erased,
         Options,
         Link,
@@ -365,7 +375,7 @@ def words(content: Content) -> str:
 def preview(content: Content) -> str:  # noqa: PLR0911, PLR0912 - one line for each kind
     """One line of text that stands for *content* in a list; not cut, line breaks become spaces."""
     match content:
-        case Text(body=body) | Options(body=body) | Link(body=body) | Request(body=body):
+        case Text(body=body) | Options(body=body) | Link(body=body) | Request(body=body) | Note(body=body):
             return " ".join(body.split())
         case Template(rendered=body) | SystemNotice(body=body):
             return " ".join(body.split())

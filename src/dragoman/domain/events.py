@@ -331,16 +331,74 @@ class HandoffRequested(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoffClaimed(Payload):
-    """An agent took the session."""
+    """An agent has the session from here on, and nothing of the bot goes out any more.
+
+    ``how`` is claimed, assigned, taken_over (from ``previous``, with a ``reason``) or automatic. ``fence`` is the
+    session's token from here on. ``stopped`` are messages of the bot that were waiting to be sent and are not sent now;
+    ``under_way`` those that were just being sent, and are not tried again.
+    """
 
     type: ClassVar[str] = "handoff.claimed"
     label: ClassVar[str] = "Handoff claimed"
     agent: str
+    agent_id: str = ""
+    how: str = "claimed"
+    fence: int = 0
+    previous: str | None = None
+    reason: str = ""
+    stopped: tuple[str, ...] = ()
+    under_way: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffUnassigned(Payload):
+    """The session is back in the queue: ``agent`` gave it back, or was away for too long."""
+
+    type: ClassVar[str] = "handoff.unassigned"
+    label: ClassVar[str] = "Given back to the queue"
+    agent: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffUnattended(Payload):
+    """The session has waited for so long, and nobody has taken it."""
+
+    type: ClassVar[str] = "handoff.unattended"
+    label: ClassVar[str] = "Handoff unattended"
+    waited_seconds: int
+    allowed_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffEnded(Payload):
+    """The human part is over, and the bot answers what comes next.
+
+    ``how`` is returned (to the bot), resolved, released (by an administrator), timed_out, ended (with the session) or
+    superseded (by another session of the same contact). ``agent`` is who had the session, if anybody.
+    """
+
+    type: ClassVar[str] = "handoff.ended"
+    label: ClassVar[str] = "Handoff ended"
+    how: str
+    agent: str | None
+    reason: str
+    lasted_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteAdded(Payload):
+    """An agent wrote an internal note; it stands in the transcript, and the contact never gets it."""
+
+    type: ClassVar[str] = "note.added"
+    label: ClassVar[str] = "Internal note"
+    message_id: str
+    content_digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoffReleased(Payload):
-    """The session was given back to the dispatcher."""
+    """An administrator gave the session back to the dispatcher, whoever had it."""
 
     type: ClassVar[str] = "handoff.released"
     label: ClassVar[str] = "Handoff released"
@@ -493,7 +551,11 @@ CATALOGUE: dict[str, type[Payload]] = {
         OutcomeAssigned,
         HandoffRequested,
         HandoffClaimed,
+        HandoffUnassigned,
+        HandoffUnattended,
         HandoffReleased,
+        HandoffEnded,
+        NoteAdded,
         MessageSent,
         MessageStatus,
         DispatchOrphaned,

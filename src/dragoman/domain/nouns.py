@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.content import Content
+from dragoman.domain.handoff import Handoff
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.policies import Budget, Confirmation, Limits, Presence, Routing
 from dragoman.domain.states import State
@@ -147,7 +148,7 @@ class InboundMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptItem:
-    """One message of the transcript, from either side; everything not from the contact is to be sent.
+    """One message of the transcript, from either side; everything not from the contact is to be sent, but for notes.
 
     Where it ``carries_code``, what is sent has the one-time code in place of the dots that stand here.
     """
@@ -230,6 +231,7 @@ class Session:
     awaiting: Awaiting | None = None
     notified: tuple[str, ...] = ()
     flow: FlowPosition | None = None
+    handoff: Handoff | None = None
 
 
 class ParameterKind(StrEnum):

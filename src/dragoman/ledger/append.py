@@ -84,6 +84,7 @@ async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence
     rows = [_session_row(entry, places, events) for entry, events in zip(entries, chained, strict=True)]
     await _OPENED.execute(connection, [row for row in rows if row[0] in fresh], tenant_id)
     await _CHANGED.execute(connection, [row for row in rows if row[0] not in fresh], tenant_id)
+    await _HANDOFFS.execute(connection, [row for entry in entries for row in _handoff_rows(entry.turn)], tenant_id)
     await _insert(connection, tenant_id, _EVENTS, [row for one in chained for row in one])
     messages = [row for entry in entries for row in _message_rows(entry, places)]
     await _insert(connection, tenant_id, _MESSAGES, messages)
@@ -442,6 +443,36 @@ def _session_row(entry: TurnRecord, places: Mapping[UUID, _ChainTail], events: S
         session.started_at,
         service_window.latest(turn.transcript),
     )
+
+
+_HANDOFF_COLUMNS = {
+    "session_id": "uuid",
+    "escalated_at": "timestamptz",
+    "fence": "int",
+    "owner_id": "uuid",
+    "owner_name": "text",
+    "claimed_at": "timestamptz",
+    "answered_at": "timestamptz",
+    "waiting_since": "timestamptz",
+    "unattended_at": "timestamptz",
+    "ended_at": "timestamptz",
+}
+_HANDOFFS = bulk_insert(
+    "handoff",
+    _HANDOFF_COLUMNS,
+    conflict="(tenant_id, session_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _HANDOFF_COLUMNS if name != "session_id"),
+)
+
+
+def _handoff_rows(turn: Turn) -> list[_Row]:
+    """The session's human part, where this turn may have changed it."""
+    session = turn.session
+    left = any(isinstance(e.payload, StateChanged) and e.payload.old == State.WITH_AGENT for e in turn.events)
+    if session.handoff is None or not (session.state is State.WITH_AGENT or left):
+        return []
+    values = attrgetter(*(name for name in _HANDOFF_COLUMNS if name != "session_id"))(session.handoff)
+    return [(session.session_id, *values)]
 
 
 def _cut(text: str, limit: int = 200) -> str:

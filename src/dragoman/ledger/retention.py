@@ -34,6 +34,7 @@ SWEPT = {
     "review_note": "written_at < $2",
     "review_note_deleted": "written_at < $2",
     "review_tag": "added_at < $2",
+    "reply_draft": "changed_at < $2",
 }
 """Rows that go by their own age, each with the condition for it."""
 
@@ -62,6 +63,9 @@ EMPTIED = {
 _PEOPLE, _DEFINITIONS, _IDS = "people of ours", "definitions and settings of ours", "ids, counts, digests"
 STAYS = {
     "failed_job": "ids, and the class and place of an error; goes thirty days after somebody acted on it",
+    "agent_request": _IDS,
+    "handoff": "ids and times of ours, and which colleague had the conversation: a summary, as the session's row is",
+    "handoff_attention": _PEOPLE,
     "administrator_action": "the administrators' record, which is kept; an erasure takes a contact out of it",
     "alembic_version": _IDS,
     "api_token": _PEOPLE,
@@ -128,6 +132,7 @@ HELD = {
     "review_note": _OF_HELD,
     "review_note_deleted": _OF_HELD,
     "review_tag": _OF_HELD,
+    "reply_draft": _OF_HELD,
     "message_status": "(tenant_id, channel_account_id, channel_message_id) IN "
     f"(SELECT o.tenant_id, o.channel_account_id, o.channel_message_id {_IN_OUTBOX}",
     "media_file": f"(tenant_id, message_id) IN (SELECT m.tenant_id, m.message_id {_IN_TRANSCRIPT}",

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.as_json import awaiting_from_json, position_from_json
+from dragoman.domain.as_json import awaiting_from_json, handoff_from_json, position_from_json
 from dragoman.domain.nouns import Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
@@ -18,9 +18,12 @@ from dragoman.ledger.changes import ChangeKind
 from dragoman.ledger.connection import Connection
 
 _NAMES = tuple(field.name for field in fields(Session))
-_COLUMN_OF = {"notified": "told"}
-"""Where a field's column has another name."""
-_COLUMNS = {name: f"{_COLUMN_OF.get(name, name)} AS {name}" for name in _NAMES}
+_COLUMN_OF = {
+    "notified": "s.told",
+    "handoff": "(SELECT to_jsonb(h) FROM handoff h WHERE h.tenant_id = s.tenant_id AND h.session_id = s.session_id)",
+}
+"""Where a field is not in the column of its name."""
+_COLUMNS = {name: f"{_COLUMN_OF.get(name, f's.{name}')} AS {name}" for name in _NAMES}
 _CONTEXT = tuple(field.name for field in fields(Context))
 
 
@@ -44,7 +47,7 @@ async def thread_states(
     """Where each contact could be talking: its threads, those whose session began first at the front."""
     rows = await connection.fetch(
         f"SELECT t.contact_id AS of_contact, t.thread_id AS of_thread, t.channel_account_id AS of_account, "
-        f"{', '.join('s.' + _COLUMNS[name] for name in _NAMES if name not in ('thread_id', 'contact_id'))}, "
+        f"{', '.join(_COLUMNS[name] for name in _NAMES if name not in ('thread_id', 'contact_id'))}, "
         f"{', '.join('s.' + name for name in _CONTEXT)}, "
         "(SELECT l.session_id FROM session l WHERE l.tenant_id = $1 AND l.thread_id = t.thread_id "
         "ORDER BY l.started_at DESC LIMIT 1) AS latest_id "
@@ -78,7 +81,7 @@ def _thread_state(row: Any) -> ThreadState:
 async def get(connection: Connection, tenant_id: UUID, session_id: UUID) -> Session | None:
     """The session of that id, if the tenant has it."""
     row = await connection.fetchrow(
-        f"SELECT {', '.join(_COLUMNS.values())} FROM session WHERE tenant_id = $1 AND session_id = $2",
+        f"SELECT {', '.join(_COLUMNS.values())} FROM session s WHERE s.tenant_id = $1 AND s.session_id = $2",
         tenant_id,
         session_id,
     )
@@ -162,4 +165,5 @@ def _session(row: Any) -> Session:
     values["awaiting"] = row["awaiting"] and awaiting_from_json(row["awaiting"])
     values["notified"] = tuple(row["notified"])
     values["flow"] = row["flow"] and position_from_json(row["flow"])
+    values["handoff"] = row["handoff"] and handoff_from_json(row["handoff"])
     return Session(**values)

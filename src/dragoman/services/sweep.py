@@ -27,6 +27,7 @@ from dragoman.store import exports, failed_jobs, media, migrate, tenants
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.contacts import contacts
 from dragoman.store.database import UNAVAILABLE
+from dragoman.store.handoff import agent_requests, attention
 from dragoman.store.receiving import deliveries, limits, mailbox
 from dragoman.store.sending import circuits, outbox, pace
 
@@ -129,6 +130,8 @@ async def _clean_up(runtime: Runtime, tenant_id: UUID) -> int:
         await mailbox.purge(connection, tenant_id, before=now - MAILBOX_KEPT)
         await limits.purge(connection, tenant_id, before=now - limits.KEPT)
         await pace.purge(connection, tenant_id, before=now - PACE_KEPT)
+        await agent_requests.purge(connection, tenant_id, before=now - agent_requests.KEPT)
+        await attention.purge(connection, tenant_id, before=now - attention.KEPT)
         await failed_jobs.purge(connection, tenant_id, before=now - FAILED_JOBS_KEPT)
         await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
     try:

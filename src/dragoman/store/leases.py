@@ -132,6 +132,26 @@ async def acquire(connection: Connection, tenant_id: UUID, name: str, *, owner: 
     return taken.get(name)
 
 
+_TAKE_OVER = bulk_insert(
+    "lease AS l",
+    {"name": "text"},
+    once={"owner": "text", "_seconds": "float8"},
+    values={"token": "1", "deadline": "clock_timestamp() + make_interval(secs => {_seconds})"},
+    conflict="(tenant_id, name) DO UPDATE SET token = l.token + 1, owner = excluded.owner, "
+    "deadline = excluded.deadline",
+    returning="token",
+)
+
+
+async def take_over(connection: Connection, tenant_id: UUID, name: str, *, owner: str, seconds: float) -> Lease:
+    """Take the lease whoever holds it: the next write of that holder is refused.
+
+    Waits for a transaction that has the row in hand.
+    """
+    rows = await _TAKE_OVER.fetch(connection, [(name,)], tenant_id, owner, seconds)
+    return Lease(tenant_id=tenant_id, name=name, token=rows[0]["token"], owner=owner, seconds=seconds)
+
+
 def verify(lease: Lease, row: LeaseRow | None) -> None:
     """Raise StaleTokenError unless *lease* is still the latest, as *row* says.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
@@ -87,7 +88,7 @@ async def commit_turn(runtime: Runtime, work: DispatchWork, turn: Turn, part: in
     return await _PROTOCOL.submit(runtime, work.lease.tenant_id, CommitTurn(work=work, turn=turn, part=part))
 
 
-async def _write(batch: LeasedBatch[ClaimNext | CommitTurn]) -> None:
+async def write_commits(batch: LeasedBatch[Any]) -> None:
     """Write the turns that are not on record yet, and have the contacts' replies sent."""
     runtime, connection, tenant_id = batch.runtime, batch.connection, batch.tenant_id
     commits = [member for member, _ in batch.held if isinstance(member, CommitTurn)]
@@ -153,7 +154,7 @@ async def _load_next(
 _PROTOCOL: LeaseProtocol[ClaimNext | CommitTurn, DispatchWork] = LeaseProtocol(
     kind="inbound",
     lease_s=lambda runtime: runtime.settings.lease_seconds,
-    write=_write,
+    write=write_commits,
     load_next=_load_next,
     # Leases are extended in the background while skills run.
     always_extend=False,
@@ -174,7 +175,7 @@ def _progress(commit: CommitTurn) -> mailbox.DispatchProgress:
 
 
 def _replies(runtime: Runtime, commit: CommitTurn) -> list[outbox.OutboundReply]:
-    work, replies = commit.work, []
+    work, human, replies = commit.work, commit.turn.session.handoff, []
     for item in commit.turn.transcript:
         if item.sender is Sender.CONTACT:
             continue
@@ -192,6 +193,7 @@ def _replies(runtime: Runtime, commit: CommitTurn) -> list[outbox.OutboundReply]
                 recipient_kind=recipient.kind,
                 content=with_code(item.content, made.code) if made else item.content,
                 redacted_content=item.content if made else None,
+                fence=human.fence if human else 0,
             )
         )
     return replies

@@ -83,12 +83,17 @@ class _Begin:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Withheld:
+    """Nothing was sent: a person took the session while the message waited for its moment."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finish:
     """An attempt and its answer; after it, the contact's next attempt is wanted."""
 
     attempt: _Attempt
-    answer: Answer | LimitError
+    answer: Answer | LimitError | _Withheld
     duration_ms: float
 
     @property
@@ -117,10 +122,8 @@ async def deliver(runtime: Runtime, tenant_id: UUID, contact_id: UUID) -> int:
     try:
         attempt = await _PROTOCOL.submit(runtime, tenant_id, _Begin(contact_id=contact_id))
         while attempt is not None:
-            if attempt.wait > 0:
-                await runtime.sleep(attempt.wait)
             begun = time.perf_counter()
-            answer = await _send(runtime, attempt)
+            answer = await _send_in_time(runtime, attempt)
             duration_ms = round((time.perf_counter() - begun) * 1000, 3)
             finish = _Finish(attempt=attempt, answer=answer, duration_ms=duration_ms)
             attempt = await _PROTOCOL.submit(runtime, tenant_id, finish)
@@ -187,6 +190,12 @@ async def _next(
     tenant_id = lease.tenant_id
     entry: OutboxEntry | None = first
     while entry is not None:
+        if entry.is_fenced:
+            # Not even when it would be due: what a person writes must not wait behind it.
+            await _note_unanswered(connection, tenant_id, entry, now)
+            await refusals.stop_fenced(connection, tenant_id, entry, now, attempts=entry.attempts)
+            entry = (await outbox.first_open(connection, tenant_id, [entry.contact_id])).get(entry.contact_id)
+            continue
         if entry.due_at > now:
             return entry.due_at
         await _note_unanswered(connection, tenant_id, entry, now)
@@ -217,6 +226,16 @@ async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: Outbo
     await outbox.record_attempts(connection, tenant_id, [died], at=now)
 
 
+async def _send_in_time(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError | _Withheld:
+    """Send it at its moment, unless a person takes the session until then."""
+    if attempt.wait > 0:
+        await runtime.sleep(attempt.wait)
+        async with runtime.database.tenant(attempt.lease.tenant_id) as connection:
+            if await outbox.is_fenced_now(connection, attempt.lease.tenant_id, attempt.entry.outbox_entry_id):
+                return _Withheld()
+    return await _send(runtime, attempt)
+
+
 async def _send(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError:
     entry = attempt.entry
     credentials = channel_accounts.unseal(attempt.account.secrets, runtime.keyring.decrypt)
@@ -240,10 +259,16 @@ async def _finish(
     if not finished:
         return []
     now = runtime.clock.now()
-    await outbox.record_attempts(connection, tenant_id, [_recorded(f) for f in finished], at=now)
+    recorded = [attempt for one in finished if (attempt := _recorded(one)) is not None]
+    await outbox.record_attempts(connection, tenant_id, recorded, at=now)
     jobs = await _sent(connection, tenant_id, finished, entries, now)
     for one in finished:
         entry, number = entries[one.attempt.entry.outbox_entry_id], one.attempt.number
+        if entry.is_fenced and not isinstance(one.answer, Accepted):
+            if entry.status in outbox.OPEN:
+                made = number - 1 if isinstance(one.answer, _Withheld) else number
+                await refusals.stop_fenced(connection, tenant_id, entry, now, attempts=made)
+            continue
         match one.answer:
             case Refused(code=code, message=message):
                 refusal = SendRefusal(code=code, said=message, meaning=Meaning(one.answer.retry, one.answer.meaning))
@@ -266,19 +291,20 @@ async def _finish(
     return jobs + await reachability.note(runtime, connection, tenant_id, heard)
 
 
-def _heard_of(account: ChannelAccount, answer: Answer | LimitError) -> ChannelHeard | None:
+def _heard_of(account: ChannelAccount, answer: Answer | LimitError | _Withheld) -> ChannelHeard | None:
     """Whether the channel answered; None for what says nothing about that."""
     match answer:
         case Unanswered(reason=reason) | Refused(retry=RetryClass.UNREACHABLE, message=reason):
             return ChannelHeard(account=account, failure=reason)
-        case Refused(retry=RetryClass.BACK_OFF_CHANNEL, code=None) | LimitError():
+        case Refused(retry=RetryClass.BACK_OFF_CHANNEL, code=None) | LimitError() | _Withheld():
             # What stands between us and the channel said so, or nothing was sent.
             return None
         case _:
             return ChannelHeard(account=account)
 
 
-def _recorded(one: _Finish) -> outbox.Attempt:
+def _recorded(one: _Finish) -> outbox.Attempt | None:
+    """The attempt as it is kept; None where none was made."""
     entry_id, number, duration_ms = one.attempt.entry.outbox_entry_id, one.attempt.number, one.duration_ms
     match one.answer:
         case Accepted(http_status=http_status, answer=body):
@@ -301,6 +327,8 @@ def _recorded(one: _Finish) -> outbox.Attempt:
                 outbox_entry_id=entry_id, number=number, result="refused", answer={"reason": str(error)},
                 duration_ms=duration_ms,
             )  # fmt: skip
+        case _Withheld():
+            return None
 
 
 def settle_time(number: int) -> timedelta:

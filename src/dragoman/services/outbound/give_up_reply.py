@@ -62,6 +62,8 @@ async def send_again(
     entry = (await outbox.lock(connection, tenant_id, [outbox_entry_id])).get(outbox_entry_id)
     if entry is None or entry.status != "FAILED":
         raise ChangeRefusedError("This message is not waiting to be sent again.")
+    if entry.is_fenced:
+        raise ChangeRefusedError("A person has taken over the conversation since the bot wrote this message.")
     if entry.once:
         raise ChangeRefusedError(
             "This message held a one-time code, which is not kept. The contact can ask for another."

@@ -40,6 +40,12 @@ MOST_PAUSE_S = 60.0
 
 SPARED = timedelta(hours=24)
 
+FENCED = "A person had taken over the conversation."
+NOT_AGAIN = (
+    "A person had taken over the conversation, so it was not tried again; the attempt before that was not confirmed."
+)
+"""Why a message of the bot stays unsent, for the record."""
+
 QUICK_PROBE = timedelta(minutes=1)
 SLOW_PROBE = timedelta(hours=1)
 LONGEST_PROBE = timedelta(hours=24)
@@ -235,6 +241,15 @@ async def fail(
     """It will not be tried again."""
     await outbox.mark_failed(connection, tenant_id, entry.outbox_entry_id, reason=reason)
     await record_status(connection, tenant_id, entry, "failed", now, attempts=attempts, code=code, reason=reason)
+
+
+async def stop_fenced(
+    connection: Connection, tenant_id: UUID, entry: OutboxEntry, now: datetime, *, attempts: int
+) -> None:
+    """A message of the bot is not sent, or after *attempts* not again, since a person has taken its session."""
+    reason = NOT_AGAIN if attempts else FENCED
+    await outbox.mark_skipped(connection, tenant_id, entry.outbox_entry_id, reason=reason)
+    await record_status(connection, tenant_id, entry, "skipped", now, reason=reason, attempts=attempts or None)
 
 
 async def record_status_once(

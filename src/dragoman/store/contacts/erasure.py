@@ -28,6 +28,7 @@ GONE: Mapping[str, Any] = {"erased": True}
 """What stands where something was said of the contact."""
 
 KEPT: Mapping[str, str] = {
+    "agent_request": "ids of ours",
     "alembic_version": "the schema's version",
     "api_token": "people of ours",
     "business_partner": "the customer directory, which is kept elsewhere and brought here",
@@ -38,6 +39,8 @@ KEPT: Mapping[str, str] = {
     "directory": "where tenants' accounts are found",
     "failed_job": "ids of ours, and the class and place of an error",
     "flow": "definitions",
+    "handoff": "ids of ours, and people of ours",
+    "handoff_attention": "people of ours",
     "lease": "ids of ours",
     "login_failure": "people of ours",
     "login_session": "people of ours",
@@ -206,6 +209,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
         "DELETE FROM message_status WHERE tenant_id = $1 AND channel_message_id = ANY($2::text[])",
         "channel_ids",
     ),
+    "reply_draft": ("DELETE FROM reply_draft WHERE tenant_id = $1 AND session_id = ANY($2)", "sessions"),
     "review_note": ("DELETE FROM review_note WHERE tenant_id = $1 AND session_id = ANY($2)", "sessions"),
     "legal_hold": (
         f"UPDATE legal_hold SET reason = '{erasure.ERASED}' WHERE tenant_id = $1 AND session_id = ANY($2) "

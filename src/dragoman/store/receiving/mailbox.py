@@ -309,6 +309,20 @@ async def reopen(
     return contact_id
 
 
+async def latest_sender(
+    connection: Connection, tenant_id: UUID, contact_id: UUID, channel_account_id: UUID
+) -> Identity | None:
+    """The address that the contact wrote from last to this account; None where no message of theirs is kept."""
+    row = await connection.fetchrow(
+        "SELECT sender_kind, sender FROM mailbox WHERE tenant_id = $1 AND contact_id = $2 "
+        "AND channel_account_id = $3 AND sender IS NOT NULL ORDER BY received_at DESC LIMIT 1",
+        tenant_id,
+        contact_id,
+        channel_account_id,
+    )
+    return None if row is None else Identity(kind=row["sender_kind"], value=row["sender"])
+
+
 async def is_running(connection: Connection, tenant_id: UUID, contact_id: UUID) -> bool:
     """Whether a dispatch of the contact's was begun and has not ended."""
     found: bool = await connection.fetchval(

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.content import Content, from_json, to_json
+from dragoman.domain.handoff import is_fenced
 from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.database import Connection
 
@@ -29,7 +30,8 @@ class OutboxEntry:
 
     ``failures`` counts those that nobody took while the account's other messages went. ``slot_at`` is the moment that
     the pace gave to it. What may be sent ``once`` held a secret. ``window_until`` is
-    when the customer service window closes as far as the entry's own session knows.
+    when the customer service window closes as far as the entry's own session knows. ``fence`` is the session's token
+    when the message was written, ``session_fence`` the one that it has now (:mod:`dragoman.domain.handoff`).
     """
 
     outbox_entry_id: UUID
@@ -52,13 +54,22 @@ class OutboxEntry:
     slot_at: datetime | None
     once: bool
     window_until: datetime | None
+    by_agent: bool
+    fence: int
+    session_fence: int
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether it must not go out any more, as a person has taken the session since it was written."""
+        return is_fenced(self.fence, self.session_fence, by_bot=not self.by_agent)
 
 
 _COLUMNS = (
     "outbox_entry_id, contact_id, channel_account_id, session_id, message_id, recipient, recipient_kind, content, "
     "reply_to, status, attempts, failures, due_at, created_at, reason, delivery, channel_message_id, slot_at, once, "
     "(SELECT s.window_until FROM session s WHERE s.tenant_id = o.tenant_id AND s.session_id = o.session_id) "
-    "AS window_until"
+    "AS window_until, by_agent, fence, coalesce((SELECT h.fence FROM handoff h WHERE h.tenant_id = o.tenant_id "
+    "AND h.session_id = o.session_id), 0) AS session_fence"
 )
 
 
@@ -76,6 +87,9 @@ class OutboundReply:
     recipient_kind: str
     content: Content
     redacted_content: Content | None = None
+    reply_to: str | None = None
+    by_agent: bool = False
+    fence: int = 0
 
 
 _ADD = bulk_insert(
@@ -92,6 +106,9 @@ _ADD = bulk_insert(
         "content": "jsonb",
         "kept": "jsonb",
         "reason": "text",
+        "reply_to": "text",
+        "by_agent": "boolean",
+        "fence": "int",
     },
     once={"created_at": "timestamptz"},
     values={"status": "'PENDING'", "due_at": "{created_at}", "once": "r.kept IS NOT NULL"},
@@ -115,6 +132,9 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Outboun
             to_json(r.content),
             r.redacted_content and to_json(r.redacted_content),
             WAITS if r.channel in UNSENT else "",
+            r.reply_to,
+            r.by_agent,
+            r.fence,
         )
         for r in replies
     ]
@@ -211,6 +231,27 @@ _BEGIN = BulkStatement(
     "WHERE o.tenant_id = {tenant_id} AND o.outbox_entry_id = r.outbox_entry_id",
     {"outbox_entry_id": "uuid", "due_at": "timestamptz"},
 )
+
+
+async def is_fenced_now(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -> bool:
+    """Whether a person has taken the entry's session since the bot wrote it, as of now."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        tenant_id,
+        outbox_entry_id,
+    )
+    return row is not None and _entry(row).is_fenced
+
+
+async def open_of_session(connection: Connection, tenant_id: UUID, session_id: UUID) -> list[UUID]:
+    """What of a session is still to be sent, parked or not, by the ids of the entries."""
+    rows = await connection.fetch(
+        "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND session_id = $2 "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING')",
+        tenant_id,
+        session_id,
+    )
+    return [row["outbox_entry_id"] for row in rows]
 
 
 async def begin_attempts(connection: Connection, tenant_id: UUID, due_again: Mapping[UUID, datetime]) -> None:

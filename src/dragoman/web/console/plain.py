@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from dragoman.bounded import reads_outside_text
-from dragoman.domain.content import Content, FormReply, Link, Location, Media, Options, Order, Request, Text, preview
+from dragoman.domain.content import (
+    Content,
+    FormReply,
+    Link,
+    Location,
+    Media,
+    Note,
+    Options,
+    Order,
+    Request,
+    Text,
+    preview,
+)
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.web.console import wording
 from dragoman.web.console.formatting import Times
@@ -53,6 +65,8 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
     message = bubble.message
     role = _SENDERS[message.sender]
     who = role.capitalize() if bubble.who.casefold() == role else f"{bubble.who} ({role})"
+    if isinstance(message.content, Note):
+        who = f"{who}, internal note"
     text = bubble.body if bubble.body is not None else _written(message.content)
     first, *others = text.splitlines() or [""]
     yield f"{times.seconds(message.at)}  {who}: {first}"
@@ -71,7 +85,7 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
 def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each kind
     """What a content says, with line breaks and options; what is no text in square brackets."""
     match content:
-        case Text(body=body):
+        case Text(body=body) | Note(body=body):
             return body
         case Options(body=body, options=options):
             return "\n".join([body, *(f"[{option.title}]" for option in options)])

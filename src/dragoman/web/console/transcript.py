@@ -13,6 +13,7 @@ from dragoman.domain.content import (
     Content,
     Edit,
     Media,
+    Note,
     Options,
     Reaction,
     Revoke,
@@ -323,6 +324,7 @@ def _with_days(ordered: Sequence[Item], placed: Sequence[tuple[datetime, int, It
             item.first = not isinstance(previous, Bubble) or (
                 previous.message.sender,
                 previous.who,
-            ) != (item.message.sender, item.who)
+                isinstance(previous.message.content, Note),
+            ) != (item.message.sender, item.who, isinstance(item.message.content, Note))
         previous = item
         yield item

@@ -103,6 +103,7 @@ KINDS = {
     "revoke": "the deletion of an earlier message",
     "unsupported": "something that the channel cannot pass on",
     "erased": "something that was erased",
+    "note": "an internal note",
     "options": "options to choose from",
     "link": "a button that opens an address",
     "request": "a button to send what we ask for",
@@ -337,6 +338,62 @@ def _seconds(value: object) -> str:
     return duration(float(value)) if isinstance(value, int | float) else "–"
 
 
+_TAKEN = {
+    "claimed": "{} claimed the conversation",
+    "assigned": "Assigned to {}",
+    "automatic": "Assigned to {} by rule",
+    "taken_over": "{} took over",
+}
+_ENDED = {
+    "returned": "Returned to the bot",
+    "resolved": "The agent's part has ended: resolved",
+    "released": "The agent's part has ended: released",
+    "timed_out": "The agent's part has timed out",
+    "ended": "The agent's part has ended with the conversation",
+    "superseded": "The agent's part goes on in another conversation",
+}
+
+
+def _claimed_title(facts: Facts) -> Markup:
+    return Markup(_TAKEN.get(str(facts["how"]), "{} took over")).format(facts["agent"])  # noqa: S704 - ours
+
+
+def _claimed(facts: Facts) -> Markup:
+    stopped, under_way = (
+        len(facts[name]) if isinstance(facts.get(name), list) else 0 for name in ("stopped", "under_way")
+    )
+    said = [Markup("nothing of the bot goes out from here on (fence {})").format(facts["fence"])]
+    if facts.get("previous"):
+        said.insert(0, Markup("from {}").format(facts["previous"]))
+    if facts.get("reason"):
+        said.insert(0, Markup("{}").format(facts["reason"]))
+    if stopped:
+        said.append(Markup("{} not sent").format("1 reply was" if stopped == 1 else f"{stopped} replies were"))
+    if under_way:
+        what = "1 reply was" if under_way == 1 else f"{under_way} replies were"
+        said.append(Markup("{} on the way, and not tried again").format(what))
+    return Markup(" · ").join(said)
+
+
+def _unattended(facts: Facts) -> Markup:
+    return Markup("waiting for {}; {} are allowed").format(
+        _seconds(facts["waited_seconds"]), _seconds(facts["allowed_seconds"])
+    )
+
+
+def _handoff_ended_title(facts: Facts) -> Markup:
+    return Markup("{}").format(_named(_ENDED, facts["how"]))
+
+
+def _handoff_ended(facts: Facts) -> Markup:
+    who = Markup("{} had it · ").format(facts["agent"]) if facts.get("agent") else Markup("nobody had it · ")
+    return who + Markup("after {} · {}").format(_seconds(facts["lasted_seconds"]), facts["reason"])
+
+
+def _noted(_facts: Facts) -> Markup:
+    return Markup("For colleagues only; the contact does not get it")
+
+
 EVENTS: Mapping[str, EventWords] = {
     "session.opened": EventWords(icon="log-in", hue="accent", title=_say("Session opened"), detail=_opened),
     "message.received": EventWords(icon="message-circle", title=_say("Message received"), detail=_message_received),
@@ -433,8 +490,12 @@ EVENTS: Mapping[str, EventWords] = {
     "handoff.requested": EventWords(
         icon="headset", hue="violet", title=_say("A person was asked for"), detail=_say("{}", "reason")
     ),
-    "handoff.claimed": EventWords(
-        icon="user-round-check", hue="violet", title=_say("{} took over", "agent"), detail=_nothing
+    "handoff.claimed": EventWords(icon="user-round-check", hue="violet", title=_claimed_title, detail=_claimed),
+    "handoff.unassigned": EventWords(
+        icon="inbox", hue="violet", title=_say("{} gave it back to the queue", "agent"), detail=_say("{}", "reason")
+    ),
+    "handoff.unattended": EventWords(
+        icon="clock", hue="violet", title=_say("Nobody has taken it yet"), detail=_unattended
     ),
     "handoff.released": EventWords(
         icon="undo-2",
@@ -442,6 +503,8 @@ EVENTS: Mapping[str, EventWords] = {
         title=_say("Given back to the dispatcher"),
         detail=_say("by {} · {}", "by", "reason"),
     ),
+    "handoff.ended": EventWords(icon="bot", hue="violet", title=_handoff_ended_title, detail=_handoff_ended),
+    "note.added": EventWords(icon="pencil", hue="amber", title=_say("Internal note"), detail=_noted),
     "message.sent": EventWords(icon="send", title=_say("Reply written"), detail=_message_sent),
     "message.status": EventWords(icon="check-check", title=_status_title, detail=_status),
     "dispatch.orphaned": EventWords(

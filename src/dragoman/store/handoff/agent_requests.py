@@ -1,0 +1,29 @@
+"""What agents asked for with a key of its own: done once, however often the request comes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from dragoman.store.database import Connection
+
+KEPT = timedelta(days=2)
+"""A browser that repeats a form after a longer time has a new key for it."""
+
+
+async def begin(connection: Connection, tenant_id: UUID, request_id: UUID, session_id: UUID, *, now: datetime) -> bool:
+    """Take the key; False where it was taken before. Waits for a transaction that is just taking it."""
+    status = await connection.execute(
+        "INSERT INTO agent_request (tenant_id, request_id, session_id, at) VALUES ($1, $2, $3, $4) "
+        "ON CONFLICT DO NOTHING",
+        tenant_id,
+        request_id,
+        session_id,
+        now,
+    )
+    return status == "INSERT 0 1"
+
+
+async def purge(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
+    """Delete old keys."""
+    await connection.execute("DELETE FROM agent_request WHERE tenant_id = $1 AND at < $2", tenant_id, before)
