@@ -314,6 +314,10 @@ class AccountClient(Protocol):
         """Look whether the account's credentials and its registration are well; nothing is changed."""
         ...
 
+    async def upload(self, content: bytes, mime_type: str, filename: str) -> str | Refused | Unanswered:
+        """Hand over a file that is to be sent; the channel's id for it."""
+        ...
+
     async def locate(self, media_id: str) -> Located:
         """Ask where a file can be read. Raises MediaError."""
         ...

@@ -56,6 +56,10 @@ class WhatsAppClient:
             app_secrets=self._access.app_secrets,
         )
 
+    async def upload(self, content: bytes, mime_type: str, filename: str) -> str | Refused | Unanswered:
+        """Hand over a file; Meta keeps it for 30 days."""
+        return await self._graph.upload(self._access.address, self._access.token, content, mime_type, filename)
+
     async def locate(self, media_id: str) -> Located:
         """Ask for a file's address, which is good for some minutes. Raises MediaError."""
         return await self._media.locate(media_id)
