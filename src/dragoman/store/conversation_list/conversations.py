@@ -328,7 +328,7 @@ async def by_ids(connection: Connection, tenant_id: UUID, session_ids: Sequence[
 
 
 async def of_contact(connection: Connection, tenant_id: UUID, contact_id: UUID, *, limit: int) -> list[Conversation]:
-    """The contact's latest sessions, the one with the latest activity first."""
+    """Read the contact's latest sessions, the one with the latest activity first."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM session s WHERE s.tenant_id = $1 AND s.contact_id = $2 "
         "ORDER BY s.last_activity_at DESC, s.session_id DESC LIMIT $3",

@@ -69,6 +69,12 @@ async def listen(request: Request, identity: Reader, query: Annotated[EventsQuer
     be read anew; `alive` comes every fifteen seconds; `closed` comes before the end when the client may not listen any
     longer. A client that went away for less than ten minutes misses nothing if it sends `Last-Event-ID`.
     """
+    return stream_of(request, identity, PERMISSION, query)
+
+
+def stream_of(request: Request, identity: Principal, permission: str, query: EventsQuery | None = None) -> EventStream:
+    """The stream of events for as long as *identity* has *permission*."""
+    query = query or EventsQuery()
     hub: Hub = request.app.state.live
     place, lost = _place(request.headers.get("last-event-id", ""), query.last_event_id)
     return EventStream(
@@ -80,7 +86,7 @@ async def listen(request: Request, identity: Reader, query: Annotated[EventsQuer
                 place=place,
                 lost=lost,
                 session_id=query.session_id,
-                allowed=lambda: still_allowed(request, identity, PERMISSION),
+                allowed=lambda: still_allowed(request, identity, permission),
             )
         )
     )

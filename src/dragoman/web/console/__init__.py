@@ -13,6 +13,8 @@ from dragoman.web.console import (
     failed_jobs,
     fragments,
     full_view,
+    handoff_actions,
+    handoff_inbox,
     holds,
     live,
     logs,
@@ -40,6 +42,8 @@ def install(app: FastAPI) -> None:
     app.include_router(full_view.router)
     app.include_router(reviews.router)
     app.include_router(holds.router)
+    app.include_router(handoff_inbox.router)
+    app.include_router(handoff_actions.router)
     app.include_router(simulator.router)
     app.include_router(channels.router)
     app.include_router(failed_jobs.router)

@@ -205,7 +205,7 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         history=visibility.notes(
             await identities.history_of(connection, tenant_id, conversation.contact_id), reading.mask
         ),
-        window_until=await _window_until(connection, tenant_id, conversation, now),
+        window_until=await window_until(connection, tenant_id, conversation, now),
         held_replies=await account_suspensions.held_replies(
             connection, tenant_id, conversation.session_id, conversation.channel_account_id
         ),
@@ -219,10 +219,10 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
     )
 
 
-async def _window_until(
+async def window_until(
     connection: Connection, tenant_id: UUID, conversation: Conversation, now: datetime
 ) -> datetime | None:
-    """What deliveries and agents go by, too."""
+    """Say when the contact's service window closes: deliveries and agents go by it, too."""
     if conversation.channel != "whatsapp":
         return None
     return await service_windows.closes_at(

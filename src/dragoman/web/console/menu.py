@@ -24,6 +24,14 @@ class MenuEntry:
 PAGES = (
     MenuEntry(
         "Communications",
+        "",
+        "Handoff Inbox",
+        "headset",
+        "/communications/handoff-inbox",
+        "communications.handoff_inbox:read",
+    ),
+    MenuEntry(
+        "Communications",
         "Automation",
         "Logs",
         "messages-square",
