@@ -30,7 +30,6 @@ from dragoman.store.database import Connection
 from dragoman.store.handoff import attention, drafts, inbox
 from dragoman.store.handoff.inbox import SHOWN, Show
 from dragoman.web import audited_reads, media
-from dragoman.web.api.events import stream_of
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail, fragments, timeline, wording
 from dragoman.web.console.detail import ConversationReader
@@ -38,6 +37,7 @@ from dragoman.web.console.emoji import emoji
 from dragoman.web.console.page import off_the_loop, render, target_of
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.live import EventStream
+from dragoman.web.live.open_stream import open_stream, resumed_from
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -92,7 +92,8 @@ async def emoji_to_choose(request: Request, identity: Reader) -> Response:  # no
 @router.get(f"{ADDRESS}/events", response_class=EventStream)
 async def listen(request: Request, identity: Reader) -> Response:
     """Which sessions change, for whoever may see the inbox: the API's stream of events."""
-    return stream_of(request, identity, READ)
+    place, lost = resumed_from(request)
+    return open_stream(request, identity, READ, place=place, lost=lost)
 
 
 @router.get(f"{ADDRESS}/{{session_id}}")
@@ -187,7 +188,7 @@ async def answer(
         whole = target_of(request) != "talk"
         if whole:
             context |= await _queue(request, runtime, connection, identity)
-    context |= {"since": since, "said": said, "mistake": mistake, "text": text, "reasons": REASONS}
+    context |= {"since": since, "said": said, "mistake": mistake, "text": text, "reasons": REASONS, "address": ADDRESS}
     messages, steps = context.pop("messages_shown"), context.pop("steps_shown")
 
     def shown() -> Response:
