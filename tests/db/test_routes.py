@@ -20,12 +20,10 @@ from dragoman.runtime import Runtime
 from dragoman.store.accounts import api_tokens, login_sessions, roles
 from dragoman.store.accounts.roles import ROLES
 from dragoman.web.auth import SAFE_METHODS
+from tests.endless import ENDLESS
 
 from .tenant_fixture import TenantFixture, bearer
 from .test_auth import declared
-
-ENDLESS = {"/api/v1/events"}
-"""Streams: asked for with a parameter that is refused once somebody is let in."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Route:
 
     def address(self, parameters: dict[str, str]) -> str:
         filled = re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: parameters[found[1]], self.path)
+        # A stream is asked for with a parameter that is refused once somebody is let in.
         return f"{filled}?unknown=1" if self.path in ENDLESS else filled
 
 

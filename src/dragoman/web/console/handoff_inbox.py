@@ -92,6 +92,8 @@ async def emoji_to_choose(request: Request, identity: Reader) -> Response:  # no
 @router.get(f"{ADDRESS}/events", response_class=EventStream)
 async def listen(request: Request, identity: Reader) -> Response:
     """Which sessions change, for whoever may see the inbox: the API's stream of events."""
+    if request.query_params:
+        raise HTTPException(422, "The stream of events takes no parameters.")
     place, lost = resumed_from(request)
     return open_stream(request, identity, READ, place=place, lost=lost)
 
