@@ -14,9 +14,10 @@ from dragoman.channels.interface import (
     LimitError,
     Located,
     Refused,
+    TemplateList,
     Unanswered,
 )
-from dragoman.channels.whatsapp import checks, outbound
+from dragoman.channels.whatsapp import checks, outbound, templates
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.channels.whatsapp.media import MediaClient
 from dragoman.domain.content import Content
@@ -55,6 +56,12 @@ class WhatsAppClient:
             token=self._access.token,
             app_secrets=self._access.app_secrets,
         )
+
+    async def list_templates(self) -> TemplateList | Refused | Unanswered:
+        """Ask Meta for the business account's templates, page by page."""
+        if self._access.owner is None:
+            return Unanswered("The business account's id is not known.", certain_not_sent=True)
+        return await templates.list_templates(self._graph, self._access.owner, self._access.token)
 
     async def locate(self, media_id: str) -> Located:
         """Ask for a file's address, which is good for some minutes. Raises MediaError."""
