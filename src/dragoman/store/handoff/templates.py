@@ -117,6 +117,15 @@ async def list_all(
     return [kept for kept in found if kept.can_be_sent] if sendable else found
 
 
+async def count(connection: Connection, tenant_id: UUID) -> dict[str, int]:
+    """How many templates the channel lists, by business account."""
+    rows = await connection.fetch(
+        "SELECT waba_id, count(*) AS found FROM message_template WHERE tenant_id = $1 AND gone_at IS NULL GROUP BY 1",
+        tenant_id,
+    )
+    return {row["waba_id"]: row["found"] for row in rows}
+
+
 async def get(connection: Connection, tenant_id: UUID, waba_id: str, name: str, language: str) -> KeptTemplate | None:
     """One template of a business account."""
     row = await connection.fetchrow(
