@@ -1,4 +1,4 @@
-"""What Voltfair's people answer with: its message templates, as Meta lists them, and its canned replies."""
+"""Has what Voltfair's people answer with: its message templates, as Meta lists them, and its canned replies."""
 
 from __future__ import annotations
 

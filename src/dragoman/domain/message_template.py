@@ -43,7 +43,7 @@ class DefinedButton:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageTemplate:
-    """A template in one language.
+    """Is a template in one language.
 
     ``category`` is marketing, utility or authentication; ``status`` and ``quality`` are the channel's words. What
     stands in ``unsupported`` cannot be filled in here, so that the template cannot be sent. ``header`` is text, or
@@ -86,7 +86,7 @@ class TemplateField:
 
 @reads_outside_text
 def parameters_of(text: str) -> tuple[str, ...]:
-    """The parameters in *text*, each once: numbers in their order, names as they come."""
+    """List the parameters in *text*, each once: numbers in their order, names as they come."""
     names = dict.fromkeys(found[1] for found in _PARAMETER.finditer(text))
     return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)
 

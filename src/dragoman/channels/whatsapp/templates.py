@@ -1,4 +1,4 @@
-"""Message templates as Meta lists them, and what its webhooks say of them.
+"""Reads message templates as Meta lists them, and what its webhooks say of them.
 
 https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/overview and, for the webhooks,
 .../whatsapp/webhooks/reference/message_template_status_update

@@ -1,4 +1,4 @@
-"""Canned replies as administrators handle them: add, change, delete.
+"""Adds, changes and deletes canned replies, as administrators do.
 
 Transactions: one for each change, with its record.
 """

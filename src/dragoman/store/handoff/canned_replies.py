@@ -36,7 +36,7 @@ def _canned_reply(row: asyncpg.Record) -> CannedReply:
 
 
 async def list_all(connection: Connection, tenant_id: UUID, *, language: str | None = None) -> list[CannedReply]:
-    """All replies by shortcut; with *language* those in it and those for any, of one shortcut the one in it."""
+    """List replies by shortcut; with *language* those in it, and those for any where there is none in it."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM canned_reply r WHERE tenant_id = $1 AND ($2::text IS NULL OR language = $2 "
         "OR (language = '' AND NOT EXISTS (SELECT FROM canned_reply o WHERE o.tenant_id = $1 "
@@ -50,7 +50,7 @@ async def list_all(connection: Connection, tenant_id: UUID, *, language: str | N
 async def get(
     connection: Connection, tenant_id: UUID, canned_reply_id: UUID, *, lock: bool = False
 ) -> CannedReply | None:
-    """One reply, held until the transaction ends with *lock*."""
+    """Find one reply, held until the transaction ends with *lock*."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM canned_reply WHERE tenant_id = $1 AND canned_reply_id = $2"
         f"{' FOR UPDATE' if lock else ''}",

@@ -1,4 +1,4 @@
-"""Message templates as the channel last listed them, for each business account of a tenant.
+"""Keeps message templates as the channel last listed them, for each business account of a tenant.
 
 What the channel says of a template by webhook counts from that moment on: an answer to an earlier question does not
 take it back. A template that is not listed any more stays, marked as gone, for who wants to know what was sent.
@@ -118,7 +118,7 @@ async def list_all(
 
 
 async def count(connection: Connection, tenant_id: UUID) -> dict[str, int]:
-    """How many templates the channel lists, by business account."""
+    """Count the templates that the channel lists, by business account."""
     rows = await connection.fetch(
         "SELECT waba_id, count(*) AS found FROM message_template WHERE tenant_id = $1 AND gone_at IS NULL GROUP BY 1",
         tenant_id,
@@ -127,7 +127,7 @@ async def count(connection: Connection, tenant_id: UUID) -> dict[str, int]:
 
 
 async def get(connection: Connection, tenant_id: UUID, waba_id: str, name: str, language: str) -> KeptTemplate | None:
-    """One template of a business account."""
+    """Find one template of a business account."""
     row = await connection.fetchrow(
         f"SELECT waba_id, {', '.join(_COLUMNS)}, synchronised_at, gone_at FROM message_template "
         "WHERE tenant_id = $1 AND waba_id = $2 AND name = $3 AND language = $4",

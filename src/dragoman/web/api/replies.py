@@ -1,4 +1,4 @@
-"""The JSON API for what agents answer with: canned replies, and the message templates of a channel account."""
+"""The JSON API for replies lists and changes canned replies, and lists the message templates of a number."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class CannedReplyResource(BaseModel):
 
 
 class CannedReplyList(BaseModel):
-    """The tenant's canned replies, by shortcut and language."""
+    """Holds the tenant's canned replies, by shortcut and language."""
 
     items: list[CannedReplyResource]
 
@@ -68,7 +68,7 @@ class TemplateFieldResource(BaseModel):
 
 
 class TemplateButtonResource(BaseModel):
-    """A button of a template."""
+    """Describes a button of a template."""
 
     kind: str
     title: str
@@ -76,7 +76,7 @@ class TemplateButtonResource(BaseModel):
 
 
 class TemplateResource(BaseModel):
-    """A message template as WhatsApp last listed it."""
+    """Describes a message template as WhatsApp last listed it."""
 
     name: str
     language: str
@@ -110,7 +110,7 @@ async def list_canned_replies(
         Query(pattern="^[a-z]{2,3}$", description="Those in this language, and those for any that have none in it"),
     ] = None,
 ) -> CannedReplyList:
-    """All canned replies."""
+    """List the canned replies."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await canned_replies.list_all(connection, identity.tenant_id, language=language)
     return CannedReplyList(items=[_resource(canned) for canned in found])
