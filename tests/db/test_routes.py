@@ -67,7 +67,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
     session_id = await tenant.session(message_count=1)
     message_id = await tenant.message(session_id, 1, to_json(Text("hello")))
     owner = await tenant.user("developer")
-    note_id, view_id, export_id, failed_job_id = uuid4(), uuid4(), uuid4(), uuid4()
+    note_id, view_id, export_id, failed_job_id, canned_reply_id = uuid4(), uuid4(), uuid4(), uuid4(), uuid4()
     await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
@@ -84,6 +84,8 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "INSERT INTO failed_job (tenant_id, failed_job_id, entrypoint, key, attempts, first_failed_at, last_failed_at, "
         f"retry_at, cause, given_up_at) VALUES ($1, '{failed_job_id}', 'settle_contact', '{uuid4()}', 6, now(), now(), "
         "now(), 'KeyError', now())",
+        "INSERT INTO canned_reply (tenant_id, canned_reply_id, shortcut, language, title, body, changed_at, "
+        f"changed_by) VALUES ($1, '{canned_reply_id}', 'known', '', 'Known', 'a reply of the house', now(), 'Ada')",
     )
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         for row in rows:
@@ -100,6 +102,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "token_id": str(token_id),
         "tag": "a tag",
         "failed_job_id": str(failed_job_id),
+        "canned_reply_id": str(canned_reply_id),
     }
 
 
@@ -158,6 +161,7 @@ async def test_what_is_another_tenants_is_not_there(
             assert answer.status_code in (404, 422), (route, answer.status_code, answer.text[:200])
             assert "hello" not in answer.text
             assert "a note of the house" not in answer.text
+            assert "a reply of the house" not in answer.text
             asked += answer.status_code == 404
     assert asked >= 20
 

@@ -27,6 +27,7 @@ from dragoman.bounded import OUTSIDE_TEXT_READERS
 from dragoman.domain import redaction
 from dragoman.domain.content import Text
 from dragoman.domain.flows import Validation, Variable, VariableType
+from dragoman.domain.message_template import MessageTemplate
 from dragoman.domain.nouns import Parameter, ParameterKind
 from dragoman.domain.search_words import Search
 from dragoman.services.masking import Mask
@@ -157,6 +158,12 @@ def _evidence(reader: Callable[..., Any], text: str) -> None:
     reader(row | {"text": text, "at": START, "ordinal": 1})
 
 
+def _template(text: str) -> MessageTemplate:
+    return MessageTemplate(
+        name="n", language="en", category="utility", status="APPROVED", body=f"{{{{1}}}} {text}", header=text
+    )
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "channels.email.inbound.read": _mail,
     "channels.email.redact.redact": lambda reader, text: _mail(lambda body: reader(body, RULES), text),
@@ -168,7 +175,12 @@ CALLS: dict[str, Callable[..., Any]] = {
     "dispatch.extract.answer": _mention,
     "dispatch.extract.mention": _mention,
     "dispatch.flow_values.answered": _answered,
+    "domain.canned_reply.fill": lambda reader, text: (
+        reader(text, {"contact.name": text}), reader("{{contact.name}}", {"contact.name": text})
+    ),
     "domain.media_types.safe_filename": lambda reader, text: reader(text, otherwise="file"),
+    "domain.message_template.faults": lambda reader, text: reader(_template(text), {"body.1": text}),
+    "domain.message_template.preview": lambda reader, text: reader(_template(text), {"body.1": text}),
     "domain.patterns.search": lambda reader, text: reader(r"[a-z]+[a-z]+1", text),
     "domain.redaction.clean": lambda reader, text: reader(text, RULES),
     "domain.search_words.Search.marks": lambda reader, text: reader(Search.parse('a "a b c" 1* hello'), text),

@@ -82,6 +82,11 @@ def build(
     async def probe_channels(_: Schedule) -> None:
         await sweep.probe_channels(runtime)
 
+    # Each business account once a day, and soon after a notice that a template has changed.
+    @queuer.schedule("synchronise_templates", "* * * * *")
+    async def synchronise_templates(_: Schedule) -> None:
+        await sweep.synchronise_templates(runtime)
+
     @queuer.schedule("tidy", "17 * * * *")
     async def clean_up(_: Schedule) -> None:
         await sweep.clean_up(runtime)

@@ -16,6 +16,7 @@ import structlog
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
 from dragoman.services.channels import manage_accounts
+from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.kinds import KINDS
@@ -112,6 +113,11 @@ async def _trim_changes(runtime: Runtime, tenant_id: UUID) -> int:
 async def probe_channels(runtime: Runtime) -> int:
     """Look at stopped channel accounts that may be well again; returns how many were resumed."""
     return await _for_each_tenant(runtime, "probe_channels", manage_accounts.probe)
+
+
+async def synchronise_templates(runtime: Runtime) -> int:
+    """Fetch the message templates that are due for it; returns of how many business accounts."""
+    return await _for_each_tenant(runtime, "synchronise_templates", synchronise_due)
 
 
 async def clean_up(runtime: Runtime) -> None:

@@ -8,6 +8,7 @@ from dragoman.web.console import (
     access_log,
     account,
     assets,
+    canned_replies,
     channels,
     exports,
     failed_jobs,
@@ -46,6 +47,7 @@ def install(app: FastAPI) -> None:
     app.include_router(handoff_actions.router)
     app.include_router(simulator.router)
     app.include_router(channels.router)
+    app.include_router(canned_replies.router)
     app.include_router(failed_jobs.router)
     app.include_router(access_log.router)
     app.include_router(people.router)

@@ -66,6 +66,14 @@ PAGES = (
         "/communications/settings/failed-jobs",
         "settings.admin",
     ),
+    MenuEntry(
+        "Communications",
+        "Settings",
+        "Canned Replies",
+        "message-square-text",
+        "/communications/settings/canned-replies",
+        "communications.handoff_inbox:write",
+    ),
     MenuEntry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
     MenuEntry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
 )
