@@ -1,4 +1,4 @@
-"""A tenant's policy has parts: limits, budgets, confirmation by code, routing to people (product, section 8).
+"""A tenant's policy has parts: limits, budgets, confirmation by code, routing and handing over to people (section 8).
 
 Values as everywhere in the domain. :func:`part_from_json` reads one part strictly and says in one line what is wrong:
 an administrator wrote it. A limit or budget of 0 is switched off.
@@ -74,6 +74,24 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffRules:
+    """How long a session may wait for a person, when a human part ends by itself, and who gets the next session.
+
+    ``target_seconds`` is the service level: how long a contact may wait for a person's answer. A session that waits
+    ``unattended_seconds`` with nobody fires an event. A human part in which nobody wrote for ``idle_seconds`` ends. An
+    agent who is away for ``absent_seconds`` while a contact waits gives the session back to the queue. ``automatic``:
+    sessions are assigned to present agents by themselves, at most ``cap`` to each. A time of 0 is switched off.
+    """
+
+    target_seconds: int = 5 * 60
+    unattended_seconds: int = 10 * 60
+    idle_seconds: int = 24 * 60 * 60
+    absent_seconds: int = 10 * 60
+    automatic: bool = False
+    cap: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRule:
     """Sends a contact straight to a person where all that it names is true.
 
@@ -103,10 +121,10 @@ class Routing:
     rules: tuple[RoutingRule, ...] = ()
 
 
-Part = TypeVar("Part", Limits, Budget, Confirmation, Presence)
+Part = TypeVar("Part", Limits, Budget, Confirmation, Presence, HandoffRules)
 
 
-def part_to_json(part: Limits | Budget | Confirmation | Presence | Routing) -> dict[str, Any]:
+def part_to_json(part: Limits | Budget | Confirmation | Presence | HandoffRules | Routing) -> dict[str, Any]:
     """The JSON form of a part, as an administrator writes it."""
     if not isinstance(part, Routing):
         return dataclasses.asdict(part)
@@ -130,8 +148,8 @@ def part_to_json(part: Limits | Budget | Confirmation | Presence | Routing) -> d
 
 
 def part_from_json(kind: type[Part], value: object) -> Part:
-    """Limits, Budget, Confirmation or Presence; what is left out has its default. Raises ConfigurationError."""
-    where = kind.__name__.lower()
+    """Read any part but the routing; what is left out has its default. Raises ConfigurationError."""
+    where = "handoff" if kind is HandoffRules else kind.__name__.lower()
     given = _fields(value, where, [f.name for f in dataclasses.fields(kind)])
     defaults = kind()
     for name, found in given.items():
@@ -145,12 +163,18 @@ def part_from_json(kind: type[Part], value: object) -> Part:
         elif not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _MOST:
             raise ConfigurationError(f"{where}.{name} is {found!r}; use a whole number from 0")
     made = kind(**given)
-    if isinstance(made, Confirmation) and min(made.code_seconds, made.attempts, made.confirmed_seconds) < 1:
-        raise ConfigurationError(f"{where}: code_seconds, attempts and confirmed_seconds are at least 1")
+    _check_least(made, where)
     return made
 
 
 _MOST = 10**15
+
+
+def _check_least(made: Part, where: str) -> None:
+    if isinstance(made, Confirmation) and min(made.code_seconds, made.attempts, made.confirmed_seconds) < 1:
+        raise ConfigurationError(f"{where}: code_seconds, attempts and confirmed_seconds are at least 1")
+    if isinstance(made, HandoffRules) and made.cap < 1:
+        raise ConfigurationError(f"{where}.cap is {made.cap}; an agent takes at least 1 session")
 
 
 def routing_from_json(value: object) -> Routing:
