@@ -75,6 +75,7 @@ STAYS = {
     "contact_identity": "how contacts are reached: erased with them",
     "directory": _DEFINITIONS,
     "flow": _DEFINITIONS,
+    "handoff": _IDS,
     "lease": _IDS,
     "legal_hold": "why something is held: goes with the run that takes what it had kept",
     "login_failure": _PEOPLE,

@@ -38,6 +38,7 @@ KEPT: Mapping[str, str] = {
     "directory": "where tenants' accounts are found",
     "failed_job": "ids of ours, and the class and place of an error",
     "flow": "definitions",
+    "handoff": "ids of ours",
     "lease": "ids of ours",
     "login_failure": "people of ours",
     "login_session": "people of ours",

@@ -1,0 +1,1 @@
+"""Handing over to people: what agents work with."""
