@@ -63,6 +63,7 @@ _PEOPLE, _DEFINITIONS, _IDS = "people of ours", "definitions and settings of our
 STAYS = {
     "failed_job": "ids, and the class and place of an error; goes thirty days after somebody acted on it",
     "administrator_action": "the administrators' record, which is kept; an erasure takes a contact out of it",
+    "agent": _PEOPLE,
     "alembic_version": _IDS,
     "api_token": _PEOPLE,
     "business_partner": "the customer directory, which is kept elsewhere and brought here",

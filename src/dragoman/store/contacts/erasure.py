@@ -28,6 +28,7 @@ GONE: Mapping[str, Any] = {"erased": True}
 """What stands where something was said of the contact."""
 
 KEPT: Mapping[str, str] = {
+    "agent": "people of ours",
     "alembic_version": "the schema's version",
     "api_token": "people of ours",
     "business_partner": "the customer directory, which is kept elsewhere and brought here",
