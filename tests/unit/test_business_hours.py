@@ -180,6 +180,8 @@ def test_hours_that_cannot_be_used_are_refused_in_one_line(hours: object, said: 
     [
         ({"en": ""}, "must be a text"),
         ({"en": "x" * 1001}, "at most 1000"),
+        ({"en": "a\0b"}, "has control characters"),
+        ({"en": "a\ud800b"}, "has control characters"),
         ({"English": "Closed."}, "is no language"),
         ({"en": "Back {{whne}}."}, "has {{whne}}; only {{when}} is filled in"),
         (["Closed."], "must be a mapping"),

@@ -24,6 +24,8 @@ OTHER_NUMBER = "other_number"
 MIDNIGHT = time()
 """As the end of a span: the end of the day, written ``24:00``."""
 
+LONGEST_WAIT_SECONDS = 366 * 24 * 60 * 60
+MOST_SESSIONS = 1000
 MOST_HOLIDAYS = 400
 LONGEST_HOLIDAY_NAME = 80
 LONGEST_CLOSED_TEXT = 1000
@@ -33,6 +35,7 @@ WHEN = "{{when}}"
 _SPAN = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
 _HOLIDAY = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
 
 
@@ -215,18 +218,22 @@ def part_from_json(kind: type[Part], value: object) -> Part:
         elif not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _MOST:
             raise ConfigurationError(f"{where}.{name} is {found!r}; use a whole number from 0")
     made = kind(**given)
-    _check_least(made, where)
+    _check_bounds(made, where)
     return made
 
 
 _MOST = 10**15
 
 
-def _check_least(made: Part, where: str) -> None:
+def _check_bounds(made: Part, where: str) -> None:
     if isinstance(made, Confirmation) and min(made.code_seconds, made.attempts, made.confirmed_seconds) < 1:
         raise ConfigurationError(f"{where}: code_seconds, attempts and confirmed_seconds are at least 1")
-    if isinstance(made, HandoffRules) and made.cap < 1:
-        raise ConfigurationError(f"{where}.cap is {made.cap}; an agent takes at least 1 session")
+    if isinstance(made, HandoffRules):
+        if not 1 <= made.cap <= MOST_SESSIONS:
+            raise ConfigurationError(f"{where}.cap is {made.cap}; an agent takes 1 to {MOST_SESSIONS} sessions")
+        for name in ("target_seconds", "unattended_seconds", "idle_seconds", "absent_seconds"):
+            if getattr(made, name) > LONGEST_WAIT_SECONDS:
+                raise ConfigurationError(f"{where}.{name} is {getattr(made, name)}; a year is the longest")
 
 
 def routing_from_json(value: object) -> Routing:
@@ -247,13 +254,20 @@ def _closed_text(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{where} must be a mapping of languages to texts")
     for locale, text in value.items():
-        if not isinstance(locale, str) or not _LOCALE.fullmatch(locale):
-            raise ConfigurationError(f"{where}: {locale!r} is no language; use a tag like en or pt-BR")
+        check_language(locale, where)
         if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_CLOSED_TEXT:
             raise ConfigurationError(f"{where}.{locale} must be a text of at most {LONGEST_CLOSED_TEXT} characters")
+        if _NOT_TEXT.search(text):
+            raise ConfigurationError(f"{where}.{locale} has control characters")
         if unknown := sorted({*_PLACEHOLDER.findall(text)} - {WHEN}):
             raise ConfigurationError(f"{where}.{locale} has {unknown[0]}; only {WHEN} is filled in")
     return dict(value)
+
+
+def check_language(tag: object, where: str) -> None:
+    """Raise ConfigurationError unless *tag* is a language tag such as ``pt-BR``."""
+    if not isinstance(tag, str) or not _LOCALE.fullmatch(tag):
+        raise ConfigurationError(f"{where}: {tag!r} is no language; use a tag like en or pt-BR")
 
 
 def _rule(value: object) -> RoutingRule:
