@@ -58,7 +58,7 @@ def test_hours_and_an_agents_languages_are_set_by_keyboard(
     page.keyboard.press("Enter")
     tab_to(page, field(page, "German"))
     page.keyboard.press("Space")
-    tab_to(page, field(page, "Other languages"))
+    tab_to(page, page.get_by_role("textbox", name="Other languages"))
     page.keyboard.type("tr")
     tab_to(page, page.get_by_role("button", name="Save"))
     page.keyboard.press("Enter")

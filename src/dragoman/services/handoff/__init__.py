@@ -1,1 +1,1 @@
-"""Handing over to people."""
+"""What people do with sessions that were handed over: who has them, what they write, how their part ends."""

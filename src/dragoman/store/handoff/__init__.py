@@ -1,1 +1,1 @@
-"""Handing over to people: what agents work with."""
+"""What agents work with: their drafts, what they have read, what they asked for."""

@@ -124,7 +124,7 @@ class AgentResource(BaseModel):
 
 
 class AgentList(BaseModel):
-    """The tenant's agents, by name."""
+    """Lists the tenant's agents by name."""
 
     items: list[AgentResource]
 

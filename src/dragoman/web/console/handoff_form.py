@@ -64,12 +64,12 @@ def text_of(form: FormData, name: str) -> str:
 
 
 def texts_of(form: FormData, *names: str) -> dict[str, str]:
-    """Several of these by name."""
+    """Read several of these by name."""
     return {name: text_of(form, name) for name in names}
 
 
 def written_duration(seconds: int) -> tuple[str, str]:
-    """A duration as a number and its unit: 300 as 5 minutes, 86400 as 24 hours, 172800 as 2 days."""
+    """Write a duration as a number and its unit: 300 as 5 minutes, 86400 as 24 hours, 172800 as 2 days."""
     for unit, least in (("days", 2 * UNITS["days"]), ("hours", UNITS["hours"]), ("minutes", 0)):
         if seconds >= least and seconds % UNITS[unit] == 0:
             return str(seconds // UNITS[unit]), unit
@@ -85,7 +85,7 @@ def written_times(rules: HandoffRules) -> dict[str, str]:
 
 
 def read_times(fields: Mapping[str, str]) -> dict[str, int | bool]:
-    """The policy's part ``handoff`` as the form's fields say it. Raises ConfigurationError."""
+    """Read the policy's part ``handoff`` from the form's fields. Raises ConfigurationError."""
     found: dict[str, int | bool] = {"automatic": fields["automatic"] == "yes"}
     found["cap"] = _whole_number(fields["cap"], "Sessions for one agent")
     for name, (label, _) in TIMES.items():
@@ -112,7 +112,7 @@ def written_hours(routing: Routing) -> dict[str, str]:
 
 
 def read_hours(fields: Mapping[str, str]) -> dict[str, list[str]]:
-    """The spans of each weekday, in the policy's form. Raises ConfigurationError for what is none."""
+    """Read the spans of each weekday, in the policy's form. Raises ConfigurationError for what is none."""
     return {day: _read_spans(day, fields[day]) for day in DAYS if fields[day]}
 
 
