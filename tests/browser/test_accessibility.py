@@ -123,6 +123,11 @@ def settings(visitor: Visitor, size: str) -> Iterator[str]:
     ):
         page.goto(f"{SETTINGS}/{name}")
         yield name
+    page.goto(f"{SETTINGS}/handoff")
+    yield "handoff"
+    page.get_by_role("link", name="Change what").first.click()
+    expect(page.get_by_role("group", name="Languages")).to_be_visible()
+    yield "agent"
     page.goto(f"{SETTINGS}/redaction")
     page.get_by_label("What a contact could write").fill("my card is 4111 1111 1111 1111")
     page.get_by_role("button", name="Try", exact=True).click()

@@ -77,6 +77,16 @@ FACTOR = (
     "SELECT tenant_id, user_id, 'x', now(), now() FROM user_account WHERE role = 'developer'"
 )
 
+AN_AGENT = "UPDATE user_account SET role = 'agent' WHERE role = 'developer'"
+TIMES = {
+    "cap": "3", "target": "2", "target_unit": "minutes", "unattended": "1", "unattended_unit": "hours", "idle": "1",
+    "idle_unit": "days", "absent": "0", "absent_unit": "minutes",
+}  # fmt: skip
+HANDOFF = {
+    "target_seconds": 60, "unattended_seconds": 0, "idle_seconds": 0, "absent_seconds": 0, "automatic": True, "cap": 2,
+    "hours": {"time_zone": "UTC", "weekly": {}, "holidays": []}, "closed_text": {},
+}  # fmt: skip
+
 REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{SETTINGS}/users"): TriedRequest({"name": "N", "email": "n@house.example", "role": "agent"}),
     ("POST", f"{SETTINGS}/users/{{user_id}}/second-factor"): TriedRequest(first=FACTOR),
@@ -100,6 +110,14 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", "/api/v1/canned-replies"): TriedRequest({**REPLY, "shortcut": "by-program"}),
     ("PUT", "/api/v1/canned-replies/{canned_reply_id}"): TriedRequest(REPLY, REPLY_IS_BACK),
     ("DELETE", "/api/v1/canned-replies/{canned_reply_id}"): TriedRequest(),
+    ("POST", f"{SETTINGS}/handoff/times"): TriedRequest(TIMES),
+    ("POST", f"{SETTINGS}/handoff/hours"): TriedRequest({"time_zone": "Europe/Vienna", "monday": "8-12"}),
+    ("POST", f"{SETTINGS}/handoff/holidays"): TriedRequest({"date": "2026-12-24", "name": "Christmas Eve"}),
+    ("POST", f"{SETTINGS}/handoff/holidays/remove"): TriedRequest({"date": "2026-12-24"}),
+    ("POST", f"{SETTINGS}/handoff/words"): TriedRequest({"en": "Back {{when}}."}),
+    ("POST", f"{SETTINGS}/handoff/agents/{{user_id}}"): TriedRequest({"language": ["de"]}, first=AN_AGENT),
+    ("PUT", "/api/v1/settings/handoff"): TriedRequest(HANDOFF),
+    ("PUT", "/api/v1/agents/{user_id}"): TriedRequest({"languages": ["en"], "topics": [], "cap": 1}, first=AN_AGENT),
     ("POST", f"{SETTINGS}/redaction"): TriedRequest({"name": "own", "pattern": "Q[0-9]{9}X"}),
     ("POST", f"{SETTINGS}/redaction/remove"): TriedRequest({"name": "own"}),
     ("POST", f"{SETTINGS}/redaction/turn"): TriedRequest({"name": "card", "on": "no"}),

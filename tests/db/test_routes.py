@@ -190,3 +190,23 @@ async def test_a_login_that_idled_or_was_ended_lets_nobody_in(
         for headers in (idle, ended):
             answer = await client.request(route.method, route.address(parameters), headers=headers)
             assert answer.status_code == (401 if route.is_api else 303), route
+
+
+BROKEN_ADDRESS = "http://["
+"""No address: to split it raises."""
+
+
+async def test_a_header_with_a_broken_address_is_no_failure_of_ours_on_any_route(
+    app: FastAPI, client: httpx.AsyncClient, tenant: TenantFixture, parameters: dict[str, str]
+) -> None:
+    cookie = await tenant.cookie(await tenant.user("administrator"))
+    broken = dict.fromkeys(("Referer", "HX-Current-URL"), BROKEN_ADDRESS)
+    failed = []
+    for route in routes(app):
+        if route.method != "GET":
+            continue
+        for headers in ({**cookie, **broken}, {**broken, "HX-Request": "true"}):
+            answer = await client.get(route.address(parameters), headers=headers)
+            if answer.status_code >= 500:
+                failed.append((route.path, headers.keys() - broken.keys()))
+    assert failed == []

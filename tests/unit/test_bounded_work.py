@@ -230,6 +230,7 @@ def test_no_function_that_reads_text_with_a_pattern_is_forgotten() -> None:
 KNOWN_SHORT = {
     "dragoman.dispatch.flow_values.filled": "a flow's own text; values in it are cut at 200 characters",
     "dragoman.dispatch.verification.code_in": "one search with one pattern, which is measured above",
+    "dragoman.domain.policies._closed_text": "two searches of an administrator's text of at most 1,000 characters",
     "dragoman.domain.flow_form.say": "a flow's own text",
     "dragoman.services.masking._pattern": "a phone number",
     "dragoman.store.reviews.write_note": "one search with one pattern, in at most 4,000 characters",

@@ -67,6 +67,7 @@ STAYS = {
     "handoff": "ids and times of ours, and which colleague had the conversation: a summary, as the session's row is",
     "handoff_attention": _PEOPLE,
     "administrator_action": "the administrators' record, which is kept; an erasure takes a contact out of it",
+    "agent": _PEOPLE,
     "alembic_version": _IDS,
     "api_token": _PEOPLE,
     "business_partner": "the customer directory, which is kept elsewhere and brought here",

@@ -18,6 +18,7 @@ from dragoman.web.api import (
     conversations,
     events,
     exports,
+    handoff_settings,
     holds,
     reference,
     replies,
@@ -89,6 +90,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         holds,
         reviews,
         replies,
+        handoff_settings,
         events,
         reference,
     ):

@@ -28,6 +28,7 @@ GONE: Mapping[str, Any] = {"erased": True}
 """What stands where something was said of the contact."""
 
 KEPT: Mapping[str, str] = {
+    "agent": "people of ours",
     "agent_request": "ids of ours",
     "alembic_version": "the schema's version",
     "api_token": "people of ours",

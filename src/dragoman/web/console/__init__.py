@@ -16,6 +16,7 @@ from dragoman.web.console import (
     full_view,
     handoff_actions,
     handoff_inbox,
+    handoff_settings,
     holds,
     live,
     logs,
@@ -51,6 +52,7 @@ def install(app: FastAPI) -> None:
     app.include_router(failed_jobs.router)
     app.include_router(access_log.router)
     app.include_router(people.router)
+    app.include_router(handoff_settings.router)
     app.include_router(redaction.router)
     app.include_router(sign_on.router)
     app.include_router(account.router)

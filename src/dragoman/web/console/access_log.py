@@ -37,6 +37,7 @@ ACTIONS = {
     audited_reads.FILE_OPENED: "Opened a file",
     audited_reads.RAW_OPENED: "Opened what the channel sent",
     audited_reads.LOG_READ: "Read the access log",
+    "agent.changed": "Changed what an agent takes",
     "bundle.made": "Evidence bundle made",
     "canned_reply.added": "Added a canned reply",
     "canned_reply.changed": "Changed a canned reply",

@@ -44,6 +44,7 @@ PAGES = (
     MenuEntry(
         "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
     ),
+    MenuEntry("Communications", "Settings", "Handoff", "clock", "/communications/settings/handoff", "settings.admin"),
     MenuEntry("Communications", "Settings", "Users", "user-round", "/communications/settings/users", "settings.admin"),
     MenuEntry(
         "Communications", "Settings", "Roles", "user-round-check", "/communications/settings/roles", "settings.admin"
