@@ -14,7 +14,7 @@ from dragoman.runtime import Runtime
 from dragoman.store.accounts import roles, user_accounts
 from dragoman.store.database import Connection
 from dragoman.store.handoff import agents
-from dragoman.store.handoff.agents import PRESENT_S, Agent, AgentProfile
+from dragoman.store.handoff.agents import PRESENT_S, AgentProfile, TeamMember
 
 from .tenant_fixture import PASSWORD, TenantFixture
 
@@ -29,7 +29,7 @@ async def someone(tenant: TenantFixture, role: str = "agent") -> user_accounts.U
         )  # fmt: skip
 
 
-async def list_all(tenant: TenantFixture) -> dict[UUID, Agent]:
+async def list_all(tenant: TenantFixture) -> dict[UUID, TeamMember]:
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         return {agent.user_id: agent for agent in await agents.list_all(connection, tenant.tenant_id)}
 

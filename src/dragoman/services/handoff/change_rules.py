@@ -30,7 +30,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import skills
 from dragoman.store.database import Connection
 from dragoman.store.handoff import agents
-from dragoman.store.handoff.agents import Agent, AgentProfile
+from dragoman.store.handoff.agents import AgentProfile, TeamMember
 
 MOST_LANGUAGES = 50
 
@@ -105,7 +105,7 @@ async def change_all(
 
 async def change_agent(
     runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID, profile: AgentProfile
-) -> Agent:
+) -> TeamMember:
     """Set which sessions an agent takes. Raises NotFoundError for who is none, ConfigurationError."""
     async with runtime.database.tenant(tenant_id) as connection:
         # One change of settings at a time, so that what is recorded as before was before.

@@ -39,7 +39,7 @@ class AgentProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agent:
+class TeamMember:
     """An agent with their profile, their presence and how many sessions they have.
 
     ``available`` is what they say themselves; ``seen_at`` when an open page of theirs was last heard of.
@@ -73,7 +73,7 @@ _COLUMNS = (
 _ACTIVE = "u.tenant_id = $1 AND u.disabled_at IS NULL AND u.role = ANY($2::text[])"
 
 
-async def list_all(connection: Connection, tenant_id: UUID) -> list[Agent]:
+async def list_all(connection: Connection, tenant_id: UUID) -> list[TeamMember]:
     """List every active user whose role lets them answer contacts, by name."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM user_account u LEFT JOIN agent a USING (tenant_id, user_id) "
@@ -84,7 +84,7 @@ async def list_all(connection: Connection, tenant_id: UUID) -> list[Agent]:
     return await _with_open_sessions(connection, tenant_id, rows)
 
 
-async def get(connection: Connection, tenant_id: UUID, user_id: UUID) -> Agent:
+async def get(connection: Connection, tenant_id: UUID, user_id: UUID) -> TeamMember:
     """Find one agent. Raises NotFoundError for somebody who may not answer contacts."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM user_account u LEFT JOIN agent a USING (tenant_id, user_id) "
@@ -98,7 +98,7 @@ async def get(connection: Connection, tenant_id: UUID, user_id: UUID) -> Agent:
     return (await _with_open_sessions(connection, tenant_id, rows))[0]
 
 
-async def lock_present(connection: Connection, tenant_id: UUID, now: datetime) -> list[Agent]:
+async def lock_present(connection: Connection, tenant_id: UUID, now: datetime) -> list[TeamMember]:
     """List the agents who are present, by their ids, and let nobody else assign to them until the transaction ends.
 
     Call it before anything else of the transaction changes a row of ``agent``, such as :func:`mark_seen`.
@@ -189,7 +189,7 @@ async def _agent_roles(connection: Connection, tenant_id: UUID) -> list[str]:
     return [name for name, granted in known.items() if ANSWERS_CONTACTS in granted]
 
 
-async def _with_open_sessions(connection: Connection, tenant_id: UUID, rows: Sequence[Any]) -> list[Agent]:
+async def _with_open_sessions(connection: Connection, tenant_id: UUID, rows: Sequence[Any]) -> list[TeamMember]:
     counted = await connection.fetch(
         # handoff_of_owner
         "SELECT owner_id, count(*) AS open_sessions FROM handoff "
@@ -199,7 +199,7 @@ async def _with_open_sessions(connection: Connection, tenant_id: UUID, rows: Seq
     )
     open_sessions = {row["owner_id"]: row["open_sessions"] for row in counted}
     return [
-        Agent(
+        TeamMember(
             **{
                 **dict(row),
                 "languages": tuple(row["languages"]),

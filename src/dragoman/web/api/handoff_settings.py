@@ -15,7 +15,7 @@ from dragoman.domain.policies import DAYS, MOST_SESSIONS, part_to_json
 from dragoman.services.handoff import change_rules
 from dragoman.store.catalogue import skills
 from dragoman.store.handoff import agents
-from dragoman.store.handoff.agents import Agent, AgentProfile
+from dragoman.store.handoff.agents import AgentProfile, TeamMember
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -106,7 +106,7 @@ class AgentResource(BaseModel):
     open_sessions: int
 
     @classmethod
-    def of(cls, agent: Agent, now: datetime) -> Self:
+    def of(cls, agent: TeamMember, now: datetime) -> Self:
         """Show *agent* as they are at that moment."""
         return cls(
             user_id=agent.user_id,
