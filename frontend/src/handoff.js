@@ -212,6 +212,30 @@ const look = async () => {
 };
 setInterval(() => { if (inbox()) look(); }, LOOK_EVERY);
 
+// Whether new conversations are given to this agent --------------------------------------------------------------------------
+const HERE_EVERY = 45_000;
+const here = async (fields = {}) => {
+  if (!one('[data-presence]')) return true;
+  try {
+    const body = new URLSearchParams(fields);
+    const response = await fetch(`${address()}/presence`, { method: 'POST', body, headers: headers({ 'X-By-Itself': '1' }) });
+    return response.ok;
+  } catch {
+    return false;
+  }
+};
+const setPresent = async (button) => {
+  const available = button.getAttribute('aria-pressed') !== 'true';
+  if (!await here({ available })) {
+    say('It could not be changed. Try again.');
+    return;
+  }
+  button.setAttribute('aria-pressed', available);
+  put(one('span', button), available ? 'Available' : 'Away');
+  say(available ? 'New conversations are given to you' : 'No new conversations are given to you');
+};
+setInterval(() => { if (inbox()) here(); }, HERE_EVERY);
+
 // Drafts --------------------------------------------------------------------------------------------------------------
 let draftTimer = 0;
 let unsaved = null;
@@ -319,6 +343,12 @@ export const insert = (text) => {
 
 document.addEventListener('input', (event) => {
   if (event.target.id === 'compose') { typedAt = Date.now(); noteDraft(); }
+  if (event.target.matches?.('[data-find]')) {
+    const wanted = event.target.value.trim().toLowerCase();
+    all('li', event.target.closest('[popover]')).forEach((item) => {
+      item.hidden = Boolean(wanted) && !item.textContent.toLowerCase().includes(wanted);
+    });
+  }
   if (event.target.matches?.('[data-find-emoji]')) {
     const wanted = event.target.value.trim().toLowerCase();
     all('.emoji [data-emoji]').forEach((button) => { button.hidden = Boolean(wanted) && !button.getAttribute('aria-label').includes(wanted); });
@@ -359,6 +389,18 @@ document.addEventListener('click', (event) => {
   if (kind) setKind(kind.dataset.kindSet);
   const emoji = target.closest('[data-emoji]');
   if (emoji) insert(emoji.dataset.emoji);
+  const offered = target.closest('[data-insert]');
+  if (offered) {
+    offered.closest('[popover]').hidePopover();
+    if (composer()?.dataset.kind === 'note') setKind('answer');
+    insert(offered.dataset.insert);
+    // What is still open in it is chosen, so that one types over it.
+    const field = one('#compose');
+    const gap = /⟦[^⟧]*⟧/.exec(field.value);
+    if (gap) field.setSelectionRange(gap.index, gap.index + gap[0].length);
+  }
+  const presence = target.closest('[data-presence]');
+  if (presence) setPresent(presence);
   const draft = target.closest('[data-use-draft]');
   if (draft) insert(draft.dataset.useDraft);
   if (target.closest('[data-unchoose]')) {
@@ -460,6 +502,7 @@ whenever(() => {
   notifying = /(?:^|; )notify=on/.test(document.cookie);
   showNotify();
   begun(false);
+  here();
   openStream(page.dataset.inboxSince, {
     address: `${address()}/events`,
     heard: (name, data) => {

@@ -74,6 +74,10 @@ def build(
     async def expire_sessions(_: Schedule) -> None:
         await sweep.expire_everywhere(runtime)
 
+    @queuer.schedule("watch_handoffs", "* * * * * */10")
+    async def watch_handoffs(_: Schedule) -> None:
+        await sweep.watch_handoffs_everywhere(runtime)
+
     @queuer.schedule("trim_changes", "* * * * *")
     async def trim_changes(_: Schedule) -> None:
         await sweep.trim_changes(runtime)

@@ -21,6 +21,7 @@ from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.services.failed_jobs.record_failure import GOT_OVER
+from dragoman.services.handoff.watch_handoffs import watch_handoffs
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
@@ -97,6 +98,11 @@ async def _requeue_overdue(runtime: Runtime, tenant_id: UUID) -> int:
 async def expire_everywhere(runtime: Runtime) -> int:
     """Expire idle sessions of all tenants; returns how many."""
     return await _for_each_tenant(runtime, "expire_sessions", expire_sessions)
+
+
+async def watch_handoffs_everywhere(runtime: Runtime) -> int:
+    """Look after the sessions that are with agents; returns how many were changed."""
+    return await _for_each_tenant(runtime, "watch_handoffs", watch_handoffs)
 
 
 async def trim_changes(runtime: Runtime) -> None:

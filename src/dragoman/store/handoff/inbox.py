@@ -11,6 +11,7 @@ from typing import Literal
 from uuid import UUID
 
 from dragoman.domain.as_json import handoff_from_json
+from dragoman.domain.assignment import WaitingSession
 from dragoman.domain.handoff import Handoff
 from dragoman.store.conversation_list.cursors import MalformedCursorError
 from dragoman.store.database import Connection, Record
@@ -74,6 +75,58 @@ async def counts(connection: Connection, tenant_id: UUID, agent_id: UUID) -> dic
     )
     row = await connection.fetchrow(f"SELECT {of}", tenant_id, agent_id)
     return {show: row[show] if row else 0 for show in SHOWN}
+
+
+async def unassigned(connection: Connection, tenant_id: UUID, *, limit: int) -> list[WaitingSession]:
+    """The longest-waiting sessions that nobody has, with what decides who can take them."""
+    rows = await connection.fetch(
+        "SELECT h.session_id, h.escalated_at, s.intent, s.skill, c.locale AS language FROM handoff h "
+        "JOIN session s ON s.tenant_id = $1 AND s.session_id = h.session_id "
+        "JOIN contact c ON c.tenant_id = $1 AND c.contact_id = s.contact_id "
+        "WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.owner_id IS NULL "
+        "ORDER BY h.escalated_at, h.session_id LIMIT $2",
+        tenant_id,
+        limit,
+    )
+    return [WaitingSession(**row) for row in rows]
+
+
+async def idle_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:
+    """Sessions with agents in which nobody has written since *before*."""
+    rows = await connection.fetch(
+        "SELECT h.session_id FROM handoff h JOIN session s ON s.tenant_id = $1 AND s.session_id = h.session_id "
+        "WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.escalated_at < $2 AND s.last_activity_at < $2 "
+        "ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        tenant_id,
+        before,
+        limit,
+    )
+    return [row["session_id"] for row in rows]
+
+
+async def left_alone_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:
+    """Sessions whose contact waits, and whose agent, a user, has not been there since *before*."""
+    rows = await connection.fetch(
+        "SELECT h.session_id FROM handoff h JOIN agent a ON a.tenant_id = $1 AND a.user_id = h.owner_id "
+        "WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.waiting_since < $2 AND h.claimed_at < $2 "
+        "AND a.seen_at < $2 ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        tenant_id,
+        before,
+        limit,
+    )
+    return [row["session_id"] for row in rows]
+
+
+async def unattended_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:
+    """Sessions that nobody has taken since *before*, and of which that was not noted."""
+    rows = await connection.fetch(
+        "SELECT h.session_id FROM handoff h WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.owner_id IS NULL "
+        "AND h.unattended_at IS NULL AND h.escalated_at < $2 ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        tenant_id,
+        before,
+        limit,
+    )
+    return [row["session_id"] for row in rows]
 
 
 def _cursor(row: Record) -> str:

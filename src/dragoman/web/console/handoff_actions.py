@@ -16,11 +16,13 @@ from starlette.exceptions import HTTPException
 
 from dragoman.domain.content import Content, Text
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
+from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Actor, ActorKind
-from dragoman.runtime import Runtime
+from dragoman.runtime import Job, Runtime
 from dragoman.services.handoff import end_handoff, own_session, write_to_contact
 from dragoman.services.handoff.attach_file import attach_file
-from dragoman.store.handoff import attention, drafts
+from dragoman.services.handoff.choose_template import choose_template
+from dragoman.store.handoff import agents, attention, drafts
 from dragoman.web.auth import Principal, require
 from dragoman.web.console.handoff_inbox import ADDRESS, WRITE, agent_of, answer, reader_of
 from dragoman.web.console.page import render, target_of
@@ -33,6 +35,78 @@ Short = Annotated[str, Form(max_length=500)]
 Long = Annotated[str, Form(max_length=drafts.LENGTH)]
 
 NO_REASON = "no reason given"
+
+
+@router.post(f"{ADDRESS}/presence", status_code=204)
+async def presence(
+    runtime: RuntimeDependency, identity: Writer, available: Annotated[bool | None, Form()] = None
+) -> Response:
+    """Say that the inbox is open here, or with *available* whether new conversations are taken."""
+    if identity.user_id is None:
+        raise HTTPException(403, "Only users have a presence.")
+    now = runtime.clock.now()
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        of = (connection, identity.tenant_id, identity.user_id)
+        if available is None:
+            changed = await agents.mark_seen(*of, now)
+        else:
+            changed = await agents.set_available(*of, available=available, now=now)
+        if changed:
+            job = Job(entrypoint="assign_handoffs", tenant_id=identity.tenant_id, key=identity.tenant_id)
+            await runtime.queue.enqueue(connection, [job])
+    return Response(status_code=204)
+
+
+@router.post(f"{ADDRESS}/{{session_id}}/assign")
+async def assign(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Writer,
+    session_id: UUID,
+    agent_id: Annotated[UUID, Form()],
+    reason: Short = "",
+) -> Response:
+    """Give the conversation to a colleague."""
+
+    async def do() -> str:
+        async with runtime.database.tenant(identity.tenant_id) as connection:
+            colleague = await agents.get(connection, identity.tenant_id, agent_id)
+        to = Agent(agent_id=colleague.user_id, name=colleague.name)
+        of = (runtime, identity.tenant_id, session_id, to)
+        await own_session.assign_session(*of, by=agent_of(identity), reason=reason.strip())
+        return f"{to.name} has this conversation now"
+
+    return await _done(request, runtime, identity, session_id, do)
+
+
+@router.post(f"{ADDRESS}/{{session_id}}/template")
+async def send_template(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Writer,
+    session_id: UUID,
+    request_id: Annotated[UUID, Form()],
+    name: Short,
+    language: Short,
+) -> Response:
+    """Send a template, filled in by the fields ``v.<key>`` of the form."""
+    given = {
+        key.removeprefix("v."): value
+        for key, value in (await request.form()).items()
+        if key.startswith("v.") and isinstance(value, str)
+    }
+
+    async def do() -> str:
+        async with runtime.database.tenant(identity.tenant_id) as connection:
+            reading = await reader_of(connection, runtime, identity, str(session_id))
+            account_id = reading.conversation.channel_account_id
+            of = (connection, identity.tenant_id, account_id)
+            chosen = await choose_template(*of, name=name, language=language, values=given)
+        to = (runtime, identity.tenant_id, session_id, agent_of(identity))
+        await write_to_contact.send_answer(*to, chosen, request_id=request_id)
+        return "Sent"
+
+    return await _done(request, runtime, identity, session_id, do)
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/claim")

@@ -27,13 +27,14 @@ from dragoman.store.catalogue import skills
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, MalformedCursorError
 from dragoman.store.database import Connection
-from dragoman.store.handoff import attention, drafts, inbox
+from dragoman.store.handoff import agents, attention, drafts, inbox
 from dragoman.store.handoff.inbox import SHOWN, Show
 from dragoman.web import audited_reads, media
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail, fragments, timeline, wording
 from dragoman.web.console.detail import ConversationReader
 from dragoman.web.console.emoji import emoji
+from dragoman.web.console.handoff_compose import compose_context
 from dragoman.web.console.page import off_the_loop, render, target_of
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.live import EventStream
@@ -239,6 +240,7 @@ async def _talk(
         "drafts": await _drafts(connection, identity, session_id),
         "onlookers": await attention.onlookers(connection, tenant_id, session_id, me.agent_id, now=now),
         "request_id": runtime.source.new_id(),
+        **await compose_context(runtime, identity, reading),
     }
 
 
@@ -305,7 +307,15 @@ async def _queue(request: Request, runtime: Runtime, connection: Connection, ide
         "levels": {one.conversation.session_id: _level(one, policy, now) for one in found.items},
         "me": me,
         "may_write": identity.may(WRITE),
+        "present": await _present(connection, identity),
     }
+
+
+async def _present(connection: Connection, identity: Principal) -> bool | None:
+    """Whether the reader takes new conversations, as they said; None for somebody who answers no contacts."""
+    if identity.user_id is None or not identity.may(WRITE):
+        return None
+    return (await agents.get(connection, identity.tenant_id, identity.user_id)).available
 
 
 def _level(one: WaitingConversation, policy: Policy, now: datetime) -> str:
