@@ -166,7 +166,7 @@ def resolve(session: Session, agent: Agent, now: datetime, source: Source, *, re
     _owned(session, agent)
     draft = _draft(session, _as_actor(agent), now, source)
     end_human_part(draft, Ending.RESOLVED, reason)
-    draft.resolve(f"resolved by {agent.name}: {reason}")
+    draft.resolve(f"{reason} ({agent.name})")
     return draft.cut(final=True)
 
 
