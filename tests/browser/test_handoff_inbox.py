@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from dragoman.domain.canned_reply import ReplyText
-from dragoman.store.handoff import canned_replies
+from dragoman.services.handoff.manage_canned_replies import add_reply
+from dragoman.store.accounts.actions import Administrator
 from tests.browser.browser_server import BrowserServer, employ
 from tests.browser.conftest import DESK, PHONE, Visitor
 from tests.browser.test_accessibility import RULES, violations
@@ -241,23 +242,12 @@ def test_an_answer_is_sent_once_while_the_server_comes_and_goes(
 def test_a_canned_reply_is_filled_in_and_its_gap_is_not_sent(
     browser: Browser, own: BrowserServer, team: dict[str, str]
 ) -> None:
-    async def furnish() -> None:
-        runtime, tenant_id = own.harness.runtime, own.harness.tenant_id
-        async with runtime.database.tenant(tenant_id) as connection:
-            await canned_replies.insert(
-                connection,
-                tenant_id,
-                ReplyText(
-                    shortcut="hello",
-                    title="Greeting",
-                    body="Hello {{contact.first_name}}, {{agent.name}} of {{business_partner.name}} here.",
-                ),
-                canned_reply_id=runtime.source.new_id(),
-                by_whom="Ana Lima",
-                now=runtime.clock.now(),
-            )
-
-    own.do(furnish())
+    reply = ReplyText(
+        shortcut="hello",
+        title="Greeting",
+        body="Hello {{contact.first_name}}, {{agent.name}} of {{business_partner.name}} here.",
+    )
+    own.do(add_reply(own.harness.runtime, own.harness.tenant_id, reply, Administrator("Ana Lima", None)))
     asks_for_a_person(own)
     ana = open_inbox(browser, own, team["Ana"])
     page = ana.page
