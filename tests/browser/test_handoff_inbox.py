@@ -106,8 +106,8 @@ def test_one_shift(browser: Browser, own: BrowserServer, team: dict[str, str]) -
     page.get_by_role("button", name="Internal note").click()
     page.get_by_label("Internal note").fill("She wrote last week, too.")
     page.get_by_role("button", name="Add note").click()
-    expect(page.locator(".msg.note")).to_contain_text("She wrote last week, too.")
-    expect(page.locator(".msg.note")).to_contain_text("Internal note")
+    expect(page.locator(".msg.internal")).to_contain_text("She wrote last week, too.")
+    expect(page.locator(".msg.internal")).to_contain_text("Internal note")
 
     page.get_by_role("button", name="Resolve").click()
     page.get_by_role("dialog", name="Resolve the conversation").get_by_label("Question answered").check()
