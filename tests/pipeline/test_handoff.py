@@ -29,7 +29,9 @@ async def handed_over(shop: Harness) -> UUID:
 
 async def said(shop: Harness) -> list[str]:
     """The texts that reached the contact, in order."""
-    return [entry["request"]["text"]["body"] for entry in await shop.journal() if entry["type"] == "text"]
+    return [
+        entry["request"]["text"]["body"] for entry in await shop.journal() if entry["type"] == "text" and entry["wamid"]
+    ]
 
 
 async def types(shop: Harness, session_id: UUID) -> list[str]:
