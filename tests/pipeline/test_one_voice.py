@@ -27,6 +27,7 @@ from dragoman.store.accounts.actions import Administrator
 from tests.harness import Harness, Switch
 from tests.pipeline.test_crash import contact_of, steal
 from tests.pipeline.test_handoff import ANA, answer, said
+from tests.pipeline.test_identity import NUMBER, USER, Chat
 from tests.pipeline.test_statuses import status
 
 HELLO = "Hello, this is Ana"
@@ -359,3 +360,24 @@ async def test_what_a_status_settles_while_it_waits_for_its_moment_is_not_sent(s
     runtime = replace(shop.runtime, sleep=settled_meanwhile)
     assert isinstance(await delivering._send_in_time(runtime, replace(first, wait=0.5)), delivering._Withheld)
     assert await shop.journal() == []
+
+
+async def test_what_the_bot_said_to_who_turned_out_to_be_the_same_person_is_fenced_off(shop: Harness) -> None:
+    """The other session gives way to the one that a person has, and so does what the bot had still to say there."""
+    chat = Chat(shop)
+    await chat.write("human please", **{"from": NUMBER})
+    (row,) = await shop.rows("SELECT session_id FROM session")
+    await claim(shop, row["session_id"])
+    await shop.graph.post("/control", json={"rules": [{"match": {}, "times": 1, "error": 131042}]})
+    await chat.write("answer", from_user_id=USER)
+    parked = await shop.rows("SELECT message_id, session_id FROM outbox_entry WHERE parked")
+    assert len(parked) == 1
+    await chat.write("it is me", **{"from": NUMBER, "from_user_id": USER})
+    before = await said(shop)
+    await manage_accounts.resume(shop.runtime, shop.tenant_id, shop.channel_account_id, Administrator("Ada"))
+    await sweep.requeue_overdue(shop.runtime)
+    await shop.settle()
+    assert await said(shop) == before
+    (entry,) = await shop.rows("SELECT status FROM outbox_entry WHERE message_id = $1", parked[0]["message_id"])
+    assert entry["status"] == "SKIPPED"
+    assert (await statuses(shop, parked[0]["session_id"], parked[0]["message_id"]))[-1] == "skipped"

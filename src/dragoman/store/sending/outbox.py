@@ -268,6 +268,20 @@ async def mark_overtaken(connection: Connection, tenant_id: UUID, outbox_entry_i
     )
 
 
+async def fence_off_others(connection: Connection, tenant_id: UUID, contact_id: UUID) -> None:
+    """Fence off what the bot has still to say to the contact where a person has another session of theirs."""
+    await connection.execute(
+        "UPDATE outbox_entry o SET fence = $3 WHERE tenant_id = $1 AND contact_id = $2 AND NOT by_agent "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND EXISTS (SELECT 1 FROM session s "
+        "JOIN handoff h ON h.tenant_id = $1 AND h.session_id = s.session_id AND h.owner_id IS NOT NULL "
+        "AND h.ended_at IS NULL WHERE s.tenant_id = $1 AND s.contact_id = $2 "
+        "AND s.channel_account_id = o.channel_account_id AND s.session_id <> o.session_id)",
+        tenant_id,
+        contact_id,
+        OVERTAKEN,
+    )
+
+
 async def begin_attempts(connection: Connection, tenant_id: UUID, due_again: Mapping[UUID, datetime]) -> None:
     """Count attempts before they are made; if their worker dies, each entry is due again at its moment."""
     await _BEGIN.execute(connection, list(due_again.items()), tenant_id)
