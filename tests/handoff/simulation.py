@@ -103,7 +103,7 @@ CONTACT = Contact(contact_id=UUID(int=9), display_name="Uwe", phone="+4312345", 
 THREAD_ID = UUID(int=10)
 
 Steps = Generator[None]
-LeaseValues = tuple[int, "Running | None", float]
+LeaseValues = tuple[int, "PlayedActor | None", float]
 
 
 class WrongError(Exception):
@@ -111,13 +111,13 @@ class WrongError(Exception):
 
 
 @dataclass(slots=True)
-class Lease:
+class PlayedLease:
     """A row of the leases: ``in_hand`` while a transaction that is not over has it locked."""
 
     token: int = 0
-    owner: Running | None = None
+    owner: PlayedActor | None = None
     deadline: float = 0.0
-    in_hand: Running | None = None
+    in_hand: PlayedActor | None = None
 
     @property
     def values(self) -> LeaseValues:
@@ -126,7 +126,7 @@ class Lease:
 
 
 @dataclass(slots=True)
-class Mail:
+class PlayedMail:
     """A row of the mailbox."""
 
     message: InboundMessage
@@ -142,14 +142,14 @@ class Mail:
 class Work:
     """A message and its session, as they were when it was taken up."""
 
-    mail: Mail
+    mail: PlayedMail
     running: bool
     parts: int
     session: Session | None
 
 
 @dataclass(slots=True)
-class Entry:
+class PlayedEntry:
     """A row of the outbox, and what became of it on the wire; ``written`` is the step that wrote it."""
 
     number: int
@@ -171,7 +171,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Running:
+class PlayedActor:
     """An actor between two of its steps; ``stalled`` for one whose lease nobody extends."""
 
     name: str
@@ -189,7 +189,7 @@ class Write:
     confirmed: int = 0
 
 
-class CountingSource:
+class ScheduleSource:
     """Ids in order; chance is the schedule's own."""
 
     def __init__(self) -> None:
@@ -209,22 +209,22 @@ class Schedule:
     def __init__(self, seed: int, moves: int = MOVES) -> None:
         self.seed, self.moves = seed, moves
         self.chance = random.Random(seed)
-        self.source = CountingSource()
+        self.source = ScheduleSource()
         self.seconds = 0.0
         self.step = 0
         self.log: list[tuple[int, float, str]] = []
-        self.running: list[Running] = []
+        self.running: list[PlayedActor] = []
         self.jobs: dict[str, float] = {}
-        self.inbound, self.outbound = Lease(), Lease()
-        self.mailbox: list[Mail] = []
+        self.inbound, self.outbound = PlayedLease(), PlayedLease()
+        self.mailbox: list[PlayedMail] = []
         self.sessions: dict[UUID, Session] = {}
         self.current: UUID | None = None
         self.human: dict[UUID, Handoff] = {}
-        self.outbox: list[Entry] = []
-        self.by_message: dict[UUID, Entry] = {}
+        self.outbox: list[PlayedEntry] = []
+        self.by_message: dict[UUID, PlayedEntry] = {}
         self.requests: set[int] = set()
         self.writes: list[Write] = []
-        self.statuses: list[tuple[Entry, int]] = []
+        self.statuses: list[tuple[PlayedEntry, int]] = []
         self.is_stopped = False
         self.is_calm = False
         # What the invariants go by.
@@ -233,7 +233,7 @@ class Schedule:
         self.received: list[UUID] = []
         self.finals: Counter[UUID] = Counter()
         self.told: dict[UUID, str] = {}
-        self.answers_of: dict[int, list[Entry]] = {}
+        self.answers_of: dict[int, list[PlayedEntry]] = {}
 
     # ---------------------------------------------------------------- the schedule
 
@@ -279,15 +279,15 @@ class Schedule:
         self._step_of(self.running[at])
         return True
 
-    def _step_of(self, one: Running) -> None:
+    def _step_of(self, one: PlayedActor) -> None:
         try:
             next(one.steps)
         except StopIteration:
             one.done = True
             self.running.remove(one)
 
-    def _start(self, name: str, make: Callable[[Running], Steps]) -> Running:
-        one = Running(name, iter(()), stalled=self.chance.random() < 0.15)  # type: ignore[arg-type]
+    def _start(self, name: str, make: Callable[[PlayedActor], Steps]) -> PlayedActor:
+        one = PlayedActor(name, iter(()), stalled=self.chance.random() < 0.15)  # type: ignore[arg-type]
         one.steps = make(one)
         self.running.append(one)
         return one
@@ -347,22 +347,22 @@ class Schedule:
     def now(self) -> datetime:
         return BEGINNING + timedelta(seconds=self.seconds)
 
-    def _is_free(self, lease: Lease) -> bool:
+    def _is_free(self, lease: PlayedLease) -> bool:
         return lease.owner is None or lease.deadline < self.seconds
 
-    def _acquire(self, lease: Lease, me: Running, seconds: float) -> int | None:
+    def _acquire(self, lease: PlayedLease, me: PlayedActor, seconds: float) -> int | None:
         if not self._is_free(lease):
             return None
         lease.token, lease.owner, lease.deadline = lease.token + 1, me, self.seconds + seconds
         return lease.token
 
     @staticmethod
-    def verify(lease: Lease, token: int) -> None:
+    def verify(lease: PlayedLease, token: int) -> None:
         """Raise StaleTokenError unless *token* is still the lease's."""
         if lease.token != token or lease.owner is None:
             raise StaleTokenError(f"{lease.token}, not {token}")
 
-    def _release(self, lease: Lease, token: int) -> None:
+    def _release(self, lease: PlayedLease, token: int) -> None:
         if lease.token == token:
             lease.owner = None
 
@@ -385,12 +385,12 @@ class Schedule:
     def _arrive(self, message: InboundMessage) -> None:
         """A delivery of the webhook; one that was here before is known by the channel's id."""
         if all(mail.message.channel_message_id != message.channel_message_id for mail in self.mailbox):
-            self.mailbox.append(Mail(message, self.source.new_id()))
+            self.mailbox.append(PlayedMail(message, self.source.new_id()))
         self._wake("inbound")
 
     # ---------------------------------------------------------------- the dispatcher
 
-    def _dispatcher(self, me: Running) -> Steps:
+    def _dispatcher(self, me: PlayedActor) -> Steps:
         while self.inbound.in_hand is not None:
             yield
         token = self._acquire(self.inbound, me, INBOUND_S)
@@ -445,7 +445,7 @@ class Schedule:
             )
             raise
 
-    def _inputs(self, mail: Mail, session: Session | None) -> Inputs:
+    def _inputs(self, mail: PlayedMail, session: Session | None) -> Inputs:
         return Inputs(
             dispatch_id=mail.dispatch_id,
             now=self.now,
@@ -471,7 +471,7 @@ class Schedule:
             return Classified(at=self.now, classifier="none", classifier_version="1", candidates=(), duration_ms=1.0)
         raise TypeError(effect)
 
-    def _committing(self, mail: Mail, turn: Turn, part: int, token: int) -> Generator[None, None, Work | None]:
+    def _committing(self, mail: PlayedMail, turn: Turn, part: int, token: int) -> Generator[None, None, Work | None]:
         while self.inbound.in_hand is not None:
             yield
         found = self._commit(mail, turn, part, token)
@@ -483,12 +483,12 @@ class Schedule:
             found = self._commit(mail, turn, part, token)
         return found
 
-    def _commit(self, mail: Mail, turn: Turn, part: int, token: int) -> Work | None:
+    def _commit(self, mail: PlayedMail, turn: Turn, part: int, token: int) -> Work | None:
         self.verify(self.inbound, token)
         self._write_commit(mail, turn, part)
         return self._load_next(token) if turn.final else None
 
-    def _write_commit(self, mail: Mail, turn: Turn, part: int) -> None:
+    def _write_commit(self, mail: PlayedMail, turn: Turn, part: int) -> None:
         if mail.parts != part - 1:
             return
         mail.parts, mail.session_id = part, turn.session.session_id
@@ -515,7 +515,7 @@ class Schedule:
             return self._load_next(token)
         return (yield from self._committing(mail, self._orphaned(mail, session), work.parts + 1, token))
 
-    def _orphaned(self, mail: Mail, session: Session, by: Actor = SYSTEM) -> Turn:
+    def _orphaned(self, mail: PlayedMail, session: Session, by: Actor = SYSTEM) -> Turn:
         self._note(f"the dispatch of {mail.message.message_id.int} is orphaned")
         return orphaned(
             session,
@@ -605,7 +605,9 @@ class Schedule:
 
     # ---------------------------------------------------------------- people
 
-    def _hold(self, me: Running, session_id: UUID, act: Callable[[Session], None], *, at_once: bool = False) -> Steps:
+    def _hold(
+        self, me: PlayedActor, session_id: UUID, act: Callable[[Session], None], *, at_once: bool = False
+    ) -> Steps:
         held = yield from self._take_lease(me, at_once=at_once)
         if held is None:
             return
@@ -632,7 +634,7 @@ class Schedule:
         # What was done is told to whoever asked, if they are still there.
         yield
 
-    def _take_lease(self, me: Running, *, at_once: bool) -> Generator[None, None, tuple[LeaseValues, bool] | None]:
+    def _take_lease(self, me: PlayedActor, *, at_once: bool) -> Generator[None, None, tuple[LeaseValues, bool] | None]:
         """Take the contact's lease and keep its row in hand: what it was before, and whether somebody lost it so."""
         begun, lease = self.seconds, self.inbound
         while True:
@@ -718,7 +720,9 @@ class Schedule:
                 lambda s: self._may_write(handoff.note_unattended(s, self.now, self.source, allowed_seconds=5)),
             )
 
-    def _person(self, name: str, session_id: UUID, act: Callable[[Session], None], *, at_once: bool = False) -> Running:
+    def _person(
+        self, name: str, session_id: UUID, act: Callable[[Session], None], *, at_once: bool = False
+    ) -> PlayedActor:
         self._note(f"{name} begins")
         return self._start(name, lambda me: self._hold(me, session_id, act, at_once=at_once))
 
@@ -731,8 +735,8 @@ class Schedule:
         self._wake("inbound")
 
     def _take(self, session: Session, agent: Agent, how: Taking) -> None:
-        stopped: list[Entry] = []
-        under_way: list[Entry] = []
+        stopped: list[PlayedEntry] = []
+        under_way: list[PlayedEntry] = []
         for entry in self.open_before(session):
             (stopped if not entry.attempts or entry.attempts in entry.answers else under_way).append(entry)
         own = [e.message_id for e in stopped if e.session_id == session.session_id]
@@ -755,7 +759,7 @@ class Schedule:
                 entry.fence = OVERTAKEN
         self._wake("deliver")
 
-    def open_before(self, session: Session) -> list[Entry]:  # noqa: ARG002 - for one who looks at it alone
+    def open_before(self, session: Session) -> list[PlayedEntry]:  # noqa: ARG002 - for one who looks at it alone
         """What the bot has still to send, as ``own_session._unsent`` finds it: of earlier sessions, too."""
         return [e for e in self.outbox if not e.by_agent and e.status in OPEN]
 
@@ -772,7 +776,7 @@ class Schedule:
             self._note(f"{name} begins")
             self._start(name, lambda me: self._answering(me, session_id, write))
 
-    def _answering(self, me: Running, session_id: UUID, write: Write) -> Steps:
+    def _answering(self, me: PlayedActor, session_id: UUID, write: Write) -> Steps:
         done: list[bool] = []
         yield from self._hold(me, session_id, lambda s: done.append(self._write_answer(s, write)))
         write.confirmed += bool(done)
@@ -836,8 +840,8 @@ class Schedule:
 
     # ---------------------------------------------------------------- the outbox
 
-    def _put_in_outbox(self, turn: Turn, message_id: UUID, *, by_agent: bool, fence: int) -> Entry:
-        entry = Entry(
+    def _put_in_outbox(self, turn: Turn, message_id: UUID, *, by_agent: bool, fence: int) -> PlayedEntry:
+        entry = PlayedEntry(
             number=len(self.outbox),
             session_id=turn.session.session_id,
             message_id=message_id,
@@ -850,12 +854,12 @@ class Schedule:
         self.by_message[message_id] = entry
         return entry
 
-    def is_fenced(self, entry: Entry) -> bool:
+    def is_fenced(self, entry: PlayedEntry) -> bool:
         """Whether the entry must not go out any more, as ``OutboxEntry.is_fenced`` has it."""
         human = self.human.get(entry.session_id)
         return is_fenced(entry.fence, human.fence if human else 0, by_bot=not entry.by_agent)
 
-    def _deliverer(self, me: Running) -> Steps:
+    def _deliverer(self, me: PlayedActor) -> Steps:
         token = self._acquire(self.outbound, me, OUTBOUND_S)
         if token is None:
             return
@@ -874,7 +878,7 @@ class Schedule:
             self._finish(entry, number, answer)
             entry = self._begin_next(token)
 
-    def _begin_next(self, token: int) -> Entry | None:
+    def _begin_next(self, token: int) -> PlayedEntry | None:
         """Count the next attempt, or give the lease back; ``deliver._next``."""
         while True:
             entry = next((e for e in self.outbox if e.status in OPEN and not (e.parked and self.is_stopped)), None)
@@ -904,11 +908,11 @@ class Schedule:
         self._release(self.outbound, token)
         return None
 
-    def _note_unanswered(self, entry: Entry) -> None:
+    def _note_unanswered(self, entry: PlayedEntry) -> None:
         if entry.attempts and entry.attempts not in entry.answers:
             entry.answers[entry.attempts] = "unanswered"
 
-    def _send(self, entry: Entry, number: int, begun: float) -> Generator[None, None, str]:
+    def _send(self, entry: PlayedEntry, number: int, begun: float) -> Generator[None, None, str]:
         if self.chance.random() < 0.35:
             yield
             if self.is_fenced(entry) or entry.status not in OPEN:
@@ -921,7 +925,7 @@ class Schedule:
             return "withheld"
         return self._wire(entry, number)
 
-    def _wire(self, entry: Entry, number: int) -> str:
+    def _wire(self, entry: PlayedEntry, number: int) -> str:
         """What the channel does with it."""
         for step, claim in self.claims:
             if entry.by_agent or step <= entry.written or str(entry.message_id) in claim.under_way:
@@ -941,7 +945,7 @@ class Schedule:
         self._note(f"message {entry.number} is on the wire, attempt {number}: {answer}")
         return answer
 
-    def _finish(self, entry: Entry, number: int, answer: str) -> None:
+    def _finish(self, entry: PlayedEntry, number: int, answer: str) -> None:
         """Keep the answer and move the entry on; ``deliver._finish``."""
         if answer != "withheld":
             entry.answers[number] = "unanswered" if answer in ("lost", "not reached") else answer
@@ -964,13 +968,13 @@ class Schedule:
         else:
             self._retry(entry, SETTLE_S * number if answer == "lost" else 0.75)
 
-    def _retry(self, entry: Entry, pause: float) -> None:
+    def _retry(self, entry: PlayedEntry, pause: float) -> None:
         """Another attempt follows; ``outbox.mark_retrying``, which knows what came back after it had been settled."""
         if entry.status not in OPEN and self.is_overtaken(entry):
             entry.fence = OVERTAKEN
         entry.status, entry.due = "RETRYING", self.seconds + pause
 
-    def is_overtaken(self, entry: Entry) -> bool:
+    def is_overtaken(self, entry: PlayedEntry) -> bool:
         """Whether a person has had a later session of the contact's than the one that the bot wrote the message in."""
         own = self.sessions[entry.session_id]
         return not entry.by_agent and any(
@@ -978,7 +982,7 @@ class Schedule:
             for session_id, human in self.human.items()
         )
 
-    def _tell_status(self, entry: Entry, status: str, row: str) -> None:
+    def _tell_status(self, entry: PlayedEntry, status: str, row: str) -> None:
         entry.status = row
         self.told[entry.message_id] = status
 
@@ -1005,12 +1009,12 @@ class Schedule:
 
     # ---------------------------------------------------------------- what must be true
 
-    def _check_attempt(self, entry: Entry) -> None:
+    def _check_attempt(self, entry: PlayedEntry) -> None:
         self._check_not_claimed(entry, "begins an attempt")
         if entry.taken_known:
             raise WrongError(f"message {entry.number} is sent again, and the channel had said that it took it")
 
-    def _check_not_claimed(self, entry: Entry, what: str) -> None:
+    def _check_not_claimed(self, entry: PlayedEntry, what: str) -> None:
         if not entry.by_agent and any(step > entry.written for step, _ in self.claims):
             raise WrongError(f"message {entry.number} of the bot {what} after a person had taken over")
 
@@ -1064,7 +1068,7 @@ class Schedule:
         if not self._is_free(self.inbound) and self.inbound.owner is not None and not self.inbound.owner.done:
             raise WrongError("a lease was not given back")
 
-    def _check_entry(self, entry: Entry) -> None:
+    def _check_entry(self, entry: PlayedEntry) -> None:
         taken = sum(was for _, was in entry.wired)
         if entry.by_agent and entry.status != "SENT" and not entry.for_good:
             raise WrongError(f"the answer {entry.number} is lost: {entry.status}")

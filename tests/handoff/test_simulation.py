@@ -7,7 +7,7 @@ import pytest
 from dragoman.dispatch.turn import Turn
 from dragoman.domain.handoff import Handoff
 from dragoman.domain.nouns import Session
-from tests.handoff.simulation import Entry, Lease, Schedule, WrongError, play
+from tests.handoff.simulation import PlayedEntry, PlayedLease, Schedule, WrongError, play
 
 SHORT = 400
 """Schedules in each run of the tests; ``python -m tests.handoff`` plays 100,000."""
@@ -68,7 +68,7 @@ def test_the_schedules_come_to_what_they_are_for() -> None:
 class WithoutFence(Schedule):
     """Senders do not look whether a person has taken the session."""
 
-    def is_fenced(self, entry: Entry) -> bool:  # noqa: ARG002
+    def is_fenced(self, entry: PlayedEntry) -> bool:  # noqa: ARG002
         return False
 
 
@@ -83,21 +83,21 @@ class WithoutTokens(Schedule):
     """Whoever had the lease once may write."""
 
     @staticmethod
-    def verify(lease: Lease, token: int) -> None:
+    def verify(lease: PlayedLease, token: int) -> None:
         pass
 
 
 class WithoutEarlierSessions(Schedule):
     """A claim stops what the bot has still to send in its own session only."""
 
-    def open_before(self, session: Session) -> list[Entry]:
+    def open_before(self, session: Session) -> list[PlayedEntry]:
         return [entry for entry in super().open_before(session) if entry.session_id == session.session_id]
 
 
 class WithoutOvertaken(Schedule):
     """What comes back after it had been settled is not asked whether a person has the contact by now."""
 
-    def is_overtaken(self, entry: Entry) -> bool:  # noqa: ARG002
+    def is_overtaken(self, entry: PlayedEntry) -> bool:  # noqa: ARG002
         return False
 
 

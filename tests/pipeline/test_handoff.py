@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -13,6 +14,8 @@ from dragoman.domain import service_window
 from dragoman.domain.content import Note, Template, Text, to_json
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError, StaleTokenError
 from dragoman.domain.handoff import Agent
+from dragoman.domain.nouns import Session
+from dragoman.ledger import sessions
 from dragoman.services import sweep
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.contacts import erase_contact
@@ -20,7 +23,7 @@ from dragoman.services.dispatching.commit_turns import claim_next, commit_turn
 from dragoman.services.dispatching.handle_inbound import handle, inputs_of
 from dragoman.services.handoff import end_handoff, own_session, write_to_contact
 from dragoman.store.accounts.actions import Administrator
-from dragoman.store.database import owner_connection
+from dragoman.store.database import Connection, owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.handoff import agent_requests, attention, drafts
 from dragoman.web.console.query import ADDRESS as LOGS
@@ -98,11 +101,10 @@ async def test_a_reply_is_sent_once_however_often_it_is_asked_for(shop: Harness)
 
 async def test_of_two_who_claim_at_once_one_wins_and_the_other_is_told_who(shop: Harness) -> None:
     """Two hundred times, on a few sessions that go back into the queue in between."""
-    sessions = []
     for n in range(4):
         await shop.say("human please", phone=f"43660111000{n}")
     await shop.settle()
-    sessions = [row["session_id"] for row in await shop.rows("SELECT session_id FROM session ORDER BY session_id")]
+    fought_for = [row["session_id"] for row in await shop.rows("SELECT session_id FROM session ORDER BY session_id")]
 
     async def fight(session_id: UUID) -> str:
         of = (shop.runtime, shop.tenant_id, session_id)
@@ -119,8 +121,8 @@ async def test_of_two_who_claim_at_once_one_wins_and_the_other_is_told_who(shop:
 
     rounds = 50
     for _ in range(rounds):
-        await asyncio.gather(*(fight(session_id) for session_id in sessions))
-    for session_id in sessions:
+        await asyncio.gather(*(fight(session_id) for session_id in fought_for))
+    for session_id in fought_for:
         assert (await types(shop, session_id)).count("handoff.claimed") == rounds
         (row,) = await shop.rows("SELECT fence FROM handoff WHERE session_id = $1", session_id)
         assert row["fence"] == rounds
@@ -452,8 +454,8 @@ async def test_two_contacts_that_are_one_person_stay_with_whoever_has_them(shop:
     chat = Chat(shop)
     await chat.write("human please", **{"from": NUMBER})
     await chat.write("human please", from_user_id=USER)
-    sessions = [row["session_id"] for row in await shop.rows("SELECT session_id FROM session ORDER BY started_at")]
-    for session_id, agent in zip(sessions, (ANA, BO), strict=True):
+    ids = [row["session_id"] for row in await shop.rows("SELECT session_id FROM session ORDER BY started_at")]
+    for session_id, agent in zip(ids, (ANA, BO), strict=True):
         await own_session.claim_session(shop.runtime, shop.tenant_id, session_id, agent)
     await chat.write("it is me", **{"from": NUMBER, "from_user_id": USER})
     rows = await shop.rows(
@@ -470,3 +472,36 @@ async def test_two_contacts_that_are_one_person_stay_with_whoever_has_them(shop:
     await shop.settle()
     assert (await said(shop))[-1] == "Hello"
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
+
+
+async def test_a_thumb_up_waits_for_no_answer(shop: Harness) -> None:
+    session_id = await handed_over(shop)
+    await own_session.claim_session(shop.runtime, shop.tenant_id, session_id, ANA)
+    await answer(shop, session_id, ANA, "All is well")
+    await shop.settle()
+    (sent,) = await shop.rows("SELECT channel_message_id FROM outbox_entry WHERE by_agent")
+    reaction = {"message_id": sent["channel_message_id"], "emoji": "\U0001f44d"}
+    await shop.send({"type": "reaction", "reaction": reaction})
+    await shop.settle()
+    assert await shop.rows("SELECT 1 FROM message WHERE kind = 'reaction'")
+    (row,) = await shop.rows("SELECT waiting_since FROM handoff")
+    assert row["waiting_since"] is None
+
+
+async def test_a_session_that_has_moved_to_another_contact_leaves_no_lease_behind(
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two contacts turn out to be one between the first look and the lease."""
+    session_id = await handed_over(shop)
+    get, looks = sessions.get, 0
+
+    async def moved_meanwhile(connection: Connection, tenant_id: UUID, session_id: UUID) -> Session | None:
+        nonlocal looks
+        looks += 1
+        found = await get(connection, tenant_id, session_id)
+        return replace(found, contact_id=UUID(int=77)) if found is not None and looks == 1 else found
+
+    monkeypatch.setattr(sessions, "get", moved_meanwhile)
+    assert await own_session.claim_session(shop.runtime, shop.tenant_id, session_id, ANA)
+    assert looks == 4
+    assert await shop.rows("SELECT name FROM lease WHERE owner IS NOT NULL") == []
