@@ -505,3 +505,16 @@ async def test_a_session_that_has_moved_to_another_contact_leaves_no_lease_behin
     assert await own_session.claim_session(shop.runtime, shop.tenant_id, session_id, ANA)
     assert looks == 4
     assert await shop.rows("SELECT name FROM lease WHERE owner IS NOT NULL") == []
+
+
+async def test_a_key_of_another_conversation_is_refused_and_not_taken_for_done(shop: Harness) -> None:
+    first = await handed_over(shop)
+    await shop.say("human please", phone="436601110001", name="Uwe")
+    await shop.settle()
+    (second,) = await shop.rows("SELECT session_id FROM session WHERE session_id <> $1", first)
+    for session_id in (first, second["session_id"]):
+        await own_session.claim_session(shop.runtime, shop.tenant_id, session_id, ANA)
+    request_id = uuid4()
+    assert await answer(shop, first, ANA, "Hello", request_id)
+    with pytest.raises(ChangeRefusedError, match="another conversation"):
+        await answer(shop, second["session_id"], ANA, "Hello", request_id)
