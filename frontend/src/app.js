@@ -1,6 +1,7 @@
 import 'htmx.org/dist/htmx.esm.js';
 import './columns.js';
 import './drawer.js';
+import './handoff.js';
 import './keyboard.js';
 import './list.js';
 import './live.js';

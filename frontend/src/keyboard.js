@@ -1,5 +1,6 @@
 // Single keys, with a switch to turn them off (WCAG 2.1.4). With the drawer open J and K step the drawer.
 import { keepFocusOnce } from './drawer.js';
+import { escape as leaveTalk, keys as handoffKeys } from './handoff.js';
 import { togglePause } from './live.js';
 import { all, isNarrow, one, remember, whenever } from './page.js';
 
@@ -50,12 +51,14 @@ document.addEventListener('keydown', (event) => {
       // The browser would empty a search field, and a moment later the list would be another one.
       event.preventDefault();
       event.target.blur();
-    } else one('.dr [data-close]')?.click();
+    } else if (one('[data-inbox]')) leaveTalk();
+    else one('.dr [data-close]')?.click();
     return;
   }
-  if (typing || one('[data-keys-toggle]')?.checked === false || !actions[event.key]) return;
+  const known = one('[data-inbox]') ? handoffKeys : actions;
+  if (typing || one('[data-keys-toggle]')?.checked === false || !known[event.key]) return;
   event.preventDefault();
-  actions[event.key]();
+  known[event.key]();
 });
 
 document.addEventListener('change', (event) => {

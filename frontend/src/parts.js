@@ -133,11 +133,13 @@ const jump = async (pane, end) => {
 // What was written since: new items are added, changed messages replaced; focus and place stay. For live updates.
 export const newer = async (drawer) => {
   const lists = { msgs: one('.msgs', drawer), tl: one('.timeline > .tl', drawer) };
-  const numbers = Object.values(lists).map((list) => Number(list.dataset.last || 0));
+  // An inbox shows no timeline; its transcript knows itself up to which event it is right.
+  const numbers = [lists.msgs.dataset.last, lists.tl ? lists.tl.dataset.last : lists.msgs.dataset.event].map((n) => Number(n || 0));
   const content = await partOf(`${drawer.dataset.address}/newer?message=${numbers[0]}&event=${numbers[1]}`, { 'X-By-Itself': '1' });
   let added = 0;
-  for (const [name, list] of Object.entries(lists)) {
+  for (const [name, list] of Object.entries(lists).filter(([, each]) => each)) {
     const given = content.querySelector(`[data-into=${name}]`);
+    if (given.dataset.event) list.dataset.event = given.dataset.event;
     const pane = list.closest('.pane');
     const follow = atEnd(pane);
     // A part in the middle is shown, or a filter: what is new is found by scrolling there.

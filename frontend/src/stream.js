@@ -5,7 +5,7 @@
 const PATIENCE = 45_000;
 const HIDDEN = 30_000;
 
-export const openStream = (place, { heard, state }) => {
+export const openStream = (place, { heard, state, address = '/api/v1/events' }) => {
   let last = place;
   let stopped = false;
   let controller = null;
@@ -62,7 +62,7 @@ export const openStream = (place, { heard, state }) => {
     alive();
     try {
       const headers = { Accept: 'text/event-stream', 'X-By-Itself': '1', ...(last && { 'Last-Event-ID': last }) };
-      const response = await fetch('/api/v1/events', { headers, signal: mine.signal, cache: 'no-store' });
+      const response = await fetch(address, { headers, signal: mine.signal, cache: 'no-store' });
       if ([401, 403].includes(response.status)) stopped = true;
       else if (response.ok) {
         failures = 0;

@@ -2,6 +2,7 @@
 
 Meta's side: ``POST /<version>/<number>/messages``, ``POST /<version>/<number>/media``,
 ``GET /<version>/<media or number>``, ``GET /<version>/<business account>/subscribed_apps``,
+``GET /<version>/<business account>/message_templates``,
 ``GET /media-download/<media>``, all with the number's bearer token. Ours:
 ``/journal``, ``/control``, ``/inbound`` with the control token, and ``/healthz``.
 """
@@ -30,6 +31,7 @@ from graph_standin.lookups import number_object, proof_fault, subscribed_apps
 from graph_standin.media import limit_of
 from graph_standin.rules import RuleError, read_rule
 from graph_standin.standin import InboundError, Standin
+from graph_standin.templates import listed
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -69,6 +71,7 @@ def create_app(config: StandinConfig) -> Starlette:
         Route("/{version}/{phone_number_id}/messages", _messages, methods=["POST"]),
         Route("/{version}/{phone_number_id}/media", _upload, methods=["POST"]),
         Route("/{version}/{waba_id}/subscribed_apps", _subscribed_apps, methods=["GET"]),
+        Route("/{version}/{waba_id}/message_templates", _message_templates, methods=["GET"]),
         Route("/{version}/{media_id}", _media, methods=["GET"]),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
@@ -149,16 +152,30 @@ async def _upload(request: Request) -> Response:
     return JSONResponse({"id": _standin(request).files.put(mime_type, content).media_id})
 
 
-async def _subscribed_apps(request: Request) -> Response:
+def _of_business_account(request: Request) -> Number | PlannedFault:
+    """A number of the business account that the path names, if the token is its own."""
     wanted, token = request.path_params["waba_id"], _bearer(request)
     numbers = [number for number in _standin(request).config.numbers if _same(token, number.token)]
     if not numbers:
-        return _refuse(PlannedFault(190, "Invalid OAuth access token - Cannot parse access token"))
+        return PlannedFault(190, "Invalid OAuth access token - Cannot parse access token")
     number = next((number for number in numbers if number.waba_id == wanted), None)
     if number is None:
-        return _refuse(PlannedFault(100, "Object does not exist, or cannot be loaded", subcode=33))
-    fault = proof_fault(number, request.query_params.get("appsecret_proof"))
-    return _refuse(fault) if fault else JSONResponse(subscribed_apps(number))
+        return PlannedFault(100, "Object does not exist, or cannot be loaded", subcode=33)
+    return proof_fault(number, request.query_params.get("appsecret_proof")) or number
+
+
+async def _subscribed_apps(request: Request) -> Response:
+    number = _of_business_account(request)
+    return _refuse(number) if isinstance(number, PlannedFault) else JSONResponse(subscribed_apps(number))
+
+
+async def _message_templates(request: Request) -> Response:
+    number = _of_business_account(request)
+    if isinstance(number, PlannedFault):
+        return _refuse(number)
+    config = _standin(request).config
+    own_address = f"{config.public_url.rstrip('/')}/{request.path_params['version']}/{number.waba_id}/message_templates"
+    return JSONResponse(listed(config.templates, number.waba_id, request.query_params, own_address))
 
 
 async def _look_up_number(request: Request, number: Number) -> Response:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from graph_standin.templates import Templates
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
@@ -42,9 +44,9 @@ class StandinConfig:
     ``webhook_pause`` seconds and double. ``journal_path`` None keeps the journal in memory only.
 
     ``messages_per_second`` refuses what a number sends faster, ``pair_limit`` what goes to one user faster than
-    Meta allows. ``templates`` are those that exist, with how many parameters their body takes (None: every one
-    exists). ``user_ids`` are the business-scoped ids of numbers. A file's address is good for
-    ``media_url_seconds``.
+    Meta allows. ``templates`` are those that exist, as Meta lists them or by name with how many parameters their
+    body takes (None: every one exists, and none is listed). ``user_ids`` are the business-scoped ids of numbers. A
+    file's address is good for ``media_url_seconds``.
     """
 
     webhook_url: str
@@ -61,7 +63,7 @@ class StandinConfig:
     webhook_pause: float = 0.2
     messages_per_second: int | None = None
     pair_limit: bool = False
-    templates: Mapping[str, int] | None = None
+    templates: Templates | None = None
     user_ids: Mapping[str, str] = field(default_factory=dict)
     media_url_seconds: float = 300.0
 

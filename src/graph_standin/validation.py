@@ -6,10 +6,11 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/messag
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from graph_standin.answers import PlannedFault, digits
+from graph_standin.templates import Templates, template_fault
 
 _NUMBER = re.compile(r"\+?[0-9][0-9 ()./-]{3,24}")
 _USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
@@ -24,10 +25,10 @@ class InvalidRequestError(Exception):
         self.fault = fault
 
 
-def fault_in(body: dict[str, Any], own_number: str, templates: Mapping[str, int] | None = None) -> PlannedFault | None:
+def fault_in(body: dict[str, Any], own_number: str, templates: Templates | None = None) -> PlannedFault | None:
     """The refusal that this request body earns, or None if it is good.
 
-    *own_number* is the sender's; *templates* are those that exist, with their number of parameters (None: all do).
+    *own_number* is the sender's; *templates* are those that exist (None: all do).
     """
     try:
         if body.get("messaging_product") != "whatsapp":
@@ -37,7 +38,9 @@ def fault_in(body: dict[str, Any], own_number: str, templates: Mapping[str, int]
         else:
             _message(body, own_number)
             if templates is not None and body.get("type") == "template":
-                _known_template(body["template"], templates)
+                fault = template_fault(body["template"], templates)
+                if fault is not None:
+                    raise InvalidRequestError(fault)
     except InvalidRequestError as refused:
         return refused.fault
     return None
@@ -122,23 +125,6 @@ def _template(part: Any) -> None:
     language = part.get("language")
     if not isinstance(language, dict) or not language.get("code"):
         raise InvalidRequestError(PlannedFault(131008, "Parameter template.language.code is mandatory"))
-
-
-def _known_template(part: dict[str, Any], templates: Mapping[str, int]) -> None:
-    name = part["name"]
-    if name not in templates:
-        raise InvalidRequestError(
-            PlannedFault(132001, f"template name ({name}) does not exist in {part['language']['code']}")
-        )
-    given = sum(
-        len(component.get("parameters", ()))
-        for component in part.get("components", ())
-        if isinstance(component, dict) and component.get("type") == "body"
-    )
-    if given != templates[name]:
-        raise InvalidRequestError(
-            PlannedFault(132000, f"body: number of localizable_params ({given}) does not match ({templates[name]})")
-        )
 
 
 def _contacts(part: Any) -> None:

@@ -11,6 +11,7 @@ from dragoman.store.accounts.login_sessions import Awaits
 from tests.browser.browser_server import NEWCOMER, BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.people import GALLERY, MARINA
+from tests.browser.test_canned_replies import furnish_replies
 from tests.browser.test_failed_jobs import fail_a_job
 from tests.waiting import wait_until
 
@@ -116,9 +117,17 @@ def hold(visitor: Visitor, size: str) -> Iterator[str]:
 def settings(visitor: Visitor, size: str) -> Iterator[str]:
     """The settings, one page each."""
     page = visitor.page
-    for name in ("channels", "channels/new", "users", "roles", "tokens", "sign-on", "failed-jobs"):
+    for name in (
+        *("channels", "channels/new", "users", "roles", "tokens", "sign-on", "failed-jobs"),
+        *("canned-replies", "canned-replies/new"),
+    ):
         page.goto(f"{SETTINGS}/{name}")
         yield name
+    page.goto(f"{SETTINGS}/handoff")
+    yield "handoff"
+    page.get_by_role("link", name="Change what").first.click()
+    expect(page.get_by_role("group", name="Languages")).to_be_visible()
+    yield "agent"
     page.goto(f"{SETTINGS}/redaction")
     page.get_by_label("What a contact could write").fill("my card is 4111 1111 1111 1111")
     page.get_by_role("button", name="Try", exact=True).click()
@@ -149,6 +158,25 @@ def records(visitor: Visitor, size: str) -> Iterator[str]:
     yield "exports"
 
 
+def replies(visitor: Visitor, size: str) -> Iterator[str]:
+    """Canned replies and templates, the form, its preview, and what it says of mistakes."""
+    page = visitor.page
+    visitor.site.do(furnish_replies(visitor.site))
+    page.goto(f"{SETTINGS}/canned-replies")
+    expect(page.get_by_role("article", name="delivery_notice").first).to_be_visible()
+    yield "replies and templates"
+    page.get_by_role("link", name="Edit Greeting, English").click()
+    _press(page, "Preview")
+    expect(page.locator(".tried")).to_contain_text("Hello Marina")
+    yield "preview"
+    page.locator("form [name=body]").fill("Hello {{contact.secret}}")
+    _press(page, "Save")
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was saved")
+    yield "mistake"
+    page.goto(f"{SETTINGS}/channels")
+    yield "fetched templates"
+
+
 def simulator(visitor: Visitor, size: str) -> Iterator[str]:
     """The phone in the browser."""
     page = visitor.page
@@ -163,7 +191,7 @@ def simulator(visitor: Visitor, size: str) -> Iterator[str]:
 
 
 WALKS: tuple[Walk, ...] = (the_list, over_the_list, conversation, gallery, settings, simulator)
-WRITING_WALKS: tuple[Walk, ...] = (hold, records)
+WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies)
 
 
 def resize(page: Page, width: int, height: int) -> None:

@@ -14,6 +14,7 @@ from fastapi.routing import iter_route_contexts
 
 from dragoman.domain.content import ContactCard, ContactCards, Reaction, SystemNotice, Text, to_json
 from dragoman.web.console.query import ADDRESS
+from tests.endless import ENDLESS
 
 from .tenant_fixture import TenantFixture, bearer
 
@@ -24,7 +25,7 @@ WAMID = "wamid." + base64.b64encode(b"\x1d\x18\x0c436609876543\x15\x02\x00\x11")
 DIGESTS = {"of a message": "d1" * 32, "of an event": "5e" * 32, "of the session": "4d" * 32}
 """A number of which country and last digits are known could be found by trying which one fits a digest."""
 
-NOT_ASKED = {"/api/v1/events", "/static", "/metrics", "/healthz", "/readyz", "/webhooks/whatsapp"}
+NOT_ASKED = {*ENDLESS, "/static", "/metrics", "/healthz", "/readyz", "/webhooks/whatsapp"}
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ import typer.main
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
-from dragoman.channels.interface import Checked, CheckFinding
+from dragoman.channels.interface import Checked, CheckFinding, TemplateList
+from dragoman.channels.whatsapp.account_client import WhatsAppClient
 from dragoman.cli.main import app as command_line
 from dragoman.domain.nouns import SkillSpec
 from dragoman.runtime import Runtime
@@ -44,6 +45,7 @@ LOGS = "/communications/automation/logs"
 CHANGES_NOTHING = {
     ("POST", f"{SETTINGS}/channels/{{account_id}}/check"): "asks Meta, and keeps what it said",
     ("POST", f"{SETTINGS}/redaction/try"): "shows what would be stored of a text",
+    ("POST", f"{SETTINGS}/canned-replies/preview"): "shows how a reply reads",
 }
 
 
@@ -64,10 +66,26 @@ UNREACHABLE = "UPDATE channel_account SET open_since = now(), failing_since = no
 STOPPED = "UPDATE channel_account SET stopped_at = now(), stopped_reason = 'spam'"
 OPEN_EXPORT = "UPDATE export_request SET state = 'waiting'"
 GIVEN_UP = "UPDATE failed_job SET given_up_at = now(), ended_at = NULL, ended_how = NULL"
+REPLY = {"shortcut": "changed", "title": "Changed", "body": "Hello {{contact.name}}"}
+REPLY_IS_BACK = (
+    "INSERT INTO canned_reply (tenant_id, canned_reply_id, shortcut, language, title, body, changed_at, changed_by) "
+    "SELECT tenant_id, object_id::uuid, 'back', '', 'Back', 'Hello', now(), 'Ada' FROM administrator_action "
+    "WHERE action = 'canned_reply.deleted'"
+)
 FACTOR = (
     "INSERT INTO second_factor (tenant_id, user_id, secret, made_at, confirmed_at) "
     "SELECT tenant_id, user_id, 'x', now(), now() FROM user_account WHERE role = 'developer'"
 )
+
+AN_AGENT = "UPDATE user_account SET role = 'agent' WHERE role = 'developer'"
+TIMES = {
+    "cap": "3", "target": "2", "target_unit": "minutes", "unattended": "1", "unattended_unit": "hours", "idle": "1",
+    "idle_unit": "days", "absent": "0", "absent_unit": "minutes",
+}  # fmt: skip
+HANDOFF = {
+    "target_seconds": 60, "unattended_seconds": 0, "idle_seconds": 0, "absent_seconds": 0, "automatic": True, "cap": 2,
+    "hours": {"time_zone": "UTC", "weekly": {}, "holidays": []}, "closed_text": {},
+}  # fmt: skip
 
 REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{SETTINGS}/users"): TriedRequest({"name": "N", "email": "n@house.example", "role": "agent"}),
@@ -85,6 +103,21 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{SETTINGS}/channels/{{account_id}}"): TriedRequest({**NUMBER, "name": "Other"}),
     ("POST", f"{SETTINGS}/channels/{{account_id}}/resume"): TriedRequest(first=STOPPED),
     ("POST", f"{SETTINGS}/channels/{{account_id}}/try"): TriedRequest(first=UNREACHABLE),
+    ("POST", f"{SETTINGS}/channels/{{account_id}}/templates"): TriedRequest(),
+    ("POST", f"{SETTINGS}/canned-replies"): TriedRequest({**REPLY, "shortcut": "by-page"}),
+    ("POST", f"{SETTINGS}/canned-replies/{{canned_reply_id}}"): TriedRequest(REPLY),
+    ("POST", f"{SETTINGS}/canned-replies/{{canned_reply_id}}/delete"): TriedRequest(),
+    ("POST", "/api/v1/canned-replies"): TriedRequest({**REPLY, "shortcut": "by-program"}),
+    ("PUT", "/api/v1/canned-replies/{canned_reply_id}"): TriedRequest(REPLY, REPLY_IS_BACK),
+    ("DELETE", "/api/v1/canned-replies/{canned_reply_id}"): TriedRequest(),
+    ("POST", f"{SETTINGS}/handoff/times"): TriedRequest(TIMES),
+    ("POST", f"{SETTINGS}/handoff/hours"): TriedRequest({"time_zone": "Europe/Vienna", "monday": "8-12"}),
+    ("POST", f"{SETTINGS}/handoff/holidays"): TriedRequest({"date": "2026-12-24", "name": "Christmas Eve"}),
+    ("POST", f"{SETTINGS}/handoff/holidays/remove"): TriedRequest({"date": "2026-12-24"}),
+    ("POST", f"{SETTINGS}/handoff/words"): TriedRequest({"en": "Back {{when}}."}),
+    ("POST", f"{SETTINGS}/handoff/agents/{{user_id}}"): TriedRequest({"language": ["de"]}, first=AN_AGENT),
+    ("PUT", "/api/v1/settings/handoff"): TriedRequest(HANDOFF),
+    ("PUT", "/api/v1/agents/{user_id}"): TriedRequest({"languages": ["en"], "topics": [], "cap": 1}, first=AN_AGENT),
     ("POST", f"{SETTINGS}/redaction"): TriedRequest({"name": "own", "pattern": "Q[0-9]{9}X"}),
     ("POST", f"{SETTINGS}/redaction/remove"): TriedRequest({"name": "own"}),
     ("POST", f"{SETTINGS}/redaction/turn"): TriedRequest({"name": "card", "on": "no"}),
@@ -133,7 +166,11 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
         there = "https://id.example/there"
         return Provider(issuer="https://id.example", authorization_endpoint=there, token_endpoint=there, jwks_uri=there)
 
+    async def list_templates(*_: object) -> TemplateList:
+        return TemplateList(templates=())
+
     monkeypatch.setattr(manage_accounts, "check", check)
+    monkeypatch.setattr(WhatsAppClient, "list_templates", list_templates)
     monkeypatch.setattr(identity_provider, "discover", discover)
 
 

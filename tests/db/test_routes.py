@@ -20,12 +20,10 @@ from dragoman.runtime import Runtime
 from dragoman.store.accounts import api_tokens, login_sessions, roles
 from dragoman.store.accounts.roles import ROLES
 from dragoman.web.auth import SAFE_METHODS
+from tests.endless import ENDLESS
 
 from .tenant_fixture import TenantFixture, bearer
 from .test_auth import declared
-
-ENDLESS = {"/api/v1/events"}
-"""Streams: asked for with a parameter that is refused once somebody is let in."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Route:
 
     def address(self, parameters: dict[str, str]) -> str:
         filled = re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: parameters[found[1]], self.path)
+        # A stream is asked for with a parameter that is refused once somebody is let in.
         return f"{filled}?unknown=1" if self.path in ENDLESS else filled
 
 
@@ -68,7 +67,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
     session_id = await tenant.session(message_count=1)
     message_id = await tenant.message(session_id, 1, to_json(Text("hello")))
     owner = await tenant.user("developer")
-    note_id, view_id, export_id, failed_job_id = uuid4(), uuid4(), uuid4(), uuid4()
+    note_id, view_id, export_id, failed_job_id, canned_reply_id = uuid4(), uuid4(), uuid4(), uuid4(), uuid4()
     await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
@@ -85,6 +84,8 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "INSERT INTO failed_job (tenant_id, failed_job_id, entrypoint, key, attempts, first_failed_at, last_failed_at, "
         f"retry_at, cause, given_up_at) VALUES ($1, '{failed_job_id}', 'settle_contact', '{uuid4()}', 6, now(), now(), "
         "now(), 'KeyError', now())",
+        "INSERT INTO canned_reply (tenant_id, canned_reply_id, shortcut, language, title, body, changed_at, "
+        f"changed_by) VALUES ($1, '{canned_reply_id}', 'known', '', 'Known', 'a reply of the house', now(), 'Ada')",
     )
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         for row in rows:
@@ -101,6 +102,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "token_id": str(token_id),
         "tag": "a tag",
         "failed_job_id": str(failed_job_id),
+        "canned_reply_id": str(canned_reply_id),
     }
 
 
@@ -159,6 +161,7 @@ async def test_what_is_another_tenants_is_not_there(
             assert answer.status_code in (404, 422), (route, answer.status_code, answer.text[:200])
             assert "hello" not in answer.text
             assert "a note of the house" not in answer.text
+            assert "a reply of the house" not in answer.text
             asked += answer.status_code == 404
     assert asked >= 20
 
@@ -187,3 +190,23 @@ async def test_a_login_that_idled_or_was_ended_lets_nobody_in(
         for headers in (idle, ended):
             answer = await client.request(route.method, route.address(parameters), headers=headers)
             assert answer.status_code == (401 if route.is_api else 303), route
+
+
+BROKEN_ADDRESS = "http://["
+"""No address: to split it raises."""
+
+
+async def test_a_header_with_a_broken_address_is_no_failure_of_ours_on_any_route(
+    app: FastAPI, client: httpx.AsyncClient, tenant: TenantFixture, parameters: dict[str, str]
+) -> None:
+    cookie = await tenant.cookie(await tenant.user("administrator"))
+    broken = dict.fromkeys(("Referer", "HX-Current-URL"), BROKEN_ADDRESS)
+    failed = []
+    for route in routes(app):
+        if route.method != "GET":
+            continue
+        for headers in ({**cookie, **broken}, {**broken, "HX-Request": "true"}):
+            answer = await client.get(route.address(parameters), headers=headers)
+            if answer.status_code >= 500:
+                failed.append((route.path, headers.keys() - broken.keys()))
+    assert failed == []

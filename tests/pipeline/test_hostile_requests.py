@@ -23,6 +23,7 @@ from dragoman.store.database import Database
 from tests import asgi, harness
 from tests.db.tenant_fixture import TenantFixture
 from tests.db.test_routes import one_of_everything
+from tests.endless import ENDLESS
 from tests.harness import APP_SECRET, Harness
 from tests.hostile import JSON_VALUES, Requests
 from tests.little_shop import Calls, little_shop
@@ -31,7 +32,6 @@ from tests.unit.test_whatsapp_inbound_fuzz import envelope, mutate, places
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "1500"))
 SEED = int(os.environ.get("FUZZ_SEED", "17"))
-ENDLESS = {"/api/v1/events", "/communications/automation/logs/events"}
 """Streams, which end when nobody listens."""
 WEBHOOK = "/webhooks/whatsapp"
 

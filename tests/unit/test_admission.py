@@ -41,6 +41,7 @@ from dragoman.domain.policies import (
     Budget,
     BusinessHours,
     Confirmation,
+    HandoffRules,
     Limits,
     part_from_json,
     part_to_json,
@@ -91,6 +92,11 @@ def test_a_policy_survives_being_stored() -> None:
         ("routing", {"rules": [{"name": "x", "keywords": [""]}]}, "list of texts"),
         ("routing", {"rules": [{"name": "x", "keywords": ["y"], "hours": "sometimes"}]}, "always, open or closed"),
         ("routing", {"rules": [{"keywords": ["y"]}]}, "needs a name"),
+        ("handoff", {"target_seconds": -1}, "handoff.target_seconds is -1; use a whole number from 0"),
+        ("handoff", {"automatic": 1}, "handoff.automatic is 1; use true or false"),
+        ("handoff", {"cap": 0}, "handoff.cap is 0; an agent takes 1 to 1000 sessions"),
+        ("handoff", {"idle_seconds": 40_000_000}, "handoff.idle_seconds is 40000000; a year is the longest"),
+        ("handoff", {"patience": 1}, "handoff has no patience"),
         ("misses", 3, "has no misses"),
         ("threshold", "high", "it was 0.5"),
         ("retry_base_seconds", -0.5, "negative"),
@@ -115,7 +121,7 @@ def test_a_change_leaves_the_rest_as_it_was() -> None:
             changed(before, nothing)
 
 
-@given(st.sampled_from([Limits, Budget, Confirmation]))
+@given(st.sampled_from([Limits, Budget, Confirmation, HandoffRules]))
 def test_a_part_reads_back_as_it_was_written(kind: Any) -> None:
     assert part_from_json(kind, part_to_json(kind())) == kind()
 

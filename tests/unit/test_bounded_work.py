@@ -27,6 +27,7 @@ from dragoman.bounded import OUTSIDE_TEXT_READERS
 from dragoman.domain import redaction
 from dragoman.domain.content import Text
 from dragoman.domain.flows import Validation, Variable, VariableType
+from dragoman.domain.message_template import MessageTemplate
 from dragoman.domain.nouns import Parameter, ParameterKind
 from dragoman.domain.search_words import Search
 from dragoman.services.masking import Mask
@@ -157,6 +158,12 @@ def _evidence(reader: Callable[..., Any], text: str) -> None:
     reader(row | {"text": text, "at": START, "ordinal": 1})
 
 
+def _template(text: str) -> MessageTemplate:
+    return MessageTemplate(
+        name="n", language="en", category="utility", status="APPROVED", body=f"{{{{1}}}} {text}", header=text
+    )
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "channels.email.inbound.read": _mail,
     "channels.email.redact.redact": lambda reader, text: _mail(lambda body: reader(body, RULES), text),
@@ -168,7 +175,12 @@ CALLS: dict[str, Callable[..., Any]] = {
     "dispatch.extract.answer": _mention,
     "dispatch.extract.mention": _mention,
     "dispatch.flow_values.answered": _answered,
+    "domain.canned_reply.fill": lambda reader, text: (
+        reader(text, {"contact.name": text}), reader("{{contact.name}}", {"contact.name": text})
+    ),
     "domain.media_types.safe_filename": lambda reader, text: reader(text, otherwise="file"),
+    "domain.message_template.faults": lambda reader, text: reader(_template(text), {"body.1": text}),
+    "domain.message_template.preview": lambda reader, text: reader(_template(text), {"body.1": text}),
     "domain.patterns.search": lambda reader, text: reader(r"[a-z]+[a-z]+1", text),
     "domain.redaction.clean": lambda reader, text: reader(text, RULES),
     "domain.search_words.Search.marks": lambda reader, text: reader(Search.parse('a "a b c" 1* hello'), text),
@@ -218,6 +230,7 @@ def test_no_function_that_reads_text_with_a_pattern_is_forgotten() -> None:
 KNOWN_SHORT = {
     "dragoman.dispatch.flow_values.filled": "a flow's own text; values in it are cut at 200 characters",
     "dragoman.dispatch.verification.code_in": "one search with one pattern, which is measured above",
+    "dragoman.domain.policies._closed_text": "two searches of an administrator's text of at most 1,000 characters",
     "dragoman.domain.flow_form.say": "a flow's own text",
     "dragoman.services.masking._pattern": "a phone number",
     "dragoman.store.reviews.write_note": "one search with one pattern, in at most 4,000 characters",

@@ -26,7 +26,7 @@ def test_what_goes_is_a_field_of_the_catalogue() -> None:
 def test_free_text_goes_and_what_the_dispatcher_did_stays(kind: str) -> None:
     """A field of these names is free text, whichever event gets it: who adds one decides here that it goes."""
     loose = {"reason", "message", "detail", "parameters", "result", "by", "business_partner", "late_result"}
-    loose |= {"content_digest", "channel_message_id"}
+    loose |= {"content_digest", "channel_message_id", "collected"}
     fields = CATALOGUE[kind].__dataclass_fields__.keys()
     known = fields & loose - (
         # Words of ours on the erasure itself; a colleague's name.

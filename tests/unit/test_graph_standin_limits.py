@@ -97,6 +97,67 @@ async def test_templates_are_known_with_their_parameters() -> None:
         assert code(await harness.send(template("unknown", "Ana"))) == 132001
 
 
+def definition(name: str, language: str = "en", **fields: Any) -> dict[str, Any]:
+    parts = [{"type": "BODY", "text": "Hi {{name}}, {{day}}"}]
+    return {
+        "name": name,
+        "language": language,
+        "status": "APPROVED",
+        "category": "UTILITY",
+        "components": parts,
+        **fields,
+    }
+
+
+async def test_templates_are_listed_page_by_page() -> None:
+    templates = [definition(f"notice_{number}") for number in range(5)]
+    async with world_of(templates=[*templates, definition("others", waba_id="1")]) as harness:
+        address = f"/v24.0/{harness.standin.config.numbers[0].waba_id}/message_templates"
+        names, query = [], {"limit": "2", "fields": "name,status"}
+        while True:
+            answer = (await harness.http.get(address, params=query, headers=BEARER)).json()
+            assert all(entry.keys() == {"id", "name", "status"} for entry in answer["data"])
+            names += [entry["name"] for entry in answer["data"]]
+            if "next" not in answer["paging"]:
+                break
+            query["after"] = answer["paging"]["cursors"]["after"]
+        assert names == [template["name"] for template in templates]
+        assert code(await harness.http.get(address, headers={"Authorization": "Bearer wrong"})) == 190
+        assert code(await harness.http.get("/v24.0/123/message_templates", headers=BEARER)) == 100
+
+
+async def test_a_template_is_sent_as_its_definition_says() -> None:
+    button = {"type": "BUTTONS", "buttons": [{"type": "URL", "text": "Go", "url": "https://a.example/{{1}}"}]}
+    picture = {"type": "HEADER", "format": "IMAGE"}
+    templates = [
+        definition("named"),
+        definition("paused", status="PAUSED"),
+        definition("track", components=[{"type": "BODY", "text": "Go"}, button]),
+        definition("picture", components=[picture, {"type": "BODY", "text": "Look"}]),
+    ]
+    body = {"type": "body", "parameters": [
+        {"type": "text", "parameter_name": name, "text": "x"} for name in ("day", "name")
+    ]}  # fmt: skip
+    pressed = {"type": "button", "sub_type": "url", "index": "0", "parameters": [{"type": "text", "text": "1"}]}
+    image = {"type": "header", "parameters": [{"type": "image", "image": {"id": "1"}}]}
+    cases: list[tuple[str, str, list[dict[str, Any]], int | None]] = [
+        ("named", "en", [body], None),
+        ("named", "de", [body], 132001),
+        ("named", "en", [], 132000),
+        ("named", "en", [{"type": "body", "parameters": [{"type": "text", "text": "x"}] * 2}], 100),
+        ("paused", "en", [body], 132015),
+        ("track", "en", [pressed], None),
+        ("track", "en", [], 131008),
+        ("picture", "en", [image], None),
+        ("picture", "en", [], 132012),
+    ]
+    async with world_of(templates=templates, statuses=False) as harness:
+        for name, language, components, wanted in cases:
+            part = {"name": name, "language": {"code": language}, "components": components}
+            message = {**{k: v for k, v in TEXT.items() if k != "text"}, "type": "template", "template": part}
+            assert code(await harness.send(message)) == wanted, (name, language, components)
+
+
 async def test_statuses_may_come_before_the_answer_doubled_and_in_any_order() -> None:
     async with world_of() as harness:
         await harness.tell({"statuses": ["read", "sent", "sent"], "early": True})

@@ -18,6 +18,7 @@ import httpx
 
 from dragoman.domain.content import Content
 from dragoman.domain.errors import DragomanError
+from dragoman.domain.message_template import MessageTemplate
 from dragoman.domain.nouns import Identity, MessageContext
 from dragoman.domain.redaction import RedactionRule
 
@@ -102,6 +103,21 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateChange:
+    """The channel says that a template has changed; None for what it says nothing of.
+
+    ``is_complete``: what it says is all that has changed, as far as we keep it.
+    """
+
+    name: str
+    language: str
+    status: str | None = None
+    quality: str | None = None
+    category: str | None = None
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
     """Anything else, kept with the reason in plain words; what follows from it, if anything, is in the last fields."""
 
@@ -111,6 +127,7 @@ class Other:
     reason: str
     raw: Mapping[str, Any]
     event: AccountEvent | None = None
+    template: TemplateChange | None = None
     preference: Preference | None = None
     identity_change: IdentityChange | None = None
 
@@ -288,6 +305,17 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateList:
+    """The templates that the channel has for a business account.
+
+    ``unreadable`` are those that could not be read, by name and language, or None where not even these could be.
+    """
+
+    templates: tuple[MessageTemplate, ...]
+    unreadable: tuple[tuple[str, str] | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountAccess:
     """What it takes to speak for one channel account; secrets in clear text, never to be logged or stored."""
 
@@ -312,6 +340,14 @@ class AccountClient(Protocol):
 
     async def check(self) -> Checked:
         """Look whether the account's credentials and its registration are well; nothing is changed."""
+        ...
+
+    async def upload(self, content: bytes, mime_type: str, filename: str) -> str | Refused | Unanswered:
+        """Hand over a file that is to be sent; the channel's id for it."""
+        ...
+
+    async def list_templates(self) -> TemplateList | Refused | Unanswered:
+        """Ask for all message templates of the business account."""
         ...
 
     async def locate(self, media_id: str) -> Located:

@@ -19,11 +19,13 @@ import asyncpg
 from dragoman.cli import logs, loop, past, standin
 from dragoman.cli.compose import locate_database, migrate_database, open_runtime
 from dragoman.cli.shared import err, settings_or_exit
+from dragoman.domain.canned_reply import ReplyText
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
 from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.access import people
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
+from dragoman.services.handoff.manage_canned_replies import add_reply
 from dragoman.settings import Settings
 from dragoman.store import migrate, tenants
 from dragoman.store.accounts.actions import COMMAND_LINE
@@ -35,6 +37,7 @@ from dragoman.store.embedded import DatabaseURLs
 from dragoman_shop.customers import BUSINESS_PARTNERS
 from dragoman_shop.menu import DEFINITION, FLOWS, MENU
 from dragoman_shop.registry import RETIRED
+from dragoman_shop.replies import CANNED_REPLIES
 
 SLUG = "voltfair"
 NAME = "Voltfair"
@@ -129,6 +132,9 @@ async def _furnish(
     for path in FLOWS:
         await import_flow(runtime, tenant_id, path.read_text(encoding="utf-8"), at=opened)
     await import_menu(runtime, tenant_id, DEFINITION.read_text(encoding="utf-8"), as_default=True, at=opened)
+    for shortcut, language, title, body in CANNED_REPLIES:
+        reply = ReplyText(shortcut=shortcut, language=language, title=title, body=body)
+        await add_reply(runtime, tenant_id, reply, COMMAND_LINE)
     access = {
         "base_url": runtime.settings.base_url,
         "tenant": SLUG,

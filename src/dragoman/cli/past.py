@@ -26,6 +26,7 @@ from dragoman.domain.errors import DragomanError
 from dragoman.domain.nouns import Policy
 from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Runtime
+from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
@@ -105,6 +106,7 @@ async def play(
         )
         switch.console = httpx.ASGITransport(create_app(runtime))
         switch.meta = httpx.ASGITransport(app, root_path=standin.PATH)
+        await synchronise_due(runtime, tenant_id)
         await _Past(settings, runtime, tenant_id, playing, clock, queue, meta).play(begin, until)
         await meta.close()
 

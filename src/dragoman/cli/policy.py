@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from dragoman.cli.shared import TenantOption, err, on_record, tenant_id_of, with_runtime
+from dragoman.cli.shared import TenantOption, err, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Policy
 from dragoman.runtime import Runtime
+from dragoman.services.catalogue.change_policy import change_policy
+from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import skills
 
 policy = typer.Typer(help="Show and set limits, budgets, time-outs, codes and routing.", no_args_is_help=True)
@@ -43,16 +45,7 @@ def policy_set(file: File, tenant_slug: TenantOption) -> None:
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            known = (await skills.dispatch_rules(connection, tenant_id)).policy
-            new = changed(known, given)
-            await skills.set_policy(connection, tenant_id, new)
-            before, after = skills.policy_to_json(known), skills.policy_to_json(new)
-            different = [name for name in after if before[name] != after[name]]
-            await on_record(
-                runtime, connection, tenant_id, "policy.changed", tenant_slug,
-                before={name: before[name] for name in different}, after={name: after[name] for name in different},
-            )  # fmt: skip
+        await change_policy(runtime, tenant_id, COMMAND_LINE, lambda known: changed(known, given))
 
     with_runtime(job)
     err.print(f"The policy of {tenant_slug} is set.")

@@ -14,6 +14,7 @@ import httpx
 from dragoman.cli.asgi import ASGIApp
 from dragoman.domain.errors import ConfigurationError
 from dragoman.settings import Settings
+from dragoman_shop.replies import TEMPLATES
 from graph_standin.app import create_app
 from graph_standin.config import Number, StandinConfig
 from graph_standin.standin import Standin as Playing
@@ -99,6 +100,7 @@ def application(
         public_url=f"http://127.0.0.1:{settings.port}{PATH}",
         status_delay=0.0 if instant else 0.4,
         statuses_together=instant,
+        templates=TEMPLATES,
     )
     if http is not None:
         config = dataclasses.replace(config, http=http)

@@ -8,12 +8,14 @@ Neighbours: :mod:`~dragoman.dispatch.understand` finds out what is wanted,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 
 from dragoman.dispatch import admission, menu, routing, verification
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result
 from dragoman.dispatch.pick_node import pick_node
+from dragoman.dispatch.redact import hidden
 from dragoman.dispatch.run_flow import Handover, resume_flow, retry_step, start_flow
 from dragoman.dispatch.run_skill import ask_parameter, run_skill
 from dragoman.dispatch.texts import sentence
@@ -205,11 +207,33 @@ def _take_code(
 def _hand_over(inputs: Inputs, draft: Draft, outcome: Outcome, reason: str, said: str, text: str = "") -> None:
     """Let a person take over; *text* is said in place of the sentence *said* where there is one."""
     draft.change(misses=0)
-    draft.record(HandoffRequested(reason=reason))
+    draft.record(HandoffRequested(reason=reason, collected=_collected(inputs, draft)))
     words = (text or sentence(said, *menu.locales(inputs)), routing.back(inputs, draft.now))
     draft.say(Text(" ".join(filter(None, words))))
     draft.move(State.WITH_AGENT, reason)
     draft.close(outcome, reason)
+
+
+def _collected(inputs: Inputs, draft: Draft) -> dict[str, Any]:
+    """What the contact had told the bot by now, for whoever takes over; secrets are not among it."""
+    before = inputs.session
+    position = draft.session.flow or (before.flow if before else None)
+    if position is not None:
+        flow = inputs.running or inputs.flows.get(position.flow)
+        secret = {variable.name for variable in flow.variables if variable.secret} if flow else set()
+        return _given(position.variables, secret)
+    asked = before.awaiting if before else None
+    if asked is None or asked.kind is not AwaitingKind.PARAMETER:
+        return {}
+    spec = inputs.registry.get(asked.skill or "")
+    secret = {parameter.name for parameter in spec.parameters if parameter.secret} if spec else set()
+    return _given(asked.collected, secret)
+
+
+def _given(values: Mapping[str, Any], secret: set[str]) -> dict[str, Any]:
+    return {
+        name: hidden() if name in secret else value for name, value in values.items() if value not in (None, "", {}, [])
+    }
 
 
 def _say_goodbye(inputs: Inputs, draft: Draft) -> None:

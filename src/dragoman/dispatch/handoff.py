@@ -15,7 +15,8 @@ from uuid import UUID
 from dragoman.dispatch.draft import NO_CONTEXT, Draft
 from dragoman.dispatch.turn import Source, Turn
 from dragoman.domain import service_window
-from dragoman.domain.content import Content, Note, Template
+from dragoman.domain.canned_reply import gaps_in
+from dragoman.domain.content import Content, Note, Template, Text
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.events import (
     HandoffClaimed,
@@ -130,6 +131,8 @@ def answer(
     Raises ChangeRefusedError for anybody but the owner, and for free text outside the window.
     """
     handoff = _owned(session, agent)
+    if isinstance(reply, Text) and (left := gaps_in(reply.body)):
+        raise ChangeRefusedError(f"Fill in what is still open: {', '.join(left)}.")
     if window_until is not None and window_until <= now and not isinstance(reply, Template):
         raise ChangeRefusedError(service_window.NEEDS_TEMPLATE)
     draft = _draft(session, _as_actor(agent), now, source, channel=channel)
@@ -167,7 +170,7 @@ def resolve(session: Session, agent: Agent, now: datetime, source: Source, *, re
     _owned(session, agent)
     draft = _draft(session, _as_actor(agent), now, source)
     end_human_part(draft, Ending.RESOLVED, reason)
-    draft.resolve(f"resolved by {agent.name}: {reason}")
+    draft.resolve(f"{reason} ({agent.name})")
     return draft.cut(final=True)
 
 

@@ -143,6 +143,7 @@ class _FlowRun:
             self.draft.record(FlowStepEntered(flow=self.flow.name, step=step.step, step_type=step.type))
             match step:
                 case HandoffStep():
+                    self.draft.change(flow=self._position)
                     return Handover(f"{self.flow.name}: {step.reason}", self._text(step.texts))
                 case SkillStep():
                     follower = yield from self._run_skill(step)

@@ -208,6 +208,14 @@ SENTENCES: dict[str, dict[str, str]] = {
         "pt": "No momento não há ninguém; voltamos $when.",
         "it": "Al momento non c'è nessuno; torniamo $when.",
     },
+    "away": {
+        "en": "Nobody is here at the moment; we will answer you here as soon as we are back.",
+        "de": "Im Moment ist niemand da; wir antworten Ihnen hier, sobald wir zurück sind.",
+        "es": "Ahora mismo no hay nadie; le responderemos aquí en cuanto volvamos.",
+        "fr": "Il n'y a personne en ce moment ; nous vous répondrons ici dès notre retour.",
+        "pt": "No momento não há ninguém; responderemos aqui assim que voltarmos.",
+        "it": "Al momento non c'è nessuno; ti risponderemo qui appena torniamo.",
+    },
     "confirm_offer": {
         "en": "For that I need to be sure that it is really you. Shall I send you a code?",
         "de": "Dafür muss ich sicher sein, dass Sie es wirklich sind. Soll ich Ihnen einen Code schicken?",

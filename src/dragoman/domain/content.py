@@ -234,8 +234,9 @@ class TemplateButton:
 class Template:
     """A message template of the channel with its parameters, and the text as it is read.
 
-    ``parameters`` are those of its body. ``category`` is marketing, utility or authentication where it is known:
-    marketing is not sent to those who do not want it.
+    ``parameters`` are those of its body; where the template names them, their names stand in ``parameter_names`` and
+    ``header_names``. ``category`` is marketing, utility or authentication where it is known: marketing is not sent to
+    those who do not want it.
     """
 
     kind: ClassVar[str] = "template"
@@ -247,6 +248,8 @@ class Template:
     header: tuple[str, ...] = ()
     header_media: Media | None = None
     buttons: tuple[TemplateButton, ...] = ()
+    parameter_names: tuple[str, ...] = ()
+    header_names: tuple[str, ...] = ()
 
 
 Content = (
@@ -301,7 +304,7 @@ _PARTS: dict[str, tuple[str, type[ContactCard | OrderItem | Option]]] = {
 }
 
 
-_LATER = {"requested": False}
+_LATER: Mapping[str, Any] = {"requested": False, "parameter_names": (), "header_names": ()}
 """Fields that a kind got later: left out where they say nothing, so that the digests of older messages stay."""
 
 
@@ -335,6 +338,8 @@ def _template_parts(fields: dict[str, Any]) -> dict[str, Any]:
         "header": tuple(fields.get("header", ())),
         "header_media": media and Media(**media),
         "buttons": tuple(TemplateButton(**button) for button in fields.get("buttons", ())),
+        "parameter_names": tuple(fields.get("parameter_names", ())),
+        "header_names": tuple(fields.get("header_names", ())),
     }
 
 

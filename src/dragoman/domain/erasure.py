@@ -37,7 +37,7 @@ GOES: Mapping[str, frozenset[str]] = {
     "flow.step_failed": frozenset({"reason"}),
     "state.changed": frozenset({"reason"}),
     "outcome.assigned": frozenset({"reason"}),
-    "handoff.requested": frozenset({"reason"}),
+    "handoff.requested": frozenset({"reason", "collected"}),
     "handoff.claimed": frozenset({"reason"}),
     "handoff.unassigned": frozenset({"reason"}),
     "handoff.released": frozenset({"reason"}),

@@ -322,11 +322,16 @@ class OutcomeAssigned(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoffRequested(Payload):
-    """The session waits for a human agent from here on."""
+    """The session waits for a human agent from here on.
+
+    ``collected`` is what the contact had told the bot for what they wanted, by parameter or variable, without secrets.
+    """
 
     type: ClassVar[str] = "handoff.requested"
     label: ClassVar[str] = "Handoff requested"
+    version: ClassVar[int] = 2
     reason: str
+    collected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from uuid import UUID
 from dragoman.domain.content import Content
 from dragoman.domain.handoff import Handoff
 from dragoman.domain.outcomes import Outcome
-from dragoman.domain.policies import Budget, Confirmation, Limits, Presence, Routing
+from dragoman.domain.policies import Budget, Confirmation, HandoffRules, Limits, Presence, Routing
 from dragoman.domain.states import State
 
 
@@ -342,6 +342,7 @@ class Policy:
     confirmation: Confirmation = field(default_factory=Confirmation)
     routing: Routing = field(default_factory=Routing)
     presence: Presence = field(default_factory=Presence)
+    handoff: HandoffRules = field(default_factory=HandoffRules)
 
 
 Registry = Mapping[str, SkillSpec]

@@ -74,6 +74,10 @@ def build(
     async def expire_sessions(_: Schedule) -> None:
         await sweep.expire_everywhere(runtime)
 
+    @queuer.schedule("watch_handoffs", "* * * * * */10")
+    async def watch_handoffs(_: Schedule) -> None:
+        await sweep.watch_handoffs_everywhere(runtime)
+
     @queuer.schedule("trim_changes", "* * * * *")
     async def trim_changes(_: Schedule) -> None:
         await sweep.trim_changes(runtime)
@@ -81,6 +85,11 @@ def build(
     @queuer.schedule("probe_channels", "* * * * * */20")
     async def probe_channels(_: Schedule) -> None:
         await sweep.probe_channels(runtime)
+
+    # Each business account once a day, and soon after a notice that a template has changed.
+    @queuer.schedule("synchronise_templates", "* * * * *")
+    async def synchronise_templates(_: Schedule) -> None:
+        await sweep.synchronise_templates(runtime)
 
     @queuer.schedule("tidy", "17 * * * *")
     async def clean_up(_: Schedule) -> None:

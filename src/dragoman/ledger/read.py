@@ -143,7 +143,7 @@ async def content_of(connection: Connection, tenant_id: UUID, session_id: UUID, 
         session_id,
         message_id,
     )
-    return None if stored is None else _content(stored)
+    return None if stored is None else content_from_row(stored)
 
 
 async def timeline(
@@ -176,12 +176,13 @@ def message_of(row: asyncpg.Record) -> Message:
     delivery = _delivery(fields.pop("status"), fields.pop("delivery"))
     reason = fields.pop("reason")
     fields["sender"] = Sender(fields["sender"])
-    fields["content"] = _content(fields["content"])
+    fields["content"] = content_from_row(fields["content"])
     fields["context"] = MessageContext(**{name: fields.pop(name) for name in _CONTEXT})
     return Message(**fields, delivery=delivery, delivery_reason=reason if delivery == "failed" else "")
 
 
-def _content(stored: dict[str, Any]) -> Content:
+def content_from_row(stored: dict[str, Any]) -> Content:
+    """The content of a message as its row has it."""
     try:
         return content.from_json(stored)
     except (KeyError, TypeError):

@@ -16,10 +16,12 @@ import structlog
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
 from dragoman.services.channels import manage_accounts
+from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.services.failed_jobs.record_failure import GOT_OVER
+from dragoman.services.handoff.watch_handoffs import watch_handoffs
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
@@ -98,6 +100,11 @@ async def expire_everywhere(runtime: Runtime) -> int:
     return await _for_each_tenant(runtime, "expire_sessions", expire_sessions)
 
 
+async def watch_handoffs_everywhere(runtime: Runtime) -> int:
+    """Look after the sessions that are with agents; returns how many were changed."""
+    return await _for_each_tenant(runtime, "watch_handoffs", watch_handoffs)
+
+
 async def trim_changes(runtime: Runtime) -> None:
     """Keep the change feed short: it is written by every dispatch."""
     await _for_each_tenant(runtime, "trim_changes", _trim_changes)
@@ -112,6 +119,11 @@ async def _trim_changes(runtime: Runtime, tenant_id: UUID) -> int:
 async def probe_channels(runtime: Runtime) -> int:
     """Look at stopped channel accounts that may be well again; returns how many were resumed."""
     return await _for_each_tenant(runtime, "probe_channels", manage_accounts.probe)
+
+
+async def synchronise_templates(runtime: Runtime) -> int:
+    """Fetch the message templates that are due for it; returns of how many business accounts."""
+    return await _for_each_tenant(runtime, "synchronise_templates", synchronise_due)
 
 
 async def clean_up(runtime: Runtime) -> None:

@@ -12,7 +12,18 @@ from dragoman.settings import Settings
 from dragoman.store import migrate
 from dragoman.store.accounts import user_accounts
 from dragoman.web import console, health
-from dragoman.web.api import access_log, background_exports, conversations, events, exports, holds, reference, reviews
+from dragoman.web.api import (
+    access_log,
+    background_exports,
+    conversations,
+    events,
+    exports,
+    handoff_settings,
+    holds,
+    reference,
+    replies,
+    reviews,
+)
 from dragoman.web.http import problems
 from dragoman.web.http.bodies import BodyLimits, IncomingBodies
 from dragoman.web.http.compression import Compression
@@ -78,6 +89,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         background_exports,
         holds,
         reviews,
+        replies,
+        handoff_settings,
         events,
         reference,
     ):

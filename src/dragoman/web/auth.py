@@ -8,7 +8,7 @@ and demands such a declaration of each that is not on its list of public ones.
 import hmac
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from fastapi import Request
@@ -171,16 +171,16 @@ def check_origin(request: Request) -> None:
         return
     own = urlsplit(runtime_of(request).settings.base_url)
     # The Host header too, since one installation may be reached under several names.
-    if origin != f"{own.scheme}://{own.netloc}" and urlsplit_netloc(origin) != request.headers.get("host"):
+    if origin != f"{own.scheme}://{own.netloc}" and split_address(origin).netloc != request.headers.get("host"):
         raise HTTPException(403, "The request came from another site.")
 
 
-def urlsplit_netloc(origin: str) -> str:
-    """The host and port of an origin; empty for what is none, such as ``null``."""
+def split_address(given: str) -> SplitResult:
+    """Split an address that a header brought; nothing of it where it is none, such as ``http://[``."""
     try:
-        return urlsplit(origin).netloc
+        return urlsplit(given)
     except ValueError:
-        return ""
+        return urlsplit("")
 
 
 def same(given: str, expected: str) -> bool:

@@ -14,9 +14,10 @@ from dragoman.channels.interface import (
     LimitError,
     Located,
     Refused,
+    TemplateList,
     Unanswered,
 )
-from dragoman.channels.whatsapp import checks, outbound
+from dragoman.channels.whatsapp import checks, outbound, templates
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.channels.whatsapp.media import MediaClient
 from dragoman.domain.content import Content
@@ -55,6 +56,16 @@ class WhatsAppClient:
             token=self._access.token,
             app_secrets=self._access.app_secrets,
         )
+
+    async def upload(self, content: bytes, mime_type: str, filename: str) -> str | Refused | Unanswered:
+        """Hand over a file; Meta keeps it for 30 days."""
+        return await self._graph.upload(self._access.address, self._access.token, content, mime_type, filename)
+
+    async def list_templates(self) -> TemplateList | Refused | Unanswered:
+        """Ask Meta for the business account's templates, page by page."""
+        if self._access.owner is None:
+            return Unanswered("The business account's id is not known.", certain_not_sent=True)
+        return await templates.list_templates(self._graph, self._access.owner, self._access.token)
 
     async def locate(self, media_id: str) -> Located:
         """Ask for a file's address, which is good for some minutes. Raises MediaError."""

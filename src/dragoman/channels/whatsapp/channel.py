@@ -21,7 +21,7 @@ from dragoman.channels.interface import (
     Preference,
     Status,
 )
-from dragoman.channels.whatsapp import account_events, inbound, outbound, redact
+from dragoman.channels.whatsapp import account_events, inbound, outbound, redact, templates
 from dragoman.channels.whatsapp.account_client import WhatsAppClient
 from dragoman.channels.whatsapp.claims import claimed_accounts
 from dragoman.channels.whatsapp.errors import meaning_of
@@ -107,6 +107,7 @@ def _item(item: WhatsAppItem) -> Item:
                 reason=item.reason,
                 raw=item.raw,
                 event=account_events.event_of(item),
+                template=templates.change_of(item),
                 preference=_preference(item),
                 identity_change=_user_id_update(item),
             )

@@ -62,10 +62,21 @@ class GraphClient:
         return None if isinstance(found, dict) else found
 
     async def look(
-        self, path: str, token: str, *, fields: str | None = None, proof: str | None = None
+        self,
+        path: str,
+        token: str,
+        *,
+        fields: str | None = None,
+        proof: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
     ) -> Object | Refused | Unanswered:
-        """Read one object, or a list below one; *proof* is that of the app secret."""
-        parameters = {key: value for key, value in (("fields", fields), ("appsecret_proof", proof)) if value}
+        """Read one object, or a list below one; *proof* is that of the app secret.
+
+        Of a list *limit* entries at most, those behind the cursor *after*.
+        """
+        given = {"fields": fields, "appsecret_proof": proof, "limit": limit, "after": after}
+        parameters = {key: str(value) for key, value in given.items() if value}
         answer = await self._call("GET", quote(path), token, params=parameters)
         return answer if isinstance(answer, Unanswered) else _read_object(*answer)
 

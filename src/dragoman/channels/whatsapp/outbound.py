@@ -221,19 +221,27 @@ def _template(content: Template) -> dict[str, Any]:
         media = _media(content.header_media)
         components.append({"type": "header", "parameters": [media]})
     elif content.header:
-        components.append({"type": "header", "parameters": _texts(content.header)})
+        components.append({"type": "header", "parameters": _texts(content.header, content.header_names)})
     if content.parameters:
-        components.append({"type": "body", "parameters": _texts(content.parameters)})
+        components.append({"type": "body", "parameters": _texts(content.parameters, content.parameter_names)})
     components += [_template_button(button) for button in content.buttons]
     if components:
         body["components"] = components
     return body
 
 
-def _texts(parameters: Sequence[str]) -> list[dict[str, str]]:
+def _texts(parameters: Sequence[str], names: Sequence[str]) -> list[dict[str, str]]:
+    """The parameters of one part, by their *names* where the template has names."""
     if not all(parameter.strip() for parameter in parameters):
         raise LimitError("A parameter of the template is empty.")
-    return [{"type": "text", "text": parameter} for parameter in parameters]
+    if not names:
+        return [{"type": "text", "text": parameter} for parameter in parameters]
+    if len(names) != len(parameters):
+        raise LimitError("The parameters of the template and their names are not equally many.")
+    return [
+        {"type": "text", "parameter_name": name, "text": parameter}
+        for name, parameter in zip(names, parameters, strict=True)
+    ]
 
 
 def _template_button(button: TemplateButton) -> dict[str, Any]:

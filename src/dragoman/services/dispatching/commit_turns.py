@@ -17,7 +17,7 @@ from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
 from dragoman.dispatch.verification import with_code
-from dragoman.domain.events import SkillInvoked
+from dragoman.domain.events import HandoffRequested, SkillInvoked
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
@@ -124,6 +124,14 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
         Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)
         for contact_id in dict.fromkeys(reply.contact_id for reply in replies)
     )
+    if any(_wants_agent(commit) for commit in commits):
+        batch.jobs_after_commit.append(Job(entrypoint="assign_handoffs", tenant_id=tenant_id, key=tenant_id))
+
+
+def _wants_agent(commit: CommitTurn) -> bool:
+    """Whether the turn hands the session over, and the tenant has agents assigned by rule."""
+    handed_over = any(isinstance(event.payload, HandoffRequested) for event in commit.turn.events)
+    return handed_over and commit.work.rules.policy.handoff.automatic
 
 
 async def _load_next(

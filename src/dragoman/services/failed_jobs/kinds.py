@@ -15,6 +15,7 @@ from dragoman.services.access import password_reset
 from dragoman.services.dispatching.give_up import give_up_message
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.record_failure import GiveUp, Subject
+from dragoman.services.handoff import assign_waiting
 from dragoman.services.outbound.apply_statuses import give_up_statuses
 from dragoman.services.outbound.give_up_reply import give_up_reply, send_again
 from dragoman.store import exports, media
@@ -196,6 +197,13 @@ KINDS: Mapping[str, JobKind] = {
         consequence="The export failed.",
         give_up=_give_up_export,
         reopen=_export_again,
+        subject_of=_no_subject,
+    ),
+    assign_waiting.ENTRYPOINT: JobKind(
+        label="Assign waiting conversations",
+        consequence="They are assigned with the next look, some seconds later.",
+        give_up=_leave_it,
+        reopen=_run_again(assign_waiting.ENTRYPOINT),
         subject_of=_no_subject,
     ),
     password_reset.ENTRYPOINT: JobKind(

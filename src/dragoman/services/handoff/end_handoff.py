@@ -30,6 +30,7 @@ async def return_to_bot(runtime: Runtime, tenant_id: UUID, session_id: UUID, age
     async with hold_session(runtime, tenant_id, session_id) as held:
         await held.write(handoff.return_to_bot(held.session, agent, held.now, runtime.source, note=note))
         held.wake("handle_inbound")
+        held.assign_others()
 
 
 async def resolve_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, agent: Agent, *, reason: str) -> None:
@@ -40,6 +41,7 @@ async def resolve_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, a
         await held.write(handoff.resolve(held.session, agent, held.now, runtime.source, reason=reason))
         await drafts.discard_all(held.connection, tenant_id, session_id)
         held.wake("handle_inbound")
+        held.assign_others()
 
 
 async def release_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Actor, *, reason: str) -> None:
@@ -57,6 +59,7 @@ async def release_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, b
         else:
             raise ChangeRefusedError("Neither an agent nor a running dispatch has this conversation now.")
         held.wake("handle_inbound")
+        held.assign_others()
 
 
 async def end_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Actor, *, reason: str) -> None:
@@ -75,6 +78,7 @@ async def end_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: A
         await held.write(ended(session, by, f"ended by {by.name}: {reason}", held.now, runtime.source))
         await drafts.discard_all(held.connection, tenant_id, session_id)
         held.wake("handle_inbound")
+        held.assign_others()
 
 
 async def _give_up_dispatch(held: HeldSession, by: Actor, reason: str) -> Session:

@@ -58,6 +58,10 @@ class HeldSession:
         """Have *entrypoint* look at the contact once this is committed."""
         self.jobs.append(Job(entrypoint=entrypoint, tenant_id=self.tenant_id, key=self.session.contact_id))
 
+    def assign_others(self) -> None:
+        """Have waiting sessions assigned once this is committed: an agent has room, or one more session waits."""
+        self.jobs.append(Job(entrypoint="assign_handoffs", tenant_id=self.tenant_id, key=self.tenant_id))
+
 
 @asynccontextmanager
 async def hold_session(

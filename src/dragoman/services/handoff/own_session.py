@@ -54,6 +54,7 @@ async def unassign_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, 
     """
     async with hold_session(runtime, tenant_id, session_id) as held:
         await held.write(handoff.unassign(held.session, by, held.now, runtime.source, reason=reason))
+        held.assign_others()
 
 
 async def _take(

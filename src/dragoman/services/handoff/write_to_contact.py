@@ -10,12 +10,13 @@ from uuid import UUID
 
 from dragoman.dispatch import handoff
 from dragoman.dispatch.turn import Turn
-from dragoman.domain.content import Content, Note
+from dragoman.domain.content import Content, Media, Note
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Identity, MessageContext
-from dragoman.runtime import Runtime
+from dragoman.runtime import Job, Runtime
 from dragoman.services.handoff.hold_session import HeldSession, hold_session
+from dragoman.store import media
 from dragoman.store.contacts import contacts
 from dragoman.store.handoff import agent_requests, attention, drafts
 from dragoman.store.receiving import mailbox
@@ -62,6 +63,7 @@ async def send_answer(
         )
         await held.write(turn)
         await _put_in_outbox(held, turn)
+        await _fetch_files(held, turn)
         await _after_writing(held, agent, turn)
         held.wake("deliver")
         return True
@@ -112,6 +114,23 @@ async def _put_in_outbox(held: HeldSession, turn: Turn) -> None:
         if not isinstance(item.content, Note)
     ]
     await outbox.add(held.connection, held.tenant_id, replies, now=held.now)
+
+
+async def _fetch_files(held: HeldSession, turn: Turn) -> None:
+    """Have the files that go out kept with the transcript, as those that come in are."""
+    files = [
+        media.MediaRequest(
+            message_id=item.message_id,
+            channel_account_id=held.context.channel_account_id,
+            channel_media_id=item.content.media_id,
+            claimed_sha256=None,
+            received_at=held.now,
+        )
+        for item in turn.transcript
+        if isinstance(item.content, Media) and item.content.media_id
+    ]
+    await media.insert_requests(held.connection, held.tenant_id, files)
+    held.jobs.extend(Job(entrypoint="fetch_media", tenant_id=held.tenant_id, key=file.message_id) for file in files)
 
 
 async def _recipient(held: HeldSession) -> Identity:

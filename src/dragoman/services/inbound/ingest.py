@@ -21,6 +21,7 @@ from dragoman.domain.media_types import read_sha256
 from dragoman.domain.nouns import RawItem
 from dragoman.domain.redaction import RedactionRule
 from dragoman.runtime import Job, Runtime
+from dragoman.services.channels.synchronise_templates import apply_template_changes
 from dragoman.store import media
 from dragoman.store.channels import channel_events
 from dragoman.store.channels.channel_events import ChannelEvent
@@ -312,6 +313,9 @@ async def _ingest_others(
                     "reason": f"{item.address} is none of this installation's channel accounts",
                 }
     await channel_events.add(connection, batch.tenant_id, events)
+    others = [item for one in incoming for _, item in one.items if isinstance(item, Other)]
+    changes = [(item.owner, item.template) for item in others if item.owner and item.template]
+    await apply_template_changes(connection, batch.tenant_id, changes, now=batch.now)
     return events
 
 

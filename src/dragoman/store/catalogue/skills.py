@@ -22,6 +22,7 @@ from dragoman.domain.nouns import MenuItem, Policy, Registry, SkillSpec
 from dragoman.domain.policies import (
     Budget,
     Confirmation,
+    HandoffRules,
     Limits,
     Presence,
     part_from_json,
@@ -170,4 +171,5 @@ _PARTS: dict[str, Callable[[object], Any]] = {
     "confirmation": partial(part_from_json, Confirmation),
     "presence": partial(part_from_json, Presence),
     "routing": routing_from_json,
+    "handoff": partial(part_from_json, HandoffRules),
 }

@@ -28,10 +28,12 @@ GONE: Mapping[str, Any] = {"erased": True}
 """What stands where something was said of the contact."""
 
 KEPT: Mapping[str, str] = {
+    "agent": "people of ours",
     "agent_request": "ids of ours",
     "alembic_version": "the schema's version",
     "api_token": "people of ours",
     "business_partner": "the customer directory, which is kept elsewhere and brought here",
+    "canned_reply": "texts of ours for everybody",
     "channel_account": "numbers and mailboxes of ours",
     "checkpoint": "digests of seals",
     "checkpoint_due": "ids of ours",
@@ -46,6 +48,7 @@ KEPT: Mapping[str, str] = {
     "login_session": "people of ours",
     "media_object": "files that a message still has",
     "menu": "definitions",
+    "message_template": "texts of ours for everybody, as the channel has them",
     "recovery_code": "people of ours",
     "password_reset": "people of ours",
     "rate_window": "ids of ours and counts",
@@ -65,6 +68,7 @@ KEPT: Mapping[str, str] = {
     "single_sign_on_user": "people of ours",
     "skill": "definitions",
     "skill_key": "keys of skills",
+    "template_synchronisation": "when the channel was asked, and what it said of an account of ours",
     "tenant": "settings",
     "thread": "ids of ours",
     "user_account": "people of ours",

@@ -40,8 +40,10 @@ __all__ = [
     "agents",
     "among",
     "bounded",
+    "by_ids",
     "get",
     "neighbours",
+    "of_contact",
     "page",
     "skills_and_intents",
 ]
@@ -311,6 +313,30 @@ async def get(connection: Connection, tenant_id: UUID, session_id: UUID) -> Conv
         session_id,
     )
     return None if row is None else _conversation(row)
+
+
+async def by_ids(connection: Connection, tenant_id: UUID, session_ids: Sequence[UUID]) -> dict[UUID, Conversation]:
+    """Those of the sessions that this tenant has, by id."""
+    if not session_ids:
+        return {}
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM session s WHERE s.tenant_id = $1 AND s.session_id = ANY($2::uuid[])",
+        tenant_id,
+        list(session_ids),
+    )
+    return {row["session_id"]: _conversation(row) for row in rows}
+
+
+async def of_contact(connection: Connection, tenant_id: UUID, contact_id: UUID, *, limit: int) -> list[Conversation]:
+    """Read the contact's latest sessions, the one with the latest activity first."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM session s WHERE s.tenant_id = $1 AND s.contact_id = $2 "
+        "ORDER BY s.last_activity_at DESC, s.session_id DESC LIMIT $3",
+        tenant_id,
+        contact_id,
+        limit,
+    )
+    return [_conversation(row) for row in rows]
 
 
 async def agents(connection: Connection, tenant_id: UUID, most: int = 200) -> list[str]:

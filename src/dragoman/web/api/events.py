@@ -12,11 +12,10 @@ from starlette.responses import Response
 from dragoman.ledger.changes import FeedPosition
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import given_once
-from dragoman.web.auth import Principal, require, still_allowed
+from dragoman.web.auth import Principal, require
 from dragoman.web.http.problems import InvalidParameterError
-from dragoman.web.live import EventStream, Hub
-from dragoman.web.live.stream import Listening
-from dragoman.web.live.stream import events as events_of
+from dragoman.web.live import EventStream
+from dragoman.web.live.open_stream import open_stream, resumed_from
 
 PERMISSION = "communications.access:read"
 Reader = Annotated[Principal, Depends(require(PERMISSION))]
@@ -69,31 +68,18 @@ async def listen(request: Request, identity: Reader, query: Annotated[EventsQuer
     be read anew; `alive` comes every fifteen seconds; `closed` comes before the end when the client may not listen any
     longer. A client that went away for less than ten minutes misses nothing if it sends `Last-Event-ID`.
     """
-    hub: Hub = request.app.state.live
-    place, lost = _place(request.headers.get("last-event-id", ""), query.last_event_id)
-    return EventStream(
-        events_of(
-            Listening(
-                hub=hub,
-                tenant_id=identity.tenant_id,
-                holder_id=identity.actor_id,
-                place=place,
-                lost=lost,
-                session_id=query.session_id,
-                allowed=lambda: still_allowed(request, identity, PERMISSION),
-            )
-        )
-    )
+    place, lost = _place(request, query.last_event_id)
+    return open_stream(request, identity, PERMISSION, place=place, lost=lost, session_id=query.session_id)
 
 
-def _place(header: str, parameter: str) -> tuple[FeedPosition | None, bool]:
+def _place(request: Request, parameter: str) -> tuple[FeedPosition | None, bool]:
     """Where to go on from, and whether that cannot be known. The header is the newer of the two.
 
-    A wrong parameter is refused. A wrong header is not: browsers that are refused do not come back.
+    A wrong parameter is refused.
     """
+    if not parameter or request.headers.get("last-event-id"):
+        return resumed_from(request)
     try:
-        return (FeedPosition.parse(header or parameter), False) if header or parameter else (None, False)
+        return FeedPosition.parse(parameter), False
     except ValueError as error:
-        if not header:
-            raise InvalidParameterError("last_event_id", "not the id of an event of this stream") from error
-        return None, True
+        raise InvalidParameterError("last_event_id", "not the id of an event of this stream") from error

@@ -8,11 +8,15 @@ from dragoman.web.console import (
     access_log,
     account,
     assets,
+    canned_replies,
     channels,
     exports,
     failed_jobs,
     fragments,
     full_view,
+    handoff_actions,
+    handoff_inbox,
+    handoff_settings,
     holds,
     live,
     logs,
@@ -40,11 +44,15 @@ def install(app: FastAPI) -> None:
     app.include_router(full_view.router)
     app.include_router(reviews.router)
     app.include_router(holds.router)
+    app.include_router(handoff_inbox.router)
+    app.include_router(handoff_actions.router)
     app.include_router(simulator.router)
     app.include_router(channels.router)
+    app.include_router(canned_replies.router)
     app.include_router(failed_jobs.router)
     app.include_router(access_log.router)
     app.include_router(people.router)
+    app.include_router(handoff_settings.router)
     app.include_router(redaction.router)
     app.include_router(sign_on.router)
     app.include_router(account.router)

@@ -45,7 +45,7 @@ class MessageAttachment:
     height: int | None
 
 
-def of(content: Media, file: MediaFile, session_id: UUID) -> MessageAttachment:
+def of(content: Media, file: MediaFile, session_id: UUID, address: str = ADDRESS) -> MessageAttachment:
     """How to show *file*, which came with *content*."""
     shown = _shown(content, file.mime_type or "")
     width, height = _fitted(file, STICKER if content.media == "sticker" else WIDEST)
@@ -53,7 +53,7 @@ def of(content: Media, file: MediaFile, session_id: UUID) -> MessageAttachment:
         state=file.state,
         reason=file.reason,
         shown=shown,
-        address=f"{ADDRESS}/{session_id}/media/{file.message_id}",
+        address=f"{address}/{session_id}/media/{file.message_id}",
         kind=EXTENSIONS.get(file.mime_type or "", "").removeprefix(".").upper() or "File",
         size=file.size,
         seconds=file.seconds,
@@ -117,8 +117,13 @@ async def load(
     session_id: UUID,
     messages: Sequence[Message],
     visibility: Visibility = EVERYTHING,
+    *,
+    address: str = ADDRESS,
 ) -> dict[UUID, MessageAttachment]:
-    """Load the attachments of *messages* of one session as *visibility* sees them, each by its message's id."""
+    """Load the attachments of *messages* of one session as *visibility* sees them, each by its message's id.
+
+    *address* is where the page is under which they are read.
+    """
     carrying = {m.message_id: m.content for m in messages if isinstance(m.content, Media)}
     files = visibility.files(await media.of_messages(connection, tenant_id, carrying))
-    return {message_id: of(carrying[message_id], file, session_id) for message_id, file in files.items()}
+    return {message_id: of(carrying[message_id], file, session_id, address) for message_id, file in files.items()}

@@ -13,10 +13,11 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import AlreadyTakenError
-from dragoman.services.channels import manage_accounts
+from dragoman.services.channels import manage_accounts, synchronise_templates
 from dragoman.services.channels.manage_accounts import AccountSettings
 from dragoman.store.channels import channel_accounts, channel_events
 from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.handoff import templates
 from dragoman.store.sending import account_suspensions, cooldowns
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render
@@ -25,7 +26,10 @@ from dragoman.web.http.dependencies import RuntimeDependency
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ADDRESS = "/communications/settings/channels"
-WEBHOOK_FIELDS = ("messages", "user_id_update", "user_preferences", "account_update", "phone_number_quality_update")
+WEBHOOK_FIELDS = (
+    *("messages", "user_id_update", "user_preferences", "account_update", "phone_number_quality_update"),
+    *("message_template_status_update", "message_template_components_update"),
+)
 
 NOTICES = 5
 NOTICES_SINCE = timedelta(days=14)
@@ -43,6 +47,8 @@ async def overview(request: Request, runtime: RuntimeDependency, identity: Setti
         held = await cooldowns.in_force(connection, identity.tenant_id, now=now)
         waiting = await account_suspensions.waiting(connection, identity.tenant_id)
         checked = await channel_accounts.checks(connection, identity.tenant_id)
+        template_counts = await templates.count(connection, identity.tenant_id)
+        fetched = await templates.synchronisations(connection, identity.tenant_id)
         notices = {
             account.channel_account_id: [
                 dataclasses.replace(notice, summary=identity.visibility.typed(notice.summary))
@@ -70,6 +76,11 @@ async def overview(request: Request, runtime: RuntimeDependency, identity: Setti
         unreadable={account.channel_account_id: manage_accounts.unreadable(runtime, account) for account in accounts},
         checked=checked,
         notices=notices,
+        template_counts=template_counts,
+        fetched={
+            waba_id: dataclasses.replace(one, failure=identity.visibility.typed(one.failure))
+            for waba_id, one in fetched.items()
+        },
         webhook=_webhook(runtime),
         fields=WEBHOOK_FIELDS,
         address=ADDRESS,
@@ -161,6 +172,18 @@ async def try_now(runtime: RuntimeDependency, identity: Settings, account_id: st
     return _back("tried" if tried else "reached")
 
 
+@router.post(f"{ADDRESS}/{{account_id}}/templates")
+async def fetch_templates(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
+    """Ask Meta for the message templates of the number's business account."""
+    account = await _account(runtime, identity, account_id)
+    done = await synchronise_templates.fetch_templates(
+        runtime, identity.tenant_id, account.channel_account_id, administrator_of(identity)
+    )
+    if account.waba_id is None:
+        return _back("no-business-account")
+    return _back("templates-failed" if done.failure else "templates")
+
+
 _DONE = {
     "added": ("The number is added. Now give Meta the webhook address below.", ""),
     "changed": ("The change is saved.", ""),
@@ -168,6 +191,9 @@ _DONE = {
     "resumed": ("The number sends again, what waited first.", ""),
     "tried": ("One message is being tried. The others follow if WhatsApp takes it.", ""),
     "reached": ("WhatsApp answers again; what waited is being sent.", ""),
+    "templates": ("The templates are fetched; what came of it stands with the number.", ""),
+    "templates-failed": ("The templates could not be fetched; why stands with the number.", "red"),
+    "no-business-account": (synchronise_templates.NO_BUSINESS_ACCOUNT, "red"),
     "still": ("Not resumed: the check found something wrong, which stands with the number.", "red"),
 }
 

@@ -37,6 +37,7 @@ from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, timeline, transcript, wording
 from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.page import times_of
+from dragoman.web.console.query import ADDRESS
 
 MESSAGES = 50
 EVENTS = 80
@@ -95,7 +96,7 @@ class ConversationReader:
     """Reads parts of one conversation as ``visibility`` may see them.
 
     Nothing from before ``cutoff``, the retention window. ``conversation`` is the row as it is on record, ``masks`` has
-    the contact's numbers.
+    the contact's numbers. ``address`` is the page under which its files are read.
     """
 
     connection: Connection
@@ -104,6 +105,7 @@ class ConversationReader:
     cutoff: datetime
     visibility: Visibility = EVERYTHING
     masks: Masks = dataclasses.field(default_factory=Masks)
+    address: str = ADDRESS
 
     @property
     def shown(self) -> Conversation:
@@ -123,7 +125,12 @@ class ConversationReader:
 
     async def _files(self, found: Sequence[Message]) -> Mapping[UUID, MessageAttachment]:
         return await attachments.load(
-            self.connection, self.tenant_id, self.conversation.session_id, found, self.visibility
+            self.connection,
+            self.tenant_id,
+            self.conversation.session_id,
+            found,
+            self.visibility,
+            address=self.address,
         )
 
     async def transcript(self, place: PageAnchor, *, limit: int = MESSAGES) -> Transcript:
@@ -198,7 +205,7 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         history=visibility.notes(
             await identities.history_of(connection, tenant_id, conversation.contact_id), reading.mask
         ),
-        window_until=await _window_until(connection, tenant_id, conversation, now),
+        window_until=await window_until(connection, tenant_id, conversation, now),
         held_replies=await account_suspensions.held_replies(
             connection, tenant_id, conversation.session_id, conversation.channel_account_id
         ),
@@ -212,10 +219,10 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
     )
 
 
-async def _window_until(
+async def window_until(
     connection: Connection, tenant_id: UUID, conversation: Conversation, now: datetime
 ) -> datetime | None:
-    """What deliveries and agents go by, too."""
+    """Say when the contact's service window closes: deliveries and agents go by it, too."""
     if conversation.channel != "whatsapp":
         return None
     return await service_windows.closes_at(

@@ -79,7 +79,7 @@ async def opened(runtime: RuntimeDependency, identity: Principal, session_id: st
 async def transcript(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Show messages at the place that the query names."""
     async with opened(runtime, identity, session_id) as reading:
-        place = await _anchor(request, reading)
+        place = await anchor_of(request, reading)
         shown = await reading.transcript(place)
 
     def page() -> Response:
@@ -96,7 +96,7 @@ async def timeline(request: Request, runtime: RuntimeDependency, identity: Reade
     if show not in detail.SHOWN:
         raise HTTPException(422, "show is all, skills or errors.")
     async with opened(runtime, identity, session_id) as reading:
-        place = await _anchor(request, reading)
+        place = await anchor_of(request, reading)
         shown = await reading.timeline(place, show=show)
 
     def page() -> Response:
@@ -112,11 +112,11 @@ async def newer(request: Request, runtime: RuntimeDependency, identity: Reader, 
 
     Among the messages are those before that changed meanwhile: by a reaction, a correction or a delivery status.
     """
-    numbers = {name: _number(request.query_params.get(name, "0"), name) for name in ("message", "event")}
+    numbers = {name: number_of(request.query_params.get(name, "0"), name) for name in ("message", "event")}
     async with opened(runtime, identity, session_id) as reading:
         events = await reading.timeline(PageAnchor(side="after", number=numbers["event"]))
         fresh = await reading.transcript(PageAnchor(side="after", number=numbers["message"]))
-        changed = await _changed(reading, fresh, events.part, numbers["message"])
+        changed = await changed_messages(reading, fresh, events.part, numbers["message"])
 
     def page() -> Response:
         context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
@@ -147,26 +147,29 @@ async def seal(request: Request, runtime: RuntimeDependency, identity: Reader, s
     return render(request, "logs/_seal.html", check=check)
 
 
-async def _changed(reading: ConversationReader, fresh: Transcript, events: ItemPage[Event], last: int) -> Transcript:
-    """The messages up to the ordinal *last* that *fresh* messages or *events* say something of."""
+async def changed_messages(
+    reading: ConversationReader, fresh: Transcript, events: ItemPage[Event], last: int
+) -> Transcript:
+    """Read the messages up to the ordinal *last* that *fresh* messages or *events* say something of."""
     told = {str(event.payload.get("message_id")) for event in events.items if event.type == "message.status"}
     targets = {message.message_id for message in fresh.related_messages if message.ordinal <= last}
     return await reading.transcript_of({*targets, *(UUID(found) for found in told if _is_uuid(found))}, last)
 
 
-async def _anchor(request: Request, reading: ConversationReader) -> PageAnchor:
-    """The place that the query names. Raises HTTPException 422, or 404 for an element that is not there."""
+async def anchor_of(request: Request, reading: ConversationReader) -> PageAnchor:
+    """Read the place that the query names. Raises HTTPException 422, or 404 for an element that is not there."""
     given = request.query_params
     if "around" in given:
         return PageAnchor(side="around", number=await _element(reading, given["around"]))
     if "before" in given:
-        return PageAnchor(side="before", number=_number(given["before"], "before"))
+        return PageAnchor(side="before", number=number_of(given["before"], "before"))
     if "after" in given:
-        return PageAnchor(side="after", number=_number(given["after"], "after"))
+        return PageAnchor(side="after", number=number_of(given["after"], "after"))
     return _ENDS.get(given.get("from", "latest"), LATEST)
 
 
-def _number(text: str, name: str) -> int:
+def number_of(text: str, name: str) -> int:
+    """Read the number of a message or an event. Raises HTTPException 422."""
     if not _NUMBER.fullmatch(text):
         raise HTTPException(422, f"{name} is the number of a message or an event.")
     return int(text)

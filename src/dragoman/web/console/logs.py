@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -20,7 +19,7 @@ from dragoman.store.conversation_list.conversations import MalformedCursorError,
 from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
 from dragoman.web import audited_reads, search_snippets
-from dragoman.web.auth import Principal, require
+from dragoman.web.auth import Principal, require, split_address
 from dragoman.web.console import choices, columns, detail, fragments, holds, reviews
 from dragoman.web.console.page import off_the_loop, render, target_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
@@ -97,7 +96,7 @@ async def conversation(request: Request, runtime: RuntimeDependency, identity: R
 
 def is_first_visit(request: Request) -> bool:
     """Whether somebody comes to the bare list from elsewhere; within the list, the bare address means all."""
-    came_from = urlsplit(request.headers.get("referer", "")).path
+    came_from = split_address(request.headers.get("referer", "")).path
     return not request.query_params and target_of(request) == "" and not came_from.startswith(ADDRESS)
 
 

@@ -24,6 +24,14 @@ class MenuEntry:
 PAGES = (
     MenuEntry(
         "Communications",
+        "",
+        "Handoff Inbox",
+        "headset",
+        "/communications/handoff-inbox",
+        "communications.handoff_inbox:read",
+    ),
+    MenuEntry(
+        "Communications",
         "Automation",
         "Logs",
         "messages-square",
@@ -36,6 +44,7 @@ PAGES = (
     MenuEntry(
         "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
     ),
+    MenuEntry("Communications", "Settings", "Handoff", "clock", "/communications/settings/handoff", "settings.admin"),
     MenuEntry("Communications", "Settings", "Users", "user-round", "/communications/settings/users", "settings.admin"),
     MenuEntry(
         "Communications", "Settings", "Roles", "user-round-check", "/communications/settings/roles", "settings.admin"
@@ -57,6 +66,14 @@ PAGES = (
         "circle-alert",
         "/communications/settings/failed-jobs",
         "settings.admin",
+    ),
+    MenuEntry(
+        "Communications",
+        "Settings",
+        "Canned Replies",
+        "message-square-text",
+        "/communications/settings/canned-replies",
+        "communications.handoff_inbox:write",
     ),
     MenuEntry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
     MenuEntry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),

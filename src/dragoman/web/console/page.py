@@ -67,6 +67,7 @@ def _environment() -> Environment:
         duration=formatting.duration,
         milliseconds=formatting.milliseconds,
         percent=formatting.percent,
+        first_upper=lambda text: f"{text[:1].upper()}{text[1:]}",
     )
     return made
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import FastAPI, Request
@@ -21,7 +21,7 @@ from dragoman.domain.errors import NotFoundError
 from dragoman.store.accounts.look_ups import TooManyLookUpsError
 from dragoman.store.conversation_list.conversations import TooSlowError
 from dragoman.store.database import UNAVAILABLE, is_unstorable
-from dragoman.web.auth import SAFE_METHODS, SignInRequired
+from dragoman.web.auth import SAFE_METHODS, SignInRequired, split_address
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import request_id_of
 from dragoman.web.http.middleware import route_of
@@ -167,7 +167,7 @@ async def _sign_in(request: Request, _error: Exception) -> Response:
     query = request.url.query
     if "hx-request" in request.headers:
         # A redirect would be followed by the fetch and put the login page into a part of this one.
-        current = urlsplit(request.headers.get("hx-current-url", ""))
+        current = split_address(request.headers.get("hx-current-url", ""))
         return Response(status_code=401, headers={"HX-Redirect": _login_address(current.path, current.query)})
     if request.method not in SAFE_METHODS:
         target, query = "", ""

@@ -1,0 +1,519 @@
+// The Handoff Inbox: the queue and the open conversation kept up to date, what an agent writes kept on the server, and a
+// form that is sent once, however often one clicks and whatever the network does.
+import { morphChildren } from './morph.js';
+import { all, isNarrow, one, partOf, remember, say, whenever } from './page.js';
+import { newer, settle } from './parts.js';
+import { openStream } from './stream.js';
+
+const PACE = 250;
+const ROWS_EVERY = 15_000;
+const LOOK_EVERY = 5_000;
+const DRAFT_AFTER = 400;
+const TRIES = 8;
+
+const inbox = () => one('[data-inbox]');
+const talk = () => one('.talk');
+const address = () => inbox().dataset.address;
+const show = () => one('#queue').dataset.show;
+const headers = (more = {}) => ({ 'HX-Request': 'true', 'X-CSRF-Token': inbox().dataset.csrf, ...more });
+const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
+
+// Counting times ------------------------------------------------------------------------------------------------------
+const length = (seconds) => {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 60) return `${whole}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${String(whole % 60).padStart(2, '0')}s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)}h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')}m`;
+  return `${Math.floor(whole / 86400)}d ${String(Math.floor((whole % 86400) / 3600)).padStart(2, '0')}h`;
+};
+const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+const tick = () => {
+  all('time[data-since]').forEach((time) => put(time, length((Date.now() - Date.parse(time.dataset.since)) / 1000)));
+  const window_ = one('[data-until]');
+  if (!window_) return;
+  const left = (Date.parse(window_.dataset.until) - Date.now()) / 1000;
+  put(window_, left > 0 ? `Free text for ${length(left)} more` : 'The 24 hours are over: templates only');
+  window_.classList.toggle('soon', left > 0 && left < 3600);
+  // The server decides; the page only stops offering what it would refuse.
+  if (left <= 0 && !one('[data-kind-set=answer]')?.disabled) refreshTalk({ composer: true });
+};
+setInterval(() => { if (inbox()) tick(); }, 1000);
+
+// The queue -----------------------------------------------------------------------------------------------------------
+const rowsState = () => new Map(all('#waits > li').map((row) => [row.id, { ...row.dataset }]));
+
+const refreshQueue = async () => {
+  const open = talk()?.dataset.session ?? '';
+  const before = rowsState();
+  const fresh = await partOf(`${address()}/rows?show=${show()}&open=${open}`, headers({ 'X-By-Itself': '1' }));
+  const rows = one('#waits', fresh);
+  if (!rows) return;
+  const list = one('#waits');
+  const old = new Map([...list.children].map((row) => [row.id, row]));
+  [...rows.children].forEach((row, place) => {
+    const there = old.get(row.id);
+    if (there) {
+      there.className = row.className;
+      Object.assign(there.dataset, row.dataset);
+      morphChildren(there, row);
+    }
+    const wanted = there ?? row;
+    if (list.children[place] !== wanted) list.insertBefore(wanted, list.children[place] ?? null);
+  });
+  [...list.children].slice(rows.children.length).forEach((row) => row.remove());
+  all('[data-chip] b').forEach((count, place) => put(count, all('[data-chip] b', fresh)[place].textContent));
+  [['.queue-none', '#waits'], ['.queue-more', '#waits']].forEach(([selector]) => {
+    one(selector)?.remove();
+    const now = one(selector, fresh);
+    if (now) one('#queue').append(now);
+  });
+  markOpen();
+  tellNews(before);
+};
+
+const markOpen = () => {
+  const open = talk()?.dataset.session;
+  all('.wait-link').forEach((link) => {
+    if (link.dataset.open === open) link.setAttribute('aria-current', 'true');
+    else link.removeAttribute('aria-current');
+  });
+  inbox().classList.toggle('talking', Boolean(talk()));
+};
+
+// A note and a sound for what is new, if somebody wants them ----------------------------------------------------------------
+let notifying = false;
+const tone = () => {
+  try {
+    const audio = new AudioContext();
+    const [swing, volume] = [audio.createOscillator(), audio.createGain()];
+    swing.frequency.value = 660;
+    volume.gain.setValueAtTime(0.12, audio.currentTime);
+    volume.gain.exponentialRampToValueAtTime(0.0001, audio.currentTime + 0.35);
+    swing.connect(volume).connect(audio.destination);
+    swing.start();
+    swing.stop(audio.currentTime + 0.35);
+    swing.onended = () => audio.close();
+  } catch {
+    // Without sound the note is enough.
+  }
+};
+const notify = (title) => {
+  say(title);
+  if (!notifying) return;
+  tone();
+  if (document.hidden && window.Notification?.permission === 'granted') new Notification(title, { tag: 'handoff' });
+};
+const tellNews = (before) => {
+  const rows = all('#waits > li');
+  const added = rows.filter((row) => !before.has(row.id) && row.dataset.owned === 'no');
+  const written = rows.filter((row) => row.dataset.mine === 'yes'
+    && Number(row.dataset.unread) > Number(before.get(row.id)?.unread ?? row.dataset.unread));
+  const given = rows.filter((row) => row.dataset.mine === 'yes' && before.has(row.id) && before.get(row.id).mine === 'no');
+  if (given.length && given.some((row) => row.id !== `wait-${talk()?.dataset.session}`)) notify('A conversation was given to you');
+  else if (written.length) notify('A contact of yours has written');
+  else if (added.length && before.size) notify('A new conversation waits');
+};
+const showNotify = () => {
+  const button = one('[data-notify]');
+  if (!button) return;
+  button.setAttribute('aria-pressed', notifying);
+};
+
+// The open conversation -----------------------------------------------------------------------------------------------
+const composer = () => one('[data-composer]');
+const lastSeen = () => Number(one('.talk .msgs')?.dataset.last || 0);
+
+const dress = (fresh, { composer: everything = false } = {}) => {
+  const [old, now] = [talk(), one('.talk', fresh)];
+  if (!old || !now || old.dataset.session !== now.dataset.session) return;
+  const changed = ['owner', 'open', 'mine'].some((name) => old.dataset[name] !== now.dataset[name]);
+  Object.assign(old.dataset, now.dataset);
+  const poped = one('.talk-h :popover-open', old);
+  if (!poped || changed) morphChildren(one('.talk-h', old), one('.talk-h', now));
+  one('[data-said]', old).replaceChildren(...one('[data-said]', now).childNodes);
+  morphChildren(one('[data-facts]', old), one('[data-facts]', now));
+  if (everything || changed) {
+    // What is being written stays, whoever has the conversation by now.
+    const [text, focused] = [one('#compose', old), document.activeElement?.id === 'compose'];
+    const written = text?.value ?? '';
+    one('[data-foot]', old).replaceChildren(...one('[data-foot]', now).childNodes);
+    const field = one('#compose', old);
+    if (!everything && field && written) field.value = written;
+    if (focused) field?.focus();
+  } else {
+    const shared = all('.shared-draft', now);
+    all('.shared-draft', old).forEach((each) => each.remove());
+    one('[data-foot]', old).prepend(...shared);
+  }
+  tick();
+};
+
+const refreshTalk = async (how = {}) => {
+  const open = talk();
+  if (!open) return;
+  const fresh = await partOf(`${open.dataset.address}?show=${show()}`, headers({ 'HX-Target': 'section#talk', 'X-By-Itself': '1' }));
+  if (talk() !== open) return;
+  dress(fresh, how);
+  const before = lastSeen();
+  await newer(open);
+  if (lastSeen() > before) look();
+};
+
+const openTalk = async (id, { push = true, focus = true } = {}) => {
+  await saveDraft();
+  const to = `${address()}/${id}?show=${show()}`;
+  let fresh;
+  try {
+    fresh = await partOf(to, headers({ 'HX-Target': 'section#talk' }));
+  } catch {
+    location.assign(to);
+    return;
+  }
+  one('#talk').replaceChildren(...fresh.childNodes);
+  if (push) history.pushState({ handoff: id }, '', to);
+  begun(focus);
+};
+const closeTalk = async () => {
+  const id = talk()?.dataset.session;
+  await saveDraft();
+  history.pushState({}, '', `${address()}?show=${show()}`);
+  one('#talk').replaceChildren();
+  markOpen();
+  one(`#wait-${id} .wait-link`)?.focus();
+};
+const begun = (focus) => {
+  markOpen();
+  if (!talk()) return;
+  settle(talk());
+  tick();
+  look();
+  if (focus) one('#talk-name').focus({ preventScroll: true });
+};
+addEventListener('popstate', () => { if (inbox()) location.reload(); });
+
+// Who looks, who types, how far it was read --------------------------------------------------------------------------------
+let typedAt = 0;
+const look = async () => {
+  const open = talk();
+  if (!open || document.hidden || !composer()) return;
+  const fields = new URLSearchParams({ seen: lastSeen(), typing: Date.now() - typedAt < LOOK_EVERY });
+  try {
+    const response = await fetch(`${open.dataset.address}/look`, { method: 'POST', body: fields, headers: headers({ 'X-By-Itself': '1' }) });
+    if (!response.ok || talk() !== open) return;
+    const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
+    const fresh = document.createElement('div');
+    fresh.append(document.importNode(one('template', read).content, true));
+    morphChildren(one('#onlookers'), fresh);
+    const row = one(`#wait-${open.dataset.session}`);
+    if (row?.classList.contains('unread')) soon('*');
+  } catch {
+    // The next look tells the same.
+  }
+};
+setInterval(() => { if (inbox()) look(); }, LOOK_EVERY);
+
+// Whether new conversations are given to this agent --------------------------------------------------------------------------
+const HERE_EVERY = 45_000;
+const here = async (fields = {}) => {
+  if (!one('[data-presence]')) return true;
+  try {
+    const body = new URLSearchParams(fields);
+    const response = await fetch(`${address()}/presence`, { method: 'POST', body, headers: headers({ 'X-By-Itself': '1' }) });
+    return response.ok;
+  } catch {
+    return false;
+  }
+};
+const setPresent = async (button) => {
+  const available = button.getAttribute('aria-pressed') !== 'true';
+  if (!await here({ available })) {
+    say('It could not be changed. Try again.');
+    return;
+  }
+  button.setAttribute('aria-pressed', available);
+  put(one('span', button), available ? 'Available' : 'Away');
+  say(available ? 'New conversations are given to you' : 'No new conversations are given to you');
+};
+setInterval(() => { if (inbox()) here(); }, HERE_EVERY);
+
+// Drafts --------------------------------------------------------------------------------------------------------------
+let draftTimer = 0;
+let unsaved = null;
+const draftState = (text) => { const place = one('[data-draft-state]'); if (place) put(place, text); };
+const noteDraft = () => {
+  const form = composer();
+  if (!form) return;
+  unsaved = {
+    to: form.dataset.draft,
+    fields: new URLSearchParams({ text: one('#compose', form).value, kind: form.dataset.kind, shared: one('[data-share]', form).checked }),
+  };
+  clearTimeout(draftTimer);
+  draftTimer = setTimeout(saveDraft, DRAFT_AFTER);
+};
+async function saveDraft() {
+  clearTimeout(draftTimer);
+  const mine = unsaved;
+  if (!mine) return;
+  unsaved = null;
+  try {
+    const response = await fetch(mine.to, { method: 'POST', body: mine.fields, headers: headers({ 'X-By-Itself': '1' }), keepalive: true });
+    if (!response.ok) throw new Error(String(response.status));
+    draftState('Draft saved');
+  } catch {
+    draftState('Draft not saved yet');
+    unsaved ??= mine;
+    draftTimer = setTimeout(saveDraft, 2000);
+  }
+}
+addEventListener('pagehide', saveDraft);
+document.addEventListener('visibilitychange', () => { if (document.hidden) saveDraft(); else look(); });
+
+// Forms: sent once, tried again with the same key while the server is away ------------------------------------------------------
+const sent = async (form, to) => {
+  const body = new FormData(form);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const response = await fetch(to, { method: 'POST', body, headers: headers({ 'HX-Target': 'section#talk' }) });
+      if (response.status < 500) return response;
+    } catch {
+      // It may have arrived; its key sees to it that it is done once.
+    }
+    if (attempt === TRIES) return null;
+    say('Not sent yet. It is tried again.');
+    draftState('Not sent yet. It is tried again.');
+    await wait(Math.min(500 * 2 ** attempt, 8000) * (0.75 + Math.random() / 2));
+  }
+};
+const submit = async (form) => {
+  if (form.dataset.busy) return;
+  form.dataset.busy = 'yes';
+  const isComposer = form.matches('[data-composer]');
+  clearTimeout(draftTimer);
+  unsaved = null;
+  all('button', form).forEach((button) => { button.disabled = true; });
+  const response = await sent(form, isComposer ? form.dataset[form.dataset.kind] : form.action);
+  if (!response || ![200, 409].includes(response.status)) {
+    delete form.dataset.busy;
+    all('button', form).forEach((button) => { button.disabled = false; });
+    const text = response?.status === 404 ? 'This conversation is not here any more.' : 'It could not be done. Try again.';
+    say(text);
+    draftState(text);
+    if (isComposer) noteDraft();
+    return;
+  }
+  const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
+  const open = talk();
+  form.closest('[popover]')?.hidePopover();
+  dress(document.importNode(one('template', read).content, true), { composer: true });
+  if (isComposer) one('#compose')?.focus();
+  await newer(open);
+  one('.talk .chat').scrollTop = one('.talk .chat').scrollHeight;
+  look();
+  soon('*');
+};
+document.addEventListener('submit', (event) => {
+  if (!event.target.matches('[data-act],[data-composer]') || !inbox()) return;
+  event.preventDefault();
+  submit(event.target);
+});
+
+// What the composer offers ---------------------------------------------------------------------------------------------------
+const setKind = (kind) => {
+  const form = composer();
+  if (!form || one(`[data-kind-set=${kind}]`, form).disabled) return;
+  form.dataset.kind = kind;
+  form.action = form.dataset[kind];
+  form.classList.toggle('noting', kind === 'note');
+  all('[data-kind-set]', form).forEach((button) => button.setAttribute('aria-pressed', button.dataset.kindSet === kind));
+  const field = one('#compose', form);
+  const name = field.dataset.labelAnswer.replace('Answer to ', '');
+  one('label[for=compose]', form).textContent = kind === 'note' ? 'Internal note' : field.dataset.labelAnswer;
+  field.placeholder = kind === 'note' ? `A note for colleagues; ${name} does not get it` : `Write to ${name}`;
+  one('[data-send] .lbl', form).textContent = kind === 'note' ? 'Add note' : 'Send';
+  field.focus();
+  noteDraft();
+};
+export const insert = (text) => {
+  const field = one('#compose');
+  if (!field) return;
+  field.setRangeText(text, field.selectionStart, field.selectionEnd, 'end');
+  field.focus();
+  field.dispatchEvent(new Event('input', { bubbles: true }));
+};
+
+document.addEventListener('input', (event) => {
+  if (event.target.id === 'compose') { typedAt = Date.now(); noteDraft(); }
+  if (event.target.matches?.('[data-find]')) {
+    const wanted = event.target.value.trim().toLowerCase();
+    all('li', event.target.closest('[popover]')).forEach((item) => {
+      item.hidden = Boolean(wanted) && !item.textContent.toLowerCase().includes(wanted);
+    });
+  }
+  if (event.target.matches?.('[data-find-emoji]')) {
+    const wanted = event.target.value.trim().toLowerCase();
+    all('.emoji [data-emoji]').forEach((button) => { button.hidden = Boolean(wanted) && !button.getAttribute('aria-label').includes(wanted); });
+  }
+});
+document.addEventListener('change', (event) => {
+  if (event.target.matches('[data-share]')) noteDraft();
+  if (event.target.matches('[data-file]')) {
+    const [file] = event.target.files;
+    const chosen = one('[data-chosen]');
+    chosen.hidden = !file;
+    put(one('span', chosen), file?.name ?? '');
+    event.target.setCustomValidity((file?.size ?? 0) > 4_000_000 ? 'This file is larger than 4 MB.' : '');
+    event.target.reportValidity();
+  }
+});
+document.addEventListener('toggle', async (event) => {
+  const pop = event.target;
+  if (event.newState !== 'open' || pop.id !== 'emoji' || pop.childElementCount) return;
+  pop.append(await partOf(pop.dataset.source, headers()));
+  one('input', pop)?.focus();
+}, true);
+
+document.addEventListener('click', (event) => {
+  if (!inbox()) return;
+  const target = event.target;
+  const link = target.closest('.wait-link');
+  const plain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.button);
+  if (link && plain) {
+    event.preventDefault();
+    openTalk(link.dataset.open);
+  }
+  if (target.closest('[data-back]') && plain) {
+    event.preventDefault();
+    closeTalk();
+  }
+  const kind = target.closest('[data-kind-set]');
+  if (kind) setKind(kind.dataset.kindSet);
+  const emoji = target.closest('[data-emoji]');
+  if (emoji) insert(emoji.dataset.emoji);
+  const offered = target.closest('[data-insert]');
+  if (offered) {
+    offered.closest('[popover]').hidePopover();
+    if (composer()?.dataset.kind === 'note') setKind('answer');
+    insert(offered.dataset.insert);
+    // What is still open in it is chosen, so that one types over it.
+    const field = one('#compose');
+    const gap = /⟦[^⟧]*⟧/.exec(field.value);
+    if (gap) field.setSelectionRange(gap.index, gap.index + gap[0].length);
+  }
+  const presence = target.closest('[data-presence]');
+  if (presence) setPresent(presence);
+  const draft = target.closest('[data-use-draft]');
+  if (draft) insert(draft.dataset.useDraft);
+  if (target.closest('[data-unchoose]')) {
+    const field = one('[data-file]');
+    field.value = '';
+    field.dispatchEvent(new Event('change', { bubbles: true }));
+  }
+  const about = target.closest('[data-about]');
+  if (about) {
+    const open = talk().classList.toggle('about-open');
+    about.setAttribute('aria-expanded', open);
+    if (open) one('[data-facts]').scrollTop = 0;
+  }
+  if (target.closest('[data-notify]')) {
+    notifying = !notifying;
+    remember('notify', notifying ? 'on' : 'off');
+    if (notifying) {
+      tone();
+      window.Notification?.requestPermission?.();
+    }
+    showNotify();
+    say(notifying ? 'Notifications are on' : 'Notifications are off');
+  }
+});
+
+document.addEventListener('keydown', (event) => {
+  if (event.target.id === 'compose' && event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    composer().requestSubmit();
+  }
+});
+
+const step = (by) => {
+  const links = all('.wait-link');
+  const focused = links.indexOf(document.activeElement);
+  const now = focused >= 0 ? focused : links.findIndex((link) => link.hasAttribute('aria-current'));
+  const next = links[Math.max(0, Math.min(links.length - 1, now + by))];
+  if (!next) return;
+  next.focus();
+  next.scrollIntoView({ block: 'nearest' });
+};
+const pop = (id) => { one(`#${id}`)?.togglePopover(); one(`#${id} :is(input,textarea,select)`)?.focus(); };
+export const keys = {
+  j: () => step(1),
+  k: () => step(-1),
+  r: () => setKind('answer'),
+  n: () => setKind('note'),
+  e: () => pop('resolve'),
+  a: () => { if (one('[data-claim]')) one('[data-claim]').click(); else pop(one('#assign') ? 'assign' : 'take-over'); },
+  '?': () => one('#keys')?.togglePopover(),
+};
+export const escape = () => { if (talk() && isNarrow()) closeTalk(); };
+
+// Live ----------------------------------------------------------------------------------------------------------------
+const waiting = new Set();
+let timer = 0;
+let busy = false;
+let free = 0;
+let connection = 'connecting';
+const WORDS = { connecting: 'Connecting', live: 'Live', lost: 'Reconnecting', ended: 'Signed out' };
+const showState = () => {
+  const pill = one('[data-inbox-live]');
+  if (!pill) return;
+  pill.dataset.state = connection;
+  put(one('.lbl', pill), WORDS[connection]);
+};
+const flush = async () => {
+  timer = 0;
+  if (busy || document.hidden || !waiting.size) return;
+  busy = true;
+  const ids = [...waiting];
+  waiting.clear();
+  const at = performance.now();
+  try {
+    const open = talk()?.dataset.session;
+    if (open && (ids.includes(open) || ids.includes('*'))) await refreshTalk();
+    await refreshQueue();
+  } catch {
+    ids.forEach((id) => waiting.add(id));
+    free = performance.now() + 2000;
+  }
+  // A server that has much to do is asked less often.
+  free = Math.max(free, at + PACE, performance.now() + (performance.now() - at));
+  busy = false;
+  soon();
+};
+const soon = (id) => {
+  if (id) waiting.add(id);
+  if (!timer && waiting.size) timer = setTimeout(flush, Math.max(0, free - performance.now()));
+};
+setInterval(() => { if (inbox() && connection === 'live') soon('rows'); }, ROWS_EVERY);
+document.addEventListener('visibilitychange', () => { if (!document.hidden && inbox()) soon('*'); });
+
+let started = false;
+whenever(() => {
+  const page = inbox();
+  if (!page || started) return;
+  started = true;
+  notifying = /(?:^|; )notify=on/.test(document.cookie);
+  showNotify();
+  begun(false);
+  here();
+  openStream(page.dataset.inboxSince, {
+    address: `${address()}/events`,
+    heard: (name, data) => {
+      if (name === 'changes') data.changes.forEach((change) => soon(change.session_id));
+      if (name === 'reset') soon('*');
+    },
+    state: (now) => {
+      const was = connection;
+      connection = now;
+      showState();
+      if (now === 'live' && was === 'lost') soon('*');
+    },
+  });
+});

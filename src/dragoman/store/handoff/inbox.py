@@ -1,0 +1,146 @@
+"""Reads who has which session: the queue is the partial index of open handoffs, read in its order.
+
+Nothing here writes: a handoff changes through the ledger only, with the event that tells of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+from dragoman.domain.as_json import handoff_from_json
+from dragoman.domain.assignment import WaitingSession
+from dragoman.domain.handoff import Handoff
+from dragoman.store.conversation_list.cursors import MalformedCursorError
+from dragoman.store.database import Connection, Record
+
+Show = Literal["mine", "unassigned", "all"]
+SHOWN: tuple[Show, ...] = ("mine", "unassigned", "all")
+
+MOST_COUNTED = 1000
+"""Beyond that a count says that there are more."""
+
+_OWNED_BY: dict[Show, str] = {
+    "mine": "AND h.owner_id = $2::uuid",
+    "unassigned": "AND h.owner_id IS NULL AND $2::uuid IS NOT NULL",
+    "all": "AND $2::uuid IS NOT NULL",
+}
+_BEGINNING = (datetime(1, 1, 2, tzinfo=UTC), UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePart:
+    """Holds a part of the queue by session, the longest-waiting first; ``next_cursor`` leads to what comes after it."""
+
+    handoffs: dict[UUID, Handoff]
+    next_cursor: str | None
+
+
+async def queue(
+    connection: Connection, tenant_id: UUID, agent_id: UUID, show: Show, *, cursor: str | None, limit: int
+) -> QueuePart:
+    """Up to *limit* open handoffs after *cursor*, as *agent_id* asked to see them. Raises MalformedCursorError."""
+    rows = await connection.fetch(
+        "SELECT h.session_id, to_jsonb(h) AS handoff FROM handoff h "
+        f"WHERE h.tenant_id = $1 AND h.ended_at IS NULL {_OWNED_BY[show]} "
+        "AND (h.escalated_at, h.session_id) > ($3::timestamptz, $4::uuid) "
+        "ORDER BY h.escalated_at, h.session_id LIMIT $5",
+        tenant_id,
+        agent_id,
+        *_place(cursor),
+        limit + 1,
+    )
+    return QueuePart(
+        handoffs={row["session_id"]: handoff_from_json(row["handoff"]) for row in rows[:limit]},
+        next_cursor=_cursor(rows[limit - 1]) if len(rows) > limit else None,
+    )
+
+
+async def handoff_of(connection: Connection, tenant_id: UUID, session_id: UUID) -> Handoff | None:
+    """The session's latest human part; None where it never had one."""
+    row = await connection.fetchval(
+        "SELECT to_jsonb(h) FROM handoff h WHERE h.tenant_id = $1 AND h.session_id = $2", tenant_id, session_id
+    )
+    return None if row is None else handoff_from_json(row)
+
+
+async def counts(connection: Connection, tenant_id: UUID, agent_id: UUID) -> dict[Show, int]:
+    """How many sessions each list has, up to one more than :data:`MOST_COUNTED`."""
+    of = ", ".join(
+        f"(SELECT count(*) FROM (SELECT FROM handoff h WHERE h.tenant_id = $1 AND h.ended_at IS NULL {_OWNED_BY[show]} "
+        f"LIMIT {MOST_COUNTED + 1}) AS counted) AS {show}"
+        for show in SHOWN
+    )
+    row = await connection.fetchrow(f"SELECT {of}", tenant_id, agent_id)
+    return {show: row[show] if row else 0 for show in SHOWN}
+
+
+async def unassigned(connection: Connection, tenant_id: UUID, *, limit: int) -> list[WaitingSession]:
+    """The longest-waiting sessions that nobody has, with what decides who can take them."""
+    rows = await connection.fetch(
+        "SELECT h.session_id, h.escalated_at, s.intent, s.skill, c.locale AS language FROM handoff h "
+        "JOIN session s ON s.tenant_id = $1 AND s.session_id = h.session_id "
+        "JOIN contact c ON c.tenant_id = $1 AND c.contact_id = s.contact_id "
+        "WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.owner_id IS NULL "
+        "ORDER BY h.escalated_at, h.session_id LIMIT $2",
+        tenant_id,
+        limit,
+    )
+    return [WaitingSession(**row) for row in rows]
+
+
+async def idle_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:
+    """Sessions with agents in which nobody has written since *before*."""
+    rows = await connection.fetch(
+        "SELECT h.session_id FROM handoff h JOIN session s ON s.tenant_id = $1 AND s.session_id = h.session_id "
+        "WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.escalated_at < $2 AND s.last_activity_at < $2 "
+        "ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        tenant_id,
+        before,
+        limit,
+    )
+    return [row["session_id"] for row in rows]
+
+
+async def left_alone_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:
+    """Sessions whose contact waits, and whose agent, a user, has not been there since *before*."""
+    rows = await connection.fetch(
+        "SELECT h.session_id FROM handoff h JOIN agent a ON a.tenant_id = $1 AND a.user_id = h.owner_id "
+        "WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.waiting_since < $2 AND h.claimed_at < $2 "
+        "AND a.seen_at < $2 ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        tenant_id,
+        before,
+        limit,
+    )
+    return [row["session_id"] for row in rows]
+
+
+async def unattended_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:
+    """Sessions that nobody has taken since *before*, and of which that was not noted."""
+    rows = await connection.fetch(
+        "SELECT h.session_id FROM handoff h WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.owner_id IS NULL "
+        "AND h.unattended_at IS NULL AND h.escalated_at < $2 ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        tenant_id,
+        before,
+        limit,
+    )
+    return [row["session_id"] for row in rows]
+
+
+def _cursor(row: Record) -> str:
+    return f"{row['handoff']['escalated_at']}_{row['session_id']}"
+
+
+def _place(cursor: str | None) -> tuple[datetime, UUID]:
+    if cursor is None:
+        return _BEGINNING
+    at, _, session_id = cursor.partition("_")
+    try:
+        place = datetime.fromisoformat(at), UUID(session_id)
+    except ValueError as error:
+        raise MalformedCursorError from error
+    if place[0].tzinfo is None:
+        raise MalformedCursorError
+    return place

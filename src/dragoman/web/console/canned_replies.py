@@ -1,0 +1,225 @@
+"""Settings: the texts that agents send often, and the message templates that each number may send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.datastructures import FormData
+
+from dragoman.dispatch.texts import LANGUAGES
+from dragoman.domain.canned_reply import SAMPLES, VARIABLES, ReplyText, fill, problems
+from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
+from dragoman.domain.message_template import preview
+from dragoman.services.handoff import manage_canned_replies
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.store.handoff import canned_replies, templates
+from dragoman.store.handoff.canned_replies import CannedReply
+from dragoman.store.handoff.templates import KeptTemplate
+from dragoman.web.auth import Principal, administrator_of, require
+from dragoman.web.console.page import render, sentence
+from dragoman.web.http.dependencies import RuntimeDependency
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+ADDRESS = "/communications/settings/canned-replies"
+CHANGE = "settings.admin"
+
+LANGUAGE_NAMES = dict(zip(LANGUAGES, ("English", "German", "Spanish", "French", "Portuguese", "Italian"), strict=True))
+
+Reader = Annotated[Principal, Depends(require("communications.handoff_inbox:write"))]
+Settings = Annotated[Principal, Depends(require(CHANGE))]
+
+_DONE = {
+    "added": "The reply is there for everybody who answers contacts.",
+    "changed": "The change is saved.",
+    "deleted": "The reply is deleted.",
+}
+
+_STATUS_LOOKS = {"APPROVED": "green", "PENDING": "amber", "IN_APPEAL": "amber", "ARCHIVED": "gray"}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownReply:
+    """A reply as the list has it: ``preview`` is filled with samples, ``language`` in words."""
+
+    canned: CannedReply
+    language: str
+    preview: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTemplate:
+    """A template as the list has it, with its status in words; ``preview`` has a gap for each parameter."""
+
+    kept: KeptTemplate
+    status: str
+    look: str
+    preview: str
+
+
+@router.get(ADDRESS)
+async def list_replies(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
+    """Show all canned replies, and below the templates of each number."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        found = await canned_replies.list_all(connection, identity.tenant_id)
+        accounts = [
+            account
+            for account in await channel_accounts.list_all(connection, identity.tenant_id)
+            if account.channel == "whatsapp"
+        ]
+        waba_ids = {account.waba_id for account in accounts if account.waba_id}
+        kept = await templates.list_all(connection, identity.tenant_id, waba_ids)
+    return render(
+        request,
+        "settings/canned_replies.html",
+        replies=[_shown(canned) for canned in found],
+        numbers=_by_business_account(accounts, kept),
+        may_change=identity.may(CHANGE),
+        done=_DONE.get(request.query_params.get("done", "")),
+        address=ADDRESS,
+    )
+
+
+@router.get(f"{ADDRESS}/new")
+async def new(request: Request, identity: Settings) -> Response:  # noqa: ARG001 - the permission
+    """Show the form for a new reply."""
+    return _form(request, None, ReplyText(shortcut="", title="", body=""), {})
+
+
+@router.post(f"{ADDRESS}/preview")
+async def show_preview(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
+    """Show how the form's reply reads, with samples for its variables; nothing is saved."""
+    form = await request.form(max_files=0)
+    reply = _reply(form)
+    canned = await _named(runtime, identity, str(form.get("canned_reply_id", ""))[:50])
+    return _form(request, canned, reply, problems(reply), previewed=True)
+
+
+@router.post(ADDRESS)
+async def add(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
+    """Add a reply."""
+    reply = _reply(await request.form(max_files=0))
+    wrong = problems(reply)
+    if not wrong:
+        try:
+            await manage_canned_replies.add_reply(runtime, identity.tenant_id, reply, administrator_of(identity))
+        except AlreadyTakenError as error:
+            wrong = {"shortcut": sentence(error)}
+        except ConfigurationError as error:
+            wrong = {"": sentence(error)}
+        else:
+            return RedirectResponse(f"{ADDRESS}?done=added", 303)
+    return _form(request, None, reply, wrong)
+
+
+@router.get(f"{ADDRESS}/{{canned_reply_id}}")
+async def edit(request: Request, runtime: RuntimeDependency, identity: Settings, canned_reply_id: UUID) -> Response:
+    """Show the form for a reply that is there."""
+    canned = await _existing(runtime, identity, canned_reply_id)
+    return _form(request, canned, canned.reply, {})
+
+
+@router.post(f"{ADDRESS}/{{canned_reply_id}}")
+async def change(request: Request, runtime: RuntimeDependency, identity: Settings, canned_reply_id: UUID) -> Response:
+    """Change a reply."""
+    canned = await _existing(runtime, identity, canned_reply_id)
+    reply = _reply(await request.form(max_files=0))
+    wrong = problems(reply)
+    if not wrong:
+        try:
+            await manage_canned_replies.change_reply(
+                runtime, identity.tenant_id, canned_reply_id, reply, administrator_of(identity)
+            )
+        except AlreadyTakenError as error:
+            wrong = {"shortcut": sentence(error)}
+        else:
+            return RedirectResponse(f"{ADDRESS}?done=changed", 303)
+    return _form(request, canned, reply, wrong)
+
+
+@router.post(f"{ADDRESS}/{{canned_reply_id}}/delete")
+async def delete(runtime: RuntimeDependency, identity: Settings, canned_reply_id: UUID) -> Response:
+    """Delete a reply."""
+    await manage_canned_replies.delete_reply(runtime, identity.tenant_id, canned_reply_id, administrator_of(identity))
+    return RedirectResponse(f"{ADDRESS}?done=deleted", 303)
+
+
+def _reply(form: FormData) -> ReplyText:
+    """The reply as the form has it; browsers send line ends in their own way."""
+    given = {name: str(form.get(name, "")) for name in ("shortcut", "title", "body", "language")}
+    return ReplyText(
+        shortcut=given["shortcut"].strip().removeprefix("/").lower()[:100],
+        title=given["title"].strip()[:200],
+        body=given["body"].replace("\r\n", "\n").strip()[:10_000],
+        language=given["language"].strip()[:20],
+    )
+
+
+async def _existing(runtime: RuntimeDependency, identity: Principal, canned_reply_id: UUID) -> CannedReply:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        canned = await canned_replies.get(connection, identity.tenant_id, canned_reply_id)
+    if canned is None:
+        raise NotFoundError("There is no such canned reply. Somebody may have deleted it meanwhile.")
+    return canned
+
+
+async def _named(runtime: RuntimeDependency, identity: Principal, given: str) -> CannedReply | None:
+    """The reply that a form says it is for; None for a new one."""
+    try:
+        canned_reply_id = UUID(given)
+    except ValueError:
+        return None
+    return await _existing(runtime, identity, canned_reply_id)
+
+
+def _form(
+    request: Request,
+    canned: CannedReply | None,
+    reply: ReplyText,
+    wrong: dict[str, str],
+    *,
+    previewed: bool = False,
+) -> Response:
+    return render(
+        request,
+        "settings/canned_reply.html",
+        status_code=422 if wrong else 200,
+        canned=canned,
+        reply=reply,
+        wrong=wrong,
+        preview=fill(reply.body, SAMPLES).text if previewed and reply.body else "",
+        languages={"": "Any language", **LANGUAGE_NAMES}
+        | ({} if reply.language in ("", *LANGUAGE_NAMES) else {reply.language: reply.language}),
+        variables=VARIABLES,
+        address=ADDRESS,
+    )
+
+
+def _shown(canned: CannedReply) -> ShownReply:
+    language = canned.reply.language
+    return ShownReply(
+        canned=canned,
+        language=LANGUAGE_NAMES.get(language, language) or "Any language",
+        preview=fill(canned.reply.body, SAMPLES).text,
+    )
+
+
+def _by_business_account(
+    accounts: list[ChannelAccount], kept: list[KeptTemplate]
+) -> list[tuple[ChannelAccount, list[ShownTemplate]]]:
+    """Each number with the templates that it may send."""
+    shown = [
+        ShownTemplate(
+            kept=one,
+            status="Not listed any more" if one.gone_at else one.template.status.capitalize().replace("_", " "),
+            look="gray" if one.gone_at else _STATUS_LOOKS.get(one.template.status, "red"),
+            preview=preview(one.template, {}),
+        )
+        for one in kept
+    ]
+    return [(account, [one for one in shown if one.kept.waba_id == account.waba_id]) for account in accounts]
