@@ -96,7 +96,8 @@ async def _unsent(held: HeldSession) -> tuple[list[OutboxEntry], list[OutboxEntr
     stopped: list[OutboxEntry] = []
     under_way: list[OutboxEntry] = []
     for entry in (await outbox.lock(connection, tenant_id, open_ids)).values():
-        if entry.by_agent or entry.status not in outbox.OPEN:
+        if entry.by_agent or entry.session_id is None or entry.status not in outbox.OPEN:
+            # What belongs to no session is not the bot's.
             continue
         answered = not entry.attempts or await outbox.has_record_of(
             connection, tenant_id, entry.outbox_entry_id, entry.attempts, since=entry.created_at
