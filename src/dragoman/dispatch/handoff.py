@@ -36,9 +36,13 @@ NOTE_LENGTH = 4096
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UnsentReplies:
-    """Messages of the bot in a session that are not sent: ``stopped`` will not be, ``under_way`` were being sent."""
+    """Messages of the bot to a contact that are not sent: ``stopped`` will not be, ``under_way`` were being sent.
+
+    What is stopped ``of_earlier_sessions`` is told on the timelines of those.
+    """
 
     stopped: Sequence[UUID] = ()
+    of_earlier_sessions: Sequence[UUID] = ()
     under_way: Sequence[UUID] = ()
 
 
@@ -82,7 +86,7 @@ def take(
             fence=fence,
             previous=owner.name if owner else None,
             reason=reason,
-            stopped=tuple(map(str, unsent.stopped)),
+            stopped=tuple(map(str, (*unsent.stopped, *unsent.of_earlier_sessions))),
             under_way=tuple(map(str, unsent.under_way)),
         )
     )

@@ -13,6 +13,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+OVERTAKEN = -1
+"""The number of a message of the bot of an earlier session: behind every fence, as a person has the contact since."""
+
 
 class Ending(StrEnum):
     """How a human part ended."""
