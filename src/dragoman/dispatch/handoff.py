@@ -109,7 +109,8 @@ def unassign(session: Session, by: Actor, now: datetime, source: Source, *, reas
     draft.record(HandoffUnassigned(agent=handoff.owner_name, reason=reason))
     # Who answered is on the timeline; here it would say that somebody has it.
     draft.change(
-        agent_name=None, handoff=dataclasses.replace(handoff, owner_id=None, owner_name="", unattended_at=None)
+        agent_name=None,
+        handoff=dataclasses.replace(handoff, owner_id=None, owner_name="", queued_at=draft.now, unattended_at=None),
     )
     return draft.cut(final=True)
 
@@ -200,7 +201,7 @@ def note_unattended(session: Session, now: datetime, source: Source, *, allowed_
     handoff = session.handoff
     if session.state is not State.WITH_AGENT or handoff is None or handoff.owner or handoff.unattended_at:
         return None
-    waited = now - handoff.escalated_at
+    waited = now - (handoff.queued_at or handoff.escalated_at)
     if waited < timedelta(seconds=allowed_seconds):
         return None
     draft = _draft(session, SYSTEM, now, source)

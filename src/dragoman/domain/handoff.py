@@ -50,7 +50,8 @@ class Handoff:
     """The human part of a session as it stands.
 
     ``waiting_since`` is set while the contact waits for a person's answer: since the escalation, or since their first
-    message after the latest answer. ``unattended_at`` is when it was noted that nobody had taken it for too long.
+    message after the latest answer. ``queued_at`` is since when nobody has had it, ``unattended_at`` when it was noted
+    that this was for too long.
     """
 
     escalated_at: datetime
@@ -60,6 +61,7 @@ class Handoff:
     claimed_at: datetime | None = None
     answered_at: datetime | None = None
     waiting_since: datetime | None = None
+    queued_at: datetime | None = None
     unattended_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -78,7 +80,7 @@ class Handoff:
 
 def escalated(before: Handoff | None, now: datetime) -> Handoff:
     """The human part that begins now; the fence goes on from the one *before*."""
-    return Handoff(escalated_at=now, waiting_since=now, fence=before.fence if before else 0)
+    return Handoff(escalated_at=now, waiting_since=now, queued_at=now, fence=before.fence if before else 0)
 
 
 def ended(handoff: Handoff, now: datetime) -> Handoff:

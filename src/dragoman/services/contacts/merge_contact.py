@@ -66,6 +66,8 @@ async def _merge_into(runtime: Runtime, connection: Connection, tenant_id: UUID,
     if await mailbox.is_running(connection, tenant_id, other):
         # Its worker died; whoever handles the contact next says so on the session first.
         return False
+    # Before any session, as senders do.
+    await outbox.lock(connection, tenant_id, [], and_open_of=[other, into])
     places = await sessions.thread_states(connection, tenant_id, [other, into])
     there = {place.channel_account_id: place for place in places.get(into, ())}
     moved = 0
