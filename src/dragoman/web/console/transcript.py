@@ -123,8 +123,9 @@ _NOTICES: Mapping[str, tuple[str, str]] = {
     "admission.refused": ("gauge", "amber"),
     "budget.exceeded": ("wallet", "amber"),
     "handoff.requested": ("headset", "violet"),
-    "handoff.claimed": ("user-round-check", ""),
-    "handoff.released": ("undo-2", ""),
+    "handoff.claimed": ("user-round-check", "violet"),
+    "handoff.unassigned": ("inbox", "violet"),
+    "handoff.ended": ("bot", "violet"),
     "verification.required": ("shield-alert", "amber"),
     "skill.retired": ("archive", "red"),
     "flow.step_failed": ("circle-x", "red"),
@@ -290,6 +291,9 @@ def _count_steps(bubbles: Mapping[int, Bubble], steps: Mapping[UUID, StepCount])
 
 def _notices(events: Sequence[Event]) -> Iterable[tuple[Event, Notice]]:
     for event in events:
+        if event.type == "handoff.ended" and event.payload.get("how") in ("resolved", "ended"):
+            # The end of the session stands beside it.
+            continue
         look = _NOTICES.get(event.type)
         outcome = str(event.payload.get("outcome")) if event.type == "outcome.assigned" else ""
         if outcome in _TOLD_OUTCOMES:
