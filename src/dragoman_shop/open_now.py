@@ -14,7 +14,7 @@ from dragoman_shop.stories import Story, Tale
 
 DRAFT = "I have found your order. The dishwasher leaves our warehouse"
 NOTE = "Nobody rang them back yesterday. Please be generous."
-SHARED_DRAFT = "We can offer 10 % off the next order. Is that all right with you, Ana?"
+SHARED_DRAFT = "I am sorry that nobody rang you back. For the trouble we take 10 % off your next order."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

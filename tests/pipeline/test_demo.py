@@ -130,6 +130,11 @@ async def check_open(made: MadeDemo, open_ones: dict[str, Any]) -> None:
     )
     assert levels == {"late": 1, "soon": 1, "good": 3}
     assert [row["error_count"] > 0 for row in open_ones.values() if not row["owner_name"]].count(True) == 1
+    forgotten = [row for row in open_ones.values() if not row["owner_name"] and waited(row) > timedelta(minutes=12)]
+    assert len(forgotten) == 3
+    for row in forgotten:
+        noted = row["unattended_at"] - row["escalated_at"]
+        assert timedelta(minutes=10) <= noted < timedelta(minutes=12)
     requested = await made.rows(
         "SELECT e.payload FROM audit_event e JOIN session s USING (tenant_id, session_id) "
         "WHERE e.type = 'handoff.requested' AND s.state = 'WITH_AGENT' AND s.error_count > 0"
@@ -154,6 +159,11 @@ async def check_that_it_lasts(made: MadeDemo, open_ones: dict[str, Any]) -> None
     made.clock.move(UNTIL + timedelta(hours=12))
     await watch_handoffs(made.runtime, made.tenant_id)
     assert (await made.open_rows()).keys() == open_ones.keys()
+
+
+def waited(row: Any) -> timedelta:
+    lasted: timedelta = UNTIL - row["escalated_at"]
+    return lasted
 
 
 def is_closed(last: datetime) -> bool:

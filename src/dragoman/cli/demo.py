@@ -54,8 +54,8 @@ USERS = (
 TOLD = ("admin", "auditor", "agent")
 """Whose passwords are told; the others are colleagues whom one meets in the inbox."""
 
-HANDOFF_TIMES = {"target_seconds": 30 * 60, "unattended_seconds": 10 * 60, "idle_seconds": 48 * 60 * 60}
-"""Two days, so that what is open today is still open tomorrow."""
+HANDOFF_TIMES = {"target_seconds": 30 * 60, "unattended_seconds": 10 * 60, "idle_seconds": 72 * 60 * 60}
+"""Three days, so that what is open today is still open tomorrow, and nobody is lost over Christmas."""
 
 WEEKDAYS, WEEKEND = ["08:00-20:00"], ["09:00-18:00"]
 HOURS = {day: WEEKEND if day in ("saturday", "sunday") else WEEKDAYS for day in DAYS}

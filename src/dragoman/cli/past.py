@@ -145,12 +145,14 @@ class _Past:
             while agenda:
                 at, _, script, number = heapq.heappop(agenda)
                 steps = (*script.steps, *script.care)
-                if at >= until or (number == len(script.steps) and not await self._is_handed_over(script.person)):
+                if at >= until:
                     progress.advance(task)
                     continue
                 await self._pass_silence(at)
                 self.clock.move(at)
                 goes_on = await self._do(script.person, steps[number])
+                if number + 1 == len(script.steps):
+                    goes_on = await self._is_handed_over(script.person)
                 if goes_on and number + 1 < len(steps):
                     heapq.heappush(agenda, (self._due(steps[number + 1]), next(order), script, number + 1))
                 else:
