@@ -35,7 +35,7 @@ const tick = () => {
   put(window_, left > 0 ? `Free text for ${length(left)} more` : 'The 24 hours are over: templates only');
   window_.classList.toggle('soon', left > 0 && left < 3600);
   // The server decides; the page only stops offering what it would refuse.
-  if (left <= 0 && !one('[data-kind-set=answer]')?.disabled) refreshTalk({ composer: true });
+  if (left <= 0 && !one('[data-kind-set=answer]')?.disabled) refreshTalk({ composer: true }).catch(() => {});
 };
 setInterval(() => { if (inbox()) tick(); }, 1000);
 
@@ -50,7 +50,8 @@ const refreshQueue = async () => {
   if (!rows) return;
   const list = one('#waits');
   const old = new Map([...list.children].map((row) => [row.id, row]));
-  [...rows.children].forEach((row, place) => {
+  const given = [...rows.children];
+  given.forEach((row, place) => {
     const there = old.get(row.id);
     if (there) {
       there.className = row.className;
@@ -60,7 +61,7 @@ const refreshQueue = async () => {
     const wanted = there ?? row;
     if (list.children[place] !== wanted) list.insertBefore(wanted, list.children[place] ?? null);
   });
-  [...list.children].slice(rows.children.length).forEach((row) => row.remove());
+  [...list.children].slice(given.length).forEach((row) => row.remove());
   all('[data-chip] b').forEach((count, place) => put(count, all('[data-chip] b', fresh)[place].textContent));
   [['.queue-none', '#waits'], ['.queue-more', '#waits']].forEach(([selector]) => {
     one(selector)?.remove();
@@ -306,10 +307,10 @@ const submit = async (form) => {
   form.closest('[popover]')?.hidePopover();
   dress(document.importNode(one('template', read).content, true), { composer: true });
   if (isComposer) one('#compose')?.focus();
-  await newer(open);
+  soon('*');
+  await newer(open).catch(() => {});
   one('.talk .chat').scrollTop = one('.talk .chat').scrollHeight;
   look();
-  soon('*');
 };
 document.addEventListener('submit', (event) => {
   if (!event.target.matches('[data-act],[data-composer]') || !inbox()) return;
@@ -442,7 +443,7 @@ const step = (by) => {
   next.focus();
   next.scrollIntoView({ block: 'nearest' });
 };
-const pop = (id) => { one(`#${id}`)?.togglePopover(); one(`#${id} :is(input,textarea,select)`)?.focus(); };
+const pop = (id) => { one(`#${id}`)?.togglePopover(); one(`#${id} :is(input:not([type=hidden]),textarea,select)`)?.focus(); };
 export const keys = {
   j: () => step(1),
   k: () => step(-1),

@@ -19,6 +19,7 @@ CREATE TABLE handoff (
     claimed_at    timestamptz,
     answered_at   timestamptz,                   -- the first answer of a person
     waiting_since timestamptz,                   -- the contact waits for a person's answer
+    queued_at     timestamptz,                   -- nobody has had it since then
     unattended_at timestamptz,                   -- it was noted that nobody had taken it for too long
     ended_at      timestamptz,
     PRIMARY KEY (tenant_id, session_id)
@@ -67,8 +68,9 @@ CREATE TABLE handoff_attention (
 CREATE INDEX handoff_attention_old ON handoff_attention (tenant_id, looked_at);
 
 -- What is with agents already had no such row.
-INSERT INTO handoff (tenant_id, session_id, escalated_at, waiting_since)
-SELECT tenant_id, session_id, last_activity_at, last_activity_at FROM session WHERE state = 'WITH_AGENT';
+INSERT INTO handoff (tenant_id, session_id, escalated_at, waiting_since, queued_at)
+SELECT tenant_id, session_id, last_activity_at, last_activity_at, last_activity_at
+FROM session WHERE state = 'WITH_AGENT';
 """
 
 NAMES = ("handoff", "agent_request", "reply_draft", "handoff_attention")

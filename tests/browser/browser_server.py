@@ -106,7 +106,7 @@ class BrowserServer:
     async def _own_tenant(self, slug: str) -> BrowserServer:
         harness = await self.harness.another_tenant(slug, _policy())
         admin, auditor = f"admin@{slug}.example", f"auditor@{slug}.example"
-        await _employ(
+        await employ(
             harness, harness.tenant_id, (admin, "Ana Lima", "administrator"), (auditor, "Rui Costa", "auditor")
         )
         return replace(self, harness=harness, sessions={}, admin=admin, auditor=auditor)
@@ -217,14 +217,14 @@ def _policy() -> Policy:
 
 async def _people(made: Harness) -> None:
     await made.rows("UPDATE tenant SET name = 'Voltfair'")
-    await _employ(made, made.tenant_id, (ADMIN, "Ana Lima", "administrator"), (AUDITOR, "Rui Costa", "auditor"))
+    await employ(made, made.tenant_id, (ADMIN, "Ana Lima", "administrator"), (AUDITOR, "Rui Costa", "auditor"))
     empty = made.runtime.source.new_id()
     async with made.runtime.database.tenant(empty) as connection:
         await tenants.create_tenant(connection, empty, slug="empty", name="Nobody yet", now=made.clock.now())
-    await _employ(made, empty, (NEWCOMER, "Mei Sato", "administrator"))
+    await employ(made, empty, (NEWCOMER, "Mei Sato", "administrator"))
 
 
-async def _employ(made: Harness, tenant_id: UUID, *people: tuple[str, str, str]) -> None:
+async def employ(made: Harness, tenant_id: UUID, *people: tuple[str, str, str]) -> None:
     """Create a user for each email, name and role of *people*."""
     async with made.runtime.database.tenant(tenant_id) as connection:
         for email, name, role in people:

@@ -120,6 +120,8 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
         f"{one}/review/notes/{{note_id}}", f"{one}/review/tags/{{tag}}", f"{one}/review/reviewed", f"{one}/evidence",
         "/api/v1/exports", "/api/v1/exports/{export_id}", "/api/v1/exports/{export_id}/file", "/api/v1/access-log",
         f"{one}/hold", "/api/v1/holds", "/api/v1/settings/handoff", "/api/v1/agents", "/api/v1/agents/{user_id}",
+        f"{one}/hold", "/api/v1/canned-replies", "/api/v1/canned-replies/{canned_reply_id}",
+        "/api/v1/templates",
     }  # fmt: skip
     listing = document["paths"][base]["get"]
     names = {parameter["name"]: parameter for parameter in listing["parameters"]}

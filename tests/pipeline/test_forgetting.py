@@ -105,6 +105,8 @@ async def fill(shop: Harness, owner: Connection, phone: str) -> None:
         "INSERT INTO review_note (tenant_id, session_id, note_id, author_name, body, written_at) "
         f"VALUES ($1, $2, gen_random_uuid(), 'Dora', '{NOTE}', $3)",
         f"INSERT INTO review_tag (tenant_id, session_id, tag, added_by, added_at) VALUES ($1, $2, '{TAG}', 'Dora', $3)",
+        "INSERT INTO reply_draft (tenant_id, session_id, agent_id, agent_name, body, changed_at) "
+        f"VALUES ($1, $2, gen_random_uuid(), 'Dora', '{NOTE}', $3)",
         "INSERT INTO channel_event (tenant_id, event_id, at, channel, field, event, severity, summary, raw) "
         f"VALUES ($1, $2, $3, 'whatsapp', 'x', 'x', 'info', '{MARK}', '{{\"said\": \"{MARK}\"}}')",
         "INSERT INTO export_request (tenant_id, export_id, requested_name, requested_at, format, transcript, timeline, "
@@ -137,7 +139,15 @@ async def test_after_its_period_what_was_said_is_in_no_table(shop: Harness, owne
     other = await shop.another_tenant("other")
     other = replace(other, runtime=shop.runtime)
     await fill(shop, owner, "447700900345")
-    for table in ("mailbox", "channel_event", "contact_history", "session", "raw_delivery", "review_tag"):
+    for table in (
+        "mailbox",
+        "channel_event",
+        "contact_history",
+        "session",
+        "raw_delivery",
+        "review_tag",
+        "reply_draft",
+    ):
         assert table in await holding(owner, MARK, NOTE, TAG)
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         await tenants.set_retention_days(connection, shop.tenant_id, 7)
@@ -169,7 +179,7 @@ async def test_what_is_held_keeps_its_words(shop: Harness, owner: Connection) ->
     await wait_out(shop, DAYS)
     await apply_retention.run(shop.runtime, owner, by_whom="test")
     assert await holding(owner, MARK) >= {"session", "message", "mailbox"}
-    assert await holding(owner, NOTE) == {"review_note"}
+    assert await holding(owner, NOTE) == {"review_note", "reply_draft"}
 
 
 async def test_messages_that_waited_past_their_period_are_not_kept(shop: Harness, owner: Connection) -> None:

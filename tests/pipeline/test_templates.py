@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from dragoman.channels.interface import Accepted, AccountAccess
+from dragoman.channels.whatsapp.templates import MOST_PAGES
 from dragoman.domain.message_template import fields_of, render
 from dragoman.domain.nouns import Identity
 from dragoman.services import sweep
@@ -186,8 +187,9 @@ async def test_pages_without_an_end_are_given_up(shop: Harness) -> None:
         {"data": [], "paging": {"cursors": {"after": str(number)}, "next": "https://graph.test/"}}
         for number in range(1000)
     ]
-    answering(shop, *pages)
+    meta = answering(shop, *pages)
     assert "does not end" in (await fetch(shop)).failure
+    assert len(meta.asked) == MOST_PAGES
 
 
 async def test_a_cursor_is_never_followed_to_another_place(shop: Harness) -> None:

@@ -30,6 +30,9 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
       - {at: 70, text: Where is it?, given_up: "6 attempts failed"}   # it cannot be dispatched
       - {at: 90, retried_by: Ada, effects: []}   # what was given up is dispatched again
       - {at: 900, expire: true}
+      - {at: 95, claim: Ana}            # people, by name: also `take_over`, `assign`, `answer: {by: Ana, text: Hello}`,
+      - {at: 99, resolve: {by: Ana, reason: solved}}   # `note`, `return`, `resolve`, `release`, `unassign`
+      - {at: 999, unattended: 300}      # nobody took it for so many seconds; `time_out`: nobody wrote for so many
 
 Every committed session goes through JSON and back before it is used again, so that whatever the core needs to
 go on is known to survive being stored. Ids count up, the clock follows the script, and chance is always a half.
@@ -39,7 +42,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,6 +51,7 @@ from uuid import UUID
 
 import yaml
 
+from dragoman.dispatch import handoff
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
     CheckCode,
@@ -69,6 +73,7 @@ from dragoman.dispatch.effects import (
     SkillReturned,
 )
 from dragoman.dispatch.expire import expire
+from dragoman.dispatch.handoff import UnsentReplies
 from dragoman.dispatch.orphan import given_up, orphaned
 from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
 from dragoman.dispatch.verification import BUILT_IN
@@ -78,8 +83,11 @@ from dragoman.domain.content import Content, Text
 from dragoman.domain.events import Candidate, payload_json
 from dragoman.domain.flow_form import flow_from_json
 from dragoman.domain.flows import Flows
+from dragoman.domain.handoff import Agent, Taking
 from dragoman.domain.menus import Menu, menu_from_json
 from dragoman.domain.nouns import (
+    Actor,
+    ActorKind,
     BusinessPartner,
     Contact,
     InboundMessage,
@@ -165,6 +173,11 @@ class Scenario:
                     **step["orphaned"],
                 )
             )
+        elif (verb := next((name for name in PEOPLE if name in step), None)) is not None:
+            assert self.session is not None
+            turn = PEOPLE[verb](self, self.session, step[verb])
+            if turn is not None:
+                self._commit(turn)
         elif "given_up" in step:
             inputs = self._inputs(_content(step), step)
             self.gave_up = inputs.message
@@ -311,7 +324,7 @@ class Scenario:
     def _written(self, step: dict[str, Any]) -> dict[str, Any]:
         said: dict[str, Any] = {
             name: step[name]
-            for name in ("text", "content", "expire", "orphaned", "given_up", "retried_by", "refused", "busy")
+            for name in ("text", "content", "expire", "orphaned", "given_up", "retried_by", "refused", "busy", *PEOPLE)
             if name in step
         }
         return {
@@ -337,6 +350,45 @@ class Scenario:
                 {"sender": item.sender.value, **_plain(content.to_json(item.content))} for item in turn.transcript
             ],
         }
+
+
+def _agent(name: str) -> Agent:
+    return Agent(agent_id=UUID(int=10_000 + sum(name.encode())), name=name)
+
+
+def _take(play: Scenario, session: Session, given: str | dict[str, Any], how: Taking) -> Turn | None:
+    """*given* is who has it from here on, or that with ``by``, ``reason``, and the messages ``stopped``."""
+    told: dict[str, Any] = {"agent": given} if isinstance(given, str) else given
+    by = Actor(ActorKind.AGENT, told.get("by", told["agent"]))
+    unsent = UnsentReplies(stopped=[UUID(int=one) for one in told.get("stopped", ())])
+    agent, reason = _agent(told["agent"]), told.get("reason", "")
+    return handoff.take(session, agent, play.now, play.source, by=by, how=how, reason=reason, unsent=unsent)
+
+
+def _answer(play: Scenario, session: Session, given: dict[str, Any]) -> Turn:
+    agent, reply = _agent(given["by"]), Text(given["text"])
+    until = play.now + timedelta(hours=1)
+    return handoff.answer(session, agent, reply, play.now, play.source, channel="whatsapp", window_until=until)
+
+
+PEOPLE: dict[str, Callable[[Scenario, Session, Any], Turn | None]] = {
+    "claim": lambda p, s, given: _take(p, s, given, Taking.CLAIMED),
+    "take_over": lambda p, s, given: _take(p, s, given, Taking.TAKEN_OVER),
+    "assign": lambda p, s, given: _take(p, s, given, Taking.ASSIGNED),
+    "answer": _answer,
+    "note": lambda p, s, given: handoff.add_note(s, _agent(given["by"]), given["text"], p.now, p.source),
+    "unassign": lambda p, s, given: handoff.unassign(s, _administrator(given), p.now, p.source, reason=given["reason"]),
+    "return": lambda p, s, given: handoff.return_to_bot(s, _agent(given["by"]), p.now, p.source, note=given["note"]),
+    "resolve": lambda p, s, given: handoff.resolve(s, _agent(given["by"]), p.now, p.source, reason=given["reason"]),
+    "release": lambda p, s, given: handoff.release(s, _administrator(given), p.now, p.source, reason=given["reason"]),
+    "time_out": lambda p, s, seconds: handoff.time_out(s, p.now, p.source, idle_seconds=seconds),
+    "unattended": lambda p, s, seconds: handoff.note_unattended(s, p.now, p.source, allowed_seconds=seconds),
+}
+"""What people do, and what time does to what waits for them."""
+
+
+def _administrator(given: dict[str, Any]) -> Actor:
+    return Actor(ActorKind.ADMINISTRATOR, given["by"])
 
 
 def play(path: Path) -> dict[str, Any]:

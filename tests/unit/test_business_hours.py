@@ -165,6 +165,8 @@ def test_a_span_that_a_change_of_clocks_skips_does_not_count() -> None:
         ({"holidays": [{"date": "12-25", "nmae": "x"}]}, "has no nmae"),
         ({"holidays": [{"date": "12-25", "name": "x" * 81}]}, "at most 80"),
         ({"weekly": {"monday": ["24:00-24:00"]}}, "no span"),
+        ({"weekly": {"monday": ["24:00-08:00"]}}, "no span"),
+        ({"weekly": {"monday": ["08:61-09:00"]}}, "no span"),
         ({"weekly": {"monday": ["08:00-24:01"]}}, "no span"),
         ({"weekly": {"monday": ["08:00-00:00"]}}, "no span"),
     ],

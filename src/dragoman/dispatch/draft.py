@@ -37,6 +37,9 @@ from dragoman.domain.states import TERMINAL, State, check_transition
 LAST_MESSAGE_LENGTH = 200
 NO_CONTEXT = MessageContext()
 
+NOTHING_TO_ANSWER = (content.Reaction, content.Revoke, content.SystemNotice)
+"""What a contact does without waiting for an answer."""
+
 
 class Draft:
     """Collects the events, the transcript and the changes of one session until they are cut into turns.
@@ -123,7 +126,8 @@ class Draft:
         )
         self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
         human = self._session.handoff
-        if human is not None and human.is_open and human.waiting_since is None:
+        waits = not isinstance(message.content, NOTHING_TO_ANSWER)
+        if waits and human is not None and human.is_open and human.waiting_since is None:
             self.change(handoff=dataclasses.replace(human, waiting_since=self._now))
         if not isinstance(message.content, content.SystemNotice):
             self.change(last_user_message=content.preview(message.content)[:LAST_MESSAGE_LENGTH])

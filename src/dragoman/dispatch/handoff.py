@@ -36,9 +36,13 @@ NOTE_LENGTH = 4096
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UnsentReplies:
-    """Messages of the bot in a session that are not sent: ``stopped`` will not be, ``under_way`` were being sent."""
+    """Messages of the bot to a contact that are not sent: ``stopped`` will not be, ``under_way`` were being sent.
+
+    What is stopped ``of_earlier_sessions`` is told on the timelines of those.
+    """
 
     stopped: Sequence[UUID] = ()
+    of_earlier_sessions: Sequence[UUID] = ()
     under_way: Sequence[UUID] = ()
 
 
@@ -82,7 +86,7 @@ def take(
             fence=fence,
             previous=owner.name if owner else None,
             reason=reason,
-            stopped=tuple(map(str, unsent.stopped)),
+            stopped=tuple(map(str, (*unsent.stopped, *unsent.of_earlier_sessions))),
             under_way=tuple(map(str, unsent.under_way)),
         )
     )
@@ -105,7 +109,8 @@ def unassign(session: Session, by: Actor, now: datetime, source: Source, *, reas
     draft.record(HandoffUnassigned(agent=handoff.owner_name, reason=reason))
     # Who answered is on the timeline; here it would say that somebody has it.
     draft.change(
-        agent_name=None, handoff=dataclasses.replace(handoff, owner_id=None, owner_name="", unattended_at=None)
+        agent_name=None,
+        handoff=dataclasses.replace(handoff, owner_id=None, owner_name="", queued_at=draft.now, unattended_at=None),
     )
     return draft.cut(final=True)
 
@@ -196,7 +201,7 @@ def note_unattended(session: Session, now: datetime, source: Source, *, allowed_
     handoff = session.handoff
     if session.state is not State.WITH_AGENT or handoff is None or handoff.owner or handoff.unattended_at:
         return None
-    waited = now - handoff.escalated_at
+    waited = now - (handoff.queued_at or handoff.escalated_at)
     if waited < timedelta(seconds=allowed_seconds):
         return None
     draft = _draft(session, SYSTEM, now, source)

@@ -100,11 +100,11 @@ def back(inputs: Inputs, now: datetime) -> str:
         return ""
     opens = opens_at(routing.hours, now)
     locales = menu.locales(inputs)
-    own = pick(routing.closed_text, *locales)
-    if opens is None:
-        return sentence("away", *locales) if own is None or WHEN in own else own
-    when = _when(opens, now, *locales)
-    return sentence("back_at", *locales, when=when) if own is None else own.replace(WHEN, when)
+    own = pick({tag: tag for tag in routing.closed_text}, *locales)
+    if own is None or (opens is None and WHEN in routing.closed_text[own]):
+        return sentence("back_at", *locales, when=_when(opens, now, *locales)) if opens else sentence("away", *locales)
+    # In the language of the words, which may be another than the contact's.
+    return routing.closed_text[own].replace(WHEN, _when(opens, now, own, *locales) if opens else "")
 
 
 def _when(opens: datetime, now: datetime, *locales: str) -> str:

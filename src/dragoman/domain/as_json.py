@@ -98,9 +98,9 @@ def handoff_to_json(handoff: Handoff) -> dict[str, Any]:
 def handoff_from_json(value: Mapping[str, Any]) -> Handoff:
     """The human part that :func:`handoff_to_json` wrote, or a row of its table as JSON."""
     fields = {field.name: value[field.name] for field in dataclasses.fields(Handoff) if field.name in value}
-    for name in ("escalated_at", "claimed_at", "answered_at", "waiting_since", "unattended_at", "ended_at"):
-        if fields.get(name) is not None:
-            fields[name] = datetime.fromisoformat(fields[name])
+    for name, written in list(fields.items()):
+        if name.endswith(("_at", "_since")) and written is not None:
+            fields[name] = datetime.fromisoformat(written)
     if fields.get("owner_id") is not None:
         fields["owner_id"] = UUID(fields["owner_id"])
     return Handoff(**fields)

@@ -13,6 +13,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+OVERTAKEN = -1
+"""The number of a message of the bot of an earlier session: behind every fence, as a person has the contact since."""
+
 
 class Ending(StrEnum):
     """How a human part ended."""
@@ -47,7 +50,8 @@ class Handoff:
     """The human part of a session as it stands.
 
     ``waiting_since`` is set while the contact waits for a person's answer: since the escalation, or since their first
-    message after the latest answer. ``unattended_at`` is when it was noted that nobody had taken it for too long.
+    message after the latest answer. ``queued_at`` is since when nobody has had it, ``unattended_at`` when it was noted
+    that this was for too long.
     """
 
     escalated_at: datetime
@@ -57,6 +61,7 @@ class Handoff:
     claimed_at: datetime | None = None
     answered_at: datetime | None = None
     waiting_since: datetime | None = None
+    queued_at: datetime | None = None
     unattended_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -75,7 +80,7 @@ class Handoff:
 
 def escalated(before: Handoff | None, now: datetime) -> Handoff:
     """The human part that begins now; the fence goes on from the one *before*."""
-    return Handoff(escalated_at=now, waiting_since=now, fence=before.fence if before else 0)
+    return Handoff(escalated_at=now, waiting_since=now, queued_at=now, fence=before.fence if before else 0)
 
 
 def ended(handoff: Handoff, now: datetime) -> Handoff:

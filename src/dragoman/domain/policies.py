@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, TypeVar
@@ -312,18 +313,13 @@ def _spans(day: str, value: object) -> tuple[tuple[time, time], ...]:
 
 def _span(day: str, text: str) -> tuple[time, time]:
     found = _SPAN.fullmatch(text)
-    try:
-        opens, closes = map(_clock_time, found.groups()) if found else (MIDNIGHT, MIDNIGHT)
-    except ValueError:
-        opens, closes = MIDNIGHT, MIDNIGHT
-    to_midnight = text.endswith("-24:00") and not text.startswith("24:00")
-    if found is None or not (opens < closes or to_midnight):
-        raise ConfigurationError(f"routing.hours.weekly.{day}: {text!r} is no span like 08:00-17:30")
-    return opens, closes
-
-
-def _clock_time(text: str) -> time:
-    return MIDNIGHT if text == "24:00" else time.fromisoformat(text)
+    with suppress(ValueError):
+        if found is not None and found[1] != "24:00":
+            to_midnight = found[2] == "24:00"
+            opens, closes = time.fromisoformat(found[1]), MIDNIGHT if to_midnight else time.fromisoformat(found[2])
+            if opens < closes or to_midnight:
+                return opens, closes
+    raise ConfigurationError(f"routing.hours.weekly.{day}: {text!r} is no span like 08:00-17:30")
 
 
 def _holidays(value: object) -> tuple[Holiday, ...]:

@@ -454,6 +454,7 @@ _HANDOFF_COLUMNS = {
     "claimed_at": "timestamptz",
     "answered_at": "timestamptz",
     "waiting_since": "timestamptz",
+    "queued_at": "timestamptz",
     "unattended_at": "timestamptz",
     "ended_at": "timestamptz",
 }

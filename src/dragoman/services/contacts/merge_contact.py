@@ -66,6 +66,8 @@ async def _merge_into(runtime: Runtime, connection: Connection, tenant_id: UUID,
     if await mailbox.is_running(connection, tenant_id, other):
         # Its worker died; whoever handles the contact next says so on the session first.
         return False
+    # Before any session, as senders do.
+    await outbox.lock(connection, tenant_id, [], and_open_of=[other, into])
     places = await sessions.thread_states(connection, tenant_id, [other, into])
     there = {place.channel_account_id: place for place in places.get(into, ())}
     moved = 0
@@ -79,6 +81,8 @@ async def _merge_into(runtime: Runtime, connection: Connection, tenant_id: UUID,
         moved += await sessions.move(connection, tenant_id, place.thread_id, to_thread=thread_id, to_contact=into)
     waiting = await mailbox.move_to_contact(connection, tenant_id, other, into)
     unsent = await outbox.move_to_contact(connection, tenant_id, other, into)
+    # Where a person has one of their sessions, the bot is silent in all of them.
+    await outbox.fence_off_others(connection, tenant_id, into)
     await sessions.spread_phone(connection, tenant_id, into)
     if moved or waiting or unsent:
         history = History(tenant_id, runtime.clock.now(), runtime.source.new_id)

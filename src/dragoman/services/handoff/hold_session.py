@@ -107,6 +107,8 @@ async def _try(
     # As it is now that nobody else can write it.
     session = await sessions.get(connection, tenant_id, session_id)
     if session is None or session.contact_id != found.contact_id:
+        # It is another contact's by now, since two turned out to be one person.
+        await leases.release(connection, lease)
         return None
     held = HeldSession(
         runtime=runtime,

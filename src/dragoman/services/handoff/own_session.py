@@ -6,15 +6,19 @@ its way yet is stopped there; what is just being sent is not tried again (:func:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from dragoman.dispatch import handoff
 from dragoman.dispatch.handoff import UnsentReplies
 from dragoman.domain.handoff import Agent, Taking
 from dragoman.domain.nouns import SYSTEM, Actor, ActorKind
+from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.hold_session import HeldSession, hold_session
+from dragoman.services.outbound import refusals
 from dragoman.store.sending import outbox
+from dragoman.store.sending.outbox import OutboxEntry
 
 
 async def claim_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, agent: Agent) -> bool:
@@ -57,37 +61,53 @@ async def _take(
     runtime: Runtime, tenant_id: UUID, session_id: UUID, agent: Agent, how: Taking, by: Actor, *, reason: str = ""
 ) -> bool:
     async with hold_session(runtime, tenant_id, session_id) as held:
-        entries, unsent = await _unsent(held)
+        stopped, under_way = await _unsent(held)
+        own = [entry for entry in stopped if entry.session_id == session_id]
+        earlier = [entry for entry in stopped if entry.session_id != session_id]
+        unsent = UnsentReplies(
+            stopped=_messages(own), of_earlier_sessions=_messages(earlier), under_way=_messages(under_way)
+        )
         turn = handoff.take(held.session, agent, held.now, runtime.source, by=by, how=how, reason=reason, unsent=unsent)
         if turn is None:
             return False
+        connection, said = held.connection, handoff.stopped_by(agent.name)
+        await append.lock_sessions(connection, tenant_id, {session_id, *(entry.session_id for entry in earlier)})
         await held.write(turn)
-        for outbox_entry_id in entries:
-            await outbox.mark_skipped(
-                held.connection, tenant_id, outbox_entry_id, reason=handoff.stopped_by(agent.name)
-            )
+        for entry in own:
+            await outbox.mark_skipped(connection, tenant_id, entry.outbox_entry_id, reason=said)
+        for entry in earlier:
+            await refusals.stop_fenced(connection, tenant_id, entry, held.now, attempts=entry.attempts)
+        overtaken = [e.outbox_entry_id for e in (*stopped, *under_way) if e.session_id != session_id]
+        await outbox.mark_overtaken(connection, tenant_id, overtaken)
         # What is under way is looked at once more, and not tried again.
         held.wake("deliver")
         return True
 
 
-async def _unsent(held: HeldSession) -> tuple[list[UUID], UnsentReplies]:
-    """What the bot has still to send in the session: the entries that are stopped, and all messages."""
+async def _unsent(held: HeldSession) -> tuple[list[OutboxEntry], list[OutboxEntry]]:
+    """What the bot has still to send to the contact: what can be stopped, and what is just being sent.
+
+    Of earlier sessions, too: what waited there for the channel would be said into this one.
+    """
     connection, tenant_id = held.connection, held.tenant_id
-    open_ids = await outbox.open_of_session(connection, tenant_id, held.session.session_id)
-    entries, stopped, under_way = [], [], []
+    open_ids = await outbox.open_of_conversation(
+        connection, tenant_id, held.session.contact_id, held.context.channel_account_id
+    )
+    stopped: list[OutboxEntry] = []
+    under_way: list[OutboxEntry] = []
     for entry in (await outbox.lock(connection, tenant_id, open_ids)).values():
-        if entry.by_agent or entry.status not in outbox.OPEN or entry.message_id is None:
+        if entry.by_agent or entry.session_id is None or entry.status not in outbox.OPEN:
+            # What belongs to no session is not the bot's.
             continue
         answered = not entry.attempts or await outbox.has_record_of(
             connection, tenant_id, entry.outbox_entry_id, entry.attempts, since=entry.created_at
         )
-        if answered:
-            entries.append(entry.outbox_entry_id)
-            stopped.append(entry.message_id)
-        else:
-            under_way.append(entry.message_id)
-    return entries, UnsentReplies(stopped=stopped, under_way=under_way)
+        (stopped if answered else under_way).append(entry)
+    return stopped, under_way
+
+
+def _messages(entries: Sequence[OutboxEntry]) -> list[UUID]:
+    return [entry.message_id for entry in entries if entry.message_id is not None]
 
 
 def _as_actor(agent: Agent) -> Actor:

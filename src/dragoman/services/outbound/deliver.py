@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -58,13 +58,17 @@ LONGEST_SETTLE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """What is to be sent now, after ``wait`` seconds; ``number`` counts the entry's attempts from 1."""
+    """What is to be sent now, after ``wait`` seconds; ``number`` counts the entry's attempts from 1.
+
+    ``begun_s`` is this process's clock when it was counted.
+    """
 
     lease: Lease
     entry: OutboxEntry
     number: int
     account: ChannelAccount
     wait: float
+    begun_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ class _Begin:
 
 @dataclass(frozen=True, slots=True)
 class _Withheld:
-    """Nothing was sent: a person took the session while the message waited for its moment."""
+    """Nothing was sent: a person took the session while the message waited for its moment, or that is long past."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,12 +231,15 @@ async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: Outbo
 
 
 async def _send_in_time(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError | _Withheld:
-    """Send it at its moment, unless a person takes the session until then."""
+    """Send it at its moment, unless it is not to be sent any more by then."""
     if attempt.wait > 0:
         await runtime.sleep(attempt.wait)
         async with runtime.database.tenant(attempt.lease.tenant_id) as connection:
-            if await outbox.is_fenced_now(connection, attempt.lease.tenant_id, attempt.entry.outbox_entry_id):
+            if not await outbox.may_still_go(connection, attempt.lease.tenant_id, attempt.entry.outbox_entry_id):
                 return _Withheld()
+    if time.monotonic() - attempt.begun_s > SEND_SECONDS:
+        # This process stood still: by now somebody else may have the contact, and another one's answer be on record.
+        return _Withheld()
     return await _send(runtime, attempt)
 
 
@@ -284,6 +291,9 @@ async def _finish(
                 await refusals.unreachable(
                     runtime, connection, tenant_id, entry, one.attempt.account, said, attempts=number, pause=pause
                 )
+            case _Withheld() if entry.status in outbox.OPEN:
+                said = "The worker stood still before it sent the message."
+                await refusals.schedule_retry(connection, tenant_id, entry, None, said, now, pause=0.0)
             case LimitError():
                 await refusals.fail(connection, tenant_id, entry, None, str(one.answer), now, attempts=number)
     # Last, since it locks the accounts' rows.

@@ -83,24 +83,11 @@ async def follow(
     """Do what the refusal asks for, to the message and to all that it reaches."""
     now = runtime.clock.now()
     counters.REFUSALS.labels(str(refusal.code)).inc()
-    retry, contact_id = refusal.meaning.retry, entry.contact_id
-    pause: float | None = None
-    match retry:
-        case RetryClass.OPTED_OUT:
-            await marketing.stop(connection, tenant_id, contact_id, now=now)
-        case RetryClass.SPARE_CONTACT:
-            await marketing.pause(connection, tenant_id, contact_id, until=now + SPARED)
-        case RetryClass.STOP_CHANNEL:
-            await _stop(connection, tenant_id, account, refusal.code, refusal.reason, now)
-        case RetryClass.BACK_OFF_CHANNEL:
-            pause = await _hold(runtime, connection, tenant_id, Scope.CHANNEL, account.business_account, refusal)
-        case RetryClass.BACK_OFF_NUMBER:
-            pause = await _hold(runtime, connection, tenant_id, Scope.NUMBER, str(account.channel_account_id), refusal)
-        case RetryClass.HOLD_CONTACT:
-            pair = pace.pair_subject(account.channel_account_id, contact_id)
-            pause = await _hold(runtime, connection, tenant_id, Scope.CONTACT, pair, refusal)
-        case RetryClass.RETRY | RetryClass.UNREACHABLE:
-            pause = backoff(runtime, attempts)
+    retry = refusal.meaning.retry
+    pause = await _beyond_the_message(runtime, connection, tenant_id, entry, account, refusal, attempts=attempts)
+    if entry.status not in outbox.OPEN and not refusal.late:
+        # A status has settled an earlier attempt of it meanwhile: the channel has it.
+        return
     tries_run_out = retry in _TRIED_SOME_TIMES and attempts >= MAX_ATTEMPTS
     if pause is not None and retry is RetryClass.UNREACHABLE and not refusal.late:
         pause = min(pause, MOST_PAUSE_S)
@@ -114,6 +101,37 @@ async def follow(
         await fail(connection, tenant_id, entry, refusal.code, refusal.reason, now, attempts=attempts)
     else:
         await schedule_retry(connection, tenant_id, entry, refusal.code, refusal.reason, now, pause=pause)
+
+
+async def _beyond_the_message(
+    runtime: Runtime,
+    connection: Connection,
+    tenant_id: UUID,
+    entry: OutboxEntry,
+    account: ChannelAccount,
+    refusal: SendRefusal,
+    *,
+    attempts: int,
+) -> float | None:
+    """Do what the refusal means for contact, number and channel; seconds until the next attempt, None for no other."""
+    now, contact_id = runtime.clock.now(), entry.contact_id
+    match refusal.meaning.retry:
+        case RetryClass.OPTED_OUT:
+            await marketing.stop(connection, tenant_id, contact_id, now=now)
+        case RetryClass.SPARE_CONTACT:
+            await marketing.pause(connection, tenant_id, contact_id, until=now + SPARED)
+        case RetryClass.STOP_CHANNEL:
+            await _stop(connection, tenant_id, account, refusal.code, refusal.reason, now)
+        case RetryClass.BACK_OFF_CHANNEL:
+            return await _hold(runtime, connection, tenant_id, Scope.CHANNEL, account.business_account, refusal)
+        case RetryClass.BACK_OFF_NUMBER:
+            return await _hold(runtime, connection, tenant_id, Scope.NUMBER, str(account.channel_account_id), refusal)
+        case RetryClass.HOLD_CONTACT:
+            pair = pace.pair_subject(account.channel_account_id, contact_id)
+            return await _hold(runtime, connection, tenant_id, Scope.CONTACT, pair, refusal)
+        case RetryClass.RETRY | RetryClass.UNREACHABLE:
+            return backoff(runtime, attempts)
+    return None
 
 
 _TRIED_SOME_TIMES = (RetryClass.RETRY, RetryClass.UNREACHABLE, RetryClass.HOLD_CONTACT)

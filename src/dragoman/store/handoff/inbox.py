@@ -121,7 +121,8 @@ async def unattended_since(connection: Connection, tenant_id: UUID, before: date
     """Sessions that nobody has taken since *before*, and of which that was not noted."""
     rows = await connection.fetch(
         "SELECT h.session_id FROM handoff h WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.owner_id IS NULL "
-        "AND h.unattended_at IS NULL AND h.escalated_at < $2 ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        "AND h.unattended_at IS NULL AND coalesce(h.queued_at, h.escalated_at) < $2 "
+        "ORDER BY h.escalated_at, h.session_id LIMIT $3",
         tenant_id,
         before,
         limit,

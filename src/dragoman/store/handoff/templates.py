@@ -222,8 +222,11 @@ async def claim_due(connection: Connection, tenant_id: UUID, *, now: datetime, a
     """The business accounts whose templates are to be asked for; nobody else gets them until *again_at*."""
     rows = await connection.fetch(
         "INSERT INTO template_synchronisation AS s (tenant_id, waba_id, due_at) "
-        "SELECT DISTINCT $1::uuid, waba_id, $3::timestamptz FROM channel_account WHERE tenant_id = $1 "
-        "AND channel = 'whatsapp' AND disabled_at IS NULL AND waba_id IS NOT NULL "
+        "SELECT DISTINCT a.tenant_id, a.waba_id, $3::timestamptz FROM channel_account a WHERE a.tenant_id = $1 "
+        "AND a.channel = 'whatsapp' AND a.disabled_at IS NULL AND a.waba_id IS NOT NULL "
+        # Most of the time nothing is due: then no row is locked. In their order, as whoever notes changes locks them.
+        "AND NOT EXISTS (SELECT FROM template_synchronisation o WHERE o.tenant_id = $1 AND o.waba_id = a.waba_id "
+        "AND o.due_at > $2) ORDER BY a.waba_id "
         "ON CONFLICT (tenant_id, waba_id) DO UPDATE SET due_at = excluded.due_at WHERE s.due_at <= $2 "
         "RETURNING waba_id",
         tenant_id,

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.content import Content, from_json, to_json
-from dragoman.domain.handoff import is_fenced
+from dragoman.domain.handoff import OVERTAKEN, is_fenced
 from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.database import Connection
 
@@ -233,25 +233,53 @@ _BEGIN = BulkStatement(
 )
 
 
-async def is_fenced_now(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -> bool:
-    """Whether a person has taken the entry's session since the bot wrote it, as of now."""
+async def may_still_go(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -> bool:
+    """Whether the entry is still to be sent as of now: nothing has settled it, and no person has taken its session."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
     )
-    return row is not None and _entry(row).is_fenced
+    entry = None if row is None else _entry(row)
+    return entry is not None and entry.status in OPEN and not entry.is_fenced
 
 
-async def open_of_session(connection: Connection, tenant_id: UUID, session_id: UUID) -> list[UUID]:
-    """What of a session is still to be sent, parked or not, by the ids of the entries."""
+async def open_of_conversation(
+    connection: Connection, tenant_id: UUID, contact_id: UUID, channel_account_id: UUID
+) -> list[UUID]:
+    """What is still to be sent to the contact by that account, of whichever session, parked or not, by its ids."""
     rows = await connection.fetch(
-        "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND session_id = $2 "
-        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING')",
+        "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND contact_id = $2 "
+        "AND channel_account_id = $3 AND status IN ('SCHEDULED', 'PENDING', 'RETRYING')",
         tenant_id,
-        session_id,
+        contact_id,
+        channel_account_id,
     )
     return [row["outbox_entry_id"] for row in rows]
+
+
+async def mark_overtaken(connection: Connection, tenant_id: UUID, outbox_entry_ids: Sequence[UUID]) -> None:
+    """Fence off messages of the bot: a person has taken a later session of their contact."""
+    await connection.execute(
+        "UPDATE outbox_entry SET fence = $3 WHERE tenant_id = $1 AND outbox_entry_id = ANY($2::uuid[])",
+        tenant_id,
+        list(outbox_entry_ids),
+        OVERTAKEN,
+    )
+
+
+async def fence_off_others(connection: Connection, tenant_id: UUID, contact_id: UUID) -> None:
+    """Fence off what the bot has still to say to the contact where a person has another session of theirs."""
+    await connection.execute(
+        "UPDATE outbox_entry o SET fence = $3 WHERE tenant_id = $1 AND contact_id = $2 AND NOT by_agent "
+        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND EXISTS (SELECT 1 FROM session s "
+        "JOIN handoff h ON h.tenant_id = $1 AND h.session_id = s.session_id AND h.owner_id IS NOT NULL "
+        "AND h.ended_at IS NULL WHERE s.tenant_id = $1 AND s.contact_id = $2 "
+        "AND s.channel_account_id = o.channel_account_id AND s.session_id <> o.session_id)",
+        tenant_id,
+        contact_id,
+        OVERTAKEN,
+    )
 
 
 async def begin_attempts(connection: Connection, tenant_id: UUID, due_again: Mapping[UUID, datetime]) -> None:
@@ -340,14 +368,24 @@ async def mark_sent(connection: Connection, tenant_id: UUID, taken: Mapping[UUID
 async def mark_retrying(
     connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, due_at: datetime, reason: str
 ) -> None:
-    """Another attempt follows at *due_at*; also after the channel had taken the message and then given it up."""
+    """Another attempt follows at *due_at*; also after the channel had taken the message and then given it up.
+
+    A message of the bot that comes back so is fenced off where a person has taken a later session of its thread: that
+    claim did not find it among what was to be sent.
+    """
     await connection.execute(
-        "UPDATE outbox_entry SET status = 'RETRYING', due_at = $3, reason = $4, slot_at = NULL, delivery = NULL "
-        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        "UPDATE outbox_entry o SET status = 'RETRYING', due_at = $3, reason = $4, slot_at = NULL, delivery = NULL, "
+        "fence = CASE WHEN o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') OR o.by_agent THEN o.fence "
+        "WHEN EXISTS (SELECT 1 FROM session own JOIN session s ON s.tenant_id = $1 AND s.thread_id = own.thread_id "
+        "AND (s.started_at, s.session_id) > (own.started_at, own.session_id) "
+        "JOIN handoff h ON h.tenant_id = $1 AND h.session_id = s.session_id AND h.fence > 0 "
+        "WHERE own.tenant_id = $1 AND own.session_id = o.session_id) THEN $5 ELSE o.fence END "
+        "WHERE o.tenant_id = $1 AND o.outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
         due_at,
         reason,
+        OVERTAKEN,
     )
 
 

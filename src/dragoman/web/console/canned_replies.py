@@ -40,7 +40,7 @@ _DONE = {
     "deleted": "The reply is deleted.",
 }
 
-_STATUS_LOOKS = {"APPROVED": "green", "PENDING": "amber", "IN_APPEAL": "amber", "LIMIT_EXCEEDED": "amber"}
+_STATUS_LOOKS = {"APPROVED": "green", "PENDING": "amber", "IN_APPEAL": "amber", "ARCHIVED": "gray"}
 
 
 @dataclass(frozen=True, slots=True)

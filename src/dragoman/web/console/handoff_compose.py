@@ -45,10 +45,11 @@ async def compose_context(runtime: Runtime, identity: Principal, reading: Conver
     account = await channel_accounts.load(connection, tenant_id, conversation.channel_account_id)
     language = contact.locale.partition("-")[0]
     labels = dict(await conversations.skills_and_intents(connection, tenant_id))
+    # What its reader may not see is not put into a text for them either: a name may be a number.
+    name = conversation.contact_name if reading.shown.contact_name == conversation.contact_name else ""
     values = {
-        "contact.name": conversation.contact_name,
-        "contact.first_name": conversation.contact_name.partition(" ")[0],
-        # What its reader may not see is not put into a text for them either.
+        "contact.name": name,
+        "contact.first_name": name.partition(" ")[0],
         "contact.phone": (conversation.contact_phone or "") if identity.visibility.unmasked else "",
         "business_partner.name": conversation.business_partner_name or "",
         "agent.name": identity.name,

@@ -1,0 +1,1 @@
+"""One contact, a bot, people and workers that die, played from a seed against the real decisions."""
