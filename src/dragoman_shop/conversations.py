@@ -45,7 +45,7 @@ class Script:
 def conversations(count: int, seed: int, *, days: int = 100) -> list[Script]:
     """*count* scripts over *days*, by start; more of them lately than long ago.
 
-    A person whose conversation is escalated writes none after it.
+    A person whose conversation is escalated begins none after it: :func:`with_open_ones` takes its contacts from them.
     """
     random = Random(seed)  # noqa: S311 - the same stories each time, no secrets
     escalated = random.sample(PEOPLE, min(len(PEOPLE) // 2, round(count * ESCALATED_SHARE)))
