@@ -6,7 +6,19 @@ import argparse
 import asyncio
 import logging
 
-from bench import dispatch, export, front_door, live, retention, skill_hosts, start, verify, webhook, webhook_load
+from bench import (
+    dispatch,
+    export,
+    front_door,
+    inbox,
+    live,
+    retention,
+    skill_hosts,
+    start,
+    verify,
+    webhook,
+    webhook_load,
+)
 from bench import logs as log_pages
 from bench.harness import Result, publish
 from dragoman.cli import logs
@@ -15,6 +27,7 @@ BENCHMARKS = {
     "dispatch": dispatch.run,
     "export": export.run,
     "front_door": front_door.run,
+    "inbox": inbox.run,
     "live": live.run,
     "logs": log_pages.run,
     "retention": retention.run,

@@ -351,4 +351,4 @@ ESCALATIONS: tuple[tuple[Story, int], ...] = (
     (is_guided_to_person, 2),
     (wants_person, 5),
 )
-"""Stories that end with a person of Voltfair: nothing that the contact writes later reaches the bot."""
+"""Stories that come to an agent of Voltfair; :mod:`dragoman_shop.care` says how they go on."""

@@ -22,9 +22,11 @@ from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.canned_reply import ReplyText
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
+from dragoman.domain.policies import DAYS, Holiday
 from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.access import people
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
+from dragoman.services.handoff import change_rules
 from dragoman.services.handoff.manage_canned_replies import add_reply
 from dragoman.settings import Settings
 from dragoman.store import migrate, tenants
@@ -34,6 +36,9 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.contacts import contacts
 from dragoman.store.embedded import DatabaseURLs
+from dragoman.store.handoff import agents
+from dragoman.store.handoff.agents import AgentProfile
+from dragoman_shop.agents import AGENTS
 from dragoman_shop.customers import BUSINESS_PARTNERS
 from dragoman_shop.menu import DEFINITION, FLOWS, MENU
 from dragoman_shop.registry import RETIRED
@@ -44,8 +49,19 @@ NAME = "Voltfair"
 USERS = (
     ("admin", "administrator", "Ada Moreno"),
     ("auditor", "auditor", "Otto Brandt"),
-    ("agent", "agent", "Ana Lima"),
+    *((agent.login, "agent", agent.name) for agent in AGENTS),
 )
+TOLD = ("admin", "auditor", "agent")
+"""Whose passwords are told; the others are colleagues whom one meets in the inbox."""
+
+HANDOFF_TIMES = {"target_seconds": 30 * 60, "unattended_seconds": 10 * 60, "idle_seconds": 72 * 60 * 60}
+"""Three days, so that what is open today is still open tomorrow, and nobody is lost over Christmas."""
+
+WEEKDAYS, WEEKEND = ["08:00-20:00"], ["09:00-18:00"]
+HOURS = {day: WEEKEND if day in ("saturday", "sunday") else WEEKDAYS for day in DAYS}
+TIME_ZONE = "Europe/Vienna"
+HOLIDAYS = (Holiday(month=12, day=25, name="Christmas Day"), Holiday(month=1, day=1, name="New Year's Day"))
+
 TOKEN_DAYS = 365
 
 
@@ -132,9 +148,7 @@ async def _furnish(
     for path in FLOWS:
         await import_flow(runtime, tenant_id, path.read_text(encoding="utf-8"), at=opened)
     await import_menu(runtime, tenant_id, DEFINITION.read_text(encoding="utf-8"), as_default=True, at=opened)
-    for shortcut, language, title, body in CANNED_REPLIES:
-        reply = ReplyText(shortcut=shortcut, language=language, title=title, body=body)
-        await add_reply(runtime, tenant_id, reply, COMMAND_LINE)
+    await _set_up_handoff(runtime, tenant_id)
     access = {
         "base_url": runtime.settings.base_url,
         "tenant": SLUG,
@@ -158,9 +172,27 @@ async def _add_users(runtime: Runtime, tenant_id: UUID, opened: datetime) -> dic
     """Add the users by the rule for everybody's; addresses and passwords by their short names."""
     users: dict[str, dict[str, str]] = {}
     for login, role, name in USERS:
-        users[login] = {"email": f"{login}@{SLUG}.example", "password": people.made_up_password()}
-        await people.add_user(runtime, tenant_id, COMMAND_LINE, name=name, role=role, at=opened, **users[login])
+        keys = {"email": f"{login}@{SLUG}.example", "password": people.made_up_password()}
+        await people.add_user(runtime, tenant_id, COMMAND_LINE, name=name, role=role, at=opened, **keys)
+        if login in TOLD:
+            users[login] = keys
     return users
+
+
+async def _set_up_handoff(runtime: Runtime, tenant_id: UUID) -> None:
+    """What *Settings → Handoff* and *Canned replies* have: the times, the hours, the agents' languages, ready words."""
+    await change_rules.change_times(runtime, tenant_id, COMMAND_LINE, HANDOFF_TIMES)
+    await change_rules.change_hours(runtime, tenant_id, COMMAND_LINE, time_zone=TIME_ZONE, weekly=HOURS)
+    for holiday in HOLIDAYS:
+        await change_rules.add_holiday(runtime, tenant_id, COMMAND_LINE, holiday)
+    async with runtime.database.tenant(tenant_id) as connection:
+        team = {member.name: member.user_id for member in await agents.list_all(connection, tenant_id)}
+    for agent in AGENTS:
+        profile = AgentProfile(languages=agent.languages)
+        await change_rules.change_agent(runtime, tenant_id, COMMAND_LINE, team[agent.name], profile)
+    for shortcut, language, title, body in CANNED_REPLIES:
+        reply = ReplyText(shortcut=shortcut, language=language, title=title, body=body)
+        await add_reply(runtime, tenant_id, reply, COMMAND_LINE)
 
 
 def _tell(access: dict[str, Any], settings: Settings) -> None:

@@ -1,8 +1,9 @@
 """The demo's past: contacts write for a hundred days, and everything happens as it would have.
 
 The stand-in posts each message, signed, to the webhook; the real services handle it; replies go to the stand-in, and
-its statuses come back. Only the clock is moved, and the jobs run at once instead of by a worker, so that what happened
-then has its time. All of it stays in this process: no port is opened.
+its statuses come back. What the bot hands over is claimed, answered and ended by the shop's agents
+(:mod:`~dragoman.cli.past_agents`). Only the clock is moved, and the jobs run at once instead of by a worker, so that
+what happened then has its time. All of it stays in this process: no port is opened.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dragoman.cli import standin
 from dragoman.cli.compose import open_runtime
+from dragoman.cli.past_agents import DemoAgents
 from dragoman.cli.shared import err
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.nouns import Policy
@@ -28,13 +30,15 @@ from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Runtime
 from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.dispatching.expire_sessions import expire_sessions
+from dragoman.services.handoff.watch_handoffs import watch_handoffs
 from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.skills.registry import load_entry_points
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman_shop import pace
-from dragoman_shop.conversations import Script, conversations
+from dragoman_shop.agents import Act
+from dragoman_shop.conversations import Script, conversations, with_open_ones
 from dragoman_shop.customers import Customer
 from dragoman_shop.steps import LAST_REPLY, SentAttachment, Step
 from graph_standin.standin import Standin as Playing
@@ -107,7 +111,8 @@ async def play(
         switch.console = httpx.ASGITransport(create_app(runtime))
         switch.meta = httpx.ASGITransport(app, root_path=standin.PATH)
         await synchronise_due(runtime, tenant_id)
-        await _Past(settings, runtime, tenant_id, playing, clock, queue, meta).play(begin, until)
+        agents = await DemoAgents.load(runtime, tenant_id)
+        await _Past(settings, runtime, tenant_id, playing, clock, queue, meta, agents).play(begin, until)
         await meta.close()
 
 
@@ -120,45 +125,84 @@ class _Past:
     clock: MovedClock
     queue: ImmediateQueue
     meta: Playing
+    agents: DemoAgents
+    silences: list[tuple[datetime, bool]] = dataclasses.field(default_factory=list)
+    """When somebody has been silent for long enough to look; True where a person had the conversation."""
+
+    handed_over: dict[Customer, UUID] = dataclasses.field(default_factory=dict)
+    """The conversation of each contact whom the bot has handed over."""
 
     async def play(self, begin: datetime, until: datetime) -> None:
         """All scripts at once, each step at its time, and silences noticed when they are long enough."""
-        scripts = _with_some_just_now(conversations(CONVERSATIONS, SEED, days=DAYS), until - begin)
+        end = until - begin
+        scripts = _with_some_just_now(conversations(CONVERSATIONS, SEED, days=DAYS), end)
+        scripts = with_open_ones(scripts, SEED, end)
         order = itertools.count()
-        agenda = [(begin + s.start, next(order), s, 0) for s in scripts if begin + s.start < until]
-        silences: list[datetime] = []
+        agenda = [(begin + script.start, next(order), script, 0) for script in scripts]
         heapq.heapify(agenda)
         with _progress() as progress:
-            task = progress.add_task("Making conversations", total=sum(len(s.steps) for _, _, s, _ in agenda))
+            task = progress.add_task("Making conversations", total=len(agenda))
             while agenda:
                 at, _, script, number = heapq.heappop(agenda)
-                step = script.steps[number]
-                at += timedelta(seconds=step.pause_seconds)
-                if agenda and at > agenda[0][0] and step.pause_seconds:
-                    # Somebody else's turn comes before this pause is over.
-                    waiting = dataclasses.replace(step, pause_seconds=0.0)
-                    steps = (*script.steps[:number], waiting, *script.steps[number + 1 :])
-                    heapq.heappush(agenda, (at, next(order), dataclasses.replace(script, steps=steps), number))
-                    continue
-                progress.advance(task)
+                steps = (*script.steps, *script.care)
                 if at >= until:
+                    progress.advance(task)
                     continue
-                await self._pass_silence(silences, at)
+                await self._pass_silence(at)
                 self.clock.move(at)
-                await self._take(script.person, step)
-                heapq.heappush(silences, self.clock.now() + IDLE)
-                if number + 1 < len(script.steps):
-                    heapq.heappush(agenda, (self.clock.now(), next(order), script, number + 1))
-            await self._pass_silence(silences, until)
+                goes_on = await self._do(script.person, steps[number])
+                if number + 1 == len(script.steps):
+                    goes_on = await self._is_handed_over(script.person)
+                if goes_on and number + 1 < len(steps):
+                    heapq.heappush(agenda, (self._due(steps[number + 1]), next(order), script, number + 1))
+                else:
+                    progress.advance(task)
+            await self._pass_silence(until)
 
-    async def _pass_silence(self, silences: list[datetime], at: datetime) -> None:
-        """Let sessions expire whose time comes before *at*."""
-        while silences and silences[0] < at:
-            self.clock.move(heapq.heappop(silences))
+    async def _do(self, person: Customer, step: Step | Act) -> bool:
+        """One step and all that follows from it; whether the conversation goes on as it was written."""
+        if isinstance(step, Step):
+            await self._take(person, step)
+        elif not await self.agents.act(self.handed_over[person], step, person.name, person.language):
+            return False
+        await self._settle()
+        heapq.heappush(self.silences, (self.clock.now() + IDLE, False))
+        if person in self.handed_over:
+            heapq.heappush(self.silences, (self.clock.now() + self.agents.idle, True))
+        return True
+
+    async def _is_handed_over(self, person: Customer) -> bool:
+        """Whether the bot has handed the contact over; if so it is looked whether somebody takes them in time."""
+        found = await self.agents.open_session(person.phone)
+        if found is None:
+            return False
+        self.handed_over[person] = found
+        heapq.heappush(self.silences, (self.clock.now() + self.agents.unattended, True))
+        return True
+
+    def _due(self, step: Step | Act) -> datetime:
+        """When the next step is taken: contacts write at any hour."""
+        now, pause = self.clock.now(), timedelta(seconds=step.pause_seconds)
+        if isinstance(step, Step) or step.at_any_hour:
+            return now + pause
+        return self.agents.at_work(self.agents.at_work(now) + pause)
+
+    async def _pass_silence(self, at: datetime) -> None:
+        """Let sessions end whose time comes before *at*."""
+        while self.silences and self.silences[0][0] < at:
+            moment, had_person = heapq.heappop(self.silences)
+            self.clock.move(moment)
             await expire_sessions(self.runtime, self.tenant_id)
+            if had_person:
+                await watch_handoffs(self.runtime, self.tenant_id)
+                await self._settle()
+
+    async def _settle(self) -> None:
+        while await self.queue.run_due(self.runtime):
+            await self.meta.drain()
 
     async def _take(self, person: Customer, step: Step) -> None:
-        """One message of *person*, and all that follows from it."""
+        """One message of *person*."""
         message = self._filled(person, step.message)
         if step.attachment is not None:
             kind = message["type"]
@@ -171,8 +215,6 @@ class _Past:
         }, token=self.playing.control_token)  # fmt: skip
         if answer.get("status") != 200:
             raise DragomanError(f"the webhook answered {answer.get('status')}: {answer.get('text')}")
-        while await self.queue.run_due(self.runtime):
-            await self.meta.drain()
 
     def _filled(self, person: Customer, message: dict[str, Any]) -> dict[str, Any]:
         """The message with the channel's id of the latest reply where it refers to it."""

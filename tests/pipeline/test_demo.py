@@ -1,0 +1,192 @@
+"""The demo as ``dragoman demo`` makes it: what agents did in its past, and what is with them when it begins."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography.fernet import Fernet
+
+from dragoman.cli import demo, past, standin
+from dragoman.cli.compose import open_runtime
+from dragoman.domain.handoff import service_level
+from dragoman.domain.nouns import Policy
+from dragoman.runtime import Runtime, SystemClock
+from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.handoff.watch_handoffs import watch_handoffs
+from dragoman.settings import Settings
+from dragoman.store.catalogue import skills
+from dragoman.store.embedded import DatabaseURLs
+from dragoman.store.handoff import agents
+from dragoman_shop.agents import AGENTS
+from dragoman_shop.care import WAYS, Way
+from dragoman_shop.conversations import Script, conversations, with_open_ones
+from dragoman_shop.open_now import SCENES
+
+UNTIL = SystemClock().now()
+
+
+@dataclass(frozen=True, slots=True)
+class MadeDemo:
+    """A demo that was made, as it is at its beginning; ``access`` is what scripts are told."""
+
+    runtime: Runtime
+    tenant_id: UUID
+    clock: past.MovedClock
+    access: dict[str, Any]
+
+    async def rows(self, query: str) -> list[Any]:
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            return await connection.fetch(query)
+
+    async def policy(self) -> Policy:
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            return (await skills.dispatch_rules(connection, self.tenant_id)).policy
+
+    async def open_rows(self) -> dict[str, Any]:
+        """The open conversations by their contacts."""
+        found = await self.rows(
+            "SELECT s.contact_name, s.contact_id, s.state, s.error_count, h.* FROM handoff h "
+            "JOIN session s USING (tenant_id, session_id) WHERE h.ended_at IS NULL ORDER BY h.escalated_at"
+        )
+        return {row["contact_name"]: row for row in found}
+
+
+def short(count: int, seed: int, *, days: int) -> list[Script]:
+    """Those of the demo's conversations that come to a person, and the last few."""
+    scripts = conversations(count, seed, days=days)
+    last = scripts[-len(past.JUST_NOW) :]
+    return [*(script for script in scripts if script.escalates and script not in last), *last]
+
+
+@pytest.fixture
+async def made(database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MadeDemo]:
+    """The demo with its real set-up, without most of the conversations that the bot managed alone."""
+    monkeypatch.setattr(past, "conversations", short)
+    playing = standin.make()
+    settings = Settings(data_directory=tmp_path, secret_key=Fernet.generate_key().decode())
+    settings = standin.point_at(settings, playing)
+    await demo._make_partitions(database_urls, UNTIL)
+    async with open_runtime(settings, database_urls) as runtime:
+        tenant_id, access = await demo._furnish(runtime, playing, UNTIL - timedelta(days=past.DAYS))
+    await past.play(settings, database_urls, tenant_id, playing, until=UNTIL)
+    clock = past.MovedClock(UNTIL)
+    async with open_runtime(settings, database_urls, clock=clock) as runtime:
+        yield MadeDemo(runtime, tenant_id, clock, access)
+
+
+async def test_the_demo_has_every_way_in_which_agents_work_and_nobody_is_stuck(made: MadeDemo) -> None:
+    assert set(made.access["users"]) == {"admin", "auditor", "agent"}
+    await check_past(made)
+    open_ones = await made.open_rows()
+    await check_open(made, open_ones)
+    await check_that_it_lasts(made, open_ones)
+    verdict = await verify_audit(made.runtime, made.tenant_id)
+    assert (verdict.breaches, verdict.trouble) == ((), "")
+    assert verdict.sessions >= len(WAYS) + len(SCENES)
+
+
+async def check_past(made: MadeDemo) -> None:
+    events = await made.rows("SELECT type, payload, actor_name FROM audit_event WHERE type LIKE 'handoff.%'")
+    of = {row["type"] for row in events}
+    assert {"handoff.claimed", "handoff.unassigned", "handoff.ended", "handoff.unattended"} <= of
+    payloads = [(row["type"], as_dict(row["payload"])) for row in events]
+    endings = Counter(payload["how"] for kind, payload in payloads if kind == "handoff.ended")
+    assert {"resolved", "returned", "timed_out"} == set(endings)
+    assert endings["resolved"] > endings.total() / 2
+    reasons = {payload["reason"] for kind, payload in payloads if kind == "handoff.ended"}
+    assert {"Solved", "Question answered", "The contact did not answer"} <= reasons
+    takings = {payload["how"] for kind, payload in payloads if kind == "handoff.claimed"}
+    assert takings == {"claimed", "assigned", "taken_over"}
+    assert {row["actor_name"] for row in events} >= {agent.name for agent in AGENTS}
+    kinds = {row["kind"] for row in await made.rows("SELECT DISTINCT kind FROM message WHERE sender = 'agent'")}
+    assert kinds == {"text", "note", "template"}
+    bot_after = await made.rows(
+        "SELECT m.ordinal FROM message m JOIN audit_event e USING (tenant_id, session_id) WHERE m.sender = 'bot' "
+        "AND e.type = 'handoff.ended' AND e.payload ->> 'how' = 'returned' AND m.at > e.at"
+    )
+    assert bot_after
+    unsent = await made.rows("SELECT status FROM outbox_entry WHERE by_agent AND status <> 'SENT'")
+    assert not unsent
+
+
+async def check_open(made: MadeDemo, open_ones: dict[str, Any]) -> None:
+    assert len(open_ones) == len(SCENES)
+    policy = await made.policy()
+    owners = Counter(row["owner_name"] for row in open_ones.values())
+    assert owners == {"": 5, "Ana Lima": 3, "Jonas Weber": 1}
+    levels = Counter(
+        service_level(row["waiting_since"], policy.handoff.target_seconds, UNTIL)
+        for row in open_ones.values()
+        if not row["owner_name"]
+    )
+    assert levels == {"late": 1, "soon": 1, "good": 3}
+    assert [row["error_count"] > 0 for row in open_ones.values() if not row["owner_name"]].count(True) == 1
+    forgotten = [row for row in open_ones.values() if not row["owner_name"] and waited(row) > timedelta(minutes=12)]
+    assert len(forgotten) == 3
+    for row in forgotten:
+        noted = row["unattended_at"] - row["escalated_at"]
+        assert timedelta(minutes=10) <= noted < timedelta(minutes=12)
+    requested = await made.rows(
+        "SELECT e.payload FROM audit_event e JOIN session s USING (tenant_id, session_id) "
+        "WHERE e.type = 'handoff.requested' AND s.state = 'WITH_AGENT' AND s.error_count > 0"
+    )
+    assert [set(as_dict(row["payload"])["collected"]) for row in requested] == [{"order_number"}]
+    windows = await made.rows(
+        "SELECT contact_id, max(at) AS at FROM message JOIN session USING (tenant_id, session_id) "
+        "WHERE sender = 'contact' GROUP BY contact_id"
+    )
+    last = {row["contact_id"]: row["at"] for row in windows}
+    closed = [row["owner_name"] for row in open_ones.values() if is_closed(last[row["contact_id"]])]
+    assert closed == ["Ana Lima"]
+    drafts = await made.rows("SELECT agent_name, is_shared FROM reply_draft ORDER BY is_shared")
+    assert [tuple(row) for row in drafts] == [("Ana Lima", False), ("Chiara Neri", True)]
+    async with made.runtime.database.tenant(made.tenant_id) as connection:
+        team = await agents.list_all(connection, made.tenant_id)
+    assert {one.name: one.languages for one in team if one.languages} == {one.name: one.languages for one in AGENTS}
+
+
+async def check_that_it_lasts(made: MadeDemo, open_ones: dict[str, Any]) -> None:
+    """What is open stays open while somebody looks at it the same day, however often the worker looks after it."""
+    made.clock.move(UNTIL + timedelta(hours=12))
+    await watch_handoffs(made.runtime, made.tenant_id)
+    assert (await made.open_rows()).keys() == open_ones.keys()
+
+
+def waited(row: Any) -> timedelta:
+    lasted: timedelta = UNTIL - row["escalated_at"]
+    return lasted
+
+
+def is_closed(last: datetime) -> bool:
+    return UNTIL - last > timedelta(hours=24)
+
+
+def as_dict(payload: Any) -> dict[str, Any]:
+    return json.loads(payload) if isinstance(payload, str) else dict(payload)
+
+
+def test_each_way_of_care_is_told_by_the_demos_own_count_of_conversations() -> None:
+    escalating = [script for script in conversations(past.CONVERSATIONS, past.SEED) if script.escalates]
+    assert len(escalating) >= len(WAYS)
+    ways: set[Way] = set(WAYS)
+    assert len(ways) >= 9
+    assert all(script.care for script in escalating)
+
+
+def test_the_page_about_the_demo_names_those_who_are_in_the_inbox() -> None:
+    scripts = conversations(past.CONVERSATIONS, past.SEED, days=past.DAYS)
+    made = with_open_ones(scripts, past.SEED, timedelta(days=past.DAYS))
+    in_inbox = {script.person.name for script in made[len(scripts) :]}
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| (\w+ \w+), ", page, re.MULTILINE))
+    assert len(named) >= 5
+    assert named | {"Pieter Claes", "Florian Gruber"} <= in_inbox
