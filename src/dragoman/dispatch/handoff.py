@@ -16,7 +16,7 @@ from dragoman.dispatch.draft import NO_CONTEXT, Draft
 from dragoman.dispatch.turn import Source, Turn
 from dragoman.domain import service_window
 from dragoman.domain.content import Content, Note, Template
-from dragoman.domain.errors import ChangeRefusedError
+from dragoman.domain.errors import ChangeRefusedError, WindowClosedError
 from dragoman.domain.events import (
     HandoffClaimed,
     HandoffEnded,
@@ -123,11 +123,11 @@ def answer(
     """Send *reply* to the contact, labelled with the agent's name.
 
     *window_until* is when the contact's customer service window closes or closed; None where the channel knows none.
-    Raises ChangeRefusedError for anybody but the owner, and for free text outside the window.
+    Raises ChangeRefusedError for anybody but the owner, and WindowClosedError for free text outside the window.
     """
     handoff = _owned(session, agent)
     if window_until is not None and window_until <= now and not isinstance(reply, Template):
-        raise ChangeRefusedError(service_window.NEEDS_TEMPLATE)
+        raise WindowClosedError(service_window.NEEDS_TEMPLATE)
     draft = _draft(session, _as_actor(agent), now, source, channel=channel)
     draft.reply(agent.name, reply, context=context)
     draft.change(handoff=dataclasses.replace(handoff, waiting_since=None, answered_at=handoff.answered_at or draft.now))

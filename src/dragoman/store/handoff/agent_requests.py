@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from dragoman.domain.errors import ChangeRefusedError
 from dragoman.store.database import Connection
 
 KEPT = timedelta(days=2)
@@ -12,7 +13,10 @@ KEPT = timedelta(days=2)
 
 
 async def begin(connection: Connection, tenant_id: UUID, request_id: UUID, session_id: UUID, *, now: datetime) -> bool:
-    """Take the key; False where it was taken before. Waits for a transaction that is just taking it."""
+    """Take the key; False where it was taken before. Waits for a transaction that is just taking it.
+
+    Raises ChangeRefusedError where it was taken for another session: what is asked for now was never done.
+    """
     status = await connection.execute(
         "INSERT INTO agent_request (tenant_id, request_id, session_id, at) VALUES ($1, $2, $3, $4) "
         "ON CONFLICT DO NOTHING",
@@ -21,7 +25,14 @@ async def begin(connection: Connection, tenant_id: UUID, request_id: UUID, sessi
         session_id,
         now,
     )
-    return status == "INSERT 0 1"
+    if status == "INSERT 0 1":
+        return True
+    taken_for = await connection.fetchval(
+        "SELECT session_id FROM agent_request WHERE tenant_id = $1 AND request_id = $2", tenant_id, request_id
+    )
+    if taken_for != session_id:
+        raise ChangeRefusedError("This request id was used for another conversation. Use a new one for each request.")
+    return False
 
 
 async def purge(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
