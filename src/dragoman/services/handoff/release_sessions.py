@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+import structlog
+
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.end_handoff import REASON_NEEDED, administrator, end_session, release_session
 from dragoman.store.accounts.actions import Administrator
 
+log = structlog.get_logger()
+
 Action = Literal["release", "end"]
+
+FAILED = "It failed on our side. Try again; the server's log says why."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,4 +49,8 @@ async def _act(
         await do(runtime, tenant_id, session_id, administrator(by.name), reason=reason, recorded=by)
     except (NotFoundError, ChangeRefusedError) as error:
         return SessionResult(session_id=session_id, refused=str(error))
+    except Exception as error:
+        # The others are done all the same, and whoever asked is told of this one.
+        log.exception("session not changed", action=action, session_id=session_id, error=error)
+        return SessionResult(session_id=session_id, refused=FAILED)
     return SessionResult(session_id=session_id)
