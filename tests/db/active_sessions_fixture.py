@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,10 +11,11 @@ from .tenant_fixture import TenantFixture
 OWNER = "Ana Lima"
 
 
-async def with_agent(tenant: TenantFixture, *, owner: str = "", minutes: int = 10, **columns: Any) -> UUID:
-    """A session that is with an agent; nobody has it without an *owner*."""
-    now = tenant.runtime.clock.now()
-    started_at = now - timedelta(minutes=minutes)
+async def with_agent(
+    tenant: TenantFixture, *, owner: str = "", minutes: int = 10, now: datetime | None = None, **columns: Any
+) -> UUID:
+    """A session that is with an agent since *minutes* before *now*; nobody has it without an *owner*."""
+    started_at = (now or tenant.runtime.clock.now()) - timedelta(minutes=minutes)
     session_id = await tenant.session(
         state="WITH_AGENT", outcome="TO_AGENT", started_at=started_at, agent_name=owner or None, **columns
     )

@@ -47,12 +47,11 @@ async def test_every_session_in_progress_is_listed_once_the_longest_first(
     client: httpx.AsyncClient, tenant: TenantFixture
 ) -> None:
     headers = await administrator(tenant)
-    handed_over = [await with_agent(tenant, minutes=minutes) for minutes in (40, 30, 20)]
+    now = tenant.runtime.clock.now()
+    handed_over = [await with_agent(tenant, minutes=minutes, now=now) for minutes in (40, 30, 20)]
     # Two that began at the same moment: only their ids tell them apart.
-    handed_over += sorted([await with_agent(tenant, minutes=10) for _ in range(2)], key=str)
-    waiting = await tenant.session(
-        state="AWAITING_USER", outcome="IN_PROGRESS", started_at=tenant.runtime.clock.now() - timedelta(minutes=35)
-    )
+    handed_over += sorted([await with_agent(tenant, minutes=10, now=now) for _ in range(2)], key=str)
+    waiting = await tenant.session(state="AWAITING_USER", outcome="IN_PROGRESS", started_at=now - timedelta(minutes=35))
     for state in ("RESOLVED", "EXPIRED"):
         await tenant.session(state=state)
     wanted = list(map(str, handed_over))
