@@ -121,6 +121,19 @@ def test_the_list_follows_and_keeps_what_is_ticked_and_focused(own_desk: Visitor
     expect(page.get_by_text("1 ticked")).to_be_visible()
 
 
+def test_the_confirmations_of_the_inbox_are_shown_when_they_are_asked_for_and_whole(own_desk: Visitor) -> None:
+    """They were drawn as round buttons of the simulator, whose rules had the same name, and were never hidden."""
+    session_id = own_desk.site.do(with_agent(tenant_of(own_desk.site), owner=OWNER, contact_name="Olga Owned"))
+    page = own_desk.page
+    page.goto(f"/communications/handoff-inbox/{session_id}")
+    opener = page.get_by_role("button", name="Take over")
+    expect(opener).to_have_count(1)
+    opener.click()
+    dialog = page.get_by_role("dialog", name=f"Take over from {OWNER}")
+    expect(dialog.get_by_role("button", name="Take over")).to_be_in_viewport(ratio=1)
+    assert not dialog.evaluate("(one) => one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight")
+
+
 @pytest.mark.parametrize("fixture", ["own_desk", "own_phone"])
 def test_nothing_is_out_of_sight(fixture: str, request: pytest.FixtureRequest) -> None:
     visitor: Visitor = request.getfixturevalue(fixture)
