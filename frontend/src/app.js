@@ -1,4 +1,5 @@
 import 'htmx.org/dist/htmx.esm.js';
+import './active.js';
 import './columns.js';
 import './drawer.js';
 import './handoff.js';

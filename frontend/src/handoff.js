@@ -1,6 +1,7 @@
 // The Handoff Inbox: the queue and the open conversation kept up to date, what an agent writes kept on the server, and a
 // form that is sent once, however often one clicks and whatever the network does.
-import { morphChildren } from './morph.js';
+import { countTimes, length, put } from './durations.js';
+import { morphChildren, morphRows } from './morph.js';
 import { all, isNarrow, one, partOf, remember, say, whenever } from './page.js';
 import { newer, settle } from './parts.js';
 import { openStream } from './stream.js';
@@ -19,16 +20,8 @@ const headers = (more = {}) => ({ 'HX-Request': 'true', 'X-CSRF-Token': inbox().
 const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
 // Counting times ------------------------------------------------------------------------------------------------------
-const length = (seconds) => {
-  const whole = Math.max(0, Math.floor(seconds));
-  if (whole < 60) return `${whole}s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)}m ${String(whole % 60).padStart(2, '0')}s`;
-  if (whole < 86400) return `${Math.floor(whole / 3600)}h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')}m`;
-  return `${Math.floor(whole / 86400)}d ${String(Math.floor((whole % 86400) / 3600)).padStart(2, '0')}h`;
-};
-const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 const tick = () => {
-  all('time[data-since]').forEach((time) => put(time, length((Date.now() - Date.parse(time.dataset.since)) / 1000)));
+  countTimes();
   const window_ = one('[data-until]');
   if (!window_) return;
   const left = (Date.parse(window_.dataset.until) - Date.now()) / 1000;
@@ -48,20 +41,7 @@ const refreshQueue = async () => {
   const fresh = await partOf(`${address()}/rows?show=${show()}&open=${open}`, headers({ 'X-By-Itself': '1' }));
   const rows = one('#waits', fresh);
   if (!rows) return;
-  const list = one('#waits');
-  const old = new Map([...list.children].map((row) => [row.id, row]));
-  const given = [...rows.children];
-  given.forEach((row, place) => {
-    const there = old.get(row.id);
-    if (there) {
-      there.className = row.className;
-      Object.assign(there.dataset, row.dataset);
-      morphChildren(there, row);
-    }
-    const wanted = there ?? row;
-    if (list.children[place] !== wanted) list.insertBefore(wanted, list.children[place] ?? null);
-  });
-  [...list.children].slice(given.length).forEach((row) => row.remove());
+  morphRows(one('#waits'), rows);
   all('[data-chip] b').forEach((count, place) => put(count, all('[data-chip] b', fresh)[place].textContent));
   [['.queue-none', '#waits'], ['.queue-more', '#waits']].forEach(([selector]) => {
     one(selector)?.remove();

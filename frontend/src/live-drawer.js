@@ -5,7 +5,7 @@ import { all, one, partOf, say } from './page.js';
 import { newer } from './parts.js';
 
 // What stands around the two lists; their buttons keep how they were set.
-const PARTS = ['.dr-title', '.facts', '.ribbon', '.dr-seg [data-pane-set="timeline"]', '.pane-h > .sub', '.mini [data-show-set="errors"]'];
+const PARTS = ['.dr-title', '.facts', '.ribbon', '.dr-seg [data-pane-set="timeline"]', '.pane-h > .sub', '.mini [data-show-set="errors"]', '.readonly'];
 const atEnd = (pane) => pane.scrollHeight - pane.scrollTop - pane.clientHeight < 80;
 
 const fetchDrawer = async (drawer) => one('.dr', await partOf(
@@ -19,7 +19,7 @@ const dress = (drawer, fresh) => {
     all(selector, drawer).forEach((part, place) => { if (given[place]) morphChildren(part, given[place]); });
   });
   // What may come and go, each below the one before.
-  ['.dr-waits', '.dr-why'].forEach((selector) => {
+  ['.dr-waits', '.dr-why', '.dr-answer'].forEach((selector) => {
     const [old, now] = [one(selector, drawer), one(selector, fresh)];
     if (old && now) morphChildren(old, now);
     else if (old) old.remove();

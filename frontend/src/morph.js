@@ -31,3 +31,17 @@ export const morphChildren = (old, fresh) => {
   });
   was.slice(is.length).forEach((child) => child.remove());
 };
+
+// The same for rows that have ids: each stays the node that it was, wherever it stands now. What is gone goes first, so
+// that the others need not be moved: a node that is moved loses its focus.
+export const morphRows = (list, fresh) => {
+  const wanted = new Set([...fresh.children].map((row) => row.id));
+  [...list.children].forEach((row) => { if (!wanted.has(row.id)) row.remove(); });
+  const old = new Map([...list.children].map((row) => [row.id, row]));
+  [...fresh.children].forEach((row, place) => {
+    const there = old.get(row.id);
+    if (there) morph(there, row);
+    const stays = there ?? row.cloneNode(true);
+    if (list.children[place] !== stays) list.insertBefore(stays, list.children[place] ?? null);
+  });
+};

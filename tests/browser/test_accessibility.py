@@ -11,6 +11,7 @@ from dragoman.store.accounts.login_sessions import Awaits
 from tests.browser.browser_server import NEWCOMER, BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.people import GALLERY, MARINA
+from tests.browser.test_active_sessions import ACTIVE, furnish_sessions
 from tests.browser.test_canned_replies import furnish_replies
 from tests.browser.test_failed_jobs import fail_a_job
 from tests.waiting import wait_until
@@ -177,6 +178,25 @@ def replies(visitor: Visitor, size: str) -> Iterator[str]:
     yield "fetched templates"
 
 
+def sessions(visitor: Visitor, size: str) -> Iterator[str]:
+    """The sessions in progress, with nothing, with all that a row can say, a confirmation, and what became of it."""
+    page = visitor.page
+    page.goto(ACTIVE)
+    yield "no session"
+    visitor.site.do(furnish_sessions(visitor.site))
+    page.goto(f"{ACTIVE}?state=all")
+    expect(page.get_by_text("Looks stuck.")).to_be_visible()
+    yield "sessions"
+    page.get_by_label("All shown").check()
+    page.get_by_role("button", name="Release", exact=True).first.click()
+    expect(page.get_by_role("dialog", name="Release")).to_be_visible()
+    yield "confirmation"
+    page.get_by_role("textbox", name="Reason").fill("the skill hangs")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Not released")
+    yield "some released"
+
+
 def simulator(visitor: Visitor, size: str) -> Iterator[str]:
     """The phone in the browser."""
     page = visitor.page
@@ -191,7 +211,7 @@ def simulator(visitor: Visitor, size: str) -> Iterator[str]:
 
 
 WALKS: tuple[Walk, ...] = (the_list, over_the_list, conversation, gallery, settings, simulator)
-WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies)
+WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies, sessions)
 
 
 def resize(page: Page, width: int, height: int) -> None:

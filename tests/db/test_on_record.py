@@ -87,6 +87,24 @@ HANDOFF = {
     "hours": {"time_zone": "UTC", "weekly": {}, "holidays": []}, "closed_text": {},
 }  # fmt: skip
 
+ACTIVE = "/communications/sessions/active"
+GIVEN_TO_AN_AGENT = "00000000-0000-4000-8000-000000000001"
+ANOTHER_WITH_AGENT = (
+    "INSERT INTO session (tenant_id, session_id, thread_id, contact_id, channel_account_id, state, state_path, "
+    "outcome, contact_name, channel, channel_display, started_at, last_activity_at) SELECT tenant_id, "
+    f"'{GIVEN_TO_AN_AGENT}', thread_id, contact_id, channel_account_id, 'WITH_AGENT', 'WITH_AGENT', 'TO_AGENT', 'Ada', "
+    "channel, channel_display, now(), now() FROM session LIMIT 1; "
+    "INSERT INTO handoff (tenant_id, session_id, escalated_at) "
+    f"SELECT tenant_id, '{GIVEN_TO_AN_AGENT}', now() FROM tenant"
+)
+WITH_AGENT = (
+    "UPDATE session SET state = 'WITH_AGENT', state_path = 'WITH_AGENT' WHERE message_count > 0 "
+    f"AND session_id <> '{GIVEN_TO_AN_AGENT}'; "
+    "INSERT INTO handoff (tenant_id, session_id, escalated_at) SELECT tenant_id, session_id, now() FROM session "
+    "ON CONFLICT DO NOTHING"
+)
+ACT = {"session_id": GIVEN_TO_AN_AGENT, "reason": "Ana is ill"}
+
 REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{SETTINGS}/users"): TriedRequest({"name": "N", "email": "n@house.example", "role": "agent"}),
     ("POST", f"{SETTINGS}/users/{{user_id}}/second-factor"): TriedRequest(first=FACTOR),
@@ -129,6 +147,10 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{LOGS}/{{session_id}}/hold/lift"): TriedRequest(),
     ("PUT", "/api/v1/conversations/{session_id}/hold"): TriedRequest({"reason": "a dispute"}),
     ("DELETE", "/api/v1/conversations/{session_id}/hold"): TriedRequest(),
+    ("POST", f"{ACTIVE}/release"): TriedRequest(ACT, ANOTHER_WITH_AGENT),
+    ("POST", f"{ACTIVE}/end"): TriedRequest(ACT),
+    ("POST", "/api/v1/sessions/{session_id}/release"): TriedRequest({"reason": "Ana is ill"}, WITH_AGENT),
+    ("POST", "/api/v1/sessions/{session_id}/end"): TriedRequest({"reason": "a test"}),
     ("POST", f"{LOGS}/export"): TriedRequest({"format": "csv", "query": ""}),
     ("POST", "/api/v1/exports"): TriedRequest({"format": "csv"}),
     ("POST", "/communications/automation/exports/{export_id}/cancel"): TriedRequest(first=OPEN_EXPORT),

@@ -34,6 +34,7 @@ from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.filters import NEWEST, Filters, Sort, SortOrder
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
+from dragoman.store.handoff import active_sessions
 from dragoman.web.api.filters import ConversationQuery
 from dragoman.web.console import choices
 from tests.conftest import clone_template
@@ -217,6 +218,24 @@ async def test_nor_do_the_facets(database: Database, tenant_id: UUID) -> None:
         statements = list(asked)
         assert len(statements) >= 3
         for statement, values in statements:
+            assert await scanned(connection, statement, values) == set(), statement
+
+
+async def test_the_list_of_sessions_in_progress_is_one_index_in_its_order(database: Database, tenant_id: UUID) -> None:
+    """Neither what has ended is walked through, nor is anything sorted, whichever part is asked for."""
+    async with noted(database, tenant_id) as (connection, asked):
+        await active_sessions.counts(connection, tenant_id)
+        for show in active_sessions.SHOWN:
+            part = await active_sessions.read_part(connection, tenant_id, show, cursor=None, limit=5)
+            await active_sessions.read_part(connection, tenant_id, show, cursor=part.next_cursor, limit=5)
+        # What was asked last is told in the loop's next round.
+        await asyncio.sleep(0)
+        statements = list(asked)
+        assert len(statements) == 5
+        for statement, values in statements:
+            plans = json.dumps(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values))
+            assert "session_in_progress" in plans or "session_with_agent" in plans or "count" in statement, plans
+            assert "Sort" not in plans, plans
             assert await scanned(connection, statement, values) == set(), statement
 
 

@@ -21,6 +21,7 @@ from dragoman.domain.content import (
     Link,
     Location,
     Media,
+    Note,
     Option,
     Options,
     Order,
@@ -83,6 +84,7 @@ MADE: dict[type[Any], st.SearchStrategy[Any]] = {
     Edit: st.builds(Edit, target=texts, body=texts),
     Revoke: st.builds(Revoke, target=texts),
     Erased: st.just(Erased()),
+    Note: st.builds(Note, texts),
     Unsupported: st.builds(Unsupported, channel_type=texts, reason=texts, code=st.none() | st.integers()),
     Options: st.builds(
         Options,

@@ -16,10 +16,9 @@ from dragoman.domain.content import Content, Text
 from dragoman.domain.errors import ChangeRefusedError, DragomanError
 from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Actor, ActorKind, Policy
-from dragoman.ledger import sessions
 from dragoman.runtime import Runtime
-from dragoman.services.handoff.choose_template import choose_template
 from dragoman.services.handoff.end_handoff import resolve_session, return_to_bot
+from dragoman.services.handoff.fill_template import fill_template
 from dragoman.services.handoff.own_session import (
     assign_session,
     claim_session,
@@ -133,11 +132,10 @@ class DemoAgents:
     async def _reminder(self, session_id: UUID, contact_name: str, language: str) -> Content:
         """The template that asks the contact to write again, in a language that it is written in."""
         async with self.runtime.database.tenant(self.tenant_id) as connection:
-            context = await sessions.context(connection, self.tenant_id, session_id)
-            return await choose_template(
+            return await fill_template(
                 connection,
                 self.tenant_id,
-                context.channel_account_id,
+                session_id,
                 name=TEMPLATE,
                 language=language if language in LANGUAGES else LANGUAGES[0],
                 values={"body.1": contact_name.split(maxsplit=1)[0]},

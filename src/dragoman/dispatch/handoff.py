@@ -17,7 +17,7 @@ from dragoman.dispatch.turn import Source, Turn
 from dragoman.domain import service_window
 from dragoman.domain.canned_reply import gaps_in
 from dragoman.domain.content import Content, Note, Template, Text
-from dragoman.domain.errors import ChangeRefusedError
+from dragoman.domain.errors import ChangeRefusedError, WindowClosedError
 from dragoman.domain.events import (
     HandoffClaimed,
     HandoffEnded,
@@ -129,13 +129,13 @@ def answer(
     """Send *reply* to the contact, labelled with the agent's name.
 
     *window_until* is when the contact's customer service window closes or closed; None where the channel knows none.
-    Raises ChangeRefusedError for anybody but the owner, and for free text outside the window.
+    Raises ChangeRefusedError for anybody but the owner, and WindowClosedError for free text outside the window.
     """
     handoff = _owned(session, agent)
     if isinstance(reply, Text) and (left := gaps_in(reply.body)):
         raise ChangeRefusedError(f"Fill in what is still open: {', '.join(left)}.")
     if window_until is not None and window_until <= now and not isinstance(reply, Template):
-        raise ChangeRefusedError(service_window.NEEDS_TEMPLATE)
+        raise WindowClosedError(service_window.NEEDS_TEMPLATE)
     draft = _draft(session, _as_actor(agent), now, source, channel=channel)
     draft.reply(agent.name, reply, context=context)
     draft.change(handoff=dataclasses.replace(handoff, waiting_since=None, answered_at=handoff.answered_at or draft.now))

@@ -45,3 +45,7 @@ class MailError(DragomanError):
 
 class ChangeRefusedError(DragomanError):
     """The change is not made; the text says why, to the person."""
+
+
+class WindowClosedError(ChangeRefusedError):
+    """Free text is not sent: the contact's customer service window has closed, and a template is needed."""

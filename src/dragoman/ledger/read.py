@@ -120,6 +120,21 @@ async def transcript(
     return [message_of(row) for row in rows]
 
 
+async def channel_message_id(
+    connection: Connection, tenant_id: UUID, session_id: UUID, message_id: UUID, *, cutoff: datetime
+) -> str | None:
+    """The id by which the channel knows a message, the contact's or ours; None for one that it does not know."""
+    found: str | None = await connection.fetchval(
+        f"SELECT coalesce(m.channel_message_id, o.channel_message_id) FROM message m {OUTBOX_OF_MESSAGE} "
+        "WHERE m.tenant_id = $1 AND m.session_id = $2 AND m.message_id = $3 AND m.at >= $4",
+        tenant_id,
+        session_id,
+        message_id,
+        cutoff,
+    )
+    return found
+
+
 async def origin(
     connection: Connection, tenant_id: UUID, session_id: UUID, message_id: UUID, *, cutoff: datetime
 ) -> tuple[UUID, int, datetime] | None:

@@ -20,6 +20,7 @@ from dragoman.domain.content import Content
 from dragoman.domain.nouns import Contact, MessageContext
 from dragoman.ledger.read import Event, Message
 from dragoman.services import masking
+from dragoman.services.handoff.read_inbox import WaitingConversation
 from dragoman.services.masking import Mask
 from dragoman.store.contacts import contacts
 from dragoman.store.contacts.contacts import Identity
@@ -90,6 +91,15 @@ class Visibility:
         if self.unmasked:
             return found
         return {**found, **_of_row(found, masks.of(found["contact_id"], found["contact_phone"]))}
+
+    def waiting(self, found: WaitingConversation, masks: Masks) -> WaitingConversation:
+        """Show a row of the inbox, with what was said last."""
+        last = found.last
+        return dataclasses.replace(
+            found,
+            conversation=self.conversation(found.conversation, masks),
+            last=last and dataclasses.replace(last, preview=self.text(found.conversation, last.preview, masks)),
+        )
 
     def text(self, found: _OfContact, text: str, masks: Masks) -> str:
         """What was written in that session."""

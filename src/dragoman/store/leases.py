@@ -99,14 +99,22 @@ async def create(connection: Connection, tenant_id: UUID, names: Collection[str]
     await _CREATE.execute(connection, [(name,) for name in names], tenant_id)
 
 
+_TAKEN = {
+    "token": "1",
+    "acquired_at": "clock_timestamp()",
+    "deadline": "clock_timestamp() + make_interval(secs => {_seconds})",
+}
+"""What stands on the row of a lease that was taken."""
+
 _ACQUIRE = bulk_insert(
     "lease AS l",
     {"name": "text"},
     once={"owner": "text", "_seconds": "float8"},
-    values={"token": "1", "deadline": "clock_timestamp() + make_interval(secs => {_seconds})"},
+    values=_TAKEN,
     order="r.name",
     conflict="(tenant_id, name) DO UPDATE SET token = l.token + 1, owner = excluded.owner, "
-    "deadline = excluded.deadline WHERE l.owner IS NULL OR l.deadline < clock_timestamp()",
+    "acquired_at = excluded.acquired_at, deadline = excluded.deadline "
+    "WHERE l.owner IS NULL OR l.deadline < clock_timestamp()",
     returning="name, token",
 )
 
@@ -136,9 +144,9 @@ _TAKE_OVER = bulk_insert(
     "lease AS l",
     {"name": "text"},
     once={"owner": "text", "_seconds": "float8"},
-    values={"token": "1", "deadline": "clock_timestamp() + make_interval(secs => {_seconds})"},
+    values=_TAKEN,
     conflict="(tenant_id, name) DO UPDATE SET token = l.token + 1, owner = excluded.owner, "
-    "deadline = excluded.deadline",
+    "acquired_at = excluded.acquired_at, deadline = excluded.deadline",
     returning="token",
 )
 

@@ -14,11 +14,13 @@ from dragoman.store.accounts import user_accounts
 from dragoman.web import console, health
 from dragoman.web.api import (
     access_log,
+    active_sessions,
     background_exports,
     conversations,
     events,
     exports,
     handoff_settings,
+    handoffs,
     holds,
     reference,
     replies,
@@ -91,6 +93,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         reviews,
         replies,
         handoff_settings,
+        handoffs,
+        active_sessions,
         events,
         reference,
     ):

@@ -16,10 +16,12 @@ from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Actor, ActorKind, Session
 from dragoman.domain.states import TERMINAL, State
 from dragoman.runtime import Runtime
+from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.dispatching.commit_turns import CommitTurn, write_commits
 from dragoman.services.dispatching.load_work import NextMessage, load_work
 from dragoman.services.handoff.hold_session import HeldSession, hold_session
 from dragoman.services.leasing import LeasedBatch
+from dragoman.store.accounts.actions import Administrator
 from dragoman.store.handoff import drafts
 
 REASON_NEEDED = "Say why."
@@ -44,14 +46,24 @@ async def resolve_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, a
         held.assign_others()
 
 
-async def release_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Actor, *, reason: str) -> None:
+async def release_session(
+    runtime: Runtime,
+    tenant_id: UUID,
+    session_id: UUID,
+    by: Actor,
+    *,
+    reason: str,
+    recorded: Administrator | None = None,
+) -> None:
     """Give the session back to the dispatcher: take it from whoever has it, an agent or a dispatch that hangs.
 
-    Raises NotFoundError, and ChangeRefusedError for a session that neither has.
+    *recorded* is whose act it is on the administrators' record. Raises NotFoundError, and ChangeRefusedError for a
+    session that neither has.
     """
     if not reason.strip():
         raise ChangeRefusedError(REASON_NEEDED)
     async with hold_session(runtime, tenant_id, session_id, at_once=True) as held:
+        await _record(held, recorded, "session.released", reason)
         if held.session.state is State.PROCESSING:
             await _give_up_dispatch(held, by, reason)
         elif held.session.state is State.WITH_AGENT:
@@ -62,10 +74,18 @@ async def release_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, b
         held.assign_others()
 
 
-async def end_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Actor, *, reason: str) -> None:
+async def end_session(
+    runtime: Runtime,
+    tenant_id: UUID,
+    session_id: UUID,
+    by: Actor,
+    *,
+    reason: str,
+    recorded: Administrator | None = None,
+) -> None:
     """End a session, whatever it waits for. Raises NotFoundError, and ChangeRefusedError where it has ended.
 
-    A dispatch that runs in it is given up first, as by :func:`release_session`.
+    A dispatch that runs in it is given up first, as by :func:`release_session`; *recorded* is as there.
     """
     if not reason.strip():
         raise ChangeRefusedError(REASON_NEEDED)
@@ -73,6 +93,7 @@ async def end_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: A
         session = held.session
         if session.state in TERMINAL:
             raise ChangeRefusedError("This conversation has ended already.")
+        await _record(held, recorded, "session.ended", reason)
         if session.state is State.PROCESSING:
             session = await _give_up_dispatch(held, by, reason)
         await held.write(ended(session, by, f"ended by {by.name}: {reason}", held.now, runtime.source))
@@ -106,6 +127,18 @@ async def _give_up_dispatch(held: HeldSession, by: Actor, reason: str) -> Sessio
     await write_commits(batch)
     held.jobs.extend(batch.jobs + batch.jobs_after_commit)
     return turn.session
+
+
+async def _record(held: HeldSession, by: Administrator | None, action: str, reason: str) -> None:
+    """Put it on the administrators' record; what is refused afterwards takes it back with the transaction."""
+    if by is None:
+        return
+    session = held.session
+    owner = session.handoff.owner if session.handoff else None
+    await put_on_record(
+        held.runtime, held.connection, held.tenant_id, action, session.session_id, object_kind="session", by=by,
+        before={"state": session.state.value, "agent": owner.name if owner else None}, after={"reason": reason},
+    )  # fmt: skip
 
 
 def administrator(name: str) -> Actor:

@@ -35,8 +35,8 @@ async def send_answer(
 ) -> bool:
     """Send *answer* in the agent's name; False where this very request was done already.
 
-    *reply_to* is the channel's id of the message that it quotes. Raises NotFoundError, and ChangeRefusedError for
-    anybody but the owner, and for free text outside the contact's customer service window.
+    *reply_to* is the channel's id of the message that it quotes. Raises NotFoundError, ChangeRefusedError for anybody
+    but the owner, and WindowClosedError for free text outside the contact's customer service window.
     """
     async with hold_session(runtime, tenant_id, session_id) as held:
         connection = held.connection

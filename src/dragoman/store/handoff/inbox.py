@@ -6,15 +6,15 @@ Nothing here writes: a handoff changes through the ledger only, with the event t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from dragoman.domain.as_json import handoff_from_json
 from dragoman.domain.assignment import WaitingSession
 from dragoman.domain.handoff import Handoff
-from dragoman.store.conversation_list.cursors import MalformedCursorError
-from dragoman.store.database import Connection, Record
+from dragoman.store.database import Connection
+from dragoman.store.handoff.queue_places import read_place, write_place
 
 Show = Literal["mine", "unassigned", "all"]
 SHOWN: tuple[Show, ...] = ("mine", "unassigned", "all")
@@ -27,7 +27,6 @@ _OWNED_BY: dict[Show, str] = {
     "unassigned": "AND h.owner_id IS NULL AND $2::uuid IS NOT NULL",
     "all": "AND $2::uuid IS NOT NULL",
 }
-_BEGINNING = (datetime(1, 1, 2, tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +48,14 @@ async def queue(
         "ORDER BY h.escalated_at, h.session_id LIMIT $5",
         tenant_id,
         agent_id,
-        *_place(cursor),
+        *read_place(cursor),
         limit + 1,
     )
     return QueuePart(
         handoffs={row["session_id"]: handoff_from_json(row["handoff"]) for row in rows[:limit]},
-        next_cursor=_cursor(rows[limit - 1]) if len(rows) > limit else None,
+        next_cursor=write_place(rows[limit - 1]["handoff"]["escalated_at"], rows[limit - 1]["session_id"])
+        if len(rows) > limit
+        else None,
     )
 
 
@@ -128,20 +129,3 @@ async def unattended_since(connection: Connection, tenant_id: UUID, before: date
         limit,
     )
     return [row["session_id"] for row in rows]
-
-
-def _cursor(row: Record) -> str:
-    return f"{row['handoff']['escalated_at']}_{row['session_id']}"
-
-
-def _place(cursor: str | None) -> tuple[datetime, UUID]:
-    if cursor is None:
-        return _BEGINNING
-    at, _, session_id = cursor.partition("_")
-    try:
-        place = datetime.fromisoformat(at), UUID(session_id)
-    except ValueError as error:
-        raise MalformedCursorError from error
-    if place[0].tzinfo is None:
-        raise MalformedCursorError
-    return place

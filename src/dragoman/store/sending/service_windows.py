@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -18,25 +19,40 @@ async def closes_at(
     Agents and triggers ask it before they offer free text; deliveries ask it before they send. A message that waits
     to be dispatched counts as well.
     """
-    found: datetime | None = await connection.fetchval(
-        "SELECT max(window_until) FROM session WHERE tenant_id = $1 AND contact_id = $2 AND channel_account_id = $3",
+    thread = (contact_id, channel_account_id)
+    return (await all_close_at(connection, tenant_id, [thread], now=now)).get(thread)
+
+
+async def all_close_at(
+    connection: Connection, tenant_id: UUID, threads: Collection[tuple[UUID, UUID]], *, now: datetime
+) -> dict[tuple[UUID, UUID], datetime]:
+    """Do :func:`closes_at` for several at once, each a contact with an account; those who never wrote are not there."""
+    contacts, accounts = [contact for contact, _ in threads], [account for _, account in threads]
+    rows = await connection.fetch(
+        "SELECT contact_id, channel_account_id, max(window_until) AS closes FROM session "
+        "WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) AND channel_account_id = ANY($3::uuid[]) "
+        "AND window_until IS NOT NULL GROUP BY contact_id, channel_account_id",
         tenant_id,
-        contact_id,
-        channel_account_id,
+        contacts,
+        accounts,
     )
-    if found is not None and found > now:
+    found: dict[tuple[UUID, UUID], datetime] = {
+        (row["contact_id"], row["channel_account_id"]): row["closes"] for row in rows
+    }
+    if all(thread in found and found[thread] > now for thread in threads):
         return found
     waiting = await connection.fetch(
-        "SELECT content, channel_at, received_at, referral FROM mailbox WHERE tenant_id = $1 "
-        "AND contact_id = $2 AND channel_account_id = $3 AND progress <> 'done'",
+        "SELECT contact_id, channel_account_id, content, channel_at, received_at, referral FROM mailbox "
+        "WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) AND channel_account_id = ANY($3::uuid[]) "
+        "AND progress <> 'done'",
         tenant_id,
-        contact_id,
-        channel_account_id,
+        contacts,
+        accounts,
     )
-    opened = [
-        service_window.closes_at(
-            from_json(row["content"]), service_window.written_at(row["channel_at"], row["received_at"]), row["referral"]
-        )
-        for row in waiting
-    ]
-    return max((at for at in (*opened, found) if at is not None), default=None)
+    for row in waiting:
+        written_at = service_window.written_at(row["channel_at"], row["received_at"])
+        closes = service_window.closes_at(from_json(row["content"]), written_at, row["referral"])
+        thread = (row["contact_id"], row["channel_account_id"])
+        if closes is not None:
+            found[thread] = max(closes, found.get(thread, closes))
+    return found

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from dragoman.web.console import (
     access_log,
     account,
+    active_sessions,
     assets,
     canned_replies,
     channels,
@@ -46,6 +47,7 @@ def install(app: FastAPI) -> None:
     app.include_router(holds.router)
     app.include_router(handoff_inbox.router)
     app.include_router(handoff_actions.router)
+    app.include_router(active_sessions.router)
     app.include_router(simulator.router)
     app.include_router(channels.router)
     app.include_router(canned_replies.router)

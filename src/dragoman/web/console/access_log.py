@@ -67,6 +67,8 @@ ACTIONS = {
     "role.changed": "Changed a role",
     "role.created": "Made a role",
     "role.deleted": "Deleted a role",
+    "session.ended": "Ended a session",
+    "session.released": "Released a session",
     "skill.key_added": "Added a skill's key",
     "skill.key_removed": "Removed a skill's key",
     "skill.registered": "Registered a skill",

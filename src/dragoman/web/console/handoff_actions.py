@@ -21,7 +21,7 @@ from dragoman.domain.nouns import Actor, ActorKind
 from dragoman.runtime import Job, Runtime
 from dragoman.services.handoff import end_handoff, own_session, write_to_contact
 from dragoman.services.handoff.attach_file import attach_file
-from dragoman.services.handoff.choose_template import choose_template
+from dragoman.services.handoff.fill_template import UnusableTemplateError, fill_template
 from dragoman.store.handoff import agents, attention, drafts
 from dragoman.web.auth import Principal, require
 from dragoman.web.console.handoff_inbox import ADDRESS, WRITE, agent_of, answer, reader_of
@@ -43,7 +43,8 @@ async def presence(
 ) -> Response:
     """Say that the inbox is open here, or with *available* whether new conversations are taken."""
     if identity.user_id is None:
-        raise HTTPException(403, "Only users have a presence.")
+        # A program is never there; conversations are given to people.
+        return Response(status_code=204)
     now = runtime.clock.now()
     async with runtime.database.tenant(identity.tenant_id) as connection:
         of = (connection, identity.tenant_id, identity.user_id)
@@ -98,10 +99,11 @@ async def send_template(
 
     async def do() -> str:
         async with runtime.database.tenant(identity.tenant_id) as connection:
-            reading = await reader_of(connection, runtime, identity, str(session_id))
-            account_id = reading.conversation.channel_account_id
-            of = (connection, identity.tenant_id, account_id)
-            chosen = await choose_template(*of, name=name, language=language, values=given)
+            of = (connection, identity.tenant_id, session_id)
+            try:
+                chosen = await fill_template(*of, name=name, language=language, values=given)
+            except UnusableTemplateError as error:
+                raise ChangeRefusedError(str(error)) from error
         to = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await write_to_contact.send_answer(*to, chosen, request_id=request_id)
         return "Sent"

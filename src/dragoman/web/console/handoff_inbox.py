@@ -335,14 +335,4 @@ async def _masked(connection: Connection, identity: Principal, found: InboxPage)
     masks = await identity.visibility.masks(
         connection, identity.tenant_id, [one.conversation.contact_id for one in found.items]
     )
-    return [
-        dataclasses.replace(
-            one,
-            conversation=identity.visibility.conversation(one.conversation, masks),
-            last=one.last
-            and dataclasses.replace(
-                one.last, preview=identity.visibility.text(one.conversation, one.last.preview, masks)
-            ),
-        )
-        for one in found.items
-    ]
+    return [identity.visibility.waiting(one, masks) for one in found.items]

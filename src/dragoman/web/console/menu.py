@@ -32,6 +32,14 @@ PAGES = (
     ),
     MenuEntry(
         "Communications",
+        "",
+        "Active Sessions",
+        "gauge",
+        "/communications/sessions/active",
+        "communications.access:admin",
+    ),
+    MenuEntry(
+        "Communications",
         "Automation",
         "Logs",
         "messages-square",

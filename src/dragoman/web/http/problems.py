@@ -75,11 +75,21 @@ class InvalidParameterError(Exception):
     detail: str
 
 
+@dataclass
+class TypedProblemError(Exception):
+    """Is a refusal that programs tell from others of its status by its ``type``."""
+
+    status: int
+    type: str
+    detail: str
+
+
 def install(app: FastAPI) -> None:
     """Make *app* answer exceptions in this way; what nobody expected is :func:`unexpected`'s."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InvalidParameterError, _invalid)
+    app.add_exception_handler(TypedProblemError, _typed)
     app.add_exception_handler(SignInRequired, _sign_in)
     app.add_exception_handler(NotFoundError, _not_found)
     app.add_exception_handler(TooSlowError, _too_slow)
@@ -93,11 +103,13 @@ def answer(
     *,
     errors: Sequence[ParameterError] = (),
     headers: Mapping[str, str] | None = None,
+    kind: str = "about:blank",
 ) -> Response:
     """The problem as a page where a browser asks for one, else as problem+json."""
     title = _title(status)
     detail = detail if detail and detail != title else _EXPLANATIONS.get(status, title)
     problem = Problem(
+        type=kind,
         title=title,
         status=status,
         detail=detail,
@@ -130,6 +142,11 @@ async def unexpected(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - narrows what Starlette's signature leaves open
     return answer(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _typed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TypedProblemError)  # noqa: S101 - as above
+    return answer(request, error.status, error.detail, kind=error.type)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
