@@ -121,7 +121,14 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
         "/api/v1/exports", "/api/v1/exports/{export_id}", "/api/v1/exports/{export_id}/file", "/api/v1/access-log",
         f"{one}/hold", "/api/v1/holds", "/api/v1/settings/handoff", "/api/v1/agents", "/api/v1/agents/{user_id}",
         f"{one}/hold", "/api/v1/canned-replies", "/api/v1/canned-replies/{canned_reply_id}",
-        "/api/v1/templates",
+        "/api/v1/templates", "/api/v1/sessions/active", "/api/v1/sessions/{session_id}/release",
+        "/api/v1/sessions/{session_id}/end", "/api/v1/handoffs", "/api/v1/handoffs/{session_id}",
+        *(
+            f"/api/v1/handoffs/{{session_id}}/{what}"
+            for what in (
+                "claim", "take-over", "assign", "unassign", "answers", "notes", "return", "resolve", "draft",
+            )
+        ),
     }  # fmt: skip
     listing = document["paths"][base]["get"]
     names = {parameter["name"]: parameter for parameter in listing["parameters"]}
