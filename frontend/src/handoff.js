@@ -104,14 +104,15 @@ const showNotify = () => {
 const composer = () => one('[data-composer]');
 const lastSeen = () => Number(one('.talk .msgs')?.dataset.last || 0);
 
-const dress = (fresh, { composer: everything = false } = {}) => {
+// What was done here is said until something else is done here: an update that comes by itself takes no words away.
+const dress = (fresh, { composer: everything = false, said = false } = {}) => {
   const [old, now] = [talk(), one('.talk', fresh)];
   if (!old || !now || old.dataset.session !== now.dataset.session) return;
   const changed = ['owner', 'open', 'mine'].some((name) => old.dataset[name] !== now.dataset[name]);
   Object.assign(old.dataset, now.dataset);
   const poped = one('.talk-h :popover-open', old);
   if (!poped || changed) morphChildren(one('.talk-h', old), one('.talk-h', now));
-  one('[data-said]', old).replaceChildren(...one('[data-said]', now).childNodes);
+  if (said) one('[data-said]', old).replaceChildren(...one('[data-said]', now).childNodes);
   morphChildren(one('[data-facts]', old), one('[data-facts]', now));
   if (everything || changed) {
     // What is being written stays, whoever has the conversation by now.
@@ -285,7 +286,7 @@ const submit = async (form) => {
   const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
   const open = talk();
   form.closest('[popover]')?.hidePopover();
-  dress(document.importNode(one('template', read).content, true), { composer: true });
+  dress(document.importNode(one('template', read).content, true), { composer: true, said: true });
   if (isComposer) one('#compose')?.focus();
   soon('*');
   await newer(open).catch(() => {});

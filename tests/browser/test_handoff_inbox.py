@@ -260,6 +260,11 @@ def test_a_canned_reply_is_filled_in_and_its_gap_is_not_sent(
     expect(page.locator("#compose")).to_have_value("Hello Nora, Ana Silva of ⟦business partner⟧ here.")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_contain_text("Fill in what is still open: business partner.")
+    # What comes in meanwhile takes neither the words nor the draft away.
+    says(own, "Are you there?")
+    expect(page.locator(".msg.in", has_text="Are you there?")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("Fill in what is still open: business partner.")
+    expect(page.locator("#compose")).to_have_value("Hello Nora, Ana Silva of ⟦business partner⟧ here.")
     page.locator("#compose").fill("Hello Nora, Ana Silva of Voltfair here.")
     page.keyboard.press("Control+Enter")
     arrives(own, "Hello Nora, Ana Silva of Voltfair here.")
