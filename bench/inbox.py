@@ -25,7 +25,8 @@ from dragoman.runtime import Runtime
 from dragoman.services.handoff.read_inbox import read_inbox
 from dragoman.store.conversation_list.conversations import COLUMNS
 from dragoman.store.handoff import inbox
-from dragoman.store.handoff.inbox import MOST_COUNTED, SHOWN, Show
+from dragoman.store.handoff.inbox import SHOWN, Show
+from dragoman.store.handoff.queue_places import MOST_COUNTED
 
 WAITING = 10_000
 OWNED, AGENTS = 1_000, 20

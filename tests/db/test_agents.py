@@ -104,7 +104,7 @@ async def test_present_is_who_was_seen_lately_and_says_so(runtime: Runtime, tena
         now = runtime.clock.now()
         assert await agents.set_available(connection, tenant.tenant_id, ids["says no"], available=False, now=now)
         assert not await agents.set_available(connection, tenant.tenant_id, ids["says no"], available=False, now=now)
-        present = await agents.lock_present(connection, tenant.tenant_id, runtime.clock.now())
+        present = await agents.list_present(connection, tenant.tenant_id, runtime.clock.now())
     assert [agent.user_id for agent in present] == sorted([ids["here"], ids["edge"]])
     assert await see(tenant, ids["says no"]) is False
     assert await see(tenant, ids["long ago"]) is True
@@ -121,7 +121,7 @@ async def test_who_may_no_longer_answer_is_not_present(runtime: Runtime, tenant:
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await user_accounts.set_role(connection, tenant.tenant_id, ana, "analyst")
         await user_accounts.disable_user(connection, tenant.tenant_id, ben, now=runtime.clock.now())
-        assert await agents.lock_present(connection, tenant.tenant_id, runtime.clock.now()) == []
+        assert await agents.list_present(connection, tenant.tenant_id, runtime.clock.now()) == []
 
 
 async def test_assignments_at_one_moment_are_noted_one_after_the_other(runtime: Runtime, tenant: TenantFixture) -> None:
@@ -132,34 +132,39 @@ async def test_assignments_at_one_moment_are_noted_one_after_the_other(runtime: 
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         for user_id in (ids[2], ids[0], ids[1]):
             await agents.mark_assigned(connection, tenant.tenant_id, user_id, now)
-        present = await agents.lock_present(connection, tenant.tenant_id, now)
+        present = await agents.list_present(connection, tenant.tenant_id, now)
     by_turn = sorted(present, key=lambda agent: agent.last_assigned_at or now)
     assert [agent.user_id for agent in by_turn] == [ids[2], ids[0], ids[1]]
     assert len({agent.last_assigned_at for agent in present}) == 3
 
 
 async def _assign(tenant: TenantFixture, cap: int) -> int:
-    """One assignment, as a service does it: the queue is read, the agents are held, and each session gets its owner."""
+    """One assignment, as a service does it: what is chosen from what is read is looked at again under the lock."""
     runtime, tenant_id = tenant.runtime, tenant.tenant_id
     async with runtime.database.tenant(tenant_id) as connection:
-        present = await agents.lock_present(connection, tenant_id, runtime.clock.now())
+        present = await agents.list_present(connection, tenant_id, runtime.clock.now())
         rows = await connection.fetch(
             "SELECT session_id, escalated_at FROM handoff WHERE tenant_id = $1 AND owner_id IS NULL", tenant_id
         )
-        chosen = choose(
-            [WaitingSession(session_id=row["session_id"], escalated_at=row["escalated_at"]) for row in rows],
-            [AvailableAgent(user_id=agent.user_id, open_sessions=agent.open_sessions) for agent in present],
-            cap,
-        )
-        for session_id, user_id in chosen:
-            await connection.execute(
-                "UPDATE handoff SET owner_id = $3 WHERE tenant_id = $1 AND session_id = $2",
+    chosen = choose(
+        [WaitingSession(session_id=row["session_id"], escalated_at=row["escalated_at"]) for row in rows],
+        [AvailableAgent(user_id=agent.user_id, open_sessions=agent.open_sessions) for agent in present],
+        cap,
+    )
+    given_out = 0
+    for session_id, user_id in chosen:
+        async with runtime.database.tenant(tenant_id) as connection:
+            if (await agents.lock(connection, tenant_id, user_id)).open_sessions >= cap:
+                continue
+            status = await connection.execute(
+                "UPDATE handoff SET owner_id = $3 WHERE tenant_id = $1 AND session_id = $2 AND owner_id IS NULL",
                 tenant_id,
                 session_id,
                 user_id,
             )
             await agents.mark_assigned(connection, tenant_id, user_id, runtime.clock.now())
-    return len(chosen)
+            given_out += status == "UPDATE 1"
+    return given_out
 
 
 async def test_assignments_at_once_pass_no_cap(runtime: Runtime, tenant: TenantFixture) -> None:
@@ -182,7 +187,7 @@ async def test_another_tenant_s_agents_are_not_there(runtime: Runtime, tenant: T
         await hand_off(connection, other, ana)
     assert ana not in await list_all(tenant)
     async with runtime.database.tenant(tenant.tenant_id) as connection:
-        assert await agents.lock_present(connection, other.tenant_id, runtime.clock.now()) == []
+        assert await agents.list_present(connection, other.tenant_id, runtime.clock.now()) == []
         with pytest.raises(NotFoundError):
             await agents.get(connection, other.tenant_id, ana)
         assert await connection.fetchval("SELECT count(*) FROM agent") == 0

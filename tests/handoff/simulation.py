@@ -680,11 +680,19 @@ class Schedule:
             self._answer(session_id, agent)
         elif chance < 0.66:
             self._person(f"{agent.name} notes", session_id, lambda s: self._note_down(s, agent))
+        elif chance < 0.69:
+            self._person(
+                f"{agent.name} gives it back",
+                session_id,
+                lambda s: self._write_turn(handoff.unassign(s, agent, self.now, self.source, reason="busy")),
+            )
         elif chance < 0.71:
             self._person(
-                "unassign",
+                f"{agent.name} is away",
                 session_id,
-                lambda s: self._write_turn(handoff.unassign(s, ADA, self.now, self.source, reason="away")),
+                lambda s: self._may_write(
+                    handoff.take_from_absent(s, agent.agent_id, self.now, self.source, reason="away")
+                ),
             )
         else:
             self._end(session_id, agent, self.chance.random())

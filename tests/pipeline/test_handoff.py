@@ -111,12 +111,15 @@ async def test_of_two_who_claim_at_once_one_wins_and_the_other_is_told_who(shop:
         claims = (own_session.claim_session(*of, agent) for agent in (ANA, BO))
         results = await asyncio.gather(*claims, return_exceptions=True)
         (won,) = [agent for agent, result in zip((ANA, BO), results, strict=True) if result is True]
+        (lost,) = {ANA, BO} - {won}
         (told,) = [result for result in results if result is not True]
         assert isinstance(told, ChangeRefusedError)
         assert str(told) == f"{won.name} has this conversation."
         (row,) = await shop.rows("SELECT owner_id FROM handoff WHERE session_id = $1", session_id)
         assert row["owner_id"] == won.agent_id
-        await own_session.unassign_session(*of, ADA, reason="once more")
+        with pytest.raises(ChangeRefusedError, match="Take it over first"):
+            await own_session.unassign_session(*of, lost, reason="not mine to give")
+        await own_session.unassign_session(*of, won, reason="once more")
         return won.name
 
     rounds = 50
@@ -518,3 +521,16 @@ async def test_a_key_of_another_conversation_is_refused_and_not_taken_for_done(s
     assert await answer(shop, first, ANA, "Hello", request_id)
     with pytest.raises(ChangeRefusedError, match="another conversation"):
         await answer(shop, second["session_id"], ANA, "Hello", request_id)
+
+
+async def test_a_note_takes_no_answer_away_that_was_begun(shop: Harness) -> None:
+    session_id = await handed_over(shop)
+    of = (shop.runtime, shop.tenant_id, session_id)
+    await own_session.claim_session(*of, ANA)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        given = (connection, shop.tenant_id, session_id, ANA)
+        await drafts.save(*given, body="Dear Ana,", is_note=False, is_shared=False, now=shop.clock.now())
+    await write_to_contact.add_note(*of, ANA, "from another device", request_id=uuid4())
+    assert [row["body"] for row in await shop.rows("SELECT body FROM reply_draft")] == ["Dear Ana,"]
+    await answer(shop, session_id, ANA, "Dear Ana, it is on its way")
+    assert await shop.rows("SELECT body FROM reply_draft") == []

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import HandoffRules
 from dragoman.services.handoff import end_handoff, own_session
+from dragoman.services.handoff.assign_waiting import assign_waiting
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
 from dragoman.store.accounts import user_accounts
 from dragoman.store.catalogue import skills
-from dragoman.store.handoff import agents
+from dragoman.store.handoff import agents, inbox
 from tests.harness import Harness
 from tests.pipeline.test_handoff import answer, handed_over
+from tests.waiting import PATIENCE_S
 
 RULES = HandoffRules(automatic=True, cap=1, unattended_seconds=300, idle_seconds=7200, absent_seconds=600)
 
@@ -82,6 +88,23 @@ async def test_who_is_free_gets_the_longest_wait_at_once(shop: Harness) -> None:
     assert claimed["how"] == "automatic"
 
 
+async def test_many_assignments_at_once_wait_for_no_connection_and_pass_no_cap(shop: Harness) -> None:
+    await set_rules(shop)
+    for number in range(6):
+        await shop.say("human please", phone=f"4366011122{number:02}", name=f"Contact {number}")
+    await shop.settle()
+    for name in ("Ana", "Bo"):
+        await hire(shop, name)
+    # More than there are connections: each of them would hold one while it waits for another.
+    of = (shop.runtime, shop.tenant_id)
+    async with asyncio.timeout(PATIENCE_S):
+        given = await asyncio.gather(
+            *(assign_waiting(*of) for _ in range(2 * shop.runtime.database.pool.get_max_size()))
+        )
+    assert sum(given) == 2
+    assert sorted(filter(None, await owners(shop))) == ["Ana", "Bo"]
+
+
 async def test_what_nobody_takes_is_noted_once_for_each_time_in_the_queue(shop: Harness) -> None:
     await set_rules(shop, automatic=False)
     session_id = await handed_over(shop)
@@ -93,7 +116,7 @@ async def test_what_nobody_takes_is_noted_once_for_each_time_in_the_queue(shop: 
     ana = await hire(shop, "Ana")
     of = (shop.runtime, shop.tenant_id, session_id)
     await own_session.claim_session(*of, ana)
-    await own_session.unassign_session(*of, end_handoff.administrator("Ada"), reason="a mistake")
+    await own_session.unassign_session(*of, ana, reason="a mistake")
     await watch_handoffs(shop.runtime, shop.tenant_id)
     assert len(await events(shop, session_id, "handoff.unattended")) == 1, "it has just come back"
     shop.clock.move(minutes=6)
@@ -121,6 +144,41 @@ async def test_an_agent_who_is_away_gives_back_whose_contact_waits(shop: Harness
     assert await owners(shop) == [""]
     (given_back,) = await events(shop, session_id, "handoff.unassigned")
     assert given_back == {"agent": "Ana", "reason": "Ana has been away for 10 min, and the contact waits"}
+
+
+async def test_who_takes_over_from_the_absent_keeps_what_they_took(
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await set_rules(shop, automatic=False)
+    session_id = await handed_over(shop)
+    ana, bo = await hire(shop, "Ana"), await hire(shop, "Bo")
+    of = (shop.runtime, shop.tenant_id, session_id)
+    await own_session.claim_session(*of, ana)
+    shop.clock.move(minutes=20)
+    await come(shop, bo.agent_id)
+    find = inbox.left_alone_since
+
+    async def find_and_lose(*asked: Any, **more: Any) -> Any:
+        """Between the look and what follows from it somebody takes over."""
+        found = await find(*asked, **more)
+        assert found
+        await own_session.take_over_session(*of, bo, reason="Ana is away")
+        return found
+
+    monkeypatch.setattr(inbox, "left_alone_since", find_and_lose)
+    await watch_handoffs(shop.runtime, shop.tenant_id)
+    assert await owners(shop) == ["Bo"]
+
+
+async def test_who_never_opened_the_inbox_is_away_too(shop: Harness) -> None:
+    await set_rules(shop, automatic=False)
+    session_id = await handed_over(shop)
+    ana, bo = await hire(shop, "Ana"), await hire(shop, "Bo", there=False)
+    of = (shop.runtime, shop.tenant_id, session_id)
+    await own_session.assign_session(*of, bo, by=ana)
+    shop.clock.move(minutes=11)
+    await watch_handoffs(shop.runtime, shop.tenant_id)
+    assert await owners(shop) == [""]
 
 
 async def test_a_silent_human_part_ends_and_the_bot_answers(shop: Harness) -> None:

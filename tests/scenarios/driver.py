@@ -377,7 +377,7 @@ PEOPLE: dict[str, Callable[[Scenario, Session, Any], Turn | None]] = {
     "assign": lambda p, s, given: _take(p, s, given, Taking.ASSIGNED),
     "answer": _answer,
     "note": lambda p, s, given: handoff.add_note(s, _agent(given["by"]), given["text"], p.now, p.source),
-    "unassign": lambda p, s, given: handoff.unassign(s, _administrator(given), p.now, p.source, reason=given["reason"]),
+    "unassign": lambda p, s, given: handoff.unassign(s, _agent(given["by"]), p.now, p.source, reason=given["reason"]),
     "return": lambda p, s, given: handoff.return_to_bot(s, _agent(given["by"]), p.now, p.source, note=given["note"]),
     "resolve": lambda p, s, given: handoff.resolve(s, _agent(given["by"]), p.now, p.source, reason=given["reason"]),
     "release": lambda p, s, given: handoff.release(s, _administrator(given), p.now, p.source, reason=given["reason"]),

@@ -15,7 +15,7 @@ from dragoman.dispatch.routing import opens_at
 from dragoman.domain.content import Content, Text
 from dragoman.domain.errors import ChangeRefusedError, DragomanError
 from dragoman.domain.handoff import Agent
-from dragoman.domain.nouns import Actor, ActorKind, Policy
+from dragoman.domain.nouns import Policy
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.end_handoff import resolve_session, return_to_bot
 from dragoman.services.handoff.fill_template import fill_template
@@ -106,7 +106,7 @@ class DemoAgents:
             case "assign":
                 await assign_session(*of, self._agent(act.to), by=agent, reason=act.words)
             case "give_back":
-                await unassign_session(*of, Actor(ActorKind.AGENT, agent.name), reason=act.words)
+                await unassign_session(*of, agent, reason=act.words)
             case "return_to_bot":
                 await return_to_bot(*of, agent, note=act.words)
             case "resolve":

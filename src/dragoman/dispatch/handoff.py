@@ -100,11 +100,26 @@ def stopped_by(agent_name: str) -> str:
     return f"{agent_name or 'A person'} had taken over the conversation."
 
 
-def unassign(session: Session, by: Actor, now: datetime, source: Source, *, reason: str) -> Turn:
-    """Put the session back into the queue, with its place there. Raises ChangeRefusedError where nobody has it."""
+def unassign(session: Session, agent: Agent, now: datetime, source: Source, *, reason: str) -> Turn:
+    """Put the session back into the queue, with its place there. The owner's to do."""
+    _owned(session, agent)
+    return _back_in_queue(session, _as_actor(agent), now, source, reason)
+
+
+def take_from_absent(session: Session, owner_id: UUID, now: datetime, source: Source, *, reason: str) -> Turn | None:
+    """The turn that puts the session of somebody who is away back into the queue.
+
+    None where another has it by now, or the contact does not wait any more.
+    """
+    handoff = session.handoff
+    owner = handoff.owner if handoff else None
+    if handoff is None or owner is None or owner.agent_id != owner_id or handoff.waiting_since is None:
+        return None
+    return _back_in_queue(session, SYSTEM, now, source, reason)
+
+
+def _back_in_queue(session: Session, by: Actor, now: datetime, source: Source, reason: str) -> Turn:
     handoff = _open(session)
-    if handoff.owner is None:
-        raise ChangeRefusedError("This conversation is in the queue already.")
     draft = _draft(session, by, now, source)
     draft.record(HandoffUnassigned(agent=handoff.owner_name, reason=reason))
     # Who answered is on the timeline; here it would say that somebody has it.

@@ -14,6 +14,7 @@ from uuid import UUID
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from dragoman.domain.handoff import Agent
 from dragoman.services.visibility import UNMASK, Visibility
 from dragoman.store.accounts import api_tokens, login_sessions
 from dragoman.store.accounts.actions import Administrator
@@ -136,6 +137,11 @@ def require(permission: str) -> Require:
     if permission not in PERMISSIONS:
         raise ValueError(f"{permission!r} is no permission")
     return Require(permission)
+
+
+def agent_of(identity: Principal) -> Agent:
+    """Who answers contacts, as the record of a session names them."""
+    return Agent(agent_id=identity.actor_id, name=identity.name)
 
 
 def administrator_of(identity: Principal) -> Administrator:

@@ -17,6 +17,7 @@ from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.hold_session import HeldSession, hold_session
 from dragoman.services.outbound import refusals
+from dragoman.store.handoff import agents
 from dragoman.store.sending import outbox
 from dragoman.store.sending.outbox import OutboxEntry
 
@@ -42,18 +43,29 @@ async def assign_session(
     return await _take(runtime, tenant_id, session_id, agent, how, _as_actor(by), reason=reason)
 
 
-async def assign_by_rule(runtime: Runtime, tenant_id: UUID, session_id: UUID, agent: Agent, *, reason: str) -> bool:
-    """Let *agent* have a session that nobody has, by the tenant's rules. Raises as :func:`claim_session`."""
-    return await _take(runtime, tenant_id, session_id, agent, Taking.AUTOMATIC, SYSTEM, reason=reason)
+async def assign_by_rule(runtime: Runtime, tenant_id: UUID, session_id: UUID, user_id: UUID, *, cap: int) -> bool:
+    """Let a user have a session that nobody has, by the tenant's rules; False where they are away or full by now.
 
-
-async def unassign_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Actor, *, reason: str) -> None:
-    """Put a session back into the queue, with the place there that its waiting time gives it.
-
-    Raises NotFoundError, and ChangeRefusedError where nobody has it.
+    *cap* is the tenant's, where they have none of their own. Raises as :func:`claim_session`.
     """
     async with hold_session(runtime, tenant_id, session_id) as held:
-        await held.write(handoff.unassign(held.session, by, held.now, runtime.source, reason=reason))
+        member = await agents.lock(held.connection, tenant_id, user_id)
+        if not member.is_present(held.now) or member.open_sessions >= (cap if member.cap is None else member.cap):
+            return False
+        agent = Agent(agent_id=user_id, name=member.name)
+        taken = await _take_held(held, agent, Taking.AUTOMATIC, SYSTEM, reason="the longest wait, and their turn")
+        if taken:
+            await agents.mark_assigned(held.connection, tenant_id, user_id, held.now)
+        return taken
+
+
+async def unassign_session(runtime: Runtime, tenant_id: UUID, session_id: UUID, agent: Agent, *, reason: str) -> None:
+    """Put *agent*'s session back into the queue, with the place there that its waiting time gives it.
+
+    Raises NotFoundError, and ChangeRefusedError where they do not have it.
+    """
+    async with hold_session(runtime, tenant_id, session_id) as held:
+        await held.write(handoff.unassign(held.session, agent, held.now, runtime.source, reason=reason))
         held.assign_others()
 
 
@@ -61,27 +73,34 @@ async def _take(
     runtime: Runtime, tenant_id: UUID, session_id: UUID, agent: Agent, how: Taking, by: Actor, *, reason: str = ""
 ) -> bool:
     async with hold_session(runtime, tenant_id, session_id) as held:
-        stopped, under_way = await _unsent(held)
-        own = [entry for entry in stopped if entry.session_id == session_id]
-        earlier = [entry for entry in stopped if entry.session_id != session_id]
-        unsent = UnsentReplies(
-            stopped=_messages(own), of_earlier_sessions=_messages(earlier), under_way=_messages(under_way)
-        )
-        turn = handoff.take(held.session, agent, held.now, runtime.source, by=by, how=how, reason=reason, unsent=unsent)
-        if turn is None:
-            return False
-        connection, said = held.connection, handoff.stopped_by(agent.name)
-        await append.lock_sessions(connection, tenant_id, {session_id, *(entry.session_id for entry in earlier)})
-        await held.write(turn)
-        for entry in own:
-            await outbox.mark_skipped(connection, tenant_id, entry.outbox_entry_id, reason=said)
-        for entry in earlier:
-            await refusals.stop_fenced(connection, tenant_id, entry, held.now, attempts=entry.attempts)
-        overtaken = [e.outbox_entry_id for e in (*stopped, *under_way) if e.session_id != session_id]
-        await outbox.mark_overtaken(connection, tenant_id, overtaken)
-        # What is under way is looked at once more, and not tried again.
-        held.wake("deliver")
-        return True
+        return await _take_held(held, agent, how, by, reason=reason)
+
+
+async def _take_held(held: HeldSession, agent: Agent, how: Taking, by: Actor, *, reason: str) -> bool:
+    session_id, tenant_id = held.session.session_id, held.tenant_id
+    stopped, under_way = await _unsent(held)
+    own = [entry for entry in stopped if entry.session_id == session_id]
+    earlier = [entry for entry in stopped if entry.session_id != session_id]
+    unsent = UnsentReplies(
+        stopped=_messages(own), of_earlier_sessions=_messages(earlier), under_way=_messages(under_way)
+    )
+    turn = handoff.take(
+        held.session, agent, held.now, held.runtime.source, by=by, how=how, reason=reason, unsent=unsent
+    )
+    if turn is None:
+        return False
+    connection, said = held.connection, handoff.stopped_by(agent.name)
+    await append.lock_sessions(connection, tenant_id, {session_id, *(entry.session_id for entry in earlier)})
+    await held.write(turn)
+    for entry in own:
+        await outbox.mark_skipped(connection, tenant_id, entry.outbox_entry_id, reason=said)
+    for entry in earlier:
+        await refusals.stop_fenced(connection, tenant_id, entry, held.now, attempts=entry.attempts)
+    overtaken = [e.outbox_entry_id for e in (*stopped, *under_way) if e.session_id != session_id]
+    await outbox.mark_overtaken(connection, tenant_id, overtaken)
+    # What is under way is looked at once more, and not tried again.
+    held.wake("deliver")
+    return True
 
 
 async def _unsent(held: HeldSession) -> tuple[list[OutboxEntry], list[OutboxEntry]]:

@@ -6,8 +6,9 @@ ever because a person forgot a conversation.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -15,92 +16,74 @@ import structlog
 from dragoman.dispatch import handoff
 from dragoman.dispatch.turn import Turn
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
-from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.policies import HandoffRules
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.assign_waiting import assign_waiting
 from dragoman.services.handoff.hold_session import HeldSession, hold_session
 from dragoman.store.catalogue import skills
-from dragoman.store.database import UNAVAILABLE, Connection
+from dragoman.store.database import UNAVAILABLE
 from dragoman.store.handoff import inbox
 
 log = structlog.get_logger()
 
 BATCH = 200
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
-_Found = Callable[[Connection, datetime], Awaitable[Sequence[UUID]]]
 _Decide = Callable[[HeldSession], Turn | None]
 
 
 async def watch_handoffs(runtime: Runtime, tenant_id: UUID) -> int:
     """Do what is due in this tenant, at most :data:`BATCH` of each; returns how many sessions were changed."""
+    now = runtime.clock.now()
     async with runtime.database.tenant(tenant_id) as connection:
         rules = (await skills.dispatch_rules(connection, tenant_id)).policy.handoff
-    changed = 0
-    if rules.idle_seconds:
-        changed += await _each(runtime, tenant_id, rules.idle_seconds, _idle(tenant_id), _end_idle(runtime, rules))
-    if rules.absent_seconds:
-        found = _left_alone(tenant_id)
-        changed += await _each(runtime, tenant_id, rules.absent_seconds, found, _take_from_absent(runtime, rules))
-    if rules.unattended_seconds:
-        found = _unattended(tenant_id)
-        changed += await _each(runtime, tenant_id, rules.unattended_seconds, found, _note_unattended(runtime, rules))
-    return changed + await assign_waiting(runtime, tenant_id)
+
+        def before(seconds: int) -> datetime:
+            """Nothing is from before the beginning: a rule of 0 seconds finds nothing."""
+            return now - timedelta(seconds=seconds) if seconds else BEGINNING
+
+        of = (connection, tenant_id)
+        idle = await inbox.idle_since(*of, before(rules.idle_seconds), limit=BATCH)
+        left_alone = await inbox.left_alone_since(*of, before(rules.absent_seconds), limit=BATCH)
+        unattended = await inbox.unattended_since(*of, before(rules.unattended_seconds), limit=BATCH)
+    due: list[tuple[UUID, _Decide]] = [(session_id, partial(_end_idle, rules)) for session_id in idle]
+    due += [(session_id, partial(_take_from_absent, rules, owner_id)) for session_id, owner_id in left_alone]
+    due += [(session_id, partial(_note_unattended, rules)) for session_id in unattended]
+    changed = [await _change(runtime, tenant_id, session_id, decide) for session_id, decide in due]
+    return sum(changed) + await assign_waiting(runtime, tenant_id)
 
 
-async def _each(runtime: Runtime, tenant_id: UUID, seconds: int, find: _Found, decide: _Decide) -> int:
-    before = runtime.clock.now() - timedelta(seconds=seconds)
-    async with runtime.database.tenant(tenant_id) as connection:
-        found = await find(connection, before)
-    changed = 0
-    for session_id in found:
-        try:
-            async with hold_session(runtime, tenant_id, session_id) as held:
-                turn = decide(held)
-                if turn is not None:
-                    await held.write(turn)
-                    held.wake("handle_inbound")
-                    changed += 1
-        except UNAVAILABLE:
-            raise
-        except (ChangeRefusedError, NotFoundError) as error:
-            # It changed meanwhile, or a skill runs for the contact: the next look sees.
-            log.info("handoff_left", session_id=session_id, error=error)
-        except Exception as error:
-            # It must not keep the others waiting.
-            log.error("handoff_not_watched", session_id=session_id, error=error)
-    return changed
+async def _change(runtime: Runtime, tenant_id: UUID, session_id: UUID, decide: _Decide) -> bool:
+    """Write what *decide* says of the session as it is by now; whether that was anything."""
+    try:
+        async with hold_session(runtime, tenant_id, session_id) as held:
+            turn = decide(held)
+            if turn is None:
+                return False
+            await held.write(turn)
+            held.wake("handle_inbound")
+            return True
+    except UNAVAILABLE:
+        raise
+    except (ChangeRefusedError, NotFoundError) as error:
+        # It changed meanwhile, or a skill runs for the contact: the next look sees.
+        log.info("handoff_left", session_id=session_id, error=error)
+    except Exception as error:
+        # It must not keep the others waiting.
+        log.error("handoff_not_watched", session_id=session_id, error=error)
+    return False
 
 
-def _idle(tenant_id: UUID) -> _Found:
-    return lambda connection, before: inbox.idle_since(connection, tenant_id, before, limit=BATCH)
+def _end_idle(rules: HandoffRules, held: HeldSession) -> Turn | None:
+    return handoff.time_out(held.session, held.now, held.runtime.source, idle_seconds=rules.idle_seconds)
 
 
-def _left_alone(tenant_id: UUID) -> _Found:
-    return lambda connection, before: inbox.left_alone_since(connection, tenant_id, before, limit=BATCH)
+def _take_from_absent(rules: HandoffRules, owner_id: UUID, held: HeldSession) -> Turn | None:
+    name = held.session.handoff.owner_name if held.session.handoff else ""
+    reason = f"{name} has been away for {rules.absent_seconds // 60} min, and the contact waits"
+    return handoff.take_from_absent(held.session, owner_id, held.now, held.runtime.source, reason=reason)
 
 
-def _unattended(tenant_id: UUID) -> _Found:
-    return lambda connection, before: inbox.unattended_since(connection, tenant_id, before, limit=BATCH)
-
-
-def _end_idle(runtime: Runtime, rules: HandoffRules) -> _Decide:
-    return lambda held: handoff.time_out(held.session, held.now, runtime.source, idle_seconds=rules.idle_seconds)
-
-
-def _note_unattended(runtime: Runtime, rules: HandoffRules) -> _Decide:
-    return lambda held: handoff.note_unattended(
-        held.session, held.now, runtime.source, allowed_seconds=rules.unattended_seconds
-    )
-
-
-def _take_from_absent(runtime: Runtime, rules: HandoffRules) -> _Decide:
-    def decide(held: HeldSession) -> Turn | None:
-        human = held.session.handoff
-        waits = human is not None and human.owner is not None and human.waiting_since is not None
-        if not waits or human is None:
-            return None
-        reason = f"{human.owner_name} has been away for {rules.absent_seconds // 60} min, and the contact waits"
-        return handoff.unassign(held.session, SYSTEM, held.now, runtime.source, reason=reason)
-
-    return decide
+def _note_unattended(rules: HandoffRules, held: HeldSession) -> Turn | None:
+    allowed = rules.unattended_seconds
+    return handoff.note_unattended(held.session, held.now, held.runtime.source, allowed_seconds=allowed)

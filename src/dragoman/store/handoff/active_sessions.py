@@ -14,13 +14,10 @@ from uuid import UUID
 from dragoman.domain.as_json import handoff_from_json
 from dragoman.domain.handoff import Handoff
 from dragoman.store.database import Connection
-from dragoman.store.handoff.queue_places import read_place, write_place
+from dragoman.store.handoff.queue_places import MOST_COUNTED, read_place, write_place
 
 Show = Literal["WITH_AGENT", "all"]
 SHOWN: tuple[Show, ...] = ("WITH_AGENT", "all")
-
-MOST_COUNTED = 1000
-"""Beyond that a count says that there are more."""
 
 # Word for word the conditions of session_with_agent and session_in_progress.
 _IN: dict[Show, str] = {"WITH_AGENT": "s.state = 'WITH_AGENT'", "all": "s.state NOT IN ('RESOLVED', 'EXPIRED')"}

@@ -98,22 +98,26 @@ async def get(connection: Connection, tenant_id: UUID, user_id: UUID) -> TeamMem
     return (await _with_open_sessions(connection, tenant_id, rows))[0]
 
 
-async def lock_present(connection: Connection, tenant_id: UUID, now: datetime) -> list[TeamMember]:
-    """List the agents who are present, by their ids, and let nobody else assign to them until the transaction ends.
-
-    Call it before anything else of the transaction changes a row of ``agent``, such as :func:`mark_seen`.
-    """
-    # The rows are locked in the order of their ids, so that two assignments at once wait for each other and never in a
-    # circle. How many sessions each agent has is read by a statement of its own, after the lock is had: one that
-    # waited would otherwise count as of its start, miss what the other has just assigned, and pass a cap.
+async def list_present(connection: Connection, tenant_id: UUID, now: datetime) -> list[TeamMember]:
+    """List the agents who are present, by their ids."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM agent a JOIN user_account u USING (tenant_id, user_id) "
-        f"WHERE {_ACTIVE} AND a.available AND a.seen_at > $3 ORDER BY a.user_id FOR UPDATE OF a",
+        f"WHERE {_ACTIVE} AND a.available AND a.seen_at > $3 ORDER BY a.user_id",
         tenant_id,
         await _agent_roles(connection, tenant_id),
         now - timedelta(seconds=PRESENT_S),
     )
     return await _with_open_sessions(connection, tenant_id, rows)
+
+
+async def lock(connection: Connection, tenant_id: UUID, user_id: UUID) -> TeamMember:
+    """Find one agent, and let nobody else assign to them until the transaction ends. Raises as :func:`get`.
+
+    How many sessions they have is read after the lock is had: a statement that waited would count as of its start,
+    miss what another assignment has just given them, and pass a cap.
+    """
+    await connection.execute("SELECT FROM agent WHERE tenant_id = $1 AND user_id = $2 FOR UPDATE", tenant_id, user_id)
+    return await get(connection, tenant_id, user_id)
 
 
 async def mark_seen(connection: Connection, tenant_id: UUID, user_id: UUID, now: datetime) -> bool:
@@ -172,7 +176,7 @@ async def save_profile(
 
 
 async def mark_assigned(connection: Connection, tenant_id: UUID, user_id: UUID, now: datetime) -> None:
-    """Note that a session was assigned to an agent whom :func:`lock_present` holds: the next one is another's turn."""
+    """Note that a session was assigned to an agent whom :func:`lock` holds: the next one is another's turn."""
     # Later than any other, for several are assigned at one moment: with equal times the first ids would get more.
     await connection.execute(
         "UPDATE agent SET last_assigned_at = greatest($3, "

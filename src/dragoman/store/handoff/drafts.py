@@ -69,13 +69,17 @@ async def of_session(connection: Connection, tenant_id: UUID, session_id: UUID, 
     return [ReplyDraft(**row) for row in rows]
 
 
-async def discard(connection: Connection, tenant_id: UUID, session_id: UUID, agent_id: UUID) -> None:
-    """Delete an agent's draft."""
+async def discard(
+    connection: Connection, tenant_id: UUID, session_id: UUID, agent_id: UUID, *, is_note: bool | None = None
+) -> None:
+    """Delete an agent's draft; with *is_note* only where it is one, or is none."""
     await connection.execute(
-        "DELETE FROM reply_draft WHERE tenant_id = $1 AND session_id = $2 AND agent_id = $3",
+        "DELETE FROM reply_draft WHERE tenant_id = $1 AND session_id = $2 AND agent_id = $3 "
+        "AND ($4::boolean IS NULL OR is_note = $4)",
         tenant_id,
         session_id,
         agent_id,
+        is_note,
     )
 
 

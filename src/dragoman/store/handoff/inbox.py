@@ -14,13 +14,10 @@ from dragoman.domain.as_json import handoff_from_json
 from dragoman.domain.assignment import WaitingSession
 from dragoman.domain.handoff import Handoff
 from dragoman.store.database import Connection
-from dragoman.store.handoff.queue_places import read_place, write_place
+from dragoman.store.handoff.queue_places import MOST_COUNTED, read_place, write_place
 
 Show = Literal["mine", "unassigned", "all"]
 SHOWN: tuple[Show, ...] = ("mine", "unassigned", "all")
-
-MOST_COUNTED = 1000
-"""Beyond that a count says that there are more."""
 
 _OWNED_BY: dict[Show, str] = {
     "mine": "AND h.owner_id = $2::uuid",
@@ -105,17 +102,22 @@ async def idle_since(connection: Connection, tenant_id: UUID, before: datetime, 
     return [row["session_id"] for row in rows]
 
 
-async def left_alone_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:
-    """Sessions whose contact waits, and whose agent, a user, has not been there since *before*."""
+async def left_alone_since(
+    connection: Connection, tenant_id: UUID, before: datetime, *, limit: int
+) -> list[tuple[UUID, UUID]]:
+    """Sessions whose contact waits, each with its owner, a user who has not been there since *before*."""
     rows = await connection.fetch(
-        "SELECT h.session_id FROM handoff h JOIN agent a ON a.tenant_id = $1 AND a.user_id = h.owner_id "
+        "SELECT h.session_id, h.owner_id FROM handoff h "
+        # A program that answers is never there, and never away.
+        "JOIN user_account u ON u.tenant_id = $1 AND u.user_id = h.owner_id "
+        "LEFT JOIN agent a ON a.tenant_id = $1 AND a.user_id = h.owner_id "
         "WHERE h.tenant_id = $1 AND h.ended_at IS NULL AND h.waiting_since < $2 AND h.claimed_at < $2 "
-        "AND a.seen_at < $2 ORDER BY h.escalated_at, h.session_id LIMIT $3",
+        "AND (a.seen_at IS NULL OR a.seen_at < $2) ORDER BY h.escalated_at, h.session_id LIMIT $3",
         tenant_id,
         before,
         limit,
     )
-    return [row["session_id"] for row in rows]
+    return [(row["session_id"], row["owner_id"]) for row in rows]
 
 
 async def unattended_since(connection: Connection, tenant_id: UUID, before: datetime, *, limit: int) -> list[UUID]:

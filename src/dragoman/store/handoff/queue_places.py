@@ -7,6 +7,9 @@ from uuid import UUID
 
 from dragoman.store.conversation_list.cursors import MalformedCursorError
 
+MOST_COUNTED = 1000
+"""How far the sessions of a list are counted; beyond that a count says that there are more."""
+
 _BEGINNING = (datetime(1, 1, 2, tzinfo=UTC), UUID(int=0))
 
 

@@ -15,7 +15,6 @@ from dragoman.dispatch.handoff import NOTE_LENGTH, REASON_LENGTH
 from dragoman.domain.content import Content, Text
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError, WindowClosedError
 from dragoman.domain.handoff import Agent
-from dragoman.domain.nouns import Actor, ActorKind
 from dragoman.domain.states import State
 from dragoman.ledger import read
 from dragoman.runtime import Runtime
@@ -39,7 +38,7 @@ from dragoman.web.api.handoff_resources import (
     show,
     show_all,
 )
-from dragoman.web.auth import Principal, require
+from dragoman.web.auth import Principal, agent_of, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import InvalidParameterError, TypedProblemError
 
@@ -142,7 +141,7 @@ async def show_handoff(session_id: UUID, identity: Reader, runtime: RuntimeDepen
 async def claim_handoff(session_id: UUID, identity: Writer, runtime: RuntimeDependency) -> HandoffResource:
     """Take a session that nobody has. Refused with 409, which names who has it; done already, it changes nothing."""
     async with _told_why_not():
-        await own_session.claim_session(runtime, identity.tenant_id, session_id, _agent(identity))
+        await own_session.claim_session(runtime, identity.tenant_id, session_id, agent_of(identity))
     return await show(runtime, identity, session_id)
 
 
@@ -152,7 +151,7 @@ async def take_over_handoff(
 ) -> HandoffResource:
     """Take a session from whoever has it."""
     async with _told_why_not():
-        of = (runtime, identity.tenant_id, session_id, _agent(identity))
+        of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await own_session.take_over_session(*of, reason=given.reason.strip())
     return await show(runtime, identity, session_id)
 
@@ -171,7 +170,7 @@ async def assign_handoff(
     agent = Agent(agent_id=member.user_id, name=member.name)
     async with _told_why_not():
         of = (runtime, identity.tenant_id, session_id, agent)
-        await own_session.assign_session(*of, by=_agent(identity), reason=given.reason.strip())
+        await own_session.assign_session(*of, by=agent_of(identity), reason=given.reason.strip())
     return await show(runtime, identity, session_id)
 
 
@@ -179,10 +178,10 @@ async def assign_handoff(
 async def unassign_handoff(
     session_id: UUID, given: GivenReason, identity: Writer, runtime: RuntimeDependency
 ) -> HandoffResource:
-    """Put a session back into the queue, with its place there."""
+    """Put a session of one's own back into the queue, with its place there."""
     async with _told_why_not():
-        by = Actor(ActorKind.AGENT, identity.name)
-        await own_session.unassign_session(runtime, identity.tenant_id, session_id, by, reason=given.reason.strip())
+        of = (runtime, identity.tenant_id, session_id, agent_of(identity))
+        await own_session.unassign_session(*of, reason=given.reason.strip())
     return await show(runtime, identity, session_id)
 
 
@@ -201,7 +200,7 @@ async def send_answer(
     """
     content, quoted = await _content(runtime, identity, session_id, given)
     async with _told_why_not():
-        of = (runtime, identity.tenant_id, session_id, _agent(identity), content)
+        of = (runtime, identity.tenant_id, session_id, agent_of(identity), content)
         is_new = await write_to_contact.send_answer(*of, request_id=given.request_id, reply_to=quoted)
     response.status_code = 201 if is_new else 200
     return await show(runtime, identity, session_id)
@@ -217,7 +216,7 @@ async def add_handoff_note(
 ) -> HandoffResource:
     """Write a note that the contact never gets, whoever has the session."""
     async with _told_why_not():
-        of = (runtime, identity.tenant_id, session_id, _agent(identity), given.text.strip())
+        of = (runtime, identity.tenant_id, session_id, agent_of(identity), given.text.strip())
         is_new = await write_to_contact.add_note(*of, request_id=given.request_id)
     response.status_code = 201 if is_new else 200
     return await show(runtime, identity, session_id)
@@ -229,7 +228,7 @@ async def return_handoff(
 ) -> HandoffResource:
     """Let the bot answer what comes next."""
     async with _told_why_not():
-        of = (runtime, identity.tenant_id, session_id, _agent(identity))
+        of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await end_handoff.return_to_bot(*of, note=given.note.strip())
     return await show(runtime, identity, session_id)
 
@@ -240,7 +239,7 @@ async def resolve_handoff(
 ) -> HandoffResource:
     """End the session well."""
     async with _told_why_not():
-        of = (runtime, identity.tenant_id, session_id, _agent(identity))
+        of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await end_handoff.resolve_session(*of, reason=given.reason.strip())
     return await show(runtime, identity, session_id)
 
@@ -267,16 +266,12 @@ async def save_draft(session_id: UUID, given: NewDraft, identity: Writer, runtim
             connection,
             identity.tenant_id,
             session_id,
-            _agent(identity),
+            agent_of(identity),
             body=given.text,
             is_note=given.is_note,
             is_shared=given.is_shared,
             now=runtime.clock.now(),
         )
-
-
-def _agent(identity: Principal) -> Agent:
-    return Agent(agent_id=identity.actor_id, name=identity.name)
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection
 from dragoman.store.handoff import active_sessions
 from dragoman.store.handoff.active_sessions import SHOWN, Show
+from dragoman.store.handoff.queue_places import MOST_COUNTED
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import detail
@@ -157,7 +158,7 @@ async def _list(
         "sessions": await _masked(connection, identity, found.items),
         "next_cursor": found.next_cursor,
         "counts": await active_sessions.counts(connection, tenant_id),
-        "most": active_sessions.MOST_COUNTED,
+        "most": MOST_COUNTED,
         "lease_seconds": runtime.settings.lease_seconds,
         "may_answer": identity.may("communications.handoff_inbox:read"),
         "may_read_logs": identity.may("communications.access:read"),

@@ -17,14 +17,13 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.content import Content, Text
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.domain.handoff import Agent
-from dragoman.domain.nouns import Actor, ActorKind
 from dragoman.runtime import Job, Runtime
 from dragoman.services.handoff import end_handoff, own_session, write_to_contact
 from dragoman.services.handoff.attach_file import attach_file
 from dragoman.services.handoff.fill_template import UnusableTemplateError, fill_template
 from dragoman.store.handoff import agents, attention, drafts
-from dragoman.web.auth import Principal, require
-from dragoman.web.console.handoff_inbox import ADDRESS, WRITE, agent_of, answer, reader_of
+from dragoman.web.auth import Principal, agent_of, require
+from dragoman.web.console.handoff_inbox import ADDRESS, WRITE, answer, reader_of
 from dragoman.web.console.page import render, target_of
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -143,9 +142,8 @@ async def unassign(
     """Give the conversation back to the queue."""
 
     async def do() -> str:
-        by = Actor(ActorKind.AGENT, identity.name)
-        why = reason.strip() or NO_REASON
-        await own_session.unassign_session(runtime, identity.tenant_id, session_id, by, reason=why)
+        of = (runtime, identity.tenant_id, session_id, agent_of(identity))
+        await own_session.unassign_session(*of, reason=reason.strip() or NO_REASON)
         return "The conversation is back in the queue"
 
     return await _done(request, runtime, identity, session_id, do)

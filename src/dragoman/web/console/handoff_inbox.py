@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
-from dragoman.domain.handoff import Agent, service_level
+from dragoman.domain.handoff import service_level
 from dragoman.domain.nouns import Policy
 from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger import changes, pages
@@ -29,8 +29,9 @@ from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection
 from dragoman.store.handoff import agents, attention, drafts, inbox
 from dragoman.store.handoff.inbox import SHOWN, Show
+from dragoman.store.handoff.queue_places import MOST_COUNTED
 from dragoman.web import audited_reads, media
-from dragoman.web.auth import Principal, require
+from dragoman.web.auth import Principal, agent_of, require
 from dragoman.web.console import detail, fragments, timeline, wording
 from dragoman.web.console.detail import ConversationReader
 from dragoman.web.console.emoji import emoji
@@ -60,11 +61,6 @@ REASONS = ("Solved", "Question answered", "The contact did not answer", "Duplica
 """What agents choose from when they resolve a conversation; they may write their own."""
 
 NOT_HANDED_OVER = "This conversation is not with an agent. It may have been returned to the bot, or the link is cut."
-
-
-def agent_of(identity: Principal) -> Agent:
-    """Name the identity as one who answers contacts."""
-    return Agent(agent_id=identity.actor_id, name=identity.name)
 
 
 @router.get(ADDRESS)
@@ -298,8 +294,9 @@ async def _queue(request: Request, runtime: Runtime, connection: Connection, ide
     policy = (await skills.dispatch_rules(connection, identity.tenant_id)).policy
     return {
         "show": show,
+        "cursor": request.query_params.get("cursor", ""),
         "counts": await inbox.counts(connection, identity.tenant_id, me.agent_id),
-        "most": inbox.MOST_COUNTED,
+        "most": MOST_COUNTED,
         "waiting": await _masked(connection, identity, found),
         "next_cursor": found.next_cursor,
         "address": ADDRESS,

@@ -110,7 +110,8 @@ def entries_of(events: Sequence[Event], known_messages: Container[str] | None = 
 
 def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry:
     words = wording.EVENTS.get(event.type, wording.UNKNOWN)
-    facts = Facts(event.payload)
+    # What somebody wrote is told with their name, which the event has beside its payload.
+    facts = Facts(event.payload, **{wording.ACTOR: event.actor_name})
     failed = event.type == "message.status" and facts["status"] == "failed"
     waits = event.type == "message.status" and facts["status"] in ("retrying", "held")
     named = wording.ACTORS.get(event.actor_kind, str(event.actor_kind))

@@ -133,6 +133,10 @@ DELIVERIES = {
 }
 
 
+ACTOR = "_actor"
+"""Where the facts of an event have the name of whoever did it; no payload has a field of that name."""
+
+
 class Facts(dict[str, Any]):
     """A payload whose missing fields read as a dash, so that an old schema breaks no page."""
 
@@ -184,7 +188,7 @@ def _message_revised(facts: Facts) -> Markup:
 
 
 def _message_sent(facts: Facts) -> Markup:
-    who = _named({"bot": "The dispatcher", "agent": "An agent"}, facts["sender"])
+    who = _named({"bot": "The dispatcher", "agent": facts.get(ACTOR) or "An agent"}, facts["sender"])
     return Markup("{} wrote {} and put it in the outbox").format(who, _named(KINDS, facts["kind"]))
 
 
@@ -390,8 +394,9 @@ def _handoff_ended(facts: Facts) -> Markup:
     return who + Markup("after {} · {}").format(_seconds(facts["lasted_seconds"]), facts["reason"])
 
 
-def _noted(_facts: Facts) -> Markup:
-    return Markup("For colleagues only; the contact does not get it")
+def _noted(facts: Facts) -> Markup:
+    who = facts.get(ACTOR) or "An agent"
+    return Markup("{} wrote it for colleagues; the contact does not get it").format(who)
 
 
 EVENTS: Mapping[str, EventWords] = {
@@ -492,7 +497,7 @@ EVENTS: Mapping[str, EventWords] = {
     ),
     "handoff.claimed": EventWords(icon="user-round-check", hue="violet", title=_claimed_title, detail=_claimed),
     "handoff.unassigned": EventWords(
-        icon="inbox", hue="violet", title=_say("{} gave it back to the queue", "agent"), detail=_say("{}", "reason")
+        icon="inbox", hue="violet", title=_say("Back in the queue"), detail=_say("{} had it · {}", "agent", "reason")
     ),
     "handoff.unattended": EventWords(
         icon="clock", hue="violet", title=_say("Nobody has taken it yet"), detail=_unattended
