@@ -16,6 +16,11 @@ const inbox = () => one('[data-inbox]');
 const talk = () => one('.talk');
 const address = () => inbox().dataset.address;
 const show = () => one('#queue').dataset.show;
+// Which part of the queue is shown: the same one is asked for again, and stays in the address.
+const part = () => {
+  const { cursor } = one('#queue').dataset;
+  return `show=${show()}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`;
+};
 const headers = (more = {}) => ({ 'HX-Request': 'true', 'X-CSRF-Token': inbox().dataset.csrf, ...more });
 const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
@@ -38,7 +43,7 @@ const rowsState = () => new Map(all('#waits > li').map((row) => [row.id, { ...ro
 const refreshQueue = async () => {
   const open = talk()?.dataset.session ?? '';
   const before = rowsState();
-  const fresh = await partOf(`${address()}/rows?show=${show()}&open=${open}`, headers({ 'X-By-Itself': '1' }));
+  const fresh = await partOf(`${address()}/rows?${part()}&open=${open}`, headers({ 'X-By-Itself': '1' }));
   const rows = one('#waits', fresh);
   if (!rows) return;
   morphRows(one('#waits'), rows);
@@ -92,7 +97,7 @@ const tellNews = (before) => {
   const given = rows.filter((row) => row.dataset.mine === 'yes' && before.has(row.id) && before.get(row.id).mine === 'no');
   if (given.length && given.some((row) => row.id !== `wait-${talk()?.dataset.session}`)) notify('A conversation was given to you');
   else if (written.length) notify('A contact of yours has written');
-  else if (added.length && before.size) notify('A new conversation waits');
+  else if (added.length) notify('A new conversation waits');
 };
 const showNotify = () => {
   const button = one('[data-notify]');
@@ -105,7 +110,7 @@ const composer = () => one('[data-composer]');
 const lastSeen = () => Number(one('.talk .msgs')?.dataset.last || 0);
 
 // What was done here is said until something else is done here: an update that comes by itself takes no words away.
-const dress = (fresh, { composer: everything = false, said = false } = {}) => {
+const dress = (fresh, { composer: everything = false, said = false, emptied = false } = {}) => {
   const [old, now] = [talk(), one('.talk', fresh)];
   if (!old || !now || old.dataset.session !== now.dataset.session) return;
   const changed = ['owner', 'open', 'mine'].some((name) => old.dataset[name] !== now.dataset[name]);
@@ -120,7 +125,7 @@ const dress = (fresh, { composer: everything = false, said = false } = {}) => {
     const written = text?.value ?? '';
     one('[data-foot]', old).replaceChildren(...one('[data-foot]', now).childNodes);
     const field = one('#compose', old);
-    if (!everything && field && written) field.value = written;
+    if (!emptied && field && written) field.value = written;
     if (focused) field?.focus();
   } else {
     const shared = all('.shared-draft', now);
@@ -143,7 +148,7 @@ const refreshTalk = async (how = {}) => {
 
 const openTalk = async (id, { push = true, focus = true } = {}) => {
   await saveDraft();
-  const to = `${address()}/${id}?show=${show()}`;
+  const to = `${address()}/${id}?${part()}`;
   let fresh;
   try {
     fresh = await partOf(to, headers({ 'HX-Target': 'section#talk' }));
@@ -158,7 +163,7 @@ const openTalk = async (id, { push = true, focus = true } = {}) => {
 const closeTalk = async () => {
   const id = talk()?.dataset.session;
   await saveDraft();
-  history.pushState({}, '', `${address()}?show=${show()}`);
+  history.pushState({}, '', `${address()}?${part()}`);
   one('#talk').replaceChildren();
   markOpen();
   one(`#wait-${id} .wait-link`)?.focus();
@@ -270,8 +275,10 @@ const submit = async (form) => {
   if (form.dataset.busy) return;
   form.dataset.busy = 'yes';
   const isComposer = form.matches('[data-composer]');
-  clearTimeout(draftTimer);
-  unsaved = null;
+  if (isComposer) {
+    clearTimeout(draftTimer);
+    unsaved = null;
+  } else await saveDraft();
   all('button', form).forEach((button) => { button.disabled = true; });
   const response = await sent(form, isComposer ? form.dataset[form.dataset.kind] : form.action);
   if (!response || ![200, 409].includes(response.status)) {
@@ -286,7 +293,7 @@ const submit = async (form) => {
   const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
   const open = talk();
   form.closest('[popover]')?.hidePopover();
-  dress(document.importNode(one('template', read).content, true), { composer: true, said: true });
+  dress(document.importNode(one('template', read).content, true), { composer: true, said: true, emptied: isComposer });
   if (isComposer) one('#compose')?.focus();
   soon('*');
   await newer(open).catch(() => {});

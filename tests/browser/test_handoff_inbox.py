@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from dragoman.domain.canned_reply import ReplyText
 from dragoman.services.handoff.manage_canned_replies import add_reply
 from dragoman.store.accounts.actions import Administrator
+from dragoman.web.console import handoff_inbox
 from tests.browser.browser_server import BrowserServer, employ
 from tests.browser.conftest import DESK, PHONE, Visitor
 from tests.browser.test_accessibility import RULES, violations
@@ -298,6 +299,39 @@ def test_the_keyboard_alone_takes_a_conversation_and_ends_it(
     expect(page.get_by_role("dialog", name="Resolve the conversation")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.get_by_text("This conversation has ended.")).to_be_visible()
+    ana.leave()
+
+
+def test_what_was_begun_stays_while_somebody_claims(browser: Browser, own: BrowserServer, team: dict[str, str]) -> None:
+    asks_for_a_person(own)
+    ana = open_inbox(browser, own, team["Ana"])
+    open_talk(ana.page, "Nora Lang")
+    # At once, before it is kept as a draft by itself.
+    ana.page.locator("#compose").fill("She rang this morning")
+    ana.page.get_by_role("button", name="Claim").click()
+    expect(ana.page.get_by_text("You have it")).to_be_visible()
+    expect(ana.page.locator("#compose")).to_have_value("She rang this morning")
+    ana.page.reload()
+    expect(ana.page.locator("#compose")).to_have_value("She rang this morning")
+    ana.leave()
+
+
+def test_a_later_part_of_the_queue_stays_while_contacts_write(
+    browser: Browser, own: BrowserServer, team: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handoff_inbox, "PAGE_SIZE", 1)
+    asks_for_a_person(own, "First Waiting", "436601112201")
+    asks_for_a_person(own, "Second Waiting", "436601112202")
+    ana = open_inbox(browser, own, team["Ana"])
+    expect(row(ana.page, "First Waiting")).to_be_visible()
+    ana.page.get_by_role("link", name="Shorter waits").click()
+    expect(row(ana.page, "Second Waiting")).to_be_visible()
+    says(own, "still here", "Second Waiting", "436601112202")
+    expect(row(ana.page, "Second Waiting")).to_contain_text("still here")
+    expect(row(ana.page, "First Waiting")).to_have_count(0)
+    open_talk(ana.page, "Second Waiting")
+    ana.page.reload()
+    expect(row(ana.page, "Second Waiting")).to_be_visible()
     ana.leave()
 
 
