@@ -16,7 +16,9 @@ from dragoman.services.handoff.release_sessions import act_on_sessions
 from dragoman.store.accounts import roles
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.roles import PERMISSIONS
-from dragoman.store.handoff import active_sessions
+from dragoman.store.handoff import active_sessions, inbox
+from dragoman.web.console import active_sessions as active_sessions_page
+from dragoman.web.console import handoff_inbox as handoff_inbox_page
 from dragoman.web.console.active_sessions import ADDRESS
 
 from .active_sessions_fixture import OWNER, processing, with_agent
@@ -73,16 +75,18 @@ async def test_a_cursor_that_is_none_is_refused(
     assert answer.status_code == 422, answer.text
 
 
-async def test_a_count_stops_at_a_thousand(
+async def test_a_count_stops_where_counting_does(
     client: httpx.AsyncClient, tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(active_sessions, "MOST_COUNTED", 1)
+    for module in (active_sessions, inbox, active_sessions_page, handoff_inbox_page):
+        monkeypatch.setattr(module, "MOST_COUNTED", 1)
     for _ in range(3):
         await with_agent(tenant)
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         counted = await active_sessions.counts(connection, tenant.tenant_id)
     assert counted == {"WITH_AGENT": 2, "all": 2}
-    assert "1,000+" in (await client.get(ADDRESS, headers=await administrator(tenant))).text
+    for address in (ADDRESS, handoff_inbox_page.ADDRESS):
+        assert "1+</b>" in (await client.get(address, headers=await administrator(tenant))).text
 
 
 async def test_the_page_says_who_has_a_session_and_what_it_waits_for(

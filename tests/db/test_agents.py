@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from dragoman.domain.assignment import AvailableAgent, WaitingSession, choose
 from dragoman.domain.errors import NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.store.accounts import roles, user_accounts
@@ -138,45 +137,20 @@ async def test_assignments_at_one_moment_are_noted_one_after_the_other(runtime: 
     assert len({agent.last_assigned_at for agent in present}) == 3
 
 
-async def _assign(tenant: TenantFixture, cap: int) -> int:
-    """One assignment, as a service does it: what is chosen from what is read is looked at again under the lock."""
-    runtime, tenant_id = tenant.runtime, tenant.tenant_id
-    async with runtime.database.tenant(tenant_id) as connection:
-        present = await agents.list_present(connection, tenant_id, runtime.clock.now())
-        rows = await connection.fetch(
-            "SELECT session_id, escalated_at FROM handoff WHERE tenant_id = $1 AND owner_id IS NULL", tenant_id
-        )
-    chosen = choose(
-        [WaitingSession(session_id=row["session_id"], escalated_at=row["escalated_at"]) for row in rows],
-        [AvailableAgent(user_id=agent.user_id, open_sessions=agent.open_sessions) for agent in present],
-        cap,
-    )
-    given_out = 0
-    for session_id, user_id in chosen:
-        async with runtime.database.tenant(tenant_id) as connection:
-            if (await agents.lock(connection, tenant_id, user_id)).open_sessions >= cap:
-                continue
-            status = await connection.execute(
-                "UPDATE handoff SET owner_id = $3 WHERE tenant_id = $1 AND session_id = $2 AND owner_id IS NULL",
-                tenant_id,
-                session_id,
-                user_id,
-            )
-            await agents.mark_assigned(connection, tenant_id, user_id, runtime.clock.now())
-            given_out += status == "UPDATE 1"
-    return given_out
+async def test_who_counts_under_the_lock_passes_no_cap(runtime: Runtime, tenant: TenantFixture) -> None:
+    ana = (await someone(tenant)).user_id
+    await see(tenant, ana)
 
+    async def give_one() -> bool:
+        async with runtime.database.tenant(tenant.tenant_id) as connection:
+            if (await agents.lock(connection, tenant.tenant_id, ana)).open_sessions >= 4:
+                return False
+            await hand_off(connection, tenant, ana)
+            return True
 
-async def test_assignments_at_once_pass_no_cap(runtime: Runtime, tenant: TenantFixture) -> None:
-    ids = [(await someone(tenant)).user_id for _ in range(3)]
-    for user_id in ids:
-        await see(tenant, user_id)
-    async with runtime.database.tenant(tenant.tenant_id) as connection:
-        for _ in range(20):
-            await hand_off(connection, tenant, None)
-    given_out = await asyncio.gather(*(_assign(tenant, 4) for _ in range(8)))
-    assert sum(given_out) == 12
-    assert {agent.open_sessions for agent in (await list_all(tenant)).values()} == {4}
+    given = await asyncio.gather(*(give_one() for _ in range(8)))
+    assert sum(given) == 4
+    assert (await list_all(tenant))[ana].open_sessions == 4
 
 
 async def test_another_tenant_s_agents_are_not_there(runtime: Runtime, tenant: TenantFixture) -> None:

@@ -12,6 +12,7 @@ import pytest
 from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import HandoffRules
+from dragoman.services.handoff import assign_waiting as assign_waiting_module
 from dragoman.services.handoff import end_handoff, own_session
 from dragoman.services.handoff.assign_waiting import assign_waiting
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
@@ -103,6 +104,28 @@ async def test_many_assignments_at_once_wait_for_no_connection_and_pass_no_cap(s
         )
     assert sum(given) == 2
     assert sorted(filter(None, await owners(shop))) == ["Ana", "Bo"]
+
+
+async def test_who_lost_their_session_to_a_quicker_one_gets_the_next(
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await set_rules(shop)
+    first = await handed_over(shop)
+    shop.clock.move(seconds=30)
+    await shop.say("human please", phone="436601112244", name="Second")
+    await shop.settle()
+    zoe = await hire(shop, "Zoe", there=False)
+    await hire(shop, "Ana")
+    by_rule = own_session.assign_by_rule
+
+    async def after_zoe(*of: Any, **more: Any) -> bool:
+        if await owners(shop) == ["", ""]:
+            await own_session.claim_session(shop.runtime, shop.tenant_id, first, zoe)
+        return await by_rule(*of, **more)
+
+    monkeypatch.setattr(assign_waiting_module, "assign_by_rule", after_zoe)
+    assert await assign_waiting(shop.runtime, shop.tenant_id) == 1
+    assert await owners(shop) == ["Zoe", "Ana"]
 
 
 async def test_what_nobody_takes_is_noted_once_for_each_time_in_the_queue(shop: Harness) -> None:

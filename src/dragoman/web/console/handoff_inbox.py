@@ -300,10 +300,8 @@ async def _queue(request: Request, runtime: Runtime, connection: Connection, ide
         "waiting": await _masked(connection, identity, found),
         "next_cursor": found.next_cursor,
         "address": ADDRESS,
-        "target_seconds": policy.handoff.target_seconds,
         "levels": {one.conversation.session_id: _level(one, policy, now) for one in found.items},
         "me": me,
-        "may_write": identity.may(WRITE),
         "present": await _present(connection, identity),
     }
 
@@ -320,7 +318,7 @@ def _level(one: WaitingConversation, policy: Policy, now: datetime) -> str:
 
 
 def _shown(request: Request) -> Show:
-    """Which list the query names; before anybody chose, what nobody has yet."""
+    """Which list the query names; all that wait where it names none."""
     given = request.query_params.get("show", "all")
     for show in SHOWN:
         if show == given:
