@@ -93,7 +93,7 @@ def best_sql(show: Show) -> str:
         f"CROSS JOIN counts CROSS JOIN LATERAL (SELECT {COLUMNS} FROM session s "
         "WHERE s.tenant_id = $1 AND s.session_id = p.session_id) AS c "
         "LEFT JOIN LATERAL (SELECT sender, sender_name, content, at FROM message WHERE tenant_id = $1 "
-        "AND session_id = p.session_id AND ordinal = c.message_count "
+        "AND session_id = p.session_id AND ordinal = c.item_count "
         "AND at >= greatest(c.started_at - $5::interval, $6::timestamptz) "
         "LIMIT 1) AS m ON true "
         "LEFT JOIN handoff_attention a ON a.tenant_id = $1 AND a.session_id = p.session_id AND a.agent_id = $2 "

@@ -126,17 +126,20 @@ async def _deep(connection: asyncpg.Connection[asyncpg.Record], tenant_id: UUID)
     )
 
 
+_KNOWN_BY = "AND contact_id IN (SELECT contacts_with_number(ARRAY[$2], ARRAY['%' || $2 || '%'], 300))"
+
+
 def _phones(phone: str) -> list[Screen]:
     digits = phone[-7:]
     return [
         Screen(
             name="phone, rare part", query=f"phone={digits[:3]} {digits[3:]}",
-            best=_rows("AND contact_id IN (SELECT contacts_with_digits($2, 300))", digits),
+            best=_rows(_KNOWN_BY, digits),
         ),
         Screen(name="phone, common part", query="phone=0660", best=_rows("AND contact_phone LIKE '%660%'")),
         Screen(
             name="phone, part that nobody has", query="phone=98765432101",
-            best=_rows("AND contact_id IN (SELECT contacts_with_digits('98765432101', 300))"),
+            best=_rows("AND contact_id IN (SELECT contacts_with_number('{98765432101}', '{%98765432101%}', 300))"),
         ),
     ]  # fmt: skip
 

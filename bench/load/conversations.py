@@ -30,8 +30,8 @@ MIDDLE_MESSAGES = 20
 SESSION = (
     "tenant_id, session_id, thread_id, contact_id, channel_account_id, state, state_path, outcome, outcome_reason, "
     "intent, skill, contact_name, contact_phone, business_partner_id, business_partner_name, channel, channel_display, "
-    "agent_name, last_user_message, message_count, error_count, dispatch_count, misses, cost_micros, started_at, "
-    "last_activity_at, resolved_at, next_position, head"
+    "agent_name, last_user_message, message_count, item_count, error_count, dispatch_count, misses, cost_micros, "
+    "started_at, last_activity_at, resolved_at, next_position, head"
 )
 MESSAGE = (
     "tenant_id, session_id, ordinal, at, message_id, sender, sender_name, kind, content, channel_at, "
@@ -167,7 +167,8 @@ class LoadWriter:
             )
             + f"\twhatsapp\t+43 1 555 01{who.account:02d}\t"
             + (self._chance.choice(AGENTS) if outcome in {"HANDOFF", "TO_AGENT"} else NULL)
-            + f"\t{said}\t{exchanges * 2}\t{int(outcome.endswith(('ERROR', 'FAILURE', 'ORPHANED')))}\t{exchanges}\t0\t"
+            + f"\t{said}\t{exchanges * 2}\t{exchanges * 2}\t"
+            f"{int(outcome.endswith(('ERROR', 'FAILURE', 'ORPHANED')))}\t{exchanges}\t0\t"
             f"{exchanges * 5}\t{_spelled(begun)}\t{_spelled(at)}\t{_spelled(at) if ended else NULL}\t"
             f"{chain.position}\t\\\\x{chain.head.hex()}\n"
         )

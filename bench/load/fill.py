@@ -12,11 +12,14 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 
 from bench.load import conversations, people, vocabulary
 from bench.load.people import Population
+from dragoman.domain import search_words
+from dragoman.numbering import person_key
 from dragoman.runtime import SystemClock
 from dragoman.store import migrate
 from dragoman.store.embedded import DatabaseURLs
@@ -24,7 +27,7 @@ from dragoman.store.embedded import DatabaseURLs
 SEED = 20_261_125
 SHARDS = 2
 BATCH = 2_000
-LARGE = ("contact", "session", "message", "message_words", "audit_event")
+LARGE = ("contact", "contact_alias", "session", "message", "message_words", "audit_event")
 
 Say = Callable[[str], None]
 DERIVED: Mapping[str, Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[object]]] = {}
@@ -109,8 +112,11 @@ async def _people(owner: asyncpg.Connection[asyncpg.Record], population: Populat
             ),
         ),
         "contact_identity": (
-            "tenant_id, kind, value, contact_id, created_at",
-            ((tenant, "wa_id", p.phone[1:], p.contact_id, now) for p in population.people),
+            "tenant_id, kind, value, match_key, contact_id, created_at",
+            (
+                (tenant, "wa_id", p.phone[1:], person_key(p.phone), p.contact_id, now)
+                for p in population.people
+            ),
         ),
         "thread": (
             "tenant_id, thread_id, contact_id, channel_account_id, created_at",
@@ -119,6 +125,12 @@ async def _people(owner: asyncpg.Connection[asyncpg.Record], population: Populat
     }  # fmt: skip
     for table, (columns, rows) in tables.items():
         await owner.copy_records_to_table(table, records=rows, columns=columns.split(", "))
+    aliases = [
+        f"{tenant}\t{p.contact_id}\t{kind}\t{value}\t{search_words.vector(UUID(tenant), value)}\t{now}\n"
+        for p in population.people
+        for kind, value in (("number", p.phone[1:]), ("name", p.name))
+    ]
+    await _copy(owner, "contact_alias", "tenant_id, contact_id, kind, value, words, first_seen_at", aliases)
 
 
 async def _drop_indexes(owner: asyncpg.Connection[asyncpg.Record]) -> list[str]:

@@ -49,6 +49,9 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         e.SessionOpened(channel="WhatsApp", previous_session_id=None),
         e.StateChanged(old="OPEN", new="ACTIVE", reason="a message came"),
         e.MessageReceived(**told, kind="text", channel_message_id="wamid.1", channel_at="2026-11-23T08:00:00Z"),
+        e.MessageEchoed(
+            message_id="m3", kind="text", content_digest="d", channel_message_id="wamid.7", channel_at="2026-11-23"
+        ),
         e.MessageRevised(message_id="m1", how="edited", by="wamid.8"),
         e.ContactResolved(contact_id="c", level="PHONE_MATCHED", business_partner="BP-1001 Elektro Huber", locale="es"),
         e.AdmissionRefused(limit="messages per contact", allowed=20, window_seconds=60.0, contact_told=True),

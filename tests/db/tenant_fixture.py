@@ -14,6 +14,8 @@ from dragoman.ledger import append, seal
 from dragoman.runtime import Runtime
 from dragoman.store import tenants
 from dragoman.store.accounts import api_tokens, login_sessions, user_accounts
+from dragoman.store.contacts import aliases
+from dragoman.store.contacts.aliases import Alias
 from dragoman.store.database import Connection
 
 PASSWORD = "correct horse battery staple"
@@ -113,6 +115,7 @@ class TenantFixture:
             **columns,
         }
         row.setdefault("state_path", row["state"])
+        row.setdefault("item_count", row.get("message_count", 0))
         contact = {
             "tenant_id": self.tenant_id,
             "contact_id": contact_id,
@@ -131,6 +134,10 @@ class TenantFixture:
         await self._insert("contact", contact)
         await self._insert("thread", thread)
         await self._insert("session", row)
+        known_by = [("number", (row["contact_phone"] or "").removeprefix("+")), ("name", row["contact_name"])]
+        async with self.runtime.database.tenant(self.tenant_id) as connection:
+            found = [Alias(contact_id, kind, value) for kind, value in known_by if value]
+            await aliases.add(connection, self.tenant_id, found, now=now)
         return session_id
 
     async def message(self, session_id: UUID, ordinal: int, content: dict[str, Any], **columns: Any) -> UUID:

@@ -62,6 +62,8 @@ async def test_an_item_is_what_the_contract_says(
         "id": item["contact"]["id"],
         "phone": "+436601234567",
         "name": "Ada",
+        "username": None,
+        "user_id": None,
         "business_partner": {"id": str(partner), "name": "Kübel & Söhne"},
     }
     assert (item["state"], item["outcome"], item["channel"]) == ("AWAITING_USER", "NONE", "whatsapp")

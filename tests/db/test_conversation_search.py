@@ -243,9 +243,9 @@ async def test_neither_door_shows_another_tenant(tenant: TenantFixture) -> None:
         # Even a query that bears the other's tag, as one who knew it might write.
         query = Search.parse("kettle").query(other.tenant_id)
         assert await connection.fetch("SELECT sessions_with_words($1::text::tsquery, $2, 9)", query, NOON) == []
-        assert await connection.fetch("SELECT contacts_with_digits('660123', 9)") == []
+        assert await connection.fetch("SELECT contacts_with_number('{660123}', '{%660123%}', 9)") == []
     async with tenant.runtime.database.directory() as connection:
-        assert await connection.fetch("SELECT contacts_with_digits('660123', 9)") == []
+        assert await connection.fetch("SELECT contacts_with_number('{660123}', '{%660123%}', 9)") == []
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

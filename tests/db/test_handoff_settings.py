@@ -24,9 +24,16 @@ API = "/api/v1/settings/handoff"
 TIMES = {
     "target": "2", "target_unit": "minutes", "unattended": "1", "unattended_unit": "hours", "idle": "3",
     "idle_unit": "days", "absent": "0", "absent_unit": "minutes", "automatic": "yes", "cap": "3",
+    "phone_app_silence": "30", "phone_app_silence_unit": "minutes",
 }  # fmt: skip
 RULES = HandoffRules(
-    target_seconds=120, unattended_seconds=3600, idle_seconds=259_200, absent_seconds=0, automatic=True, cap=3
+    target_seconds=120,
+    unattended_seconds=3600,
+    idle_seconds=259_200,
+    absent_seconds=0,
+    phone_app_silence_seconds=1800,
+    automatic=True,
+    cap=3,
 )
 
 

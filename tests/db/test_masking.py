@@ -37,8 +37,8 @@ async def session_id(tenant: TenantFixture) -> UUID:
     )  # fmt: skip
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         await connection.execute(
-            "INSERT INTO contact_identity (tenant_id, kind, value, contact_id, created_at) "
-            "SELECT tenant_id, 'wa_id', '436609876543', contact_id, now() FROM session",
+            "INSERT INTO contact_identity (tenant_id, kind, value, match_key, contact_id, created_at) "
+            "SELECT tenant_id, 'wa_id', '436609876543', '436609876543', contact_id, now() FROM session",
         )
     await tenant.message(session_id, 1, to_json(Text("I am on +43 (0)660 / 987-65-43")), channel_message_id=WAMID)
     await tenant.message(session_id, 2, to_json(Reaction(target=WAMID, emoji="👍")), sender_name="436609876543")

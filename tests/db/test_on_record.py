@@ -80,7 +80,8 @@ FACTOR = (
 AN_AGENT = "UPDATE user_account SET role = 'agent' WHERE role = 'developer'"
 TIMES = {
     "cap": "3", "target": "2", "target_unit": "minutes", "unattended": "1", "unattended_unit": "hours", "idle": "1",
-    "idle_unit": "days", "absent": "0", "absent_unit": "minutes",
+    "idle_unit": "days", "absent": "0", "absent_unit": "minutes", "phone_app_silence": "1",
+    "phone_app_silence_unit": "hours",
 }  # fmt: skip
 HANDOFF = {
     "target_seconds": 60, "unattended_seconds": 0, "idle_seconds": 0, "absent_seconds": 0, "automatic": True, "cap": 2,

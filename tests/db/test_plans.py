@@ -242,11 +242,11 @@ async def test_the_list_of_sessions_in_progress_is_one_index_in_its_order(databa
 async def test_nor_do_the_doors_through_row_level_security(filled: DatabaseURLs, tenant_id: UUID) -> None:
     """What the functions do that look numbers and words up: their own statements, with their own settings."""
     owner = await asyncpg.connect(filled.owner)
-    names = {"digits": "'6601'", "most": "100", "since": "'-infinity'::timestamptz"}
+    names = {"part": "'6601'", "patterns": "'{%6601%}'::text[]", "most": "100", "since": "'-infinity'::timestamptz"}
     for word in (COMMON_WORD, RARE_WORD):
         asked = Search.parse(word).query(tenant_id).replace("'", "''")
         names["query"] = f"'{asked}'::text::tsquery"
-        for function in ("contacts_with_digits", "sessions_with_words"):
+        for function in ("contacts_with_number", "contacts_with_words", "sessions_with_words"):
             row = await owner.fetchrow("SELECT prosrc, proconfig FROM pg_proc WHERE proname = $1", function)
             assert row is not None
             body = row["prosrc"].partition("RETURN QUERY")[2].partition(";")[0]

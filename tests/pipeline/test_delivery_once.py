@@ -75,12 +75,15 @@ async def test_ten_messages_at_once_are_answered_one_after_the_other_in_order(sh
     assert [p["position"] for p in positions] == list(range(1, len(positions) + 1))
 
 
-async def test_two_messages_under_one_id_stay_two(shop: Harness) -> None:
+async def test_what_comes_under_one_id_is_one_message_and_the_first_stays(shop: Harness) -> None:
     await shop.post(body(text("wamid.same", "answer", 1_790_000_000)))
     await shop.post(body(text("wamid.same", "answer again", 1_790_000_500)))
     await shop.settle()
     said = await shop.rows("SELECT content->>'body' AS body FROM message WHERE sender = 'contact' ORDER BY ordinal")
-    assert [m["body"] for m in said] == ["answer", "answer again"]
+    assert [m["body"] for m in said] == ["answer"]
+    reports = [row["items"][0] for row in await shop.rows("SELECT items FROM raw_delivery")]
+    (again,) = (report for report in reports if report["result"] == "duplicate")
+    assert again["difference"] == ["time", "body"]
 
 
 async def test_what_is_for_no_number_of_ours_is_kept_raw_with_a_reason(shop: Harness) -> None:

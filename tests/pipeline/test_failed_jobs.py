@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -371,10 +371,10 @@ async def test_one_tenants_trouble_does_not_keep_the_sweep_from_another(
     other = await shop.another_tenant("other")
     real = mailbox.overdue
 
-    async def overdue(connection: Any, tenant_id: UUID, *, limit: int) -> list[UUID]:
+    async def overdue(connection: Any, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
         if tenant_id == shop.tenant_id:
             raise PoisonError(SECRET)
-        return await real(connection, tenant_id, limit=limit)
+        return await real(connection, tenant_id, now=now, limit=limit)
 
     await other.say("answer")
     assert isinstance(shop.queue, ImmediateQueue)

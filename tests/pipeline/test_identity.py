@@ -80,7 +80,7 @@ async def test_a_contact_without_a_number_gains_one_and_keeps_its_thread(shop: H
     chat = Chat(shop)
     await chat.write(name=None, from_user_id=USER)
     (before,) = await people(shop)
-    assert (before["display_name"], before["phone"]) == ("WhatsApp user", None)
+    assert (before["display_name"], before["phone"]) == ("", None)
     (entry,) = await shop.journal()
     assert entry["request"]["recipient"] == USER
     await chat.write(**{"from": NUMBER, "from_user_id": USER})
@@ -331,10 +331,10 @@ async def test_pages_and_api_cope_with_a_contact_without_a_number(shop: Harness)
 
     await chat.write(name=None, from_user_id=USER)
     (item,) = await listed()
-    assert (item["contact"]["name"], item["contact"]["phone"]) == ("WhatsApp user", None)
+    assert (item["contact"]["name"], item["contact"]["phone"]) == (None, None)
     page = await shop.web.get("/communications/automation/logs", headers=headers)
     assert page.status_code == 200
-    assert "WhatsApp user" in page.text
+    assert "Unknown contact" in page.text
     address = f"/communications/automation/logs/{item['session_id']}"
     drawer = await shop.web.get(address, headers=headers)
     assert drawer.status_code == 200

@@ -17,6 +17,7 @@ import yaml
 
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Budget, Limits
+from dragoman.services import sweep
 from dragoman.store.database import Database
 from tests import harness
 from tests.conftest import SHARED
@@ -39,14 +40,30 @@ async def open_shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIt
 
 
 def rewritten(path: Path) -> bytes:
-    """The body for our number."""
+    """The body for our number, its messages under ids of their own: many saved bodies share a placeholder."""
     body = json.loads(path.read_text())
+    ids: dict[Any, str] = {}
     for entry in body.get("entry", []):
         for change in entry.get("changes", []):
             value: dict[str, Any] = change.get("value", {})
             if "metadata" in value:
                 value["metadata"]["phone_number_id"] = PHONE_NUMBER_ID
-    return json.dumps(body).encode()
+            for message in (*value.get("messages", ()), *value.get("message_echoes", ())):
+                if isinstance(message.get("id"), str):
+                    ids[message["id"]] = f"{message['id']}.{path.stem}"
+    return json.dumps(_with_ids(body, ids)).encode()
+
+
+def _with_ids(value: Any, ids: dict[Any, str]) -> Any:
+    match value:
+        case dict():
+            return {key: _with_ids(item, ids) for key, item in value.items()}
+        case list():
+            return [_with_ids(item, ids) for item in value]
+        case str():
+            return ids.get(value, value)
+        case _:
+            return value
 
 
 async def test_every_saved_body_becomes_what_the_table_says(open_shop: Harness, rewrite_golden: bool) -> None:
@@ -57,7 +74,11 @@ async def test_every_saved_body_becomes_what_the_table_says(open_shop: Harness, 
         (raw,) = await open_shop.rows("SELECT delivery_id FROM raw_delivery ORDER BY delivery_id DESC LIMIT 1")
         deliveries[path.stem] = raw["delivery_id"]
     await open_shop.settle()
-    assert await open_shop.rows("SELECT content FROM mailbox WHERE progress <> 'done' OR outcome IS NULL") == []
+    # What refers to messages that these bodies do not bring waits for them, in vain.
+    open_shop.clock.move(days=2)
+    await sweep.requeue_overdue(open_shop.runtime)
+    await open_shop.settle()
+    assert await open_shop.rows("SELECT content FROM mailbox WHERE progress <> 'done'") == []
     became = {name: await described(open_shop, delivery_id) for name, delivery_id in deliveries.items()}
     if rewrite_golden:
         TABLE.write_text(yaml.safe_dump(became, allow_unicode=True, width=200, sort_keys=True))
@@ -77,7 +98,7 @@ async def described(shop: Harness, delivery_id: UUID) -> list[str]:
         elif item["result"] == "status":
             lines.append(f"status {item['status']}: held, the message is none of ours")
         elif item["result"] == "duplicate":
-            lines.append(f"duplicate: {item['reason']}")
+            lines.append(f"duplicate: {item['reason']}{differing(item)}")
         else:
             lines.append(f"kept, {item['field']}: {item['reason']}")
     found = await shop.rows(
@@ -86,14 +107,24 @@ async def described(shop: Harness, delivery_id: UUID) -> list[str]:
     return lines + [f"history: {row['what']}" for row in found]
 
 
+def differing(item: dict[str, Any]) -> str:
+    return f" ({', '.join(item['difference'])})" if "difference" in item else ""
+
+
 async def message(shop: Harness, delivery_id: UUID, item: int) -> str:
     """A transcript item and its dispatch."""
-    (row,) = await shop.rows(
+    rows = await shop.rows(
         "SELECT content, reply_to, forwarded, frequently_forwarded, referral, group_id, dispatch_id, session_id "
         "FROM message WHERE delivery_id = $1 AND delivery_item = $2",
         delivery_id,
         item,
     )
+    if not rows:
+        (waited,) = await shop.rows(
+            "SELECT content FROM mailbox WHERE delivery_id = $1 AND delivery_item = $2", delivery_id, item
+        )
+        return f"{waited['content']['kind']} -> in no session: what it refers to is not on record"
+    (row,) = rows
     content = row["content"]
     kind = content["media"] if content["kind"] == "media" else content["kind"]
     marks = [

@@ -134,6 +134,7 @@ class Scenario:
     beginning: datetime = BEGINNING
     now: datetime = BEGINNING
     code_open: bool = False
+    silent_until: datetime | None = None
     session: Session | None = None
     previous_session_id: UUID | None = None
     turns: list[Turn] = field(default_factory=list)
@@ -217,7 +218,11 @@ class Scenario:
             attached_to=step.get("attached_to"),
             revision=_revision(step.get("revision")),
             redacted=step.get("redacted"),
+            author=step.get("author"),
+            from_us=step.get("from_us", False),
         )
+        if message.from_us:
+            self.silent_until = self.now + timedelta(seconds=self.policy.handoff.phone_app_silence_seconds)
         return Inputs(
             dispatch_id=self.source.new_id(),
             now=self.now,
@@ -236,6 +241,7 @@ class Scenario:
             refused=Refusal(**step["refused"]) if "refused" in step else None,
             busy=_busy(step["busy"]) if "busy" in step else None,
             code_open=self.code_open,
+            silent_until=self.silent_until,
         )
 
     def _answer(self, effect: Effect, answers: Iterator[dict[str, Any]]) -> Result:

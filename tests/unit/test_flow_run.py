@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.dispatch import flow_values, verification
+from dragoman.dispatch.aside import REASONS
 from dragoman.dispatch.conditions import is_true
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import CodeChecked, CodeSent, InvokeSkill
@@ -107,6 +108,8 @@ def test_whatever_a_flow_does_the_record_is_whole(
     first: Content = Choice(source="list", id="flow:any.flow", title="Begin")
     for content in (first, *messages):
         before = session
+        if session is None and type(content) in REASONS:
+            continue
         effects, turns = drain(dispatch(with_flow(content, flow, session, source, menu)), results(data))
         check_turns(effects, turns)
         check_states(before, turns)

@@ -11,6 +11,7 @@ from dragoman.domain.nouns import Identity
 from dragoman.store.contacts.identity_plan import (
     ChangePlan,
     LinkedContact,
+    Links,
     Merge,
     NewContact,
     SenderProfile,
@@ -27,9 +28,7 @@ OLD, YOUNG = UUID(int=1), UUID(int=2)
 
 
 def sender(*identities: Identity, name: str | None = None, phone: str | None = None) -> SenderProfile:
-    return SenderProfile(
-        identities=identities, display_name=name, label=identities[0].value, phone=phone, locale="de", at=NOON
-    )
+    return SenderProfile(identities=identities, display_name=name, phone=phone, locale="de", at=NOON)
 
 
 def linked(
@@ -43,38 +42,32 @@ def ids() -> UUID:
 
 
 def test_a_stranger_is_made_and_linked() -> None:
-    plan = plan_contacts([sender(NUMBER, USER, name="Ana", phone="+436601112233")], {}, ids)
+    plan = plan_contacts([sender(NUMBER, USER, name="Ana", phone="+436601112233")], Links({}), ids)
     assert plan.contacts == [ids()]
     assert plan.made == [NewContact(ids(), "Ana", "+436601112233", "de")]
     assert plan.links == [(ids(), NUMBER), (ids(), USER)]
     assert (plan.gained, plan.pending_merges) == ([], set())
 
 
-@pytest.mark.parametrize(
-    ("name", "phone", "called"),
-    [(None, "+436601112233", "+436601112233"), (None, None, "u1"), ("Ana", None, "Ana")],
-)
-def test_who_has_no_name_is_called_by_the_number_or_the_identity(
-    name: str | None, phone: str | None, called: str
-) -> None:
-    (made,) = plan_contacts([sender(USER, name=name, phone=phone)], {}, ids).made
-    assert made.display_name == called
+def test_who_has_no_name_has_none_and_is_not_called_by_a_number() -> None:
+    (made,) = plan_contacts([sender(USER, phone="+436601112233")], Links({}), ids).made
+    assert made.display_name == ""
 
 
 def test_two_messages_of_one_stranger_make_one_contact_with_the_latest_name() -> None:
-    plan = plan_contacts([sender(NUMBER, name="Ana"), sender(NUMBER, USER, name="Ana Lima")], {}, ids)
+    plan = plan_contacts([sender(NUMBER, name="Ana"), sender(NUMBER, USER, name="Ana Lima")], Links({}), ids)
     assert plan.contacts == [ids(), ids()]
     assert [contact.display_name for contact in plan.made] == ["Ana Lima"]
 
 
 def test_a_message_that_names_both_brings_strangers_together() -> None:
     numbers = iter(UUID(int=n) for n in range(50, 60))
-    plan = plan_contacts([sender(NUMBER), sender(USER), sender(NUMBER, USER)], {}, lambda: next(numbers))
+    plan = plan_contacts([sender(NUMBER), sender(USER), sender(NUMBER, USER)], Links({}), lambda: next(numbers))
     assert len(set(plan.contacts)) == len(plan.made) == 1
 
 
 def test_the_oldest_of_several_contacts_survives() -> None:
-    links = {NUMBER: linked(YOUNG, days=1), USER: linked(OLD, days=9)}
+    links = Links({NUMBER: linked(YOUNG, days=1), USER: linked(OLD, days=9)})
     plan = plan_contacts([sender(NUMBER, USER)], links, ids)
     assert plan.contacts == [OLD]
     assert plan.merges == [Merge(YOUNG, OLD)]
@@ -83,24 +76,24 @@ def test_the_oldest_of_several_contacts_survives() -> None:
 
 
 def test_what_is_new_about_a_known_contact_is_taken_over() -> None:
-    plan = plan_contacts([sender(NUMBER, USER, name="Ana Lima", phone="+43")], {NUMBER: linked(OLD)}, ids)
+    plan = plan_contacts([sender(NUMBER, USER, name="Ana Lima", phone="+43")], Links({NUMBER: linked(OLD)}), ids)
     assert (plan.names, plan.phones) == ({OLD: "Ana Lima"}, {OLD: "+43"})
     assert plan.gained == plan.links == [(OLD, USER)]
     assert plan.pending_merges == {OLD}
 
 
 def test_what_is_known_already_changes_nothing() -> None:
-    links = {NUMBER: linked(OLD, phone="+43", name="Ana")}
+    links = Links({NUMBER: linked(OLD, phone="+43", name="Ana")})
     plan = plan_contacts([sender(NUMBER, name="Ana", phone="+44"), sender(NUMBER)], links, ids)
     assert plan.contacts == [OLD, OLD]
     assert (plan.made, plan.merges, plan.names, plan.phones, plan.links) == ([], [], {}, {}, [])
 
 
 def test_a_number_that_was_given_up_before_belongs_to_nobody() -> None:
-    links = {NUMBER: linked(OLD, ended_at=NOON - timedelta(seconds=1))}
+    links = Links({NUMBER: linked(OLD, ended_at=NOON - timedelta(seconds=1))})
     plan = plan_contacts([sender(NUMBER)], links, ids)
     assert plan.contacts == [ids()]
-    late = {NUMBER: linked(OLD, ended_at=NOON)}
+    late = Links({NUMBER: linked(OLD, ended_at=NOON)})
     assert plan_contacts([sender(NUMBER)], late, ids).contacts == [OLD]
 
 
@@ -138,4 +131,33 @@ CHANGES = {
 @pytest.mark.parametrize("case", CHANGES)
 def test_what_a_change_of_identity_asks_for(case: str) -> None:
     old, new, links, plan = CHANGES[case]
-    assert plan_change(old, new, NOON, links) == plan
+    assert plan_change(old, new, NOON, Links(links)) == plan
+
+
+WITH_9, WITHOUT_9 = (Identity(kind="wa_id", value=value) for value in ("5511987654321", "551187654321"))
+
+
+def test_another_spelling_of_a_number_is_linked_and_gains_nobody_anything() -> None:
+    plan = plan_contacts([sender(WITHOUT_9)], Links({WITH_9: linked(OLD)}), ids)
+    assert plan.contacts == [OLD]
+    assert (plan.made, plan.gained, plan.links) == ([], [], [(OLD, WITHOUT_9)])
+
+
+def test_two_spellings_of_a_stranger_are_one_person() -> None:
+    plan = plan_contacts([sender(WITHOUT_9), sender(WITH_9)], Links({}), ids)
+    assert len(plan.made) == 1
+
+
+def test_two_contacts_in_two_spellings_become_one() -> None:
+    links = Links({WITH_9: linked(YOUNG, days=1), WITHOUT_9: linked(OLD, days=9)})
+    assert plan_contacts([sender(WITH_9)], links, ids).merges == [Merge(YOUNG, OLD)]
+
+
+def test_whoever_gave_the_number_up_later_held_it_at_the_time() -> None:
+    links = Links({WITH_9: linked(OLD, ended_at=NOON + timedelta(days=1)), WITHOUT_9: linked(YOUNG, days=0)})
+    plan = plan_contacts([sender(WITHOUT_9)], links, ids)
+    assert (plan.contacts, plan.merges) == ([OLD], [])
+
+
+def test_a_change_to_another_spelling_changes_nothing() -> None:
+    assert plan_change(WITHOUT_9, WITH_9, NOON, Links({WITHOUT_9: linked(OLD)})) is None

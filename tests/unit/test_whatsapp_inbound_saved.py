@@ -35,10 +35,10 @@ def test_every_message_and_status_becomes_an_item(path: Path) -> None:
     assert items
     inbound = [item for item in items if isinstance(item, InboundItem)]
     statuses = [item for item in items if isinstance(item, StatusItem)]
-    assert [item.raw for item in inbound] == objects(body, "messages", "messages")
+    assert [item.raw for item in inbound if not item.from_us] == objects(body, "messages", "messages")
     assert [item.raw for item in statuses] == objects(body, "messages", "statuses")
     echoes = objects(body, "smb_message_echoes", "message_echoes")
-    assert [item.raw for item in items if item.raw in echoes] == echoes
+    assert [item.raw for item in inbound if item.from_us] == echoes
     for message in inbound:
         assert message.sender.known
         assert message.channel_at is not None
@@ -48,18 +48,6 @@ def test_every_message_and_status_becomes_an_item(path: Path) -> None:
         assert status.recipient.known
     for item in items:
         assert not isinstance(item, OtherItem) or item.reason
-
-
-def test_sent_to_one_number_only_equal_messages_are_taken_for_one() -> None:
-    seen: dict[tuple[str, str], str] = {}
-    different = set()
-    for path in BODIES:
-        for item in parse(path.read_bytes()).items:
-            if isinstance(item, InboundItem):
-                raw = json.dumps(item.raw, sort_keys=True)
-                different.add(raw)
-                assert seen.setdefault((item.channel_message_id, item.fingerprint), raw) == raw
-    assert len(seen) >= len(different)
 
 
 def test_only_what_cannot_be_shown_is_unsupported() -> None:

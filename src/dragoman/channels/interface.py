@@ -37,16 +37,17 @@ class ChannelMessage:
     """What a person wrote, in one message.
 
     ``address`` is that of the channel account it was sent to. ``sender`` has every identity that the channel gave;
-    the first one is answered. ``label`` stands for a person of whom neither name nor number is known. ``fingerprint``
-    tells two messages under one id apart and is the same for a redelivery. ``channel_at`` is None where the channel's
-    time could not be read. ``revokes_confirmation``: the channel says that somebody else may be writing. ``owner`` is
-    whose the account is, should we not know it: with WhatsApp, the business account.
+    the first one is answered. ``username`` is the channel's handle, without an at sign; ``default_name`` stands for the
+    name of whoever gave none. ``fingerprint`` is the same in every delivery of a message. ``channel_at`` is None where
+    the channel's time could not be read. ``from_us``: the business wrote it itself, outside of Dragoman, and ``sender``
+    is who got it. ``group`` is where it was written, if not in private. ``revokes_confirmation``: the channel says that
+    somebody else may be writing. ``owner`` is whose the account is, should we not know it: with WhatsApp, the business
+    account.
     """
 
     address: str
     channel_message_id: str
     sender: tuple[Identity, ...]
-    label: str
     display_name: str | None
     phone: str | None
     locale: str
@@ -58,6 +59,10 @@ class ChannelMessage:
     identity_change: IdentityChange | None = None
     revokes_confirmation: bool = False
     owner: str | None = None
+    username: str | None = None
+    default_name: str = ""
+    from_us: bool = False
+    group: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ class Status:
     """What became of a message of ours, in the channel's own word.
 
     ``participant`` is who in a group it is about, empty otherwise. ``correlation`` is the text that we had asked to
-    get back, or None.
+    get back, or None. ``recipient`` has every identity that the channel gave of the person that it went to.
     """
 
     address: str
@@ -77,6 +82,7 @@ class Status:
     participant: str
     raw: Mapping[str, Any]
     owner: str | None = None
+    recipient: tuple[Identity, ...] = ()
 
 
 Severity = Literal["info", "warning", "error"]
@@ -119,7 +125,11 @@ class TemplateChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """Anything else, kept with the reason in plain words; what follows from it, if anything, is in the last fields."""
+    """Anything else, kept with the reason in plain words; what follows from it, if anything, is in the last fields.
+
+    ``one_person`` are identities that the channel says are one person's; ``group_names`` are what groups are
+    called, by their ids.
+    """
 
     address: str | None
     owner: str | None
@@ -130,6 +140,8 @@ class Other:
     template: TemplateChange | None = None
     preference: Preference | None = None
     identity_change: IdentityChange | None = None
+    one_person: tuple[Identity, ...] = ()
+    group_names: tuple[tuple[str, str], ...] = ()
 
 
 Item = ChannelMessage | Status | Other

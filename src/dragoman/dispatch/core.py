@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from dragoman.dispatch import admission, menu, routing, verification
+from dragoman.dispatch import admission, aside, menu, routing, verification
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result
 from dragoman.dispatch.pick_node import pick_node
@@ -35,34 +35,32 @@ from dragoman.dispatch.understand import (
     WantsSkill,
     understand,
 )
-from dragoman.domain.content import Edit, Reaction, Revoke, SystemNotice, Text
+from dragoman.domain.content import Text
 from dragoman.domain.events import DispatchRetried, HandoffRequested, IntentUnclear, MessageRevised, SessionOpened
-from dragoman.domain.nouns import Awaiting, AwaitingKind, InboundMessage, Session
+from dragoman.domain.nouns import Awaiting, AwaitingKind, Session
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import TERMINAL, State
 
 MAX_ASKED = 3
 """How often one question is asked before a person takes over."""
 
-QUIET = {
-    Reaction: "a reaction needs no answer",
-    Edit: "an edited message is not handled again",
-    Revoke: "a deleted message needs no answer",
-    SystemNotice: "a notice of the channel needs no answer",
-}
-
 
 def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
     """Handle one message. Yields effects, is sent their results, returns the final turn.
 
-    Raises ValueError for a session that no message can be dispatched in (ended, or PROCESSING: then the
-    dispatch before this one died and must be recorded with :func:`~dragoman.dispatch.orphan.orphaned` first),
-    and TypeError when a driver sends back the wrong kind of result.
+    What needs no answer is put aside (:mod:`~dragoman.dispatch.aside`), in any session. Raises ValueError for a session
+    that no other message can be dispatched in (ended, or PROCESSING: then the dispatch before this one died and must be
+    recorded with :func:`~dragoman.dispatch.orphan.orphaned` first), and TypeError when a driver sends back the wrong
+    kind of result.
     """
+    if aside.is_aside(inputs.message):
+        return aside.put_aside(inputs)
     draft = begin(inputs)
     inputs = _as_revised(inputs, draft)
-    quiet = _why_quiet(inputs.message)
-    if draft.session.state is State.WITH_AGENT:
+    quiet = _why_quiet(inputs)
+    if inputs.message.from_us:
+        _step_back(draft)
+    elif draft.session.state is State.WITH_AGENT:
         draft.keep("a human agent has the conversation")
     elif quiet is not None:
         draft.keep(quiet, shown=False)
@@ -98,8 +96,12 @@ def begin(inputs: Inputs) -> Draft:
         draft.record(SessionOpened(channel=inputs.channel, previous_session_id=str(previous) if previous else None))
     if inputs.retried_by is not None:
         draft.record(DispatchRetried(message_id=str(inputs.message.message_id), by=inputs.retried_by))
-    if not inputs.recorded:
-        draft.receive(verification.on_record(inputs), inputs.contact.display_name)
+    if inputs.recorded:
+        pass
+    elif inputs.message.from_us:
+        draft.receive_own(inputs.message)
+    else:
+        draft.receive(verification.on_record(inputs), inputs.contact.called)
     draft.record(verification.resolved(inputs.contact))
     if draft.session.state is State.OPEN:
         draft.move(State.ACTIVE, "the first message is being handled")
@@ -118,15 +120,25 @@ def _as_revised(inputs: Inputs, draft: Draft) -> Inputs:
     )
 
 
-def _why_quiet(message: InboundMessage) -> str | None:
+def _why_quiet(inputs: Inputs) -> str | None:
     """Why a message is put on record and otherwise left alone; None for one that is to be handled."""
+    message = inputs.message
     if message.revision is not None and message.revision.content is None:
         return "the contact deleted the message before it was handled"
     if message.context.group_id is not None:
         return "a message written in a group is not handled"
     if message.attached_to is not None:
         return "an attachment is handled with the message that it came with"
-    return QUIET.get(type(message.content))
+    if inputs.silent_until is not None and inputs.now < inputs.silent_until:
+        return f"staff answered from the phone app; the bot keeps silent until {inputs.silent_until:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def _step_back(draft: Draft) -> None:
+    """Staff wrote by another way: no question of the bot's is open any more."""
+    if draft.session.state is State.AWAITING_USER:
+        draft.move(State.ACTIVE, "staff wrote from the phone app")
+    draft.keep("staff wrote from the phone app")
 
 
 def _new_session(inputs: Inputs) -> Session:

@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Source, Turn
-from dragoman.domain import content, handoff, message_limits
+from dragoman.domain import content, handoff, message_limits, plain_text
 from dragoman.domain.content import Content, Note
 from dragoman.domain.events import (
     AuditEvent,
+    MessageEchoed,
     MessageReceived,
     MessageRedacted,
     MessageSent,
@@ -36,9 +37,6 @@ from dragoman.domain.states import TERMINAL, State, check_transition
 
 LAST_MESSAGE_LENGTH = 200
 NO_CONTEXT = MessageContext()
-
-NOTHING_TO_ANSWER = (content.Reaction, content.Revoke, content.SystemNotice)
-"""What a contact does without waiting for an answer."""
 
 
 class Draft:
@@ -111,10 +109,43 @@ class Draft:
 
     def receive(self, message: InboundMessage, sender_name: str) -> None:
         """Put the contact's message into the transcript."""
+        self._enter(message, Sender.CONTACT, message.author or sender_name)
+        self.change(
+            message_count=self._session.message_count + 1,
+            last_activity_at=self._now,
+            last_user_message=plain_text.cut(content.preview(message.content), LAST_MESSAGE_LENGTH),
+        )
+        self._let_wait()
+        self._received(message)
+
+    def receive_aside(self, message: InboundMessage, sender_name: str) -> None:
+        """Put something into the transcript that is no message: it counts as none, and is nobody's last words.
+
+        A session that has ended stays as it is; in one that goes on, whatever comes later is later.
+        """
+        sender = Sender.AGENT if message.from_us else Sender.CONTACT
+        self._enter(message, sender, message.author or sender_name)
+        if self._session.state not in TERMINAL:
+            self.change(last_activity_at=self._now)
+        if isinstance(message.content, content.Edit) and not message.from_us:
+            # Whoever answers has something to read.
+            self._let_wait()
+        self._received(message)
+
+    def receive_own(self, message: InboundMessage) -> None:
+        """Put a message into the transcript that the business sent by another way."""
+        self._enter(message, Sender.AGENT, message.author or "")
+        self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
+        human = self._session.handoff
+        if human is not None and human.is_open and human.waiting_since is not None:
+            self.change(handoff=dataclasses.replace(human, waiting_since=None))
+        self._received(message)
+
+    def _enter(self, message: InboundMessage, sender: Sender, sender_name: str) -> None:
         self._transcript.append(
             TranscriptItem(
                 message_id=message.message_id,
-                sender=Sender.CONTACT,
+                sender=sender,
                 sender_name=sender_name,
                 content=message.content,
                 at=message.received_at,
@@ -124,15 +155,17 @@ class Draft:
                 raw=message.raw,
             )
         )
-        self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
+
+    def _let_wait(self) -> None:
+        """The contact waits for a person from now on, if one is to answer."""
         human = self._session.handoff
-        waits = not isinstance(message.content, NOTHING_TO_ANSWER)
-        if waits and human is not None and human.is_open and human.waiting_since is None:
+        if human is not None and human.is_open and human.waiting_since is None:
             self.change(handoff=dataclasses.replace(human, waiting_since=self._now))
-        if not isinstance(message.content, content.SystemNotice):
-            self.change(last_user_message=content.preview(message.content)[:LAST_MESSAGE_LENGTH])
+
+    def _received(self, message: InboundMessage) -> None:
+        made = MessageEchoed if message.from_us else MessageReceived
         self.record(
-            MessageReceived(
+            made(
                 message_id=str(message.message_id),
                 kind=_kind(message.content),
                 content_digest=content.digest(message.content),
@@ -236,7 +269,9 @@ class Draft:
         that is not *shown* because it did nothing; later it shows that of the dispatch with the outcome.
         """
         outcome, known = self._session.outcome, self._session.outcome_reason
-        self._count_dispatch()
+        self.change(dispatch_count=self._session.dispatch_count + 1)
+        if shown:
+            self.change(last_activity_at=self._now)
         if outcome is Outcome.IN_PROGRESS and (shown or not known):
             self.change(outcome_reason=reason)
         self.record(OutcomeAssigned(outcome=outcome.value, reason=reason))

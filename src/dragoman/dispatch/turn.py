@@ -52,7 +52,8 @@ class Inputs:
     ``flows`` are those that can be started; ``running`` is the version that the session began with, where it is in
     a flow. ``menu`` is the tenant's default one. ``refused`` and ``busy`` are what was found out before the core was
     asked; ``code_open`` says that a one-time code of this contact could still be used. A message that had been given up
-    is dispatched again for ``retried_by``; then it may be ``recorded`` in this session's transcript already.
+    is dispatched again for ``retried_by``; then it may be ``recorded`` in this session's transcript already. Where
+    staff answered by another way, the bot keeps silent until ``silent_until``.
     """
 
     dispatch_id: UUID
@@ -74,6 +75,7 @@ class Inputs:
     code_open: bool = False
     retried_by: str | None = None
     recorded: bool = False
+    silent_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ CONTENT: Mapping[str, Any] = content.to_json(content.Erased())
 DIGEST = content.digest(content.Erased())
 
 GOES: Mapping[str, frozenset[str]] = {
+    "message.echoed": frozenset({"content_digest", "channel_message_id"}),
     "message.received": frozenset({"content_digest", "channel_message_id"}),
     "message.revised": frozenset({"by"}),
     "contact.resolved": frozenset({"business_partner"}),

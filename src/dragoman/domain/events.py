@@ -50,6 +50,19 @@ class MessageReceived(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEchoed(Payload):
+    """Staff wrote to the contact by another way, as the channel tells: from the app of the business's phone."""
+
+    type: ClassVar[str] = "message.echoed"
+    label: ClassVar[str] = "Sent from the phone app"
+    message_id: str
+    kind: str
+    content_digest: str
+    channel_message_id: str
+    channel_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRevised(Payload):
     """The contact had edited or deleted the message before it was handled; the original stays in the transcript.
 
@@ -532,6 +545,7 @@ CATALOGUE: dict[str, type[Payload]] = {
     for event in (
         SessionOpened,
         MessageReceived,
+        MessageEchoed,
         MessageRevised,
         MessageRedacted,
         ContactResolved,

@@ -60,7 +60,7 @@ SYSTEM = Actor(ActorKind.SYSTEM)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """One way to know a contact on a channel; ``kind`` is wa_id, wa_user_id or email."""
+    """One way to know a contact on a channel; ``kind`` is wa_id, wa_user_id, wa_group or email."""
 
     kind: str
     value: str
@@ -79,7 +79,8 @@ class BusinessPartner:
 class Contact:
     """Is a person on a channel.
 
-    ``phone`` is E.164 with its plus sign and may be None; ``locale`` is a language tag such as ``de``.
+    ``display_name`` is empty for whoever gave none. ``phone`` is E.164 with its plus sign and may be None; ``locale``
+    is a language tag such as ``de``; ``username`` is the channel's handle, without an at sign.
     """
 
     contact_id: UUID
@@ -88,6 +89,12 @@ class Contact:
     locale: str
     level: Level
     business_partner: BusinessPartner | None = None
+    username: str | None = None
+
+    @property
+    def called(self) -> str:
+        """What lists and transcripts call them: the name, else the handle; empty where there is neither."""
+        return self.display_name or (f"@{self.username}" if self.username else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +138,8 @@ class InboundMessage:
 
     ``received_at`` is our clock at acceptance, ``channel_at`` the channel's own time stamp. ``attached_to`` is set when
     it is a part of another message and handled with that one. ``revision`` is what its author did to it while it
-    waited, ``redacted`` how often each rule took something out.
+    waited, ``redacted`` how often each rule took something out. ``author`` is who wrote it where that is not the
+    contact; ``from_us``: the business did, outside of Dragoman.
     """
 
     message_id: UUID
@@ -144,6 +152,8 @@ class InboundMessage:
     attached_to: str | None = None
     revision: Revision | None = None
     redacted: Mapping[str, int] | None = None
+    author: str | None = None
+    from_us: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,13 +95,16 @@ class HandoffRules:
     ``target_seconds`` is the service level: how long a contact may wait for a person's answer. A session that waits
     ``unattended_seconds`` with nobody fires an event. A human part in which nobody wrote for ``idle_seconds`` ends. An
     agent who is away for ``absent_seconds`` while a contact waits gives the session back to the queue. ``automatic``:
-    sessions are assigned to present agents by themselves, at most ``cap`` to each. A time of 0 is switched off.
+    sessions are assigned to present agents by themselves, at most ``cap`` to each. For ``phone_app_silence_seconds``
+    after staff wrote from the app of the business's phone the bot leaves the contact to them. A time of 0 is switched
+    off.
     """
 
     target_seconds: int = 5 * 60
     unattended_seconds: int = 10 * 60
     idle_seconds: int = 24 * 60 * 60
     absent_seconds: int = 10 * 60
+    phone_app_silence_seconds: int = 60 * 60
     automatic: bool = False
     cap: int = 5
 

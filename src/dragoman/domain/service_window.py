@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from dragoman.domain.content import Content, SystemNotice
+from dragoman.domain.content import Content, Edit, Reaction, Revoke, SystemNotice
 from dragoman.domain.nouns import Sender, TranscriptItem
 
 SERVICE = timedelta(hours=24)
@@ -27,7 +27,8 @@ NEEDS_TEMPLATE = (
 
 def closes_at(content: Content, at: datetime, referral: Mapping[str, object] | None = None) -> datetime | None:
     """Say when the window that a contact's message opened closes; None where it opened none."""
-    if isinstance(content, SystemNotice):
+    if isinstance(content, Reaction | Edit | Revoke | SystemNotice):
+        # Marks and notices are no messages.
         return None
     from_entry_point = referral is not None and referral.get("source_type") in ENTRY_POINTS
     return at + (ENTRY_POINT if from_entry_point else SERVICE)
@@ -48,7 +49,9 @@ def latest(items: Iterable[TranscriptItem]) -> datetime | None:
     found = [
         closes
         for item in items
+        # What is said in a group opens nobody's private window.
         if item.sender is Sender.CONTACT
+        and item.context.group_id is None
         and (closes := closes_at(item.content, written_at(item.channel_at, item.at), item.context.referral))
     ]
     return max(found, default=None)

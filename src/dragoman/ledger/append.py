@@ -176,13 +176,13 @@ async def _lock(connection: Connection, tenant_id: UUID, session_ids: Sequence[U
     if len(set(session_ids)) < len(session_ids):
         raise ValueError("a session can be written once in a transaction's statement")
     rows = await connection.fetch(
-        "SELECT session_id, next_position, head, message_count FROM session "
+        "SELECT session_id, next_position, head, item_count FROM session "
         "WHERE tenant_id = $1 AND session_id = ANY($2::uuid[]) ORDER BY session_id FOR UPDATE",
         tenant_id,
         session_ids,
     )
     return {
-        row["session_id"]: _ChainTail(row["next_position"], row["message_count"] + 1, row["head"] or seal.GENESIS)
+        row["session_id"]: _ChainTail(row["next_position"], row["item_count"] + 1, row["head"] or seal.GENESIS)
         for row in rows
     }
 
@@ -359,6 +359,7 @@ _SESSION = {
     "agent_name": "text",
     "last_user_message": "text",
     "message_count": "int",
+    "item_count": "int",
     "error_count": "int",
     "dispatch_count": "int",
     "misses": "int",
@@ -423,6 +424,7 @@ def _session_row(entry: TurnRecord, places: Mapping[UUID, _ChainTail], events: S
         context.business_partner_name,
         session.agent_name,
         _cut(session.last_user_message),
+        session.message_count,
         place.ordinal - 1 + len(turn.transcript),
         session.error_count,
         session.dispatch_count,

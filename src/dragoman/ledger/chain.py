@@ -18,7 +18,7 @@ NOT_LEFT = "the event is not what the contact's erasure left of it"
 ERASURE = "contact.erased"
 """The type of the events that say what is left of events before them."""
 
-WITH_BODY = frozenset({"message.received", "message.sent", "note.added"})
+WITH_BODY = frozenset({"message.received", "message.echoed", "message.sent", "note.added"})
 """Types of events that have the digest of a message's content."""
 
 MOST_TRIED = 300

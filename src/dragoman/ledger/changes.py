@@ -131,13 +131,13 @@ async def record(
 async def touch(connection: Connection, tenant_id: UUID, session_id: UUID) -> None:
     """Say that something is shown differently that is not in the ledger: a note, a tag, a mark."""
     row = await connection.fetchrow(
-        "SELECT message_count, next_position - 1 AS events FROM session WHERE tenant_id = $1 AND session_id = $2",
+        "SELECT item_count, next_position - 1 AS events FROM session WHERE tenant_id = $1 AND session_id = $2",
         tenant_id,
         session_id,
     )
     if row is not None:
         await record(
-            connection, tenant_id, session_id, ChangeKind.CHANGED, messages=row["message_count"], events=row["events"]
+            connection, tenant_id, session_id, ChangeKind.CHANGED, messages=row["item_count"], events=row["events"]
         )
 
 

@@ -15,11 +15,11 @@ from dragoman.ledger.read import CLOCK_SKEW, RecordedSession, content_from_row
 
 
 class CountedSession(RecordedSession, Protocol):
-    """What is asked of a session here: also how many messages it has."""
+    """What is asked of a session here: also how many items its transcript has."""
 
     @property
-    def message_count(self) -> int:
-        """Gives the number of its last message."""
+    def item_count(self) -> int:
+        """Gives the number of its last item."""
         ...
 
 
@@ -45,7 +45,7 @@ async def last_messages(
         "AND session_id = q.session_id AND ordinal = q.ordinal AND at >= q.earliest LIMIT 1) AS m",
         tenant_id,
         [one.session_id for one in sessions],
-        [one.message_count for one in sessions],
+        [one.item_count for one in sessions],
         [max(one.started_at - CLOCK_SKEW, since) for one in sessions],
     )
     return {

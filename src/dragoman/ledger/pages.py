@@ -28,6 +28,9 @@ from dragoman.ledger.read import (
 
 T = TypeVar("T")
 
+MOST_SESSIONS = 50
+"""In so many of a thread's latest sessions a quoted message is looked for."""
+
 RIBBON_PLACES = 300
 """Into how many places a session's states are put: more than a screen can tell apart."""
 
@@ -199,6 +202,54 @@ async def related_messages(
         [message.ordinal for message in part],
     )
     return [message_of(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotedElsewhere:
+    """Holds a message of another session of the same thread, which one of this session answers to."""
+
+    session_id: UUID
+    message: Message
+
+
+async def quoted_elsewhere(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    part: Sequence[Message],
+    *,
+    cutoff: datetime,
+) -> dict[str, QuotedElsewhere]:
+    """What messages of *part* quote that stands in none of this session's, by the channel's id.
+
+    Looked for in the thread's latest sessions.
+    """
+    wanted = list({message.context.reply_to for message in part if message.context.reply_to})
+    if not wanted:
+        return {}
+    rows = await connection.fetch(
+        "WITH here AS (SELECT thread_id FROM session WHERE tenant_id = $1 AND session_id = $2), "
+        "late AS (SELECT s.session_id FROM session s JOIN here USING (thread_id) WHERE s.tenant_id = $1 "
+        f"AND s.session_id <> $2 ORDER BY s.started_at DESC LIMIT {MOST_SESSIONS}), "
+        "ours AS (SELECT o.message_id, o.channel_message_id FROM outbox_entry o JOIN late USING (session_id) "
+        "WHERE o.tenant_id = $1 AND o.channel_message_id = ANY ($3)) "
+        f"SELECT {MESSAGE_COLUMNS}, m.session_id AS of_session, "
+        "coalesce(m.channel_message_id, ours.channel_message_id) AS quoted "
+        "FROM late JOIN message m ON m.tenant_id = $1 AND m.session_id = late.session_id AND m.at >= $4 "
+        "LEFT JOIN ours ON ours.message_id = m.message_id "
+        "LEFT JOIN outbox_entry o ON o.tenant_id = $1 AND o.session_id = m.session_id AND o.message_id = m.message_id "
+        "WHERE m.channel_message_id = ANY ($3) OR ours.message_id IS NOT NULL",
+        tenant_id,
+        conversation.session_id,
+        wanted,
+        cutoff,
+    )
+    found = {}
+    for row in rows:
+        fields = dict(row)
+        quoted, session_id = fields.pop("quoted"), fields["of_session"]
+        found[quoted] = QuotedElsewhere(session_id=session_id, message=message_of(fields))
+    return found
 
 
 async def steps(

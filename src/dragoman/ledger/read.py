@@ -184,7 +184,7 @@ async def timeline(
     return [event_of(row) for row in rows]
 
 
-def message_of(row: asyncpg.Record) -> Message:
+def message_of(row: asyncpg.Record | dict[str, Any]) -> Message:
     """The message of a row that has :data:`MESSAGE_COLUMNS`."""
     fields = dict(row)
     fields.pop("of_session", None)

@@ -78,6 +78,7 @@ STAYS = {
     "checkpoint_due": _IDS,
     "checkpoint_leaf": _IDS,
     "contact": "who the contacts are, for as long as they are contacts: erased with them",
+    "contact_alias": "what contacts were ever known by, so that they are found: erased with them",
     "contact_identity": "how contacts are reached: erased with them",
     "directory": _DEFINITIONS,
     "flow": _DEFINITIONS,

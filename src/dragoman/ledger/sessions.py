@@ -31,7 +31,8 @@ _CONTEXT = tuple(field.name for field in fields(Context))
 class ThreadState:
     """A thread of a contact, with its session that is not resolved and not expired: there is at most one.
 
-    ``latest_id`` is the thread's most recent session, whatever became of it.
+    ``latest_id`` is the thread's most recent session, whatever became of it. Until ``silent_until`` the bot leaves the
+    thread to those who answered by another way.
     """
 
     thread_id: UUID
@@ -39,6 +40,7 @@ class ThreadState:
     session: Session | None
     context: Context | None
     latest_id: UUID | None
+    silent_until: datetime | None
 
 
 async def thread_states(
@@ -47,6 +49,7 @@ async def thread_states(
     """Where each contact could be talking: its threads, those whose session began first at the front."""
     rows = await connection.fetch(
         f"SELECT t.contact_id AS of_contact, t.thread_id AS of_thread, t.channel_account_id AS of_account, "
+        f"t.silent_until, "
         f"{', '.join(_COLUMNS[name] for name in _NAMES if name not in ('thread_id', 'contact_id'))}, "
         f"{', '.join('s.' + name for name in _CONTEXT)}, "
         "(SELECT l.session_id FROM session l WHERE l.tenant_id = $1 AND l.thread_id = t.thread_id "
@@ -75,7 +78,33 @@ def _thread_state(row: Any) -> ThreadState:
         session=session,
         context=None if session is None else Context(**{name: row[name] for name in _CONTEXT}),
         latest_id=row["latest_id"],
+        silent_until=row["silent_until"],
     )
+
+
+async def item_count(connection: Connection, tenant_id: UUID, session_id: UUID) -> int:
+    """How many items the session's transcript has: the number of its last one."""
+    found: int | None = await connection.fetchval(
+        "SELECT item_count FROM session WHERE tenant_id = $1 AND session_id = $2", tenant_id, session_id
+    )
+    return found or 0
+
+
+async def at_time(
+    connection: Connection, tenant_id: UUID, contact_id: UUID, channel_account_id: UUID, at: datetime
+) -> UUID | None:
+    """Which session was the thread's latest at that time; the first one for a time before it, None without any."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT s.session_id FROM thread t JOIN session s ON s.tenant_id = $1 AND s.thread_id = t.thread_id "
+        "WHERE t.tenant_id = $1 AND t.contact_id = $2 AND t.channel_account_id = $3 "
+        "ORDER BY s.started_at <= $4 DESC, CASE WHEN s.started_at <= $4 THEN $4 - s.started_at "
+        "ELSE s.started_at - $4 END LIMIT 1",
+        tenant_id,
+        contact_id,
+        channel_account_id,
+        at,
+    )
+    return found
 
 
 async def get(connection: Connection, tenant_id: UUID, session_id: UUID) -> Session | None:
@@ -124,7 +153,7 @@ async def move(connection: Connection, tenant_id: UUID, thread_id: UUID, *, to_t
     """
     rows = await connection.fetch(
         "UPDATE session SET thread_id = $3, contact_id = $4 WHERE tenant_id = $1 AND thread_id = $2 "
-        "RETURNING session_id, message_count, next_position - 1 AS events",
+        "RETURNING session_id, item_count, next_position - 1 AS events",
         tenant_id,
         thread_id,
         to_thread,
@@ -139,7 +168,7 @@ async def spread_phone(connection: Connection, tenant_id: UUID, contact_id: UUID
     rows = await connection.fetch(
         "UPDATE session s SET contact_phone = c.phone FROM contact c WHERE s.tenant_id = $1 AND s.contact_id = $2 "
         "AND s.contact_phone IS NULL AND c.tenant_id = $1 AND c.contact_id = $2 AND c.phone IS NOT NULL "
-        "RETURNING s.session_id, s.message_count, s.next_position - 1 AS events",
+        "RETURNING s.session_id, s.item_count, s.next_position - 1 AS events",
         tenant_id,
         contact_id,
     )
@@ -153,7 +182,7 @@ async def _note_changes(connection: Connection, tenant_id: UUID, rows: list[Any]
             tenant_id,
             row["session_id"],
             ChangeKind.CHANGED,
-            messages=row["message_count"],
+            messages=row["item_count"],
             events=row["events"],
         )
 

@@ -78,7 +78,7 @@ async def _requeue_overdue(runtime: Runtime, tenant_id: UUID) -> int:
         await circuits.unpark_left_behind(connection, tenant_id, now=now, limit=BATCH)
         found = {
             "settle_contact": await contacts.pending_merges(connection, tenant_id, limit=BATCH),
-            "handle_inbound": await mailbox.overdue(connection, tenant_id, limit=BATCH),
+            "handle_inbound": await mailbox.overdue(connection, tenant_id, now=runtime.clock.now(), limit=BATCH),
             "deliver": await outbox.overdue(connection, tenant_id, now=now, limit=BATCH),
             "apply_statuses": await deliveries.overdue(connection, tenant_id, since=now - FRESH),
             "fetch_media": await media.overdue(connection, tenant_id, now=now, limit=BATCH),

@@ -70,7 +70,7 @@ class Email:
             address=self._mailbox,
             channel_message_id=message_id,
             sender=(Identity(kind="email", value=mail.sender),),
-            label=mail.sender,
+            default_name=mail.sender,
             display_name=mail.sender_name,
             phone=None,
             locale=DEFAULT_LOCALE,

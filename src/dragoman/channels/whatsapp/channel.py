@@ -95,9 +95,10 @@ def _item(item: WhatsAppItem) -> Item:
                 channel_at=item.channel_at,
                 errors=tuple({"code": e.code, "reason": e.sentence} for e in item.errors),
                 correlation=item.correlation,
-                participant=_participant(item),
+                participant=(participant := _participant(item)),
                 raw=item.raw,
                 owner=item.waba_id,
+                recipient=() if participant else _identities(item.recipient),
             )
         case OtherItem():
             return Other(
@@ -110,6 +111,8 @@ def _item(item: WhatsAppItem) -> Item:
                 template=templates.change_of(item),
                 preference=_preference(item),
                 identity_change=_user_id_update(item),
+                one_person=_named_together(item),
+                group_names=_group_names(item),
             )
 
 
@@ -123,8 +126,10 @@ def _message(item: InboundItem) -> ChannelMessage:
         address=item.phone_number_id,
         channel_message_id=item.channel_message_id,
         sender=_identities(sender),
-        label="WhatsApp user",
         display_name=item.profile_name,
+        username=item.username,
+        from_us=item.from_us,
+        group=Identity(kind="wa_group", value=item.context.group_id) if item.context.group_id else None,
         phone=f"+{number}" if number and number.isdecimal() else None,
         locale=locale_of(number),
         channel_at=item.channel_at,
@@ -180,14 +185,47 @@ def _succeeds(kind: str, old: str | None, new: str | None, at: datetime | None) 
 
 
 def _user_id_update(item: OtherItem) -> IdentityChange | None:
+    old, new = _user_ids_of_update(item)
+    return _succeeds("wa_user_id", old, new, moment(item.raw.get("timestamp"))) if old and new else None
+
+
+def _user_ids_of_update(item: OtherItem) -> tuple[str | None, str | None]:
+    """The old and the new user id of the field ``user_id_update``."""
     if item.field != "user_id_update":
-        return None
+        return None, None
     # Meta's page shows the pair inside `user_id`, older editions beside the number.
     for holder in (table(item.raw.get("user_id")), table(item.raw.get("user_id_update")), item.raw):
         old, new = identifier(holder.get("previous")), identifier(holder.get("current"))
-        if old and new:
-            return _succeeds("wa_user_id", old, new, moment(item.raw.get("timestamp")))
-    return None
+        if new:
+            return old, new
+    return None, None
+
+
+def _named_together(item: OtherItem) -> tuple[Identity, ...]:
+    """What a changed user id says of whose it is: the number beside it is the same person's."""
+    old, new = _user_ids_of_update(item)
+    number = identifier(item.raw.get("wa_id"))
+    if new is None:
+        return ()
+    # The old id stands for the person: the new one takes its place, and is linked with it.
+    return _identities(WhatsAppIdentity(number and number.removeprefix("+"), old or new))
+
+
+def _group_names(item: OtherItem) -> tuple[tuple[str, str], ...]:
+    """What the groups that a change speaks of are called, by id."""
+    if not item.field.startswith("group_"):
+        return ()
+    groups = [table(group) for group in each(item.raw.get("groups"))] or [item.raw]
+    named = ((identifier(group.get("group_id")), _subject(group)) for group in groups)
+    return tuple((group_id, subject) for group_id, subject in named if group_id and subject)
+
+
+def _subject(group: Object) -> str | None:
+    """The name of a group: as such, or as the setting that was changed."""
+    changed = table(group.get("group_subject"))
+    return text(group.get("subject")) or (
+        text(changed.get("text")) if changed.get("update_successful") is True else None
+    )
 
 
 def _preference(item: OtherItem) -> Preference | None:

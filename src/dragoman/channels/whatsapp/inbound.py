@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ from dragoman.channels.whatsapp.wire import (
     text,
 )
 from dragoman.domain.nouns import MessageContext
+from dragoman.numbering import person_key
 
 __all__ = [
     "ChannelError",
@@ -61,8 +62,13 @@ _USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 
 _SORTED = json.JSONEncoder(sort_keys=True).encode
 
+_MESSAGES: dict[str, tuple[str, bool]] = {
+    "messages": ("messages", False),
+    "smb_message_echoes": ("message_echoes", True),
+}
+"""Fields that bring messages: under which key, and whether the business wrote them, in the app of its phone."""
+
 _PARTS: dict[str, tuple[str, ...]] = {
-    "smb_message_echoes": ("message_echoes",),
     "calls": ("calls", "statuses"),
     "user_id_update": ("user_id_update",),
     "user_preferences": ("user_preferences",),
@@ -70,7 +76,6 @@ _PARTS: dict[str, tuple[str, ...]] = {
 """Fields whose value is a list of things of their own; any other field's value is one thing."""
 
 _REASONS: dict[str, str] = {
-    "smb_message_echoes": "a copy of a message that the business sent from its phone",
     "smb_app_state_sync": "the address book of the business's phone",
     "history": "chat history from before the number was connected",
     "calls": "a call; calls are not handled",
@@ -98,20 +103,22 @@ class _Change:
     field: str
     value: Object
     phone_number_id: str | None = None
+    own_number: str | None = None
     people: tuple[Object, ...] = ()
     places: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Where each number and user id first stands among ``people``: a delivery may name a thousand."""
+    """Where each number, in any spelling, and each user id first stands among ``people``: there may be a thousand."""
 
     @classmethod
     def of(cls, waba_id: str | None, field: str, value: Object) -> _Change:
         people = tuple(person for person in each(value.get("contacts")) if isinstance(person, dict))
         places: dict[str, int] = {}
         for place, person in enumerate(people):
-            for name in (identifier(person.get("wa_id")), identifier(person.get("user_id"))):
+            for name in (_key(person.get("wa_id")), _key(person.get("user_id"))):
                 if name is not None:
                     places.setdefault(name, place)
-        number = identifier(table(value.get("metadata")).get("phone_number_id"))
-        return cls(waba_id, field, value, number, people, places)
+        about = table(value.get("metadata"))
+        number, own = identifier(about.get("phone_number_id")), _key(about.get("display_phone_number"))
+        return cls(waba_id, field, value, number, own, people, places)
 
     def other(self, reason: str, raw: Any) -> OtherItem:
         return OtherItem(
@@ -157,9 +164,14 @@ def _entry_items(entry: Any) -> Iterator[Item]:
             yield _Change(waba_id, name, {}).other("a change without a value", raw)
             continue
         # A change that lost its field's name but carries messages is still worth reading.
-        guessed = "messages" if "messages" in value or "statuses" in value else ""
+        guessed = next(
+            (f for f, (key, _) in _MESSAGES.items() if key in value), "messages" if "statuses" in value else ""
+        )
         change = _Change.of(waba_id, field if isinstance(field, str) else guessed, value)
-        yield from _message_change(change) if change.field == "messages" else _other_change(change)
+        if change.field in _MESSAGES:
+            yield from _message_change(change, *_MESSAGES[change.field])
+        else:
+            yield from _other_change(change)
 
 
 def _other_change(change: _Change) -> Iterator[OtherItem]:
@@ -170,18 +182,15 @@ def _other_change(change: _Change) -> Iterator[OtherItem]:
         yield change.other(reason, part)
 
 
-def _message_change(change: _Change) -> Iterator[Item]:
+def _message_change(change: _Change, key: str, from_us: bool) -> Iterator[Item]:
     value = change.value
     around = channel_errors(value.get("errors"))
-    messages = list(each(value.get("messages")))
-    # One contact and one sender belong together even where their numbers differ: wa_id may lack a digit of
-    # from (Brazil's ninth, Mexico's one), and it is the id by which statuses and later messages come.
-    senders = {_named_sender(message) for message in messages} - {None}
-    alone = change.people[0] if len(change.people) == 1 and len(senders) <= 1 else None
+    messages = [table(message) for message in each(value.get(key))]
+    raw = list(each(value.get(key)))
     empty = True
-    for message in messages:
+    for message, said, person in zip(messages, raw, _people_of(change, messages, from_us=from_us), strict=True):
         empty = False
-        yield _message(change, message, alone, around)
+        yield _message(change, message, said, person, around, from_us=from_us)
     for status in each(value.get("statuses")):
         empty = False
         yield _status(change, status)
@@ -193,27 +202,64 @@ def _message_change(change: _Change) -> Iterator[Item]:
         yield change.other("a change without messages and statuses", value)
 
 
+def _people_of(change: _Change, messages: Sequence[Object], *, from_us: bool) -> list[Object]:
+    """The entry of ``contacts`` that belongs to each message; empty where there is none.
+
+    A message names its person by number or user id. The number may be spelled otherwise in ``contacts``, even so that
+    nothing shows that they are one: then those who are left belong together by their order, if as many are left here as
+    there. A single entry belongs to a single sender, whatever it says.
+    """
+    named = [_contact_of(message, change, from_us=from_us) for message in messages]
+    found = [next((change.places[name] for name in names if name in change.places), None) for names in named]
+    strangers = list(
+        dict.fromkeys(names[0] for names, place in zip(named, found, strict=True) if place is None and names)
+    )
+    left = [place for place in range(len(change.people)) if place not in found]
+    joined = dict(zip(strangers, left, strict=True)) if len(strangers) == len(left) else {}
+    alone = 0 if len(change.people) == 1 and len({names[0] for names in named if names}) <= 1 else None
+    places = (
+        place if place is not None else joined.get(names[0]) if names and names[0] in joined else alone
+        for names, place in zip(named, found, strict=True)
+    )
+    return [{} if place is None else change.people[place] for place in places]
+
+
+def _contact_of(message: Object, change: _Change, *, from_us: bool) -> list[str]:
+    """What a message calls its contact, as :func:`_key` writes it: the sender, or who got what we wrote ourselves."""
+    names = ("to", "to_user_id", "from", "from_user_id") if from_us else ("from", "from_user_id")
+    found = [key for name in names if (key := _key(message.get(name))) is not None]
+    return [key for key in found if key != change.own_number] if from_us else found
+
+
+def _key(value: Any) -> str | None:
+    """A number or a user id, so that all spellings of one person's number are the same."""
+    name = identifier(value)
+    return name and (person_key(number) if (number := name.removeprefix("+")).isdecimal() else name)
+
+
 def _message(
-    change: _Change, raw: Any, alone: Object | None, around: tuple[ChannelError, ...]
+    change: _Change, message: Object, raw: Any, person: Object, around: tuple[ChannelError, ...], *, from_us: bool
 ) -> InboundItem | OtherItem:
-    message = table(raw)
-    person = _person(message, change) or alone or {}
-    sender = _sender(message, person)
+    contact = _recipient(change, message, person) if from_us else _sender(message, person)
     message_id, phone_number_id = identifier(message.get("id")), change.phone_number_id
     if message_id is None:
         return change.other("a message without a usable id", raw)
-    if not sender.known:
-        return change.other("a message without a sender", raw)
+    if not contact.known:
+        who = "a copy of our own message without its recipient" if from_us else "a message without a sender"
+        return change.other(who, raw)
     if phone_number_id is None:
         return change.other("a message that does not say to which of our numbers it was sent", raw)
     context = table(message.get("context"))
     frequently = context.get("frequently_forwarded") is True
+    profile = table(person.get("profile"))
     return InboundItem(
         waba_id=change.waba_id,
         phone_number_id=phone_number_id,
         channel_message_id=message_id,
-        sender=sender,
-        profile_name=_profile_name(person),
+        sender=contact,
+        from_us=from_us,
+        profile_name=text(profile.get("name")),
+        username=text(profile.get("username")),
         channel_at=moment(message.get("timestamp")),
         content=content_of(message, around),
         context=MessageContext(
@@ -223,7 +269,7 @@ def _message(
             referral=_referral(message, context),
             group_id=identifier(message.get("group_id")),
         ),
-        fingerprint=_fingerprint(message, sender),
+        fingerprint=_fingerprint(message),
         raw=message,
     )
 
@@ -236,23 +282,17 @@ def _referral(message: Object, context: Object) -> Object | None:
     return {"source_type": "product", **product} if isinstance(product, dict) else None
 
 
-def _named_sender(message: Any) -> str | None:
-    named = table(message)
-    return identifier(named.get("from")) or identifier(named.get("from_user_id"))
-
-
-def _person(message: Object, change: _Change) -> Object | None:
-    """The entry of ``contacts`` that *message* names by number or by user id."""
-    named = (identifier(message.get("from")), identifier(message.get("from_user_id")))
-    places = [change.places[name] for name in named if name is not None and name in change.places]
-    return change.people[min(places)] if places else None
-
-
 def _sender(message: Object, person: Object) -> WhatsAppIdentity:
     system = table(message.get("system"))
     sender = _identity((person.get("wa_id"), message.get("from")), (message.get("from_user_id"), person.get("user_id")))
     # A notice that a user id changed names nobody but the old id inside it.
     return sender if sender.known else _identity((), (system.get("previous_user_id"), system.get("user_id")))
+
+
+def _recipient(change: _Change, message: Object, person: Object) -> WhatsAppIdentity:
+    """Who got what the business wrote: whoever of both sides does not have our own number."""
+    numbers = [value for value in (message.get("to"), message.get("from")) if _key(value) != change.own_number]
+    return _identity((person.get("wa_id"), *numbers), (message.get("to_user_id"), person.get("user_id")))
 
 
 def _identity(numbers: tuple[Any, ...], user_ids: tuple[Any, ...]) -> WhatsAppIdentity:
@@ -264,19 +304,17 @@ def _identity(numbers: tuple[Any, ...], user_ids: tuple[Any, ...]) -> WhatsAppId
     return WhatsAppIdentity(next(iter(wa_ids), None), next(iter(named), None))
 
 
-def _profile_name(person: Object) -> str | None:
-    profile = table(person.get("profile"))
-    return text(profile.get("name")) or text(profile.get("username"))
+def _fingerprint(message: Object) -> str:
+    """Type, time and body: what must be the same in every delivery of a message.
 
-
-def _fingerprint(message: Object, sender: WhatsAppIdentity) -> str:
-    """Sender, type, time and body; without the download address, which a redelivery may sign anew."""
+    Without the download address, which a redelivery may sign anew, and without who sent it, who may be named by number
+    in one delivery and by user id in another.
+    """
     kind = text(message.get("type"))
     body = message.get(kind) if kind else None
     if isinstance(body, dict):
         body = {key: item for key, item in body.items() if key != "url"}
-    named = [sender.wa_id, sender.user_id, text(message.get("from"))]
-    parts = [*named, kind, text(message.get("timestamp")), body]
+    parts = [kind, text(message.get("timestamp")), body]
     return hashlib.sha256(_SORTED(parts).encode()).hexdigest()[:32]
 
 

@@ -43,9 +43,9 @@ class ChannelError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundItem:
-    """What a user sent, in one message.
+    """What a user sent, in one message; with ``from_us`` what the business wrote them in the app of its phone.
 
-    ``fingerprint`` tells two messages under one id apart and is the same for a redelivery. ``channel_at`` is
+    ``sender`` is the user in both cases. ``fingerprint`` is the same in every delivery of a message. ``channel_at`` is
     None where Meta's time stamp could not be read.
     """
 
@@ -54,6 +54,8 @@ class InboundItem:
     channel_message_id: str
     sender: WhatsAppIdentity
     profile_name: str | None
+    username: str | None
+    from_us: bool
     channel_at: datetime | None
     content: Content
     context: MessageContext

@@ -27,6 +27,8 @@ MAX_ID = 512
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LATEST = 4102444800  # 2100-01-01
+_FIRST_MS = 10**12
+"""September 2001: nothing of WhatsApp is older."""
 
 
 class MalformedError(DragomanError):
@@ -156,8 +158,13 @@ def number(value: Any) -> float | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """Read Unix seconds, as text or number, before the year 2100; None for anything else."""
+    """Read Unix seconds, as text or number, before the year 2100; None for anything else.
+
+    Thirteen digits are milliseconds: as seconds they would lie tens of thousands of years ahead.
+    """
     seconds = number(value)
+    if seconds is not None and _FIRST_MS <= seconds < _LATEST * 1000:
+        seconds /= 1000
     if seconds is None or not 0 < seconds < _LATEST:
         return None
     return datetime.fromtimestamp(seconds, UTC)

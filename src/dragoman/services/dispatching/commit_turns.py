@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from dragoman.dispatch.aside import is_aside
 from dragoman.dispatch.turn import Turn
 from dragoman.dispatch.verification import with_code
 from dragoman.domain.events import HandoffRequested, SkillInvoked
@@ -23,6 +25,8 @@ from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
 from dragoman.services.leasing import LeasedBatch, LeaseProtocol
+from dragoman.store.contacts import contacts
+from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
 from dragoman.store.receiving import mailbox
 from dragoman.store.sending import outbox
@@ -117,6 +121,10 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
         for item in commit.turn.transcript:
             if item.message_id == message.message_id and item.content != message.content:
                 await mailbox.redact(connection, tenant_id, item.message_id, item.content)
+    await _keep_silent(connection, tenant_id, commits)
+    # What refers to one of these messages, and was held for it, comes next.
+    ended = {commit.contact_id for commit in commits if commit.turn.final}
+    await mailbox.release_held(connection, tenant_id, ended)
     replies = [reply for commit in commits for reply in _replies(runtime, commit)]
     await outbox.add(connection, tenant_id, replies, now=now)
     # After the commit, outside of the database: a worker that dies before leaves them to the sweep.
@@ -126,6 +134,15 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
     )
     if any(_wants_agent(commit) for commit in commits):
         batch.jobs_after_commit.append(Job(entrypoint="assign_handoffs", tenant_id=tenant_id, key=tenant_id))
+
+
+async def _keep_silent(connection: Connection, tenant_id: UUID, commits: Sequence[CommitTurn]) -> None:
+    """Leave threads in which staff wrote by another way to them for as long as the tenant wants."""
+    for commit in commits:
+        message, rules = commit.work.waiting.message, commit.work.rules.policy.handoff
+        if message.from_us and not is_aside(message) and rules.phone_app_silence_seconds:
+            until = message.channel_at + timedelta(seconds=rules.phone_app_silence_seconds)
+            await contacts.keep_silent(connection, tenant_id, commit.work.thread_id, until)
 
 
 def _wants_agent(commit: CommitTurn) -> bool:
@@ -185,7 +202,8 @@ def _progress(commit: CommitTurn) -> mailbox.DispatchProgress:
 def _replies(runtime: Runtime, commit: CommitTurn) -> list[outbox.OutboundReply]:
     work, human, replies = commit.work, commit.turn.session.handoff, []
     for item in commit.turn.transcript:
-        if item.sender is Sender.CONTACT:
+        if item.sender is Sender.CONTACT or item.raw is not None:
+            # What the channel brought, from either side, is not to be sent.
             continue
         made = work.issued_codes[0] if item.carries_code else None
         recipient = made.recipient if made else work.recipient

@@ -117,7 +117,7 @@ async def _dispatch(runtime: Runtime, lease: Lease, work: DispatchWork) -> Dispa
         return await close_orphan(runtime, lease, work)
     if waiting.abandoned >= MOST_ABANDONED:
         raise AbandonedError(waiting.abandoned)
-    if work.refused is None and work.busy is None:
+    if work.refused is None and work.busy is None and not work.is_left_alone:
         presence.begin(runtime, lease.tenant_id, waiting, work.rules.policy.presence)
     core = dispatch(inputs_of(runtime, work))
     part, late = 1, None
@@ -163,6 +163,7 @@ def inputs_of(runtime: Runtime, work: DispatchWork) -> Inputs:
         code_open=waiting.code_open,
         retried_by=waiting.retried_by,
         recorded=session is not None and session.session_id == waiting.recorded_in,
+        silent_until=work.silent_until,
     )
 
 

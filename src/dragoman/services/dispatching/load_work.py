@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from dragoman.dispatch.aside import is_aside
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.turn import Busy, Refusal
+from dragoman.domain.content import Edit, Reaction, Revoke
 from dragoman.domain.flows import Flow
 from dragoman.domain.nouns import Contact, Session
 from dragoman.ledger import append, sessions
@@ -21,6 +23,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.dispatching import admit
 from dragoman.services.dispatching.admit import BusySpan, longer
 from dragoman.services.dispatching.one_time_codes import IssuedCode
+from dragoman.services.dispatching.place_aside import AsidePlace, Held, place_aside
 from dragoman.store.catalogue import flows, skills
 from dragoman.store.catalogue.skills import DispatchRules
 from dragoman.store.channels import channel_accounts
@@ -29,7 +32,7 @@ from dragoman.store.contacts import contacts
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
-from dragoman.store.receiving import mailbox
+from dragoman.store.receiving import mailbox, references
 from dragoman.store.receiving.mailbox import Waiting
 
 
@@ -51,8 +54,16 @@ class DispatchWork:
     busy_span: BusySpan | None = None
     refused: Refusal | None = None
     busy: Busy | None = None
+    silent_until: datetime | None = None
     issued_codes: list[IssuedCode] = field(default_factory=list)
     """The one-time code of this dispatch, from when it was made until it is in the outbox."""
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether the bot has nothing to do with it: what needs no answer, what we wrote, what is said in a group."""
+        message = self.waiting.message
+        is_silent = self.silent_until is not None and self.loaded_at < self.silent_until
+        return is_aside(message) or message.from_us or message.context.group_id is not None or is_silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +82,7 @@ async def load_work(
     if not wanted:
         return {}
     now = runtime.clock.now()
-    waiting = await mailbox.next_waiting(connection, tenant_id, [w.contact_id for w in wanted], now=now)
+    waiting, sides = await _next_messages(connection, tenant_id, [w.contact_id for w in wanted], now=now)
     if not waiting:
         return {}
     known = await contacts.load_all(connection, tenant_id, list(waiting), now=now)
@@ -101,16 +112,91 @@ async def load_work(
             if one.before
             else None,
         )
-        found.append(await _placed(runtime, connection, tenant_id, work, places.get(one.contact_id, []), late))
+        there = places.get(one.contact_id, [])
+        if one.contact_id in sides:
+            found.append(await _beside(connection, tenant_id, work, there, sides[one.contact_id]))
+        else:
+            found.append(await _placed(runtime, connection, tenant_id, work, there, late))
     if late:
         await append.write_turns(connection, tenant_id, late)
     # Last, so that rows that many workers count in are held for as short as can be.
     refused = await admit.within_limits(
-        connection, tenant_id, [work.waiting for work in found if not work.waiting.running], rules.policy
+        connection,
+        tenant_id,
+        [work.waiting for work in found if not work.waiting.running and not work.is_left_alone],
+        rules.policy,
     )
     return {
         work.contact.contact_id: replace(work, refused=refused.get(work.waiting.message.message_id)) for work in found
     }
+
+
+async def _next_messages(
+    connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID], *, now: datetime
+) -> tuple[dict[UUID, Waiting], dict[UUID, UUID]]:
+    """The next message of each contact that has one to be dispatched now; the session in which it stands if put aside.
+
+    What refers to a message that has not come is held, and what belongs nowhere is done, before the next is looked at.
+    """
+    found: dict[UUID, Waiting] = {}
+    sides: dict[UUID, UUID] = {}
+    asked: Sequence[UUID] = contact_ids
+    while asked:
+        waiting = await mailbox.next_waiting(connection, tenant_id, asked, now=now)
+        asked = []
+        for contact_id, one in waiting.items():
+            is_beside = is_aside(one.message) and not one.running
+            place = await place_aside(connection, tenant_id, one, now=now) if is_beside else None
+            match place:
+                case Held(until=until):
+                    await mailbox.hold(connection, tenant_id, one.message.message_id, until=until)
+                    asked.append(contact_id)
+                case AsidePlace(session_id=None):
+                    await mailbox.set_aside(connection, tenant_id, one.message.message_id, now=now)
+                    asked.append(contact_id)
+                case AsidePlace(session_id=UUID() as session_id, target=target):
+                    found[contact_id], sides[contact_id] = _naming(one, target), session_id
+                case None:
+                    found[contact_id] = await _quoting(connection, tenant_id, one)
+    return found, sides
+
+
+def _naming(one: Waiting, target: str | None) -> Waiting:
+    """The item about its message under the id by which that message is known here."""
+    content = one.message.content
+    if target is None or not isinstance(content, Reaction | Edit | Revoke) or content.target == target:
+        return one
+    return replace(one, message=replace(one.message, content=replace(content, target=target)))
+
+
+async def _quoting(connection: Connection, tenant_id: UUID, one: Waiting) -> Waiting:
+    """The message with what it quotes under the id by which that is known here."""
+    quoted = one.message.context.reply_to
+    if quoted is None or one.running:
+        return one
+    found = await references.find_referred(connection, tenant_id, one.contact_id, one.channel_account_id, quoted)
+    if found is None or found.channel_message_id == quoted:
+        return one
+    context = replace(one.message.context, reply_to=found.channel_message_id)
+    return replace(one, message=replace(one.message, context=context))
+
+
+async def _beside(
+    connection: Connection, tenant_id: UUID, work: DispatchWork, threads: Sequence[ThreadState], session_id: UUID
+) -> DispatchWork:
+    """The work in the session that it belongs to, which may have ended."""
+    session = await sessions.get(connection, tenant_id, session_id)
+    if session is None:
+        raise LookupError(f"no session {session_id}")
+    current = next((p for p in threads if p.session and p.session.session_id == session_id), None)
+    context = current.context if current else None
+    return replace(
+        work,
+        thread_id=session.thread_id,
+        session=session,
+        # It changes nothing of the session, not even who its contact was called then.
+        context=context or await sessions.context(connection, tenant_id, session_id),
+    )
 
 
 async def _placed(
@@ -145,7 +231,7 @@ async def _placed(
     # Whatever was imported since: a session goes on with the version that it began with.
     running = await flows.get_version(connection, tenant_id, position.flow, position.version) if position else None
     busy = None
-    if not waiting.running:
+    if not waiting.running and not waiting.message.from_us and waiting.message.context.group_id is None:
         others = [p for p in places if p.thread_id != thread_id]
         busy = admit.busy(runtime, waiting, policy, others, session=session, hold=work.busy_span, late=late)
     return replace(
@@ -155,6 +241,7 @@ async def _placed(
         previous_session_id=None if session else latest_id,
         running=running,
         busy=busy,
+        silent_until=place.silent_until if place else None,
     )
 
 
@@ -170,7 +257,7 @@ def _context(contact: Contact, account: ChannelAccount) -> append.Context:
         channel_account_id=account.channel_account_id,
         channel=account.channel,
         channel_display=account.display,
-        contact_name=contact.display_name,
+        contact_name=contact.called,
         contact_phone=contact.phone,
         business_partner_id=partner.business_partner_id if partner else None,
         business_partner_name=partner.name if partner else None,

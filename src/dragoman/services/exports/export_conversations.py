@@ -217,7 +217,7 @@ def _portions(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]
     portions: list[list[Mapping[str, Any]]] = []
     size = 0
     for row in rows:
-        own = row["message_count"] + row["event_count"]
+        own = row["item_count"] + row["event_count"]
         if not portions or size + own > BATCH_OF_PARTS:
             portions.append([])
             size = 0
@@ -240,7 +240,7 @@ async def _with_parts(runtime: Runtime, export: Export, rows: Sequence[Mapping[s
     if parts.any:
         begun = [(row["session_id"], row["started_at"]) for row in rows]
         # What came after a row was read is left out: a conversation is exported as it stood then.
-        until = {row["session_id"]: (row["message_count"], row["event_count"]) for row in rows}
+        until = {row["session_id"]: (row["item_count"], row["event_count"]) for row in rows}
         async with runtime.database.tenant(export.tenant_id) as connection:
             if parts.transcript:
                 written = await read_many.transcripts(connection, export.tenant_id, begun, cutoff=export.cutoff)

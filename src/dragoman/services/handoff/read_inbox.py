@@ -78,7 +78,7 @@ async def _rows(
             conversation=conversation,
             handoff=handoff,
             last=last.get(session_id),
-            unread=max(0, conversation.message_count - seen.get(session_id, 0)),
+            unread=max(0, conversation.item_count - seen.get(session_id, 0)),
         )
         for session_id, handoff in handoffs.items()
         if (conversation := found.get(session_id)) is not None

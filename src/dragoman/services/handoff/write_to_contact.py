@@ -14,6 +14,7 @@ from dragoman.domain.content import Content, Media, Note
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Identity, MessageContext
+from dragoman.ledger import sessions
 from dragoman.runtime import Job, Runtime
 from dragoman.services.handoff.hold_session import HeldSession, hold_session
 from dragoman.store import media
@@ -64,7 +65,7 @@ async def send_answer(
         await held.write(turn)
         await _put_in_outbox(held, turn)
         await _fetch_files(held, turn)
-        await _after_writing(held, agent, turn, is_note=False)
+        await _after_writing(held, agent, is_note=False)
         held.wake("deliver")
         return True
 
@@ -81,15 +82,15 @@ async def add_note(
             return False
         turn = handoff.add_note(held.session, agent, text, held.now, runtime.source)
         await held.write(turn)
-        await _after_writing(held, agent, turn, is_note=True)
+        await _after_writing(held, agent, is_note=True)
         return True
 
 
-async def _after_writing(held: HeldSession, agent: Agent, turn: Turn, *, is_note: bool) -> None:
+async def _after_writing(held: HeldSession, agent: Agent, *, is_note: bool) -> None:
     """What was written is no draft any more, and its author has read up to it."""
     of = (held.connection, held.tenant_id, held.session.session_id)
     await drafts.discard(*of, agent.agent_id, is_note=is_note)
-    await attention.mark_seen(*of, agent, turn.session.message_count, now=held.now)
+    await attention.mark_seen(*of, agent, await sessions.item_count(*of), now=held.now)
 
 
 async def _put_in_outbox(held: HeldSession, turn: Turn) -> None:

@@ -6,7 +6,7 @@ items there are, and is the only thing that stands between the sender and its 20
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,8 @@ from dragoman.channels.interface import ChannelMessage, IdentityChange, Inbound,
 from dragoman.dispatch.verification import code_rule
 from dragoman.domain.content import Media
 from dragoman.domain.media_types import read_sha256
-from dragoman.domain.nouns import RawItem
+from dragoman.domain.nouns import Identity, RawItem
+from dragoman.domain.plain_text import visible_name
 from dragoman.domain.redaction import RedactionRule
 from dragoman.runtime import Job, Runtime
 from dragoman.services.channels.synchronise_templates import apply_template_changes
@@ -27,13 +28,16 @@ from dragoman.store.channels import channel_events
 from dragoman.store.channels.channel_events import ChannelEvent
 from dragoman.store.contacts import codes, identities
 from dragoman.store.contacts.identities import History, ResolvedContacts
-from dragoman.store.contacts.identity_plan import SenderProfile
+from dragoman.store.contacts.identity_plan import GROUP, SenderProfile
 from dragoman.store.database import Connection
 from dragoman.store.receiving import deliveries, mailbox
 from dragoman.store.receiving.deliveries import RawDelivery, StatusArrival
-from dragoman.store.receiving.mailbox import MailboxArrival
+from dragoman.store.receiving.mailbox import FirstDelivery, MailboxArrival
 
 log = structlog.get_logger()
+
+PHONE_APP = "Phone app"
+"""Who wrote what staff sent from the app of the business's phone: the channel does not say which of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,31 +133,23 @@ async def _ingest_messages(batch: _Batch, connection: Connection, incoming: Sequ
     found: list[tuple[_ItemIndex, NamedAccount, ChannelMessage]] = list(_of(incoming, ChannelMessage))
     if not found:
         return
-    people = [
-        SenderProfile(
-            identities=m.sender,
-            display_name=m.display_name,
-            label=m.label,
-            phone=m.phone,
-            locale=m.locale,
-            at=m.channel_at or batch.now,
-        )
-        for _, _, m in found
-    ]
     resolved = await identities.resolve_all(
         connection,
         batch.tenant_id,
-        people,
+        [_profile(batch, message) for _, _, message in found],
         now=batch.now,
         new_id=batch.runtime.source.new_id,
     )
-    await _follow_notices(batch, connection, found, resolved)
     await _expect_codes(batch, connection, found, resolved.contacts)
     arrivals = [
         _arrival(batch, place, account, message, contact_id, incoming[place.delivery].redacted.get(place.item))
         for (place, account, message), contact_id in zip(found, resolved.contacts, strict=True)
     ]
     new = await mailbox.insert(connection, batch.tenant_id, arrivals)
+    known = await _known_duplicates(batch, connection, found, arrivals, new, resolved)
+    await _follow_notices(batch, connection, found, arrivals, new, resolved)
+    # What waits for a message that it refers to may have been waiting for one of these.
+    await mailbox.release_held(connection, batch.tenant_id, {a.contact_id for a in arrivals if a.message_id in new})
     wanted = [
         file
         for (place, _, _), arrival in zip(found, arrivals, strict=True)
@@ -173,8 +169,74 @@ async def _ingest_messages(batch: _Batch, connection: Connection, incoming: Sequ
             batch.wake("handle_inbound", arrival.contact_id)
             report = {"id": arrival.channel_message_id, "result": "message", "message_id": str(arrival.message_id)}
         else:
-            report = _duplicate(arrival.channel_message_id, "this message was accepted before")
+            report = _duplicate_message(arrival, known)
         batch.reports[place.delivery][place.item] = report
+
+
+def _profile(batch: _Batch, message: ChannelMessage) -> SenderProfile:
+    """Whose thread it is: the person's, or the group's, which is known like a person."""
+    at = message.channel_at or batch.now
+    if message.group is not None:
+        return SenderProfile(
+            identities=(message.group,),
+            display_name=None,
+            phone=None,
+            locale=message.locale,
+            at=at,
+            default_name=f"Group {message.group.value}",
+        )
+    return SenderProfile(
+        identities=message.sender,
+        display_name=visible_name(message.display_name),
+        phone=message.phone,
+        locale=message.locale,
+        at=at,
+        username=visible_name(message.username),
+        default_name=message.default_name,
+    )
+
+
+async def _known_duplicates(
+    batch: _Batch,
+    connection: Connection,
+    found: Sequence[tuple[_ItemIndex, NamedAccount, ChannelMessage]],
+    arrivals: Sequence[MailboxArrival],
+    new: Collection[UUID],
+    resolved: ResolvedContacts,
+) -> dict[tuple[UUID, str], FirstDelivery]:
+    """The messages that were accepted before, by account and id; who is named otherwise this time is the same person.
+
+    One message has one sender: where the first delivery named a number and this one a user id, both are theirs.
+    """
+    again = [n for n, arrival in enumerate(arrivals) if arrival.message_id not in new]
+    if not again:
+        return {}
+    known = await mailbox.accepted(connection, batch.tenant_id, [arrivals[n] for n in again])
+    for n in again:
+        place, _, message = found[n]
+        first = known.get(arrivals[n].key)
+        if first is None or message.group is not None or first.contact_id == arrivals[n].contact_id:
+            continue
+        history = _history(batch, place)
+        resolved.pending_merges |= await identities.bring_together(
+            connection,
+            batch.tenant_id,
+            (first.contact_id, arrivals[n].contact_id),
+            "one message came from both",
+            history,
+        )
+        await history.write(connection)
+    return known
+
+
+def _duplicate_message(arrival: MailboxArrival, known: Mapping[tuple[UUID, str], FirstDelivery]) -> dict[str, Any]:
+    """The first delivery of a message stays; what another says otherwise is named, not what it says."""
+    first = known.get(arrival.key)
+    differs = [] if first is None else first.differences(arrival)
+    if not differs:
+        return _duplicate(arrival.channel_message_id, "this message was accepted before")
+    reason = "this message was accepted before, with other content; what came first stays"
+    return {**_duplicate(arrival.channel_message_id, reason), "difference": differs}
 
 
 async def _expect_codes(
@@ -199,11 +261,14 @@ async def _follow_notices(
     batch: _Batch,
     connection: Connection,
     found: Sequence[tuple[_ItemIndex, NamedAccount, ChannelMessage]],
+    arrivals: Sequence[MailboxArrival],
+    new: Collection[UUID],
     resolved: ResolvedContacts,
 ) -> None:
-    """What the channel's notices say of who people are; rare, and each on its own."""
+    """What the channel's notices say of who people are; rare, and each on its own, once however often it comes."""
     for n, (place, _, message) in enumerate(found):
-        if message.identity_change is None and not message.revokes_confirmation:
+        said_nothing = message.identity_change is None and not message.revokes_confirmation
+        if said_nothing or arrivals[n].message_id not in new:
             continue
         history = _history(batch, place)
         if message.identity_change is not None:
@@ -242,11 +307,24 @@ def _arrival(
         content=message.content,
         context=message.context,
         trace_id=new_id().hex,
-        sender=message.sender[0],
+        # Nobody who writes in a group is answered in private.
+        sender=message.group or message.sender[0],
+        author=_author(message),
+        from_us=message.from_us,
         raw=RawItem(delivery_id=batch.delivery_ids[place.delivery], item=place.item),
         attached_to=message.attached_to,
         redacted=redacted,
     )
+
+
+def _author(message: ChannelMessage) -> str | None:
+    """Who wrote it, where that is not the contact."""
+    if message.from_us:
+        return PHONE_APP
+    if message.group is None:
+        return None
+    handle = visible_name(message.username)
+    return visible_name(message.display_name) or (f"@{handle}" if handle else "A member of the group")
 
 
 def _file_of(arrival: MailboxArrival) -> media.MediaRequest | None:
@@ -284,6 +362,15 @@ async def _ingest_statuses(
         for _, account, status in found
     ]
     new = await deliveries.insert_statuses(connection, batch.tenant_id, arrivals)
+    linked = await identities.link_known(
+        connection,
+        batch.tenant_id,
+        [status.recipient for _, _, status in found],
+        now=batch.now,
+        new_id=batch.runtime.source.new_id,
+    )
+    for contact_id in linked:
+        batch.wake("settle_contact", contact_id)
     for (place, account, status), arrival in zip(found, arrivals, strict=True):
         if arrival.key in new:
             # Two in one batch are one row: the second is the duplicate.
@@ -320,9 +407,21 @@ async def _ingest_others(
 
 
 async def _follow_other(batch: _Batch, connection: Connection, place: _ItemIndex, item: Other) -> None:
-    if item.preference is None and item.identity_change is None:
+    await _name_groups(batch, connection, item.group_names)
+    if item.preference is None and item.identity_change is None and not item.one_person:
         return
     history = _history(batch, place)
+    if item.one_person:
+        # The channel speaks of people who wrote: whoever is not known yet is about to be.
+        person = SenderProfile(
+            identities=item.one_person, display_name=None, phone=_phone_of(item.one_person), locale="", at=batch.now
+        )
+        resolved = await identities.resolve_all(
+            connection, batch.tenant_id, [person], now=batch.now, new_id=batch.runtime.source.new_id,
+            delivery_id=batch.delivery_ids[place.delivery],
+        )  # fmt: skip
+        for contact_id in resolved.pending_merges:
+            batch.wake("settle_contact", contact_id)
     if item.preference is not None:
         wish = item.preference
         await identities.set_marketing_preference(
@@ -338,6 +437,21 @@ async def _follow_other(batch: _Batch, connection: Connection, place: _ItemIndex
         for contact_id in await _change_identity(batch, connection, item.identity_change, history):
             batch.wake("settle_contact", contact_id)
     await history.write(connection)
+
+
+async def _name_groups(batch: _Batch, connection: Connection, names: Sequence[tuple[str, str]]) -> None:
+    groups = [
+        SenderProfile(
+            identities=(Identity(kind=GROUP, value=group_id),), display_name=name, phone=None, locale="", at=batch.now
+        )
+        for group_id, written in names
+        if (name := visible_name(written)) is not None
+    ]
+    await identities.resolve_all(connection, batch.tenant_id, groups, now=batch.now, new_id=batch.runtime.source.new_id)
+
+
+def _phone_of(one_person: Sequence[Identity]) -> str | None:
+    return next((f"+{i.value}" for i in one_person if i.kind == "wa_id" and i.value.isdecimal()), None)
 
 
 def _event(batch: _Batch, one: IncomingDelivery, account: NamedAccount | None, item: Other) -> ChannelEvent:

@@ -26,7 +26,7 @@ from dragoman.services.outbound import refusals
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.store.channels import channel_accounts
 from dragoman.store.database import UNAVAILABLE, Connection
-from dragoman.store.receiving import deliveries
+from dragoman.store.receiving import deliveries, mailbox
 from dragoman.store.receiving.deliveries import MatchedStatus
 from dragoman.store.sending import outbox
 from dragoman.store.sending.outbox import DeliveryProgress, OutboxEntry
@@ -186,7 +186,10 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
         if walk.failed is not None:
             await _failed(runtime, connection, tenant_id, walk.entry, walk.failed)
     await deliveries.mark_applied(connection, tenant_id, applied)
-    jobs = [
+    settled = {walk.entry.contact_id for walk in walks.values() if walk.settled}
+    held = await mailbox.release_held(connection, tenant_id, settled)
+    jobs = [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id) for contact_id in held]
+    jobs += [
         Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)
         for contact_id in {walk.entry.contact_id for walk in walks.values() if walk.settled or walk.failed}
     ]

@@ -40,7 +40,7 @@ from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
-from dragoman.store.receiving import deliveries
+from dragoman.store.receiving import deliveries, mailbox
 from dragoman.store.sending import outbox
 from dragoman.store.sending.outbox import OutboxEntry
 
@@ -374,4 +374,9 @@ async def _sent(
     ]
     await append.append_all(connection, tenant_id, additions)
     waiting = await deliveries.accounts_waiting(connection, tenant_id, list(ids.values()))
-    return [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=account_id) for account_id in waiting]
+    # A reaction may have been quicker than the answer that told us the message's id.
+    held = await mailbox.release_held(connection, tenant_id, {entries[entry_id].contact_id for entry_id in taken})
+    return [
+        *(Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=account_id) for account_id in waiting),
+        *(Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id) for contact_id in held),
+    ]

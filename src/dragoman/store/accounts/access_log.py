@@ -9,6 +9,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from dragoman.store import phone_numbers
+from dragoman.store.contacts import aliases
 from dragoman.store.conversation_list.conversations import NEWEST, bounded
 from dragoman.store.conversation_list.cursors import ListCursor, decode, encode
 from dragoman.store.database import Connection, Record
@@ -120,11 +121,8 @@ async def actors(connection: Connection, tenant_id: UUID) -> list[str]:
 
 
 async def _contacts(connection: Connection, phone: str) -> list[UUID]:
-    core = phone_numbers.core_of(phone)
-    if not core:
-        return []
-    rows = await connection.fetch("SELECT contacts_with_digits($1, $2) AS id", core, MOST_CONTACTS)
-    return [row["id"] for row in rows]
+    wanted = [one for one in phone_numbers.number_patterns(phone) if len(one.part) >= aliases.SHORTEST_PART]
+    return await aliases.contacts_with_number(connection, wanted, most=MOST_CONTACTS)
 
 
 def _one(select: str, key: str, conditions: Sequence[str], limit: int) -> str:

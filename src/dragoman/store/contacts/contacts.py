@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from dragoman.domain.nouns import BusinessPartner, Contact, Identity, Level
+from dragoman.numbering import person_key
 from dragoman.store.database import Connection
 
 __all__ = [
@@ -30,35 +32,49 @@ async def load(connection: Connection, tenant_id: UUID, contact_id: UUID, *, now
 async def load_all(
     connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID], *, now: datetime
 ) -> dict[UUID, Contact]:
-    """The contacts, each with the business partner that its phone maps to today, and the level that follows *now*."""
+    """The contacts, each with the partner whose number, in any spelling, is theirs today, and the level at *now*."""
     rows = await connection.fetch(
-        "SELECT c.contact_id, c.display_name, c.phone, c.locale, c.level, c.confirmed_until > $3 AS confirmed, "
-        "b.business_partner_id, b.number, b.name "
-        "FROM contact c "
-        "LEFT JOIN business_partner_phone p ON p.tenant_id = c.tenant_id AND p.phone = c.phone "
-        "LEFT JOIN business_partner b ON b.tenant_id = p.tenant_id "
-        "AND b.business_partner_id = p.business_partner_id "
-        "WHERE c.tenant_id = $1 AND c.contact_id = ANY($2::uuid[])",
+        "SELECT contact_id, display_name, username, phone, locale, level, confirmed_until > $3 AS confirmed "
+        "FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])",
         tenant_id,
         contact_ids,
         now,
     )
-    return {row["contact_id"]: _contact(row) for row in rows}
+    partners = await _partners(connection, tenant_id, {row["phone"] for row in rows if row["phone"]})
+    return {row["contact_id"]: _contact(row, partners.get(row["phone"])) for row in rows}
 
 
-def _contact(row: Any) -> Contact:
-    partner = None
-    level = Level(row["level"])
-    if row["business_partner_id"] is not None:
-        partner = BusinessPartner(
+async def _partners(connection: Connection, tenant_id: UUID, phones: Collection[str]) -> dict[str, BusinessPartner]:
+    """The business partner of each of these numbers that belongs to one, however it is written there."""
+    if not phones:
+        return {}
+    rows = await connection.fetch(
+        "SELECT p.match_key, b.business_partner_id, b.number, b.name FROM business_partner_phone p "
+        "JOIN business_partner b ON b.tenant_id = p.tenant_id AND b.business_partner_id = p.business_partner_id "
+        # Where two partners have one number in two spellings, always the same one.
+        "WHERE p.tenant_id = $1 AND p.match_key = ANY($2::text[]) ORDER BY p.phone DESC",
+        tenant_id,
+        [person_key(phone) for phone in phones],
+    )
+    found = {
+        row["match_key"]: BusinessPartner(
             business_partner_id=row["business_partner_id"], number=row["number"], name=row["name"]
         )
+        for row in rows
+    }
+    return {phone: found[key] for phone in phones if (key := person_key(phone)) in found}
+
+
+def _contact(row: Any, partner: BusinessPartner | None) -> Contact:
+    level = Level(row["level"])
+    if partner is not None:
         level = max(level, Level.PHONE_MATCHED)
     if row["confirmed"]:
         level = Level.CONTACT_CONFIRMED
     return Contact(
         contact_id=row["contact_id"],
         display_name=row["display_name"],
+        username=row["username"],
         phone=row["phone"],
         locale=row["locale"],
         level=level,
@@ -93,6 +109,16 @@ async def give_thread(connection: Connection, tenant_id: UUID, thread_id: UUID, 
     """Let a thread be another contact's, who has none with its channel account."""
     await connection.execute(
         "UPDATE thread SET contact_id = $3 WHERE tenant_id = $1 AND thread_id = $2", tenant_id, thread_id, to
+    )
+
+
+async def keep_silent(connection: Connection, tenant_id: UUID, thread_id: UUID, until: datetime) -> None:
+    """Let the bot leave a thread to those who answered by another way, until then at least."""
+    await connection.execute(
+        "UPDATE thread SET silent_until = greatest(silent_until, $3) WHERE tenant_id = $1 AND thread_id = $2",
+        tenant_id,
+        thread_id,
+        until,
     )
 
 
@@ -137,6 +163,29 @@ async def identities(connection: Connection, tenant_id: UUID, contact_id: UUID) 
         contact_id,
     )
     return [(Identity(kind=row["kind"], value=row["value"]), row["created_at"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactHandle:
+    """What the channel calls a contact beside the number: their username, and the id that stands for them."""
+
+    username: str | None = None
+    user_id: str | None = None
+
+
+NO_HANDLE = ContactHandle()
+
+
+async def handles_of(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, ContactHandle]:
+    """The handles of those contacts who have any; the latest user id where there are several."""
+    rows = await connection.fetch(
+        "SELECT c.contact_id, c.username, (SELECT i.value FROM contact_identity i WHERE i.tenant_id = $1 "
+        "AND i.contact_id = c.contact_id AND i.kind = 'wa_user_id' ORDER BY i.created_at DESC, i.value LIMIT 1) "
+        "AS user_id FROM contact c WHERE c.tenant_id = $1 AND c.contact_id = ANY($2::uuid[])",
+        tenant_id,
+        contact_ids,
+    )
+    return {row["contact_id"]: ContactHandle(username=row["username"], user_id=row["user_id"]) for row in rows}
 
 
 async def numbers_of(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
@@ -190,7 +239,8 @@ async def add_business_partner(
         partner.business_partner_id,
     )
     await connection.executemany(
-        "INSERT INTO business_partner_phone (tenant_id, phone, business_partner_id) VALUES ($1, $2, $3) "
+        "INSERT INTO business_partner_phone (tenant_id, phone, business_partner_id, match_key) "
+        "VALUES ($1, $2, $3, $4) "
         "ON CONFLICT (tenant_id, phone) DO UPDATE SET business_partner_id = excluded.business_partner_id",
-        [(tenant_id, phone, partner.business_partner_id) for phone in phones],
+        [(tenant_id, phone, partner.business_partner_id, person_key(phone)) for phone in phones],
     )

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain import erasure
+from dragoman.numbering import person_key, spellings
 from dragoman.store.database import Connection
 
 SHORTEST_NUMBER = 7
@@ -115,13 +116,19 @@ async def find(connection: Connection, tenant_id: UUID, said: str) -> list[UUID]
     rows = await connection.fetch(
         "SELECT DISTINCT coalesce(c.same_as, c.contact_id) AS contact_id FROM contact c LEFT JOIN contact_identity i "
         "USING (tenant_id, contact_id) WHERE tenant_id = $1 AND (c.contact_id::text = lower($2) "
-        "OR lower(i.value) = lower($2) OR (length($3) >= $4 AND (i.value = $3 OR c.phone = '+' || $3)))",
+        "OR lower(i.value) = lower($2) OR (length($3) >= $4 AND (i.value = $3 OR c.phone = '+' || $3 "
+        "OR (i.kind = 'wa_id' AND i.match_key = $5))))",
         tenant_id,
         said.strip(),
         digits if not any(character.isalpha() for character in said) else "",
         SHORTEST_NUMBER,
+        person_key(digits),
     )
     return sorted(row["contact_id"] for row in rows)
+
+
+_CALLED = frozenset({"name", "username"})
+"""What people choose themselves, and others may be called as well."""
 
 
 async def person(connection: Connection, tenant_id: UUID, contact_id: UUID) -> ErasedPerson:
@@ -138,8 +145,14 @@ async def person(connection: Connection, tenant_id: UUID, contact_id: UUID) -> E
         tenant_id,
         contacts,
     )
+    known_by = await connection.fetch(
+        "SELECT kind, value FROM contact_alias WHERE tenant_id = $1 AND contact_id = ANY($2)", tenant_id, contacts
+    )
     values = {row["value"] for row in identities} | {row["phone"].removeprefix("+") for row in rows if row["phone"]}
-    names = {row["display_name"] for row in rows} - {erasure.NAME}
+    values |= {row["value"] for row in known_by if row["kind"] not in _CALLED}
+    values |= {written for value in values if value.isdecimal() for written in spellings(value)}
+    names = {row["display_name"] for row in rows} | {row["value"] for row in known_by if row["kind"] in _CALLED}
+    names -= {erasure.NAME, ""}
     return ErasedPerson(contacts=contacts, names=frozenset(names), values=frozenset(values))
 
 
@@ -202,6 +215,7 @@ _MENTIONING: Mapping[str, str] = {
 
 _OWN: Mapping[str, tuple[str, ...]] = {
     "contact_identity": ("DELETE FROM contact_identity WHERE tenant_id = $1 AND contact_id = ANY($2)", "contacts"),
+    "contact_alias": ("DELETE FROM contact_alias WHERE tenant_id = $1 AND contact_id = ANY($2)", "contacts"),
     "contact_history": ("DELETE FROM contact_history WHERE tenant_id = $1 AND contact_id = ANY($2)", "contacts"),
     "one_time_code": ("DELETE FROM one_time_code WHERE tenant_id = $1 AND contact_id = ANY($2)", "contacts"),
     "mailbox": ("DELETE FROM mailbox WHERE tenant_id = $1 AND contact_id = ANY($2)", "contacts"),
@@ -248,8 +262,8 @@ async def erase(connection: Connection, tenant_id: UUID, who: ErasedPerson, *, n
     gone["export_request"] += await _exports(connection, tenant_id, now)
     gone["contact"] = _count(
         await connection.execute(
-            "UPDATE contact SET display_name = $3, phone = NULL, business_partner_id = NULL, level = 0, "
-            "confirmed_until = NULL, marketing_stopped_at = NULL, marketing_paused_until = NULL "
+            "UPDATE contact SET display_name = $3, phone = NULL, username = NULL, business_partner_id = NULL, "
+            "level = 0, confirmed_until = NULL, marketing_stopped_at = NULL, marketing_paused_until = NULL "
             "WHERE tenant_id = $1 AND contact_id = ANY($2) AND (display_name <> $3 OR phone IS NOT NULL)",
             tenant_id,
             who.contacts,

@@ -14,15 +14,18 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.nouns import Identity
+from dragoman.numbering import spellings
 from dragoman.sql import BulkStatement, bulk_insert
+from dragoman.store.contacts import aliases
+from dragoman.store.contacts.aliases import Alias
 from dragoman.store.contacts.identity_plan import (
     ContactPlan,
     LinkedContact,
     Links,
     NewContact,
     SenderProfile,
-    holder_at,
     is_stranger,
+    match_key,
     plan_change,
     plan_contacts,
 )
@@ -55,7 +58,7 @@ async def resolve_all(
     """
     if not senders:
         return ResolvedContacts()
-    wanted = list(dict.fromkeys(identity for sender in senders for identity in sender.identities))
+    wanted = _identities_of(senders)
     links = await _links(connection, tenant_id, wanted)
     strangers = {identity for sender in senders if is_stranger(links, sender) for identity in sender.identities}
     if strangers:
@@ -67,6 +70,38 @@ async def resolve_all(
     await _carry_out(connection, tenant_id, plan, links, history)
     await history.write(connection)
     return ResolvedContacts(plan.contacts, plan.pending_merges)
+
+
+async def link_known(
+    connection: Connection,
+    tenant_id: UUID,
+    people: Sequence[Sequence[Identity]],
+    *,
+    now: datetime,
+    new_id: Callable[[], UUID],
+) -> set[UUID]:
+    """Link what the channel says is one person's, for those who are known; the contacts that a job must look at.
+
+    Nobody is made: that somebody exists is no reason to have a record of them.
+    """
+    senders = [
+        SenderProfile(identities=tuple(one), display_name=None, phone=None, locale="", at=now)
+        for one in people
+        if len(one) > 1
+    ]
+    if not senders:
+        return set()
+    links = await _links(connection, tenant_id, _identities_of(senders))
+    known = [sender for sender in senders if not is_stranger(links, sender)]
+    plan = plan_contacts(known, links, new_id)
+    if not (plan.links or plan.merges):
+        return set()
+    await _lock(connection, tenant_id, _identities_of(known))
+    return (await resolve_all(connection, tenant_id, known, now=now, new_id=new_id)).pending_merges
+
+
+def _identities_of(senders: Sequence[SenderProfile]) -> list[Identity]:
+    return list(dict.fromkeys(identity for sender in senders for identity in sender.identities))
 
 
 async def resolve(
@@ -81,34 +116,34 @@ async def resolve(
     new_id: Callable[[], UUID],
 ) -> UUID:
     """Find the contact behind these identities of one person; see :func:`resolve_all`."""
-    sender = SenderProfile(
-        identities=identities,
-        display_name=display_name,
-        label=identities[0].value,
-        phone=phone,
-        locale=locale,
-        at=now,
-    )
+    sender = SenderProfile(identities=identities, display_name=display_name, phone=phone, locale=locale, at=now)
     return (await resolve_all(connection, tenant_id, [sender], now=now, new_id=new_id)).contacts[0]
 
 
-async def _links(connection: Connection, tenant_id: UUID, wanted: Sequence[Identity]) -> dict[Identity, LinkedContact]:
+async def _links(connection: Connection, tenant_id: UUID, wanted: Sequence[Identity]) -> Links:
     rows = await connection.fetch(
         # From what is wanted to what is there: the other way round every identity of the tenant would be looked at.
-        "SELECT i.kind, i.value, i.contact_id, i.ended_at, c.display_name, c.phone, c.created_at "
-        "FROM unnest($2::text[], $3::text[]) AS w(kind, value) "
-        "JOIN contact_identity i ON i.tenant_id = $1 AND i.kind = w.kind AND i.value = w.value "
+        "SELECT DISTINCT i.kind, i.value, i.contact_id, i.ended_at, c.display_name, c.phone, c.created_at, c.username "
+        "FROM unnest($2::text[], $3::text[]) AS w(kind, match_key) "
+        "JOIN contact_identity i ON i.tenant_id = $1 AND i.kind = w.kind AND i.match_key = w.match_key "
         "JOIN contact c ON c.tenant_id = $1 AND c.contact_id = i.contact_id",
         tenant_id,
         [identity.kind for identity in wanted],
-        [identity.value for identity in wanted],
+        [match_key(identity) for identity in wanted],
     )
-    return {
-        Identity(kind=row["kind"], value=row["value"]): LinkedContact(
-            row["contact_id"], row["ended_at"], row["display_name"], row["phone"], row["created_at"]
-        )
-        for row in rows
-    }
+    return Links(
+        {
+            Identity(kind=row["kind"], value=row["value"]): LinkedContact(
+                row["contact_id"],
+                row["ended_at"],
+                row["display_name"],
+                row["phone"],
+                row["created_at"],
+                row["username"],
+            )
+            for row in rows
+        }
+    )
 
 
 async def _lock(connection: Connection, tenant_id: UUID, strangers: Iterable[Identity]) -> None:
@@ -117,7 +152,7 @@ async def _lock(connection: Connection, tenant_id: UUID, strangers: Iterable[Ide
         "SELECT pg_advisory_xact_lock(hashtextextended($1 || part, 0)) FROM (SELECT DISTINCT "
         "abs(hashtext(name) % $3::int) AS part FROM unnest($2::text[]) AS name ORDER BY part) AS parts",
         f"{tenant_id}/",
-        [f"{identity.kind}/{identity.value}" for identity in strangers],
+        [f"{identity.kind}/{match_key(identity)}" for identity in strangers],
         LOCKS,
     )
 
@@ -126,12 +161,17 @@ async def _carry_out(
     connection: Connection, tenant_id: UUID, plan: ContactPlan, links: Links, history: History
 ) -> None:
     for one in plan.merges:
-        await merge(connection, tenant_id, one.other, one.into, "one message named both", history)
+        await merge(connection, tenant_id, one.other, one.into, "the channel named both as one person", history)
     await _make(connection, tenant_id, plan.made, history.at)
     for contact_id, name in plan.names.items():
         await connection.execute(
             "UPDATE contact SET display_name = $3 WHERE tenant_id = $1 AND contact_id = $2", tenant_id, contact_id, name
         )
+    for contact_id, username in plan.usernames.items():
+        await connection.execute(
+            "UPDATE contact SET username = $3 WHERE tenant_id = $1 AND contact_id = $2", tenant_id, contact_id, username
+        )
+        history.note(contact_id, "username", value=username)
     for contact_id, phone in plan.phones.items():
         await connection.execute(
             "UPDATE contact SET phone = $3 WHERE tenant_id = $1 AND contact_id = $2 AND phone IS NULL",
@@ -142,17 +182,25 @@ async def _carry_out(
     for contact_id, identity in plan.gained:
         await _note_gained(connection, tenant_id, contact_id, identity, history)
     await _link(connection, tenant_id, plan.links, links, history.at)
+    named = [
+        *((made.contact_id, "name", made.display_name) for made in plan.made),
+        *((made.contact_id, "username", made.username) for made in plan.made),
+        *((contact_id, "name", name) for contact_id, name in plan.names.items()),
+        *((contact_id, "username", username) for contact_id, username in plan.usernames.items()),
+    ]
+    found = [Alias(contact_id, kind, value) for contact_id, kind, value in named if value]
+    await aliases.add(connection, tenant_id, found, now=history.at)
 
 
 _MAKE = bulk_insert(
     "contact",
-    {"contact_id": "uuid", "display_name": "text", "phone": "text", "locale": "text"},
+    {"contact_id": "uuid", "display_name": "text", "phone": "text", "locale": "text", "username": "text"},
     once={"created_at": "timestamptz"},
 )
 
 
 async def _make(connection: Connection, tenant_id: UUID, made: Sequence[NewContact], now: datetime) -> None:
-    rows = [(contact.contact_id, contact.display_name, contact.phone, contact.locale) for contact in made]
+    rows = [(one.contact_id, one.display_name, one.phone, one.locale, one.username) for one in made]
     await _MAKE.execute(connection, rows, tenant_id, now)
 
 
@@ -184,10 +232,13 @@ async def merge(
         other,
         into,
     )
+    await aliases.move(connection, tenant_id, other, into)
     # A confirmation was of one of them; that they are one is the channel's word only.
     await connection.execute(
-        "UPDATE contact SET confirmed_until = NULL, phone = coalesce(contact.phone, (SELECT o.phone FROM contact o "
-        "WHERE o.tenant_id = $1 AND o.contact_id = $2)) WHERE tenant_id = $1 AND contact_id = $3",
+        "UPDATE contact c SET confirmed_until = NULL, phone = coalesce(c.phone, o.phone), "
+        "username = coalesce(c.username, o.username), "
+        "display_name = CASE WHEN c.display_name = '' THEN o.display_name ELSE c.display_name END "
+        "FROM contact o WHERE o.tenant_id = $1 AND o.contact_id = $2 AND c.tenant_id = $1 AND c.contact_id = $3",
         tenant_id,
         other,
         into,
@@ -196,7 +247,38 @@ async def merge(
     history.note(into, "merged_from", contact=str(other), reason=reason)
 
 
-_LINKED = {"kind": "text", "value": "text", "contact_id": "uuid"}
+async def bring_together(
+    connection: Connection, tenant_id: UUID, pair: tuple[UUID, UUID], reason: str, history: History
+) -> set[UUID]:
+    """Make one contact of two that turned out to be one person; the contact that a job must look at.
+
+    Not where both have identities of one kind and none in common: two numbers are two people, whatever else is said.
+    """
+    rows = await connection.fetch(
+        "SELECT coalesce(c.same_as, c.contact_id) AS contact_id, o.created_at, i.kind, i.match_key FROM contact c "
+        "JOIN contact o ON o.tenant_id = $1 AND o.contact_id = coalesce(c.same_as, c.contact_id) "
+        "LEFT JOIN contact_identity i ON i.tenant_id = $1 AND i.contact_id = o.contact_id AND i.ended_at IS NULL "
+        "WHERE c.tenant_id = $1 AND c.contact_id = ANY($2::uuid[])",
+        tenant_id,
+        list(pair),
+    )
+    ages = {row["contact_id"]: row["created_at"] for row in rows}
+    if len(ages) < 2:
+        return set()
+    into, other = sorted(ages, key=lambda contact_id: (ages[contact_id], contact_id))
+    keys: dict[tuple[UUID, str], set[str]] = {}
+    for row in rows:
+        keys.setdefault((row["contact_id"], row["kind"]), set()).add(row["match_key"])
+    kinds = {kind for contact_id, kind in keys if contact_id == into} & {
+        kind for contact_id, kind in keys if contact_id == other
+    }
+    if any(not keys[into, kind] & keys[other, kind] for kind in kinds):
+        return set()
+    await merge(connection, tenant_id, other, into, reason, history)
+    return {other}
+
+
+_LINKED = {"kind": "text", "value": "text", "match_key": "text", "contact_id": "uuid"}
 _LINK = bulk_insert("contact_identity", _LINKED, once={"created_at": "timestamptz"})
 _LINK_AGAIN = BulkStatement(
     "UPDATE contact_identity i SET contact_id = r.contact_id, created_at = {now}, ended_at = NULL FROM {rows} "
@@ -214,10 +296,12 @@ async def _link(
     now: datetime,
 ) -> None:
     """Link identities to contacts: new ones, and numbers that their owners had given up."""
-    rows = [(identity.kind, identity.value, contact_id) for contact_id, identity in unlinked]
+    rows = [(identity.kind, identity.value, match_key(identity), contact_id) for contact_id, identity in unlinked]
     await _LINK.execute(connection, rows, tenant_id, now)
-    if any(identity in links for _, identity in unlinked):
+    if any(links.as_written(identity) for _, identity in unlinked):
         await _LINK_AGAIN.execute(connection, rows, tenant_id, now)
+    known_by = [Alias.of_identity(contact_id, identity) for contact_id, identity in unlinked]
+    await aliases.add(connection, tenant_id, known_by, now=now)
 
 
 async def change_identity(
@@ -238,13 +322,15 @@ async def change_identity(
     contact_id = plan.contact_id
     pending_merges = {contact_id}
     if plan.link:
-        await _link(connection, tenant_id, [(contact_id, new)], {}, history.at)
+        await _link(connection, tenant_id, [(contact_id, new)], Links({}), history.at)
     elif plan.reopen:
         await connection.execute(
-            "UPDATE contact_identity SET ended_at = NULL WHERE tenant_id = $1 AND kind = $2 AND value = $3",
+            "UPDATE contact_identity SET ended_at = NULL WHERE tenant_id = $1 AND contact_id = $2 AND kind = $3 "
+            "AND match_key = $4",
             tenant_id,
+            contact_id,
             new.kind,
-            new.value,
+            match_key(new),
         )
     elif plan.take_from is not None:
         await _take(connection, tenant_id, new, plan.take_from, contact_id, history)
@@ -253,10 +339,12 @@ async def change_identity(
         pending_merges.add(plan.merge)
     if plan.is_number:
         await connection.execute(
-            "UPDATE contact_identity SET ended_at = $4 WHERE tenant_id = $1 AND kind = $2 AND value = $3",
+            "UPDATE contact_identity SET ended_at = $5 WHERE tenant_id = $1 AND contact_id = $2 AND kind = $3 "
+            "AND match_key = $4",
             tenant_id,
+            contact_id,
             old.kind,
-            old.value,
+            match_key(old),
             at,
         )
         await connection.execute(
@@ -275,19 +363,21 @@ async def _take(
 ) -> None:
     await connection.execute(
         "UPDATE contact_identity SET contact_id = $4, ended_at = NULL, created_at = $5 "
-        "WHERE tenant_id = $1 AND kind = $2 AND value = $3",
+        "WHERE tenant_id = $1 AND kind = $2 AND match_key = $3",
         tenant_id,
         identity.kind,
-        identity.value,
+        match_key(identity),
         contact_id,
         history.at,
     )
+    # As it was written by then, in whichever spelling.
+    await _link(connection, tenant_id, [(contact_id, identity)], Links({}), history.at)
     await connection.execute(
         "UPDATE contact SET phone = NULL, confirmed_until = NULL WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND phone = $3",
+        "AND phone = ANY($3)",
         tenant_id,
         former,
-        f"+{identity.value}",
+        [f"+{number}" for number in spellings(identity.value)],
     )
     history.note(former, "identity_lost", kind=identity.kind, value=identity.value, to=str(contact_id))
 
@@ -316,7 +406,7 @@ async def set_marketing_preference(
 ) -> bool:
     """Keep a contact's choice about marketing messages; False for somebody who is not known here."""
     links = await _links(connection, tenant_id, sender)
-    known = next((found for identity in sender if (found := holder_at(links, identity, at))), None)
+    known = next((found for identity in sender for found in links.holders_at(identity, at)), None)
     if known is None:
         return False
     await connection.execute(

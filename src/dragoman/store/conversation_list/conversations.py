@@ -87,6 +87,7 @@ class Conversation:
     agent_name: str | None
     last_user_message: str
     message_count: int
+    item_count: int
     error_count: int
     dispatch_count: int
     misses: int
@@ -122,7 +123,7 @@ class Page:
 COLUMNS = """
     session_id, thread_id, contact_id, channel_account_id, state, outcome, outcome_reason, intent, skill,
     contact_name, contact_phone, business_partner_id, business_partner_name, channel, channel_display, agent_name,
-    last_user_message, message_count, error_count, dispatch_count, misses, cost_micros, started_at,
+    last_user_message, message_count, item_count, error_count, dispatch_count, misses, cost_micros, started_at,
     last_activity_at, resolved_at, next_position - 1 AS event_count,
     (SELECT r.at FROM retention_run r WHERE r.tenant_id = s.tenant_id AND r.cut_before > s.started_at
      AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id AND h.session_id = s.session_id

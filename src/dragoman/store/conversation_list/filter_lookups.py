@@ -12,13 +12,12 @@ from uuid import UUID
 
 from dragoman.domain.search_words import Search
 from dragoman.store import phone_numbers
+from dragoman.store.contacts import aliases
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.database import Connection
 
 MOST_CONTACTS = 300
 MOST_HITS = 5000
-SHORTEST_PART = 3
-"""Digits that the index of numbers takes; fewer stand in most numbers anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +63,18 @@ async def by_channel(lookup: FilterLookup, found: CompiledFilters, channel: UUID
 
 
 async def by_phone(lookup: FilterLookup, found: CompiledFilters, phone: str) -> None:
-    """Narrow *found* to the numbers that have *phone* in them."""
-    patterns = phone_numbers.patterns(phone, whole=lookup.whole_numbers)
-    if not patterns:
+    """Narrow *found* to the contacts who have, or ever had, a number that *phone* finds."""
+    wanted = phone_numbers.number_patterns(phone, whole=lookup.whole_numbers)
+    if not wanted:
         found.impossible = True
         return
-    core = phone_numbers.core_of(phone)
-    if len(core) >= SHORTEST_PART:
-        rows = await lookup.connection.fetch("SELECT contacts_with_digits($1, $2) AS id", core, MOST_CONTACTS + 1)
-        if len(rows) <= MOST_CONTACTS:
-            ids = [row["id"] for row in rows]
+    if all(len(one.part) >= aliases.SHORTEST_PART for one in wanted):
+        ids = await aliases.contacts_with_number(lookup.connection, wanted, most=MOST_CONTACTS + 1)
+        if len(ids) <= MOST_CONTACTS:
             found.impossible = not ids
             found.add(Condition("s.contact_id = ANY ({}::uuid[])", (ids,)))
-            found.add(Condition("s.contact_phone LIKE ANY ({})", (patterns,)))
             return
-    found.phones = patterns
+    found.phones = [one.pattern for one in wanted]
 
 
 async def by_words(lookup: FilterLookup, found: CompiledFilters, q: str) -> None:
@@ -91,9 +87,22 @@ async def by_words(lookup: FilterLookup, found: CompiledFilters, q: str) -> None
     rows = await lookup.connection.fetch(
         "SELECT sessions_with_words($1::text::tsquery, $2, $3) AS id", query, lookup.words_since, MOST_HITS + 1
     )
+    # All that a contact was ever known by finds each of their sessions, those from before and after it, too.
+    known = await aliases.contacts_with_words(lookup.connection, query, most=MOST_CONTACTS + 1)
     if len(rows) <= MOST_HITS:
         ids = list({row["id"] for row in rows})
-        found.impossible = not ids
-        found.add(Condition("s.session_id = ANY ({}::uuid[])", (ids,)))
+        said = Condition("s.session_id = ANY ({}::uuid[])", (ids,))
+        if known and len(known) <= MOST_CONTACTS:
+            found.add(
+                [
+                    said,
+                    Condition(
+                        "(s.contact_id = ANY ({}::uuid[]) AND NOT s.session_id = ANY ({}::uuid[]))", (known, ids)
+                    ),
+                ]
+            )
+        else:
+            found.impossible = not ids
+            found.add(said)
     else:
         found.words, found.words_since = query, lookup.words_since

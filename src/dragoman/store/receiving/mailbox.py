@@ -7,7 +7,7 @@ after its dispatch: Meta redelivers for days (whatsapp facts, section 1).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -23,7 +23,10 @@ from dragoman.store.database import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailboxArrival:
-    """A message to be put in the mailbox; ``sender`` is the identity that wrote it, and is answered."""
+    """A message to be put in the mailbox; ``sender`` is the identity that is answered.
+
+    ``author`` is who wrote it where that is not the contact; ``from_us``: the business did, outside of Dragoman.
+    """
 
     message_id: UUID
     dispatch_id: UUID
@@ -40,6 +43,33 @@ class MailboxArrival:
     raw: RawItem
     attached_to: str | None = None
     redacted: Mapping[str, int] | None = None
+    author: str | None = None
+    from_us: bool = False
+
+    @property
+    def key(self) -> tuple[UUID, str]:
+        """What makes it the same message when it comes again: nothing that may differ between deliveries of it."""
+        return self.channel_account_id, self.channel_message_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstDelivery:
+    """Is a message that is in the mailbox already, as it came first."""
+
+    message_id: UUID
+    contact_id: UUID
+    fingerprint: str
+    channel_at: datetime
+    content: Mapping[str, Any]
+
+    def differences(self, other: MailboxArrival) -> list[str]:
+        """Name what *other*, another delivery of the same message, says otherwise; nothing of what it says."""
+        if other.fingerprint == self.fingerprint:
+            # Also where the content was redacted since.
+            return []
+        said = to_json(other.content)
+        differs = sorted(name for name in said.keys() | self.content.keys() if said.get(name) != self.content.get(name))
+        return [*(["time"] if other.channel_at != self.channel_at else []), *differs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +122,12 @@ _INSERT = bulk_insert(
         "delivery_item": "int",
         "attached_to": "text",
         "redacted": "jsonb",
+        "author": "text",
+        "from_us": "boolean",
         **_CONTEXT,
     },
     order="r.place",
-    conflict="(tenant_id, channel_account_id, channel_message_id, fingerprint) DO NOTHING",
+    conflict="(tenant_id, channel_account_id, channel_message_id) DO NOTHING",
     returning="message_id",
 )
 
@@ -124,8 +156,68 @@ def _row(a: MailboxArrival) -> tuple[object, ...]:
         a.raw.item,
         a.attached_to,
         a.redacted or None,
+        a.author,
+        a.from_us,
         *_context(a.context),
     )
+
+
+async def accepted(
+    connection: Connection, tenant_id: UUID, arrivals: Sequence[MailboxArrival]
+) -> dict[tuple[UUID, str], FirstDelivery]:
+    """Find the messages that have the keys of *arrivals*, by key."""
+    rows = await connection.fetch(
+        "SELECT m.channel_account_id, m.channel_message_id, m.message_id, m.contact_id, m.fingerprint, m.channel_at, "
+        "m.content FROM unnest($2::uuid[], $3::text[]) AS q(account, id) JOIN mailbox m ON m.tenant_id = $1 "
+        "AND m.channel_account_id = q.account AND m.channel_message_id = q.id",
+        tenant_id,
+        [a.channel_account_id for a in arrivals],
+        [a.channel_message_id for a in arrivals],
+    )
+    return {
+        (row["channel_account_id"], row["channel_message_id"]): FirstDelivery(
+            message_id=row["message_id"],
+            contact_id=row["contact_id"],
+            fingerprint=row["fingerprint"],
+            channel_at=row["channel_at"],
+            content=row["content"],
+        )
+        for row in rows
+    }
+
+
+async def hold(connection: Connection, tenant_id: UUID, message_id: UUID, *, until: datetime) -> None:
+    """Let an item wait for what it refers to; it is looked at again then, or when :func:`release_held` says so."""
+    await connection.execute(
+        "UPDATE mailbox SET held_until = $3 WHERE tenant_id = $1 AND message_id = $2", tenant_id, message_id, until
+    )
+
+
+async def set_aside(connection: Connection, tenant_id: UUID, message_id: UUID, *, now: datetime) -> None:
+    """End an item that belongs to no session: it stays in its raw delivery, and in what is known of its contact."""
+    await connection.execute(
+        "UPDATE mailbox SET progress = 'done', done_at = $3 WHERE tenant_id = $1 AND message_id = $2",
+        tenant_id,
+        message_id,
+        now,
+    )
+
+
+async def release_held(connection: Connection, tenant_id: UUID, contact_ids: Collection[UUID]) -> set[UUID]:
+    """Have what waits for a message of these contacts looked at again; the contacts that have any.
+
+    It waits for nobody who has such an item in hand just now: that one comes up again by itself.
+    """
+    if not contact_ids:
+        return set()
+    rows = await connection.fetch(
+        "UPDATE mailbox SET held_until = NULL WHERE tenant_id = $1 AND message_id IN (SELECT message_id FROM mailbox "
+        "WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) AND held_until IS NOT NULL AND progress = 'waiting' "
+        "FOR UPDATE SKIP LOCKED) RETURNING contact_id",
+        tenant_id,
+        list(contact_ids),
+    )
+    return {row["contact_id"] for row in rows}
 
 
 async def next_waiting(
@@ -141,8 +233,12 @@ async def next_waiting(
         "FROM unnest($2::uuid[]) AS q(contact_id) CROSS JOIN LATERAL (SELECT message_id, dispatch_id, contact_id, "
         f"channel_account_id, channel_message_id, received_at, channel_at, content, {', '.join(_CONTEXT)}, "
         "trace_id, progress, parts, session_id, running_skill, running_attempt, admission, sender_kind, sender, "
-        "attached_to, delivery_id, delivery_item, redacted, abandoned, retried_by, recorded_in FROM mailbox "
-        "WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
+        "attached_to, delivery_id, delivery_item, redacted, abandoned, retried_by, recorded_in, author, from_us "
+        "FROM mailbox WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
+        "AND (held_until IS NULL OR held_until <= $3) "
+        # Who turned out to be somebody else has their messages brought there first.
+        "AND (progress = 'running' OR NOT EXISTS (SELECT FROM contact c WHERE c.tenant_id = $1 "
+        "AND c.contact_id = q.contact_id AND c.same_as IS NOT NULL)) "
         "ORDER BY progress = 'waiting', channel_at, arrival LIMIT 1) AS m "
         # What its author did to it meanwhile waits in the same mailbox; a deletion stands whatever else was done.
         "LEFT JOIN LATERAL (SELECT e.content, e.channel_message_id FROM mailbox e WHERE e.tenant_id = $1 "
@@ -169,6 +265,8 @@ def _waiting(row: Any) -> Waiting:
             attached_to=row["attached_to"],
             revision=_revision(row),
             redacted=row["redacted"],
+            author=row["author"],
+            from_us=row["from_us"],
         ),
         dispatch_id=row["dispatch_id"],
         contact_id=row["contact_id"],
@@ -244,6 +342,7 @@ async def first_undone(connection: Connection, tenant_id: UUID, contact_id: UUID
     """The message that :func:`next_waiting` would give for the contact, by its id."""
     found: UUID | None = await connection.fetchval(
         "SELECT message_id FROM mailbox WHERE tenant_id = $1 AND contact_id = $2 AND progress <> 'done' "
+        "AND (held_until IS NULL OR held_until <= clock_timestamp()) "
         "ORDER BY progress = 'running' DESC, channel_at, arrival LIMIT 1",
         tenant_id,
         contact_id,
@@ -382,15 +481,16 @@ async def outcome_of(connection: Connection, tenant_id: UUID, message_id: UUID) 
     return outcome
 
 
-async def overdue(connection: Connection, tenant_id: UUID, *, limit: int) -> list[UUID]:
+async def overdue(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
     """Contacts with waiting messages that no living worker holds: after a crash, or a wake-up that was lost."""
     rows = await connection.fetch(
         "SELECT DISTINCT m.contact_id FROM mailbox m "
         "LEFT JOIN lease l ON l.tenant_id = m.tenant_id AND l.name = 'inbound:' || m.contact_id "
-        "WHERE m.tenant_id = $1 AND m.progress <> 'done' "
+        "WHERE m.tenant_id = $1 AND m.progress <> 'done' AND (m.held_until IS NULL OR m.held_until <= $3) "
         "AND (l.owner IS NULL OR l.deadline < clock_timestamp()) LIMIT $2",
         tenant_id,
         limit,
+        now,
     )
     return [row["contact_id"] for row in rows]
 

@@ -44,7 +44,7 @@ async def all_close_at(
     waiting = await connection.fetch(
         "SELECT contact_id, channel_account_id, content, channel_at, received_at, referral FROM mailbox "
         "WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) AND channel_account_id = ANY($3::uuid[]) "
-        "AND progress <> 'done'",
+        "AND progress <> 'done' AND group_id IS NULL AND NOT from_us",
         tenant_id,
         contacts,
         accounts,

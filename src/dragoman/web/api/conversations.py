@@ -14,6 +14,8 @@ from dragoman.ledger import integrity, read
 from dragoman.runtime import Runtime
 from dragoman.services.audit.raw_item import raw_item
 from dragoman.services.masking import Mask
+from dragoman.store.contacts import contacts
+from dragoman.store.contacts.contacts import NO_HANDLE
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, MalformedCursorError
 from dragoman.store.database import Connection
@@ -79,10 +81,12 @@ async def list_conversations(
         await audited_reads.listed(runtime, connection, identity, filters)
         of_contacts = [found.contact_id for found in page.items]
         masks = await identity.visibility.masks(connection, identity.tenant_id, of_contacts)
+        handles = await contacts.handles_of(connection, identity.tenant_id, of_contacts)
     pieces = search_snippets.pieces(page, identity.visibility, masks)
     items = [
         resources.found_conversation(
             identity.visibility.conversation(found, masks),
+            handles.get(found.contact_id, NO_HANDLE),
             page.matches.get(found.session_id),
             "".join(piece.text for piece in pieces.get(found.session_id, ())),
         )
@@ -106,7 +110,9 @@ async def show_conversation(
         found = await _found(runtime, connection, identity, session_id)
         proved = await integrity.of_session(connection, identity.tenant_id, session_id, found.event_count)
         masks = await identity.visibility.masks(connection, identity.tenant_id, [found.contact_id])
-    return resources.conversation_summary(identity.visibility.conversation(found, masks), proved)
+        handles = await contacts.handles_of(connection, identity.tenant_id, [found.contact_id])
+    shown = identity.visibility.conversation(found, masks)
+    return resources.conversation_summary(shown, handles.get(found.contact_id, NO_HANDLE), proved)
 
 
 @router.get(

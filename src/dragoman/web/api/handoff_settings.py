@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Policy
-from dragoman.domain.policies import DAYS, MOST_SESSIONS, part_to_json
+from dragoman.domain.policies import DAYS, MOST_SESSIONS, HandoffRules, part_to_json
 from dragoman.services.handoff import change_rules
 from dragoman.store.catalogue import skills
 from dragoman.store.handoff import agents
@@ -56,6 +56,10 @@ class HandoffSettings(BaseModel):
     unattended_seconds: int = Field(description="A session that waits so long with nobody is reported")
     idle_seconds: int = Field(description="A human part in which nobody wrote for so long ends")
     absent_seconds: int = Field(description="An agent who is away for so long while a contact waits gives it back")
+    phone_app_silence_seconds: int = Field(
+        default=HandoffRules().phone_app_silence_seconds,
+        description="After staff wrote from the app of the business's phone, the bot keeps silent for so long",
+    )
     automatic: bool = Field(description="Whether sessions are assigned to present agents by themselves")
     cap: int = Field(description="How many sessions one agent gets by assignment")
     hours: BusinessHoursResource

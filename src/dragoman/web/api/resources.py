@@ -14,6 +14,7 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.ledger import read
 from dragoman.ledger.integrity import Integrity, Stage
+from dragoman.store.contacts.contacts import ContactHandle
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Match
 from dragoman.store.media import MediaFile
@@ -31,7 +32,11 @@ class ContactResource(BaseModel):
 
     id: UUID
     phone: str | None = Field(description="E.164, with the plus sign; a contact may have none")
-    name: str
+    name: str | None = Field(
+        description="As they call themselves, or their username with an at sign; null without both"
+    )
+    username: str | None = Field(description="The channel's handle today, without an at sign")
+    user_id: str | None = Field(description="The id under which the channel's portfolio knows them, if any")
     business_partner: BusinessPartnerResource | None
 
 
@@ -213,7 +218,7 @@ class TimelinePage(BaseModel):
     next_cursor: str | None
 
 
-def _item_fields(found: conversations.Conversation) -> dict[str, Any]:
+def _item_fields(found: conversations.Conversation, handle: ContactHandle) -> dict[str, Any]:
     partner = None
     if found.business_partner_id is not None:
         partner = BusinessPartnerResource(id=found.business_partner_id, name=found.business_partner_name or "")
@@ -223,7 +228,9 @@ def _item_fields(found: conversations.Conversation) -> dict[str, Any]:
         "contact": ContactResource(
             id=found.contact_id,
             phone=found.contact_phone,
-            name=found.contact_name,
+            name=found.contact_name or None,
+            username=handle.username,
+            user_id=handle.user_id,
             business_partner=partner,
         ),
         "channel": found.channel,
@@ -240,14 +247,16 @@ def _item_fields(found: conversations.Conversation) -> dict[str, Any]:
     }
 
 
-def found_conversation(found: conversations.Conversation, match: Match | None, snippet: str) -> FoundConversation:
+def found_conversation(
+    found: conversations.Conversation, handle: ContactHandle, match: Match | None, snippet: str
+) -> FoundConversation:
     """Put a session in the list's form, with the message that a search found."""
     resource = None
     if match is not None:
         resource = MatchResource(
             message_id=match.message_id, ordinal=match.ordinal, sender=match.sender, snippet=snippet
         )
-    return FoundConversation(**_item_fields(found), match=resource)
+    return FoundConversation(**_item_fields(found, handle), match=resource)
 
 
 def _integrity(found: Integrity) -> IntegrityResource:
@@ -261,10 +270,12 @@ def _integrity(found: Integrity) -> IntegrityResource:
     )
 
 
-def conversation_summary(found: conversations.Conversation, proved: Integrity) -> ConversationSummary:
+def conversation_summary(
+    found: conversations.Conversation, handle: ContactHandle, proved: Integrity
+) -> ConversationSummary:
     """Put a session in the whole form."""
     return ConversationSummary(
-        **_item_fields(found),
+        **_item_fields(found, handle),
         channel_account=ChannelAccountResource(id=found.channel_account_id, display=found.channel_display),
         agent=found.agent_name,
         outcome_reason=found.outcome_reason,

@@ -19,7 +19,7 @@ from dragoman.domain import retention
 from dragoman.domain.nouns import Contact
 from dragoman.ledger import pages
 from dragoman.ledger.integrity import Integrity, of_session
-from dragoman.ledger.pages import EventFilter, ItemPage, PageAnchor, StepCount, TimelineDigest
+from dragoman.ledger.pages import EventFilter, ItemPage, PageAnchor, QuotedElsewhere, StepCount, TimelineDigest
 from dragoman.ledger.read import Event, Message
 from dragoman.ledger.retention import Cut, cut_of
 from dragoman.runtime import Runtime
@@ -53,6 +53,7 @@ class Transcript:
 
     part: ItemPage[Message]
     related_messages: list[Message]
+    quoted_elsewhere: dict[str, QuotedElsewhere]
     steps: dict[UUID, StepCount]
     notices: list[Event]
     files: Mapping[UUID, MessageAttachment]
@@ -133,6 +134,16 @@ class ConversationReader:
             address=self.address,
         )
 
+    async def _quoted(self, shown: Sequence[Message], beside: Sequence[Message]) -> dict[str, QuotedElsewhere]:
+        """What is quoted from other sessions."""
+        here = {message.channel_message_id for message in (*shown, *beside)}
+        asking = [message for message in shown if message.context.reply_to not in here]
+        of = (self.connection, self.tenant_id, self.conversation)
+        found = await pages.quoted_elsewhere(*of, asking, cutoff=self.cutoff)
+        return {
+            quoted: dataclasses.replace(one, message=self._messages([one.message])[0]) for quoted, one in found.items()
+        }
+
     async def transcript(self, place: PageAnchor, *, limit: int = MESSAGES) -> Transcript:
         """Read the messages at *place*."""
         of = (self.connection, self.tenant_id, self.conversation)
@@ -142,6 +153,7 @@ class ConversationReader:
         return Transcript(
             part=self._seen(part),
             related_messages=self._messages(beside),
+            quoted_elsewhere=await self._quoted(part.items, beside),
             steps=await pages.steps(*of, part.items, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=self.visibility.events(notices, self.mask),
             files=await self._files(part.items),
@@ -155,6 +167,7 @@ class ConversationReader:
         return Transcript(
             part=ItemPage(items=self._messages(found), earlier=False, later=False),
             related_messages=self._messages(beside),
+            quoted_elsewhere=await self._quoted(found, beside),
             steps=await pages.steps(*of, found, cutoff=self.cutoff, errors=wording.ERRORS),
             notices=[],
             files=await self._files(found),
@@ -272,6 +285,7 @@ def transcript_view(request: Request, conversation: Conversation, shown: Transcr
         contact=name_of(conversation),
         times=times_of(request),
         related_messages=shown.related_messages,
+        quoted_elsewhere=shown.quoted_elsewhere,
         steps=shown.steps,
         files=shown.files,
     )

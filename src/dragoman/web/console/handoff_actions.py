@@ -262,7 +262,7 @@ async def look(
         reading = await reader_of(connection, runtime, identity, str(session_id))
         of = (connection, identity.tenant_id, session_id)
         await attention.note_look(*of, me, is_typing=typing, now=now)
-        await attention.mark_seen(*of, me, min(seen, reading.conversation.message_count), now=now)
+        await attention.mark_seen(*of, me, min(seen, reading.conversation.item_count), now=now)
         found = await attention.onlookers(*of, me.agent_id, now=now)
     return render(request, "handoff/_onlookers.html", onlookers=found)
 

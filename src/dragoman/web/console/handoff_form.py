@@ -48,6 +48,10 @@ TIMES = {
         "Give a session back when its agent is away for",
         "Only while the contact waits for an answer. 0 leaves it with the agent.",
     ),
+    "phone_app_silence": (
+        "Keep the bot silent after staff wrote from the phone app for",
+        "Counted from their last message to the contact. 0 lets the bot answer at once.",
+    ),
 }
 """What each time is called and what it does; its field is ``…_seconds`` in the policy."""
 

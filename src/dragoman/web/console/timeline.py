@@ -235,6 +235,10 @@ def _fold(attempts: list[TimelineEntry], retries: list[TimelineEntry]) -> Fold:
     )
 
 
+_BEGINNINGS = frozenset({"message.received", "message.echoed"})
+"""The events with which a dispatch begins."""
+
+
 def grouped(entries: Sequence[TimelineEntry], causes: Iterable[Message], *, before: int = 0) -> list[DispatchGroup]:
     """Runs of events of one dispatch, in order, under the message that each run handles.
 
@@ -246,7 +250,7 @@ def grouped(entries: Sequence[TimelineEntry], causes: Iterable[Message], *, befo
         for message in causes
         if message.sender is Sender.CONTACT and message.dispatch_id is not None
     }
-    begun = {entry.event.dispatch_id for entry in entries if entry.event.type == "message.received"}
+    begun = {entry.event.dispatch_id for entry in entries if entry.event.type in _BEGINNINGS}
     groups: list[DispatchGroup] = []
     seen: set[UUID] = set()
     current: object = object()

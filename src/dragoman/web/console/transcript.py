@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from dragoman.domain.content import (
@@ -21,7 +22,7 @@ from dragoman.domain.content import (
     preview,
 )
 from dragoman.domain.nouns import Sender
-from dragoman.ledger.pages import StepCount
+from dragoman.ledger.pages import QuotedElsewhere, StepCount
 from dragoman.ledger.read import Event, Message
 from dragoman.web.console import wording
 from dragoman.web.console.attachments import MessageAttachment
@@ -30,21 +31,29 @@ from dragoman.web.console.formatting import Times
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """What a message answers to; ``anchor`` is empty where that stands in no transcript of this session."""
+    """What a message answers to; ``anchor`` is where that stands, ``session_id`` in which other session.
+
+    Both are empty where it stands nowhere.
+    """
 
     who: str
     text: str
     anchor: str
+    session_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReactionMark:
-    """An emoji on a bubble; ``goto`` leads to its dispatch, ``removed_at`` is when it was taken off again."""
+    """An emoji on a bubble; ``goto`` leads to its dispatch, ``removed_at`` is when it was taken off again.
+
+    ``by`` is the same for all of one person's, whatever they are called by then.
+    """
 
     anchor: str
     emoji: str
     who: str
     at: datetime
+    by: str = ""
     goto: str = ""
     removed_at: datetime | None = None
 
@@ -77,6 +86,12 @@ class Bubble:
     def anchor(self) -> str:
         """Is the element's id."""
         return f"m-{self.message.message_id}"
+
+    @property
+    def written_at(self) -> datetime | None:
+        """When it was written, by the channel's clock, where that was well before it arrived; else None."""
+        at, written = self.message.at, self.message.channel_at
+        return written if written is not None and abs(at - written) >= LATE else None
 
     @property
     def look(self) -> str:
@@ -119,6 +134,9 @@ class Notice:
 
 Item = Bubble | Day | Notice
 
+LATE = timedelta(minutes=1)
+"""From when on the time at which a message was written is another one than that at which it arrived."""
+
 _NOTICES: Mapping[str, tuple[str, str]] = {
     "admission.refused": ("gauge", "amber"),
     "budget.exceeded": ("wallet", "amber"),
@@ -147,13 +165,15 @@ def items(
     contact: str,
     times: Times,
     related_messages: Sequence[Message] = (),
+    quoted_elsewhere: Mapping[str, QuotedElsewhere] = MappingProxyType({}),
     steps: Mapping[UUID, StepCount] | None = None,
     files: Mapping[UUID, MessageAttachment] | None = None,
 ) -> list[Item]:
     """Everything in the order in which it came; what was done to a message stands on that message.
 
     *messages* may be a part of the transcript: *related_messages* are those elsewhere that belong to it, which are
-    not shown themselves. Without *steps* a dispatch's steps are counted among *events*.
+    not shown themselves. *quoted_elsewhere* are messages of other sessions, by the channel's ids. Without *steps* a
+    dispatch's steps are counted among *events*.
     """
     shown = {message.ordinal for message in messages}
     messages = sorted([*messages, *related_messages], key=lambda message: message.ordinal)
@@ -162,12 +182,17 @@ def items(
         bubble.message.channel_message_id: bubble for bubble in bubbles.values() if bubble.message.channel_message_id
     }
     placed: list[tuple[datetime, int, Item]] = []
+    # In the order in which they were done, by the clock of who did them: they may have arrived in another.
+    marks = {
+        message.ordinal: _apply(message, by_channel_id, contact)
+        for message in sorted(messages, key=lambda message: (message.channel_at or message.at, message.ordinal))
+    }
     for order, message in enumerate(messages):
-        applied = _apply(message, by_channel_id, contact)
+        applied = marks[message.ordinal]
         made = [_notice_of(message) or bubbles[message.ordinal]] if applied is None else applied
         if message.ordinal in shown:
             placed += [(message.at, order, item) for item in made]
-    _quote(bubbles, by_channel_id, contact)
+    _quote(bubbles, by_channel_id, quoted_elsewhere, contact)
     _tap(messages, bubbles, by_channel_id)
     _count_steps(bubbles, _steps(events) if steps is None else steps)
     placed += [(event.at, len(messages) + event.position, notice) for event, notice in _notices(events)]
@@ -226,14 +251,16 @@ def _apply(message: Message, bubbles: Mapping[str, Bubble], contact: str) -> lis
 
 def _react(message: Message, reaction: Reaction, target: Bubble, who: str) -> list[Item]:
     anchor = f"m-{message.message_id}"
+    # A contact may be called otherwise by now; in a group many write, who are told apart by nothing else.
+    by = who if message.context.group_id else str(message.sender)
     for place, mark in enumerate(target.reactions):
         # A contact has one reaction on a message; the mark of the one before stays, struck through.
-        if mark.who == who and mark.removed_at is None:
+        if mark.by == by and mark.removed_at is None:
             target.reactions[place] = dataclasses.replace(mark, removed_at=message.at)
     if reaction.emoji is None:
         return [Notice(anchor=anchor, icon="smile", text=f"{who} took a reaction back", goto=target.anchor)]
     goto = f"d-{message.dispatch_id}" if message.dispatch_id else ""
-    target.reactions.append(ReactionMark(anchor=anchor, emoji=reaction.emoji, who=who, at=message.at, goto=goto))
+    target.reactions.append(ReactionMark(anchor=anchor, emoji=reaction.emoji, who=who, at=message.at, by=by, goto=goto))
     return []
 
 
@@ -243,15 +270,27 @@ def _notice_of(message: Message) -> Notice | None:
     return Notice(anchor=f"m-{message.message_id}", icon="circle-alert", text=message.content.body)
 
 
-def _quote(bubbles: Mapping[int, Bubble], by_channel_id: Mapping[str, Bubble], contact: str) -> None:
+def _quote(
+    bubbles: Mapping[int, Bubble],
+    by_channel_id: Mapping[str, Bubble],
+    elsewhere: Mapping[str, QuotedElsewhere],
+    contact: str,
+) -> None:
     for bubble in bubbles.values():
         wanted = bubble.message.context.reply_to
         # A tap says itself what it answers to.
         if not wanted or isinstance(bubble.message.content, Choice):
             continue
         target = by_channel_id.get(wanted)
-        if target is None:
-            bubble.quote = Quote(who="An earlier message", text="It is not part of this session.", anchor="")
+        if target is None and (found := elsewhere.get(wanted)) is not None:
+            bubble.quote = Quote(
+                who=_who(found.message, contact),
+                text=_snippet(found.message.content),
+                anchor=f"m-{found.message.message_id}",
+                session_id=found.session_id,
+            )
+        elif target is None:
+            bubble.quote = Quote(who="An earlier message", text="It is not on record here.", anchor="")
         else:
             text = _snippet(target.message.content)
             bubble.quote = Quote(who=_who(target.message, contact), text=text, anchor=target.anchor)

@@ -181,6 +181,10 @@ def _message_received(facts: Facts) -> Markup:
     return Markup("The contact sent {}").format(_named(KINDS, facts["kind"]))
 
 
+def _message_echoed(facts: Facts) -> Markup:
+    return Markup("Staff sent {} from the app of the business’s phone").format(_named(KINDS, facts["kind"]))
+
+
 def _message_revised(facts: Facts) -> Markup:
     if facts["how"] == "deleted":
         return Markup("The contact deleted it before it was handled; it was not handled")
@@ -401,6 +405,7 @@ def _noted(facts: Facts) -> Markup:
 
 EVENTS: Mapping[str, EventWords] = {
     "session.opened": EventWords(icon="log-in", hue="accent", title=_say("Session opened"), detail=_opened),
+    "message.echoed": EventWords(icon="smartphone", title=_say("Sent from the phone app"), detail=_message_echoed),
     "message.received": EventWords(icon="message-circle", title=_say("Message received"), detail=_message_received),
     "message.revised": EventWords(icon="pencil", title=_say("Message revised"), detail=_message_revised),
     "message.redacted": EventWords(icon="shield-alert", title=_say("Taken out before it was stored"), detail=_redacted),
