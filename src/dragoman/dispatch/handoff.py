@@ -28,6 +28,7 @@ from dragoman.domain.events import (
 )
 from dragoman.domain.handoff import Agent, Ending, Handoff, Taking
 from dragoman.domain.nouns import SYSTEM, Actor, ActorKind, MessageContext, Session
+from dragoman.domain.plurals import counted
 from dragoman.domain.states import State
 
 REASON_LENGTH = 500
@@ -269,5 +270,4 @@ def _owned(session: Session, agent: Agent) -> Handoff:
 def _hours(seconds: int) -> str:
     if seconds < 3600:
         return f"{max(1, seconds // 60)} min"
-    hours = seconds // 3600
-    return "1 hour" if hours == 1 else f"{hours} hours"
+    return counted(seconds // 3600, "hour", "hours")

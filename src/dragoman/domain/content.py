@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dragoman.domain import storable
+from dragoman.domain.plurals import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +398,7 @@ def preview(content: Content) -> str:  # noqa: PLR0911, PLR0912 - one line for e
         case FormReply(name=name, body=body):
             return body or f"[form] {name}"
         case Order(items=items, text=text):
-            return text or f"[order] {len(items)} items"
+            return text or f"[order] {counted(len(items), 'item', 'items')}"
         case Edit(body=body):
             return f"[edited] {' '.join(body.split())}"
         case Revoke():

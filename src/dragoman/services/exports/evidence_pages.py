@@ -14,6 +14,7 @@ from typing import Any
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.events import CATALOGUE
+from dragoman.domain.plurals import counted
 from dragoman.ledger.integrity import Integrity, Stage
 from dragoman.services.exports.columns import CONVERSATION
 
@@ -140,7 +141,8 @@ def index_row(row: Row) -> str:
 def index(rows: Sequence[str], *, made_at: datetime, masked: bool) -> Iterator[str]:
     """The first page: what is in the bundle."""
     yield _head("Evidence bundle")
-    yield f"<main><h1>Evidence bundle</h1><p>{len(rows)} conversations, made {moment(made_at)} UTC. "
+    found = counted(len(rows), "conversation", "conversations")
+    yield f"<main><h1>Evidence bundle</h1><p>{found}, made {moment(made_at)} UTC. "
     yield "README.txt says how to check that nothing was changed.</p>\n"
     if masked:
         yield f'<p class="note">{_MASKED}</p>\n'

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.failure_text import describe
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Job, Runtime
 from dragoman.services import counters
 from dragoman.services.dispatching.handle_inbound import AbandonedError
@@ -79,7 +80,9 @@ async def record_failure(
             await runtime.queue.enqueue(connection, [again])
             return
     how = str(error) if isinstance(error, AbandonedError) else f"the last by {_short(known.cause)}"
-    given = await give_up(runtime, tenant_id, key, known.subject, f"{attempts} attempts failed, {how}")
+    given = await give_up(
+        runtime, tenant_id, key, known.subject, f"{counted(attempts, 'attempt', 'attempts')} failed, {how}"
+    )
     if given is None:
         return
     counters.GIVEN_UP.labels(entrypoint).inc()

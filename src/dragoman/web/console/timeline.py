@@ -17,6 +17,7 @@ from markupsafe import Markup
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
+from dragoman.domain.plurals import counted
 from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger.pages import StateSpan, TimelineDigest
 from dragoman.ledger.read import Event, Message
@@ -229,7 +230,7 @@ def _fold(attempts: list[TimelineEntry], retries: list[TimelineEntry]) -> Fold:
     pauses = [entry.event.payload.get("delay_seconds") for entry in retries]
     paused = sum(pause for pause in pauses if isinstance(pause, int | float))
     return Fold(
-        title=f"{len(failed)} failed {'attempt' if len(failed) == 1 else 'attempts'} before",
+        title=f"{counted(len(failed), 'failed attempt', 'failed attempts')} before",
         detail=f"{', '.join(classes)} · paused {duration(paused)}",
         entries=attempts,
     )

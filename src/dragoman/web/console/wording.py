@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plurals import counted
 from dragoman.domain.states import State
 from dragoman.ledger.pages import EventFilter
 from dragoman.web.console.formatting import duration, milliseconds, money, percent
@@ -263,8 +264,7 @@ def _failed(facts: Facts) -> Markup:
 
 
 def _asked(facts: Facts) -> Markup:
-    times = _named({"1": "once", "2": "twice"}, facts["asked"], "{} times")
-    return Markup("<code>{}</code> needs it · asked {}").format(facts["skill"], times)
+    return Markup("<code>{}</code> needs it · asked {}").format(facts["skill"], _times(facts["asked"]))
 
 
 def _verification(facts: Facts) -> Markup:
@@ -296,7 +296,7 @@ def _status(facts: Facts) -> Markup:
     if facts.get("reason"):
         parts.append(Markup('<span class="why">{}</span>').format(facts["reason"]))
     if isinstance(facts.get("attempts"), int) and facts["attempts"] > 1:
-        parts.append(Markup("after {} attempts").format(facts["attempts"]))
+        parts.append(Markup("after {}").format(_counted(facts["attempts"], "attempt", "attempts")))
     return Markup(" · ").join(parts)
 
 
@@ -329,9 +329,19 @@ def _redacted(facts: Facts) -> Markup:
 
 def _contact_erased(facts: Facts) -> Markup:
     events = facts["left"]
-    return Markup("{}: {} messages are gone, and what {} events said of the contact").format(
-        facts["reason"], facts["messages"], len(events) if isinstance(events, Mapping) else events
+    return Markup("{}: {} gone, and what {} said of the contact").format(
+        facts["reason"],
+        _counted(facts["messages"], "message is", "messages are"),
+        _counted(len(events) if isinstance(events, Mapping) else events, "event", "events"),
     )
+
+
+def _counted(value: object, one: str, other: str) -> str:
+    return counted(value, one, other) if isinstance(value, int) else f"{value} {other}"
+
+
+def _times(value: object) -> str:
+    return {1: "once", 2: "twice"}.get(value, f"{value} times") if isinstance(value, int) else f"{value} times"
 
 
 def _busy(facts: Facts) -> Markup:
@@ -372,9 +382,9 @@ def _claimed(facts: Facts) -> Markup:
     if facts.get("reason"):
         said.insert(0, Markup("{}").format(facts["reason"]))
     if stopped:
-        said.append(Markup("{} not sent").format("1 reply was" if stopped == 1 else f"{stopped} replies were"))
+        said.append(Markup("{} not sent").format(counted(stopped, "reply was", "replies were")))
     if under_way:
-        what = "1 reply was" if under_way == 1 else f"{under_way} replies were"
+        what = counted(under_way, "reply was", "replies were")
         said.append(Markup("{} on the way, and not tried again").format(what))
     return Markup(" · ").join(said)
 
@@ -527,11 +537,10 @@ EVENTS: Mapping[str, EventWords] = {
     "retention.truncated": EventWords(
         icon="scissors",
         title=_say("Removed by retention"),
-        detail=_say(
-            "{} messages and {} events were older than {} days",
-            "removed_messages",
-            "removed_events",
-            "retention_days",
+        detail=lambda facts: Markup("{} and {} were older than {}").format(
+            _counted(facts["removed_messages"], "message", "messages"),
+            _counted(facts["removed_events"], "event", "events"),
+            _counted(facts["retention_days"], "day", "days"),
         ),
     ),
     "hold.put": EventWords(icon="shield-check", title=_say("Put on legal hold"), detail=_say("{}", "reason")),
