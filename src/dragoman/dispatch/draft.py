@@ -32,6 +32,7 @@ from dragoman.domain.nouns import (
     TranscriptItem,
 )
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import cut
 from dragoman.domain.states import TERMINAL, State, check_transition
 
 LAST_MESSAGE_LENGTH = 200
@@ -130,7 +131,7 @@ class Draft:
         if waits and human is not None and human.is_open and human.waiting_since is None:
             self.change(handoff=dataclasses.replace(human, waiting_since=self._now))
         if not isinstance(message.content, content.SystemNotice):
-            self.change(last_user_message=content.preview(message.content)[:LAST_MESSAGE_LENGTH])
+            self.change(last_user_message=cut(content.preview(message.content), LAST_MESSAGE_LENGTH))
         self.record(
             MessageReceived(
                 message_id=str(message.message_id),

@@ -190,7 +190,7 @@ _NAMES_OF_NOBODY = frozenset({"WhatsApp", "WhatsApp user", UNKNOWN_CONTACT})
 
 @reads_outside_text
 def isolated(name: str) -> str:
-    """*name* to stand in a sentence of plain text, which it cannot turn round (UAX 9, 2.4); as it is where it cannot."""
+    """*name* to stand in a sentence of plain text, which it must not turn round (UAX 9); as it is where it cannot."""
     return f"\u2068{_TURNING.sub('', name)}\u2069" if _FROM_THE_RIGHT.search(name) else name
 
 

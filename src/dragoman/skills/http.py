@@ -24,6 +24,7 @@ from dragoman import __version__
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
 from dragoman.domain.nouns import HttpTarget, SkillSpec
+from dragoman.domain.plain_text import cut
 from dragoman.domain.plurals import counted
 from dragoman.skills.addresses import AllowList, CheckedBackend, Reach, Resolver, checked_url, resolve
 from dragoman.skills.call_errors import (
@@ -118,7 +119,7 @@ class HttpSkills:
             at=clock(),
             duration_ms=round((time.perf_counter() - started) * 1000, 3),
             error_class=error_class,
-            message=without(secrets, message)[:MAX_MESSAGE],
+            message=cut(without(secrets, message), MAX_MESSAGE),
             retryable=retryable,
             retry_after_seconds=retry_after,
         )

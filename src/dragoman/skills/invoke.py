@@ -19,6 +19,7 @@ from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
 from dragoman.domain.content import Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import fault
+from dragoman.domain.plain_text import cut
 from dragoman.domain.plurals import counted
 from dragoman.skills.call_errors import InvalidAnswerError
 from dragoman.skills.python import Answer, OpenLink, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
@@ -215,7 +216,7 @@ def _raised(
         at=at,
         duration_ms=duration_ms,
         error_class=type(error).__name__,
-        message=without(secrets, _message(error))[:MAX_MESSAGE],
+        message=cut(without(secrets, _message(error)), MAX_MESSAGE),
         retryable=isinstance(error, RetryableError | TimeoutError | OSError),
     )
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.failure_text import describe
+from dragoman.domain.plain_text import cut
 from dragoman.domain.plurals import counted
 from dragoman.runtime import Job, Runtime
 from dragoman.services import counters
@@ -73,7 +74,9 @@ async def record_failure(
             return
         attempts = error.workers if isinstance(error, AbandonedError) else known.attempts + 1
         pause = PAUSES[min(attempts, len(PAUSES)) - 1]
-        known = replace(known, attempts=attempts, last_failed_at=now, retry_at=now + pause, cause=describe(error)[:500])
+        known = replace(
+            known, attempts=attempts, last_failed_at=now, retry_at=now + pause, cause=cut(describe(error), 500)
+        )
         await failed_jobs.save(connection, tenant_id, known)
         if attempts < MOST_ATTEMPTS:
             again = Job(entrypoint=entrypoint, tenant_id=tenant_id, key=key, delay=pause)

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
+from dragoman.domain.plain_text import cut
 from dragoman.domain.plurals import counted
 from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger.pages import StateSpan, TimelineDigest
@@ -157,7 +158,7 @@ def _values(event: Event, facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _written(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return visible(text if len(text) <= 160 else f"{text[:159]}…")
+    return visible(cut(text, 160, mark="…"))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -271,17 +272,13 @@ def _group(
         title = "Delivery of the replies" if delivery else "Without a message"
         return DispatchGroup(anchor=f"g{first.event.position}", title=title, message="")
     cause = causes.get(dispatch)
-    shown = "Dispatch" if cause is None else f"“{_cut(preview(cause.content))}”"
+    shown = "Dispatch" if cause is None else f"“{cut(preview(cause.content), 80, mark='…')}”"
     return DispatchGroup(
         anchor=f"g{first.event.position}" if again else f"d-{dispatch}",
         title=f"Continued: {shown}" if again else shown,
         message="" if cause is None else f"m-{cause.message_id}",
         dispatch=dispatch,
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def ribbon(stays: Sequence[StateSpan], now: datetime) -> list[Stretch]:

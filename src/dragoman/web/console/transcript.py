@@ -21,6 +21,7 @@ from dragoman.domain.content import (
     preview,
 )
 from dragoman.domain.nouns import Sender
+from dragoman.domain.plain_text import cut
 from dragoman.ledger.pages import StepCount
 from dragoman.ledger.read import Event, Message
 from dragoman.web.console import wording
@@ -187,7 +188,7 @@ def _snippet(content: Content) -> str:
     """A line that stands for *content* in a quote."""
     if isinstance(content, Media) and not content.caption and not content.filename:
         return wording.MEDIA.get(content.media, (content.media,))[0]
-    return preview(content)[:200]
+    return cut(preview(content), 200)
 
 
 def _who(message: Message, contact: str) -> str:
