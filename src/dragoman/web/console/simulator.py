@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from dragoman.channels.whatsapp.contents import content_of
 from dragoman.domain.content import Content
 from dragoman.domain.nouns import MessageContext, Sender
-from dragoman.domain.plain_text import cut
+from dragoman.domain.plain_text import contact_label, cut
 from dragoman.ledger import read
 from dragoman.ledger.read import Event, Message
 from dragoman.services.channels import simulate
@@ -276,7 +276,9 @@ async def _sessions(connection: Connection, tenant_id: UUID, phone: Phone) -> li
 
 async def _people(connection: Connection, tenant_id: UUID) -> list[Phone]:
     page = await conversations.page(connection, tenant_id, Filters(), cursor=None, limit=60)
-    found = {c.contact_phone: c.contact_name for c in reversed(page.items) if c.contact_phone}
+    found = {
+        c.contact_phone: contact_label(c.contact_name, c.contact_phone) for c in reversed(page.items) if c.contact_phone
+    }
     return [Phone(number=number, name=name) for number, name in reversed(found.items())][:PEOPLE_OFFERED]
 
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
-from dragoman.domain.plain_text import cut
+from dragoman.domain.plain_text import cut, isolated
 from dragoman.domain.plurals import counted
 from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger.pages import StateSpan, TimelineDigest
@@ -126,7 +126,7 @@ def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry
         title=words.title(facts) or Markup("{}").format(event.label),
         detail=words.detail(facts),
         about="error" if failed else words.about,
-        actor=f"{named} {event.actor_name}".strip(),
+        actor=f"{named} {isolated(event.actor_name)}".strip(),
         payload=visible(json.dumps(event.payload, indent=2, ensure_ascii=False, default=str)),
         message=f"m-{message}" if known else "",
         old_state=_known(facts.get("old"), wording.STATES) if event.type == "state.changed" else "",

@@ -13,10 +13,11 @@ from typing import Any
 from markupsafe import Markup
 
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import without_isolates
 from dragoman.domain.plurals import counted
 from dragoman.domain.states import State
 from dragoman.ledger.pages import EventFilter
-from dragoman.web.console.formatting import duration, milliseconds, money, percent
+from dragoman.web.console.formatting import duration, milliseconds, money, percent, person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +190,8 @@ def _message_revised(facts: Facts) -> Markup:
 
 
 def _message_sent(facts: Facts) -> Markup:
-    who = _named({"bot": "The dispatcher", "agent": facts.get(ACTOR) or "An agent"}, facts["sender"])
+    agent = person(str(facts[ACTOR])) if facts.get(ACTOR) else "An agent"
+    who = {"bot": "The dispatcher", "agent": agent}.get(str(facts["sender"]), facts["sender"])
     return Markup("{} wrote {} and put it in the outbox").format(who, _named(KINDS, facts["kind"]))
 
 
@@ -197,7 +199,9 @@ def _contact(facts: Facts) -> Markup:
     partner = facts.get("business_partner")
     level = _named(LEVELS, facts["level"])
     if partner:
-        return Markup("Business partner <b>{}</b> · {} · speaks {}").format(partner, level, facts["locale"])
+        return Markup("Business partner <b>{}</b> · {} · speaks {}").format(
+            person(str(partner)), level, facts["locale"]
+        )
     return Markup("No business partner has this number · {} · speaks {}").format(level, facts["locale"])
 
 
@@ -369,7 +373,7 @@ _ENDED = {
 
 
 def _claimed_title(facts: Facts) -> Markup:
-    return Markup(_TAKEN.get(str(facts["how"]), "{} took over")).format(facts["agent"])  # noqa: S704 - ours
+    return Markup(_TAKEN.get(str(facts["how"]), "{} took over")).format(person(str(facts["agent"])))  # noqa: S704 - ours
 
 
 def _claimed(facts: Facts) -> Markup:
@@ -378,7 +382,7 @@ def _claimed(facts: Facts) -> Markup:
     )
     said = [Markup("nothing of the bot goes out from here on (fence {})").format(facts["fence"])]
     if facts.get("previous"):
-        said.insert(0, Markup("from {}").format(facts["previous"]))
+        said.insert(0, Markup("from {}").format(person(str(facts["previous"]))))
     if facts.get("reason"):
         said.insert(0, Markup("{}").format(facts["reason"]))
     if stopped:
@@ -400,12 +404,14 @@ def _handoff_ended_title(facts: Facts) -> Markup:
 
 
 def _handoff_ended(facts: Facts) -> Markup:
-    who = Markup("{} had it · ").format(facts["agent"]) if facts.get("agent") else Markup("nobody had it · ")
+    who = (
+        Markup("{} had it · ").format(person(str(facts["agent"]))) if facts.get("agent") else Markup("nobody had it · ")
+    )
     return who + Markup("after {} · {}").format(_seconds(facts["lasted_seconds"]), facts["reason"])
 
 
 def _noted(facts: Facts) -> Markup:
-    who = facts.get(ACTOR) or "An agent"
+    who = person(str(facts[ACTOR])) if facts.get(ACTOR) else "An agent"
     return Markup("{} wrote it for colleagues; the contact does not get it").format(who)
 
 
@@ -507,7 +513,10 @@ EVENTS: Mapping[str, EventWords] = {
     ),
     "handoff.claimed": EventWords(icon="user-round-check", hue="violet", title=_claimed_title, detail=_claimed),
     "handoff.unassigned": EventWords(
-        icon="inbox", hue="violet", title=_say("Back in the queue"), detail=_say("{} had it · {}", "agent", "reason")
+        icon="inbox",
+        hue="violet",
+        title=_say("Back in the queue"),
+        detail=_say("<bdi>{}</bdi> had it · {}", "agent", "reason"),
     ),
     "handoff.unattended": EventWords(
         icon="clock", hue="violet", title=_say("Nobody has taken it yet"), detail=_unattended
@@ -516,7 +525,7 @@ EVENTS: Mapping[str, EventWords] = {
         icon="undo-2",
         hue="violet",
         title=_say("Given back to the dispatcher"),
-        detail=_say("by {} · {}", "by", "reason"),
+        detail=_say("by <bdi>{}</bdi> · {}", "by", "reason"),
     ),
     "handoff.ended": EventWords(icon="bot", hue="violet", title=_handoff_ended_title, detail=_handoff_ended),
     "note.added": EventWords(icon="pencil", hue="amber", title=_say("Internal note"), detail=_noted),
@@ -528,7 +537,7 @@ EVENTS: Mapping[str, EventWords] = {
     "dispatch.retried": EventWords(
         icon="undo-2",
         title=_say("The message is handled again"),
-        detail=_say("by {}, after it had been given up", "by"),
+        detail=_say("by <bdi>{}</bdi>, after it had been given up", "by"),
     ),
     "session.resolved": EventWords(
         icon="flag", hue="accent", title=_say("Session resolved"), detail=_say("{}", "reason")
