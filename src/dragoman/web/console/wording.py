@@ -199,9 +199,8 @@ def _contact(facts: Facts) -> Markup:
     partner = facts.get("business_partner")
     level = _named(LEVELS, facts["level"])
     if partner:
-        return Markup("Business partner <b>{}</b> · {} · speaks {}").format(
-            person(str(partner)), level, facts["locale"]
-        )
+        name = without_isolates(str(partner))
+        return Markup("Business partner <bdi><b>{}</b></bdi> · {} · speaks {}").format(name, level, facts["locale"])
     return Markup("No business partner has this number · {} · speaks {}").format(level, facts["locale"])
 
 
