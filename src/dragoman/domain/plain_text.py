@@ -25,9 +25,11 @@ _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 # What phones write for a hyphen and minus by themselves, and the signs that stand in Arabic numbers.
 _SIGNS = str.maketrans("\u2010\u2011\u2012\u2013\u2212\u060c\u066b\u066c", "-----,.,")
 
+# A flag before anything else: where one begins, \X finds out by going back to the first of all flags before it.
+_ONE = r"[\U0001f1e6-\U0001f1ff]{2}[\p{Grapheme_Extend}\u200d]*|\X"
 # Letters that compose with the next one though a reader may see two: Hangul by its parts, in full and half width.
-_CHUNK = regex.compile(r"[\u1100-\u11ff\u3131-\u318e\uffa0-\uffdc]+|\X")
-_CLUSTER = regex.compile(r"\X")
+_CHUNK = regex.compile(rf"[\u1100-\u11ff\u3131-\u318e\uffa0-\uffdc]+|{_ONE}")
+_CLUSTER = regex.compile(_ONE)
 _LONGEST_CLUSTER = 64
 """Nothing that a reader takes for one character is longer than this; what is made to look so may be cut."""
 

@@ -321,7 +321,7 @@ def _word_rows(
     # A search looks for them no earlier than that.
     earliest = session.started_at - BEFORE_START
     texts: list[tuple[int, datetime, str]] = [
-        (number, max(item.at, earliest), text_of(to_json(item.content)))
+        (number, max(item.at, earliest), text_of(to_json(item.content), item.context.referral))
         for number, item in enumerate(entry.turn.transcript, places[session.session_id].ordinal)
     ]
     if session.session_id in fresh:

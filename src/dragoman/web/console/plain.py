@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import (
+    ContactCard,
+    ContactCards,
     Content,
     FormReply,
     Link,
@@ -18,6 +20,7 @@ from dragoman.domain.content import (
     Text,
     preview,
 )
+from dragoman.domain.form_answers import answers
 from dragoman.domain.plain_text import contact_label, isolated
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.web.console import wording
@@ -98,12 +101,20 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
             return "\n".join(part for part in (f"[{media}{': ' + filename if filename else ''}]", caption) if part)
         case Location(latitude=latitude, longitude=longitude):
             return f"{preview(content)} {latitude:.5f}, {longitude:.5f}"
-        case FormReply(fields=fields):
-            return "\n".join([preview(content), *(f"{key}: {value}" for key, value in (fields or {}).items())])
+        case FormReply(name=name, body=body, fields=fields, raw=raw):
+            said = [f"{field}: {answer}" for field, answer in answers(fields or {})]
+            return "\n".join([f"[form] {body or name}", *(said or ([raw] if raw else []))])
+        case ContactCards(cards=cards):
+            return "\n".join(f"[contact] {', '.join(_card(card))}" for card in cards)
         case Order(items=items):
             return "\n".join([preview(content), *(f"{item.quantity} x {item.product}" for item in items)])
         case _:
             return preview(content)
+
+
+def _card(card: ContactCard) -> Iterator[str]:
+    yield isolated(card.name)
+    yield from filter(None, (card.organisation, *card.phones, *card.emails))
 
 
 def timeline(groups: Iterable[DispatchGroup], times: Times) -> str:
