@@ -181,7 +181,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "domain.media_types.safe_filename": lambda reader, text: reader(text, otherwise="file"),
     "domain.message_template.faults": lambda reader, text: reader(_template(text), {"body.1": text}),
     "domain.message_template.preview": lambda reader, text: reader(_template(text), {"body.1": text}),
-    "dispatch.verification._codes": lambda reader, text: [_consume(reader(text, asked=a)) for a in (True, False)],
+    "dispatch.verification._codes": lambda reader, text: [list(reader(text, asked=a)) for a in (True, False)],
     "domain.plain_text.boundary": lambda reader, text: (reader(text, 200), reader(text, len(text) // 2)),
     "domain.plain_text.cut": lambda reader, text: (reader(text, 200), reader(text, len(text) // 2, mark="…")),
     "domain.plain_text.cut_to_units": lambda reader, text: (reader(text, 24), reader(text, len(text) // 2)),
