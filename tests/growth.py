@@ -53,7 +53,7 @@ _UNITS = (
     "<br>\n\n", "&lt;", "<style>a</style>", "]]>", '"a', '"a" ', '-"', "-a ", "a OR ", "a* ", '"漢字', "=a;",
     ";=", "'=", "' =", "\t=", "'\t", "=?utf-8?q?a?= ", "=?utf-8?b?", "<a@b>, ", "<a@b> ", "a@b, ",
     '"a" <a@b>, ', "(a", "a;b=c;", '{"a":', "[1,", '"\\u0000', "\\u0000", "\\\\", "%00", "1e9", "{a}", "{{",
-    "\x1b[",
+    "\x1b[", "\u0301\u0323", "\uff9e\u0301", "ｶﾞ", "か\u3099", "１", "¼", "ㄱㅏ", "क्",
 )  # fmt: skip
 _ENCLOSED = (
     # What is repeated, with something before or behind it on which a reader may come to grief only at the end.

@@ -138,8 +138,13 @@ def parts(number: str) -> tuple[str, ...]:
     return code, digits[len(code) :]
 
 
+_LONGEST_TYPED = 400
+
+
 @reads_outside_text
 def digits_of(typed: str) -> str:
     """Give a number's digits in ASCII, in whatever script and formatting; without the ``(0)`` of ``+43 (0)660``."""
-    plain = phonenumbers.normalize_digits_only(unicodedata.normalize("NFKC", typed), keep_non_digits=True)
+    # No number is longer; sorting marks without end would take time that grows with their square.
+    normal = unicodedata.normalize("NFKC", typed[:_LONGEST_TYPED])
+    plain = phonenumbers.normalize_digits_only(normal, keep_non_digits=True)
     return re.sub(r"(?<=[0-9])\s*\(\s*0\s*\)|[^0-9]", "", plain)

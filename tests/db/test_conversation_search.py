@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dragoman.domain.content import Text, to_json
 from dragoman.domain.outcomes import Outcome
-from dragoman.domain.search_words import Search, vector
+from dragoman.domain.search_words import Search, text_of, vector
 from dragoman.domain.states import State
 from dragoman.store.conversation_list import conversations, filter_lookups
 from dragoman.store.conversation_list.conversations import (
@@ -146,7 +146,7 @@ async def test_transcripts_are_found_in_many_languages_and_the_message_is_shown(
         found = await page(tenant, Filters(q=q))
         assert [item.session_id for item in found.items] == [made[text]], q
         match = found.matches[made[text]]
-        assert (match.ordinal, match.text) == (2, text)
+        assert (match.ordinal, text_of(match.content)) == (2, text)
 
 
 async def test_an_excluded_word_a_phrase_and_alternatives(tenant: TenantFixture) -> None:

@@ -53,7 +53,7 @@ def test_a_reaction_stands_on_its_message_and_stays_when_it_is_taken_back() -> N
         ("👍", START + timedelta(minutes=3)),
         ("❤️", START + timedelta(minutes=4)),
     ]
-    assert [item.text for item in found if isinstance(item, Notice)] == ["Ana took a reaction back"]
+    assert [item.text for item in found if isinstance(item, Notice)] == ["<bdi>Ana</bdi> took a reaction back"]
 
 
 def test_a_reaction_to_something_else_is_a_bubble_of_its_own() -> None:
@@ -140,7 +140,7 @@ def test_failures_and_handoffs_stand_between_the_messages_and_lead_to_their_even
             event(3, "outcome.assigned", seconds=156, outcome="SUCCESS", reason="fine"),
         ),
     )
-    notices = [(item.text, item.goto) for item in found if isinstance(item, Notice)]
+    notices = [(item.text.striptags(), item.goto) for item in found if isinstance(item, Notice)]
     assert notices == [
         ("Skill Error: it timed out", "e1"),
         ("A person was asked for: asked for a person", "e2"),

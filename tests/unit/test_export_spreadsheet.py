@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dragoman.services.exports.spreadsheet import harmless, restore
+from dragoman.domain import storable
+from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE, ExportColumn
+from dragoman.services.exports.spreadsheet import harmless, lines, restore
 
 HOSTILE = (
     "=cmd|' /C calc'!A0",
@@ -52,3 +57,17 @@ def test_any_text_comes_back(text: str) -> None:
 def test_harmless_text_is_left_alone(text: str) -> None:
     assert harmless(text) == text
     assert restore(text) == text
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("columns", [CONVERSATION, MESSAGE, EVENT], ids=["conversations", "messages", "events"])
+def test_29_no_column_of_any_file_lets_a_formula_through(columns: Sequence[ExportColumn], hostile: str) -> None:
+    """Ids too: the id of a message, and of the one that it quotes, are what another system sent."""
+    told = [column for column in columns if column.kind in ("text", "id", "json")]
+    row = {column.source or column.name: {"a": hostile} if column.kind == "json" else hostile for column in told}
+    (cells,) = csv.reader(io.StringIO(lines(told, [row]).decode(), newline=""))
+    for column, cell in zip(told, cells, strict=True):
+        assert not BEGINS.match(cell), column.name
+        for part in re.split(r"[;\t\r\n]", cell):
+            assert not re.match(r"[\s\0]*[=+\-@\uff1d]", part), column.name
+        assert restore(cell) == (storable.dump({"a": hostile}) if column.kind == "json" else hostile)

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import unicodedata
+from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dragoman.domain import search_words
+from dragoman.domain.content import (
+    Choice,
+    ContactCard,
+    ContactCards,
+    Content,
+    FormReply,
+    Link,
+    Location,
+    Order,
+    OrderItem,
+    Reaction,
+    Template,
+    Text,
+    Unsupported,
+    to_json,
+)
+from dragoman.domain.form_answers import MOST_ANSWERS, answers
 from dragoman.domain.search_words import Search, fold, snippet, tag, text_of, tokens, vector
 
 TENANT = UUID(int=7)
@@ -37,9 +57,9 @@ FOUND = [
 ]
 
 
-def fits(search: Search, text: str) -> bool:
+def fits(search: Search, text: str, *, words: list[str] | None = None) -> bool:
     """What PostgreSQL would say, for groups of terms over whole words."""
-    words = [place.word for place in tokens(text)]
+    words = [place.word for place in tokens(text)] if words is None else words
 
     def has(term_words: tuple[str, ...], *, prefix: bool) -> bool:
         for first in range(len(words) - len(term_words) + 1):
@@ -131,3 +151,96 @@ def test_all_that_can_be_read_in_a_message_is_searched() -> None:
         "button": "Menu",
     }
     assert text_of(content) == "Pick one · Return · a parcel"
+
+
+@pytest.mark.parametrize(
+    "written", ["電気とガスの契約", "電気とガスの契約".replace("ガ", "カ\u3099"), "電気とｶﾞｽの契約"]
+)
+@pytest.mark.parametrize("asked", ["ガス", "カ\u3099ス", "ｶﾞｽ"])
+def test_25_kana_are_found_by_their_usual_form_however_they_are_written(written: str, asked: str) -> None:
+    search = Search.parse(asked)
+    assert fits(search, written)
+    (span,) = search.marks(written)
+    assert unicodedata.normalize("NFKC", written[slice(*span)]) == "ガス"
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("می\u200cخواهم", "میخواهم"),
+        ("میخواهم", "می\u200cخواهم"),
+        ("de\u00adliv\u200bery", "delivery"),
+        ("ＶＦ－１２３４５", "VF-12345"),
+        ("VF-١٢٣٤٥", "VF-12345"),
+        ("①②", "12"),
+    ],
+)
+def test_25_joiners_width_and_digits_make_no_difference(written: str, asked: str) -> None:
+    assert fits(Search.parse(asked), written)
+    assert fits(Search.parse(written), asked)
+
+
+def as_indexed_before(text: str) -> list[str]:
+    """The words of an index that was written before texts were folded first."""
+    return [place.word for place in search_words._cut(text)]
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("電気とガス", "ガス"),
+        ("電気とカ\u3099ス", "ガス"),
+        ("電気とカ\u3099ス", "カ\u3099ス"),
+        ("電気 ｶﾞｽﾃﾞﾝｷ", "ガス"),
+        ("電気 ｶﾞｽﾃﾞﾝｷ", "ｶﾞｽﾃﾞﾝｷ"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("½ kg", "½"),
+    ],
+)
+def test_25_what_was_indexed_before_is_found_as_well(written: str, asked: str) -> None:
+    assert fits(Search.parse(asked), written, words=as_indexed_before(written))
+    assert not fits(Search.parse(f"-{asked}"), written, words=as_indexed_before(written))
+
+
+def test_23_the_answers_of_a_form_are_searched_however_they_are_nested() -> None:
+    fields = {
+        "flow_token": "t1",
+        "screen_0_rating": "Zufrieden",
+        "times": [{"id": "0", "title": "Morning"}],
+        "sure": True,
+    }
+    content = to_json(FormReply(name="flow", body="Sent", fields=fields))
+    for asked in ("Zufrieden", "morning", "sent", "rating"):
+        assert fits(Search.parse(asked), text_of(content)), asked
+
+
+def test_24_a_card_is_searched_by_name_number_email_and_company() -> None:
+    card = ContactCard(name="Card Owner", phones=("+43 1 2345",), emails=("owner@example.net",), organisation="ACME")
+    text = text_of(to_json(ContactCards((card,))))
+    for asked in ("owner", "2345", '"owner@example.net"', "acme"):
+        assert fits(Search.parse(asked), text), asked
+
+
+def test_all_that_the_transcript_shows_of_any_kind_is_searched() -> None:
+    shown: dict[Content, str] = {
+        Order(catalog_id="C7", text=None, items=(OrderItem(product="KETTLE-1", quantity="1"),)): '"kettle 1" c7',
+        Location(latitude=48.2, longitude=16.3, name="Café", address="Ring 1"): 'cafe "ring 1" "48.20000"',
+        Link(body="Look", title="Shop", url="https://example.net/sale"): "look shop sale",
+        Template(name="n_1", language="en", rendered="Your parcel"): "parcel",
+        Unsupported(channel_type="poll", reason="not passed on"): "poll passed",
+        Reaction(target="x", emoji="👍"): "👍",
+        FormReply(name="flow", raw="{broken"): "broken",
+        Choice(source="list", id="x", title="Title", description="more"): "title more",
+    }
+    for content, asked in shown.items():
+        assert fits(Search.parse(asked), text_of(to_json(content))), content
+    advertisement = {"headline": "Summer sale", "body": "All kettles", "source_url": "https://example.net/ad"}
+    assert fits(Search.parse("summer kettles ad"), text_of(to_json(Text("hi")), advertisement))
+
+
+def test_a_hostile_form_is_read_in_bounds() -> None:
+    deep: Any = "leaf"
+    for _ in range(5000):
+        deep = {"a": deep}
+    assert len(list(answers({"x": deep}))) <= 1
+    assert len(list(answers({str(n): n for n in range(5000)}))) == MOST_ANSWERS

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.domain.split import split, units
+from dragoman.domain.plain_text import units
+from dragoman.domain.split import split
 
 FAMILY = "👩‍👩‍👧‍👦"
 FLAG = "🇦🇹"

@@ -14,6 +14,7 @@ from dragoman.cli.shared import JsonOption, TenantOption, err, on_record, out, s
 from dragoman.cli.skill_keys import key, register_manifest
 from dragoman.cli.whole_tenant import tenant_delete, tenant_export
 from dragoman.domain.errors import ConfigurationError, NotFoundError
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
 from dragoman.services.access import people, second_factor, single_sign_on
 from dragoman.store import tenants
@@ -46,7 +47,7 @@ def tenant_create(slug: str, name: str) -> None:
             await tenants.create_tenant(connection, tenant_id, slug=slug, name=name, now=now)
             await skills.register(connection, tenant_id, specs, now=now)
             await on_record(runtime, connection, tenant_id, "tenant.created", slug, after={"name": name})
-        err.print(f"Tenant {slug} is there, with {len(specs)} skills.")
+        err.print(f"Tenant {slug} is there, with {counted(len(specs), 'skill', 'skills')}.")
 
     with_runtime(job)
 

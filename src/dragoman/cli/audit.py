@@ -13,6 +13,7 @@ from uuid import UUID
 import typer
 
 from dragoman.cli.shared import JsonOption, err, settings_or_exit, show, tenant_id_of, with_runtime
+from dragoman.domain import plurals
 from dragoman.domain.errors import ConfigurationError, DragomanError
 from dragoman.ledger.checkpoint import public_bytes
 from dragoman.ledger.verify import Trusted
@@ -71,7 +72,7 @@ def verify(
         with err.status("Verifying") as status:
 
             def say(sessions: int) -> None:
-                status.update(f"Verifying: {sessions} sessions")
+                status.update(f"Verifying: {plurals.counted(sessions, 'session', 'sessions')}")
 
             return [await verify_audit(runtime, tenant_id, wanted, say, trusted=trusted) for tenant_id in ids]
 
@@ -108,9 +109,11 @@ def _print_verdicts(verdicts: Sequence[AuditVerdict], *, as_json: bool, trusted:
             err.print("No public key is known here, so that each checkpoint was taken to be signed by the key in it.")
         shortened = f" ({counted['truncated']} shortened by retention)" if counted["truncated"] else ""
         err.print(
-            f"{counted['events']} audit events of {counted['sessions']} sessions{shortened} and "
-            f"{counted['checkpoints']} checkpoints checked, {counted['messages']} messages compared with the digests "
-            f"that were sealed, {len(breaches)} breaches"
+            f"{plurals.counted(counted['events'], 'audit event', 'audit events')} of "
+            f"{plurals.counted(counted['sessions'], 'session', 'sessions')}{shortened} and "
+            f"{plurals.counted(counted['checkpoints'], 'checkpoint', 'checkpoints')} checked, "
+            f"{plurals.counted(counted['messages'], 'message', 'messages')} compared with the digests "
+            f"that were sealed, {plurals.counted(len(breaches), 'breach', 'breaches')}"
         )
 
 
@@ -176,20 +179,26 @@ def _key(text: str) -> bytes:
 
 def _verify_bundle(path: Path, trusted: Trusted, *, as_json: bool) -> None:
     with err.status("Verifying") as status:
-        verdict = verify_bundle(path, lambda n: status.update(f"Verifying: {n} sessions"), trusted=trusted)
+        verdict = verify_bundle(
+            path, lambda n: status.update(f"Verifying: {plurals.counted(n, 'session', 'sessions')}"), trusted=trusted
+        )
     if as_json:
         sys.stdout.write(json.dumps(asdict(verdict), indent=1) + "\n")
     else:
         for finding in verdict.findings:
             err.print(f"{finding.where}: {finding.what}", style="red", markup=False)
         err.print(
-            f"{verdict.files} files and {verdict.events} audit events of {verdict.sessions} sessions checked, "
-            f"{verdict.compared} of {verdict.messages} messages compared with the digests that were sealed, "
-            f"{len(verdict.findings)} findings"
+            f"{plurals.counted(verdict.files, 'file', 'files')} and "
+            f"{plurals.counted(verdict.events, 'audit event', 'audit events')} of "
+            f"{plurals.counted(verdict.sessions, 'session', 'sessions')} checked, "
+            f"{verdict.compared:,} of {plurals.counted(verdict.messages, 'message', 'messages')} compared "
+            f"with the digests that were sealed, {plurals.counted(len(verdict.findings), 'finding', 'findings')}"
         )
         if verdict.keys:
             err.print(
-                f"{verdict.sealed} of {verdict.sessions} sessions are covered to their last event by checkpoints that "
+                f"{verdict.sealed:,} of {plurals.counted(verdict.sessions, 'session', 'sessions')} "
+                f"{plurals.noun(verdict.sealed, 'is covered to its', 'are covered to their')} last event by "
+                f"checkpoints that "
                 f"were signed with {', '.join(verdict.keys)}"
             )
             if trusted is None:

@@ -12,6 +12,7 @@ from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
 from dragoman.cli.shared import JsonOption, TenantOption, err, settings_or_exit, show, tenant_id_of
 from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.plurals import counted
 from dragoman.services.contacts import erase_contact
 from dragoman.services.contacts.erase_contact import Erasure
 from dragoman.store.accounts.actions import COMMAND_LINE
@@ -75,5 +76,5 @@ def erase(
 def _show(done: Erasure, *, dry_run: bool) -> None:
     rows = [{"table": table, "rows": number} for table, number in sorted(done.rows.items())]
     show(rows, as_json=False, empty="Nothing is left of this contact.")
-    conversations = f"{done.sessions} {'conversation' if done.sessions == 1 else 'conversations'}"
+    conversations = counted(done.sessions, "conversation", "conversations")
     err.print(f"Contact {done.contact_id}, {conversations}: {'would be erased' if dry_run else 'erased'}.")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from dragoman.cli.shared import TenantOption, err, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.plurals import counted
 from dragoman.domain.retention import retention_period
 from dragoman.runtime import Runtime
 from dragoman.services.exports.export_conversations import Export, record, stream
@@ -70,7 +71,7 @@ def export(
         return await _write(runtime, what, file)
 
     done = with_runtime(job)
-    err.print(f"{done} conversations are in {file}.")
+    err.print(f"{counted(done, 'conversation is', 'conversations are')} in {file}.")
 
 
 async def _write(runtime: Runtime, what: Export, file: Path) -> int:
@@ -81,7 +82,7 @@ async def _write(runtime: Runtime, what: Export, file: Path) -> int:
         def count(rows: int) -> None:
             nonlocal done
             done = rows
-            status.update(f"Exporting: {rows} conversations")
+            status.update(f"Exporting: {counted(rows, 'conversation', 'conversations')}")
 
         try:
             with unfinished.open("wb") as handle:

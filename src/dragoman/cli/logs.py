@@ -25,6 +25,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.failure_text import describe
+from dragoman.domain.plain_text import cut
 from dragoman.skills.hosts.output import PrintedLine
 
 WORDS: Mapping[str, str] = {
@@ -91,7 +92,7 @@ def _safe_scalar(value: object) -> object:
 
 def _safe_text(name: str, value: str) -> str:
     if name in WORDS or _ID.fullmatch(value) or isinstance(value, PrintedLine):
-        return "".join(c if c.isprintable() else " " for c in value[:LONGEST_WORD])
+        return "".join(c if c.isprintable() else " " for c in cut(value, LONGEST_WORD))
     # Where somebody made a text of an exception, its class is all that is sure.
     kind = _CLASS.match(value) if name == "error" else None
     return kind.group() if kind else WITHHELD
@@ -124,7 +125,7 @@ class SafeFormatter(logging.Formatter):
             line = self._line(record)
         except Exception as error:
             line = f"log_line_failed error={type(error).__name__} place={record.module}:{record.lineno}"
-        return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+        return cut(line, LONGEST_LINE, mark="…")
 
     def _line(self, record: logging.LogRecord) -> str:
         level = record.levelname.lower()

@@ -16,6 +16,7 @@ from dragoman.domain.content import Content, Text
 from dragoman.domain.errors import ChangeRefusedError, DragomanError
 from dragoman.domain.handoff import Agent
 from dragoman.domain.nouns import Policy
+from dragoman.domain.plain_text import first_name
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.end_handoff import resolve_session, return_to_bot
 from dragoman.services.handoff.fill_template import fill_template
@@ -138,7 +139,7 @@ class DemoAgents:
                 session_id,
                 name=TEMPLATE,
                 language=language if language in LANGUAGES else LANGUAGES[0],
-                values={"body.1": contact_name.split(maxsplit=1)[0]},
+                values={"body.1": first_name(contact_name) or contact_name},
             )
 
     async def _begin_draft(self, session_id: UUID, agent: Agent, act: Act) -> None:

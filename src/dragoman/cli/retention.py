@@ -21,6 +21,7 @@ from dragoman.cli.shared import (
     with_runtime,
 )
 from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.plurals import counted
 from dragoman.domain.retention import retention_period
 from dragoman.runtime import Runtime
 from dragoman.services.retention import apply_retention
@@ -69,7 +70,8 @@ def run(
 
 def _show(done: RetentionPlan, *, dry_run: bool) -> None:
     rows = [
-        {"tenant": s.slug, "rule": f"{s.cut.rule}, {s.cut.days} days", "before": s.cut.before.isoformat(" ", "seconds"),
+        {"tenant": s.slug, "rule": f"{s.cut.rule}, {counted(s.cut.days, 'day', 'days')}",
+         "before": s.cut.before.isoformat(" ", "seconds"),
          "sessions": s.sessions, **{t: s.rows[t] for t in sorted(done.rows)}}
         for s in done.shares
     ]  # fmt: skip
@@ -118,6 +120,6 @@ def tenant_retention(
                 runtime, connection, tenant_id, "retention.changed", tenant_slug, {"days": known}, {"days": own}
             )
         held = retention_period(runtime.settings.retention_days, own)
-        err.print(f"{tenant_slug} keeps {held.days} days, by the {held.rule}'s rule.")
+        err.print(f"{tenant_slug} keeps {counted(held.days, 'day', 'days')}, by the {held.rule}'s rule.")
 
     with_runtime(job)

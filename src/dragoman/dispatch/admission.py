@@ -15,6 +15,7 @@ from dragoman.domain.content import Choice, Text
 from dragoman.domain.events import AdmissionRefused, BudgetExceeded, SessionBusy
 from dragoman.domain.nouns import Awaiting
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plurals import counted, noun
 
 MESSAGES = "messages"
 COST = "cost"
@@ -59,7 +60,7 @@ def exceed(inputs: Inputs, draft: Draft, budget: str, *, needed: int) -> None:
     draft.record(BudgetExceeded(budget=budget, allowed=allowed, used=used, needed=needed, contact_told=tell))
     if tell:
         draft.say(Text(sentence("budget_exceeded", *menu.locales(inputs))))
-    unit = "messages" if budget == MESSAGES else "micro-units"
+    unit = noun(allowed, "message", "messages") if budget == MESSAGES else "micro-units"
     draft.close(
         Outcome.BUDGET_EXCEEDED,
         f"the session has used {used} of {allowed} {unit}, and this would take {needed} more",
@@ -87,7 +88,10 @@ def _limited(inputs: Inputs, draft: Draft, refusal: Refusal) -> None:
         draft.say(Text(sentence("rate_limited", *menu.locales(inputs))))
     whose = refusal.limit.replace("_", " ")
     within = f"{refusal.window_seconds:g} s"
-    draft.close(Outcome.RATE_LIMITED, f"more than {refusal.allowed} messages of this {whose} within {within}")
+    draft.close(
+        Outcome.RATE_LIMITED,
+        f"more than {counted(refusal.allowed, 'message', 'messages')} of this {whose} within {within}",
+    )
 
 
 def _busy(inputs: Inputs, draft: Draft, busy: Busy, said: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dragoman.domain.flows import Combined, Comparison, Condition, IsSet, Negated, Of
+from dragoman.domain.plain_text import fold
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
@@ -19,7 +20,8 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 def is_true(condition: Condition, values: Mapping[str, Any]) -> bool:
     """Whether *condition* is true of *values*; a comparison with something unset never is.
 
-    Texts are compared without regard to case. Days stand as ``YYYY-MM-DD``, whose order is that of the calendar.
+    Texts are compared folded and without regard to case. Days stand as ``YYYY-MM-DD``, whose order is that of
+    the calendar.
     """
     match condition:
         case Comparison():
@@ -55,7 +57,7 @@ def _compared(comparison: Comparison, values: Mapping[str, Any]) -> bool:
 
 
 def _folded(value: Any) -> Any:
-    return value.casefold().strip() if isinstance(value, str) else value
+    return fold(value).casefold().strip() if isinstance(value, str) else value
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -39,6 +39,8 @@ from dragoman.domain.content import Text
 from dragoman.domain.events import DispatchRetried, HandoffRequested, IntentUnclear, MessageRevised, SessionOpened
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Session
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import first_name, isolated
+from dragoman.domain.plurals import times
 from dragoman.domain.states import TERMINAL, State
 
 MAX_ASKED = 3
@@ -203,7 +205,7 @@ def _take_code(
 ) -> Generator[Effect, Result, Handover | None]:
     """Check a code, and go on with what waited for it."""
     if code is None and asked is not None and asked.asked >= MAX_ASKED:
-        reason = f"asked {asked.asked} times for the code without an answer that has one"
+        reason = f"asked {times(asked.asked)} for the code without an answer that has one"
         _hand_over(inputs, draft, Outcome.HANDOFF, reason, "handoff")
         return None
     confirmed = yield from verification.check(inputs, draft, code, asked)
@@ -258,8 +260,8 @@ def _say_goodbye(inputs: Inputs, draft: Draft) -> None:
 
 
 def _greet(inputs: Inputs, draft: Draft) -> None:
-    first_name = inputs.contact.display_name.split(" ")[0]
-    name = f" {first_name}" if first_name else ""
+    called = first_name(inputs.contact.display_name, inputs.contact.phone)
+    name = f" {isolated(called)}" if called else ""
     options = menu.topics(inputs, sentence("greeting", *menu.locales(inputs), name=name))
     draft.say(options)
     draft.await_user(Awaiting(kind=AwaitingKind.MENU, collected=menu.remembered(options)), "the menu was offered")
@@ -269,7 +271,7 @@ def _greet(inputs: Inputs, draft: Draft) -> None:
 def _ask_again(inputs: Inputs, draft: Draft, understanding: AnswersBadly, awaiting: Awaiting) -> None:
     parameter = understanding.parameter
     if awaiting.asked >= MAX_ASKED:
-        reason = f"asked {awaiting.asked} times for {parameter.name} without an answer that fits"
+        reason = f"asked {times(awaiting.asked)} for {parameter.name} without an answer that fits"
         _hand_over(inputs, draft, Outcome.HANDOFF, reason, "handoff")
         return
     ask_parameter(
@@ -288,8 +290,8 @@ def _ask_to_rephrase(inputs: Inputs, draft: Draft, unclear: Unclear) -> None:
     draft.change(misses=misses)
     draft.record(IntentUnclear(reason=unclear.reason, misses=misses, misses_before_handoff=allowed))
     if misses >= allowed:
-        times = "once" if misses == 1 else f"{misses} times in a row"
-        reason = f"not understood {times}; lastly: {unclear.reason}"
+        often = times(misses) if misses == 1 else f"{times(misses)} in a row"
+        reason = f"not understood {often}; lastly: {unclear.reason}"
         _hand_over(inputs, draft, Outcome.HANDOFF, reason, "handoff")
         return
     said = "only_text" if unclear.wordless else "unclear"

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Source, Turn
-from dragoman.domain import content, handoff, message_limits, plain_text
+from dragoman.domain import content, handoff, message_limits
 from dragoman.domain.content import Content, Note
 from dragoman.domain.events import (
     AuditEvent,
@@ -33,6 +33,7 @@ from dragoman.domain.nouns import (
     TranscriptItem,
 )
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import cut
 from dragoman.domain.states import TERMINAL, State, check_transition
 
 LAST_MESSAGE_LENGTH = 200
@@ -113,7 +114,7 @@ class Draft:
         self.change(
             message_count=self._session.message_count + 1,
             last_activity_at=self._now,
-            last_user_message=plain_text.cut(content.preview(message.content), LAST_MESSAGE_LENGTH),
+            last_user_message=cut(content.preview(message.content), LAST_MESSAGE_LENGTH),
         )
         self._let_wait()
         self._received(message)

@@ -15,6 +15,7 @@ from dragoman.dispatch.texts import pick
 from dragoman.domain import patterns
 from dragoman.domain.content import Location
 from dragoman.domain.nouns import Parameter, ParameterKind
+from dragoman.domain.plain_text import cut, fold
 
 Value = str | int | float | bool
 
@@ -22,6 +23,7 @@ MAX_TEXT = 2000
 
 # Begun where a word does only: from each of its letters the search would go through the rest of the word again.
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_DECIMAL_SIGN = "\u066b"
 _NUMBER = re.compile(r"(?<![\w-])-?\d+(?:[.,]\d+)*(?![\w-])")
 _COORDINATES = re.compile(r"(?<![\w.-])(-?\d{1,2}\.\d{2,15})(?:\s*[,;]\s*|\s+)(-?\d{1,3}\.\d{2,15})(?![\w.])")
 _ISO = re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b")
@@ -86,7 +88,7 @@ def answer(parameter: Parameter, text: str, *, today: date, locale: str) -> Valu
     """The value in *text*, written in answer to the question for *parameter*; None when it has none."""
     match parameter.kind:
         case ParameterKind.TEXT:
-            return mention(parameter, text, today=today, locale=locale) or text.strip()[:MAX_TEXT] or None
+            return mention(parameter, text, today=today, locale=locale) or cut(text.strip(), MAX_TEXT) or None
         case ParameterKind.BOOLEAN:
             return _boolean(text)
         case _:
@@ -97,7 +99,12 @@ def answer(parameter: Parameter, text: str, *, today: date, locale: str) -> Valu
 def mention(  # noqa: PLR0911 - one line for each kind
     parameter: Parameter, text: str, *, today: date, locale: str
 ) -> Value | None:
-    """The value in *text* where nobody asked for it: only what cannot be taken for something else."""
+    """The value in *text* where nobody asked for it: only what cannot be taken for something else.
+
+    It is read in the folded text, so that a skill gets ASCII digits whatever the contact's keyboard writes.
+    """
+    exact = _DECIMAL_SIGN in text
+    text = fold(text)
     match parameter.kind:
         case ParameterKind.PATTERN | ParameterKind.TEXT:
             return _pattern(parameter.pattern, text)
@@ -105,10 +112,10 @@ def mention(  # noqa: PLR0911 - one line for each kind
             found = _EMAIL.search(text)
             return found.group() if found else None
         case ParameterKind.INTEGER:
-            number = _number(text)
+            number = _number(text, exact=exact)
             return int(number) if number is not None and number == int(number) else None
         case ParameterKind.NUMBER:
-            return _number(text)
+            return _number(text, exact=exact)
         case ParameterKind.DATE:
             day = _date(text, today, locale)
             return day.isoformat() if day else None
@@ -137,15 +144,19 @@ def _coordinates(text: str) -> Value | None:
 
 def _pattern(pattern: str | None, text: str) -> str | None:
     found = patterns.search(pattern, text) if pattern else None
-    return (found or "")[:MAX_TEXT] or None
+    return cut(found or "", MAX_TEXT) or None
 
 
-def _number(text: str) -> float | None:
-    """The only number in *text*; a comma or point before exactly three digits separates thousands."""
+def _number(text: str, *, exact: bool) -> float | None:
+    """The only number in *text*; a comma or point before exactly three digits separates thousands.
+
+    *exact*: it was written with a sign that is a decimal one only, so no point separates thousands.
+    """
     found = _NUMBER.findall(text)
     if len(found) != 1 or len(found[0]) > 15:
         return None
-    plain = re.sub(r"[.,](?=\d{3}(?:\D|$))", "", found[0]).replace(",", ".")
+    thousands = "," if exact else ".,"
+    plain = re.sub(rf"[{thousands}](?=\d{{3}}(?:\D|$))", "", found[0]).replace(",", ".")
     return float(plain) if plain.count(".") <= 1 else None
 
 
@@ -162,8 +173,9 @@ def _boolean(text: str) -> bool | None:
 
 def _choice(parameter: Parameter, text: str, locale: str) -> str | None:
     """The choice that is named by its value or by any of its titles; the longest name wins."""
-    if text in parameter.choices:
-        return text
+    written = next((choice for choice in parameter.choices if fold(choice) == text), None)
+    if written is not None:
+        return written
     said = words.tokens(text)
     named = [
         (len(name), choice)
@@ -179,7 +191,7 @@ def _choice(parameter: Parameter, text: str, locale: str) -> str | None:
         choice
         for choice in parameter.choices
         if (title := pick(parameter.titles.get(choice, {}), locale)) and len(text.strip()) > 3
-        if title.casefold().startswith(text.strip().casefold())
+        if fold(title).casefold().startswith(text.strip().casefold())
     ]
     return starts[0] if len(starts) == 1 else None
 

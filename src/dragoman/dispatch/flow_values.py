@@ -16,6 +16,7 @@ from dragoman.domain.definitions import shown
 from dragoman.domain.flow_form import PLACEHOLDER
 from dragoman.domain.flows import TODAY, Flow, PromptStep, Validation, Variable, VariableType
 from dragoman.domain.nouns import Contact, Parameter, ParameterKind
+from dragoman.domain.plain_text import cut, fold
 
 MAX_SHOWN = 200
 """How much of a value a text shows."""
@@ -71,7 +72,7 @@ def answered(variable: Variable, validation: Validation, text: str, *, today: da
         case VariableType.PHONE:
             value: Value | None = _phone(text)
         case VariableType.BUSINESS_PARTNER_ID:
-            found = _PARTNER.findall(text)
+            found = _PARTNER.findall(fold(text))
             value = found[0].upper() if len(found) == 1 else None
         case _:
             value = extract.answer(as_parameter(variable, validation.pattern), text, today=today, locale=locale)
@@ -109,7 +110,7 @@ def returned(variable: Variable, value: object) -> tuple[Value | None, str | Non
     if variable.type is VariableType.TEXT and isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if variable.type is VariableType.TEXT and isinstance(value, str):
-        value = value[: extract.MAX_TEXT]
+        value = cut(value, extract.MAX_TEXT)
     if literal(variable, value) is None and isinstance(value, str | int | float):
         return _plain(value), None
     # A secret must not be quoted.
@@ -135,10 +136,10 @@ def filled(flow: Flow, texts: Mapping[str, str], values: Mapping[str, Any], *loc
         variable = flow.variable(found[1])
         if variable is None or variable.secret:
             return ""
-        return _shown(variable, values.get(variable.name), *locales)[:MAX_SHOWN]
+        return cut(_shown(variable, values.get(variable.name), *locales), MAX_SHOWN)
 
     text = pick(texts, *locales) or ""
-    return PLACEHOLDER.sub(value, text)[:MAX_BODY]
+    return cut(PLACEHOLDER.sub(value, text), MAX_BODY)
 
 
 def _shown(variable: Variable, value: Value | None, *locales: str) -> str:
@@ -170,7 +171,7 @@ def _day(text: str, spoken: str) -> str:
 
 
 def _phone(text: str) -> str | None:
-    found = _PHONE.findall(text)
+    found = _PHONE.findall(fold(text))
     digits = re.sub(r"\D", "", found[0]) if len(found) == 1 else ""
     if found and not found[0].startswith("+"):
         digits = digits.removeprefix("00")

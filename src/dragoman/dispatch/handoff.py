@@ -28,6 +28,8 @@ from dragoman.domain.events import (
 )
 from dragoman.domain.handoff import Agent, Ending, Handoff, Taking
 from dragoman.domain.nouns import SYSTEM, Actor, ActorKind, MessageContext, Session
+from dragoman.domain.plain_text import isolated
+from dragoman.domain.plurals import counted
 from dragoman.domain.states import State
 
 REASON_LENGTH = 500
@@ -69,7 +71,7 @@ def take(
     if owner is not None and owner.agent_id == agent.agent_id:
         return None
     if owner is not None and how in (Taking.CLAIMED, Taking.AUTOMATIC):
-        raise ChangeRefusedError(f"{owner.name} has this conversation.")
+        raise ChangeRefusedError(f"{isolated(owner.name)} has this conversation.")
     draft = _draft(session, by, now, source)
     fence = handoff.fence + 1
     draft.change(
@@ -97,7 +99,7 @@ def take(
 
 def stopped_by(agent_name: str) -> str:
     """Why a message of the bot is not sent, for the record."""
-    return f"{agent_name or 'A person'} had taken over the conversation."
+    return f"{isolated(agent_name) or 'A person'} had taken over the conversation."
 
 
 def unassign(session: Session, agent: Agent, now: datetime, source: Source, *, reason: str) -> Turn:
@@ -176,7 +178,7 @@ def return_to_bot(session: Session, agent: Agent, now: datetime, source: Source,
     """End the human part: the bot answers the contact's next message. The owner's to do."""
     _owned(session, agent)
     draft = _draft(session, _as_actor(agent), now, source)
-    reason = f"{agent.name} returned the conversation to the bot"
+    reason = f"{isolated(agent.name)} returned the conversation to the bot"
     _end(draft, Ending.RETURNED, f"{reason}: {note}" if note else reason, State.ACTIVE)
     return draft.cut(final=True)
 
@@ -186,7 +188,7 @@ def resolve(session: Session, agent: Agent, now: datetime, source: Source, *, re
     _owned(session, agent)
     draft = _draft(session, _as_actor(agent), now, source)
     end_human_part(draft, Ending.RESOLVED, reason)
-    draft.resolve(f"{reason} ({agent.name})")
+    draft.resolve(f"{reason} ({isolated(agent.name)})")
     return draft.cut(final=True)
 
 
@@ -195,7 +197,7 @@ def release(session: Session, by: Actor, now: datetime, source: Source, *, reaso
     _open(session)
     draft = _draft(session, by, now, source)
     draft.record(HandoffReleased(by=by.name, reason=reason))
-    _end(draft, Ending.RELEASED, f"released by {by.name}: {reason}", State.ACTIVE)
+    _end(draft, Ending.RELEASED, f"released by {isolated(by.name)}: {reason}", State.ACTIVE)
     return draft.cut(final=True)
 
 
@@ -262,12 +264,11 @@ def _owned(session: Session, agent: Agent) -> Handoff:
     if owner is None:
         raise ChangeRefusedError("Nobody has this conversation. Claim it first.")
     if owner.agent_id != agent.agent_id:
-        raise ChangeRefusedError(f"{owner.name} has this conversation. Take it over first, or write a note.")
+        raise ChangeRefusedError(f"{isolated(owner.name)} has this conversation. Take it over first, or write a note.")
     return handoff
 
 
 def _hours(seconds: int) -> str:
     if seconds < 3600:
         return f"{max(1, seconds // 60)} min"
-    hours = seconds // 3600
-    return "1 hour" if hours == 1 else f"{hours} hours"
+    return counted(seconds // 3600, "hour", "hours")

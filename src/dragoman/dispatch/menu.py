@@ -12,6 +12,7 @@ from dragoman.dispatch.turn import Inputs
 from dragoman.domain.content import Option, Options, Request
 from dragoman.domain.menus import FlowNode, Node, SkillNode, SubmenuNode
 from dragoman.domain.nouns import Awaiting, Parameter, ParameterKind
+from dragoman.domain.plain_text import cut_to_units
 
 HUMAN = "agent"
 SKILL = "skill:"
@@ -24,6 +25,10 @@ MAX_OPTIONS = 10
 MAX_TITLE = 24
 
 
+def _title(title: str) -> str:
+    return cut_to_units(title, MAX_TITLE)
+
+
 def locales(inputs: Inputs) -> tuple[str, str]:
     """List the languages to speak, best first."""
     return inputs.contact.locale, inputs.policy.default_locale
@@ -34,7 +39,7 @@ def topics(inputs: Inputs, body: str) -> Options:
     if inputs.menu is not None and any(_can_be_had(inputs, node) for node in inputs.menu.nodes):
         return page(inputs, None, 1, body)
     offered = [
-        Option(id=SKILL + item.skill, title=(pick(item.titles, *locales(inputs)) or item.skill)[:MAX_TITLE])
+        Option(id=SKILL + item.skill, title=_title(pick(item.titles, *locales(inputs)) or item.skill))
         for item in inputs.policy.menu
         if item.skill in inputs.registry and not inputs.registry[item.skill].retired
     ]
@@ -52,7 +57,7 @@ def page(inputs: Inputs, submenu: SubmenuNode | None, number: int, body: str) ->
     number = max(1, min(number, len(pages)))
     place = submenu.node if submenu else ""
     options = [
-        Option(id=NODE + node.node, title=(pick(node.titles, *locales(inputs)) or node.node)[:MAX_TITLE])
+        Option(id=NODE + node.node, title=_title(pick(node.titles, *locales(inputs)) or node.node))
         for node in pages[number - 1]
     ]
     if number < len(pages):
@@ -118,7 +123,7 @@ def answers(inputs: Inputs, parameter: Parameter, body: str) -> Options | Reques
         return None
     return Options(
         body=body,
-        options=tuple(Option(id=ANSWER + value, title=title[:MAX_TITLE]) for value, title in titled),
+        options=tuple(Option(id=ANSWER + value, title=_title(title)) for value, title in titled),
         button=sentence("menu_button", *locales(inputs)),
     )
 

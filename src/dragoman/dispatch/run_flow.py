@@ -41,6 +41,8 @@ from dragoman.domain.flows import (
 )
 from dragoman.domain.nouns import Awaiting, AwaitingKind, FlowPosition, SkillSpec
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import cut
+from dragoman.domain.plurals import times
 
 MAX_STEPS = 50
 """How many steps one message may lead through: a flow that goes in circles fails instead of going on."""
@@ -177,8 +179,7 @@ class _FlowRun:
     def ask_again(self, step: PromptStep, asked: int) -> Handover | None:
         """Put the question once more, unless it was put often enough."""
         if asked >= step.tries:
-            times = "once" if asked == 1 else f"{asked} times"
-            reason = f"{self.flow.name}: asked {times} for {step.variable} without an answer that fits"
+            reason = f"{self.flow.name}: asked {times(asked)} for {step.variable} without an answer that fits"
             return Handover(reason, said="handoff")
         self._ask(step, asked=asked + 1)
         return None
@@ -188,7 +189,7 @@ class _FlowRun:
         if variable is None:
             raise ValueError(f"{self.flow.name} has no variable {step.variable}")
         before = (self._text(step.again) or sentence("bad_answer", *self.locales)) if asked > 1 else ""
-        body = f"{before} {self._text(step.texts)}".strip()[: flow_values.MAX_BODY]
+        body = cut(f"{before} {self._text(step.texts)}".strip(), flow_values.MAX_BODY)
         draft.record(ParameterAsked(skill=self.flow.name, parameter=variable.name, asked=asked))
         shown = menu.answers(self.inputs, flow_values.as_parameter(variable, step.validation.pattern), body)
         draft.say(shown or Text(body))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Template
 
+from dragoman.domain.plurals import plural
+
 SENTENCES: dict[str, dict[str, str]] = {
     "greeting": {
         "en": "Hello$name! How can I help you? Pick a topic or just write what you need.",
@@ -264,14 +266,6 @@ SENTENCES: dict[str, dict[str, str]] = {
         "pt": "Obrigado, o código está certo.",
         "it": "Grazie, il codice è giusto.",
     },
-    "code_wrong": {
-        "en": "That is not the code. You can try $left more times.",
-        "de": "Das ist nicht der Code. Weitere Versuche: $left.",
-        "es": "Ese no es el código. Intentos que le quedan: $left.",
-        "fr": "Ce n'est pas le code. Essais restants : $left.",
-        "pt": "Esse não é o código. Tentativas restantes: $left.",
-        "it": "Non è il codice. Tentativi rimasti: $left.",
-    },
     "code_locked": {
         "en": 'There were too many wrong codes. Please try again in $minutes min, or write "agent" for a person.',
         "de": "Das waren zu viele falsche Codes. Bitte versuchen Sie es in $minutes Min. wieder, "
@@ -300,6 +294,36 @@ SENTENCES: dict[str, dict[str, str]] = {
     },
 }
 
+COUNTED: dict[str, dict[str, dict[str, str]]] = {
+    "code_wrong": {
+        "en": {
+            "one": "That is not the code. You can try once more.",
+            "other": "That is not the code. You can try $count more times.",
+        },
+        "de": {
+            "one": "Das ist nicht der Code. Sie haben noch einen Versuch.",
+            "other": "Das ist nicht der Code. Sie haben noch $count Versuche.",
+        },
+        "es": {
+            "one": "Ese no es el código. Le queda un intento.",
+            "other": "Ese no es el código. Le quedan $count intentos.",
+        },
+        "fr": {
+            "one": "Ce n'est pas le code. Il vous reste $count essai.",
+            "other": "Ce n'est pas le code. Il vous reste $count essais.",
+        },
+        "pt": {
+            "one": "Esse não é o código. Resta $count tentativa.",
+            "other": "Esse não é o código. Restam $count tentativas.",
+        },
+        "it": {
+            "one": "Non è il codice. Ti rimane un tentativo.",
+            "other": "Non è il codice. Ti rimangono $count tentativi.",
+        },
+    },
+}
+"""Sentences with a count before a noun, in the forms that the language's numbers take."""
+
 LANGUAGES = ("en", "de", "es", "fr", "pt", "it")
 
 
@@ -315,6 +339,12 @@ def pick(by_locale: Mapping[str, str], *locales: str) -> str | None:
             if key in by_locale:
                 return by_locale[key]
     return next(iter(by_locale.values()), None)
+
+
+def counted_sentence(key: str, count: int, *locales: str) -> str:
+    """A sentence of :data:`COUNTED` in the form that *count* takes, in the language of :func:`sentence`."""
+    spoken = pick({tag: tag for tag in COUNTED[key]}, *locales) or "en"
+    return Template(plural(count, COUNTED[key][spoken], spoken)).substitute(count=str(count))
 
 
 def sentence(key: str, *locales: str, **values: str) -> str:

@@ -19,6 +19,7 @@ from dragoman.domain.flows import PromptStep
 from dragoman.domain.menus import FlowNode, HandoffNode, InfoNode, SkillNode, SubmenuNode
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Parameter, ParameterKind
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import isolated
 
 OUT_OF_SCOPE = frozenset({"none", "out_of_scope"})
 """What a classifier answers when it is sure that no skill is meant."""
@@ -170,12 +171,12 @@ def _chosen(inputs: Inputs, draft: Draft, awaiting: Awaiting | None) -> Understa
     """An explicit choice: a button, a row of a list, or the number or label of an option typed out."""
     message = inputs.message.content
     if isinstance(message, Choice):
-        option, detail = message.id, f'picked "{message.title}"'
+        option, detail = message.id, f'picked "{isolated(message.title)}"'
     elif awaiting is not None and awaiting.kind is not AwaitingKind.PARAMETER:
         typed = content.words(message)
         option, detail = (
             menu.typed(awaiting, typed) or "",
-            f'typed "{typed.strip()}" for an option of the menu',
+            f'typed "{isolated(typed.strip())}" for an option of the menu',
         )
     else:
         return None

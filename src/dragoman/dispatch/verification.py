@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from dragoman.bounded import reads_outside_text
 from dragoman.dispatch import menu
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import (
@@ -29,13 +30,15 @@ from dragoman.dispatch.effects import (
 )
 from dragoman.dispatch.redact import hidden
 from dragoman.dispatch.steps import ask
-from dragoman.dispatch.texts import sentence
+from dragoman.dispatch.texts import counted_sentence, sentence
 from dragoman.dispatch.turn import Inputs
 from dragoman.domain import content
 from dragoman.domain.content import Content, Edit, Media, Option, Options, Text
 from dragoman.domain.events import ContactResolved, IntentAssigned, SkillFailed, SkillInvoked, SkillSucceeded
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Contact, InboundMessage, Level, Phrase, SkillSpec
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import folded
+from dragoman.domain.plurals import counted
 from dragoman.domain.redaction import RedactionRule, Span
 from dragoman.domain.states import State
 
@@ -81,7 +84,11 @@ def on_record(inputs: Inputs) -> InboundMessage:
         return inputs.message
 
     def dots(text: str) -> str:
-        return _pattern(asked=asked).sub(lambda found: "•" * sum(c.isdigit() for c in found.group()), text)
+        kept, at = [], 0
+        for start, end, digits in _codes(text, asked=asked):
+            kept += [text[at:start], "•" * digits]
+            at = end
+        return "".join([*kept, text[at:]])
 
     match inputs.message.content:
         case (Text(body=body) | Edit(body=body)) as written:
@@ -93,16 +100,22 @@ def on_record(inputs: Inputs) -> InboundMessage:
     return dataclasses.replace(inputs.message, content=kept)
 
 
-def _pattern(*, asked: bool) -> re.Pattern[str]:
-    """What is taken for a code: where one was *asked* for, a mistyped one too."""
-    return _LIKE_A_CODE if asked else _CODE
+@reads_outside_text
+def _codes(text: str, *, asked: bool) -> Iterator[tuple[int, int, int]]:
+    """Where codes stand in the text as written, in whatever digits, and how many digits each has.
+
+    Where one was *asked* for, a mistyped one counts too.
+    """
+    plain = folded(text)
+    for found in (_LIKE_A_CODE if asked else _CODE).finditer(plain.text):
+        yield *plain.span(*found.span()), sum(c.isdigit() for c in found.group())
 
 
 def code_rule(*, asked: bool) -> RedactionRule:
     """Find in a delivery what :func:`on_record` finds in its message."""
 
     def find(text: str) -> Iterator[Span]:
-        return (found.span() for found in _pattern(asked=asked).finditer(text))
+        return ((start, end) for start, end, _ in _codes(text, asked=asked))
 
     return RedactionRule("code", "one-time code", find)
 
@@ -117,7 +130,8 @@ def code_in(inputs: Inputs, awaiting: Awaiting | None) -> str | None:
     asked = awaiting is not None and awaiting.kind is AwaitingKind.CODE
     if not asked and not inputs.code_open:
         return None
-    text = content.words(inputs.message.content)
+    # As it is looked for in what is put on record: no code is taken that would stand there.
+    text = folded(content.words(inputs.message.content)).text
     found = _CODE.search(text) if asked else _CODE.fullmatch(text.strip())
     return re.sub(r"\D", "", found.group()) if found else None
 
@@ -169,9 +183,9 @@ def check(
         _refused(inputs, draft, result, skill, known)
         return None
     if not result.right:
-        left = str(result.attempts_left)
-        _ask(inputs, draft, AwaitingKind.CODE, "code_wrong", skill, known, left=left)
-        draft.keep(f"a wrong code, {left} attempts left")
+        left = result.attempts_left
+        _ask(inputs, draft, AwaitingKind.CODE, "code_wrong", skill, known, count=left)
+        draft.keep(f"a wrong code, {counted(left, 'attempt', 'attempts')} left")
         return None
     contact = dataclasses.replace(inputs.contact, level=Level.CONTACT_CONFIRMED)
     draft.record(resolved(contact))
@@ -291,12 +305,13 @@ def _ask(
     known: Mapping[str, Any],
     *,
     asked: int = 1,
+    count: int | None = None,
     **values: str,
 ) -> None:
     """Say it with the two ways out under it, a code and a person, and wait."""
     locales = menu.locales(inputs)
     options = Options(
-        body=sentence(key, *locales, **values),
+        body=sentence(key, *locales, **values) if count is None else counted_sentence(key, count, *locales),
         options=(
             Option(id=menu.SKILL + CONFIRM, title=sentence("code_option", *locales)),
             Option(id=menu.HUMAN, title=sentence("human_option", *locales)),

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from dragoman.bounded import reads_outside_text
+from dragoman.domain.plain_text import fold, normalized
 
 _TOKEN = re.compile(r"[^\W_]+|[👍👌🙏❤😊😀🙂👋🎉💯]")
 
@@ -18,8 +19,11 @@ _MAX_WORDS_OF_A_RULE = 14
 
 @reads_outside_text
 def tokens(text: str) -> tuple[str, ...]:
-    """Split *text* into words, without case, accents and punctuation; a few telling emoji count as words."""
-    bare = unicodedata.normalize("NFKD", text.casefold())
+    """Split *text* into words, without case, accents and punctuation; a few telling emoji count as words.
+
+    Digits of every script are the ASCII ones.
+    """
+    bare = normalized("NFKD", fold(text).casefold())
     return tuple(_TOKEN.findall("".join(c for c in bare if not unicodedata.combining(c))))
 
 

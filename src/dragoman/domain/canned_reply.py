@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.plain_text import cut, visible_name
 
 LONGEST_SHORTCUT = 40
 LONGEST_TITLE = 80
@@ -48,8 +49,6 @@ _LANGUAGE = re.compile(r"(?:[a-z]{2,3})?")
 # A value is somebody's name or number: it can be no mark of ours, nor turn the text around it.
 _HARMLESS = str.maketrans({"{": "(", "}": ")", "⟦": "[", "⟧": "]"} | dict.fromkeys("\u061c\u200e\u200f\u202a\u202b"
     "\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))  # fmt: skip
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and signs that show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +102,8 @@ def fill(body: str, values: Mapping[str, str]) -> FilledReply:
 @reads_outside_text
 def plain_value(value: str) -> str:
     """One line without control characters and braces, of LONGEST_VALUE at most; empty where nothing of it shows."""
-    cut = value[: 4 * LONGEST_VALUE].translate(_HARMLESS)
-    line = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in cut)
-    shows = any(unicodedata.category(c)[0] not in "CZM" and c not in _BLANK for c in line)
-    return " ".join(line.split())[:LONGEST_VALUE].rstrip() if shows else ""
+    looked_at = value[: 4 * LONGEST_VALUE].translate(_HARMLESS)
+    return cut(visible_name(looked_at) or "", LONGEST_VALUE).rstrip()
 
 
 @reads_outside_text
@@ -130,7 +127,7 @@ def problems(reply: ReplyText) -> dict[str, str]:
     elif _has_controls(reply.body, allowed="\n\t"):
         found["body"] = "It holds characters that cannot be sent: write it as plain text."
     elif unknown := unknown_variables(reply.body):
-        names = ", ".join(name[:60] for name in unknown[:3])
+        names = ", ".join(cut(name, 60) for name in unknown[:3])
         found["body"] = f"There is no variable {names}; there are {', '.join(VARIABLES)}."
     elif "⟦" in reply.body or "⟧" in reply.body:
         found["body"] = "The brackets ⟦ and ⟧ mark what is missing: use others."

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dragoman.domain import storable
+from dragoman.domain.form_answers import answers, label
+from dragoman.domain.plurals import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,18 +388,19 @@ def preview(content: Content) -> str:  # noqa: PLR0911, PLR0912 - one line for e
             return " ".join(body.split())
         case Media(media=media, caption=caption, filename=filename):
             return " ".join((caption or filename or f"[{media}]").split())
-        case Location(name=name):
-            return f"[location] {name}" if name else "[location]"
+        case Location(name=name, address=address):
+            return " ".join(f"[location] {', '.join(part for part in (name, address) if part)}".split())
         case ContactCards(cards=cards):
-            return f"[contact] {', '.join(card.name for card in cards)}"
+            return " ".join(f"[contact] {', '.join(map(_card, cards))}".split())
         case Reaction(emoji=emoji):
             return emoji or "[reaction removed]"
         case Choice(title=title):
-            return title
-        case FormReply(name=name, body=body):
-            return body or f"[form] {name}"
+            return " ".join(title.split())
+        case FormReply(name=name, body=body, fields=fields):
+            said = " · ".join(f"{label(field)}: {answer}" for field, answer in answers(fields or {}))
+            return " ".join(f"[form] {said or body or name}".split())
         case Order(items=items, text=text):
-            return text or f"[order] {len(items)} items"
+            return " ".join(text.split()) if text else f"[order] {counted(len(items), 'item', 'items')}"
         case Edit(body=body):
             return f"[edited] {' '.join(body.split())}"
         case Revoke():
@@ -406,3 +409,8 @@ def preview(content: Content) -> str:  # noqa: PLR0911, PLR0912 - one line for e
             return f"[unsupported: {channel_type}]"
         case Erased():
             return "[erased]"
+
+
+def _card(card: ContactCard) -> str:
+    """What a list says of a card: its address where it has no name of its own. Numbers are for some readers only."""
+    return card.name if card.name != "?" else next(iter(card.emails), card.name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.domain.errors import DragomanError
+from dragoman.domain.plain_text import cut
 
 Path = tuple[str | int, ...]
 
@@ -189,6 +190,6 @@ def shown(value: object) -> str:
         case list() | tuple():
             return "a list" if value else "an empty list"
         case str():
-            return repr(value if len(value) <= 40 else value[:39] + "…")
+            return repr(cut(value, 40, mark="…"))
         case _:
             return repr(value)[:40]

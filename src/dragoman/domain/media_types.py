@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from dragoman.bounded import reads_outside_text
+from dragoman.domain.plain_text import cut
 
 HEAD_BYTES = 256 * 1024
 """How much of a file's beginning is looked at; a photo's size stands behind its EXIF data, of up to 64 KB."""
@@ -214,7 +215,7 @@ def safe_filename(given: str | None, *, otherwise: str) -> str:
     if len(name) > _LONGEST:
         stem, dot, extension = name.rpartition(".")
         kept = f"{dot}{extension}" if dot and len(extension) <= 10 else ""
-        name = (stem or name)[: _LONGEST - len(kept)] + kept
+        name = cut(stem or name, _LONGEST - len(kept)) + kept
     return name or otherwise
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from dragoman.domain.content import Content, Link, Options, Request, Text
-from dragoman.domain.split import split, units
+from dragoman.domain.plain_text import units
+from dragoman.domain.split import split
 
 TEXT: Mapping[str, int] = {"whatsapp": 4096}
 """Longest text of one message, by channel; a channel that is not here has no limit."""

@@ -25,9 +25,11 @@ _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 # What phones write for a hyphen and minus by themselves, and the signs that stand in Arabic numbers.
 _SIGNS = str.maketrans("\u2010\u2011\u2012\u2013\u2212\u060c\u066b\u066c", "-----,.,")
 
+# A flag before anything else: where one begins, \X finds out by going back to the first of all flags before it.
+_ONE = r"[\U0001f1e6-\U0001f1ff]{2}[\p{Grapheme_Extend}\u200d]*|\X"
 # Letters that compose with the next one though a reader may see two: Hangul by its parts, in full and half width.
-_CHUNK = regex.compile(r"[\u1100-\u11ff\u3131-\u318e\uffa0-\uffdc]+|\X")
-_CLUSTER = regex.compile(r"\X")
+_CHUNK = regex.compile(rf"[\u1100-\u11ff\u3131-\u318e\uffa0-\uffdc]+|{_ONE}")
+_CLUSTER = regex.compile(_ONE)
 _LONGEST_CLUSTER = 64
 """Nothing that a reader takes for one character is longer than this; what is made to look so may be cut."""
 
@@ -36,6 +38,9 @@ _UNPRINTABLE = regex.compile(r"[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+")
 _LETTER = regex.compile(r"\p{L}")
 _ISOLATES = regex.compile(r"[\u2066-\u2069]+")
 _TURNING = regex.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_FROM_THE_RIGHT = regex.compile(
+    r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}\p{Bidi_Class=AN}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 _TITLES = frozenset(
     (
         "dr", "dra", "drs", "prof", "profa", "ing", "mag", "mr", "mrs", "ms", "miss", "mx", "sir", "madam",
@@ -187,8 +192,8 @@ _NAMES_OF_NOBODY = frozenset({"WhatsApp", "WhatsApp user", UNKNOWN_CONTACT})
 
 @reads_outside_text
 def isolated(name: str) -> str:
-    """*name* to stand in a sentence of plain text, which it cannot turn round, whatever direction it has (UAX 9)."""
-    return f"\u2068{_TURNING.sub('', name)}\u2069" if name and not name.isascii() else name
+    """*name* to stand in a sentence of plain text, which it must not turn round (UAX 9); as it is where it cannot."""
+    return f"\u2068{_TURNING.sub('', name)}\u2069" if _FROM_THE_RIGHT.search(name) else name
 
 
 @reads_outside_text

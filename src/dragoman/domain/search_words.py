@@ -1,9 +1,10 @@
 """Words as the full-text search knows them: how a text becomes words, and what a reader's query asks for.
 
 One folding for what is stored and what is asked, in Python: the database's own parser depends on its locale, and an
-embedded PostgreSQL has no extension that folds accents. Case, accents, full-width forms, Arabic and Hebrew points,
-and other scripts' digits are folded. Scripts that put no space between words (Chinese, Japanese, Thai, Khmer, Lao,
-Burmese) are cut into overlapping pairs of characters, so that any part of a sentence is found.
+embedded PostgreSQL has no extension that folds accents. Texts are folded as all texts are (:mod:`plain_text`) before
+they are cut, then case, accents, and Arabic and Hebrew points. Scripts that put no space between words (Chinese,
+Japanese, Thai, Khmer, Lao, Burmese) are cut into overlapping pairs of characters, so that any part of a sentence is
+found.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -19,6 +20,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from dragoman.bounded import reads_outside_text
+from dragoman.domain import plain_text
+from dragoman.domain.form_answers import answers
+from dragoman.domain.plain_text import boundary, folded, normalized
 
 LONGEST_WORD = 60
 MOST_WORDS = 8_000
@@ -56,6 +60,7 @@ _ASCII_WORD = re.compile("[A-Za-z0-9]+")
 _WORD = re.compile(f"[{_PICTURES}]|[{_UNSPACED}]+|(?:[^\\W_{_UNSPACED}{_PICTURES}]|[{_COMBINING}])+")
 _KEPT = re.compile(f"[{_PICTURES}{_COMBINING}]")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_KANA = re.compile("[\u3040-\u30ff]+")
 
 
 @reads_outside_text
@@ -64,9 +69,9 @@ def fold(text: str) -> str:
     """The form in which words are compared."""
     if text.isascii():
         return text.lower()
-    bare = _FOLDED_AWAY.sub("", unicodedata.normalize("NFKD", text))
-    folded = unicodedata.normalize("NFKC", bare.casefold()).translate(_LETTERS)
-    return "".join(str(unicodedata.digit(c)) if c.isdigit() else c for c in folded if c.isalnum() or _KEPT.match(c))
+    bare = _FOLDED_AWAY.sub("", normalized("NFKD", text))
+    plain = normalized("NFKC", bare.casefold()).translate(_LETTERS)
+    return "".join(str(unicodedata.digit(c)) if c.isdigit() else c for c in plain if c.isalnum() or _KEPT.match(c))
 
 
 class TextToken(NamedTuple):
@@ -81,13 +86,20 @@ class TextToken(NamedTuple):
 def tokens(text: str, *, asked: bool = False) -> Iterator[TextToken]:
     """The words of *text* in order, overlapping pairs where a script has no spaces.
 
-    The last character of such a run is stored alone, too, so that it can be asked for by itself; what is *asked*
-    has only pairs, unless one character is all there is.
+    It is folded before it is cut; the places are those of the text as written. The last character of such a run is
+    stored alone, too, so that it can be asked for by itself; what is *asked* has only pairs, unless one character is
+    all there is.
     """
     if text.isascii():
         for found in _ASCII_WORD.finditer(text):
             yield TextToken(found.group().lower()[:LONGEST_WORD], *found.span())
         return
+    plain = folded(text)
+    for token in _cut(plain.text, asked=asked):
+        yield TextToken(token.word, *plain.span(token.start, token.end))
+
+
+def _cut(text: str, *, asked: bool = False) -> Iterator[TextToken]:
     for found in _WORD.finditer(text):
         start, end = found.span()
         if not _IS_UNSPACED.match(found.group()):
@@ -102,20 +114,36 @@ def tokens(text: str, *, asked: bool = False) -> Iterator[TextToken]:
 def _words(text: str) -> list[str]:
     if text.isascii():
         return [word[:LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower())]
-    return [place.word for place in tokens(text)]
+    return [place.word for place in _cut(plain_text.fold(text))]
 
 
-_FIELDS = ("body", "caption", "filename", "title", "description", "rendered", "text", "name", "address", "organisation")
+_FIELDS = (
+    "body", "caption", "filename", "title", "description", "rendered", "text", "name", "address", "organisation",
+    "product", "catalog_id", "url", "emoji", "channel_type", "reason", "error", "raw",
+)  # fmt: skip
+_LISTS = ("phones", "emails")
 _PARTS = ("options", "items", "cards")
+_REFERRAL = ("headline", "body", "source_url")
 
 
-def text_of(content: dict[str, Any]) -> str:
-    """What can be read in a message's content (its JSON form): the text that is searched and shown as a match."""
+def text_of(content: Mapping[str, Any], referral: Mapping[str, Any] | None = None) -> str:
+    """What can be read in a message (its JSON form): the text that is searched and shown as a match.
+
+    That is all that the transcript shows of it: the answers of a form, what a card, an order or a place says, and
+    the advertisement that led to it (*referral*).
+    """
     found = [content[field] for field in _FIELDS if isinstance(content.get(field), str)]
+    for name in _LISTS:
+        found += [one for one in content.get(name) or () if isinstance(one, str)]
+    if isinstance(content.get("fields"), Mapping):
+        found += [f"{name}: {answer}" for name, answer in answers(content["fields"])]
+    places = [content.get(name) for name in ("latitude", "longitude")]
+    found += [f"{place:.5f}" for place in places if isinstance(place, int | float)]
     for name in _PARTS:
         parts = content.get(name)
         if isinstance(parts, (list, tuple)):
-            found += [text_of(part) for part in parts if isinstance(part, dict)]
+            found += [text_of(part) for part in parts if isinstance(part, Mapping)]
+    found += [referral[name] for name in _REFERRAL if isinstance(referral.get(name), str)] if referral else []
     return " · ".join(text for text in found if text)
 
 
@@ -200,14 +228,17 @@ class Search:
             term = _term(phrase or bare or "", bare=phrase is None, excluded=bool(minus))
             if term is None:
                 continue
-            if without_numbers and _may_be_number(term):
+            before = _as_indexed_before(phrase or bare or "", term)
+            if without_numbers and any(map(_may_be_number, (term, *before))):
                 # What it was an alternative to stays, and what follows an OR is then no alternative to anything.
                 left_out, joined = True, False
                 continue
             if joined:
-                groups[-1].append(term)
+                groups[-1] += [term] if term.excluded else [term, *before]
+            elif term.excluded:
+                groups += [[one] for one in (term, *before)]
             else:
-                groups.append([term])
+                groups.append([term, *before])
             joined = False
         return cls(tuple(tuple(group) for group in groups), numbers_left_out=left_out)
 
@@ -236,6 +267,23 @@ def _term(written: str, *, bare: bool, excluded: bool) -> Term | None:
         return None
     lone = len(words) == 1 and len(words[0]) == 1 and _IS_UNSPACED.match(words[0]) is not None
     return Term(words, prefix=lone or (bare and written.endswith("*")), excluded=excluded)
+
+
+def _as_indexed_before(written: str, term: Term) -> list[Term]:
+    """The forms in which *term* stands in an index that was written before texts were folded first (decision 0048).
+
+    Then what had been written in other forms was cut as it stood: a joiner divided words, the marks of kana in parts
+    (NFD) were characters of their own, and kana in half width were words with no end.
+    """
+    if written.isascii():
+        return []
+    found = [tuple(place.word for place in _cut(written, asked=True))]
+    if _KANA.search(plain := plain_text.fold(written)):
+        found.append(tuple(place.word for place in _cut(normalized("NFD", plain), asked=True)))
+    before = [Term(words, prefix=term.prefix, excluded=term.excluded) for words in dict.fromkeys(found) if words]
+    if _KANA.fullmatch(plain):
+        before.append(Term((fold(plain)[:LONGEST_WORD],), prefix=True, excluded=term.excluded))
+    return [one for one in before if (one.words, one.prefix) != (term.words, term.prefix)]
 
 
 def _may_be_number(term: Term) -> bool:
@@ -277,7 +325,8 @@ def snippet(text: str, search: Search, width: int = 140) -> tuple[Piece, ...]:
         # Not in the middle of a word, where there are words.
         space = text.find(" ", begin, marks[0][0])
         begin = space + 1 if space >= 0 else begin
-    end = min(len(text), begin + width)
+    begin = boundary(text, begin)
+    end = boundary(text, begin + width)
     pieces: list[Piece] = [Piece("…", hit=False)] if begin else []
     at = begin
     for start, stop in marks:

@@ -8,10 +8,9 @@ an emoji or an accented letter stays whole whatever it is made of. A pair of Wha
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator
 
 from dragoman.bounded import reads_outside_text
+from dragoman.domain.plain_text import boundary, reach, units
 
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _LINE = re.compile(r"\n\s*")
@@ -31,14 +30,6 @@ _MARKED = re.compile(
     r"|(?<!\w)_(?=\S)[^_\n]+?(?<=\S)_(?!\w)|(?<![\w~])~(?=\S)[^~\n]+?(?<=\S)~(?!\w)",
     re.DOTALL,
 )
-
-_ZWJ = "\u200d"
-_VIRAMA_CLASS = 9
-
-
-def units(text: str) -> int:
-    """The length of *text* as the strictest of the counting rules has it: in UTF-16 units, an emoji is two."""
-    return len(text) + sum(1 for character in text if ord(character) > 0xFFFF)
 
 
 @reads_outside_text
@@ -72,7 +63,7 @@ def _after_breaks(text: str, at: int) -> int:
 
 def _cut(text: str, limit: int) -> tuple[str, int, str]:
     """The first piece, where the rest begins, and the mark that is to be opened again before it."""
-    most = _reach(text, limit)
+    most = reach(text, limit)
     spans = [match.span() for match in _MARKED.finditer(text, 0, min(len(text), most * 5))]
     for low in (int(most * _LEAST), 1):
         for place in _PLACES:
@@ -84,18 +75,8 @@ def _cut(text: str, limit: int) -> tuple[str, int, str]:
         return text[: inside[0]].rstrip(), inside[0], ""
     if inside is not None:
         return _cut_marked(text, limit)
-    end = _character_end(text, most)
+    end = boundary(text, most)
     return text[:end], end, ""
-
-
-def _reach(text: str, limit: int) -> int:
-    """How many characters of *text* have at most *limit* units."""
-    counted = 0
-    for place, character in enumerate(text):
-        counted += 2 if ord(character) > 0xFFFF else 1
-        if counted > limit:
-            return place
-    return len(text)
 
 
 def _last(
@@ -115,52 +96,8 @@ def _cut_marked(text: str, limit: int) -> tuple[str, int, str]:
     """Cut inside the marked span that *text* begins with, which has no end within the limit."""
     mark = "```" if text.startswith("```") else text[0]
     inner = text[len(mark) :]
-    end = _character_end(inner, _reach(inner, limit - 2 * len(mark)))
+    end = boundary(inner, reach(inner, limit - 2 * len(mark)))
     spaces = [match for match in re.finditer(r"\s+", inner[:end]) if match.start() > end * _LEAST]
     if spaces:
         return mark + inner[: spaces[-1].start()] + mark, len(mark) + spaces[-1].end(), mark
     return mark + inner[:end] + mark, len(mark) + end, mark
-
-
-def _character_end(text: str, most: int) -> int:
-    """The last place up to *most* where no character, as a reader sees it, is cut; *most* where there is none."""
-    return next((place for place in _backwards(most) if _is_boundary(text, place)), most)
-
-
-def _backwards(most: int) -> Iterator[int]:
-    # Nothing that a reader takes for one character is longer than this; what is made to look so may be cut.
-    yield from range(most, max(0, most - 64), -1)
-
-
-def _is_boundary(text: str, place: int) -> bool:
-    """Whether a character of its own begins at *place* (the rules of UAX 29 that matter here)."""
-    if not 0 < place < len(text):
-        return True
-    before, after = text[place - 1], text[place]
-    if before == "\r" and after == "\n":
-        return False
-    # What joins, and what is put on the character before: accents, variation selectors, skin tones, flags' tags.
-    if _ZWJ in (before, after) or unicodedata.category(after) in {"Mn", "Me", "Mc"} or _extends(after):
-        return False
-    # In Indic scripts a consonant after a virama belongs to the one before it.
-    if unicodedata.combining(before) == _VIRAMA_CLASS and unicodedata.category(after) == "Lo":
-        return False
-    if _is_regional(before) and _is_regional(after):
-        run = 0
-        while place - 1 - run >= 0 and _is_regional(text[place - 1 - run]):
-            run += 1
-        return run % 2 == 0
-    return not (_is_jamo(before) and _is_jamo(after))
-
-
-def _extends(character: str) -> bool:
-    code = ord(character)
-    return 0x1F3FB <= code <= 0x1F3FF or 0xE0020 <= code <= 0xE007F
-
-
-def _is_regional(character: str) -> bool:
-    return 0x1F1E6 <= ord(character) <= 0x1F1FF
-
-
-def _is_jamo(character: str) -> bool:
-    return 0x1100 <= ord(character) <= 0x11FF

@@ -21,6 +21,7 @@ from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.events import AuditEvent, StateChanged, payload_json
 from dragoman.domain.nouns import MessageContext
+from dragoman.domain.plain_text import cut
 from dragoman.domain.search_words import BEFORE_START, name_of, text_of, vector
 from dragoman.domain.states import State
 from dragoman.ledger import changes, seal
@@ -320,7 +321,7 @@ def _word_rows(
     # A search looks for them no earlier than that.
     earliest = session.started_at - BEFORE_START
     texts: list[tuple[int, datetime, str]] = [
-        (number, max(item.at, earliest), text_of(to_json(item.content)))
+        (number, max(item.at, earliest), text_of(to_json(item.content), item.context.referral))
         for number, item in enumerate(entry.turn.transcript, places[session.session_id].ordinal)
     ]
     if session.session_id in fresh:
@@ -423,7 +424,7 @@ def _session_row(entry: TurnRecord, places: Mapping[UUID, _ChainTail], events: S
         context.business_partner_id,
         context.business_partner_name,
         session.agent_name,
-        _cut(session.last_user_message),
+        cut(session.last_user_message, 200, mark="…"),
         session.message_count,
         place.ordinal - 1 + len(turn.transcript),
         session.error_count,
@@ -476,7 +477,3 @@ def _handoff_rows(turn: Turn) -> list[_Row]:
         return []
     values = attrgetter(*(name for name in _HANDOFF_COLUMNS if name != "session_id"))(session.handoff)
     return [(session.session_id, *values)]
-
-
-def _cut(text: str, limit: int = 200) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

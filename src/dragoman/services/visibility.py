@@ -18,6 +18,7 @@ from uuid import UUID
 from dragoman.domain import content
 from dragoman.domain.content import Content
 from dragoman.domain.nouns import Contact, MessageContext
+from dragoman.domain.search_words import text_of
 from dragoman.ledger.read import Event, Message
 from dragoman.services import masking
 from dragoman.services.handoff.read_inbox import WaitingConversation
@@ -25,7 +26,7 @@ from dragoman.services.masking import Mask
 from dragoman.store.contacts import contacts
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.contacts.identities import ContactNote
-from dragoman.store.conversation_list.conversations import Conversation, Filters
+from dragoman.store.conversation_list.conversations import Conversation, Filters, Match
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
@@ -104,6 +105,13 @@ class Visibility:
     def text(self, found: _OfContact, text: str, masks: Masks) -> str:
         """What was written in that session."""
         return text if self.unmasked else masks.of(found.contact_id, found.contact_phone).text(text)
+
+    def match(self, found: _OfContact, match: Match, masks: Masks) -> str:
+        """What can be read in a message that a search found; of a card without its numbers, whosever they are."""
+        if self.unmasked:
+            return text_of(match.content, match.referral)
+        mask = masks.of(found.contact_id, found.contact_phone).also(match.content.get("new_address"))
+        return text_of(mask.value(match.content), mask.value(match.referral))
 
     def typed(self, text: str) -> str:
         """Show what a colleague typed: a note, a tag, a view's name, a reason."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from dragoman.domain.plain_text import cut
+
 
 class SkillCallError(Exception):
     """Base of every way in which a call can fail; ``retryable`` says whether another attempt makes sense.
@@ -71,4 +73,4 @@ class InvalidAnswerError(SkillCallError):
 def shown(text: str, most: int = 200) -> str:
     """Put *text* from outside in one line, short enough to be quoted in a message."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: most * 2]).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return cut(line, most, mark="…")

@@ -24,6 +24,8 @@ from dragoman import __version__
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
 from dragoman.domain.nouns import HttpTarget, SkillSpec
+from dragoman.domain.plain_text import cut
+from dragoman.domain.plurals import counted
 from dragoman.skills.addresses import AllowList, CheckedBackend, Reach, Resolver, checked_url, resolve
 from dragoman.skills.call_errors import (
     AnswerTooLargeError,
@@ -103,7 +105,12 @@ class HttpSkills:
         except SkillCallError as error:
             failed = type(error).__name__, str(error), error.may_retry, error.retry_after
         except TimeoutError:
-            failed = "SkillTimedOut", f"no whole answer within {call.timeout_seconds:g} seconds", True, None
+            failed = (
+                "SkillTimedOut",
+                f"no whole answer within {counted(call.timeout_seconds, 'second', 'seconds')}",
+                True,
+                None,
+            )
         except Exception as error:  # a defect in what we use must end this attempt, not the worker
             failed = type(error).__name__, f"the call failed: {shown(str(error))}", False, None
         error_class, message, retryable, retry_after = failed
@@ -112,7 +119,7 @@ class HttpSkills:
             at=clock(),
             duration_ms=round((time.perf_counter() - started) * 1000, 3),
             error_class=error_class,
-            message=without(secrets, message)[:MAX_MESSAGE],
+            message=cut(without(secrets, message), MAX_MESSAGE),
             retryable=retryable,
             retry_after_seconds=retry_after,
         )
@@ -146,7 +153,8 @@ class HttpSkills:
             async with asyncio.timeout(seconds):
                 return await self._exchange(reach, url, sent, body, seconds, method="GET" if form is None else "POST")
         except TimeoutError as error:
-            raise ConnectionFailedError(f"{url.host} gave no whole answer within {seconds:g} seconds") from error
+            within = counted(seconds, "second", "seconds")
+            raise ConnectionFailedError(f"{url.host} gave no whole answer within {within}") from error
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise _connection_error(url.host, error) from error
 

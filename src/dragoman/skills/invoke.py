@@ -19,6 +19,8 @@ from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
 from dragoman.domain.content import Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import fault
+from dragoman.domain.plain_text import cut
+from dragoman.domain.plurals import counted
 from dragoman.skills.call_errors import InvalidAnswerError
 from dragoman.skills.python import Answer, OpenLink, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
 
@@ -69,7 +71,7 @@ async def attempt(
         outcome = _result(task)
     else:
         await _stop(task)
-        outcome = SkillTimedOut(f"no answer within {call.timeout_seconds:g} seconds")
+        outcome = SkillTimedOut(f"no answer within {counted(call.timeout_seconds, 'second', 'seconds')}")
     left = None if task.done() else task
     elapsed = (time.perf_counter() - started) * 1000
     if isinstance(outcome, BaseException):
@@ -214,7 +216,7 @@ def _raised(
         at=at,
         duration_ms=duration_ms,
         error_class=type(error).__name__,
-        message=without(secrets, _message(error))[:MAX_MESSAGE],
+        message=cut(without(secrets, _message(error)), MAX_MESSAGE),
         retryable=isinstance(error, RetryableError | TimeoutError | OSError),
     )
 

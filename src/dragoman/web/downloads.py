@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from dragoman.domain.errors import NotFoundError
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
 from dragoman.services.exports import background_exports, export_conversations
 from dragoman.services.exports.background_exports import TooManyOpenError, open_file
@@ -102,7 +103,9 @@ class _StreamedExport(StreamingResponse):
         limits = ShareLimits(all=MOST_DOWNLOADS, tenant=MOST_DOWNLOADS_OF_TENANT, holder=MOST_DOWNLOADS_OF_HOLDER)
         share = self._shares.used_up(tenant_id, holder_id, limits)
         if share is not None:
-            raise HTTPException(429, f"{share} files are being sent already. Try again when one is there.", RETRY)
+            raise HTTPException(
+                429, f"{counted(share, 'file is', 'files are')} being sent already. Try again when one is there.", RETRY
+            )
         if self._shares.is_full(limits):
             raise HTTPException(503, "As many files are being sent as can be. Try again in a moment.", RETRY)
         with self._shares.hold(tenant_id, holder_id):

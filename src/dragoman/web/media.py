@@ -20,6 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from dragoman.domain.content import Media
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.media_types import EXTENSIONS, INLINE, UNKNOWN, safe_filename
+from dragoman.domain.plurals import counted
 from dragoman.ledger import read
 from dragoman.runtime import Runtime
 from dragoman.store import media
@@ -135,7 +136,9 @@ def part_of(header: str | None, size: int) -> ByteRange | None:
     if last and first and int(last) < int(first):
         return None
     if part.start >= size or part.start >= part.end:
-        raise HTTPException(416, f"The file has {size} bytes.", {"Content-Range": f"bytes */{size}"})
+        raise HTTPException(
+            416, f"The file has {counted(size, 'byte', 'bytes')}.", {"Content-Range": f"bytes */{size}"}
+        )
     return part
 
 

@@ -14,7 +14,7 @@ def pieces(page: Page, visibility: Visibility, masks: Masks) -> dict[UUID, tuple
     if page.search is None:
         return {}
     return {
-        found.session_id: snippet(visibility.text(found, page.matches[found.session_id].text, masks), page.search)
+        found.session_id: snippet(visibility.match(found, page.matches[found.session_id], masks), page.search)
         for found in page.items
         if found.session_id in page.matches
     }

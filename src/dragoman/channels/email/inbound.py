@@ -16,6 +16,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from dragoman.bounded import reads_outside_text
 from dragoman.channels.email import wire
 from dragoman.channels.email.plain import from_html, without_quotes
+from dragoman.domain.plain_text import cut
 
 _ID = re.compile(r"<([^<>\s]{1,500})>")
 _ADDRESS = re.compile(r"[^@\s<>\x00]{1,64}@[^@\s<>\x00]{1,255}")
@@ -94,7 +95,7 @@ def _addresses(message: EmailMessage, name: str) -> list[tuple[str | None, str]]
         # Comments in comments without end.
         return []
     return [
-        (_clean(" ".join(wire.header_text(said).split()))[:200] or None, address.lower())
+        (cut(_clean(" ".join(wire.header_text(said).split())), 200) or None, address.lower())
         for said, address in found
         if _ADDRESS.fullmatch(address) and len(address) <= 254
     ]
@@ -131,7 +132,7 @@ def _text(message: EmailMessage) -> str:
     text = decoded(part)
     if part.get_content_type() == "text/html":
         text = from_html(text)
-    return _clean(without_quotes(text))[:TEXT]
+    return cut(_clean(without_quotes(text)), TEXT)
 
 
 def decoded(part: MIMEPart) -> str:
@@ -152,7 +153,7 @@ def _attachments(message: EmailMessage) -> Iterator[EmailAttachment]:
         yield EmailAttachment(
             place=place,
             mime_type=part.get_content_type()[:200],
-            filename=_clean(re.split(r"[/\\]", filename)[-1])[:255] if filename else None,
+            filename=cut(_clean(re.split(r"[/\\]", filename)[-1]), 255) if filename else None,
             sha256=hashlib.sha256(data).hexdigest(),
         )
 

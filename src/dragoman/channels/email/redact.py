@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from dragoman.bounded import reads_outside_text
 from dragoman.channels.email import inbound, wire
 from dragoman.channels.email.plain import from_html
+from dragoman.domain.plain_text import cut
 from dragoman.domain.redaction import RedactionRule, clean
 
 _READ = {"text/plain", "text/html"}
@@ -30,7 +31,7 @@ def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[
     subject, found = clean(wire.header_text(str(message.get("Subject", ""))), rules)
     if found:
         del message["Subject"]
-        message["Subject"] = " ".join(subject.split())[:_LONGEST_SUBJECT]
+        message["Subject"] = cut(" ".join(subject.split()), _LONGEST_SUBJECT)
     for part in message.walk():
         if part.get_content_type() in _READ and not part.is_attachment():
             found += _part(part, rules)

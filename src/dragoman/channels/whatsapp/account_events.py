@@ -8,6 +8,7 @@ from __future__ import annotations
 from dragoman.channels.interface import AccountEvent, Severity
 from dragoman.channels.whatsapp.items import OtherItem
 from dragoman.channels.whatsapp.wire import Object, each, table, text
+from dragoman.domain.plain_text import cut
 
 _ERRORS = frozenset(
     {
@@ -76,7 +77,7 @@ def _word(value: Object) -> str | None:
     names = ("event", "decision", "new_quality_score", "alert_severity", "new_category")
     alert = text(table(value.get("alert_info")).get("alert_severity"))
     found = next((said for name in names if (said := text(value.get(name)))), alert)
-    return found[:80] if found else None
+    return cut(found, 80) if found else None
 
 
 def _severity(field: str, word: str | None, value: Object) -> Severity:
@@ -100,5 +101,5 @@ def _details(value: Object) -> list[str]:
     names = ("message_template_name", "current_limit", "reason", "rejection_reason", "display_phone_number")
     named = [found for name in names if (found := text(value.get(name))) and found != "NONE"]
     alert = text(table(value.get("alert_info")).get("alert_description"))
-    said = [part[:200] for part in (violation, state, *restrictions, *named, alert) if part]
+    said = [cut(part, 200) for part in (violation, state, *restrictions, *named, alert) if part]
     return [f"({', '.join(said)})"] if said else []

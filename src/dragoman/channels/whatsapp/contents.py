@@ -39,6 +39,7 @@ from dragoman.domain.content import (
     Text,
     Unsupported,
 )
+from dragoman.domain.plain_text import cut
 
 
 def channel_errors(value: Any) -> tuple[ChannelError, ...]:
@@ -58,7 +59,7 @@ def _channel_error(item: Object) -> ChannelError:
 
 def content_of(message: Object, around: tuple[ChannelError, ...] = ()) -> Content:
     """What *message* carries. *around* are errors reported beside it, used when it has none itself."""
-    kind = (text(message.get("type")) or "missing")[:80]
+    kind = cut(text(message.get("type")) or "missing", 80)
     errors = channel_errors(message.get("errors"))
     reader = _READERS.get(kind)
     content = reader(message, errors) if reader else None

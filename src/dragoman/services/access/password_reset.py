@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.errors import ChangeRefusedError, MailError, NotFoundError
+from dragoman.domain.plain_text import isolated
 from dragoman.runtime import Job, Runtime
 from dragoman.services.access import passwords
 from dragoman.services.audit.on_record import put_on_record
@@ -66,7 +67,7 @@ async def send(runtime: Runtime, tenant_id: UUID, reset_id: UUID) -> None:
         secret = secrets.token_urlsafe(32)
         await password_resets.set_link(connection, tenant_id, reset_id, secret, now=runtime.clock.now())
     base_url = runtime.settings.base_url
-    text = TEXT.format(name=asked.name, base_url=base_url, link=f"{base_url}/login/reset?token={secret}")
+    text = TEXT.format(name=isolated(asked.name), base_url=base_url, link=f"{base_url}/login/reset?token={secret}")
     try:
         await mailer.send(to=asked.email, subject=SUBJECT, text=text)
     except MailError as error:

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from dragoman.domain import plurals
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import passwords
@@ -115,9 +116,8 @@ async def change_own_password(
     """
     counted = login_failures.own(user_id)
     if wait := await login_failures.attempt(runtime.database, counted, now=runtime.clock.now()):
-        raise ChangeRefusedError(
-            f"Too many attempts failed. Wait {math.ceil(wait.total_seconds())} seconds and try again."
-        )
+        pause = plurals.counted(math.ceil(wait.total_seconds()), "second", "seconds")
+        raise ChangeRefusedError(f"Too many attempts failed. Wait {pause} and try again.")
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         before = await user_accounts.password_hash_of(connection, tenant_id, user_id)

@@ -17,6 +17,8 @@ from uuid import UUID
 import pyotp
 
 from dragoman.domain.errors import ChangeRefusedError, DragomanError, NotFoundError
+from dragoman.domain.plain_text import fold
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
@@ -37,7 +39,8 @@ class ThrottledError(DragomanError):
     """Too many codes were wrong; ``wait`` says how long nothing is looked at."""
 
     def __init__(self, wait: timedelta) -> None:
-        super().__init__(f"Too many codes were wrong. Wait {math.ceil(wait.total_seconds())} seconds and try again.")
+        pause = counted(math.ceil(wait.total_seconds()), "second", "seconds")
+        super().__init__(f"Too many codes were wrong. Wait {pause} and try again.")
         self.wait = wait
 
 
@@ -179,7 +182,7 @@ async def _taken(
 
 def _step(secret: str, code: str, now: datetime) -> int | None:
     """The time step whose code that is; all are compared, so that the time does not tell which."""
-    given, current = "".join(code.split()).encode(errors="replace"), int(now.timestamp() // STEP.total_seconds())
+    given, current = "".join(fold(code).split()).encode(errors="replace"), int(now.timestamp() // STEP.total_seconds())
     totp, found = pyotp.TOTP(secret), None
     for other in EARLIER_AND_LATER:
         if hmac.compare_digest(totp.generate_otp(current + other).encode(), given):
@@ -195,7 +198,7 @@ async def _new_codes(connection: Connection, tenant_id: UUID, user_id: UUID) -> 
 
 
 def _digest(user_id: UUID, code: str) -> bytes:
-    plain = "".join(c for c in code.lower() if c in _LETTERS)
+    plain = "".join(c for c in fold(code).lower() if c in _LETTERS)
     return hashlib.sha256(f"{user_id}/{plain}".encode()).digest()
 
 

@@ -26,6 +26,7 @@ from dragoman.domain.errors import (
     DragomanError,
     NotFoundError,
 )
+from dragoman.domain.plain_text import cut, visible_name
 from dragoman.runtime import Runtime
 from dragoman.services.access import identity_provider, people
 from dragoman.services.audit.on_record import put_on_record
@@ -185,7 +186,7 @@ def _role(settings: SingleSignOn, claims: Mapping[str, Any]) -> str:
 async def _made(
     runtime: Runtime, connection: Connection, tenant_id: UUID, claims: Mapping[str, Any], email: str, role: str
 ) -> User:
-    name = " ".join("".join(c for c in str(claims.get("name") or email) if c.isprintable()).split())[:120] or email
+    name = cut(visible_name(str(claims.get("name") or "")) or email, 120)
     try:
         user = await user_accounts.create_user(
             connection, tenant_id, user_id=runtime.source.new_id(), email=email, name=name,

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.channels.interface import AccountAccess, TemplateChange, TemplateList, Unanswered
+from dragoman.domain.plain_text import cut
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.channels.manage_accounts import MEND
@@ -99,9 +100,9 @@ async def _ask(runtime: Runtime, account: ChannelAccount) -> TemplateList | str:
     if isinstance(answer, TemplateList):
         return answer
     if isinstance(answer, Unanswered):
-        return f"WhatsApp could not be asked: {answer.reason}"[:LONGEST_FAILURE]
+        return cut(f"WhatsApp could not be asked: {answer.reason}", LONGEST_FAILURE)
     code = f" (code {answer.code})" if answer.code is not None else ""
-    return f"{answer.message[:LONGEST_FAILURE]}{code}"
+    return f"{cut(answer.message, LONGEST_FAILURE)}{code}"
 
 
 async def _keep(

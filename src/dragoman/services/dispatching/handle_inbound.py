@@ -42,6 +42,7 @@ from dragoman.domain.errors import StaleTokenError
 from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload
 from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import cut
 from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services.dispatching import presence
@@ -292,7 +293,7 @@ async def _record_late(
         actor=SYSTEM,
         payload=DispatchOrphaned(
             reason="the result came after the dispatch had lost its session; it was not sent",
-            late_result=said[:500],
+            late_result=cut(said, 500),
         ),
         dispatch_id=work.waiting.dispatch_id,
     )

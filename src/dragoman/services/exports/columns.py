@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 Kind = Literal["id", "text", "integer", "boolean", "timestamp", "money", "json"]
-"""``text`` is what people wrote or named; ``id`` and ``json`` are text that no person chose freely."""
+"""``text`` is what people wrote or named; ``id`` is text that is compared as a whole, ours or another system's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from typing import Any
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.events import CATALOGUE
+from dragoman.domain.plain_text import contact_label, isolated, visible_name, without_isolates
+from dragoman.domain.plurals import counted
 from dragoman.ledger.integrity import Integrity, Stage
 from dragoman.services.exports.columns import CONVERSATION
 
@@ -59,8 +61,8 @@ def conversation(
     row: Row, messages: Sequence[Row], events: Sequence[Row], *, masked: bool, proved: Integrity | None
 ) -> Iterator[str]:
     """Write one conversation: summary, transcript, audit timeline."""
-    name = row["contact_name"] or row["contact_phone"] or "Contact"
-    yield _head(f"{name}, session {row['session_id']}")
+    name = contact_label(row["contact_name"], row["contact_phone"])
+    yield _head(f"{isolated(name)}, session {row['session_id']}")
     yield f'<main><h1 dir="auto">{escape(name)}</h1><p><small>Session {row["session_id"]}, times in UTC</small></p>\n'
     if masked:
         yield f'<p class="note">{_MASKED}</p>\n'
@@ -96,7 +98,7 @@ def _sealed(proved: Integrity) -> str:
 @reads_outside_text
 def _message(message: Row) -> str:
     sender = str(message["sender"])
-    name = f" {message['sender_name']}" if message["sender_name"] else ""
+    name = f" {without_isolates(message['sender_name'])}" if visible_name(message["sender_name"]) else ""
     delivery = f", {message['delivery']}" if message["delivery"] else ""
     more = (
         "" if message["kind"] == "text" else f"<details><summary>Content</summary>{_json(message['content'])}</details>"
@@ -112,7 +114,7 @@ def _event(event: Row) -> str:
     known = CATALOGUE.get(event["type"])
     label = known.label if known else event["type"]
     error = " error" if event["type"].endswith((".failed", ".error")) else ""
-    actor = f"{event['actor_kind']} {event['actor_name']}".strip()
+    actor = without_isolates(f"{event['actor_kind']} {event['actor_name']}".strip())
     return (
         f'<li class="e{error}" id="e{event["position"]}"><details><summary><b>{escape(label)}</b> '
         f'<span class="at">{moment(event["at"])}, no. {event["position"]}, <bdi>{escape(actor)}</bdi></span></summary>'
@@ -128,10 +130,10 @@ def _json(value: Any) -> str:
 
 def index_row(row: Row) -> str:
     """Write a conversation's line in the index."""
-    name = row["contact_name"] or row["contact_phone"] or "Contact"
+    name = contact_label(row["contact_name"], row["contact_phone"])
     session = row["session_id"]
     return (
-        f'<tr><td><a href="transcripts/{session}.html"><bdi>{escape(name)}</bdi></a></td>'
+        f'<tr><td><a href="transcripts/{session}.html"><bdi>{escape(without_isolates(name))}</bdi></a></td>'
         f"<td>{moment(row['started_at'])}</td><td>{escape(row['state'])}</td><td>{escape(row['outcome'])}</td>"
         f"<td>{row['message_count']}</td></tr>\n"
     )
@@ -140,7 +142,8 @@ def index_row(row: Row) -> str:
 def index(rows: Sequence[str], *, made_at: datetime, masked: bool) -> Iterator[str]:
     """The first page: what is in the bundle."""
     yield _head("Evidence bundle")
-    yield f"<main><h1>Evidence bundle</h1><p>{len(rows)} conversations, made {moment(made_at)} UTC. "
+    found = counted(len(rows), "conversation", "conversations")
+    yield f"<main><h1>Evidence bundle</h1><p>{found}, made {moment(made_at)} UTC. "
     yield "README.txt says how to check that nothing was changed.</p>\n"
     if masked:
         yield f'<p class="note">{_MASKED}</p>\n'

@@ -14,6 +14,8 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.failure_text import describe
+from dragoman.domain.plain_text import cut
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Job, Runtime
 from dragoman.services import counters
 from dragoman.services.dispatching.handle_inbound import AbandonedError
@@ -72,14 +74,18 @@ async def record_failure(
             return
         attempts = error.workers if isinstance(error, AbandonedError) else known.attempts + 1
         pause = PAUSES[min(attempts, len(PAUSES)) - 1]
-        known = replace(known, attempts=attempts, last_failed_at=now, retry_at=now + pause, cause=describe(error)[:500])
+        known = replace(
+            known, attempts=attempts, last_failed_at=now, retry_at=now + pause, cause=cut(describe(error), 500)
+        )
         await failed_jobs.save(connection, tenant_id, known)
         if attempts < MOST_ATTEMPTS:
             again = Job(entrypoint=entrypoint, tenant_id=tenant_id, key=key, delay=pause)
             await runtime.queue.enqueue(connection, [again])
             return
     how = str(error) if isinstance(error, AbandonedError) else f"the last by {_short(known.cause)}"
-    given = await give_up(runtime, tenant_id, key, known.subject, f"{attempts} attempts failed, {how}")
+    given = await give_up(
+        runtime, tenant_id, key, known.subject, f"{counted(attempts, 'attempt', 'attempts')} failed, {how}"
+    )
     if given is None:
         return
     counters.GIVEN_UP.labels(entrypoint).inc()

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.circuit import Circuit
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Job, Runtime
 from dragoman.services import counters
 from dragoman.store.channels import channel_events
@@ -136,5 +137,5 @@ async def _tell(
 def _span(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
     if minutes < 120:
-        return "1 minute" if minutes == 1 else f"{minutes} minutes"
-    return f"{round(minutes / 60)} hours"
+        return counted(minutes, "minute", "minutes")
+    return counted(round(minutes / 60), "hour", "hours")

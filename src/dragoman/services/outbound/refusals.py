@@ -17,6 +17,7 @@ import structlog
 from dragoman.channels.interface import Meaning, RetryClass
 from dragoman.domain.events import AuditEvent, MessageStatus
 from dragoman.domain.nouns import SYSTEM
+from dragoman.domain.plurals import counted
 from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services import counters
@@ -95,7 +96,8 @@ async def follow(
     elif retry is RetryClass.STOP_CHANNEL and not (refusal.late and entry.once):
         await park(connection, tenant_id, entry, refusal.code, f"The channel is stopped. {refusal.reason}", now)
     elif pause is not None and tries_run_out:
-        gave_up = f"gave up after {attempts} attempts: {refusal.reason}"
+        tries = counted(attempts, "attempt", "attempts")
+        gave_up = f"gave up after {tries}: {refusal.reason}"
         await fail(connection, tenant_id, entry, refusal.code, gave_up, now, attempts=attempts)
     elif pause is None or (refusal.late and entry.once):
         await fail(connection, tenant_id, entry, refusal.code, refusal.reason, now, attempts=attempts)
@@ -157,11 +159,12 @@ async def unreachable(
     code, reason = (None, failure) if isinstance(failure, str) else (failure.code, failure.reason)
     failures = entry.failures + (not account.circuit.is_open)
     tried_for = now - entry.created_at
+    tries = counted(attempts, "attempt", "attempts")
     keep_trying = timedelta(seconds=(await skills.dispatch_rules(connection, tenant_id)).policy.keep_trying_seconds)
     if tried_for >= keep_trying:
-        gave_up = f"gave up after {attempts} attempts in {_hours(tried_for)}: {reason}"
+        gave_up = f"gave up after {tries} in {_hours(tried_for)}: {reason}"
     elif failures >= MAX_ATTEMPTS and tried_for >= LEAST_TIME and not account.circuit.is_open:
-        gave_up = f"gave up after {attempts} attempts, while other messages of the number went out: {reason}"
+        gave_up = f"gave up after {tries}, while other messages of the number went out: {reason}"
     else:
         await outbox.count_failures(connection, tenant_id, entry.outbox_entry_id, failures)
         await schedule_retry(connection, tenant_id, entry, code, reason, now, pause=pause)
@@ -170,8 +173,7 @@ async def unreachable(
 
 
 def _hours(span: timedelta) -> str:
-    hours = round(span.total_seconds() / 3600)
-    return "1 hour" if hours == 1 else f"{hours} hours"
+    return counted(round(span.total_seconds() / 3600), "hour", "hours")
 
 
 def backoff(runtime: Runtime, attempts: int) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 from dragoman.domain.errors import DragomanError
+from dragoman.domain.plurals import counted, noun
 from dragoman.runtime import Runtime
 from dragoman.services.retention.apply_retention import RetentionBusyError
 from dragoman.store import exports, legal_holds
@@ -77,7 +78,8 @@ async def delete(
     try:
         held = await legal_holds.of(connection, tenant_id)
         if held:
-            raise TenantHeldError(f"{len(held)} sessions are on legal hold; nothing is deleted until these are lifted")
+            kept = f"{counted(len(held), 'session is', 'sessions are')} on legal hold"
+            raise TenantHeldError(f"{kept}; nothing is deleted until {noun(len(held), 'this is', 'these are')} lifted")
         gone: Counter[str] = Counter()
         async with connection.transaction():
             await store.shut(connection, tenant_id)

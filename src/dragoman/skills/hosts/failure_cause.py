@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from dragoman.dispatch.effects import InvokeSkill
+from dragoman.domain.plurals import counted
 
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 """What an operator or the system's hunt for memory sends; a skill's own faults show as others."""
@@ -83,7 +84,7 @@ class End:
             case Cause.EXITED:
                 return f"ended with exit status {self.status}"
             case Cause.HELD_UP:
-                return f"did nothing else for {self.detail} seconds and was stopped"
+                return f"did nothing else for {self.detail} s and was stopped"
             case Cause.OVERDUE:
                 return "did not react at the deadline and was stopped"
             case Cause.BROKEN:
@@ -115,7 +116,7 @@ def verdict(end: End, number: int) -> CallVerdict:
             why = "others waited, and what takes time must be awaited"
             return CallVerdict("SkillTimedOut", f"{process}, because {why}", True)
         case Cause.OVERDUE:
-            message = f"no answer within {call.timeout_seconds:g} seconds; {process}"
+            message = f"no answer within {counted(call.timeout_seconds, 'second', 'seconds')}; {process}"
             return CallVerdict("SkillTimedOut", message, True)
         case Cause.BROKEN:
             return CallVerdict("SkillHostStopped", process, not alone)
@@ -127,7 +128,7 @@ def verdict(end: End, number: int) -> CallVerdict:
 
 def _others(end: End, call: InvokeSkill) -> str:
     if end.marked_skill is None:
-        return f"{len(end.calls)} calls ran in it, and which one is to blame is not known"
+        return f"{counted(len(end.calls), 'call', 'calls')} ran in it, and which one is to blame is not known"
     if end.marked_skill == call.skill:
         return "another call of the same skill is to blame"
     return f"another skill is to blame, {end.marked_skill}"

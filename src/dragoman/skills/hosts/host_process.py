@@ -20,6 +20,7 @@ import structlog
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.as_json import spec_from_json
 from dragoman.domain.nouns import SkillSpec
+from dragoman.domain.plurals import counted
 from dragoman.skills.hosts.failure_cause import CallVerdict, Cause, End, verdict
 from dragoman.skills.hosts.output import relay
 from dragoman.skills.hosts.wire import (
@@ -146,7 +147,8 @@ class HostProcess:
                 greeting = await read_frame(self._reader, GREETING_LIMIT)
         except TimeoutError:
             await self._undo.aclose()
-            raise HostStartError(f"a skill host was not ready after {self._plan.start_seconds:g} seconds") from None
+            after = counted(self._plan.start_seconds, "second", "seconds")
+            raise HostStartError(f"a skill host was not ready after {after}") from None
         except (EOFError, BrokenFrameError, OSError) as error:
             await self._undo.aclose()
             raise HostStartError(f"a skill host ended before it was ready: {error}") from error

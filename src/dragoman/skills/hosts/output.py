@@ -14,6 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from dragoman.bounded import reads_outside_text
+from dragoman.domain.plain_text import cut
 
 log = structlog.get_logger()
 
@@ -79,9 +80,9 @@ class Lines:
             return
         self._said += 1
         text = line[: LINE + 1].decode("utf-8", "replace").rstrip()
-        cut = text if len(text) <= LINE else text[:LINE] + "…"
+        shown = text if len(text) <= LINE else f"{cut(text, LINE)}…"
         # Terminal escapes of a skill have no business on the operator's terminal.
-        self._say("".join(letter if letter.isprintable() else " " for letter in cut))
+        self._say("".join(letter if letter.isprintable() else " " for letter in shown))
 
 
 async def relay(reader: asyncio.StreamReader, host: str, stream: str, *, logged: bool) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 from dragoman.domain.errors import DragomanError
+from dragoman.domain.plurals import counted
 from dragoman.store.database import Connection
 
 MOST_A_MINUTE = 30
@@ -23,7 +24,7 @@ class TooManyLookUpsError(DragomanError):
     def __init__(self, wait_s: int) -> None:
         super().__init__(
             f"You may look for {MOST_A_MINUTE} numbers a minute, since you may not see them. "
-            f"Try again in {wait_s} seconds."
+            f"Try again in {counted(wait_s, 'second', 'seconds')}."
         )
         self.wait_s = wait_s
 

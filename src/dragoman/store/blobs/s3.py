@@ -14,6 +14,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from dragoman.domain.plain_text import cut
 from dragoman.store.blobs import CHUNK, BlobMissingError, BlobsUnavailableError, Key, S3Address
 
 _TROUBLE = (BaseError, OSError, ValueError)
@@ -94,5 +95,5 @@ class S3Blobs:
 
 def _unavailable(error: Exception) -> BlobsUnavailableError:
     # The library's message goes on with request and answer; its first line says what was wrong.
-    said = str(error).strip().partition("\n")[0][:300]
+    said = cut(str(error).strip().partition("\n")[0], 300)
     return BlobsUnavailableError(f"the bucket cannot be used: {said}")

@@ -15,6 +15,7 @@ import asyncpg
 
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plurals import counted
 from dragoman.domain.search_words import Search
 from dragoman.domain.states import State
 from dragoman.store.conversation_list import cursors as paging
@@ -245,7 +246,7 @@ async def bounded(connection: Connection, seconds: float = STATEMENT_SECONDS) ->
         yield
     except asyncpg.QueryCanceledError as error:
         raise TooSlowError(
-            f"The list took longer than {seconds:g} seconds. Narrow it, by date for instance."
+            f"The list took longer than {counted(seconds, 'second', 'seconds')}. Narrow it, by date for instance."
         ) from error
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from dragoman.domain.search_words import BEFORE_START, Search, text_of
+from dragoman.domain.search_words import BEFORE_START, Search
 from dragoman.store.conversation_list.queries import AFTER_ACTIVITY
 from dragoman.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A message that fits a search: where it stands, who wrote it, and what can be read in it."""
+    """A message that fits a search: where it stands, who wrote it, and what it is made of, as JSON."""
 
     ordinal: int
     message_id: UUID
     sender: str
-    text: str
+    content: Mapping[str, Any]
+    referral: Mapping[str, Any] | None
 
 
 async def matches(
@@ -36,7 +38,7 @@ async def matches(
     """
     earliest = min(started for _, started, _ in sessions) - BEFORE_START
     rows = await connection.fetch(
-        "SELECT w.session_id, m.ordinal, m.message_id, m.sender, m.content FROM ("
+        "SELECT w.session_id, m.ordinal, m.message_id, m.sender, m.content, m.referral FROM ("
         " SELECT DISTINCT ON (session_id) tenant_id, session_id, ordinal, at FROM message_words"
         " WHERE tenant_id = $1 AND session_id = ANY ($2::uuid[]) AND at >= $3 AND at <= $4"
         " AND ordinal > 0 AND words @@ $5::text::tsquery ORDER BY session_id, ordinal DESC) AS w"
@@ -54,7 +56,8 @@ async def matches(
             ordinal=row["ordinal"],
             message_id=row["message_id"],
             sender=row["sender"],
-            text=text_of(row["content"]),
+            content=row["content"],
+            referral=row["referral"],
         )
         for row in rows
     }

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from dragoman.domain.handoff import Agent
+from dragoman.domain.plain_text import cut
 from dragoman.store.database import Connection
 
 LENGTH = 20_000
@@ -49,7 +50,7 @@ async def save(
         session_id,
         agent.agent_id,
         agent.name,
-        body[:LENGTH],
+        cut(body, LENGTH),
         is_note,
         is_shared,
         now,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from dragoman.domain.plain_text import cut
 from dragoman.store.database import Connection
 
 ANEW = timedelta(hours=1)
@@ -44,7 +45,7 @@ async def stop(
         channel_account_id,
         now,
         code,
-        reason[:500],
+        cut(reason, 500),
         probe_at,
         now - ANEW,
     )

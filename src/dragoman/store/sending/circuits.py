@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.circuit import Circuit
+from dragoman.domain.plain_text import cut
 from dragoman.store.database import Connection
 
 COLUMNS = "failures, failing_since, open_since, failing_reason, trial_at, trials"
@@ -50,7 +51,7 @@ async def save(connection: Connection, tenant_id: UUID, channel_account_id: UUID
         circuit.failures,
         circuit.failing_since,
         circuit.open_since,
-        circuit.reason[:500],
+        cut(circuit.reason, 500),
         circuit.trial_at,
         circuit.trials,
     )

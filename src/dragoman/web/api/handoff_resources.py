@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dragoman.dispatch.handoff import REASON_LENGTH
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.handoff import Agent, service_level
+from dragoman.domain.plain_text import visible_name
 from dragoman.ledger.last_messages import LastMessage
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.read_inbox import WaitingConversation, read_conversation
@@ -36,7 +37,7 @@ class SessionContact(BaseModel):
     @classmethod
     def of(cls, found: Conversation) -> Self:
         """Show the contact of *found*, which was masked for its reader."""
-        return cls(contact_id=found.contact_id, name=found.contact_name, phone=found.contact_phone)
+        return cls(contact_id=found.contact_id, name=visible_name(found.contact_name) or "", phone=found.contact_phone)
 
 
 class OwnerResource(BaseModel):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from dragoman.domain.content import to_json
 from dragoman.domain.nouns import ActorKind, Sender
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import visible_name
 from dragoman.domain.states import State
 from dragoman.ledger import read
 from dragoman.ledger.integrity import Integrity, Stage
@@ -228,7 +229,7 @@ def _item_fields(found: conversations.Conversation, handle: ContactHandle) -> di
         "contact": ContactResource(
             id=found.contact_id,
             phone=found.contact_phone,
-            name=found.contact_name or None,
+            name=visible_name(found.contact_name),
             username=handle.username,
             user_id=handle.user_id,
             business_partner=partner,

@@ -14,6 +14,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from dragoman.domain.plain_text import cut
 from dragoman.domain.text_values import first_moment, last_moment, without_nul
 from dragoman.services.visibility import Visibility
 from dragoman.store.accounts import access_log
@@ -218,7 +219,7 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    return cut(text, LONGEST_VALUE, mark="…")
 
 
 def _moment(name: str, read: Any, text: str) -> datetime | None:

@@ -14,6 +14,7 @@ from dragoman.dispatch.texts import LANGUAGES
 from dragoman.domain.canned_reply import SAMPLES, VARIABLES, ReplyText, fill, problems
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.domain.message_template import preview
+from dragoman.domain.plain_text import cut
 from dragoman.services.handoff import manage_canned_replies
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
@@ -154,8 +155,8 @@ def _reply(form: FormData) -> ReplyText:
     given = {name: str(form.get(name, "")) for name in ("shortcut", "title", "body", "language")}
     return ReplyText(
         shortcut=given["shortcut"].strip().removeprefix("/").lower()[:100],
-        title=given["title"].strip()[:200],
-        body=given["body"].replace("\r\n", "\n").strip()[:10_000],
+        title=cut(given["title"].strip(), 200),
+        body=cut(given["body"].replace("\r\n", "\n").strip(), 10_000),
         language=given["language"].strip()[:20],
     )
 

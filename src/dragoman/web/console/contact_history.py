@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dragoman.domain.plurals import counted
 from dragoman.store.contacts.identities import ContactNote
 
 _KINDS = {"wa_id": "WhatsApp number", "wa_user_id": "WhatsApp user id", "email": "email address"}
@@ -26,7 +27,8 @@ def _kind(detail: Mapping[str, Any]) -> str:
 
 def _united(detail: Mapping[str, Any]) -> str:
     moved = detail.get("sessions")
-    return f"Threads brought together: {moved} {'session' if moved == 1 else 'sessions'} of contact {detail['contact']}"
+    what = counted(moved, "session", "sessions") if isinstance(moved, int) else "sessions"
+    return f"Threads brought together: {what} of contact {detail['contact']}"
 
 
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

@@ -17,6 +17,7 @@ from fastapi import Request
 
 from dragoman.domain import retention
 from dragoman.domain.nouns import Contact
+from dragoman.domain.plain_text import contact_label
 from dragoman.ledger import pages
 from dragoman.ledger.integrity import Integrity, of_session
 from dragoman.ledger.pages import EventFilter, ItemPage, PageAnchor, QuotedElsewhere, StepCount, TimelineDigest
@@ -305,4 +306,4 @@ def timeline_view(shown: Timeline) -> dict[str, Any]:
 
 def name_of(conversation: Conversation) -> str:
     """What the contact is called on the page."""
-    return conversation.contact_name or conversation.contact_phone or "Contact"
+    return contact_label(conversation.contact_name, conversation.contact_phone)

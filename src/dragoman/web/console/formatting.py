@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dragoman.bounded import reads_outside_text
+from dragoman.domain import plain_text
 from dragoman.numbering import parts
 
 
@@ -147,6 +148,32 @@ def playtime(seconds: float) -> str:
     """How long sound or film plays, as players write it."""
     whole = max(1, round(seconds))
     return f"{whole // 60}:{whole % 60:02d}"
+
+
+@reads_outside_text
+def person(name: str) -> Markup:
+    """A name from outside as it stands among words: set apart, so that it turns no words but its own (UAX 9)."""
+    return Markup("<bdi>{}</bdi>").format(plain_text.without_isolates(name))
+
+
+_NAMED = re.compile(r"<bdi>([^<]*)</bdi>")
+_OTHER_TAG = re.compile(r"<(?!/?bdi>)[^<>]*>")
+
+
+@reads_outside_text
+def names_only(sentence: Markup) -> Markup:
+    """The sentence in one line without its marks, but for those that set names apart."""
+    return Markup(" ".join(_OTHER_TAG.sub("", sentence).split()))  # noqa: S704 - what stood there was escaped
+
+
+@reads_outside_text
+def in_plain_text(sentence: Markup) -> str:
+    """The sentence without marks, its names set apart by characters."""
+
+    def apart(found: re.Match[str]) -> str:
+        return escape(plain_text.isolated(Markup(found[1]).unescape()))  # noqa: S704 - was escaped
+
+    return Markup(_NAMED.sub(apart, sentence)).striptags()  # noqa: S704 - as above
 
 
 _TURNING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

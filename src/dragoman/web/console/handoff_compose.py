@@ -7,6 +7,7 @@ from typing import Any
 
 from dragoman.domain.canned_reply import FilledReply, fill
 from dragoman.domain.message_template import TemplateField, fields_of, preview
+from dragoman.domain.plain_text import first_name, visible_name
 from dragoman.runtime import Runtime
 from dragoman.store.channels import channel_accounts
 from dragoman.store.contacts import contacts
@@ -46,10 +47,12 @@ async def compose_context(runtime: Runtime, identity: Principal, reading: Conver
     language = contact.locale.partition("-")[0]
     labels = dict(await conversations.skills_and_intents(connection, tenant_id))
     # What its reader may not see is not put into a text for them either: a name may be a number.
-    name = conversation.contact_name if reading.shown.contact_name == conversation.contact_name else ""
+    shown = conversation.contact_name if reading.shown.contact_name == conversation.contact_name else ""
+    name = visible_name(shown) or ""
+    name = "" if name == conversation.contact_phone else name
     values = {
         "contact.name": name,
-        "contact.first_name": name.partition(" ")[0],
+        "contact.first_name": first_name(shown, conversation.contact_phone) or "",
         "contact.phone": (conversation.contact_phone or "") if identity.visibility.unmasked else "",
         "business_partner.name": conversation.business_partner_name or "",
         "agent.name": identity.name,

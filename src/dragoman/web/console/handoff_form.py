@@ -11,6 +11,7 @@ from starlette.datastructures import FormData
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.plain_text import cut
 from dragoman.domain.policies import (
     DAYS,
     HandoffRules,
@@ -64,7 +65,9 @@ _REGION = re.compile(r"(?:Africa|America|Antarctica|Asia|Atlantic|Australia|Euro
 def text_of(form: FormData, name: str) -> str:
     """A field's text without what cannot be stored; empty where it is missing."""
     value = form.get(name, "")
-    return value.replace("\0", "").replace("\r\n", "\n").strip()[:_LONGEST_TEXT] if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return cut(value.replace("\0", "").replace("\r\n", "\n").strip(), _LONGEST_TEXT)
 
 
 def texts_of(form: FormData, *names: str) -> dict[str, str]:

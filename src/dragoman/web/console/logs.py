@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from dragoman.domain.plurals import counted
 from dragoman.ledger import changes
 from dragoman.runtime import Runtime
 from dragoman.store.accounts.look_ups import TooManyLookUpsError
@@ -179,8 +180,8 @@ def _announcement(page: Page, query: ListQuery, filter_errors: list[FilterError]
         if page.searched_to is not None:
             return "Nothing found yet: only a part of the conversations was searched"
         return "No conversations match" if query.narrowed else "No conversations"
-    noun = "conversation" if len(page.items) == 1 else "conversations"
-    return f"{len(page.items)} {noun} shown{', more follow' if page.next_cursor else ''}"
+    found = counted(len(page.items), "conversation", "conversations")
+    return f"{found} shown{', more follow' if page.next_cursor else ''}"
 
 
 def _status(shown: dict[str, Any]) -> int:

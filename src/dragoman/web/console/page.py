@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from dragoman.domain import plain_text, plurals
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
 from dragoman.web.console import assets, attachments, chat_text, formatting, wording
@@ -51,6 +52,7 @@ def _environment() -> Environment:
         FILTERS={each.console: each for each in FILTERS if each.console},
         MEDIA=wording.MEDIA,
         DELIVERIES=wording.DELIVERIES,
+        contact_label=plain_text.contact_label,
         safe_link=chat_text.safe_link,
         order_total=attachments.total,
         map_address=attachments.map_address,
@@ -67,6 +69,12 @@ def _environment() -> Environment:
         duration=formatting.duration,
         milliseconds=formatting.milliseconds,
         percent=formatting.percent,
+        person=formatting.person,
+        isolated=plain_text.isolated,
+        first_character=plain_text.first_character,
+        cut=plain_text.cut,
+        counted=plurals.counted,
+        noun=plurals.noun,
         first_upper=lambda text: f"{text[:1].upper()}{text[1:]}",
     )
     return made

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
 
 from dragoman.domain.errors import AlreadyTakenError, ChangeRefusedError, ConfigurationError
+from dragoman.domain.plain_text import cut
 from dragoman.services.access import people, second_factor
 from dragoman.store import tenants
 from dragoman.store.accounts import api_tokens, roles, second_factors, user_accounts
@@ -53,7 +54,7 @@ async def users(request: Request, runtime: RuntimeDependency, identity: Settings
 async def add(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
     """Add a user with a password that is made up, and shown once."""
     form = await request.form(max_files=0)
-    given = {name: str(form.get(name, "")).strip()[:200] for name in ("email", "name", "role")}
+    given = {name: cut(str(form.get(name, "")).strip(), 200) for name in ("email", "name", "role")}
     if not given["name"]:
         return await _users(request, runtime, identity, mistake="Give the person a name.", given=given)
     password = people.made_up_password()
@@ -139,7 +140,7 @@ async def tokens(request: Request, runtime: RuntimeDependency, identity: Setting
 async def make(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
     """Make a token, which is shown once."""
     form = await request.form(max_files=0)
-    given = {name: str(form.get(name, "")).strip()[:200] for name in ("name", "role", "days")}
+    given = {name: cut(str(form.get(name, "")).strip(), 200) for name in ("name", "role", "days")}
     if not given["days"].isdecimal() or len(given["days"]) > 5:
         return await _tokens(request, runtime, identity, mistake="Days is a whole number.", given=given)
     try:

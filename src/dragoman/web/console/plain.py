@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import (
+    ContactCard,
+    ContactCards,
     Content,
     FormReply,
     Link,
@@ -18,9 +20,11 @@ from dragoman.domain.content import (
     Text,
     preview,
 )
+from dragoman.domain.form_answers import answers
+from dragoman.domain.plain_text import contact_label, isolated
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.web.console import wording
-from dragoman.web.console.formatting import Times
+from dragoman.web.console.formatting import Times, in_plain_text
 from dragoman.web.console.timeline import DispatchGroup, TimelineEntry
 from dragoman.web.console.transcript import Bubble, Day, Item
 
@@ -31,13 +35,13 @@ _SENDERS = {"contact": "contact", "bot": "bot", "agent": "agent"}
 
 def heading(found: Conversation, times: Times) -> str:
     """Who, where, when, and how it ended."""
-    name = found.contact_name or found.contact_phone or "Contact"
+    name = contact_label(found.contact_name, found.contact_phone)
     phone = f" ({found.contact_phone})" if found.contact_phone and found.contact_phone != name else ""
     outcome = wording.OUTCOMES[found.outcome].label
     reason = f": {found.outcome_reason}" if found.outcome_reason else ""
     ended = times.full(found.resolved_at) if found.resolved_at else "not yet"
     lines = (
-        f"Conversation with {name}{phone}",
+        f"Conversation with {isolated(name)}{phone}",
         f"Session {found.session_id}, {wording.CHANNELS.get(found.channel, found.channel)} {found.channel_display}",
         f"Started {times.full(found.started_at)}, ended {ended} (times in {times.zone_name})",
         f"{wording.STATES[found.state].label}; {outcome}{reason}",
@@ -58,13 +62,13 @@ def _item(item: Item, times: Times) -> Iterator[str]:
     elif isinstance(item, Bubble):
         yield from _bubble(item, times)
     else:
-        yield f"          -- {item.text}"
+        yield f"          -- {in_plain_text(item.text)}"
 
 
 def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
     message = bubble.message
     role = _SENDERS[message.sender]
-    who = role.capitalize() if bubble.who.casefold() == role else f"{bubble.who} ({role})"
+    who = role.capitalize() if bubble.who.casefold() == role else f"{isolated(bubble.who)} ({role})"
     if isinstance(message.content, Note):
         who = f"{who}, internal note"
     text = bubble.body if bubble.body is not None else _written(message.content)
@@ -77,7 +81,7 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
         yield f"          (deleted by the contact at {times.seconds(bubble.revoked_at)})"
     for mark in bubble.reactions:
         taken = f", taken back at {times.seconds(mark.removed_at)}" if mark.removed_at else ""
-        yield f"          ({mark.who} reacted with {mark.emoji}{taken})"
+        yield f"          ({isolated(mark.who)} reacted with {mark.emoji}{taken})"
     if message.delivery == "failed":
         yield f"          (not delivered{': ' + message.delivery_reason if message.delivery_reason else ''})"
 
@@ -97,12 +101,20 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
             return "\n".join(part for part in (f"[{media}{': ' + filename if filename else ''}]", caption) if part)
         case Location(latitude=latitude, longitude=longitude):
             return f"{preview(content)} {latitude:.5f}, {longitude:.5f}"
-        case FormReply(fields=fields):
-            return "\n".join([preview(content), *(f"{key}: {value}" for key, value in (fields or {}).items())])
+        case FormReply(name=name, body=body, fields=fields, raw=raw):
+            said = [f"{field}: {answer}" for field, answer in answers(fields or {})]
+            return "\n".join([f"[form] {body or name}", *(said or ([raw] if raw else []))])
+        case ContactCards(cards=cards):
+            return "\n".join(f"[contact] {', '.join(_card(card))}" for card in cards)
         case Order(items=items):
             return "\n".join([preview(content), *(f"{item.quantity} x {item.product}" for item in items)])
         case _:
             return preview(content)
+
+
+def _card(card: ContactCard) -> Iterator[str]:
+    yield isolated(card.name)
+    yield from filter(None, (card.organisation, *card.phones, *card.emails))
 
 
 def timeline(groups: Iterable[DispatchGroup], times: Times) -> str:
@@ -120,10 +132,10 @@ def _group(group: DispatchGroup, times: Times) -> Iterator[str]:
 def _entry(entry: TimelineEntry, times: Times) -> Iterator[str]:
     states = " -> ".join(wording.STATES[state].label for state in (entry.old_state, entry.new_state) if state)
     outcome = wording.OUTCOMES[entry.outcome].label if entry.outcome else ""
-    title = " ".join(part for part in (entry.title.striptags(), outcome, states) if part)
+    title = " ".join(part for part in (in_plain_text(entry.title), outcome, states) if part)
     yield f"{times.seconds(entry.event.at)}  {entry.event.position}. {title}"
     if entry.detail:
-        yield f"          {entry.detail.striptags()}"
+        yield f"          {in_plain_text(entry.detail)}"
     yield from (f"          {key}: {value}" for key, value in entry.values)
     if entry.explanation:
-        yield from (f"          {label}: {sentence.striptags()}" for label, sentence in entry.explanation.facts)
+        yield from (f"          {label}: {in_plain_text(sentence)}" for label, sentence in entry.explanation.facts)

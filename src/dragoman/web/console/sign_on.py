@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
+from dragoman.domain.plain_text import cut
 from dragoman.services.access import single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
 from dragoman.store import tenants
@@ -66,7 +67,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         value, equals, role = (part.strip() for part in line.rpartition("="))
         if not (value and equals and role):
-            raise ChangeRefusedError(f"{line[:80]!r} is no line like value = role.")
+            raise ChangeRefusedError(f"{cut(line, 80)!r} is no line like value = role.")
         pairs.append((value, role.lower()))
     return pairs
 

@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from dragoman.channels.whatsapp.contents import content_of
 from dragoman.domain.content import Content
 from dragoman.domain.nouns import MessageContext, Sender
+from dragoman.domain.plain_text import contact_label, cut
 from dragoman.ledger import read
 from dragoman.ledger.read import Event, Message
 from dragoman.services.channels import simulate
@@ -149,7 +150,7 @@ async def send(
     sent = None
     if file is not None and file.filename:
         sent = drafts.File(
-            name=file.filename[:200], mime_type=(file.content_type or "")[:100], content=await file.read()
+            name=cut(file.filename, 200), mime_type=(file.content_type or "")[:100], content=await file.read()
         )
     trouble = await _write(runtime, identity, phone, fields, sent)
     if target_of(request) == "":
@@ -193,7 +194,7 @@ async def _write(
     except StandinUnreachableError as error:
         return f"The stand-in did not take the message: {error}."
     if played.status != 200:
-        return f"The webhook answered {played.status or 'nothing'}: {played.text[:200]}"
+        return f"The webhook answered {played.status or 'nothing'}: {cut(played.text, 200)}"
     sent = OnItsWay(
         wamid=played.wamid, at=runtime.clock.now(), content=content_of(message, ()), reply_to=draft.reply_to
     )
@@ -275,7 +276,9 @@ async def _sessions(connection: Connection, tenant_id: UUID, phone: Phone) -> li
 
 async def _people(connection: Connection, tenant_id: UUID) -> list[Phone]:
     page = await conversations.page(connection, tenant_id, Filters(), cursor=None, limit=60)
-    found = {c.contact_phone: c.contact_name for c in reversed(page.items) if c.contact_phone}
+    found = {
+        c.contact_phone: contact_label(c.contact_name, c.contact_phone) for c in reversed(page.items) if c.contact_phone
+    }
     return [Phone(number=number, name=name) for number, name in reversed(found.items())][:PEOPLE_OFFERED]
 
 
@@ -290,8 +293,8 @@ def _phone(number: str, name: str) -> Phone | None:
     if not _NUMBER.fullmatch(bare):
         return None
     number = f"+{bare.removeprefix('+')}"
-    return Phone(number=number, name=" ".join(name.split())[:60] or number)
+    return Phone(number=number, name=cut(" ".join(name.split()), 60) or number)
 
 
 def _cleaned(value: str) -> str:
-    return value.replace("\0", "")[:4096]
+    return cut(value.replace("\0", ""), 4096)

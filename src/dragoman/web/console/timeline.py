@@ -17,6 +17,8 @@ from markupsafe import Markup
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
 from dragoman.domain.nouns import Sender
+from dragoman.domain.plain_text import cut, isolated
+from dragoman.domain.plurals import counted
 from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger.pages import StateSpan, TimelineDigest
 from dragoman.ledger.read import Event, Message
@@ -124,7 +126,7 @@ def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry
         title=words.title(facts) or Markup("{}").format(event.label),
         detail=words.detail(facts),
         about="error" if failed else words.about,
-        actor=f"{named} {event.actor_name}".strip(),
+        actor=f"{named} {isolated(event.actor_name)}".strip(),
         payload=visible(json.dumps(event.payload, indent=2, ensure_ascii=False, default=str)),
         message=f"m-{message}" if known else "",
         old_state=_known(facts.get("old"), wording.STATES) if event.type == "state.changed" else "",
@@ -156,7 +158,7 @@ def _values(event: Event, facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def _written(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return visible(text if len(text) <= 160 else f"{text[:159]}…")
+    return visible(cut(text, 160, mark="…"))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -229,7 +231,7 @@ def _fold(attempts: list[TimelineEntry], retries: list[TimelineEntry]) -> Fold:
     pauses = [entry.event.payload.get("delay_seconds") for entry in retries]
     paused = sum(pause for pause in pauses if isinstance(pause, int | float))
     return Fold(
-        title=f"{len(failed)} failed {'attempt' if len(failed) == 1 else 'attempts'} before",
+        title=f"{counted(len(failed), 'failed attempt', 'failed attempts')} before",
         detail=f"{', '.join(classes)} · paused {duration(paused)}",
         entries=attempts,
     )
@@ -274,17 +276,13 @@ def _group(
         title = "Delivery of the replies" if delivery else "Without a message"
         return DispatchGroup(anchor=f"g{first.event.position}", title=title, message="")
     cause = causes.get(dispatch)
-    shown = "Dispatch" if cause is None else f"“{_cut(preview(cause.content))}”"
+    shown = "Dispatch" if cause is None else f"“{cut(preview(cause.content), 80, mark='…')}”"
     return DispatchGroup(
         anchor=f"g{first.event.position}" if again else f"d-{dispatch}",
         title=f"Continued: {shown}" if again else shown,
         message="" if cause is None else f"m-{cause.message_id}",
         dispatch=dispatch,
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def ribbon(stays: Sequence[StateSpan], now: datetime) -> list[Stretch]:

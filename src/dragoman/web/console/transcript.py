@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from uuid import UUID
 
+from markupsafe import Markup
+
 from dragoman.domain.content import (
     Choice,
     Content,
@@ -22,11 +24,12 @@ from dragoman.domain.content import (
     preview,
 )
 from dragoman.domain.nouns import Sender
+from dragoman.domain.plain_text import cut, visible_name
 from dragoman.ledger.pages import QuotedElsewhere, StepCount
 from dragoman.ledger.read import Event, Message
 from dragoman.web.console import wording
 from dragoman.web.console.attachments import MessageAttachment
-from dragoman.web.console.formatting import Times
+from dragoman.web.console.formatting import Times, names_only, person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +125,14 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something between the bubbles; ``goto`` is the element that it leads to, empty for none."""
+    """Something between the bubbles; ``goto`` is the element that it leads to, empty for none.
+
+    ``text`` has no marks but those that set names apart.
+    """
 
     anchor: str
     icon: str
-    text: str
+    text: Markup
     goto: str = ""
     hue: str = ""
     item: str = "notice"
@@ -212,12 +218,12 @@ def _snippet(content: Content) -> str:
     """A line that stands for *content* in a quote."""
     if isinstance(content, Media) and not content.caption and not content.filename:
         return wording.MEDIA.get(content.media, (content.media,))[0]
-    return preview(content)[:200]
+    return cut(preview(content), 200)
 
 
 def _who(message: Message, contact: str) -> str:
     if message.sender is Sender.CONTACT:
-        return message.sender_name or contact
+        return visible_name(message.sender_name) or contact
     if message.sender is Sender.BOT:
         return "Bot"
     return message.sender_name or "Agent"
@@ -242,10 +248,10 @@ def _apply(message: Message, bubbles: Mapping[str, Bubble], contact: str) -> lis
             before = target.body if target.body is not None else preview(target.message.content)
             target.earlier.append((before, message.at))
             target.body = body
-            return [Notice(anchor=anchor, icon="pencil", text=f"{who} edited a message", goto=target.anchor)]
+            return [Notice(anchor=anchor, icon="pencil", text=_about(who, "edited a message"), goto=target.anchor)]
         case Revoke():
             target.revoked_at = message.at
-            text = f"{who} deleted a message; it stays on record"
+            text = _about(who, "deleted a message; it stays on record")
             return [Notice(anchor=anchor, icon="trash-2", text=text, goto=target.anchor)]
 
 
@@ -258,16 +264,20 @@ def _react(message: Message, reaction: Reaction, target: Bubble, who: str) -> li
         if mark.by == by and mark.removed_at is None:
             target.reactions[place] = dataclasses.replace(mark, removed_at=message.at)
     if reaction.emoji is None:
-        return [Notice(anchor=anchor, icon="smile", text=f"{who} took a reaction back", goto=target.anchor)]
+        return [Notice(anchor=anchor, icon="smile", text=_about(who, "took a reaction back"), goto=target.anchor)]
     goto = f"d-{message.dispatch_id}" if message.dispatch_id else ""
     target.reactions.append(ReactionMark(anchor=anchor, emoji=reaction.emoji, who=who, at=message.at, by=by, goto=goto))
     return []
 
 
+def _about(who: str, did: str) -> Markup:
+    return Markup("{} {}").format(person(who), did)
+
+
 def _notice_of(message: Message) -> Notice | None:
     if not isinstance(message.content, SystemNotice):
         return None
-    return Notice(anchor=f"m-{message.message_id}", icon="circle-alert", text=message.content.body)
+    return Notice(anchor=f"m-{message.message_id}", icon="circle-alert", text=person(message.content.body))
 
 
 def _quote(
@@ -338,11 +348,11 @@ def _notices(events: Sequence[Event]) -> Iterable[tuple[Event, Notice]]:
         if outcome in _TOLD_OUTCOMES:
             words = wording.OUTCOMES[outcome]
             look = (words.icon, words.hue)
-            text = f"{words.label}: {event.payload.get('reason', '')}"
+            text = Markup("{}: {}").format(words.label, event.payload.get("reason", ""))
         elif look is not None:
             facts = wording.Facts(event.payload)
             told = wording.EVENTS[event.type]
-            text = ": ".join(part.striptags() for part in (told.title(facts), told.detail(facts)) if part)
+            text = Markup(": ").join(names_only(part) for part in (told.title(facts), told.detail(facts)) if part)
         if look is not None:
             yield (
                 event,

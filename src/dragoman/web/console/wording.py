@@ -13,9 +13,11 @@ from typing import Any
 from markupsafe import Markup
 
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.plain_text import without_isolates
+from dragoman.domain.plurals import counted
 from dragoman.domain.states import State
 from dragoman.ledger.pages import EventFilter
-from dragoman.web.console.formatting import duration, milliseconds, money, percent
+from dragoman.web.console.formatting import duration, milliseconds, money, percent, person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +194,8 @@ def _message_revised(facts: Facts) -> Markup:
 
 
 def _message_sent(facts: Facts) -> Markup:
-    who = _named({"bot": "The dispatcher", "agent": facts.get(ACTOR) or "An agent"}, facts["sender"])
+    agent = person(str(facts[ACTOR])) if facts.get(ACTOR) else "An agent"
+    who = {"bot": "The dispatcher", "agent": agent}.get(str(facts["sender"]), facts["sender"])
     return Markup("{} wrote {} and put it in the outbox").format(who, _named(KINDS, facts["kind"]))
 
 
@@ -200,7 +203,8 @@ def _contact(facts: Facts) -> Markup:
     partner = facts.get("business_partner")
     level = _named(LEVELS, facts["level"])
     if partner:
-        return Markup("Business partner <b>{}</b> · {} · speaks {}").format(partner, level, facts["locale"])
+        name = without_isolates(str(partner))
+        return Markup("Business partner <bdi><b>{}</b></bdi> · {} · speaks {}").format(name, level, facts["locale"])
     return Markup("No business partner has this number · {} · speaks {}").format(level, facts["locale"])
 
 
@@ -267,8 +271,7 @@ def _failed(facts: Facts) -> Markup:
 
 
 def _asked(facts: Facts) -> Markup:
-    times = _named({"1": "once", "2": "twice"}, facts["asked"], "{} times")
-    return Markup("<code>{}</code> needs it · asked {}").format(facts["skill"], times)
+    return Markup("<code>{}</code> needs it · asked {}").format(facts["skill"], _times(facts["asked"]))
 
 
 def _verification(facts: Facts) -> Markup:
@@ -300,7 +303,7 @@ def _status(facts: Facts) -> Markup:
     if facts.get("reason"):
         parts.append(Markup('<span class="why">{}</span>').format(facts["reason"]))
     if isinstance(facts.get("attempts"), int) and facts["attempts"] > 1:
-        parts.append(Markup("after {} attempts").format(facts["attempts"]))
+        parts.append(Markup("after {}").format(_counted(facts["attempts"], "attempt", "attempts")))
     return Markup(" · ").join(parts)
 
 
@@ -333,9 +336,19 @@ def _redacted(facts: Facts) -> Markup:
 
 def _contact_erased(facts: Facts) -> Markup:
     events = facts["left"]
-    return Markup("{}: {} messages are gone, and what {} events said of the contact").format(
-        facts["reason"], facts["messages"], len(events) if isinstance(events, Mapping) else events
+    return Markup("{}: {} gone, and what {} said of the contact").format(
+        facts["reason"],
+        _counted(facts["messages"], "message is", "messages are"),
+        _counted(len(events) if isinstance(events, Mapping) else events, "event", "events"),
     )
+
+
+def _counted(value: object, one: str, other: str) -> str:
+    return counted(value, one, other) if isinstance(value, int) else f"{value} {other}"
+
+
+def _times(value: object) -> str:
+    return {1: "once", 2: "twice"}.get(value, f"{value} times") if isinstance(value, int) else f"{value} times"
 
 
 def _busy(facts: Facts) -> Markup:
@@ -363,7 +376,7 @@ _ENDED = {
 
 
 def _claimed_title(facts: Facts) -> Markup:
-    return Markup(_TAKEN.get(str(facts["how"]), "{} took over")).format(facts["agent"])  # noqa: S704 - ours
+    return Markup(_TAKEN.get(str(facts["how"]), "{} took over")).format(person(str(facts["agent"])))  # noqa: S704 - ours
 
 
 def _claimed(facts: Facts) -> Markup:
@@ -372,13 +385,13 @@ def _claimed(facts: Facts) -> Markup:
     )
     said = [Markup("nothing of the bot goes out from here on (fence {})").format(facts["fence"])]
     if facts.get("previous"):
-        said.insert(0, Markup("from {}").format(facts["previous"]))
+        said.insert(0, Markup("from {}").format(person(str(facts["previous"]))))
     if facts.get("reason"):
         said.insert(0, Markup("{}").format(facts["reason"]))
     if stopped:
-        said.append(Markup("{} not sent").format("1 reply was" if stopped == 1 else f"{stopped} replies were"))
+        said.append(Markup("{} not sent").format(counted(stopped, "reply was", "replies were")))
     if under_way:
-        what = "1 reply was" if under_way == 1 else f"{under_way} replies were"
+        what = counted(under_way, "reply was", "replies were")
         said.append(Markup("{} on the way, and not tried again").format(what))
     return Markup(" · ").join(said)
 
@@ -394,12 +407,14 @@ def _handoff_ended_title(facts: Facts) -> Markup:
 
 
 def _handoff_ended(facts: Facts) -> Markup:
-    who = Markup("{} had it · ").format(facts["agent"]) if facts.get("agent") else Markup("nobody had it · ")
+    who = (
+        Markup("{} had it · ").format(person(str(facts["agent"]))) if facts.get("agent") else Markup("nobody had it · ")
+    )
     return who + Markup("after {} · {}").format(_seconds(facts["lasted_seconds"]), facts["reason"])
 
 
 def _noted(facts: Facts) -> Markup:
-    who = facts.get(ACTOR) or "An agent"
+    who = person(str(facts[ACTOR])) if facts.get(ACTOR) else "An agent"
     return Markup("{} wrote it for colleagues; the contact does not get it").format(who)
 
 
@@ -502,7 +517,10 @@ EVENTS: Mapping[str, EventWords] = {
     ),
     "handoff.claimed": EventWords(icon="user-round-check", hue="violet", title=_claimed_title, detail=_claimed),
     "handoff.unassigned": EventWords(
-        icon="inbox", hue="violet", title=_say("Back in the queue"), detail=_say("{} had it · {}", "agent", "reason")
+        icon="inbox",
+        hue="violet",
+        title=_say("Back in the queue"),
+        detail=_say("<bdi>{}</bdi> had it · {}", "agent", "reason"),
     ),
     "handoff.unattended": EventWords(
         icon="clock", hue="violet", title=_say("Nobody has taken it yet"), detail=_unattended
@@ -511,7 +529,7 @@ EVENTS: Mapping[str, EventWords] = {
         icon="undo-2",
         hue="violet",
         title=_say("Given back to the dispatcher"),
-        detail=_say("by {} · {}", "by", "reason"),
+        detail=_say("by <bdi>{}</bdi> · {}", "by", "reason"),
     ),
     "handoff.ended": EventWords(icon="bot", hue="violet", title=_handoff_ended_title, detail=_handoff_ended),
     "note.added": EventWords(icon="pencil", hue="amber", title=_say("Internal note"), detail=_noted),
@@ -523,7 +541,7 @@ EVENTS: Mapping[str, EventWords] = {
     "dispatch.retried": EventWords(
         icon="undo-2",
         title=_say("The message is handled again"),
-        detail=_say("by {}, after it had been given up", "by"),
+        detail=_say("by <bdi>{}</bdi>, after it had been given up", "by"),
     ),
     "session.resolved": EventWords(
         icon="flag", hue="accent", title=_say("Session resolved"), detail=_say("{}", "reason")
@@ -532,11 +550,10 @@ EVENTS: Mapping[str, EventWords] = {
     "retention.truncated": EventWords(
         icon="scissors",
         title=_say("Removed by retention"),
-        detail=_say(
-            "{} messages and {} events were older than {} days",
-            "removed_messages",
-            "removed_events",
-            "retention_days",
+        detail=lambda facts: Markup("{} and {} were older than {}").format(
+            _counted(facts["removed_messages"], "message", "messages"),
+            _counted(facts["removed_events"], "event", "events"),
+            _counted(facts["retention_days"], "day", "days"),
         ),
     ),
     "hold.put": EventWords(icon="shield-check", title=_say("Put on legal hold"), detail=_say("{}", "reason")),

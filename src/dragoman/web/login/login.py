@@ -13,6 +13,7 @@ import structlog
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
 from dragoman.services.access import second_factor
 from dragoman.services.access.passwords import LONGEST
@@ -174,7 +175,8 @@ def _wait(request: Request, wait: timedelta, email: str, wanted: str) -> Respons
 def waiting(wait: timedelta) -> str:
     """What is said to whoever has to wait."""
     seconds = math.ceil(wait.total_seconds())
-    shown = f"{seconds} second{'s' if seconds != 1 else ''}" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+    minutes = math.ceil(seconds / 60)
+    shown = counted(seconds, "second", "seconds") if seconds < 120 else counted(minutes, "minute", "minutes")
     return f"Too many attempts. Wait {shown} and try again."
 
 
