@@ -1,4 +1,4 @@
-"""``contact erase``: take a contact out of everything, so that the record can still be checked."""
+"""``contact``: erase one so that the record can still be checked, and merge those who have one number."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ import typer
 
 from dragoman.cli import loop
 from dragoman.cli.compose import locate_database, open_runtime
-from dragoman.cli.shared import JsonOption, TenantOption, err, settings_or_exit, show, tenant_id_of
+from dragoman.cli.shared import JsonOption, TenantOption, err, settings_or_exit, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.plurals import counted
+from dragoman.runtime import Runtime
 from dragoman.services.contacts import erase_contact
 from dragoman.services.contacts.erase_contact import Erasure
+from dragoman.services.contacts.merge_spellings import MergeReport, merge_spellings
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.database import owner_connection
 
-group = typer.Typer(help="Erase contacts.", no_args_is_help=True)
+group = typer.Typer(help="Erase and merge contacts.", no_args_is_help=True)
 
 
-@group.callback()
-def _group() -> None:
-    """Erase contacts."""
+@group.command("merge")
+def merge(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
+    """Merge contacts that have one number in two spellings, as the worker does every hour."""
+
+    async def job(runtime: Runtime) -> MergeReport:
+        return await merge_spellings(runtime, await tenant_id_of(runtime, tenant_slug), COMMAND_LINE)
+
+    done = with_runtime(job)
+    if as_json:
+        sys.stdout.write(json.dumps({"numbers": done.numbers, "contacts": done.contacts}) + "\n")
+    else:
+        contacts = counted(done.contacts, "contact", "contacts")
+        err.print(f"{contacts} became another one, for {counted(done.numbers, 'number', 'numbers')}.")
 
 
 @group.command("erase")

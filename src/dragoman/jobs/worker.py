@@ -98,6 +98,10 @@ def build(
             async with runtime.database.directory() as database:
                 await runtime.queue.purge(database)
 
+    @queuer.schedule("merge_spellings", "27 * * * *")
+    async def merge_spellings(_: Schedule) -> None:
+        await sweep.merge_spellings_everywhere(runtime)
+
     @queuer.schedule("checkpoints", "* * * * *")
     async def make_checkpoints(_: Schedule) -> None:
         await checkpoints.make_where_due(runtime)

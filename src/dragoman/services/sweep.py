@@ -17,6 +17,7 @@ from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
 from dragoman.services.channels import manage_accounts
 from dragoman.services.channels.synchronise_templates import synchronise_due
+from dragoman.services.contacts.merge_spellings import merge_spellings
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.kinds import KINDS
@@ -26,6 +27,7 @@ from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
 from dragoman.store import exports, failed_jobs, media, migrate, tenants
+from dragoman.store.accounts.actions import SYSTEM
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.contacts import contacts
 from dragoman.store.database import UNAVAILABLE
@@ -133,6 +135,15 @@ async def clean_up(runtime: Runtime) -> None:
     today = runtime.clock.now().date()
     async with runtime.database.directory() as connection:
         await migrate.ensure_partitions(connection, today, today + timedelta(weeks=4))
+
+
+async def merge_spellings_everywhere(runtime: Runtime) -> int:
+    """Merge contacts that have one number in two spellings; returns how many became another."""
+    return await _for_each_tenant(runtime, "merge_spellings", _merge_spellings)
+
+
+async def _merge_spellings(runtime: Runtime, tenant_id: UUID) -> int:
+    return (await merge_spellings(runtime, tenant_id, SYSTEM)).contacts
 
 
 async def _clean_up(runtime: Runtime, tenant_id: UUID) -> int:

@@ -7,7 +7,7 @@ be one person become one (decision 0016). What is to be written is decided by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.contacts import aliases
 from dragoman.store.contacts.aliases import Alias
 from dragoman.store.contacts.identity_plan import (
+    NUMBER,
     ContactPlan,
     LinkedContact,
     Links,
@@ -157,9 +158,20 @@ async def _lock(connection: Connection, tenant_id: UUID, strangers: Iterable[Ide
     )
 
 
+async def _lock_contacts(connection: Connection, tenant_id: UUID, contact_ids: Collection[UUID]) -> None:
+    """Let nobody else change these contacts; all at once and in order, so that no two wait for each other."""
+    if contact_ids:
+        await connection.execute(
+            "SELECT FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) ORDER BY contact_id FOR UPDATE",
+            tenant_id,
+            list(contact_ids),
+        )
+
+
 async def _carry_out(
     connection: Connection, tenant_id: UUID, plan: ContactPlan, links: Links, history: History
 ) -> None:
+    await _lock_contacts(connection, tenant_id, plan.touched)
     for one in plan.merges:
         await merge(connection, tenant_id, one.other, one.into, "the channel named both as one person", history)
     await _make(connection, tenant_id, plan.made, history.at)
@@ -222,7 +234,20 @@ async def _note_gained(
 async def merge(
     connection: Connection, tenant_id: UUID, other: UUID, into: UUID, reason: str, history: History
 ) -> None:
-    """From now on *other* is *into*: all that led to one leads to the other. A job brings their threads together."""
+    """From now on *other* is *into*: all that led to one leads to the other. A job brings their threads together.
+
+    Nothing happens where it was done before: two deliveries may find out at the same time.
+    """
+    await _lock_contacts(connection, tenant_id, {other, into})
+    rows = await connection.fetch(
+        "SELECT contact_id, same_as FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])",
+        tenant_id,
+        [other, into],
+    )
+    became = {row["contact_id"]: row["same_as"] for row in rows}
+    into = became[into] or into
+    if became[other] or other == into:
+        return
     await connection.execute(
         "UPDATE contact_identity SET contact_id = $3 WHERE tenant_id = $1 AND contact_id = $2", tenant_id, other, into
     )
@@ -276,6 +301,55 @@ async def bring_together(
         return set()
     await merge(connection, tenant_id, other, into, reason, history)
     return {other}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedSpelling:
+    """Is a contact that became another one, since both have the number that ``match_key`` stands for."""
+
+    match_key: str
+    contact_id: UUID
+    into: UUID
+
+
+async def merge_spellings(
+    connection: Connection, tenant_id: UUID, reason: str, history: History, *, limit: int
+) -> list[MergedSpelling]:
+    """Make one contact of those who have one number in several spellings, for up to *limit* numbers."""
+    keys = [
+        row["match_key"]
+        for row in await connection.fetch(
+            "SELECT match_key FROM contact_identity WHERE tenant_id = $1 AND kind = 'wa_id' AND ended_at IS NULL "
+            "GROUP BY match_key HAVING count(DISTINCT contact_id) > 1 ORDER BY match_key LIMIT $2",
+            tenant_id,
+            limit,
+        )
+    ]
+    if not keys:
+        return []
+    await _lock(connection, tenant_id, [Identity(kind=NUMBER, value=key) for key in keys])
+    # Whoever merged some of them meanwhile has committed: look again.
+    rows = await connection.fetch(
+        "SELECT DISTINCT i.match_key, i.contact_id, c.created_at FROM contact_identity i JOIN contact c "
+        "ON c.tenant_id = $1 AND c.contact_id = i.contact_id WHERE i.tenant_id = $1 AND i.kind = 'wa_id' "
+        "AND i.ended_at IS NULL AND i.match_key = ANY($2::text[]) ORDER BY c.created_at, i.contact_id",
+        tenant_id,
+        keys,
+    )
+    await _lock_contacts(connection, tenant_id, {row["contact_id"] for row in rows})
+    oldest: dict[str, UUID] = {}
+    became: dict[UUID, UUID] = {}
+    merged = []
+    for row in rows:
+        contact_id = became.get(row["contact_id"], row["contact_id"])
+        into = oldest.setdefault(row["match_key"], contact_id)
+        into = became.get(into, into)
+        if into == contact_id:
+            continue
+        await merge(connection, tenant_id, contact_id, into, reason, history)
+        became |= dict.fromkeys((contact_id, *(one for one, other in became.items() if other == contact_id)), into)
+        merged.append(MergedSpelling(match_key=row["match_key"], contact_id=contact_id, into=into))
+    return merged
 
 
 _LINKED = {"kind": "text", "value": "text", "match_key": "text", "contact_id": "uuid"}

@@ -125,6 +125,13 @@ class ContactPlan:
     links: list[tuple[UUID, Identity]] = field(default_factory=list)
 
     @property
+    def touched(self) -> set[UUID]:
+        """The contacts that are known already and of which something changes."""
+        merged = {contact_id for one in self.merges for contact_id in (one.other, one.into)}
+        linked = {contact_id for contact_id, _ in self.links} - {contact.contact_id for contact in self.made}
+        return merged | linked | self.names.keys() | self.usernames.keys() | self.phones.keys()
+
+    @property
     def pending_merges(self) -> set[UUID]:
         """The contacts whose threads or sessions a job must look at."""
         return {merge.other for merge in self.merges} | self.phones.keys()

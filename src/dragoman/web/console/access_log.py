@@ -49,6 +49,7 @@ ACTIONS = {
     "channel.templates_fetched": "Fetched a channel's templates",
     "channel.tried": "Tried a channel that cannot be reached",
     "contact.erased": "Erased a contact",
+    "contacts.merged": "Merged contacts that have one number",
     "export.cancelled": "Cancelled an export",
     "export.downloaded": "Downloaded an export",
     "export.made": "Export made",

@@ -39,6 +39,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "merged_into": lambda d: f"Turned out to be contact {d['contact']}: {d['reason']}",
     "merged_from": lambda d: f"Contact {d['contact']} turned out to be this one: {d['reason']}",
     "united": _united,
+    "username": lambda d: f"Username: {d['value']}",
     "confirmation_dropped": lambda d: f"Confirmation dropped: {d['reason']}",
     "marketing_stopped": lambda d: f"Asked for no more marketing messages: {d['detail']}",
     "marketing_resumed": lambda d: f"Wants marketing messages again: {d['detail']}",
