@@ -16,6 +16,7 @@ from uuid import UUID
 from dragoman.domain.nouns import Identity
 from dragoman.numbering import spellings
 from dragoman.sql import BulkStatement, bulk_insert
+from dragoman.store import leases
 from dragoman.store.contacts import aliases
 from dragoman.store.contacts.aliases import Alias
 from dragoman.store.contacts.identity_plan import (
@@ -31,6 +32,7 @@ from dragoman.store.contacts.identity_plan import (
     plan_contacts,
 )
 from dragoman.store.database import Connection
+from dragoman.store.receiving import mailbox
 
 LOCKS = 64
 """In so many parts a tenant's strangers are locked: enough that two deliveries seldom wait for each other."""
@@ -268,6 +270,13 @@ async def merge(
         other,
         into,
     )
+    # What waits for a dispatch keeps its place among the messages of the other, where no worker has it in hand: a free
+    # lease whose row is locked is nobody's until this is committed. Else the job moves it, under both leases.
+    lease = f"inbound:{other}"
+    await leases.create(connection, tenant_id, [lease])
+    found = (await leases.lock(connection, tenant_id, [lease], wait=False)).get(lease)
+    if found is not None and found.owner is None:
+        await mailbox.move_to_contact(connection, tenant_id, other, into)
     history.note(other, "merged_into", contact=str(into), reason=reason)
     history.note(into, "merged_from", contact=str(other), reason=reason)
 
