@@ -197,7 +197,8 @@ async def test_any_order_number_and_splitting_ends_in_the_same_record(
     assert expected["contacts"] == 1
     assert expected["waiting"] == []
     assert all(at_home for _, at_home in expected["marks"].values())
-    assert len(expected["sessions"]) == (1 if one_by_one else 2)
+    # A person who has the conversation by then is not told goodbye to.
+    assert len(expected["sessions"]) in ((1,) if one_by_one else (1, 2))
     chance = random.Random(f"{seed}/order")
     for _ in range(3):
         other = await again(shop)

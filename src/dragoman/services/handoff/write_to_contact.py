@@ -19,6 +19,7 @@ from dragoman.runtime import Job, Runtime
 from dragoman.services.handoff.hold_session import HeldSession, hold_session
 from dragoman.store import media
 from dragoman.store.contacts import contacts
+from dragoman.store.contacts.identity_plan import GROUP
 from dragoman.store.handoff import agent_requests, attention, drafts
 from dragoman.store.receiving import mailbox
 from dragoman.store.sending import outbox, service_windows
@@ -138,6 +139,8 @@ async def _recipient(held: HeldSession) -> Identity:
     """The address that the contact wrote from last; another one of theirs where that is not known any more."""
     contact_id, account_id = held.session.contact_id, held.context.channel_account_id
     found = await mailbox.latest_sender(held.connection, held.tenant_id, contact_id, account_id)
+    if found is not None and found.kind == GROUP:
+        raise ChangeRefusedError("This is a group: it is read here, and answered in WhatsApp.")
     if found is not None:
         return found
     known = {one.kind: one for one in await contacts.addresses(held.connection, held.tenant_id, contact_id)}
