@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dragoman.domain.plain_text import first_name
+
 Deed = Literal[
     "claim", "take_over", "assign", "give_back", "answer", "template", "note", "draft", "return_to_bot", "resolve"
 ]
@@ -104,4 +106,4 @@ def speakers(language: str) -> tuple[ShopAgent, ...]:
 
 def answer(subject: str, agent: ShopAgent, contact_name: str, language: str) -> str:
     """Say what *agent* writes on *subject*."""
-    return ANSWERS[subject][language].format(name=contact_name.split(maxsplit=1)[0], agent=agent.name)
+    return ANSWERS[subject][language].format(name=first_name(contact_name) or contact_name, agent=agent.name)

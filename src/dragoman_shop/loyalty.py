@@ -8,15 +8,15 @@ from __future__ import annotations
 from dragoman.skills import SkillAnswer, SkillContext, skill
 from dragoman_shop import pace
 from dragoman_shop.facts import number
-from dragoman_shop.speech import say
+from dragoman_shop.speech import counted
 
 POINTS = {
-    "en": "You have {points} points.",
-    "de": "Sie haben {points} Punkte.",
-    "es": "Tiene {points} puntos.",
-    "fr": "Vous avez {points} points.",
-    "pt": "Você tem {points} pontos.",
-    "it": "Hai {points} punti.",
+    "en": {"one": "You have {count} point.", "other": "You have {count} points."},
+    "de": {"one": "Sie haben {count} Punkt.", "other": "Sie haben {count} Punkte."},
+    "es": {"one": "Tiene {count} punto.", "other": "Tiene {count} puntos."},
+    "fr": {"one": "Vous avez {count} point.", "other": "Vous avez {count} points."},
+    "pt": {"one": "Você tem {count} ponto.", "other": "Você tem {count} pontos."},
+    "it": {"one": "Hai {count} punto.", "other": "Hai {count} punti."},
 }
 
 
@@ -56,4 +56,4 @@ async def points(context: SkillContext) -> SkillAnswer:
     """Tell how many points a contact has."""
     await pace.wait(10)
     count = number("points", context.contact_id) % 4000
-    return SkillAnswer(replies=[say(POINTS, context.locale, points=count)], data={"points": count})
+    return SkillAnswer(replies=[counted(POINTS, context.locale, count)], data={"points": count})

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
+from dragoman.domain.plain_text import cut
 from dragoman.skills import Ask, ParameterKind, SkillAnswer, SkillContext, skill
 from dragoman_shop import pace
 from dragoman_shop.facts import euros, number
@@ -123,7 +124,7 @@ SOLD_OUT = {
 async def availability(context: SkillContext, wanted: Product) -> SkillAnswer:
     """Say whether a product is in stock and what it costs."""
     await pace.wait(15)
-    product = " ".join(wanted.product.split())[:60].strip(" .!?")
+    product = cut(" ".join(wanted.product.split()), 60).strip(" .!?")
     count = number("stock", product) % 38
     if count < 6:
         text = say(SOLD_OUT, context.locale, product=product, days=5 + number("back", product) % 12)

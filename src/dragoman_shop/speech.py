@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dragoman.domain.plurals import plural
+
 LANGUAGES = ("en", "de", "es", "fr", "pt", "it")
 
 
@@ -11,6 +13,12 @@ def language_of(locale: str) -> str:
     """Which of the shop's languages serves *locale*; English where none does."""
     primary = locale.replace("_", "-").split("-")[0].lower()
     return primary if primary in LANGUAGES else "en"
+
+
+def counted(forms: Mapping[str, Mapping[str, str]], locale: str, count: int, **values: object) -> str:
+    """Say the sentence in the form that *count* takes in the contact's language; it stands there as ``count``."""
+    language = language_of(locale)
+    return plural(count, forms[language], language).format(count=count, **values)
 
 
 def say(texts: Mapping[str, str], locale: str, **values: object) -> str:

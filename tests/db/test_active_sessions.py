@@ -96,7 +96,7 @@ async def test_the_page_says_who_has_a_session_and_what_it_waits_for(
     await with_agent(tenant)
     await tenant.session(state="AWAITING_USER", outcome="IN_PROGRESS", awaiting={"kind": "code"})
     page = (await client.get(f"{ADDRESS}?state=all", headers=await administrator(tenant))).text
-    for words in (OWNER, f"An answer of {OWNER}", "Nobody, in the queue", "one-time code"):
+    for words in (OWNER, f"An answer of <bdi>{OWNER}</bdi>", "Nobody, in the queue", "one-time code"):
         assert words in page
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ FAMILY = "👨\u200d👩\u200d👧\u200d👦"
 PHONE = "436601112233"
 
 
-class Desk:
+class FieldDesk:
     """Somebody who reads the pages and the API, beside a contact who writes."""
 
     def __init__(self, shop: Harness, headers: dict[str, str]) -> None:
@@ -44,12 +45,12 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(shop: Harness) -> Desk:
-    return Desk(shop, await reader(shop))
+async def desk(shop: Harness) -> FieldDesk:
+    return FieldDesk(shop, await reader(shop))
 
 
 @pytest.mark.parametrize("name", ["\u3164", "\u2800", "\u200b", "   "], ids=ascii)
-async def test_14_a_name_that_shows_nothing_is_shown_as_the_number(desk: Desk, name: str) -> None:
+async def test_14_a_name_that_shows_nothing_is_shown_as_the_number(desk: FieldDesk, name: str) -> None:
     await desk.chat.write("hello", name=name, **{"from": PHONE})
     assert f"<bdi>+{PHONE}</bdi>" in await desk.page()
     assert f'id="dr-name"><bdi>+{PHONE}</bdi></h2>' in await desk.drawer()
@@ -57,7 +58,7 @@ async def test_14_a_name_that_shows_nothing_is_shown_as_the_number(desk: Desk, n
     assert said.startswith("Hallo! ")
 
 
-async def test_51_a_name_that_turns_text_round_is_set_apart_in_notices_and_titles(desk: Desk) -> None:
+async def test_51_a_name_that_turns_text_round_is_set_apart_in_notices_and_titles(desk: FieldDesk) -> None:
     name = "Bob\u202e"
     await desk.chat.write("first", name=name, **{"from": PHONE})
     edit = {"original_message_id": "wamid.1", "message": {"type": "text", "text": {"body": "second"}}}
@@ -73,7 +74,7 @@ async def test_51_a_name_that_turns_text_round_is_set_apart_in_notices_and_title
     assert "\u2068Bob\u2069 edited a message" in told
 
 
-async def test_27_the_last_words_are_cut_between_characters(desk: Desk) -> None:
+async def test_27_the_last_words_are_cut_between_characters(desk: FieldDesk) -> None:
     for length in (190, 195, 199, 200):
         await desk.chat.write("x" * length + FAMILY + " end", **{"from": PHONE})
         shown = await desk.last_words()
@@ -82,7 +83,7 @@ async def test_27_the_last_words_are_cut_between_characters(desk: Desk) -> None:
         assert "\u200d" not in shown.replace(FAMILY, ""), length
 
 
-async def test_23_a_forms_answers_are_searched_and_stand_in_the_list(desk: Desk) -> None:
+async def test_23_a_forms_answers_are_searched_and_stand_in_the_list(desk: FieldDesk) -> None:
     answers = {
         "flow_token": "t1",
         "screen_0_rating": "Zufrieden",
@@ -99,7 +100,7 @@ async def test_23_a_forms_answers_are_searched_and_stand_in_the_list(desk: Desk)
     assert "Zufrieden" in await desk.page()
 
 
-async def test_24_cards_are_found_by_name_number_and_email(desk: Desk) -> None:
+async def test_24_cards_are_found_by_name_number_and_email(desk: FieldDesk) -> None:
     cards = [
         {
             "name": {"formatted_name": "Card Owner"},
@@ -114,7 +115,7 @@ async def test_24_cards_are_found_by_name_number_and_email(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("written", ["カ\u3099ス", "ｶﾞｽ"], ids=["NFD", "half width"])
-async def test_25_kana_are_found_by_their_usual_form(desk: Desk, written: str) -> None:
+async def test_25_kana_are_found_by_their_usual_form(desk: FieldDesk, written: str) -> None:
     await desk.chat.write(f"電気と{written}の契約", **{"from": PHONE})
     assert len(await desk.found("ガス")) == len(await desk.found(written)) == 1
     assert f"<mark>{written}</mark>" in await desk.page(q="ガス")
@@ -122,20 +123,24 @@ async def test_25_kana_are_found_by_their_usual_form(desk: Desk, written: str) -
     assert row["content"]["body"] == f"電気と{written}の契約"
 
 
-async def test_29_no_cell_of_an_export_is_a_formula(desk: Desk) -> None:
+async def test_29_no_cell_of_an_export_is_a_formula(desk: FieldDesk) -> None:
     message = {
         **desk.chat.message("@SUM(1+1)*cmd|' /C calc'!A0", **{"from": PHONE}),
         "id": '=HYPERLINK("http://example.net/";"x")',
         "context": {"id": "+1+cmd|'/C calc'!A0"},
     }
     await desk.chat.send(message, contacts=[{"wa_id": PHONE, "profile": {"name": "=1+1"}}])
-    answer = await desk.shop.web.get("/api/v1/conversations/export", params={"format": "csv"}, headers=desk.headers)
-    rows = list(csv.reader(io.StringIO(answer.text, newline="")))
+    export = {"format": "csv", "transcript": "true", "timeline": "true"}
+    answer = await desk.shop.web.get("/api/v1/conversations/export", params=export, headers=desk.headers)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as file:
+        texts = {name: file.read(name).decode("utf-8-sig") for name in file.namelist()}
+    rows = [row for text in texts.values() for row in csv.reader(io.StringIO(text, newline=""))]
     assert [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
-    assert "'=1+1" in rows[1]
+    written = {cell for row in rows for cell in row}
+    assert {"'=1+1", "'" + message["id"], "'" + message["context"]["id"]} <= written
 
 
-async def test_44_a_menu_choice_with_arabic_digits_is_one(desk: Desk) -> None:
+async def test_44_a_menu_choice_with_arabic_digits_is_one(desk: FieldDesk) -> None:
     await desk.chat.write("hello", **{"from": PHONE})
     rows = await desk.shop.rows("SELECT content FROM message WHERE sender = 'bot'")
     titles = [option["title"] for option in rows[0]["content"]["options"]]
@@ -144,7 +149,7 @@ async def test_44_a_menu_choice_with_arabic_digits_is_one(desk: Desk) -> None:
     assert (row["state"], row["intent"]) == ("WITH_AGENT", "talk_to_human")
 
 
-async def test_46_an_order_with_one_line_has_one_item(desk: Desk) -> None:
+async def test_46_an_order_with_one_line_has_one_item(desk: FieldDesk) -> None:
     item = {"product_retailer_id": "KETTLE-1", "quantity": 1, "item_price": 39.9, "currency": "EUR"}
     order = {"type": "order", "order": {"catalog_id": "1", "product_items": [item]}}
     await desk.chat.send({**desk.chat.message(**{"from": PHONE}), **order})
@@ -153,7 +158,7 @@ async def test_46_an_order_with_one_line_has_one_item(desk: Desk) -> None:
     assert "1 items" not in await desk.page() + await desk.drawer()
 
 
-async def test_a_reader_who_sees_no_numbers_is_shown_none_of_a_card_that_a_search_found(desk: Desk) -> None:
+async def test_a_reader_who_sees_no_numbers_is_shown_none_of_a_card_that_a_search_found(desk: FieldDesk) -> None:
     card = {"name": {"formatted_name": "Card Owner"}, "phones": [{"phone": "+43 1 2468013"}]}
     await desk.chat.send({**desk.chat.message(**{"from": PHONE}), "type": "contacts", "contacts": [card]})
     async with desk.shop.runtime.database.tenant(desk.shop.tenant_id) as connection:

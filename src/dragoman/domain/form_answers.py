@@ -1,4 +1,4 @@
-"""The answers of a filled-in form, however its author nested them."""
+"""Reads the answers of a filled-in form, however its author nested them."""
 
 from __future__ import annotations
 

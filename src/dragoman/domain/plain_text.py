@@ -1,4 +1,4 @@
-"""Text from people, as readers see it: folded to be compared, cut between characters, names set apart in sentences.
+"""Folds text from people to compare it, cuts it between characters, and sets names apart in sentences.
 
 What people write stays on record as they wrote it. Only what is compared, searched or read as a value is folded.
 A character, here, is what a reader takes for one: a grapheme cluster (UAX 29). Decision page: 0048.
@@ -62,7 +62,7 @@ def normalized(form: str, text: str) -> str:
 
 @reads_outside_text
 def fold(text: str) -> str:
-    """*text* as rules, patterns and menus compare it: one form for each character (NFKC), ASCII digits and hyphens.
+    """Give *text* the form in which it is compared: NFKC, with ASCII digits and hyphens.
 
     Case and accents stay. What has no look of its own (joiners, fillers, marks of direction) is left out.
     """

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from dragoman.domain import plurals
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
+from dragoman.domain.plain_text import isolated
 from dragoman.runtime import Runtime
 from dragoman.services.access import passwords
 from dragoman.services.audit.on_record import put_on_record
@@ -225,7 +226,7 @@ async def _locked(connection: Connection, tenant_id: UUID, user_id: UUID, *, lea
         raise NotFoundError(f"no user {user_id}")
     keepers = {u.user_id for u in users.values() if u.role == KEEPER and u.disabled_at is None}
     if leaves and keepers == {user_id}:
-        raise ChangeRefusedError(f"{user.name} is the last administrator; make somebody else one first.")
+        raise ChangeRefusedError(f"{isolated(user.name)} is the last administrator; make somebody else one first.")
     return user
 
 

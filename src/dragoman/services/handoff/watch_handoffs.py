@@ -16,6 +16,7 @@ import structlog
 from dragoman.dispatch import handoff
 from dragoman.dispatch.turn import Turn
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
+from dragoman.domain.plain_text import isolated
 from dragoman.domain.policies import HandoffRules
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.assign_waiting import assign_waiting
@@ -80,7 +81,7 @@ def _end_idle(rules: HandoffRules, held: HeldSession) -> Turn | None:
 
 def _take_from_absent(rules: HandoffRules, owner_id: UUID, held: HeldSession) -> Turn | None:
     name = held.session.handoff.owner_name if held.session.handoff else ""
-    reason = f"{name} has been away for {rules.absent_seconds // 60} min, and the contact waits"
+    reason = f"{isolated(name)} has been away for {rules.absent_seconds // 60} min, and the contact waits"
     return handoff.take_from_absent(held.session, owner_id, held.now, held.runtime.source, reason=reason)
 
 

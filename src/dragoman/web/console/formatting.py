@@ -168,7 +168,7 @@ def names_only(sentence: Markup) -> Markup:
 
 @reads_outside_text
 def in_plain_text(sentence: Markup) -> str:
-    """The sentence without marks, its names set apart by characters."""
+    """Write the sentence without marks, its names set apart by characters."""
 
     def apart(found: re.Match[str]) -> str:
         return escape(plain_text.isolated(Markup(found[1]).unescape()))  # noqa: S704 - was escaped

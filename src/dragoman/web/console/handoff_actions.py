@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.content import Content, Text
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.domain.handoff import Agent
+from dragoman.domain.plain_text import isolated
 from dragoman.runtime import Job, Runtime
 from dragoman.services.handoff import end_handoff, own_session, write_to_contact
 from dragoman.services.handoff.attach_file import attach_file
@@ -74,7 +75,7 @@ async def assign(
         to = Agent(agent_id=colleague.user_id, name=colleague.name)
         of = (runtime, identity.tenant_id, session_id, to)
         await own_session.assign_session(*of, by=agent_of(identity), reason=reason.strip())
-        return f"{to.name} has this conversation now"
+        return f"{isolated(to.name)} has this conversation now"
 
     return await _done(request, runtime, identity, session_id, do)
 
