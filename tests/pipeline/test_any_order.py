@@ -156,8 +156,8 @@ async def on_record(shop: Harness) -> dict[str, Any]:
         if row["content"]["kind"] in ("reaction", "edit", "revoke")
     }
     ended = await shop.rows(
-        "SELECT session_id, substring(payload->>'reason' FROM 'turned out to be the one of session ([0-9a-f-]+)') AS of "
-        "FROM audit_event WHERE type = 'session.resolved'"
+        "SELECT session_id, substring(payload->>'reason' FROM 'turned out to be the one of session ([0-9a-f-]+)') "
+        "AS of FROM audit_event WHERE type = 'session.resolved'"
     )
     goes_on = {row["session_id"]: UUID(row["of"]) for row in ended if row["of"]}
     groups: dict[UUID, list[str]] = {}
