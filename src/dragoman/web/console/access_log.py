@@ -49,6 +49,7 @@ ACTIONS = {
     "channel.tried": "Tried a channel that cannot be reached",
     "contact.erased": "Erased a contact",
     "export.cancelled": "Cancelled an export",
+    "export.deleted": "Deleted an export",
     "export.downloaded": "Downloaded an export",
     "export.made": "Export made",
     "export.requested": "Asked for an export",
