@@ -37,6 +37,8 @@ ACTIONS = {
     audited_reads.FILE_OPENED: "Opened a file",
     audited_reads.RAW_OPENED: "Opened what the channel sent",
     audited_reads.LOG_READ: "Read the access log",
+    audited_reads.DELIVERIES_LISTED: "Looked through what came in",
+    audited_reads.DELIVERY_OPENED: "Opened a delivery",
     "agent.changed": "Changed what an agent takes",
     "bundle.made": "Evidence bundle made",
     "canned_reply.added": "Added a canned reply",
