@@ -9,9 +9,9 @@ branch_labels = None
 depends_on = None
 
 ITEMS = """
--- What stands in each raw delivery. `message_key` is made of the id by the channel, which holds a phone number: 8 bytes
--- of its SHA-256; 0 where the item has none. An index on the delivery's own JSON would not do: row-level security lets an
--- index answer equality and order only.
+-- What stands in each raw delivery. `message_key` is a digest, since the channel's ids hold phone numbers: the first 8
+-- bytes of the id's SHA-256, and 0 where an item has none. An index on the delivery's own JSON would not do: row-level
+-- security lets an index answer equality and order only.
 CREATE TABLE delivery_item (
     tenant_id   uuid NOT NULL,
     message_key bigint NOT NULL,

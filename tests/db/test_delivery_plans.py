@@ -72,7 +72,7 @@ def read_whole(plan: Any) -> Iterator[str]:
 async def test_no_list_of_deliveries_reads_a_table_from_end_to_end(runtime: Runtime, furnished: TenantFixture) -> None:
     now, tenant_id = datetime.now(UTC), furnished.tenant_id
     middle = encode(ListCursor(now - timedelta(seconds=DELIVERIES // 2), tenant_id), NEWEST)
-    days = {"since": now - timedelta(hours=3), "until": now - timedelta(hours=2)}
+    days: dict[str, Any] = {"since": now - timedelta(hours=3), "until": now - timedelta(hours=2)}
     narrowed = [
         DeliveryFilters(),
         DeliveryFilters(**days),

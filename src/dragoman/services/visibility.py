@@ -31,7 +31,7 @@ from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
 from dragoman.store.legal_holds import LegalHold
 from dragoman.store.media import MediaFile
-from dragoman.store.receiving.delivery_list import Delivery
+from dragoman.store.receiving.delivery_list import ListedDelivery
 from dragoman.store.reviews import Review
 
 UNMASK = "audit.unmask"
@@ -114,7 +114,7 @@ class Visibility:
         """What the channel sent, as JSON."""
         return item if self.unmasked else mask.value(item)
 
-    def delivered(self, found: Delivery) -> Delivery:
+    def delivered(self, found: ListedDelivery) -> ListedDelivery:
         """Show a raw delivery's items: the channel's ids hold numbers, and a reason may be in another's words."""
         if self.unmasked:
             return found

@@ -13,10 +13,10 @@ from uuid import UUID
 from dragoman.ledger import read
 from dragoman.store.database import Connection
 from dragoman.store.receiving import deliveries
-from dragoman.store.receiving.delivery_list import Delivery
+from dragoman.store.receiving.delivery_list import ListedDelivery
 
 
-async def read_body(connection: Connection, tenant_id: UUID, found: Delivery) -> Any:
+async def read_body(connection: Connection, tenant_id: UUID, found: ListedDelivery) -> Any:
     """Read the body of a delivery: JSON as what it says, anything else (an email) as text."""
     kept = await deliveries.raw(connection, tenant_id, found.delivery_id, at=found.at)
     body = b"" if kept is None else kept[1]

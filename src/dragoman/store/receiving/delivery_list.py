@@ -56,7 +56,7 @@ class DeliveryFilters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredItem:
-    """An item of a delivery, by its place.
+    """Describes an item of a delivery, by its place.
 
     ``fate`` is a :class:`Fate`, or a word that was not known when this was written. ``id`` is the channel's id of the
     message, ``status`` its word. ``reason`` says why, ``difference`` in what a duplicate differs. ``session_id`` and
@@ -74,8 +74,8 @@ class DeliveredItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One raw delivery; ``account`` is the name of the channel account that it was for, None where it is for none."""
+class ListedDelivery:
+    """Describes one raw delivery; ``account`` is the name of the account that it was for, None for none of ours."""
 
     delivery_id: UUID
     at: datetime
@@ -91,7 +91,7 @@ class Delivery:
 class DeliveryPage:
     """A part of the list; the cursor leads to what is older."""
 
-    items: list[Delivery]
+    items: list[ListedDelivery]
     next_cursor: str | None
 
 
@@ -120,13 +120,13 @@ async def page(
     statement, values = _statement(tenant_id, dataclasses.replace(filters, since=since), after, limit)
     async with bounded(connection):
         rows = await connection.fetch(statement, *values)
-    found = [Delivery(**row) for row in rows[:limit]]
+    found = [ListedDelivery(**row) for row in rows[:limit]]
     items = await _with_items(connection, tenant_id, found, lambda one: _places(one, filters))
     more = len(rows) > limit
     return DeliveryPage(items, encode(ListCursor(found[-1].at, found[-1].delivery_id), NEWEST) if more else None)
 
 
-async def get(connection: Connection, tenant_id: UUID, delivery_id: UUID, *, cutoff: datetime) -> Delivery | None:
+async def get(connection: Connection, tenant_id: UUID, delivery_id: UUID, *, cutoff: datetime) -> ListedDelivery | None:
     """Read one delivery; None where there is none, or it is from before *cutoff*."""
     row = await connection.fetchrow(
         f"SELECT {_COLUMNS} FROM raw_delivery d {_ACCOUNT} "
@@ -137,10 +137,10 @@ async def get(connection: Connection, tenant_id: UUID, delivery_id: UUID, *, cut
     )
     if row is None:
         return None
-    return (await _with_items(connection, tenant_id, [Delivery(**row)], lambda one: range(len(one.reports))))[0]
+    return (await _with_items(connection, tenant_id, [ListedDelivery(**row)], lambda one: range(len(one.reports))))[0]
 
 
-def _places(one: Delivery, filters: DeliveryFilters) -> Sequence[int]:
+def _places(one: ListedDelivery, filters: DeliveryFilters) -> Sequence[int]:
     """The items of a delivery that the list shows: those that were looked for, else the first."""
     wanted = [place for place, report in enumerate(one.reports) if filters.message in (None, report.get("id"))]
     return (wanted or range(len(one.reports)))[:ITEMS_SHOWN]
@@ -225,8 +225,11 @@ def _by_status(filters: DeliveryFilters, after: ListCursor | None, limit: int, v
 
 
 async def _with_items(
-    connection: Connection, tenant_id: UUID, found: Sequence[Delivery], places: Callable[[Delivery], Sequence[int]]
-) -> list[Delivery]:
+    connection: Connection,
+    tenant_id: UUID,
+    found: Sequence[ListedDelivery],
+    places: Callable[[ListedDelivery], Sequence[int]],
+) -> list[ListedDelivery]:
     """The deliveries with the fates of the items at *places*: what was said at once, and what came of it later."""
     shown = {one.delivery_id: [(place, one.reports[place]) for place in places(one)] for one in found}
     sessions = await _sessions(connection, tenant_id, found, shown)
@@ -244,7 +247,7 @@ _Statuses = Mapping[tuple[str, str, datetime], Record]
 
 
 def _item(
-    one: Delivery, place: int, report: Mapping[str, Any], sessions: _Sessions, statuses: _Statuses
+    one: ListedDelivery, place: int, report: Mapping[str, Any], sessions: _Sessions, statuses: _Statuses
 ) -> DeliveredItem:
     fate, reason = str(report.get("result", "")), str(report.get("reason") or "")
     channel_id, status = report.get("id"), report.get("status")
@@ -274,7 +277,9 @@ _Shown = Mapping[UUID, Sequence[tuple[int, Mapping[str, Any]]]]
 """The items that are shown of each delivery, with their places in it."""
 
 
-async def _sessions(connection: Connection, tenant_id: UUID, found: Sequence[Delivery], shown: _Shown) -> _Sessions:
+async def _sessions(
+    connection: Connection, tenant_id: UUID, found: Sequence[ListedDelivery], shown: _Shown
+) -> _Sessions:
     """The messages in the transcripts that came with these deliveries, by delivery and place in it."""
     wanted = [one for one in found if any(report.get("result") == Fate.MESSAGE for _, report in shown[one.delivery_id])]
     if not wanted:

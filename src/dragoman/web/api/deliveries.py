@@ -16,7 +16,7 @@ from dragoman.services.audit.raw_delivery import read_body
 from dragoman.services.visibility import UNMASK
 from dragoman.store.conversation_list.conversations import MalformedCursorError
 from dragoman.store.receiving import delivery_list
-from dragoman.store.receiving.delivery_list import ITEMS_SHOWN, DeliveredItem, Delivery, DeliveryFilters, Fate
+from dragoman.store.receiving.delivery_list import ITEMS_SHOWN, DeliveredItem, DeliveryFilters, Fate, ListedDelivery
 from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import PageQuery, Words, from_text, given_once
@@ -49,7 +49,7 @@ class DeliveryQuery(PageQuery):
 
 
 class DeliveredItemResource(BaseModel):
-    """An item of a delivery, and what became of it."""
+    """Describes an item of a delivery, and what became of it."""
 
     place: int = Field(description="From 0, in the order in which they stand in the delivery")
     fate: str = Field(description="message, status, held, unmatched, duplicate or kept")
@@ -69,8 +69,8 @@ class DeliveredItemResource(BaseModel):
         )  # fmt: skip
 
 
-class DeliveryResource(BaseModel):
-    """One delivery of a channel's."""
+class ListedDeliveryResource(BaseModel):
+    """Describes one delivery of a channel's."""
 
     delivery_id: UUID
     at: datetime
@@ -83,7 +83,7 @@ class DeliveryResource(BaseModel):
     )
 
     @classmethod
-    def of(cls, found: Delivery, item_count: int) -> Self:
+    def of(cls, found: ListedDelivery, item_count: int) -> Self:
         """Show *found*."""
         return cls(
             delivery_id=found.delivery_id, at=found.at, channel=found.channel,
@@ -95,12 +95,12 @@ class DeliveryResource(BaseModel):
 class DeliveryPageResource(BaseModel):
     """Holds a part of the list, newest first."""
 
-    items: list[DeliveryResource]
+    items: list[ListedDeliveryResource]
     next_cursor: str | None
 
 
 class DeliveryBody(BaseModel):
-    """What was delivered, as it is kept."""
+    """Holds what was delivered, as it is kept."""
 
     body: Any = Field(description="JSON as it came, or the text of an email; redacted, and without what was erased")
 
@@ -120,12 +120,14 @@ async def list_deliveries(
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
         await audited_reads.deliveries_listed(runtime, connection, identity, asked)
-    items = [DeliveryResource.of(identity.visibility.delivered(one), len(one.reports)) for one in page.items]
+    items = [ListedDeliveryResource.of(identity.visibility.delivered(one), len(one.reports)) for one in page.items]
     return DeliveryPageResource(items=items, next_cursor=page.next_cursor)
 
 
 @router.get("/{delivery_id}", responses=problems_of(401, 403, 404, 422))
-async def show_delivery(delivery_id: UUID, identity: Administrator, runtime: RuntimeDependency) -> DeliveryResource:
+async def show_delivery(
+    delivery_id: UUID, identity: Administrator, runtime: RuntimeDependency
+) -> ListedDeliveryResource:
     """Show one delivery with all its items."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         cutoff = retention_cutoff(runtime, identity.retention_days)
@@ -133,7 +135,7 @@ async def show_delivery(delivery_id: UUID, identity: Administrator, runtime: Run
         if found is None:
             raise NotFoundError(f"There is no delivery {delivery_id}.")
         await audited_reads.delivery_opened(runtime, connection, identity, delivery_id, with_body=False)
-    return DeliveryResource.of(identity.visibility.delivered(found), len(found.reports))
+    return ListedDeliveryResource.of(identity.visibility.delivered(found), len(found.reports))
 
 
 @router.get("/{delivery_id}/body", responses=problems_of(401, 403, 404, 422))

@@ -47,7 +47,7 @@ FATES: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
+class _DeliveryQuery:
     """The filters as they stand in the address."""
 
     given: Mapping[str, str]
@@ -55,7 +55,7 @@ class _Query:
     NAMES = ("message", "fate", "from", "to")
 
     @classmethod
-    def read(cls, request: Request) -> _Query:
+    def read(cls, request: Request) -> _DeliveryQuery:
         return cls({name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES})
 
     def __getitem__(self, name: str) -> str:
@@ -100,7 +100,7 @@ def _moment(name: str, read: Any, text: str) -> datetime | None:
 @router.get(ADDRESS)
 async def listed(request: Request, runtime: RuntimeDependency, identity: Administrator) -> Response:
     """Show the list."""
-    query, mistake, page = _Query.read(request), "", DeliveryPage([], None)
+    query, mistake, page = _DeliveryQuery.read(request), "", DeliveryPage([], None)
     cursor = request.query_params.get("cursor") or None
     async with runtime.database.tenant(identity.tenant_id) as connection:
         try:
