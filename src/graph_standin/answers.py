@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 TITLES: dict[int, tuple[int, str]] = {
@@ -111,12 +109,10 @@ def new_wamid() -> str:
     return "wamid." + base64.b64encode(secrets.token_bytes(30)).decode()
 
 
-def accepted(body: dict[str, Any], wamid: str, user_ids: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
-    """The answer to a message that was taken; *user_ids* are the business-scoped ids of numbers that have one."""
+def accepted(body: dict[str, Any], wamid: str) -> dict[str, Any]:
+    """The answer to a message that was taken; a user id stands in it only where the message went to one."""
     if body.get("to") is not None:
         contact = {"input": body["to"], "wa_id": digits(body["to"])}
-        if contact["wa_id"] in user_ids:
-            contact["user_id"] = user_ids[contact["wa_id"]]
     else:
         contact = {"input": body["recipient"], "user_id": body["recipient"]}
     return {"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": wamid}]}

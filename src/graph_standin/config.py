@@ -45,8 +45,8 @@ class StandinConfig:
 
     ``messages_per_second`` refuses what a number sends faster, ``pair_limit`` what goes to one user faster than
     Meta allows. ``templates`` are those that exist, as Meta lists them or by name with how many parameters their
-    body takes (None: every one exists, and none is listed). ``user_ids`` are the business-scoped ids of numbers. A
-    file's address is good for ``media_url_seconds``.
+    body takes (None: every one exists, and none is listed). ``user_ids`` are the business-scoped ids of numbers; a
+    number that is not there has one that is made up from it. A file's address is good for ``media_url_seconds``.
     """
 
     webhook_url: str

@@ -14,6 +14,7 @@ from graph_standin.answers import PlannedFault, accepted, digits, new_wamid
 from graph_standin.config import Number, StandinConfig
 from graph_standin.journal import Journal
 from graph_standin.media import Files
+from graph_standin.people import People, Person
 from graph_standin.quota import Quota
 from graph_standin.rules import AnswerRule, Rules
 from graph_standin.validation import fault_in
@@ -49,6 +50,7 @@ class Standin:
         self.journal = Journal(config.journal_path)
         self.rules = Rules()
         self.files = Files()
+        self.people = People(config.user_ids)
         self.quota = Quota(config.clock, config.messages_per_second, pair_limit=config.pair_limit)
         self.deliverer = Deliverer(config)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,14 +99,22 @@ class Standin:
         self, number: Number, body: dict[str, Any], wamid: str, statuses: tuple[str, ...], error: int
     ) -> None:
         """Send the statuses of one message, one webhook after the other, or all in one."""
+        recipient = self._recipient(body)
         held: list[dict[str, Any]] = []
         for word in statuses:
             if self.config.status_delay > 0:
                 await asyncio.sleep(self.config.status_delay)
-            held.append(status_object(body, wamid, word, self.config.clock(), error))
+            at = self.config.clock()
+            held.append(status_object(body, recipient, wamid, word, at, error))
             if not self.config.statuses_together or len(held) == len(statuses):
-                await self.deliverer.deliver(number, envelope(number, status_value(held)))
+                await self.deliverer.deliver(number, envelope(number, status_value(held, recipient), at))
                 held = held if self.config.statuses_together else []
+
+    def _recipient(self, body: dict[str, Any]) -> Person:
+        to = body.get("to")
+        return self.people.addressed(
+            wa_id=None if to is None else digits(to), user_id=None if to is not None else str(body["recipient"])
+        )
 
     def _decide(self, number: Number, body: Any, rule: AnswerRule | None) -> tuple[StandinReply, str | None]:
         """The reply to a call, and the id of the message if it is taken."""
@@ -125,7 +135,7 @@ class Standin:
             found = found or self.quota.claim(number.phone_number_id, str(body.get("to") or body.get("recipient")))
             if found is None:
                 wamid = new_wamid()
-                return StandinReply(200, accepted(body, wamid, self.config.user_ids), delay, hang_up), wamid
+                return StandinReply(200, accepted(body, wamid), delay, hang_up), wamid
             fault = found
         return StandinReply(fault.status, fault.body, delay, hang_up), None
 
@@ -160,9 +170,10 @@ class Standin:
     async def play(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Be a contact: build a webhook, sign it, post it once.
 
-        *payload* is ``{phone_number_id, from, user_id, name, message}``, or ``{phone_number_id, field,
-        value}``, or a whole webhook body. Answers ``{"wamid", "status", "text"}``: the webhook's HTTP status
-        (None if there was no answer) and what it said. Raises InboundError for anything else.
+        *payload* is ``{phone_number_id, from, user_id, name, username, message}``, or ``{phone_number_id, field,
+        value}``, or a whole webhook body. A number without ``user_id`` has the one that goes with it, as everybody
+        has since April 2026; with a ``user_id`` of null it has none. Answers ``{"wamid", "status", "text"}``: the
+        webhook's HTTP status (None if there was no answer) and what it said. Raises InboundError for anything else.
         """
         number, body, wamid = self._webhook_of(payload)
         receipt = await self.deliverer.post(number, body)
@@ -175,11 +186,12 @@ class Standin:
         if number is None:
             raise InboundError("phone_number_id names no number of this stand-in")
         if isinstance(payload.get("value"), dict):
-            return number, envelope(number, payload["value"], str(payload.get("field", "messages"))), None
+            field = str(payload.get("field", "messages"))
+            return number, envelope(number, payload["value"], self.config.clock(), field), None
         if not isinstance(payload.get("message"), dict):
             raise InboundError("message, value or entry is missing")
         value = self._message_value(payload)
-        return number, envelope(number, value), value["messages"][0]["id"]
+        return number, envelope(number, value, self.config.clock()), value["messages"][0]["id"]
 
     def _number_in(self, whole: dict[str, Any]) -> Number:
         """The number whose secret signs *whole*: the one that it names, else the first."""
@@ -188,15 +200,19 @@ class Standin:
         return next(named, self.config.numbers[0])
 
     def _message_value(self, payload: dict[str, Any]) -> dict[str, Any]:
-        wa_id, user_id = digits(payload.get("from") or ""), payload.get("user_id")
-        if not wa_id and not user_id:
+        wa_id = digits(payload.get("from") or "") or None
+        user_id = _said(payload.get("user_id")) or None
+        if wa_id is None and user_id is None:
             raise InboundError("from (a number) or user_id is missing")
-        contact: dict[str, Any] = {"profile": {"name": str(payload.get("name") or wa_id or user_id)}}
-        message: dict[str, Any] = {}
-        if wa_id:
-            contact["wa_id"] = message["from"] = wa_id
-        if user_id:
-            contact["user_id"] = message["from_user_id"] = str(user_id)
+        if wa_id is not None and "user_id" not in payload:
+            user_id = self.people.user_id_of(wa_id)
+        name, username = _said(payload.get("name")), _said(payload.get("username"))
+        person = self.people.meet(wa_id=wa_id, user_id=user_id, name=name, username=username)
+        # What this message names: a number that is known is not given away by somebody who hides it.
+        contact = replace(person, wa_id=wa_id, user_id=user_id).as_contact()
+        message: dict[str, Any] = {"from": wa_id} if wa_id is not None else {}
+        if user_id is not None:
+            message["from_user_id"] = user_id
         message |= {"id": new_wamid(), "timestamp": seconds(self.config.clock()), **payload["message"]}
         self._describe_file(message)
         return {"contacts": [contact], "messages": [message]}

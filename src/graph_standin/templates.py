@@ -86,8 +86,11 @@ def _with_fields(found: Any, fields: str | None) -> Any:
     return {name: found[name] for name in {**dict.fromkeys(fields.split(",")), "id": None} if name in found}
 
 
-def template_fault(part: Mapping[str, Any], templates: Templates) -> PlannedFault | None:
-    """What Meta says of sending *part*; None where a template of that name takes these parameters."""
+def template_fault(part: Mapping[str, Any], templates: Templates, *, to_user_id: bool = False) -> PlannedFault | None:
+    """What Meta says of sending *part*; None where a template of that name takes these parameters.
+
+    *to_user_id*: it goes to a business-scoped user id, as no template with a code may.
+    """
     name, code = str(part["name"]), str(part["language"]["code"])
     by_name = isinstance(templates, Mapping)
     found = next(
@@ -103,6 +106,8 @@ def template_fault(part: Mapping[str, Any], templates: Templates) -> PlannedFaul
     status = str(found.get("status"))
     if status != "APPROVED":
         return PlannedFault(_NOT_SENT.get(status, 132001), f"template {name} in {code} is {status.lower()}")
+    if to_user_id and str(found.get("category")).upper() == "AUTHENTICATION":
+        return PlannedFault(131062, "Authentication templates cannot be sent to a business-scoped user id")
     components = _objects(part.get("components"))
     faults = (_component_fault(wanted, components) for wanted in _objects(found.get("components")))
     return next((fault for fault in faults if fault is not None), None)

@@ -38,7 +38,7 @@ def fault_in(body: dict[str, Any], own_number: str, templates: Templates | None 
         else:
             _message(body, own_number)
             if templates is not None and body.get("type") == "template":
-                fault = template_fault(body["template"], templates)
+                fault = template_fault(body["template"], templates, to_user_id=body.get("to") is None)
                 if fault is not None:
                     raise InvalidRequestError(fault)
     except InvalidRequestError as refused:
@@ -96,6 +96,8 @@ def _file(kind: str) -> Callable[[Any], None]:
     def check(part: Any) -> None:
         if ("id" in part) == ("link" in part):
             raise InvalidRequestError(PlannedFault(131008, f"{kind} needs either id or link"))
+        if "voice" in part and not (kind == "audio" and isinstance(part["voice"], bool)):
+            raise InvalidRequestError(PlannedFault(100, f"Unexpected key voice on param {kind}."))
         if "caption" in part:
             if kind not in _CAPTIONED:
                 raise InvalidRequestError(PlannedFault(100, f"Unexpected key caption on param {kind}."))
@@ -155,7 +157,7 @@ def _interactive(part: Any) -> None:
         raise InvalidRequestError(PlannedFault(131009, f"Invalid interactive type {kind}"))
 
 
-_REQUESTS = {"location_request_message": "send_location", "contact_request": "request_contact_info"}
+_REQUESTS = {"location_request_message": "send_location", "request_contact_info": "request_contact_info"}
 
 
 def _link(action: dict[str, Any]) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import httpx
 
-from graph_standin.answers import digits, title
+from graph_standin.answers import title
 from graph_standin.config import Number, StandinConfig
+from graph_standin.people import Person
 
 DETAILS: dict[int, str] = {
     131026: "Message undeliverable.",
@@ -29,29 +30,39 @@ def seconds(at: datetime) -> str:
     return str(int(at.timestamp()))
 
 
-def envelope(number: Number, value: dict[str, Any], field: str = "messages") -> dict[str, Any]:
-    """The whole webhook body around one value, with what every value has."""
+_OF_A_NUMBER = ("calls", "group_", "history", "messages", "smb_", "user_id_update", "user_preferences")
+"""How the fields begin whose value names the number that it is about; all others are about the whole account."""
+
+
+def envelope(number: Number, value: dict[str, Any], at: datetime, field: str = "messages") -> dict[str, Any]:
+    """The whole webhook body around one value, with what every value of *field* has."""
+    entry: dict[str, Any] = {"id": number.waba_id, "changes": [{"value": value, "field": field}]}
+    if not field.startswith(_OF_A_NUMBER):
+        return {"object": "whatsapp_business_account", "entry": [{**entry, "time": int(at.timestamp())}]}
     metadata = {
         "display_phone_number": number.display_phone_number,
         "phone_number_id": number.phone_number_id,
     }
-    whole = {"messaging_product": "whatsapp", "metadata": metadata, **value}
-    return {
-        "object": "whatsapp_business_account",
-        "entry": [{"id": number.waba_id, "changes": [{"value": whole, "field": field}]}],
-    }
+    entry["changes"][0]["value"] = {"messaging_product": "whatsapp", "metadata": metadata, **value}
+    return {"object": "whatsapp_business_account", "entry": [entry]}
 
 
-def status_object(body: dict[str, Any], wamid: str, status: str, at: datetime, error: int) -> dict[str, Any]:
-    """One element of ``statuses`` for the message that was sent with *body*; *error* matters if it failed."""
+def status_object(
+    body: dict[str, Any], recipient: Person, wamid: str, status: str, at: datetime, error: int
+) -> dict[str, Any]:
+    """One element of ``statuses`` for the message that was sent with *body*; *error* matters if it failed.
+
+    Where it failed it names no more than what it was sent to.
+    """
     made: dict[str, Any] = {"id": wamid, "status": status, "timestamp": seconds(at)}
-    if body.get("to") is not None:
-        made["recipient_id"] = digits(body["to"])
-    else:
-        made["recipient_user_id"] = body["recipient"]
+    failed, to_number = status == "failed", body.get("to") is not None
+    if recipient.wa_id is not None and (to_number or not failed):
+        made["recipient_id"] = recipient.wa_id
+    if recipient.user_id is not None and not (to_number and failed):
+        made["recipient_user_id"] = recipient.user_id
     if "biz_opaque_callback_data" in body:
         made["biz_opaque_callback_data"] = body["biz_opaque_callback_data"]
-    if status == "failed":
+    if failed:
         details = {"details": DETAILS.get(error, title(error))}
         made["errors"] = [{"code": error, "title": title(error), "message": title(error), "error_data": details}]
     if status in {"sent", "delivered"}:
@@ -62,15 +73,13 @@ def status_object(body: dict[str, Any], wamid: str, status: str, at: datetime, e
     return made
 
 
-def status_value(statuses: list[dict[str, Any]]) -> dict[str, Any]:
-    """The value that carries *statuses*; Meta adds the contact unless it failed."""
-    contact = {
-        name: statuses[0][key]
-        for key, name in (("recipient_id", "wa_id"), ("recipient_user_id", "user_id"))
-        if key in statuses[0]
-    }
-    failed = any(status["status"] == "failed" for status in statuses)
-    return {"statuses": statuses} if failed else {"contacts": [contact], "statuses": statuses}
+def status_value(statuses: list[dict[str, Any]], recipient: Person) -> dict[str, Any]:
+    """The value that carries *statuses*; Meta adds the contact unless it failed, and the username once it arrived."""
+    words = {status["status"] for status in statuses}
+    if "failed" in words:
+        return {"statuses": statuses}
+    contact = recipient.as_contact(with_username=bool(words & {"delivered", "read", "played"}))
+    return {"contacts": [contact], "statuses": statuses}
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,9 @@ def records(visitor: Visitor, size: str) -> Iterator[str]:
     visitor.site.do(fail_a_job(visitor.site))
     for name, address in {
         "failed jobs": f"{SETTINGS}/failed-jobs",
+        "deliveries": f"{SETTINGS}/deliveries",
+        "deliveries, bad filter": f"{SETTINGS}/deliveries?fate=lost",
+        "deliveries, nothing": f"{SETTINGS}/deliveries?message=nobody",
         "access log": "/access-log",
         "access log, bad filter": "/access-log?session=nonsense",
         "access log, nothing": "/access-log?to=2020-01-01",
@@ -149,6 +152,14 @@ def records(visitor: Visitor, size: str) -> Iterator[str]:
     }.items():
         page.goto(address)
         yield name
+    page.goto(f"{SETTINGS}/deliveries")
+    page.get_by_role("region", name="Deliveries").get_by_role("link").first.click()
+    expect(page.get_by_role("heading", name="Delivery", exact=True)).to_be_visible()
+    yield "delivery"
+    page.get_by_role("link", name="Show what was delivered").click()
+    expect(page.get_by_role("region", name="What was delivered")).to_be_visible()
+    yield "what was delivered"
+    page.goto("/account")
     _press(page, "Set it up")
     expect(page.get_by_role("img", name="QR code of the key below")).to_be_visible()
     yield "second factor"

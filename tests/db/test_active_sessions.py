@@ -35,14 +35,13 @@ async def administrator(tenant: TenantFixture) -> dict[str, str]:
 async def listed(client: httpx.AsyncClient, headers: dict[str, str], **query: str) -> list[str]:
     """The ids of a whole list, part by part."""
     found: list[str] = []
-    cursor = ""
     while True:
-        answer = await client.get(API, params={**query, "cursor": cursor}, headers=headers)
+        answer = await client.get(API, params=query, headers=headers)
         assert answer.status_code == 200, answer.text
         found += [item["session_id"] for item in answer.json()["items"]]
-        cursor = answer.json()["next_cursor"]
-        if not cursor:
+        if not answer.json()["next_cursor"]:
             return found
+        query["cursor"] = answer.json()["next_cursor"]
 
 
 async def test_every_session_in_progress_is_listed_once_the_longest_first(

@@ -122,7 +122,6 @@ NARROWING: list[tuple[dict[str, str], set[str]]] = [
     ({"to": f"{NOON - timedelta(days=3):%Y-%m-%d}"}, {"old"}),
     ({"from": f"{NOON - timedelta(days=3):%Y-%m-%d}", "to": f"{NOON - timedelta(days=3):%Y-%m-%d}"}, {"old"}),
     ({"from": f"{NOON - timedelta(days=2):%Y-%m-%d}"}, {"new"}),
-    ({"state": "", "outcome": "", "phone": "", "cursor": "", "limit": "", "from": ""}, {"new", "old"}),
     ({"state": "EXPIRED", "q": "greetings"}, set()),
 ]
 
@@ -278,7 +277,7 @@ async def test_the_transcript_comes_in_order_with_how_far_each_reply_got(
     parts: list[int] = []
     cursor = None
     while True:
-        part = await get(client, f"/{session_id}/transcript", reader, limit=3, cursor=cursor or "")
+        part = await get(client, f"/{session_id}/transcript", reader, limit=3, **({"cursor": cursor} if cursor else {}))
         parts += [item["ordinal"] for item in part["items"]]
         cursor = part["next_cursor"]
         if cursor is None:

@@ -171,7 +171,7 @@ async def test_it_says_how_far_it_is_and_stops_when_it_is_cancelled(
     assert files(runtime) == []
     assert (await client.get(f"{API}/{export_id}/file", headers=auditor)).status_code == 404
     # What has ended cannot be cancelled, and says nothing more.
-    assert (await client.delete(f"{API}/{export_id}", headers=auditor)).status_code == 204
+    assert (await client.post(f"{PAGE}/{export_id}/cancel", headers=auditor)).status_code == 303
     assert [action["action"] for action in await recorded(tenant)] == ["export.requested", "export.cancelled"]
     assert await prepare_export(runtime, tenant.tenant_id, export_id) == "left"
 

@@ -65,6 +65,7 @@ SIGN_ON = {"issuer": "https://id.example", "client_id": "c", "secret": "s", "cla
 UNREACHABLE = "UPDATE channel_account SET open_since = now(), failing_since = now()"
 STOPPED = "UPDATE channel_account SET stopped_at = now(), stopped_reason = 'spam'"
 OPEN_EXPORT = "UPDATE export_request SET state = 'waiting'"
+DONE_EXPORT = "UPDATE export_request SET state = 'failed'"
 GIVEN_UP = "UPDATE failed_job SET given_up_at = now(), ended_at = NULL, ended_how = NULL"
 REPLY = {"shortcut": "changed", "title": "Changed", "body": "Hello {{contact.name}}"}
 REPLY_IS_BACK = (
@@ -156,6 +157,7 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", "/api/v1/exports"): TriedRequest({"format": "csv"}),
     ("POST", "/communications/automation/exports/{export_id}/cancel"): TriedRequest(first=OPEN_EXPORT),
     ("DELETE", "/api/v1/exports/{export_id}"): TriedRequest(first=OPEN_EXPORT),
+    ("POST", "/communications/automation/exports/{export_id}/delete"): TriedRequest(first=DONE_EXPORT),
     ("POST", f"{SETTINGS}/users/second-factor"): TriedRequest({"everybody": "yes"}),
 }
 

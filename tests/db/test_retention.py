@@ -39,7 +39,7 @@ from tests.waiting import eventually_seen, patience
 from .tenant_fixture import AdvancingClock, TenantFixture, bearer
 
 DAYS = 30
-TABLES = ("message", "message_words", "audit_event", "raw_delivery", "outbox_attempt")
+TABLES = ("message", "message_words", "audit_event", "raw_delivery", "delivery_item", "outbox_attempt")
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
     session_id = await tenant.session(message_count=1)
     message_id = await tenant.message(session_id, 1, to_json(Text("hello")))
     owner = await tenant.user("developer")
-    note_id, view_id, export_id, failed_job_id, canned_reply_id = uuid4(), uuid4(), uuid4(), uuid4(), uuid4()
+    note_id, view_id, export_id, failed_job_id, canned_reply_id, delivery_id = (uuid4() for _ in range(6))
     await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
@@ -86,6 +86,8 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "now(), 'KeyError', now())",
         "INSERT INTO canned_reply (tenant_id, canned_reply_id, shortcut, language, title, body, changed_at, "
         f"changed_by) VALUES ($1, '{canned_reply_id}', 'known', '', 'Known', 'a reply of the house', now(), 'Ada')",
+        "INSERT INTO raw_delivery (tenant_id, delivery_id, at, channel, body, items) "
+        f"VALUES ($1, '{delivery_id}', now(), 'whatsapp', '{{}}', '[]')",
     )
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         for row in rows:
@@ -103,6 +105,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "tag": "a tag",
         "failed_job_id": str(failed_job_id),
         "canned_reply_id": str(canned_reply_id),
+        "delivery_id": str(delivery_id),
     }
 
 

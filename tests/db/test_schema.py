@@ -53,7 +53,7 @@ async def test_new_partitions_make_nobody_wait(database_urls: DatabaseURLs) -> N
     """A turn has one table in hand and will want the next; who makes partitions must not stand between them."""
     turn, making = await asyncpg.connect(database_urls.owner), await asyncpg.connect(database_urls.owner)
     tables = [row["relname"] for row in await making.fetch("SELECT relname FROM pg_class WHERE relkind = 'p'")]
-    assert {"message", "message_words", "audit_event", "raw_delivery", "outbox_attempt"} <= set(tables)
+    assert {"message", "message_words", "audit_event", "raw_delivery", "delivery_item", "outbox_attempt"} <= set(tables)
     far = date(2031, 3, 3)
     async with turn.transaction():
         await turn.execute("LOCK TABLE audit_event IN ROW EXCLUSIVE MODE")

@@ -34,7 +34,7 @@ async def test_buttons_go_out_are_shown_and_are_answered(database: Database, tmp
         await shop.say("pickup", phone="436601112233")
         await shop.settle()
         sent = [entry["request"]["interactive"]["type"] for entry in await shop.journal()]
-        assert sent == ["cta_url", "location_request_message", "contact_request"]
+        assert sent == ["cta_url", "location_request_message", "request_contact_info"]
         assert await shop.rows("SELECT 1 FROM outbox_entry WHERE status <> 'SENT'") == []
 
         (session,) = await shop.rows("SELECT session_id FROM session")

@@ -50,7 +50,7 @@ BUTTONS: list[tuple[Content, dict[str, Any]]] = [
     ),
     (
         Request(body="Which number?", wants="contact"),
-        {"type": "contact_request", "body": {"text": "Which number?"}, "action": {"name": "request_contact_info"}},
+        {"type": "request_contact_info", "body": {"text": "Which number?"}, "action": {"name": "request_contact_info"}},
     ),
 ]
 

@@ -95,7 +95,7 @@ print(json.dumps({
         path: [p for p in described["paths"][path]["get"]["parameters"] if p["name"] == "misunderstood"]
         for path in ("/api/v1/conversations", "/api/v1/conversations/export")
     },
-    "body": described["components"]["schemas"]["ExportQuery"]["properties"]["misunderstood"]["description"],
+    "body": described["components"]["schemas"]["ExportOrder"]["properties"]["misunderstood"]["description"],
     "errors": [e.advice for e in ListQuery.read(QueryParams("misunderstood=x"), {}).filter_errors()],
     "kept": query.string,
     "json": query.filters().to_json(),

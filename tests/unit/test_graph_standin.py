@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from graph_standin import StandinConfig, create_app
+from graph_standin.people import made_up_user_id
 from graph_standin.webhooks import AT_A_TIME, Deliverer
 from tests import loop_clock
 from tests.ports import free_port
@@ -46,13 +47,15 @@ async def test_signed_statuses_come_back_in_order(harness: StandinHarness) -> No
         assert signature == "sha256=" + hmac.new(b"s-700", body, hashlib.sha256).hexdigest()
     value = harness.receiver.values[0]
     assert value["metadata"] == {"display_phone_number": "+43 1 23", "phone_number_id": "700"}
-    assert value["contacts"] == [{"wa_id": "436641"}]
+    user_id = made_up_user_id("436641")
+    assert value["contacts"] == [{"profile": {"name": "436641"}, "wa_id": "436641", "user_id": user_id}]
     assert value["statuses"] == [
         {
             "id": wamid,
             "status": "sent",
             "timestamp": str(int(NOW.timestamp())),
             "recipient_id": "436641",
+            "recipient_user_id": user_id,
             "biz_opaque_callback_data": "entry-1",
             "pricing": {
                 "billable": False,

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from graph_standin.people import made_up_user_id
 from tests.unit.standin_harness import NOW, OURS, StandinHarness, world_of
 
 
@@ -38,10 +39,13 @@ async def test_a_contact_can_be_played(harness: StandinHarness) -> None:
     assert response.json() == {"wamid": wamid, "status": 200, "text": ""}
     (value,) = harness.receiver.values
     assert value["metadata"]["phone_number_id"] == "701"
-    assert value["contacts"] == [{"profile": {"name": "Anna"}, "wa_id": "436641"}]
+    user_id = made_up_user_id("436641")
+    assert user_id.startswith("AT.")
+    assert value["contacts"] == [{"profile": {"name": "Anna"}, "wa_id": "436641", "user_id": user_id}]
     assert value["messages"] == [
         {
             "from": "436641",
+            "from_user_id": user_id,
             "id": wamid,
             "timestamp": str(int(NOW.timestamp())),
             "type": "text",

@@ -165,6 +165,9 @@ async def test_statuses_may_come_before_the_answer_doubled_and_in_any_order() ->
         assert [status["status"] for status in harness.receiver.statuses] == ["read", "sent", "sent"]
 
 
-async def test_a_number_that_has_a_user_id_is_answered_with_it() -> None:
-    async with world_of(user_ids={digits(TEXT["to"]): "AT.123"}, statuses=False) as harness:
-        assert (await harness.send()).json()["contacts"][0]["user_id"] == "AT.123"
+async def test_a_number_has_the_user_id_that_it_was_given() -> None:
+    number = digits(TEXT["to"])
+    async with world_of(user_ids={number: "AT.123"}) as harness:
+        assert (await harness.send()).json()["contacts"] == [{"input": TEXT["to"], "wa_id": number}]
+        await harness.standin.drain()
+        assert {status["recipient_user_id"] for status in harness.receiver.statuses} == {"AT.123"}

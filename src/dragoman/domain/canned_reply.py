@@ -46,6 +46,8 @@ _MARK = re.compile(r"\{\{([^{}]*)\}\}|\{\{|\}\}")
 _GAP = re.compile(r"⟦([^⟦⟧]*)⟧")
 _SHORTCUT = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{LONGEST_SHORTCUT - 1}}}")
 _LANGUAGE = re.compile(r"(?:[a-z]{2,3})?")
+SHORTCUT_PATTERN, LANGUAGE_PATTERN = f"^{_SHORTCUT.pattern}$", f"^{_LANGUAGE.pattern}$"
+"""What is taken, for a document."""
 # A value is somebody's name or number: it can be no mark of ours, nor turn the text around it.
 _HARMLESS = str.maketrans({"{": "(", "}": ")", "⟦": "[", "⟧": "]"} | dict.fromkeys("\u061c\u200e\u200f\u202a\u202b"
     "\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))  # fmt: skip

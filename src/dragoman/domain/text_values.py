@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 CHANNEL_KINDS = frozenset({"whatsapp", "email"})
+CHANNEL_PATTERN = f"^({'|'.join(sorted(CHANNEL_KINDS))}|[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})$"
+"""What :func:`channel_of` takes, for a document."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 # RFC 3339, 5.6. A plus sign that was not percent-encoded arrives as a space.

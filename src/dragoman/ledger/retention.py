@@ -20,7 +20,7 @@ from dragoman.ledger import append
 from dragoman.ledger.connection import Connection
 from dragoman.sql import bulk_insert
 
-RECORD = ("message", "message_words", "audit_event", "raw_delivery", "outbox_attempt")
+RECORD = ("message", "message_words", "audit_event", "raw_delivery", "delivery_item", "outbox_attempt")
 """The partitioned tables. Others that hold what was said are swept: see :data:`SWEPT`."""
 
 SWEPT = {
@@ -125,11 +125,13 @@ DELETED_AT_ONCE = 5000
 _OF_HELD = "(tenant_id, session_id) IN (SELECT tenant_id, session_id FROM legal_hold WHERE lifted_at IS NULL)"
 _IN_OUTBOX = "FROM outbox_entry o JOIN legal_hold h USING (tenant_id, session_id) WHERE h.lifted_at IS NULL)"
 _IN_TRANSCRIPT = "FROM message m JOIN legal_hold h USING (tenant_id, session_id) WHERE h.lifted_at IS NULL)"
+_BROUGHT_HELD = f"(tenant_id, delivery_id) IN (SELECT m.tenant_id, m.delivery_id {_IN_TRANSCRIPT}"
 HELD = {
     "message": _OF_HELD,
     "message_words": _OF_HELD,
     "audit_event": _OF_HELD,
-    "raw_delivery": f"(tenant_id, delivery_id) IN (SELECT m.tenant_id, m.delivery_id {_IN_TRANSCRIPT}",
+    "raw_delivery": _BROUGHT_HELD,
+    "delivery_item": _BROUGHT_HELD,
     "outbox_attempt": f"(tenant_id, outbox_entry_id) IN (SELECT o.tenant_id, o.outbox_entry_id {_IN_OUTBOX}",
     "outbox_entry": _OF_HELD,
     "mailbox": _OF_HELD,

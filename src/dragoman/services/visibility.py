@@ -32,6 +32,7 @@ from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
 from dragoman.store.legal_holds import LegalHold
 from dragoman.store.media import MediaFile
+from dragoman.store.receiving.delivery_list import ListedDelivery
 from dragoman.store.reviews import Review
 
 UNMASK = "audit.unmask"
@@ -120,6 +121,21 @@ class Visibility:
     def raw(self, item: Any, mask: Mask) -> Any:
         """What the channel sent, as JSON."""
         return item if self.unmasked else mask.value(item)
+
+    def delivered(self, found: ListedDelivery) -> ListedDelivery:
+        """Show a raw delivery's items: the channel's ids hold numbers, and a reason may be in another's words."""
+        if self.unmasked:
+            return found
+        items = tuple(
+            dataclasses.replace(
+                item,
+                id=item.id and masking.channel_id(item.id),
+                reason=masking.typed(Mask().text(item.reason)),
+                difference=_recorded(item.difference),
+            )
+            for item in found.items
+        )
+        return dataclasses.replace(found, items=items, reports=())
 
     def may_open(self, query: str) -> bool:
         """Whether a saved list's query may be shown; it may look for a number."""
@@ -217,7 +233,8 @@ def _number(value: Any) -> Any:
 
 
 def _recorded_text(text: str) -> str:
-    return text if _NAMED_BY_US.fullmatch(text) else masking.typed(text)
+    # WhatsApp's ids of messages hold the number, too.
+    return text if _NAMED_BY_US.fullmatch(text) else masking.typed(Mask().text(text))
 
 
 def _recorded(value: Any) -> Any:

@@ -273,9 +273,14 @@ async def ended_before(connection: Connection, tenant_id: UUID, before: datetime
     return [_request(row) for row in rows]
 
 
-async def purge(connection: Connection, tenant_id: UUID, export_id: UUID) -> None:
-    """Delete its row; that it was made stays on the administrators' record."""
-    await connection.execute("DELETE FROM export_request WHERE tenant_id = $1 AND export_id = $2", tenant_id, export_id)
+async def purge(connection: Connection, tenant_id: UUID, export_id: UUID) -> bool:
+    """Delete its row, if it has ended; that it was made stays on the administrators' record."""
+    status = await connection.execute(
+        "DELETE FROM export_request WHERE tenant_id = $1 AND export_id = $2 AND state NOT IN ('waiting', 'running')",
+        tenant_id,
+        export_id,
+    )
+    return bool(status == "DELETE 1")
 
 
 def _request(row: Record) -> ExportRequest:

@@ -23,6 +23,10 @@ MOST_TAGS = 20
 _TAG = re.compile(r"\w[\w .:/+-]{0,39}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
+TAG_PATTERN = f"^{_TAG.pattern}$"
+NOTE_PATTERN = r"^[^\x00-\x08\x0b-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x08\x0b-\x1f\x7f]*$"
+"""What is taken, for a document: some text without control characters."""
+
 TAGGED = "s.session_id IN (SELECT t.session_id FROM review_tag t WHERE t.tenant_id = s.tenant_id AND t.tag = {})"
 """The list's condition for a tag; its place takes the tag as :func:`tag_of` gives it."""
 

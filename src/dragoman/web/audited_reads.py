@@ -32,6 +32,8 @@ OPENED = "conversation.opened"
 FILE_OPENED = "file.opened"
 RAW_OPENED = "raw_item.opened"
 LOG_READ = "access_log.read"
+DELIVERIES_LISTED = "deliveries.listed"
+DELIVERY_OPENED = "delivery.opened"
 
 MOST_STANDING = 50_000
 
@@ -66,6 +68,21 @@ async def part_opened(
     """*identity* is given the file (:data:`FILE_OPENED`) or the raw item (:data:`RAW_OPENED`) of a message."""
     detail = {"message_id": str(message_id)}
     await _record(runtime, connection, identity, action, str(message_id), session_id=session_id, detail=detail)
+
+
+async def deliveries_listed(
+    runtime: Runtime, connection: Connection, identity: Principal, asked: Mapping[str, str]
+) -> None:
+    """*identity* is shown what came in, narrowed as *asked*."""
+    await _record(runtime, connection, identity, DELIVERIES_LISTED, _digest(asked), detail=asked)
+
+
+async def delivery_opened(
+    runtime: Runtime, connection: Connection, identity: Principal, delivery_id: UUID, *, with_body: bool
+) -> None:
+    """*identity* is shown a delivery, *with_body* or what became of its items only."""
+    detail = {"delivery_id": str(delivery_id), "body": with_body}
+    await _record(runtime, connection, identity, DELIVERY_OPENED, _digest(detail), detail=detail)
 
 
 async def log_read(runtime: Runtime, connection: Connection, identity: Principal, asked: Mapping[str, str]) -> None:

@@ -141,11 +141,22 @@ def may_cancel(identity: Principal, found: ExportRequest) -> bool:
     return found.holder_id == identity.actor_id or identity.may("settings.admin")
 
 
-async def cancel_export(runtime: Runtime, identity: Principal, found: ExportRequest) -> None:
-    """Let it be made no further. Raises HTTPException 403 for somebody else's."""
+async def cancel_export(runtime: Runtime, identity: Principal, found: ExportRequest) -> bool:
+    """Let it be made no further; False where it had ended. Raises HTTPException 403 for somebody else's."""
     if not may_cancel(identity, found):
-        raise HTTPException(403, "This export is somebody else's. Who asked for it can cancel it, or an administrator.")
-    await background_exports.cancel(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
+        raise HTTPException(403, "This export is somebody else's. Who asked for it can do this, or an administrator.")
+    return await background_exports.cancel(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
+
+
+async def remove_export(runtime: Runtime, identity: Principal, found: ExportRequest) -> None:
+    """Cancel it, or delete it with its file where it has ended. Raises HTTPException 403 for somebody else's, 503."""
+    if await cancel_export(runtime, identity, found):
+        return
+    try:
+        await background_exports.delete(runtime, identity.tenant_id, found.export_id, administrator_of(identity))
+    except BlobsUnavailableError as error:
+        log.warning("export_not_deleted", error=error)
+        raise HTTPException(503, "The media store cannot be reached right now. Try again in a few seconds.") from error
 
 
 def may_have(identity: Principal, found: ExportRequest) -> bool:

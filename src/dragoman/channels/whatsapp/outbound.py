@@ -47,7 +47,7 @@ CORRELATION = 512
 
 _REQUESTS = {
     "location": ("location_request_message", "send_location"),
-    "contact": ("contact_request", "request_contact_info"),
+    "contact": ("request_contact_info", "request_contact_info"),
 }
 _WITH_CAPTION = frozenset({"image", "video", "document"})
 _MEDIA_TYPES = {kind: kind for kind in ("image", "video", "audio", "document", "sticker")} | {"voice": "audio"}
@@ -268,5 +268,7 @@ def _media(content: Media) -> dict[str, Any]:
         _measure("The caption", content.caption, CAPTION)
     source = "link" if content.media_id.startswith(("https://", "http://")) else "id"
     filename = content.filename if kind == "document" else None
-    fields = {source: content.media_id, "caption": content.caption or None, "filename": filename}
+    # Without this a voice note is shown as a sound file.
+    voice = True if content.media == "voice" else None
+    fields = {source: content.media_id, "caption": content.caption or None, "filename": filename, "voice": voice}
     return {"type": kind, kind: _given(fields)}

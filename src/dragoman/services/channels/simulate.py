@@ -158,7 +158,7 @@ def content_of(sent: Object) -> Content:
             return Reaction(target=str(part.get("message_id", "")), emoji=part.get("emoji") or None)
         case "image" | "video" | "audio" | "document" | "sticker":
             return Media(
-                media=kind,
+                media="voice" if part.get("voice") is True else kind,
                 media_id=part.get("id"),
                 caption=part.get("caption"),
                 filename=part.get("filename"),
@@ -167,7 +167,7 @@ def content_of(sent: Object) -> Content:
             return Unsupported(channel_type=kind, reason="the simulator cannot show it")
 
 
-_REQUESTS = {"location_request_message": "location", "contact_request": "contact"}
+_REQUESTS = {"location_request_message": "location", "request_contact_info": "contact"}
 
 
 def _interactive(part: Object) -> Content:

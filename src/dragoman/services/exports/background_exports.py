@@ -134,6 +134,27 @@ async def cancel(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Adminis
     return done
 
 
+async def delete(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Administrator) -> bool:
+    """Delete an export that has ended, with its file; False where it is still under way, or gone by now.
+
+    The file goes first: whatever breaks in between, no file stays without a row that says so. Raises
+    BlobsUnavailableError.
+    """
+    async with runtime.database.tenant(tenant_id) as connection:
+        found = await exports.get(connection, tenant_id, export_id)
+    if found is None or found.open:
+        return False
+    await _delete_files(runtime, tenant_id, export_id, found.attempts)
+    async with runtime.database.tenant(tenant_id) as connection:
+        done = await exports.purge(connection, tenant_id, export_id)
+        if done:
+            await put_on_record(
+                runtime, connection, tenant_id, "export.deleted", export_id, object_kind="export", by=by,
+                before={"state": found.state, "size": found.size},
+            )  # fmt: skip
+    return done
+
+
 async def open_file(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Administrator) -> AsyncIterator[bytes]:
     """The file's bytes; that *by* took it is on record. Raises NotFoundError, BlobsUnavailableError."""
     async with runtime.database.tenant(tenant_id) as connection:

@@ -39,6 +39,7 @@ KEPT: Mapping[str, str] = {
     "checkpoint": "digests of seals",
     "checkpoint_due": "ids of ours",
     "checkpoint_leaf": "seals",
+    "delivery_item": "digests of the channel's ids, and what became of them",
     "directory": "where tenants' accounts are found",
     "failed_job": "ids of ours, and the class and place of an error",
     "flow": "definitions",

@@ -17,6 +17,7 @@ from uuid import UUID
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.domain.text_values import (
+    CHANNEL_PATTERN,
     channel_of,
     first_moment,
     last_moment,
@@ -39,14 +40,16 @@ from dragoman.store.conversation_list.filter_lookups import (
 class ValueKind:
     """How a text becomes a filter's value: ``read`` makes it, and raises ValueError for what it cannot be.
 
-    ``api_type`` is what the API's document calls it, ``longest`` how many characters the API takes. ``refusal`` is what
-    the console says of a text that cannot be read; where it is empty, the console says what ``read`` said.
+    ``api_type`` is what the API's document calls it, ``longest`` how many characters the API takes, ``pattern`` what
+    form the document says that a text has. ``refusal`` is what the console says of a text that cannot be read; where it
+    is empty, the console says what ``read`` said.
     """
 
     api_type: type
     read: Callable[[str], Any]
     longest: int | None = None
     refusal: str = ""
+    pattern: str = r"^[^\x00]+$"
 
 
 WORDS = ValueKind(str, without_nul, 200)
@@ -169,7 +172,7 @@ FILTERS: tuple[FilterField, ...] = (
     ),
     FilterField(
         name="channel",
-        kind=ValueKind(str, channel_of),
+        kind=ValueKind(str, channel_of, pattern=CHANNEL_PATTERN),
         label="Channel",
         api="channel",
         description="`whatsapp`, `email`, or a channel account's id",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,10 +38,32 @@ _KEEP_RAW = bulk_insert(
 )
 
 
+_KEEP_ITEMS = bulk_insert(
+    "delivery_item", {"message_key": "bigint", "at": "timestamptz", "delivery_id": "uuid", "result": "text"}
+)
+
+NO_KEY = 0
+"""The key of an item that has no message's id."""
+
+
+def message_key(channel_message_id: object) -> int:
+    """What a message is looked for by among the deliveries: a digest, since WhatsApp's ids hold the number."""
+    if not isinstance(channel_message_id, str) or not channel_message_id:
+        return NO_KEY
+    return int.from_bytes(hashlib.sha256(channel_message_id.encode()).digest()[:8], signed=True)
+
+
 async def keep_raw(connection: Connection, tenant_id: UUID, raw: Sequence[RawDelivery]) -> None:
-    """Store deliveries as they came."""
+    """Store deliveries as they came, and by what each of their items is found."""
     rows = [(r.delivery_id, r.at, r.channel, r.channel_account_id, r.body, list(r.items)) for r in raw]
     await _KEEP_RAW.execute(connection, rows, tenant_id)
+    items = {
+        (message_key(item.get("id")), r.at, r.delivery_id, str(item["result"]))
+        for r in raw
+        for item in r.items
+        if item.get("result")
+    }
+    await _KEEP_ITEMS.execute(connection, sorted(items), tenant_id)
 
 
 async def raw(connection: Connection, tenant_id: UUID, delivery_id: UUID, *, at: datetime) -> tuple[str, bytes] | None:
@@ -197,10 +220,14 @@ async def mark_applied(connection: Connection, tenant_id: UUID, applied: Sequenc
     await _MARK_APPLIED.execute(connection, rows, tenant_id)
 
 
+NO_MESSAGE_OF_OURS = "no message of ours has this id"
+"""What is said of a status whose message never became known."""
+
+
 async def give_up_unmatched(connection: Connection, tenant_id: UUID, *, before: datetime) -> int:
     """Statuses of messages that we never sent: say so once they have waited long enough."""
     status = await connection.execute(
-        "UPDATE message_status SET applied = 'no message of ours has this id' "
+        f"UPDATE message_status SET applied = '{NO_MESSAGE_OF_OURS}' "
         "WHERE tenant_id = $1 AND applied IS NULL AND received_at < $2",
         tenant_id,
         before,

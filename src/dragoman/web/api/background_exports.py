@@ -16,15 +16,15 @@ from dragoman.services.exports.formats import Parts
 from dragoman.store import exports
 from dragoman.store.exports import ExportRequest, State
 from dragoman.web.api.conversations import problems_of
-from dragoman.web.api.exports import FILE, ExportQuery
+from dragoman.web.api.exports import FILE, ExportOrder
 from dragoman.web.auth import Principal
 from dragoman.web.downloads import (
     Exporter,
-    cancel_export,
     export_of,
     is_for_background,
     kept_file,
     may_have,
+    remove_export,
     request_export,
 )
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -65,7 +65,7 @@ class ExportList(BaseModel):
 
 @router.post("", status_code=202, responses=problems_of(400, 401, 403, 422, 429, 503))
 async def ask_for_export(
-    request: Request, identity: Exporter, runtime: RuntimeDependency, wanted: ExportQuery
+    request: Request, identity: Exporter, runtime: RuntimeDependency, wanted: ExportOrder
 ) -> ExportResource:
     """Have every session that fits all filters put into a file; ask for it again until its state is `done`."""
     parts = Parts(transcript=wanted.transcript, timeline=wanted.timeline)
@@ -91,10 +91,10 @@ async def show_export(export_id: UUID, identity: Exporter, runtime: RuntimeDepen
     return _resource(runtime, identity, await found_export(runtime, identity, export_id))
 
 
-@router.delete("/{export_id}", status_code=204, responses=problems_of(401, 403, 404, 422))
-async def cancel(export_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> Response:
-    """Let it be made no further; one that has ended stays as it is. Somebody else's needs `settings.admin`."""
-    await cancel_export(runtime, identity, await found_export(runtime, identity, export_id))
+@router.delete("/{export_id}", status_code=204, responses=problems_of(401, 403, 404, 422, 503))
+async def delete_export(export_id: UUID, identity: Exporter, runtime: RuntimeDependency) -> Response:
+    """Delete it and its file at once; one that is being prepared is cancelled. Another's needs `settings.admin`."""
+    await remove_export(runtime, identity, await found_export(runtime, identity, export_id))
     return Response(status_code=204)
 
 

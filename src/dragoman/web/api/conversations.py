@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from dragoman.domain.errors import NotFoundError
 from dragoman.ledger import integrity, read
 from dragoman.runtime import Runtime
+from dragoman.services.audit.raw_delivery import delivery_of
 from dragoman.services.audit.raw_item import raw_item
 from dragoman.services.masking import Mask
 from dragoman.store.contacts import contacts
@@ -185,10 +186,12 @@ async def show_raw_item(
         mask = await _mask(connection, identity, conversation)
         cutoff = retention_cutoff(runtime, identity.retention_days)
         item = await raw_item(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
+        came_with = await delivery_of(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
         await audited_reads.part_opened(runtime, connection, identity, audited_reads.RAW_OPENED, session_id, message_id)
-    if item is None:
+    if item is None or came_with is None:
         raise NotFoundError(f"There is no raw item of a message {message_id}.")
-    return {"item": identity.visibility.raw(item, mask)}
+    delivery_id, place = came_with
+    return {"item": identity.visibility.raw(item, mask), "delivery_id": delivery_id, "place": place}
 
 
 @router.get(

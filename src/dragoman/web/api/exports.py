@@ -7,10 +7,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool
 
 from dragoman.services.exports.formats import Format, Parts, shape
-from dragoman.web.api.filters import ConversationQuery, given_once
+from dragoman.web.api.filters import BooleansOfJson, FilteredQuery, given_once
 from dragoman.web.downloads import Exporter, download, evidence_of, export_of, is_for_background
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
@@ -18,7 +18,10 @@ from dragoman.web.http.shares import search_place
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 
-FILE: dict[str, dict[str, Any]] = {shape(kind, Parts()).media_type.partition(";")[0]: {} for kind in get_args(Format)}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+FILE: dict[str, dict[str, Any]] = {
+    shape(kind, Parts()).media_type.partition(";")[0]: _BYTES for kind in get_args(Format)
+}
 """What an export may be, for the OpenAPI document."""
 
 _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
@@ -32,22 +35,26 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such conversation", "content": _PROBLEM}}
+_BUNDLE = {shape("bundle", Parts()).media_type: _BYTES}
+_OF_ONE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The bundle; one that breaks off is not whole", "content": _BUNDLE},
+    404: {"description": "No such conversation", "content": _PROBLEM},
+}
 
 
-class ExportQuery(ConversationQuery):
-    """The list's filters, the format, and what goes with each conversation."""
+class ExportQuery(FilteredQuery):
+    """The list's filters, the format, and what goes with each conversation; it is always the whole list."""
 
     format: Format = Field(description="`csv`, `jsonl`, `parquet`, or `bundle` for evidence")
     transcript: bool = Field(False, description="With the messages")
     timeline: bool = Field(False, description="With the audit events")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _whole(cls, values: Any) -> Any:
-        if isinstance(values, dict) and (paged := {"cursor", "limit"} & {k for k, v in values.items() if v}):
-            raise ValueError(f"an export is always whole; leave out {' and '.join(sorted(paged))}")
-        return values
+
+class ExportOrder(BooleansOfJson, ExportQuery):
+    """Asks for an export in the body of a request."""
+
+    transcript: StrictBool = Field(False, description="With the messages")
+    timeline: StrictBool = Field(False, description="With the audit events")
 
 
 @router.get(
@@ -69,7 +76,7 @@ async def export_conversations(
     return download(request, identity, export)
 
 
-@router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS | _NOT_FOUND)
+@router.get("/conversations/{session_id}/evidence", response_class=StreamingResponse, responses=_ANSWERS | _OF_ONE)
 async def export_evidence(request: Request, session_id: UUID, identity: Exporter) -> StreamingResponse:
     """The evidence bundle of one session, a ZIP; docs/exports.md says what is in it and how to check it."""
     return await evidence_of(request, identity, session_id)

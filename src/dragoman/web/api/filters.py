@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, create_model
 
 from dragoman.store.conversation_list.conversations import Filters, Sort, SortOrder
-from dragoman.store.conversation_list.filter_catalogue import FILTERS, NAME, WORDS, FilterField
+from dragoman.store.conversation_list.filter_catalogue import FILTERS, NAME, WORDS, FilterField, ValueKind
 from dragoman.web.http.problems import InvalidParameterError
+
+_ORDERS = f"^-?({'|'.join(Sort)})$"
 
 
 def _order(value: str) -> str:
@@ -32,25 +34,33 @@ def from_text(read: Callable[[str], Any]) -> Callable[[object], Any]:
     return checked
 
 
-Words = Annotated[str, Field(max_length=WORDS.longest), AfterValidator(WORDS.read)]
-Name = Annotated[str, Field(max_length=NAME.longest), AfterValidator(NAME.read)]
+def text_of(kind: ValueKind) -> Any:
+    """A text that *kind* reads, as a field of a Pydantic model. What is refused beside its length is declared too."""
+    some = Field(min_length=1, max_length=kind.longest, json_schema_extra={"pattern": kind.pattern})
+    return Annotated[str, some, AfterValidator(kind.read)]
 
 
-class PageQuery(BaseModel):
-    """Says which part of a list is wanted. An empty value is the same as none; unknown parameters are refused."""
+if TYPE_CHECKING:
+    Words = str
+    Name = str
+else:
+    Words, Name = text_of(WORDS), text_of(NAME)
+
+Cursor = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})]
+"""Where a list goes on; only what the list itself gave out is one."""
+
+
+class StrictQuery(BaseModel):
+    """Refuses what it does not know. A parameter that is given empty is refused as well: leave it out."""
 
     model_config = ConfigDict(extra="forbid")
 
-    cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="`next_cursor` of the part before")
-    limit: int = Field(50, ge=1, le=200, description="How many items at most")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        return {name: value for name, value in values.items() if value != "" or name not in known}
+class PageQuery(StrictQuery):
+    """Says which part of a list is wanted."""
+
+    cursor: Cursor | None = Field(None, description="`next_cursor` of the part before")
+    limit: int = Field(50, ge=1, le=200, description="How many items at most")
 
 
 class PartQuery(PageQuery):
@@ -64,25 +74,35 @@ def _parameter(field: FilterField) -> Any:
     kind = field.kind
     of: Any = kind.api_type
     if kind.api_type is str:
-        of = Annotated[str, Field(max_length=kind.longest), AfterValidator(kind.read)]
+        of = text_of(kind)
     elif kind.api_type is datetime:
         of = Annotated[datetime, BeforeValidator(from_text(kind.read))]
     return of | None, Field(None, alias=field.api, description=field.description)
 
 
 _PARAMETERS = {field.name: _parameter(field) for field in FILTERS if field.api}
+_IN_JSON = {name: (StrictBool | None, given) for name, (of, given) in _PARAMETERS.items() if of == bool | None}
+"""What JSON has a type of its own for: the words and numbers of an address are not taken for it there."""
 
 if TYPE_CHECKING:
-    _FilterQuery = PageQuery
+    _FilterQuery = StrictQuery
 else:
     # A class whose fields are known only now cannot be a base for mypy; they are read by :meth:`filters` alone.
-    _FilterQuery = create_model("_FilterQuery", __base__=PageQuery, **_PARAMETERS)
+    _FilterQuery = create_model("_FilterQuery", __base__=StrictQuery, **_PARAMETERS)
 
 
-class ConversationQuery(_FilterQuery):
+if TYPE_CHECKING:
+
+    class BooleansOfJson:
+        """The filters that are true or false."""
+else:
+    BooleansOfJson = create_model("BooleansOfJson", __base__=StrictQuery, **_IN_JSON)
+
+
+class FilteredQuery(_FilterQuery):
     """Narrows the Conversation Logs. All that are given must fit."""
 
-    sort: Annotated[str, AfterValidator(_order)] = Field(
+    sort: Annotated[str, AfterValidator(_order), Field(json_schema_extra={"pattern": _ORDERS})] = Field(
         "-activity", description="`activity`, `started`, `duration` or `messages`; with a minus, greatest first"
     )
 
@@ -94,6 +114,10 @@ class ConversationQuery(_FilterQuery):
     def filters(self) -> Filters:
         """Give the same to the store."""
         return Filters(**{name: getattr(self, name) for name in _PARAMETERS})
+
+
+class ConversationQuery(FilteredQuery, PageQuery):
+    """A part of the Conversation Logs, narrowed by what is given."""
 
 
 def given_once(request: Request) -> None:

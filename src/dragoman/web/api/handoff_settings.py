@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Policy
@@ -52,16 +52,18 @@ class HandoffSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    target_seconds: int = Field(description="How long a contact may wait for a person's answer")
-    unattended_seconds: int = Field(description="A session that waits so long with nobody is reported")
-    idle_seconds: int = Field(description="A human part in which nobody wrote for so long ends")
-    absent_seconds: int = Field(description="An agent who is away for so long while a contact waits gives it back")
-    phone_app_silence_seconds: int = Field(
+    target_seconds: StrictInt = Field(description="How long a contact may wait for a person's answer")
+    unattended_seconds: StrictInt = Field(description="A session that waits so long with nobody is reported")
+    idle_seconds: StrictInt = Field(description="A human part in which nobody wrote for so long ends")
+    absent_seconds: StrictInt = Field(
+        description="An agent who is away for so long while a contact waits gives it back"
+    )
+    phone_app_silence_seconds: StrictInt = Field(
         default=HandoffRules().phone_app_silence_seconds,
         description="After staff wrote from the app of the business's phone, the bot keeps silent for so long",
     )
-    automatic: bool = Field(description="Whether sessions are assigned to present agents by themselves")
-    cap: int = Field(description="How many sessions one agent gets by assignment")
+    automatic: StrictBool = Field(description="Whether sessions are assigned to present agents by themselves")
+    cap: StrictInt = Field(ge=1, le=MOST_SESSIONS, description="How many sessions one agent gets by assignment")
     hours: BusinessHoursResource
     closed_text: dict[str, str] = Field(
         description="What contacts are told outside business hours, by language; `{{when}}` becomes the time when "
@@ -89,7 +91,7 @@ class NewAgentProfile(BaseModel):
 
     languages: list[str] = Field(description="Language tags such as `de`")
     topics: list[str] = Field(description="Names of skills or flows")
-    cap: int | None = Field(
+    cap: Annotated[StrictInt, Field(ge=0, le=MOST_SESSIONS)] | None = Field(
         description=f"How many sessions they get by assignment, 0 to {MOST_SESSIONS}; null for the tenant's number"
     )
 

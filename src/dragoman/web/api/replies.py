@@ -10,7 +10,15 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from dragoman.domain.canned_reply import LONGEST_BODY, LONGEST_SHORTCUT, LONGEST_TITLE, ReplyText, problems
+from dragoman.domain.canned_reply import (
+    LANGUAGE_PATTERN,
+    LONGEST_BODY,
+    LONGEST_SHORTCUT,
+    LONGEST_TITLE,
+    SHORTCUT_PATTERN,
+    ReplyText,
+    problems,
+)
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.domain.message_template import fields_of
 from dragoman.services.handoff import manage_canned_replies
@@ -35,10 +43,20 @@ class CannedReplyText(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    shortcut: str = Field(min_length=1, max_length=LONGEST_SHORTCUT, description="Small letters, digits, - and _")
+    shortcut: str = Field(
+        min_length=1,
+        max_length=LONGEST_SHORTCUT,
+        description="Small letters, digits, - and _",
+        json_schema_extra={"pattern": SHORTCUT_PATTERN},
+    )
     title: str = Field(min_length=1, max_length=LONGEST_TITLE)
     body: str = Field(min_length=1, max_length=LONGEST_BODY, description="With variables such as `{{contact.name}}`")
-    language: str = Field(default="", max_length=3, description="Two letters; empty for any language")
+    language: str = Field(
+        default="",
+        max_length=3,
+        description="Two letters; empty for any language",
+        json_schema_extra={"pattern": LANGUAGE_PATTERN},
+    )
 
 
 class CannedReplyResource(BaseModel):

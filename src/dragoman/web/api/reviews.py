@@ -71,10 +71,19 @@ class NewNote(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    body: str = Field(min_length=1, max_length=reviews.LONGEST_NOTE)
+    body: str = Field(
+        min_length=1, max_length=reviews.LONGEST_NOTE, json_schema_extra={"pattern": reviews.NOTE_PATTERN}
+    )
 
 
-TagName = Annotated[str, Path(max_length=200, description="Letters, digits, spaces and . : / + - _")]
+TagName = Annotated[
+    str,
+    Path(
+        max_length=200,
+        description="Letters, digits, spaces and . : / + - _; it begins with a letter or digit",
+        json_schema_extra={"pattern": reviews.TAG_PATTERN},
+    ),
+]
 
 
 @router.get("", responses=problems_of(401, 403, 404, 422))

@@ -11,6 +11,7 @@ from dragoman.web.console import (
     assets,
     canned_replies,
     channels,
+    deliveries,
     exports,
     failed_jobs,
     fragments,
@@ -52,6 +53,7 @@ def install(app: FastAPI) -> None:
     app.include_router(channels.router)
     app.include_router(canned_replies.router)
     app.include_router(failed_jobs.router)
+    app.include_router(deliveries.router)
     app.include_router(access_log.router)
     app.include_router(people.router)
     app.include_router(handoff_settings.router)

@@ -35,7 +35,7 @@ from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, service_windows
 from dragoman.store.sending.account_suspensions import HeldReplies
 from dragoman.web.auth import Principal
-from dragoman.web.console import attachments, contact_history, timeline, transcript, wording
+from dragoman.web.console import attachments, contact_history, deliveries, timeline, transcript, wording
 from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.page import times_of
 from dragoman.web.console.query import ADDRESS
@@ -290,7 +290,19 @@ def transcript_view(request: Request, conversation: Conversation, shown: Transcr
         steps=shown.steps,
         files=shown.files,
     )
+    _lead_to_deliveries(request, conversation, found)
     return {"items": found, "messages": shown.part}
+
+
+def _lead_to_deliveries(request: Request, conversation: Conversation, found: Iterable[transcript.Item]) -> None:
+    """Give each message of the contact's the address of its delivery, for who may look at that."""
+    identity: Principal | None = getattr(request.state, "identity", None)
+    if identity is None or not identity.may(deliveries.PERMISSION):
+        return
+    for bubble in found:
+        if isinstance(bubble, transcript.Bubble) and bubble.message.sender == "contact":
+            message_id = bubble.message.message_id
+            bubble.delivery = f"{deliveries.ADDRESS}/of/{conversation.session_id}/{message_id}"
 
 
 def timeline_view(shown: Timeline) -> dict[str, Any]:

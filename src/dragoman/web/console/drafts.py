@@ -164,8 +164,8 @@ def _own_number(fields: Fields) -> Message:
     """The answer to our request for it: WhatsApp says so, and vouches for the number."""
     number = "".join(filter(str.isdecimal, fields.get("number", "")))
     name = fields.get("card", "").strip() or number
-    card = {"origin": "contact_request", "name": {"formatted_name": name}}
-    return {"type": "contacts", "contacts": [{**card, "phones": [{"phone": f"+{number}", "wa_id": number}]}]}
+    card = {"name": {"formatted_name": name}, "phones": [{"phone": f"+{number}", "wa_id": number}]}
+    return {"type": "contacts", "origin": "contact_request", "contacts": [card]}
 
 
 def _order(fields: Fields) -> Message:

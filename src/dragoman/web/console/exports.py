@@ -33,6 +33,7 @@ from dragoman.web.downloads import (
     kept_file,
     may_cancel,
     may_have,
+    remove_export,
     request_export,
 )
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -96,6 +97,13 @@ async def cancel(runtime: RuntimeDependency, identity: Exporter, export_id: UUID
     return RedirectResponse(EXPORTS, 303)
 
 
+@router.post(f"{EXPORTS}/{{export_id}}/delete")
+async def delete(runtime: RuntimeDependency, identity: Exporter, export_id: UUID) -> Response:
+    """Delete it with its file."""
+    await remove_export(runtime, identity, await _found(runtime, identity, export_id))
+    return RedirectResponse(EXPORTS, 303)
+
+
 @router.get(f"{EXPORTS}/{{export_id}}/file")
 async def file(runtime: RuntimeDependency, identity: Exporter, export_id: UUID) -> Response:
     """The file, while it is kept."""
@@ -125,6 +133,7 @@ def _row(runtime: Runtime, identity: Principal, found: ExportRequest) -> dict[st
         "filters": [(NAMES[name], _said(value)) for name, value in shown.items() if name in NAMES],
         "there": seen and offered(runtime, found),
         "may_cancel": found.open and may_cancel(identity, found),
+        "may_delete": not found.open and may_cancel(identity, found),
         "percent": done,
     }
 

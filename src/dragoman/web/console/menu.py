@@ -78,6 +78,14 @@ PAGES = (
     MenuEntry(
         "Communications",
         "Settings",
+        "Deliveries",
+        "inbox",
+        "/communications/settings/deliveries",
+        "communications.access:admin",
+    ),
+    MenuEntry(
+        "Communications",
+        "Settings",
         "Canned Replies",
         "message-square-text",
         "/communications/settings/canned-replies",

@@ -68,6 +68,7 @@ class Bubble:
     ``first`` opens a run of one sender. ``steps`` counts the events that its dispatch caused, ``errors`` those of
     them that are errors; ``group`` is their place in the timeline. ``tapped`` holds the ids of the options that
     were chosen. ``file`` is None where none came with the message, or nothing is known of it.
+    ``delivery`` is the address of what the channel delivered, for who may see that.
     """
 
     message: Message
@@ -83,6 +84,7 @@ class Bubble:
     steps: int = 0
     errors: int = 0
     group: str = ""
+    delivery: str = ""
     item: str = "bubble"
 
     @property

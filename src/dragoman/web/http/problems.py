@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from jinja2 import TemplateNotFound
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -141,7 +142,20 @@ async def unexpected(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - narrows what Starlette's signature leaves open
-    return answer(request, error.status_code, str(error.detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # The framework names the methods of the first route that has the path; others may take other methods.
+        headers["Allow"] = ", ".join(sorted(_methods_of(request)))
+    return answer(request, error.status_code, str(error.detail), headers=headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Every method that the request's address takes."""
+    found: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.methods and route.path_regex.match(request.scope["path"]):
+            found |= route.methods
+    return found | ({"HEAD"} if "GET" in found else set())
 
 
 async def _typed(request: Request, error: Exception) -> Response:
