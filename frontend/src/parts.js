@@ -106,12 +106,15 @@ const mark = (pane, show) => {
   });
 };
 
+const many = new Intl.PluralRules('en');
+
 export const narrow = async (pane, show) => {
   mark(pane, show);
   try {
     const list = await replaced(pane, 'from=latest');
     pane.scrollTop = pane.scrollHeight;
-    say(`${all('.ev', list).length || 'No'} events shown`);
+    const shown = all('.ev', list).length;
+    say(`${shown || 'No'} ${many.select(shown) === 'one' ? 'event' : 'events'} shown`);
   } catch {
     failed();
   }

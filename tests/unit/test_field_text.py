@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -14,11 +15,17 @@ from dragoman.dispatch.extract import answer, mention
 from dragoman.dispatch.texts import LANGUAGES
 from dragoman.dispatch.turn import Inputs
 from dragoman.dispatch.words import asks_for_human, tokens
+from dragoman.domain import canned_reply, definitions, media_types
 from dragoman.domain.content import Options, Text
 from dragoman.domain.flows import Validation, Variable, VariableType
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Level, Parameter, ParameterKind
+from dragoman.skills import call_errors
+from dragoman.web.console import access_log, timeline
+from dragoman.web.console.formatting import Times
+from dragoman.web.console.transcript import Bubble, items
+from tests.browser.records import DISPATCH, event, message
 from tests.scenarios.driver import drain
-from tests.unit.test_dispatch_core import CONTACT, classified, inputs, returned, scripted, session_after
+from tests.unit.test_dispatch_core import CONTACT, NOW, classified, inputs, returned, scripted, session_after
 
 TODAY = date(2026, 3, 4)
 ARABIC, PERSIAN, WIDE = (
@@ -150,3 +157,46 @@ def test_27_a_title_is_cut_between_characters_and_fits_the_channel() -> None:
     shown = menu.answers(asked, parameter, "?")
     assert isinstance(shown, Options)
     assert shown.options[0].title == "x" * 20
+
+
+FLAG = "🇦🇹"
+
+
+def timeline_title(text: str) -> str:
+    cause = message(1, Text(text), dispatch_id=DISPATCH)
+    (group,) = timeline.grouped(timeline.entries_of([event(1, "message.received")]), [cause])
+    return group.title.strip("“”")
+
+
+def quoted(text: str) -> str:
+    asked, answered = message(1, Text(text)), message(2, Text("yes"), reply_to="w1")
+    found = items([asked, answered], [], contact="Ana", times=Times.for_zone("UTC", NOW))
+    return next(one.quote.text for one in found if isinstance(one, Bubble) and one.quote)
+
+
+def answered(text: str) -> str:
+    return str(answer(Parameter(name="p", kind=ParameterKind.TEXT), text, today=TODAY, locale="en"))
+
+
+CUTS: dict[str, Callable[[str], str]] = {
+    "timeline title": timeline_title,
+    "quote": quoted,
+    "value on the timeline": timeline._written,
+    "access log": access_log._text,
+    "skill's fault": call_errors.shown,
+    "definition": lambda text: definitions.shown(text).strip("'"),
+    "canned value": canned_reply.plain_value,
+    "file name": lambda text: media_types.safe_filename(text, otherwise="file"),
+    "answer": answered,
+    "last words": lambda text: session_after(Text(text)).last_user_message,
+}
+
+
+@pytest.mark.parametrize("cutting", CUTS.values(), ids=CUTS.keys())
+def test_27_whatever_is_cut_is_cut_between_characters(cutting: Callable[[str], str]) -> None:
+    for before in ("", "x"):
+        shown = cutting(before + FLAG * 2000)
+        assert shown != before + FLAG * 2000
+        flags = shown.removesuffix("…").removeprefix(before)
+        assert flags
+        assert flags == FLAG * (len(flags) // 2)

@@ -16,7 +16,7 @@ from dragoman.domain.definitions import shown
 from dragoman.domain.flow_form import PLACEHOLDER
 from dragoman.domain.flows import TODAY, Flow, PromptStep, Validation, Variable, VariableType
 from dragoman.domain.nouns import Contact, Parameter, ParameterKind
-from dragoman.domain.plain_text import cut, fold
+from dragoman.domain.plain_text import cut, fold, isolated
 
 MAX_SHOWN = 200
 """How much of a value a text shows."""
@@ -136,7 +136,7 @@ def filled(flow: Flow, texts: Mapping[str, str], values: Mapping[str, Any], *loc
         variable = flow.variable(found[1])
         if variable is None or variable.secret:
             return ""
-        return cut(_shown(variable, values.get(variable.name), *locales), MAX_SHOWN)
+        return isolated(cut(_shown(variable, values.get(variable.name), *locales), MAX_SHOWN))
 
     text = pick(texts, *locales) or ""
     return cut(PLACEHOLDER.sub(value, text), MAX_BODY)
