@@ -21,6 +21,7 @@ from dragoman.dispatch.effects import (
     Classify,
     CodeRefusal,
     CodeRefused,
+    CodeVoided,
     Commit,
     Committed,
     Effect,
@@ -31,6 +32,7 @@ from dragoman.dispatch.effects import (
     SendCode,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
@@ -173,8 +175,9 @@ def results(data: st.DataObject) -> Callable[[Effect], Result]:
                     duration_ms=1.0,
                     cost_micros=3,
                 )
-            case SendCode() | CheckCode():
-                return CodeRefused(at=data.draw(readings), reason=data.draw(st.sampled_from(CodeRefusal)))
+            case SendCode() | CheckCode() | VoidCode():
+                at, why = data.draw(readings), data.draw(st.sampled_from(CodeRefusal))
+                return CodeVoided(at=at) if isinstance(effect, VoidCode) else CodeRefused(at=at, reason=why)
             case InvokeSkill():
                 if data.draw(st.booleans()):
                     replies = data.draw(st.lists(st.text(min_size=1, max_size=5).map(Text), max_size=2))

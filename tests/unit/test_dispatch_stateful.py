@@ -24,6 +24,7 @@ from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import (
     Classified,
     Classify,
+    CodeVoided,
     Commit,
     Committed,
     Effect,
@@ -33,6 +34,7 @@ from dragoman.dispatch.effects import (
     Resumed,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
@@ -40,11 +42,13 @@ from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
 from dragoman.domain.as_json import session_from_json, session_to_json
 from dragoman.domain.content import (
     Choice,
+    CodeReport,
     Content,
     Edit,
     Media,
     Option,
     Options,
+    Payment,
     Reaction,
     Revoke,
     SystemNotice,
@@ -116,6 +120,8 @@ contents: st.SearchStrategy[Content] = st.one_of(
             Reaction(target="w", emoji="👍"),
             Reaction(target="w", emoji=None),
             Revoke(target="w"),
+            CodeReport(body="I didn't request a code"),
+            Payment(status="captured"),
             Edit(target="w", body="agent"),
             SystemNotice(event="user_changed_number", body="A new number", new_address="1"),
             Unsupported(channel_type="poll", reason="?"),
@@ -350,6 +356,8 @@ class Dispatching(RuleBasedStateMachine):
                     message=data.draw(st.text(max_size=5)),
                     retryable=data.draw(st.booleans()),
                 )
+            case VoidCode():
+                return CodeVoided(at=self.now)
             case _:
                 raise AssertionError(f"this machine has no answer to {effect}")
 
@@ -477,6 +485,8 @@ def _no(effect: Effect, at: datetime) -> Result:
             return Classified(at=at, classifier="none", classifier_version="1", candidates=(), duration_ms=0.0)
         case InvokeSkill():
             return SkillRaised(at=at, duration_ms=0.0, error_class="Error", message="no", retryable=False)
+        case VoidCode():
+            return CodeVoided(at=at)
     raise AssertionError(f"this machine has no answer to {effect}")
 
 

@@ -16,6 +16,7 @@ from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result
 from dragoman.dispatch.pick_node import pick_node
 from dragoman.dispatch.redact import hidden
+from dragoman.dispatch.report_code import take_report
 from dragoman.dispatch.run_flow import Handover, resume_flow, retry_step, start_flow
 from dragoman.dispatch.run_skill import ask_parameter, run_skill
 from dragoman.dispatch.texts import sentence
@@ -35,7 +36,7 @@ from dragoman.dispatch.understand import (
     WantsSkill,
     understand,
 )
-from dragoman.domain.content import Edit, Reaction, Revoke, SystemNotice, Text
+from dragoman.domain.content import CodeReport, Edit, Payment, Reaction, Revoke, SystemNotice, Text
 from dragoman.domain.events import DispatchRetried, HandoffRequested, IntentUnclear, MessageRevised, SessionOpened
 from dragoman.domain.nouns import Awaiting, AwaitingKind, InboundMessage, Session
 from dragoman.domain.outcomes import Outcome
@@ -49,6 +50,7 @@ QUIET = {
     Edit: "an edited message is not handled again",
     Revoke: "a deleted message needs no answer",
     SystemNotice: "a notice of the channel needs no answer",
+    Payment: "a notice about a payment needs no answer",
 }
 
 
@@ -62,7 +64,9 @@ def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
     draft = begin(inputs)
     inputs = _as_revised(inputs, draft)
     quiet = _why_quiet(inputs.message)
-    if draft.session.state is State.WITH_AGENT:
+    if isinstance(inputs.message.content, CodeReport) and quiet is None:
+        yield from take_report(inputs, draft)
+    elif draft.session.state is State.WITH_AGENT:
         draft.keep("a human agent has the conversation")
     elif quiet is not None:
         draft.keep(quiet, shown=False)

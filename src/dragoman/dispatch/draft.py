@@ -37,7 +37,7 @@ from dragoman.domain.states import TERMINAL, State, check_transition
 LAST_MESSAGE_LENGTH = 200
 NO_CONTEXT = MessageContext()
 
-NOTHING_TO_ANSWER = (content.Reaction, content.Revoke, content.SystemNotice)
+NOTHING_TO_ANSWER = (content.Reaction, content.Revoke, content.SystemNotice, content.Payment)
 """What a contact does without waiting for an answer."""
 
 
@@ -129,7 +129,7 @@ class Draft:
         waits = not isinstance(message.content, NOTHING_TO_ANSWER)
         if waits and human is not None and human.is_open and human.waiting_since is None:
             self.change(handoff=dataclasses.replace(human, waiting_since=self._now))
-        if not isinstance(message.content, content.SystemNotice):
+        if not isinstance(message.content, content.SystemNotice | content.Payment):
             self.change(last_user_message=content.preview(message.content)[:LAST_MESSAGE_LENGTH])
         self.record(
             MessageReceived(

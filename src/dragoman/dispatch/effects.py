@@ -11,6 +11,8 @@ SendCode       makes a one-time code, to be sent in     CodeSent or CodeRefused
                place of the dots of the next message
 CheckCode      compares a code; a right one confirms    CodeChecked or CodeRefused
                the contact and is used up
+VoidCode       makes a code that is open useless, and   CodeVoided
+               takes the contact's confirmation back
 =============  ======================================  ==============================================
 
 Every result carries ``at``, the clock's reading when it came: the core has no clock of its own.
@@ -155,6 +157,21 @@ class CodeChecked:
     attempts_left: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidCode:
+    """Make a code of the contact that could still be used useless, and take back that they are confirmed.
+
+    Doing it twice does no harm, so that nothing needs to be on record before it.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeVoided:
+    """No code of the contact can be used, and they are not confirmed."""
+
+    at: datetime
+
+
 class CodeRefusal(StrEnum):
     """Why no code was sent or checked."""
 
@@ -173,5 +190,7 @@ class CodeRefused:
     wait_seconds: int = 0
 
 
-Effect = Commit | Classify | InvokeSkill | Pause | SendCode | CheckCode
-Result = Committed | Classified | SkillReturned | SkillRaised | Resumed | CodeSent | CodeChecked | CodeRefused
+Effect = Commit | Classify | InvokeSkill | Pause | SendCode | CheckCode | VoidCode
+Result = (
+    Committed | Classified | SkillReturned | SkillRaised | Resumed | CodeSent | CodeChecked | CodeRefused | CodeVoided
+)

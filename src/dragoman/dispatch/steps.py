@@ -12,6 +12,7 @@ from dragoman.dispatch.effects import (
     CodeChecked,
     CodeRefused,
     CodeSent,
+    CodeVoided,
     Commit,
     Committed,
     Effect,
@@ -22,6 +23,7 @@ from dragoman.dispatch.effects import (
     SendCode,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 
 _ANSWERS: dict[type[Effect], tuple[type[Result], ...]] = {
@@ -31,6 +33,7 @@ _ANSWERS: dict[type[Effect], tuple[type[Result], ...]] = {
     Pause: (Resumed,),
     SendCode: (CodeSent, CodeRefused),
     CheckCode: (CodeChecked, CodeRefused),
+    VoidCode: (CodeVoided,),
 }
 
 
@@ -46,6 +49,8 @@ def ask(effect: Pause) -> Generator[Effect, Result, Resumed]: ...
 def ask(effect: SendCode) -> Generator[Effect, Result, CodeSent | CodeRefused]: ...
 @overload
 def ask(effect: CheckCode) -> Generator[Effect, Result, CodeChecked | CodeRefused]: ...
+@overload
+def ask(effect: VoidCode) -> Generator[Effect, Result, CodeVoided]: ...
 def ask(effect: Effect) -> Generator[Effect, Result, Result]:
     """Yield *effect* and return its result. Raises TypeError when a driver sends back anything else."""
     result = yield effect

@@ -105,13 +105,17 @@ def _words(text: str) -> list[str]:
     return [place.word for place in tokens(text)]
 
 
-_FIELDS = ("body", "caption", "filename", "title", "description", "rendered", "text", "name", "address", "organisation")
+_FIELDS = ("body", "caption", "filename", "title", "description", "rendered", "text", "name", "address", "organisation",
+           "department", "status", "reference", "transaction", "payer")  # fmt: skip
+_LISTS = ("phones", "emails", "addresses", "urls")
 _PARTS = ("options", "items", "cards")
 
 
 def text_of(content: dict[str, Any]) -> str:
     """What can be read in a message's content (its JSON form): the text that is searched and shown as a match."""
     found = [content[field] for field in _FIELDS if isinstance(content.get(field), str)]
+    for name in _LISTS:
+        found += [value for value in content.get(name) or () if isinstance(value, str)]
     for name in _PARTS:
         parts = content.get(name)
         if isinstance(parts, (list, tuple)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from dragoman.domain.content import Content, SystemNotice
+from dragoman.domain.content import Content, Payment, SystemNotice
 from dragoman.domain.nouns import Sender, TranscriptItem
 
 SERVICE = timedelta(hours=24)
@@ -27,7 +27,7 @@ NEEDS_TEMPLATE = (
 
 def closes_at(content: Content, at: datetime, referral: Mapping[str, object] | None = None) -> datetime | None:
     """Say when the window that a contact's message opened closes; None where it opened none."""
-    if isinstance(content, SystemNotice):
+    if isinstance(content, SystemNotice | Payment):
         return None
     from_entry_point = referral is not None and referral.get("source_type") in ENTRY_POINTS
     return at + (ENTRY_POINT if from_entry_point else SERVICE)

@@ -34,6 +34,7 @@ from dragoman.dispatch.effects import (
     SendCode,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 from dragoman.dispatch.orphan import orphaned
 from dragoman.dispatch.turn import Inputs, Turn
@@ -48,7 +49,7 @@ from dragoman.services.dispatching import presence
 from dragoman.services.dispatching.call_http_skill import call_http_skill
 from dragoman.services.dispatching.commit_turns import claim_next, commit_turn
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
-from dragoman.services.dispatching.one_time_codes import check_code, make_code
+from dragoman.services.dispatching.one_time_codes import check_code, make_code, void_code
 from dragoman.services.leasing import release_best_effort, renewing
 from dragoman.store import leases
 from dragoman.store.database import UNAVAILABLE
@@ -203,6 +204,8 @@ async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: E
             return sent
         case CheckCode(code=code):
             return await check_code(runtime, lease, work.contact.contact_id, code, work.rules.policy)
+        case VoidCode():
+            return await void_code(runtime, lease, work.contact)
         case Commit():
             raise TypeError("a Commit is not performed here")
 
