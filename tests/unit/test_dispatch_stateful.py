@@ -22,6 +22,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dragoman.dispatch.core import QUIET, dispatch
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import (
+    AnswerChecked,
+    AnswerRefused,
+    CheckAnswer,
     Classified,
     Classify,
     CodeVoided,
@@ -39,6 +42,7 @@ from dragoman.dispatch.effects import (
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
 from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
+from dragoman.domain.answer import THIS, AnswerMessage, AnswerPart
 from dragoman.domain.as_json import session_from_json, session_to_json
 from dragoman.domain.content import (
     Choice,
@@ -138,7 +142,8 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )
-replies: st.SearchStrategy[Content] = st.one_of(
+replies: st.SearchStrategy[AnswerPart] = st.one_of(
+    st.sampled_from([Reaction(target=THIS, emoji="👍"), AnswerMessage(content=Text("so"), reply_to=THIS)]),
     st.text(min_size=1, max_size=5).map(Text),
     st.just(Options(body="more?", options=(Option(id="skill:stores.hours", title="Hours"),))),
 )
@@ -319,7 +324,7 @@ class Dispatching(RuleBasedStateMachine):
             previous_session_id=self.records[-1].session.session_id if self.records and session is None else None,
         )
 
-    def answer(self, data: st.DataObject, effect: Effect) -> Result:
+    def answer(self, data: st.DataObject, effect: Effect) -> Result:  # noqa: PLR0911 - one for each effect
         """Any result of the right type; the clock may read anything when it comes."""
         self.now += data.draw(steps)
         match effect:
@@ -356,6 +361,10 @@ class Dispatching(RuleBasedStateMachine):
                     message=data.draw(st.text(max_size=5)),
                     retryable=data.draw(st.booleans()),
                 )
+            case CheckAnswer(messages=messages) if data.draw(st.booleans()):
+                return AnswerChecked(at=self.now, messages=messages)
+            case CheckAnswer():
+                return AnswerRefused(at=self.now, reason="not now", retryable=data.draw(st.booleans()))
             case VoidCode():
                 return CodeVoided(at=self.now)
             case _:
@@ -487,6 +496,8 @@ def _no(effect: Effect, at: datetime) -> Result:
             return SkillRaised(at=at, duration_ms=0.0, error_class="Error", message="no", retryable=False)
         case VoidCode():
             return CodeVoided(at=at)
+        case CheckAnswer():
+            return AnswerRefused(at=at, reason="no")
     raise AssertionError(f"this machine has no answer to {effect}")
 
 

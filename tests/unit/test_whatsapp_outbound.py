@@ -96,7 +96,7 @@ def test_template() -> None:
             c.Media(media="image", media_id="https://files.example/i.png", filename="i.png"),
             {"type": "image", "image": {"link": "https://files.example/i.png"}},
         ),
-        (c.Media(media="voice", media_id="5"), {"type": "audio", "audio": {"id": "5"}}),
+        (c.Media(media="voice", media_id="5"), {"type": "audio", "audio": {"id": "5", "voice": True}}),
         (
             c.Location(latitude=1, longitude=2, name="Shop"),
             {"type": "location", "location": {"latitude": 1, "longitude": 2, "name": "Shop"}},

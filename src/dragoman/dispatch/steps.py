@@ -6,6 +6,9 @@ from collections.abc import Generator
 from typing import overload
 
 from dragoman.dispatch.effects import (
+    AnswerChecked,
+    AnswerRefused,
+    CheckAnswer,
     CheckCode,
     Classified,
     Classify,
@@ -34,6 +37,7 @@ _ANSWERS: dict[type[Effect], tuple[type[Result], ...]] = {
     SendCode: (CodeSent, CodeRefused),
     CheckCode: (CodeChecked, CodeRefused),
     VoidCode: (CodeVoided,),
+    CheckAnswer: (AnswerChecked, AnswerRefused),
 }
 
 
@@ -51,6 +55,8 @@ def ask(effect: SendCode) -> Generator[Effect, Result, CodeSent | CodeRefused]: 
 def ask(effect: CheckCode) -> Generator[Effect, Result, CodeChecked | CodeRefused]: ...
 @overload
 def ask(effect: VoidCode) -> Generator[Effect, Result, CodeVoided]: ...
+@overload
+def ask(effect: CheckAnswer) -> Generator[Effect, Result, AnswerChecked | AnswerRefused]: ...
 def ask(effect: Effect) -> Generator[Effect, Result, Result]:
     """Yield *effect* and return its result. Raises TypeError when a driver sends back anything else."""
     result = yield effect

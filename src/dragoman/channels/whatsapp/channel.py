@@ -16,6 +16,7 @@ from dragoman.channels.interface import (
     ChannelMessage,
     IdentityChange,
     Item,
+    LimitError,
     MalformedDeliveryError,
     Meaning,
     Other,
@@ -31,10 +32,11 @@ from dragoman.channels.whatsapp.items import Item as WhatsAppItem
 from dragoman.channels.whatsapp.locales import locale_of
 from dragoman.channels.whatsapp.signature import is_well_formed, verify
 from dragoman.channels.whatsapp.wire import MalformedError, Object, each, identifier, moment, table, text
-from dragoman.domain.content import ContactCards, SystemNotice
+from dragoman.domain.content import ContactCards, Content, SystemNotice
 from dragoman.domain.nouns import Identity, MessageContext
 from dragoman.domain.redaction import RedactionRule
 
+_ANYBODY = Identity(kind="wa_id", value="0")
 _STOPS = frozenset({"stop", "opt_out", "unsubscribe"})
 
 
@@ -62,6 +64,14 @@ class WhatsApp:
     def redact_messages(self, body: bytes, rules: Mapping[str, Sequence[RedactionRule]]) -> bytes:
         """See :mod:`~dragoman.channels.whatsapp.redact`."""
         return redact.redact_messages(body, rules)
+
+    def fault(self, content: Content) -> str | None:
+        """Look at Meta's limits as a request is made."""
+        try:
+            outbound.render(content, recipient=_ANYBODY, reply_to=None, correlation="")
+        except LimitError as error:
+            return str(error)
+        return None
 
     def is_signature(self, header: str) -> bool:
         """Check the form of the header ``X-Hub-Signature-256``."""

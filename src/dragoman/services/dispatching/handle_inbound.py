@@ -21,6 +21,7 @@ import structlog
 
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
+    CheckAnswer,
     CheckCode,
     Classified,
     Classify,
@@ -38,7 +39,7 @@ from dragoman.dispatch.effects import (
 )
 from dragoman.dispatch.orphan import orphaned
 from dragoman.dispatch.turn import Inputs, Turn
-from dragoman.domain.content import preview
+from dragoman.domain.answer import preview_of
 from dragoman.domain.errors import StaleTokenError
 from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload
 from dragoman.domain.nouns import SYSTEM
@@ -47,6 +48,7 @@ from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services.dispatching import presence
 from dragoman.services.dispatching.call_http_skill import call_http_skill
+from dragoman.services.dispatching.check_messages import check_messages
 from dragoman.services.dispatching.commit_turns import claim_next, commit_turn
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
 from dragoman.services.dispatching.one_time_codes import check_code, make_code, void_code
@@ -198,6 +200,18 @@ async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: E
         case Pause(seconds=seconds):
             await runtime.sleep(seconds)
             return Resumed(at=runtime.clock.now())
+        case SendCode() | CheckCode() | VoidCode():
+            return await _about_code(runtime, lease, work, effect)
+        case CheckAnswer(messages=messages):
+            return await check_messages(runtime, work, messages)
+        case Commit():
+            raise TypeError("a Commit is not performed here")
+
+
+async def _about_code(
+    runtime: Runtime, lease: Lease, work: DispatchWork, effect: SendCode | CheckCode | VoidCode
+) -> Result:
+    match effect:
         case SendCode():
             sent, made = await make_code(runtime, lease, work.contact.contact_id, work.recipient, work.rules.policy)
             work.issued_codes[:] = [made] if made else []
@@ -206,8 +220,6 @@ async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: E
             return await check_code(runtime, lease, work.contact.contact_id, code, work.rules.policy)
         case VoidCode():
             return await void_code(runtime, lease, work.contact)
-        case Commit():
-            raise TypeError("a Commit is not performed here")
 
 
 async def _invoke(runtime: Runtime, work: DispatchWork, effect: InvokeSkill) -> Result:
@@ -285,7 +297,7 @@ async def _record_late(
     if session_id is None or late is None:
         return
     said = (
-        " / ".join(preview(reply) for reply in late.replies)
+        " / ".join(preview_of(reply) for reply in late.replies)
         if isinstance(late, SkillReturned)
         else f"{late.error_class}: {late.message}"
     )
