@@ -14,6 +14,7 @@ import pytest
 from dragoman.domain.flow_form import flow_from_json
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.channels.synchronise_templates import fetch_templates
+from dragoman.services.inbound.accept_email import accept_email
 from dragoman.skills import (
     THIS,
     ContactCard,
@@ -32,10 +33,13 @@ from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.catalogue import flows
+from dragoman.store.channels import channel_accounts
+from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.database import Database
 from dragoman_shop.pictures import parcel
 from tests import harness
 from tests.harness import Harness
+from tests.pipeline.test_email_channel import MAILBOX, mail
 from tests.pipeline.test_templates import definition, has
 
 PHONE = "436601112233"
@@ -422,3 +426,23 @@ async def test_a_step_that_cannot_be_sent_fails_the_flow_there(built: Built) -> 
         assert (kind, "failed at its step i" in reason, "no template reminder" in reason) == (
             "PARTIAL_FLOW_FAILURE", True, True,
         )  # fmt: skip
+
+
+async def test_by_mail_a_place_is_said_in_words_and_a_template_is_the_skills_fault(built: Built) -> None:
+    replies: list[SomeReply] = [SendLocation(latitude=1, longitude=2, name="Shop"), React("👍")]
+    async with built(lambda _: replies) as shop:
+        mailbox = ChannelAccount(
+            channel_account_id=shop.runtime.source.new_id(), channel="email", address=MAILBOX, display=MAILBOX,
+            name="Help", secrets=shop.runtime.keyring.encrypt(b"{}"),
+        )  # fmt: skip
+        async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+            await channel_accounts.add(connection, shop.tenant_id, mailbox, waba_id=None, now=shop.clock.now())
+        for number, said in enumerate((["Shop", "👍"], ["not working"])):
+            message = mail("answer", f"{number}@example.org")
+            await accept_email(shop.runtime, shop.tenant_id, mailbox.channel_account_id, message.as_bytes())
+            await shop.settle()
+            bodies = [
+                row["content"]["body"] for row in await shop.rows("SELECT content FROM outbox_entry ORDER BY sequence")
+            ]
+            assert all(any(words in body for body in bodies) for words in said), bodies
+            replies[:] = [SendTemplate("reminder", {"body.1": "x"})]

@@ -16,10 +16,9 @@ def check_answer(
 ) -> Generator[Effect, Result, tuple[AnswerMessage, ...] | AnswerRefused]:
     """The messages that *parts* are, ready to be said in their order; or why none of them is to be."""
     messages = tuple(about(as_message(part), inputs.message.channel_message_id) for part in parts)
-    for message in messages:
-        # Words alone were looked at by whoever reads a skill's answer, and are cut where they are too long.
-        if not is_plain(message) and (wrong := fault(message)):
-            return AnswerRefused(at=draft.now, reason=wrong)
+    wrong = next((wrong for message in messages if (wrong := fault(message))), None)
+    if wrong is not None:
+        return AnswerRefused(at=draft.now, reason=wrong)
     if all(map(is_plain, messages)):
         return messages
     result = yield from ask(CheckAnswer(messages=messages))

@@ -11,8 +11,8 @@ import binascii
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from dragoman.domain import answer, message_limits
 from dragoman.domain.answer import MOST_FILE_BYTES, THIS, AnswerMessage, AnswerPart, TemplateValues
@@ -165,6 +165,11 @@ class ReplyForm(StrictForm):
     @classmethod
     def _plain(cls, value: Any) -> Any:
         return {"text": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        form = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_TEXT}, form]}
 
     @model_validator(mode="after")
     def _one_of_them(self) -> ReplyForm:

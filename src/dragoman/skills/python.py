@@ -11,6 +11,10 @@
     async def status(context: SkillContext, order: Order) -> str:
         return f"{order.number} is on its way."
 
+A skill answers with text, a :class:`Reply`, or with what the other ``Send…`` classes and :class:`React` describe:
+
+        return SkillAnswer(replies=[React("👍"), SendMedia(media="document", file=pdf, filename="invoice.pdf")])
+
 A package names the module with its decorated functions under the entry point group ``dragoman.skills``.
 """
 
@@ -110,7 +114,7 @@ class SendMedia:
 
 @dataclass(frozen=True, slots=True)
 class SendTemplate:
-    """Sends a message template that the number has, with ``values`` by the keys of its fields: ``body.1``, ``button.0``.
+    """Sends a message template of the number, with ``values`` by the keys of its fields: ``body.1``, ``button.0``.
 
     Without a ``language`` the contact's is taken. ``header`` is the file above it, by link or id, where it wants one.
     """
@@ -143,7 +147,7 @@ class SendContacts:
 
 @dataclass(frozen=True, slots=True)
 class React:
-    """Puts an emoji on a message, or takes it off with None; on the one that is answered where no other is named by its id."""
+    """Puts an emoji on the message that is answered, or on another that is named; takes it off with None."""
 
     emoji: str | None
     message: str = THIS

@@ -174,4 +174,4 @@ async def _kept(runtime: Runtime, tenant_id: UUID, message: AnswerMessage) -> An
 
 def _is_animated(file: bytes) -> bool:
     """Whether it is a WebP picture that moves, as the flags of its extended form say."""
-    return file[8:12] == b"WEBP" and file[12:16] == b"VP8X" and bool(file[20] & 0x02) if len(file) > 20 else False
+    return len(file) > 20 and file[8:16] == b"WEBPVP8X" and bool(file[20] & 0x02)

@@ -289,6 +289,9 @@ async def _send(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError | _W
         uploaded = await _uploaded(runtime, attempt.lease.tenant_id, client, content, content.sha256)
         if not isinstance(uploaded, Media):
             return uploaded
+        if time.monotonic() - attempt.begun_s > SEND_SECONDS * 2:
+            # The lease is about to run out, and with it goes that nobody else sends.
+            return _Withheld(reason="The file took too long to be uploaded.", pause_s=UNREADABLE_PAUSE_S)
         content = uploaded
     return await client.send(
         content,

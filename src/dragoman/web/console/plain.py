@@ -118,8 +118,10 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
             return f"{body}\n[{title}: {url}]"
         case Request(body=body, wants=wants):
             return f"{body}\n[button to send their {'number' if wants == 'contact' else 'location'}]"
-        case Media(media=media, caption=caption, filename=filename):
-            return "\n".join(part for part in (f"[{media}{': ' + filename if filename else ''}]", caption) if part)
+        case Media(media=media, caption=caption, filename=filename, link=link):
+            return "\n".join(
+                part for part in (f"[{media}{': ' + filename if filename else ''}]", link, caption) if part
+            )
         case Location(latitude=latitude, longitude=longitude):
             return f"{preview(content)} {latitude:.5f}, {longitude:.5f}"
         case ContactCards(cards=cards):
