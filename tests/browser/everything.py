@@ -160,6 +160,8 @@ def _things(wall: Wall) -> None:
         c.Payment(status="captured", reference="o-7", transaction="tx-9", payer="Eva", amount="19.90", method="upi"),
     )
     say(CONTACT, c.CodeReport(body="No pedí ningún código"))
+    say(BOT, c.Location(latitude=-34.6, longitude=-58.38, name="Voltfair Buenos Aires"))
+    say(BOT, c.Media(media="document", link="https://example.com/precios.pdf", filename="precios.pdf"))
     say(CONTACT, c.Erased())
     say(CONTACT, c.Unsupported(channel_type="poll", reason="Message type unknown", code=131051))
     say(CONTACT, c.SystemNotice(event="user_changed_number", body="Tomás changed his number"))

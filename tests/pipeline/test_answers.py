@@ -12,9 +12,14 @@ import httpx
 import pytest
 
 from dragoman.domain.flow_form import flow_from_json
+from dragoman.domain.media_types import look
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.channels.synchronise_templates import fetch_templates
+from dragoman.services.dispatching import handle_inbound
+from dragoman.services.dispatching.check_messages import check_messages
 from dragoman.services.inbound.accept_email import accept_email
+from dragoman.services.media.erase_media import STRAY_AFTER, erase_orphaned_blobs
+from dragoman.services.media.keep_file import keep_file, read_file
 from dragoman.skills import (
     THIS,
     ContactCard,
@@ -30,15 +35,17 @@ from dragoman.skills import (
 )
 from dragoman.skills.python import PythonSkill, SomeReply
 from dragoman.store.accounts.actions import COMMAND_LINE
-from dragoman.store.blobs import BlobsUnavailableError
+from dragoman.store.blobs import BlobKey, BlobsUnavailableError
 from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.catalogue import flows
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.database import Database
+from dragoman.web.console.query import ADDRESS
 from dragoman_shop.pictures import parcel
 from tests import harness
 from tests.harness import Harness
+from tests.pipeline.test_channels import enter, plain
 from tests.pipeline.test_email_channel import MAILBOX, mail
 from tests.pipeline.test_templates import definition, has
 
@@ -446,3 +453,61 @@ async def test_by_mail_a_place_is_said_in_words_and_a_template_is_the_skills_fau
             ]
             assert all(any(words in body for body in bodies) for words in said), bodies
             replies[:] = [SendTemplate("reminder", {"body.1": "x"})]
+
+
+async def test_a_file_that_was_erased_before_it_went_fails_its_message(built: Built) -> None:
+    async with built(lambda _: [SendMedia(media="document", file=PDF, filename="a.pdf")]) as shop:
+        uploads_fail(shop, 1)
+        await ask(shop)
+        await shop.runtime.blobs.delete(BlobKey(shop.tenant_id, hashlib.sha256(PDF).digest()))
+        shop.clock.move(seconds=120)
+        await shop.settle()
+        (entry,) = await shop.rows("SELECT status, reason FROM outbox_entry")
+        assert (entry["status"], "erased before it could be sent" in entry["reason"]) == ("FAILED", True)
+
+
+async def test_a_file_that_no_message_refers_to_in_the_end_is_deleted(built: Built) -> None:
+    """What a worker leaves that dies after the file was kept, and before the turn was written."""
+    async with built(lambda _: ["x"]) as shop:
+        sha256 = await keep_file(shop.runtime, shop.tenant_id, PDF, look(PDF))
+        assert await read_file(shop.runtime, shop.tenant_id, sha256) == PDF
+        shop.clock.move(seconds=STRAY_AFTER.total_seconds() + 1)
+        await erase_orphaned_blobs(shop.runtime, shop.tenant_id)
+        assert await read_file(shop.runtime, shop.tenant_id, sha256) is None
+
+
+async def test_what_the_bot_sends_is_read_on_the_page_in_the_api_and_by_the_search(built: Built) -> None:
+    price_list = SendMedia(media="document", link="https://shop.example/a.pdf", filename="Preisliste.pdf")
+    place = SendLocation(latitude=1, longitude=2, name="Leopoldplatz")
+    replies: list[SomeReply] = [React("👍"), place, SendContacts([CARD]), price_list]
+    async with built(lambda _: replies) as shop:
+        await ask(shop)
+        (row,) = await shop.rows("SELECT session_id FROM session")
+        async with await enter(shop, "administrator") as ana:
+            page = plain(await ana.get(f"{ADDRESS}/{row['session_id']}"))
+            items = (await ana.get(f"/api/v1/conversations/{row['session_id']}/transcript")).json()["items"]
+            asked = ("Leopoldplatz", "Ada", "Preisliste")
+            found = [(await ana.get("/api/v1/conversations", params={"q": q})).json()["items"] for q in asked]
+        for words in ("👍", "Leopoldplatz", "Ada Huber", "Preisliste.pdf", "https://shop.example/a.pdf"):
+            assert words in page, words
+        kinds = [item["content"]["kind"] for item in items if item["sender"] == "bot"]
+        assert kinds == ["reaction", "location", "contacts", "media"]
+        assert list(map(len, found)) == [1, 1, 1]
+
+
+async def test_a_database_that_is_away_while_an_answer_is_checked_costs_no_answer(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[int] = []
+
+    async def away_once(*given: Any) -> Any:
+        if not failed:
+            failed.append(1)
+            raise ConnectionRefusedError("the database is away")
+        return await check_messages(*given)
+
+    monkeypatch.setattr(handle_inbound, "check_messages", away_once)
+    monkeypatch.setattr(handle_inbound, "COMMIT_PAUSE_SECONDS", 0.0)
+    async with built(lambda _: [SendLocation(latitude=1, longitude=2)]) as shop:
+        assert [one["type"] for one in await ask(shop)] == ["location"]
+        assert (await outcome(shop))[0] == "SUCCESS"

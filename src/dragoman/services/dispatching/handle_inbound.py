@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -59,6 +60,8 @@ from dragoman.store.leases import Lease
 from dragoman.store.receiving import mailbox
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 MOST_ABANDONED = 10
 """Workers that may die with a message in hand, before anything of it is on record, until it counts as the cause.
@@ -203,7 +206,8 @@ async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: E
         case SendCode() | CheckCode() | VoidCode():
             return await _about_code(runtime, lease, work, effect)
         case CheckAnswer(messages=messages):
-            return await check_messages(runtime, work, messages)
+            # What a skill answered is held while the database is away, as it is when it is written.
+            return await _patiently(lambda: check_messages(runtime, work, messages))
         case Commit():
             raise TypeError("a Commit is not performed here")
 
@@ -231,9 +235,14 @@ async def _invoke(runtime: Runtime, work: DispatchWork, effect: InvokeSkill) -> 
 
 async def _commit(runtime: Runtime, work: DispatchWork, turn: Turn, part: int) -> DispatchWork | None:
     """Write *turn*, trying again while the database is away; after the final one, the next work or None."""
+    return await _patiently(lambda: commit_turn(runtime, work, turn, part))
+
+
+async def _patiently(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it, again and again while the database is away."""
     for attempt in range(1, COMMIT_TRIES + 1):
         try:
-            return await commit_turn(runtime, work, turn, part)
+            return await act()
         except UNAVAILABLE as error:
             if attempt == COMMIT_TRIES:
                 raise
