@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dragoman.skills import Level, Reply, SkillAnswer, SkillContext, skill
+from dragoman.skills import Level, Reply, SendMedia, SkillAnswer, SkillContext, skill
 from dragoman_shop import pace
 from dragoman_shop.facts import day, euros, number
+from dragoman_shop.papers import invoice
 from dragoman_shop.speech import language_of, say
 
 BALANCE = {
@@ -132,7 +133,7 @@ async def ar_balance(context: SkillContext) -> Reply | str:
 @skill(
     name="finance.invoices",
     label="Invoices",
-    version="1.4.2",
+    version="1.5.0",
     owner="Accounts receivable",
     module="finance",
     level=Level.PHONE_MATCHED,
@@ -201,10 +202,14 @@ async def invoices(context: SkillContext) -> SkillAnswer:
     account = partner.number if partner else context.contact_id
     language = language_of(context.locale)
     lines = [say(INVOICES, context.locale)]
+    papers = []
     issued = context.deadline.date()
     for index in range(3):
         issued -= timedelta(days=9 + number("gap", account, index) % 25)
         reference = f"INV-{issued:%y}{number('invoice', account, index) % 90_000 + 10_000}"
         cents = number("amount", account, index) % 250_000 + 4_900
         lines.append(f"• {reference} · {day(issued, language)} · {euros(cents, language)}")
-    return SkillAnswer(replies=["\n".join(lines)], data={"invoices": 3})
+        papers.append((reference, invoice(reference, (day(issued, language), f"{cents / 100:.2f} EUR"))))
+    latest, paper = papers[0]
+    document = SendMedia(media="document", file=paper, filename=f"{latest}.pdf")
+    return SkillAnswer(replies=["\n".join(lines), document], data={"invoices": 3})

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from dragoman.skills import Ask, ParameterKind, Reply, SkillAnswer, SkillContext, skill
+from dragoman.skills import (
+    Ask,
+    ContactCard,
+    ParameterKind,
+    Reply,
+    SendContacts,
+    SendLocation,
+    SkillAnswer,
+    SkillContext,
+    skill,
+)
 from dragoman_shop import pace
 from dragoman_shop.facts import number, one_of
 from dragoman_shop.speech import say
@@ -134,13 +144,30 @@ async def hours(context: SkillContext) -> Reply:
     return Reply(say(HOURS, context.locale), {"skill:stores.nearest": say(FIND, context.locale)})
 
 
+PLACES = {
+    "London": (51.5072, -0.1276),
+    "Leeds": (53.8008, -1.5491),
+    "Manchester": (53.4808, -2.2426),
+    "Hamburg": (53.5511, 9.9937),
+    "München": (48.1351, 11.582),
+    "Köln": (50.9375, 6.9603),
+    "Wien": (48.2082, 16.3738),
+    "Madrid": (40.4168, -3.7038),
+    "Sevilla": (37.3891, -5.9845),
+    "Paris": (48.8566, 2.3522),
+    "Lyon": (45.764, 4.8357),
+    "Porto": (41.1579, -8.6291),
+    "Torino": (45.0703, 7.6869),
+}
+"""Where the cities are in which the shop knows its branch on the map."""
+
 STREETS = ("Station Road", "Market Street", "Hafenstraße", "Calle Mayor", "Rue du Port", "Via Roma", "Rua Nova")
 
 
 @skill(
     name="stores.nearest",
     label="Nearest store",
-    version="1.2.0",
+    version="1.3.0",
     owner="Retail",
     module="stores",
     cost_micros=120,
@@ -206,4 +233,11 @@ async def nearest(context: SkillContext, place: City) -> SkillAnswer:
     address = f"{one_of(STREETS, 'street', city)} {number('house', city) % 180 + 1}"
     phone = f"+44 20 5550 {number('phone', city) % 9000 + 1000}"
     text = say(NEAREST, context.locale, city=city, address=address, phone=phone)
-    return SkillAnswer(replies=[text], data={"city": city})
+    name = f"Voltfair {city}"
+    card = ContactCard(name=name, phones=(phone,), organisation="Voltfair", addresses=(f"{address}, {city}",))
+    shown: SendLocation | SendContacts = SendContacts([card])
+    if city in PLACES:
+        # Within a kilometre or two of the centre, always at the same place for the same city.
+        north, east = (PLACES[city][axis] + (number(axis, city) % 200 - 100) / 10_000 for axis in (0, 1))
+        shown = SendLocation(latitude=round(north, 4), longitude=round(east, 4), name=name, address=address)
+    return SkillAnswer(replies=[text, shown], data={"city": city})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from dragoman.skills import Ask, RetryableError, SkillAnswer, SkillContext, skill
+from dragoman.skills import Ask, React, RetryableError, SkillAnswer, SkillContext, skill
 from dragoman_shop import pace
 from dragoman_shop.facts import day, number
 from dragoman_shop.speech import language_of, say
@@ -63,7 +63,7 @@ OPENED = {
 @skill(
     name="support.open_ticket",
     label="Open a support ticket",
-    version="1.5.1",
+    version="1.6.0",
     owner="Service desk",
     module="support",
     timeout=5.0,
@@ -143,7 +143,7 @@ async def open_ticket(context: SkillContext, problem: SupportProblem) -> SkillAn
     if context.attempt == 1 and number("flaky", problem.description) % 5 == 0:
         raise RetryableError("servicedesk.voltfair.example answered 502 Bad Gateway")
     ticket = f"T-{number('ticket', context.idempotency_key) % 90_000 + 10_000}"
-    return SkillAnswer(replies=[say(OPENED, context.locale, ticket=ticket)], data={"ticket": ticket})
+    return SkillAnswer(replies=[React("👍"), say(OPENED, context.locale, ticket=ticket)], data={"ticket": ticket})
 
 
 COVERED = {

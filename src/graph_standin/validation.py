@@ -96,6 +96,10 @@ def _file(kind: str) -> Callable[[Any], None]:
     def check(part: Any) -> None:
         if ("id" in part) == ("link" in part):
             raise InvalidRequestError(PlannedFault(131008, f"{kind} needs either id or link"))
+        if "link" in part and not re.match(r"https?://[^\s/?#]", str(part["link"])):
+            raise InvalidRequestError(PlannedFault(131009, f"{kind}.link is not a valid URL"))
+        if "filename" in part and kind != "document":
+            raise InvalidRequestError(PlannedFault(100, f"Unexpected key filename on param {kind}."))
         if "voice" in part and not (kind == "audio" and isinstance(part["voice"], bool)):
             raise InvalidRequestError(PlannedFault(100, f"Unexpected key voice on param {kind}."))
         if "caption" in part:
@@ -132,6 +136,10 @@ def _template(part: Any) -> None:
 def _contacts(part: Any) -> None:
     if not part or any(not isinstance(card, dict) or "name" not in card for card in part):
         raise InvalidRequestError(PlannedFault(131008, "Parameter contacts[].name is mandatory"))
+    for card in part:
+        _length("contacts[].name.formatted_name", _of(card["name"], "formatted_name"), 4096)
+        if "birthday" in card and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(card["birthday"])):
+            raise InvalidRequestError(PlannedFault(131009, "contacts[].birthday must be YYYY-MM-DD"))
 
 
 def _interactive(part: Any) -> None:

@@ -87,7 +87,9 @@ def _opening(wall: Wall) -> tuple[str, str]:
         "source_url": "https://example.com/black-friday",
     }
     formatted = "hola, *mi batidora* llegó _rota_ 😡 ~no sirve~ ```código 12```\n> citado\nhttps://example.com/a_b_c"
-    first = say(CONTACT, c.Text(formatted), referral=ad)
+    first = say(
+        CONTACT, c.Text(formatted), referral={**ad, "product": {"catalog_id": "77", "product_retailer_id": "SKU-9"}}
+    )
     names = {"a": "Cambiar el producto", "b": "Pedir reembolso", "h": "Hablar con una persona"}
     options = tuple(c.Option(id=key, title=title) for key, title in names.items())
     offer = say(BOT, c.Options(body="¿En qué puedo *ayudarte*?", options=options))
@@ -132,7 +134,17 @@ def _things(wall: Wall) -> None:
     say = wall.hang
     say(CONTACT, c.Location(latitude=-34.6037, longitude=-58.3816, name="Obelisco", address="Buenos Aires"))
     cards = (
-        c.ContactCard(name="Eva Lang", phones=("+43 660 1234567",), emails=("eva@example.com",), organisation="Lang"),
+        c.ContactCard(
+            name="Eva Lang",
+            phones=("+43 660 1234567",),
+            emails=("eva@example.com",),
+            organisation="Lang",
+            department="Ventas",
+            title="Jefa",
+            addresses=("Ringstraße 1, 1010 Wien",),
+            urls=("https://lang.example",),
+            birthday="1980-02-29",
+        ),
         c.ContactCard(name="Óscar Ñandú", phones=("+54 11 4567 8601",)),
     )
     say(CONTACT, c.ContactCards(cards=cards))
@@ -143,6 +155,13 @@ def _things(wall: Wall) -> None:
         c.OrderItem(product="SKU-batidora-turbo-900", quantity="1", price="89", currency="EUR"),
     )
     say(CONTACT, c.Order(catalog_id="77", text="por favor", items=lines))
+    say(
+        CONTACT,
+        c.Payment(status="captured", reference="o-7", transaction="tx-9", payer="Eva", amount="19.90", method="upi"),
+    )
+    say(CONTACT, c.CodeReport(body="No pedí ningún código"))
+    say(BOT, c.Location(latitude=-34.6, longitude=-58.38, name="Voltfair Buenos Aires"))
+    say(BOT, c.Media(media="document", link="https://example.com/precios.pdf", filename="precios.pdf"))
     say(CONTACT, c.Erased())
     say(CONTACT, c.Unsupported(channel_type="poll", reason="Message type unknown", code=131051))
     say(CONTACT, c.SystemNotice(event="user_changed_number", body="Tomás changed his number"))

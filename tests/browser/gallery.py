@@ -68,6 +68,7 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         e.IntentAssigned(intent="orders.return", source="classifier", detail="local 7f3a91", confidence=0.81),
         e.IntentUnclear(reason="the best guess is below the threshold", misses=1, misses_before_handoff=3),
         e.ParameterAsked(skill="orders.return", parameter="order_number", asked=1),
+        e.CodeReported(message_id="m-1", channel_message_id="wamid.CODE"),
         e.VerificationRequired(skill="finance.ar_balance", required="PHONE_MATCHED", actual="UNVERIFIED"),
         e.StateChanged(old="ACTIVE", new="PROCESSING", reason="a skill runs"),
         e.SkillInvoked(

@@ -110,7 +110,7 @@ async def test_a_reply_that_a_status_settles_lets_the_next_one_go_at_once(shop: 
 
 
 async def test_a_sender_keeps_its_lease_for_as_long_as_it_sends(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "SEND_SECONDS", 500)  # a lease of a thousand seconds
+    monkeypatch.setattr(delivery, "SEND_SECONDS", 500)  # a lease of fifteen hundred seconds
     for _ in range(3):
         await shop.say("answer")
     contact_id = await contact_of(shop)
@@ -119,10 +119,10 @@ async def test_a_sender_keeps_its_lease_for_as_long_as_it_sends(shop: Harness, m
     third, go_on = asyncio.Event(), asyncio.Event()
 
     async def take_long(request: httpx.Request) -> None:
-        """Each message takes six hundred of them: without care the lease would run out during the second."""
+        """Each message takes eleven hundred of them: without care the lease would run out during the second."""
         async with shop.runtime.database.tenant(shop.tenant_id) as connection:
             seconds = await connection.fetchval(
-                "UPDATE lease SET deadline = deadline - interval '600 seconds' WHERE name = $1 "
+                "UPDATE lease SET deadline = deadline - interval '1100 seconds' WHERE name = $1 "
                 "RETURNING extract(epoch FROM deadline - clock_timestamp())::float8",
                 f"outbound:{contact_id}",
             )

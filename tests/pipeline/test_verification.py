@@ -110,6 +110,46 @@ async def test_the_confirmation_holds_for_its_time_and_no_longer(shop: Harness) 
     assert "Shall I send you a code?" in (await received(shop))[-1]
 
 
+async def report(shop: Harness) -> None:
+    tap = {"payload": "DID_NOT_REQUEST_CODE", "text": "I didn't request a code"}
+    await shop.send({"type": "button", "button": tap, "context": {"id": "wamid.CODE"}}, phone=PHONE)
+    await shop.settle()
+
+
+async def test_a_code_that_was_not_asked_for_is_void_and_no_topic(shop: Harness) -> None:
+    """It went to the classifier, which took it for a wish to confirm: VERIFICATION_REQUIRED, and the code lived on."""
+    code = await ask_for_code(shop)
+    await report(shop)
+    row = await session(shop)
+    assert (row["state"], row["outcome"]) == ("ACTIVE", "NONE")
+    kinds = [
+        e["type"] for e in await shop.timeline(row["session_id"]) if e["type"] in ("classifier.ran", "code.reported")
+    ]
+    assert kinds == ["code.reported"]
+    (errors,) = await shop.rows("SELECT error_count FROM session")
+    assert errors["error_count"] == 1
+    await say(shop, code)
+    assert "cancelled" not in (await received(shop))[-1]
+    assert not await shop.rows("SELECT FROM contact WHERE confirmed_until > now()")
+
+
+async def test_who_reports_a_code_is_not_confirmed_any_more(shop: Harness) -> None:
+    await say(shop, await ask_for_code(shop))
+    await report(shop)
+    await say(shop, "cancel order 4712")
+    assert "Shall I send you a code?" in (await received(shop))[-1]
+    (note,) = await shop.rows("SELECT detail FROM contact_history WHERE what = 'confirmation_dropped'")
+    assert "did not ask" in note["detail"]["reason"]
+
+
+async def test_an_agents_conversation_voids_the_code_too(shop: Harness) -> None:
+    await ask_for_code(shop)
+    await say(shop, "agent")
+    await report(shop)
+    assert (await session(shop))["state"] == "WITH_AGENT"
+    assert not await shop.rows("SELECT FROM one_time_code WHERE digest IS NOT NULL")
+
+
 async def holding(database_urls: DatabaseURLs, *texts: str) -> set[str]:
     """The tables that have one of *texts* in any column of any row, as the owner sees them."""
     owner = await asyncpg.connect(database_urls.owner)

@@ -19,6 +19,7 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
           - raised: {class: ConnectionError, message: refused, retryable: true}
           - code_sent: {to: "…233"} # also `seconds` until it expires, and `elsewhere`
           - code_checked: {right: false, left: 4}
+          - code_voided: true
           - code_refused: {why: too_soon, wait_seconds: 20}
           - dies: true              # the worker is gone; nothing after the latest commit happened
         refused: {limit: contact, allowed: 20, window_seconds: 60, tell: true}
@@ -61,6 +62,7 @@ from dragoman.dispatch.effects import (
     CodeRefusal,
     CodeRefused,
     CodeSent,
+    CodeVoided,
     Commit,
     Committed,
     Effect,
@@ -71,6 +73,7 @@ from dragoman.dispatch.effects import (
     SendCode,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.handoff import UnsentReplies
@@ -254,7 +257,7 @@ class Scenario:
                 return Resumed(at=self.now)
         scripted = next(answers, None)
         assert scripted is not None, f"the script has no answer to {effect}"
-        if isinstance(effect, SendCode | CheckCode):
+        if isinstance(effect, SendCode | CheckCode | VoidCode):
             return self._about_code(effect, scripted)
         match effect, *scripted.items():
             case Classify(), ("classified", guesses):
@@ -290,7 +293,7 @@ class Scenario:
             cost_micros=answer.get("cost_micros", 0),
         )
 
-    def _about_code(self, effect: SendCode | CheckCode, scripted: dict[str, Any]) -> Result:
+    def _about_code(self, effect: SendCode | CheckCode | VoidCode, scripted: dict[str, Any]) -> Result:
         match effect, *scripted.items():
             case SendCode(), ("code_sent", sent):
                 self.code_open = True
@@ -301,6 +304,9 @@ class Scenario:
                     self.code_open = False
                     self.contact = dataclasses.replace(self.contact, level=Level.CONTACT_CONFIRMED)
                 return CodeChecked(at=self.now, right=checked["right"], attempts_left=checked["left"])
+            case VoidCode(), ("code_voided", True):
+                self.code_open = False
+                return CodeVoided(at=self.now)
             case _, ("code_refused", refused):
                 why = CodeRefusal(refused["why"])
                 self.code_open = self.code_open and why is CodeRefusal.TOO_SOON

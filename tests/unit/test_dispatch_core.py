@@ -17,11 +17,15 @@ from hypothesis import strategies as st
 from dragoman.dispatch.aside import REASONS
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
+    AnswerChecked,
+    AnswerRefused,
+    CheckAnswer,
     CheckCode,
     Classified,
     Classify,
     CodeRefusal,
     CodeRefused,
+    CodeVoided,
     Commit,
     Committed,
     Effect,
@@ -32,11 +36,13 @@ from dragoman.dispatch.effects import (
     SendCode,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
 from dragoman.dispatch.turn import Inputs, Turn
-from dragoman.domain.content import Choice, Content, Media, Options, Reaction, Revoke, Text, Unsupported
+from dragoman.domain.answer import THIS, AnswerMessage
+from dragoman.domain.content import Choice, Content, Location, Media, Options, Reaction, Revoke, Text, Unsupported
 from dragoman.domain.events import (
     AuditEvent,
     Candidate,
@@ -155,10 +161,21 @@ candidates = st.lists(
 ).map(tuple)
 
 
+ELSE: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        Location(latitude=1.0, longitude=2.0),
+        Location(latitude=100.0, longitude=2.0),
+        Reaction(target=THIS, emoji="👍"),
+        AnswerMessage(content=Text("as I said"), reply_to=THIS),
+        Media(media="image", media_id="7"),
+    ]
+)
+
+
 def results(data: st.DataObject) -> Callable[[Effect], Result]:
     """A driver that answers each effect with any result of the right type."""
 
-    def answer(effect: Effect) -> Result:
+    def answer(effect: Effect) -> Result:  # noqa: PLR0911 - one for each effect
         match effect:
             case Commit():
                 return Committed(at=data.draw(readings))
@@ -174,11 +191,18 @@ def results(data: st.DataObject) -> Callable[[Effect], Result]:
                     duration_ms=1.0,
                     cost_micros=3,
                 )
-            case SendCode() | CheckCode():
-                return CodeRefused(at=data.draw(readings), reason=data.draw(st.sampled_from(CodeRefusal)))
+            case CheckAnswer(messages=messages):
+                at = data.draw(readings)
+                refused = AnswerRefused(
+                    at=at, reason=data.draw(st.text(max_size=5)), retryable=data.draw(st.booleans())
+                )
+                return refused if data.draw(st.booleans()) else AnswerChecked(at=at, messages=messages)
+            case SendCode() | CheckCode() | VoidCode():
+                at, why = data.draw(readings), data.draw(st.sampled_from(CodeRefusal))
+                return CodeVoided(at=at) if isinstance(effect, VoidCode) else CodeRefused(at=at, reason=why)
             case InvokeSkill():
                 if data.draw(st.booleans()):
-                    replies = data.draw(st.lists(st.text(min_size=1, max_size=5).map(Text), max_size=2))
+                    replies = data.draw(st.lists(st.text(min_size=1, max_size=5).map(Text) | ELSE, max_size=2))
                     return SkillReturned(
                         at=data.draw(readings),
                         duration_ms=2.0,

@@ -23,8 +23,12 @@ from dragoman.dispatch.aside import REASONS
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import (
+    AnswerChecked,
+    AnswerRefused,
+    CheckAnswer,
     Classified,
     Classify,
+    CodeVoided,
     Commit,
     Committed,
     Effect,
@@ -34,18 +38,22 @@ from dragoman.dispatch.effects import (
     Resumed,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 from dragoman.dispatch.expire import expire
 from dragoman.dispatch.orphan import orphaned
 from dragoman.dispatch.turn import Busy, Inputs, Refusal, Turn
+from dragoman.domain.answer import THIS, AnswerMessage, AnswerPart
 from dragoman.domain.as_json import session_from_json, session_to_json
 from dragoman.domain.content import (
     Choice,
+    CodeReport,
     Content,
     Edit,
     Media,
     Option,
     Options,
+    Payment,
     Reaction,
     Revoke,
     SystemNotice,
@@ -117,6 +125,8 @@ contents: st.SearchStrategy[Content] = st.one_of(
             Reaction(target="w", emoji="👍"),
             Reaction(target="w", emoji=None),
             Revoke(target="w"),
+            CodeReport(body="I didn't request a code"),
+            Payment(status="captured"),
             Edit(target="w", body="agent"),
             SystemNotice(event="user_changed_number", body="A new number", new_address="1"),
             Unsupported(channel_type="poll", reason="?"),
@@ -133,7 +143,8 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )
-replies: st.SearchStrategy[Content] = st.one_of(
+replies: st.SearchStrategy[AnswerPart] = st.one_of(
+    st.sampled_from([Reaction(target=THIS, emoji="👍"), AnswerMessage(content=Text("so"), reply_to=THIS)]),
     st.text(min_size=1, max_size=5).map(Text),
     st.just(Options(body="more?", options=(Option(id="skill:stores.hours", title="Hours"),))),
 )
@@ -319,7 +330,7 @@ class Dispatching(RuleBasedStateMachine):
             previous_session_id=self.records[-1].session.session_id if self.records and session is None else None,
         )
 
-    def answer(self, data: st.DataObject, effect: Effect) -> Result:
+    def answer(self, data: st.DataObject, effect: Effect) -> Result:  # noqa: PLR0911 - one for each effect
         """Any result of the right type; the clock may read anything when it comes."""
         self.now += data.draw(steps)
         match effect:
@@ -356,6 +367,12 @@ class Dispatching(RuleBasedStateMachine):
                     message=data.draw(st.text(max_size=5)),
                     retryable=data.draw(st.booleans()),
                 )
+            case CheckAnswer(messages=messages) if data.draw(st.booleans()):
+                return AnswerChecked(at=self.now, messages=messages)
+            case CheckAnswer():
+                return AnswerRefused(at=self.now, reason="not now", retryable=data.draw(st.booleans()))
+            case VoidCode():
+                return CodeVoided(at=self.now)
             case _:
                 raise AssertionError(f"this machine has no answer to {effect}")
 
@@ -485,6 +502,10 @@ def _no(effect: Effect, at: datetime) -> Result:
             return Classified(at=at, classifier="none", classifier_version="1", candidates=(), duration_ms=0.0)
         case InvokeSkill():
             return SkillRaised(at=at, duration_ms=0.0, error_class="Error", message="no", retryable=False)
+        case VoidCode():
+            return CodeVoided(at=at)
+        case CheckAnswer():
+            return AnswerRefused(at=at, reason="no")
     raise AssertionError(f"this machine has no answer to {effect}")
 
 

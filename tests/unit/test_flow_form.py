@@ -260,5 +260,10 @@ def test_the_examples_of_the_manual_are_taken() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "flows.md").read_text()
     examples = [block.split("```")[0] for block in manual.split("```yaml\n")[1:]]
     flow, _ = read_flow(examples[0])
-    menu, _ = read_menu(examples[1])
-    assert (flow.name, menu.name, len(examples)) == ("orders.send_back", "main", 2)
+    around = "flow: demo.sent\nlabel: Sent\nvariables:\n"
+    variables = (
+        "  - {variable: east, type: number}\n  - {variable: city, type: text}\n  - {variable: label, type: text}\n"
+    )
+    sent, _ = read_flow(f"{around}{variables}steps:\n{examples[1]}- {{step: done, type: end}}\n")
+    menu, _ = read_menu(examples[2])
+    assert (flow.name, sent.name, menu.name, len(examples)) == ("orders.send_back", "demo.sent", "main", 3)

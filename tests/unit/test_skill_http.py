@@ -79,6 +79,7 @@ def call(timeout: float = ENOUGH, **parameters: Any) -> InvokeSkill:
         contact_id=UUID(int=1),
         locale="de",
         business_partner=PARTNER,
+        message_id="wamid.A",
     )
 
 
@@ -122,6 +123,7 @@ async def test_the_skill_is_told_who_asks_and_for_what() -> None:
             "locale": "de",
             "business_partner": {"id": str(UUID(int=3)), "number": "BP-1", "name": "Acme"},
         },
+        "message": {"id": "wamid.A"},
         "attempt": 2,
         "idempotency_key": "dispatch:demo.it",
         "deadline": "2026-03-02T10:00:00+00:00",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dragoman.channels.whatsapp.contents import KNOWN_TYPES, content_of
 from dragoman.channels.whatsapp.inbound import InboundItem, parse
 from dragoman.domain import content as c
 
@@ -229,11 +230,118 @@ CONTENTS: list[tuple[str, dict[str, Any], c.Content]] = [
         c.Unsupported(channel_type="text", reason="the body is not what messages of this type have"),
     ),
     (
-        "no type",
-        {"text": {"body": "x"}},
+        "no type and no body",
+        {"text": {}},
         c.Unsupported(channel_type="missing", reason="messages of this type are not known here"),
     ),
-]
+    (
+        "no type and two bodies",
+        {"text": {"body": "x"}, "location": {"latitude": 1, "longitude": 2}},
+        c.Unsupported(channel_type="missing", reason="messages of this type are not known here"),
+    ),
+    (
+        "a card with all that it may have",
+        {
+            "type": "contacts",
+            "contacts": [
+                {
+                    **CARD,
+                    "org": {"company": "ACME", "department": "Sales", "title": "Head"},
+                    "addresses": [
+                        {"street": "Ring 1", "city": "Wien", "zip": "1010", "country": "Austria", "type": "WORK"},
+                        {"country_code": "at"},
+                        {},
+                        "nowhere",
+                    ],
+                    "urls": [{"url": "https://acme.example", "type": "WORK"}, {"type": "HOME"}],
+                    "birthday": "1980-02-29",
+                }
+            ],
+        },
+        c.ContactCards(
+            (
+                c.ContactCard(
+                    name="Max Muster",
+                    phones=("+43 1 2",),
+                    organisation="ACME",
+                    department="Sales",
+                    title="Head",
+                    addresses=("Ring 1, 1010 Wien, Austria", "at"),
+                    urls=("https://acme.example",),
+                    birthday="1980-02-29",
+                ),
+            )
+        ),
+    ),
+    (
+        "a payment",
+        {
+            "type": "payment",
+            "payment": {
+                "status": "captured", "reference_id": "order-7", "transaction_id": "tx-9",
+                "amount": {"value": 21050, "offset": 100}, "currency": "INR",
+                "payer": {"name": "Asha Rao", "wa_id": "919812345678"},
+            },
+        },
+        c.Payment(
+            status="captured", reference="order-7", transaction="tx-9", payer="Asha Rao 919812345678",
+            amount="210.50", currency="INR",
+        ),
+    ),
+    (
+        "a payment in an answer, of a hostile sort",
+        {
+            "type": "interactive",
+            "interactive": {"type": "payment", "payment": {"amount": [1], "payer": 7, "status": {}}},
+        },
+        c.Payment(status=None, payer="7"),
+    ),
+    (
+        "a code that nobody asked for",
+        {
+            "type": "button", "context": {"id": "wamid.CODE"},
+            "button": {"payload": "DID_NOT_REQUEST_CODE", "text": "I didn't request a code"},
+        },
+        c.CodeReport(body="I didn't request a code", target="wamid.CODE"),
+    ),
+    (
+        "a code that nobody asked for, as a reply button",
+        {
+            "type": "interactive",
+            "interactive": {"type": "button_reply", "button_reply": {"id": "DID_NOT_REQUEST_CODE", "title": "Not me"}},
+        },
+        c.CodeReport(body="Not me"),
+    ),
+]  # fmt: skip
+
+
+BODIES: dict[str, Any] = {
+    "text": {"body": "x"},
+    "image": {"id": "1"},
+    "video": {"id": "1"},
+    "audio": {"id": "1", "voice": True},
+    "document": {"id": "1", "filename": "a.pdf"},
+    "sticker": {"id": "1"},
+    "location": {"latitude": 1, "longitude": 2},
+    "contacts": [CARD],
+    "reaction": {"message_id": "wamid.Z", "emoji": "👍"},
+    "interactive": {"type": "button_reply", "button_reply": {"id": "a", "title": "A"}},
+    "button": {"payload": "a", "text": "A"},
+    "order": {"catalog_id": "1", "product_items": [{"product_retailer_id": "p", "quantity": 1}]},
+    "payment": {"status": "captured"},
+    "system": {"type": "user_changed_number", "body": "x"},
+    "edit": {"original_message_id": "wamid.Z", "message": {"type": "text", "text": {"body": "y"}}},
+    "revoke": {"original_message_id": "wamid.Z"},
+}
+
+
+def test_a_message_without_a_type_is_what_its_body_says() -> None:
+    """Each type that has a body is read by it where Meta leaves the type out."""
+    assert set(BODIES) == KNOWN_TYPES - {"unsupported", "unknown", "request_welcome"}
+    for kind, body in BODIES.items():
+        typed = content_of({"type": kind, kind: body})
+        assert content_of({kind: body}) == content_of({"type": "", kind: body}) == typed
+        assert not isinstance(typed, c.Unsupported)
 
 
 @pytest.mark.parametrize(("fields", "expected"), [row[1:] for row in CONTENTS], ids=[row[0] for row in CONTENTS])

@@ -97,6 +97,26 @@ def test_the_message_around_the_content() -> None:
     assert read(type="text", text={"body": "x"}, group_id="g1").context.group_id == "g1"
 
 
+PRODUCT = {"catalog_id": "C1", "product_retailer_id": "SKU-7"}
+AD = {"source_type": "ad", "source_id": "7", "headline": "Sale"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"context": {"referred_product": {}}}, None),
+        ({"context": {"referred_product": {"catalog_id": ""}}}, None),
+        ({"referral": {}}, None),
+        ({"referral": {}, "context": {"referred_product": PRODUCT}}, {"source_type": "product", **PRODUCT}),
+        ({"referral": AD, "context": {"referred_product": {}}}, AD),
+        ({"referral": AD, "context": {"referred_product": PRODUCT}}, {**AD, "product": PRODUCT}),
+        ({"referral": ["x"], "context": {"referred_product": "x"}}, None),
+    ],
+)
+def test_what_led_to_a_message_is_kept_and_nothing_is_no_referral(fields: dict[str, Any], expected: Any) -> None:
+    assert read(type="text", text={"body": "x"}, **fields).context.referral == expected
+
+
 def sender(contacts: list[dict[str, Any]], **fields: Any) -> WhatsAppIdentity:
     one = {"id": "wamid.A", "timestamp": AT, "type": "text", "text": {"body": "x"}, **fields}
     return only(body_of(value(contacts=contacts, messages=[one]))).sender

@@ -379,6 +379,10 @@ class Outbound(Protocol):
         """Checked before anything is sent."""
         ...
 
+    def fault(self, content: Content) -> str | None:
+        """Why the channel would not take *content*, in one sentence; None where nothing of its limits is in the way."""
+        ...
+
     def is_signature(self, header: str) -> bool:
         """Say whether *header* has the form of a signature, whoever made it."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.turn import Inputs, Turn
-from dragoman.domain.content import Content, Edit, Reaction, Revoke, SystemNotice
+from dragoman.domain.content import Content, Edit, Payment, Reaction, Revoke, SystemNotice
 from dragoman.domain.events import DispatchRetried
 from dragoman.domain.nouns import InboundMessage
 
@@ -17,6 +17,7 @@ REASONS: dict[type[Content], str] = {
     Edit: "an edited message is not handled again",
     Revoke: "a deleted message needs no answer",
     SystemNotice: "a notice of the channel needs no answer",
+    Payment: "a notice about a payment needs no answer",
 }
 """The kinds of content that are put aside, and why."""
 
@@ -27,10 +28,12 @@ def is_aside(message: InboundMessage) -> bool:
 
 
 def target_of(message: InboundMessage) -> str | None:
-    """The channel's id of the message that this one is about; None for a notice."""
+    """The channel's id of the message that this one is about; None for a notice that is about none."""
     match message.content:
         case Reaction(target=target) | Edit(target=target) | Revoke(target=target):
             return target
+        case Payment():
+            return message.context.reply_to
         case _:
             return None
 

@@ -16,6 +16,7 @@ from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result
 from dragoman.dispatch.pick_node import pick_node
 from dragoman.dispatch.redact import hidden
+from dragoman.dispatch.report_code import take_report
 from dragoman.dispatch.run_flow import Handover, resume_flow, retry_step, start_flow
 from dragoman.dispatch.run_skill import ask_parameter, run_skill
 from dragoman.dispatch.texts import sentence
@@ -35,7 +36,7 @@ from dragoman.dispatch.understand import (
     WantsSkill,
     understand,
 )
-from dragoman.domain.content import Text
+from dragoman.domain.content import CodeReport, Text
 from dragoman.domain.events import DispatchRetried, HandoffRequested, IntentUnclear, MessageRevised, SessionOpened
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Session
 from dragoman.domain.outcomes import Outcome
@@ -62,6 +63,8 @@ def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
     quiet = _why_quiet(inputs)
     if inputs.message.from_us:
         _step_back(draft)
+    elif isinstance(inputs.message.content, CodeReport) and quiet is None:
+        yield from take_report(inputs, draft)
     elif draft.session.state is State.WITH_AGENT:
         draft.keep("a human agent has the conversation")
     elif quiet is not None:

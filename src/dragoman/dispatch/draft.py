@@ -9,6 +9,7 @@ from uuid import UUID
 
 from dragoman.dispatch.turn import Source, Turn
 from dragoman.domain import content, handoff, message_limits
+from dragoman.domain.answer import AnswerMessage, TemplateValues, as_message
 from dragoman.domain.content import Content, Note
 from dragoman.domain.events import (
     AuditEvent,
@@ -177,16 +178,22 @@ class Draft:
         if message.redacted:
             self.record(MessageRedacted(message_id=str(message.message_id), found=message.redacted))
 
-    def say(self, reply: Content, *, carries_code: bool = False) -> None:
+    def say(self, reply: Content | AnswerMessage, *, carries_code: bool = False) -> None:
         """Answer the contact, in several messages where the channel has no room for it in one.
 
-        Raises RuntimeError once the session has ended: nothing is sent after that.
+        What it is a reply to is quoted by the first of them. Raises RuntimeError once the session has ended: nothing
+        is sent after that.
         """
+        message = as_message(reply)
+        if isinstance(message.content, TemplateValues) or message.file is not None:
+            raise TypeError("what is said was checked before: a template is filled in, a file is kept")
         if self._session.state in TERMINAL:
             raise RuntimeError(f"nothing can be sent in a session that is {self._session.state}")
-        for part in message_limits.fitting(reply, self._channel):
-            message_id = self._write(Sender.BOT, "", part, carries_code=carries_code)
+        context = NO_CONTEXT if message.reply_to is None else MessageContext(reply_to=message.reply_to)
+        for part in message_limits.fitting(message.content, self._channel):
+            message_id = self._write(Sender.BOT, "", part, carries_code=carries_code, context=context)
             self._sent(message_id, part, Sender.BOT)
+            context = NO_CONTEXT
 
     def reply(self, agent_name: str, reply: Content, *, context: MessageContext = NO_CONTEXT) -> None:
         """Answer the contact in the words of a person; otherwise as :meth:`say`."""
@@ -222,7 +229,9 @@ class Draft:
                 carries_code=carries_code,
             )
         )
-        self.change(message_count=self._session.message_count + 1, last_activity_at=self._now)
+        # A reaction of ours is a mark, as one of the contact's is.
+        messages = self._session.message_count + (not isinstance(written, content.Reaction))
+        self.change(message_count=messages, last_activity_at=self._now)
         return message_id
 
     def _sent(self, message_id: UUID, written: Content, sender: Sender) -> None:

@@ -11,6 +11,11 @@ SendCode       makes a one-time code, to be sent in     CodeSent or CodeRefused
                place of the dots of the next message
 CheckCode      compares a code; a right one confirms    CodeChecked or CodeRefused
                the contact and is used up
+CheckAnswer    looks whether the channel would take     AnswerChecked or AnswerRefused
+               what is to be said, fills templates in
+               and keeps files
+VoidCode       makes a code that is open useless, and   CodeVoided
+               takes the contact's confirmation back
 =============  ======================================  ==============================================
 
 Every result carries ``at``, the clock's reading when it came: the core has no clock of its own.
@@ -26,7 +31,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.dispatch.turn import Turn
-from dragoman.domain.content import Content
+from dragoman.domain.answer import AnswerMessage, AnswerPart
 from dragoman.domain.events import Candidate
 from dragoman.domain.nouns import BusinessPartner
 
@@ -67,7 +72,10 @@ class Classified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvokeSkill:
-    """Call *skill*. ``idempotency_key`` is the same for all attempts of one dispatch at one skill."""
+    """Call *skill*. ``idempotency_key`` is the same for all attempts of one dispatch at one skill.
+
+    ``message_id`` is the channel's id of the message that is answered.
+    """
 
     skill: str
     skill_version: str
@@ -78,6 +86,7 @@ class InvokeSkill:
     contact_id: UUID
     locale: str
     business_partner: BusinessPartner | None = None
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +95,7 @@ class SkillReturned:
 
     at: datetime
     duration_ms: float
-    replies: tuple[Content, ...]
+    replies: tuple[AnswerPart, ...]
     data: Mapping[str, Any] = field(default_factory=dict)
     resolve: bool = False
     cost_micros: int = 0
@@ -105,6 +114,33 @@ class SkillRaised:
     message: str
     retryable: bool
     retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckAnswer:
+    """May these messages be said in this conversation, and would the channel take them?
+
+    Nothing is sent by it. Doing it twice does no harm, so that nothing needs to be on record before it.
+    """
+
+    messages: tuple[AnswerMessage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerChecked:
+    """They may: each with the content that is to be said, templates filled in and files in the media store."""
+
+    at: datetime
+    messages: tuple[AnswerMessage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRefused:
+    """One of them would not be sent, and ``reason`` says why; ``retryable`` where it may be otherwise in a moment."""
+
+    at: datetime
+    reason: str
+    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +191,21 @@ class CodeChecked:
     attempts_left: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidCode:
+    """Make a code of the contact that could still be used useless, and take back that they are confirmed.
+
+    Doing it twice does no harm, so that nothing needs to be on record before it.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeVoided:
+    """No code of the contact can be used, and they are not confirmed."""
+
+    at: datetime
+
+
 class CodeRefusal(StrEnum):
     """Why no code was sent or checked."""
 
@@ -173,5 +224,17 @@ class CodeRefused:
     wait_seconds: int = 0
 
 
-Effect = Commit | Classify | InvokeSkill | Pause | SendCode | CheckCode
-Result = Committed | Classified | SkillReturned | SkillRaised | Resumed | CodeSent | CodeChecked | CodeRefused
+Effect = Commit | Classify | InvokeSkill | Pause | SendCode | CheckCode | VoidCode | CheckAnswer
+Result = (
+    Committed
+    | Classified
+    | SkillReturned
+    | SkillRaised
+    | Resumed
+    | CodeSent
+    | CodeChecked
+    | CodeRefused
+    | CodeVoided
+    | AnswerChecked
+    | AnswerRefused
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
@@ -13,10 +13,10 @@ from dragoman.dispatch.extract import Value
 from dragoman.dispatch.texts import language, pick, sentence
 from dragoman.domain.condition_form import literal
 from dragoman.domain.definitions import shown
-from dragoman.domain.flow_form import PLACEHOLDER
 from dragoman.domain.flows import TODAY, Flow, PromptStep, Validation, Variable, VariableType
 from dragoman.domain.nouns import Contact, Parameter, ParameterKind
 from dragoman.domain.plain_text import cut, fold, isolated
+from dragoman.domain.step_content import PLACEHOLDER
 
 MAX_SHOWN = 200
 """How much of a value a text shows."""
@@ -129,14 +129,23 @@ def passed(parameter: Parameter, value: Value) -> Value:
             return value
 
 
-def filled(flow: Flow, texts: Mapping[str, str], values: Mapping[str, Any], *locales: str) -> str:
-    """The text for the first of *locales* that has one, with the values of its variables; empty without texts."""
+def filled(
+    flow: Flow,
+    texts: Mapping[str, str],
+    values: Mapping[str, Any],
+    *locales: str,
+    write: Callable[[str], str] = lambda value: value,
+) -> str:
+    """The text for the first of *locales* that has one, with the values of its variables; empty without texts.
+
+    *write* is what is done to a value before it stands there.
+    """
 
     def value(found: re.Match[str]) -> str:
         variable = flow.variable(found[1])
         if variable is None or variable.secret:
             return ""
-        return isolated(cut(_shown(variable, values.get(variable.name), *locales), MAX_SHOWN))
+        return write(isolated(cut(_shown(variable, values.get(variable.name), *locales), MAX_SHOWN)))
 
     text = pick(texts, *locales) or ""
     return cut(PLACEHOLDER.sub(value, text), MAX_BODY)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.dispatch import admission, flow_values, menu
+from dragoman.dispatch.answers import check_answer
 from dragoman.dispatch.conditions import is_true
 from dragoman.dispatch.draft import Draft
-from dragoman.dispatch.effects import Effect, Result, SkillRaised, SkillReturned
+from dragoman.dispatch.effects import AnswerRefused, Effect, Result, SkillRaised, SkillReturned
 from dragoman.dispatch.extract import Value
+from dragoman.dispatch.flow_answers import message_of
 from dragoman.dispatch.run_skill import Called, authorised, call, obstacle
 from dragoman.dispatch.texts import sentence
 from dragoman.dispatch.turn import Inputs
@@ -149,6 +151,8 @@ class _FlowRun:
                     return Handover(f"{self.flow.name}: {step.reason}", self._text(step.texts))
                 case SkillStep():
                     follower = yield from self._run_skill(step)
+                case MessageStep() if step.send or step.reply:
+                    follower = yield from self._send(step)
                 case _:
                     follower = self._take(step)
             if follower is not None:
@@ -207,6 +211,20 @@ class _FlowRun:
         again = f"the answer did not fit, {self.flow.name} asked again for {variable.name} (time {asked})"
         draft.keep(again if asked > 1 else f"{self.flow.name} asked for {variable.name}")
 
+    def _send(self, step: MessageStep) -> Generator[Effect, Result, str | None]:
+        """Say what is more than words, if the channel and the conversation allow it; a failure of the step if not."""
+        message = message_of(self.flow, step, self._position.variables, *self.locales)
+        if isinstance(message, str):
+            self._fail(step, message)
+            return None
+        checked = yield from check_answer(self.inputs, self.draft, (message,))
+        if isinstance(checked, AnswerRefused):
+            self._fail(step, checked.reason)
+            return None
+        for part in checked:
+            self.draft.say(part)
+        return step.next
+
     def _run_skill(self, step: SkillStep) -> Generator[Effect, Result, str | None]:
         ready = self._ready(step)
         if ready is None:
@@ -215,7 +233,9 @@ class _FlowRun:
         secret = frozenset(k for k, name in step.results.items() if (v := self.flow.variable(name)) and v.secret)
         self.draft.change(flow=self._position)
         key = f":{step.step}:{self._entered}"
-        called = yield from call(self.inputs, self.draft, spec, parameters, key=key, hide=hidden, hide_results=secret)
+        called = yield from call(
+            *(self.inputs, self.draft, spec, parameters), key=key, hide=hidden, hide_results=secret, silent=step.silent
+        )
         if isinstance(called.result, SkillRaised):
             self._fail(step, called.failure_reason(), counted=True)
             return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dragoman.dispatch import admission, menu, verification
+from dragoman.dispatch.answers import check_answer
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import (
+    AnswerRefused,
     Commit,
     Effect,
     InvokeSkill,
@@ -164,11 +167,12 @@ def call(
     key: str = "",
     hide: frozenset[str] = frozenset(),
     hide_results: frozenset[str] = frozenset(),
+    silent: bool = False,
 ) -> Generator[Effect, Result, Called]:
     """Call the skill, again after failures that may pass; the session is ACTIVE afterwards, and nothing is said.
 
     *key* tells several calls of one dispatch apart; the parameters in *hide* are secret beside the skill's own, and
-    so are the results in *hide_results*.
+    so are the results in *hide_results*. With *silent* its replies are not said, and not looked at.
     """
     parameters = {p.name: known[p.name] for p in spec.parameters if p.name in known}
     secret = {p.name for p in spec.parameters if p.secret} | hide
@@ -180,6 +184,8 @@ def call(
     while True:
         attempt += 1
         result = yield from _attempt(inputs, draft, spec, parameters, attempt, secret, key)
+        if isinstance(result, SkillReturned) and not silent:
+            result = yield from _checked(inputs, draft, result)
         called = Called(spec=spec, result=result, attempt=attempt, secrets=secrets)
         if isinstance(result, SkillReturned):
             _succeeded(draft, called, result, hide_results)
@@ -227,10 +233,31 @@ def _attempt(
         contact_id=inputs.contact.contact_id,
         locale=inputs.contact.locale,
         business_partner=inputs.contact.business_partner,
+        message_id=inputs.message.channel_message_id,
     )
     result = yield from ask(call)
     draft.clock(result.at)
     return result
+
+
+def _checked(
+    inputs: Inputs, draft: Draft, result: SkillReturned
+) -> Generator[Effect, Result, SkillReturned | SkillRaised]:
+    """The answer with its messages ready to be said; one that cannot be sent as it is is a failure of the skill."""
+    checked = yield from check_answer(inputs, draft, result.replies)
+    if not isinstance(checked, AnswerRefused):
+        return dataclasses.replace(result, replies=checked)
+    return SkillRaised(
+        at=checked.at,
+        duration_ms=result.duration_ms,
+        error_class=UNANSWERABLE,
+        message=checked.reason,
+        retryable=checked.retryable,
+    )
+
+
+UNANSWERABLE = "AnswerRefusedError"
+"""The error class of an answer that the channel, or the conversation, does not allow."""
 
 
 def _succeeded(draft: Draft, called: Called, result: SkillReturned, hide: frozenset[str]) -> None:

@@ -6,12 +6,16 @@ from collections.abc import Generator
 from typing import overload
 
 from dragoman.dispatch.effects import (
+    AnswerChecked,
+    AnswerRefused,
+    CheckAnswer,
     CheckCode,
     Classified,
     Classify,
     CodeChecked,
     CodeRefused,
     CodeSent,
+    CodeVoided,
     Commit,
     Committed,
     Effect,
@@ -22,6 +26,7 @@ from dragoman.dispatch.effects import (
     SendCode,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 
 _ANSWERS: dict[type[Effect], tuple[type[Result], ...]] = {
@@ -31,6 +36,8 @@ _ANSWERS: dict[type[Effect], tuple[type[Result], ...]] = {
     Pause: (Resumed,),
     SendCode: (CodeSent, CodeRefused),
     CheckCode: (CodeChecked, CodeRefused),
+    VoidCode: (CodeVoided,),
+    CheckAnswer: (AnswerChecked, AnswerRefused),
 }
 
 
@@ -46,6 +53,10 @@ def ask(effect: Pause) -> Generator[Effect, Result, Resumed]: ...
 def ask(effect: SendCode) -> Generator[Effect, Result, CodeSent | CodeRefused]: ...
 @overload
 def ask(effect: CheckCode) -> Generator[Effect, Result, CodeChecked | CodeRefused]: ...
+@overload
+def ask(effect: VoidCode) -> Generator[Effect, Result, CodeVoided]: ...
+@overload
+def ask(effect: CheckAnswer) -> Generator[Effect, Result, AnswerChecked | AnswerRefused]: ...
 def ask(effect: Effect) -> Generator[Effect, Result, Result]:
     """Yield *effect* and return its result. Raises TypeError when a driver sends back anything else."""
     result = yield effect

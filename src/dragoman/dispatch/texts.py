@@ -283,6 +283,19 @@ SENTENCES: dict[str, dict[str, str]] = {
         "pt": "Esse código não é mais válido. Posso enviar um novo?",
         "it": "Quel codice non è più valido. Te ne mando uno nuovo?",
     },
+    "code_reported": {
+        "en": 'Thank you for telling us. The code is void now, nobody can use it. Write "agent" for a person.',
+        "de": "Danke für den Hinweis. Der Code ist jetzt ungültig, niemand kann ihn verwenden. "
+        "Schreiben Sie „Mitarbeiter“, um mit jemandem zu reden.",
+        "es": "Gracias por avisarnos. El código ya no vale y nadie puede usarlo. "
+        "Escriba «agente» si quiere hablar con una persona.",
+        "fr": "Merci de nous avoir prévenus. Le code n'est plus valable, personne ne peut l'utiliser. "
+        "Écrivez « conseiller » pour parler à quelqu'un.",
+        "pt": "Obrigado por avisar. O código não vale mais e ninguém pode usá-lo. "
+        'Escreva "atendente" para falar com uma pessoa.',
+        "it": "Grazie per averci avvisato. Il codice non è più valido e nessuno può usarlo. "
+        'Scrivi "operatore" per parlare con una persona.',
+    },
     "code_too_soon": {
         "en": "I have only just sent you a code. Please write it here, or ask for a new one in $seconds s.",
         "de": "Ich habe gerade erst einen Code geschickt. Bitte schreiben Sie ihn hier; "

@@ -32,7 +32,8 @@ class Media:
     """An attachment that stays with the channel until it is downloaded.
 
     ``media`` is one of image, video, audio, voice, document, sticker. ``error`` holds the channel's own
-    reason where it could not deliver the file.
+    reason where it could not deliver the file. A file of ours has a ``media_id`` of the channel, or is fetched by
+    the channel from ``link``, or lies in the media store under its ``sha256`` and is uploaded when it is sent.
     """
 
     kind: ClassVar[str] = "media"
@@ -44,6 +45,7 @@ class Media:
     filename: str | None = None
     animated: bool = False
     error: str | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +61,17 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactCard:
-    """Is one card out of an address book."""
+    """Is one card out of an address book; an address is in one line, ``birthday`` is ``YYYY-MM-DD`` or as it came."""
 
     name: str
     phones: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
     organisation: str | None = None
+    department: str | None = None
+    title: str | None = None
+    addresses: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    birthday: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,37 @@ class Order:
     catalog_id: str | None
     text: str | None
     items: tuple[OrderItem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """The channel says what became of a payment; each part as the channel wrote it, None where it did not.
+
+    ``reference`` is the order's id that the business gave, ``transaction`` the payment's. ``payer`` is who paid, as
+    far as the channel says so, ``amount`` a decimal number.
+    """
+
+    kind: ClassVar[str] = "payment"
+    status: str | None
+    reference: str | None = None
+    transaction: str | None = None
+    payer: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    method: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeReport:
+    """The contact says that they did not ask for the one-time code that they got; ``body`` is what the button said.
+
+    ``target`` is the channel's id of the message with the code, where the channel names it.
+    """
+
+    kind: ClassVar[str] = "code_report"
+    body: str
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +301,8 @@ Content = (
     | Choice
     | FormReply
     | Order
+    | Payment
+    | CodeReport
     | SystemNotice
     | Edit
     | Revoke
@@ -286,6 +326,8 @@ KINDS: dict[str, type[Content]] = {
         Choice,
         FormReply,
         Order,
+        Payment,
+        CodeReport,
         SystemNotice,
         Edit,
         Revoke,
@@ -306,19 +348,27 @@ _PARTS: dict[str, tuple[str, type[ContactCard | OrderItem | Option]]] = {
 }
 
 
-_LATER: Mapping[str, Any] = {"requested": False, "parameter_names": (), "header_names": ()}
+_LATER: Mapping[str, Any] = {"requested": False, "parameter_names": (), "header_names": (), "link": None}
 """Fields that a kind got later: left out where they say nothing, so that the digests of older messages stay."""
+
+_LATER_IN_CARDS: Mapping[str, Any] = {"department": None, "title": None, "addresses": (), "urls": (), "birthday": None}
+"""The same for each card."""
 
 
 def to_json(content: Content) -> dict[str, Any]:
     """Write *content* as JSON, with its ``kind``."""
     if isinstance(content, Text):
         return {"kind": "text", "body": content.body}
-    fields = dataclasses.asdict(content)
-    for name, default in _LATER.items():
-        if fields.get(name, ...) == default:
-            del fields[name]
+    fields = _without_defaults(dataclasses.asdict(content), _LATER)
+    if isinstance(content, ContactCards):
+        fields["cards"] = tuple(_without_defaults(card, _LATER_IN_CARDS) for card in fields["cards"])
+    if fields.get("header_media"):
+        fields["header_media"] = _without_defaults(fields["header_media"], _LATER)
     return {"kind": content.kind, **fields}
+
+
+def _without_defaults(fields: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if defaults.get(name, ...) != value}
 
 
 def from_json(value: dict[str, Any]) -> Content:
@@ -401,6 +451,10 @@ def preview(content: Content) -> str:  # noqa: PLR0911, PLR0912 - one line for e
             return " ".join(f"[form] {said or body or name}".split())
         case Order(items=items, text=text):
             return " ".join(text.split()) if text else f"[order] {counted(len(items), 'item', 'items')}"
+        case Payment():
+            return payment_line(content)
+        case CodeReport(body=body):
+            return " ".join(f"[did not ask for the code] {body}".split())
         case Edit(body=body):
             return f"[edited] {' '.join(body.split())}"
         case Revoke():
@@ -414,3 +468,12 @@ def preview(content: Content) -> str:  # noqa: PLR0911, PLR0912 - one line for e
 def _card(card: ContactCard) -> str:
     """What a list says of a card: its address where it has no name of its own. Numbers are for some readers only."""
     return card.name if card.name != "?" else next(iter(card.emails), card.name)
+
+
+def payment_line(payment: Payment) -> str:
+    """A payment in one line: what became of it, how much it is, and the ids by which it is found."""
+    amount = " ".join(part for part in (payment.amount, payment.currency) if part)
+    named = (("order", payment.reference), ("transaction", payment.transaction), ("payer", payment.payer))
+    parts = [f"[payment {payment.status or 'of unknown state'}]", amount, payment.method or ""]
+    parts += [f"{name} {value}" for name, value in named if value]
+    return " ".join(" ".join(part for part in (*parts, payment.error or "") if part).split())

@@ -32,6 +32,7 @@ GOES: Mapping[str, frozenset[str]] = {
     "session.busy": frozenset({"reason"}),
     "intent.assigned": frozenset({"detail"}),
     "intent.unclear": frozenset({"reason"}),
+    "code.reported": frozenset({"channel_message_id"}),
     "skill.invoked": frozenset({"parameters"}),
     "skill.succeeded": frozenset({"result"}),
     "skill.failed": frozenset({"message"}),

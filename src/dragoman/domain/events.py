@@ -210,6 +210,19 @@ class VerificationRequired(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeReported(Payload):
+    """The contact says that they did not ask for a one-time code: it is void, and they are not confirmed any more.
+
+    ``channel_message_id`` is the channel's id of the message that had the code, where the channel names it.
+    """
+
+    type: ClassVar[str] = "code.reported"
+    label: ClassVar[str] = "Code not asked for"
+    message_id: str
+    channel_message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SkillInvoked(Payload):
     """A skill is about to be called; on record before the call is made."""
 
@@ -557,6 +570,7 @@ CATALOGUE: dict[str, type[Payload]] = {
         IntentUnclear,
         ParameterAsked,
         VerificationRequired,
+        CodeReported,
         SkillInvoked,
         SkillSucceeded,
         SkillFailed,

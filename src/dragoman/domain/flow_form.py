@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -43,21 +42,19 @@ from dragoman.domain.flows import (
     VariableType,
 )
 from dragoman.domain.nouns import Phrase
+from dragoman.domain.step_content import PLACEHOLDER, SENT, read_sent
 
 MAX_STEPS = 200
 MAX_VARIABLES = 50
 MAX_CHOICES = 10
 """What a WhatsApp list shows at once."""
 
-PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-"""Where a text has the value of a variable."""
-
 _KEYS = ("flow", "label", "description", "phrases", "keywords", "variables", "steps")
 _STEP_KEYS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("variable", "text", "again", "tries", "skip_if_known", "validation", "next"),
     "skill": ("skill", "parameters", "results", "silent", "next"),
     "branch": ("cases", "otherwise"),
-    "message": ("text", "next"),
+    "message": ("text", *SENT, "reply", "next"),
     "handoff": ("reason", "text"),
     "end": ("text", "resolve"),
 }
@@ -212,7 +209,7 @@ class _StepReader:
             case "branch":
                 return BranchStep(step=name, cases=tuple(self._cases()), otherwise=self.follower("otherwise"))
             case "message":
-                return MessageStep(step=name, texts=self.say(), next=self.follower())
+                return self._message()
             case "handoff":
                 reason = form.text("reason", hint="why a person takes over, for the agent to read", limit=300)
                 return HandoffStep(step=name, reason=reason, texts=self.say(required=False))
@@ -235,6 +232,19 @@ class _StepReader:
                 elif variable.secret:
                     self.form.fault(f"{wanted} is secret, so no text may show it", key, locale)
         return texts
+
+    def _message(self) -> MessageStep:
+        form = self.form
+        send = read_sent(form, self.problems, self.vocabulary)
+        if "reaction" in send and "reply" in form:
+            form.fault("a reaction is put on the contact's message; it is no reply as well", "reply")
+        return MessageStep(
+            step=self.name,
+            texts=self.say(required=not any(key in form for key in SENT)),
+            send=send,
+            reply=form.flag("reply", default=False),
+            next=self.follower(),
+        )
 
     def _prompt(self) -> PromptStep:
         form = self.form

@@ -181,12 +181,18 @@ class BranchStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStep:
-    """Says something."""
+    """Says something, or sends it.
+
+    ``send`` has one key, named after what is sent, with it as the definition has it
+    (:mod:`~dragoman.domain.step_content`). With *reply* it quotes the contact's message.
+    """
 
     type: ClassVar[str] = "message"
     step: str
     texts: Mapping[str, str]
     next: str
+    send: Mapping[str, Any] = field(default_factory=dict)
+    reply: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +314,7 @@ def _step(step: Step) -> dict[str, Any]:
             cases = [{"when": condition_to_json(case.when), "next": case.next} for case in step.cases]
             return {**head, "cases": cases, "otherwise": step.otherwise}
         case MessageStep():
-            return {**head, "text": dict(step.texts), "next": step.next}
+            return {**head, **_given(text=dict(step.texts), **step.send, reply=step.reply), "next": step.next}
         case HandoffStep():
             return {**head, **_given(reason=step.reason, text=dict(step.texts))}
         case EndStep():

@@ -120,8 +120,9 @@ def _words(text: str) -> list[str]:
 _FIELDS = (
     "body", "caption", "filename", "title", "description", "rendered", "text", "name", "address", "organisation",
     "product", "catalog_id", "url", "emoji", "channel_type", "reason", "error", "raw",
+    "department", "status", "reference", "transaction", "payer",
 )  # fmt: skip
-_LISTS = ("phones", "emails")
+_LISTS = ("phones", "emails", "addresses", "urls")
 _PARTS = ("options", "items", "cards")
 _REFERRAL = ("headline", "body", "source_url")
 

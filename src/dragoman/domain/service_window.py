@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from dragoman.domain.content import Content, Edit, Reaction, Revoke, SystemNotice
+from dragoman.domain.content import Content, Edit, Payment, Reaction, Revoke, SystemNotice
 from dragoman.domain.nouns import Sender, TranscriptItem
 
 SERVICE = timedelta(hours=24)
@@ -27,7 +27,7 @@ NEEDS_TEMPLATE = (
 
 def closes_at(content: Content, at: datetime, referral: Mapping[str, object] | None = None) -> datetime | None:
     """Say when the window that a contact's message opened closes; None where it opened none."""
-    if isinstance(content, Reaction | Edit | Revoke | SystemNotice):
+    if isinstance(content, Reaction | Edit | Revoke | Payment | SystemNotice):
         # Marks and notices are no messages.
         return None
     from_entry_point = referral is not None and referral.get("source_type") in ENTRY_POINTS

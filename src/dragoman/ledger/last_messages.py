@@ -42,7 +42,9 @@ async def last_messages(
         "SELECT q.session_id, m.sender, m.sender_name, m.content, m.at "
         "FROM unnest($2::uuid[], $3::int[], $4::timestamptz[]) AS q(session_id, ordinal, earliest), "
         "LATERAL (SELECT sender, sender_name, content, at FROM message WHERE tenant_id = $1 "
-        "AND session_id = q.session_id AND ordinal = q.ordinal AND at >= q.earliest LIMIT 1) AS m",
+        "AND session_id = q.session_id AND ordinal <= q.ordinal AND at >= q.earliest "
+        # Marks and notices are nobody's last words.
+        "AND kind NOT IN ('reaction', 'edit', 'revoke', 'system', 'payment') ORDER BY ordinal DESC LIMIT 1) AS m",
         tenant_id,
         [one.session_id for one in sessions],
         [one.item_count for one in sessions],

@@ -236,6 +236,7 @@ def request_body(call: InvokeSkill, now: datetime) -> bytes:
             "business_partner": partner
             and {"id": str(partner.business_partner_id), "number": partner.number, "name": partner.name},
         },
+        "message": {"id": call.message_id},
         "attempt": call.attempt,
         "idempotency_key": call.idempotency_key,
         "deadline": (now + timedelta(seconds=call.timeout_seconds)).isoformat(),

@@ -5,93 +5,34 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError
 
 from dragoman.bounded import reads_outside_text
-from dragoman.domain.content import Content, Link, Option, Options, Request, Text
-from dragoman.domain.message_limits import LINK_TITLE, LINK_URL, OPTION_ID, OPTION_TITLE, OPTIONS, fault
+from dragoman.domain.answer import AnswerPart
+from dragoman.skills.answer_form import ReplyForm, StrictForm
 from dragoman.skills.answer_schema import compiled
 from dragoman.skills.call_errors import InvalidAnswerError, shown
 
 MAX_DEPTH = 32
 """Levels of nesting in ``data``: far below where walking it could exhaust the stack."""
 
-MAX_TEXT = 16 * 1024
-"""A reply's text; what is longer than one message is sent as several."""
-
 _MAX_DIGITS = 40
 _MOST_PROBLEMS = 5
 
 
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise PydanticCustomError("blank", "there is no text")
-    return value
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class _Option(_Strict):
-    id: Annotated[str, Field(max_length=OPTION_ID), AfterValidator(_not_blank)]
-    title: Annotated[str, Field(max_length=OPTION_TITLE), AfterValidator(_not_blank)]
-
-
-class _Link(_Strict):
-    title: Annotated[str, Field(max_length=LINK_TITLE), AfterValidator(_not_blank)]
-    url: Annotated[str, Field(max_length=LINK_URL)]
-
-
-class _Reply(_Strict):
-    text: Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_not_blank)]
-    options: Annotated[list[_Option], Field(max_length=OPTIONS)] = []
-    link: _Link | None = None
-    asks_for: Literal["location", "contact"] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _plain(cls, value: Any) -> Any:
-        return {"text": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _ids_differ(self) -> _Reply:
-        if len({option.id for option in self.options}) < len(self.options):
-            raise PydanticCustomError("same_id", "two options have the same id")
-        return self
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> _Reply:
-        if sum(map(bool, (self.options, self.link, self.asks_for))) > 1:
-            raise PydanticCustomError("one_of", "options, link and asks_for: one of these")
-        if self.link is not None and (wrong := fault(self.content())):
-            raise PydanticCustomError("link", "{wrong}", {"wrong": wrong})
-        return self
-
-    def content(self) -> Content:
-        if self.link is not None:
-            return Link(body=self.text, title=self.link.title, url=self.link.url)
-        if self.asks_for is not None:
-            return Request(body=self.text, wants=self.asks_for)
-        if not self.options:
-            return Text(self.text)
-        return Options(body=self.text, options=tuple(Option(id=o.id, title=o.title) for o in self.options))
-
-
-class HttpAnswer(_Strict):
+class HttpAnswer(StrictForm):
     """An answer whose form was checked; the limits are those of the narrowest channel, but for the text."""
 
-    replies: Annotated[list[_Reply], Field(min_length=1, max_length=10)]
-    data: dict[str, Any] = {}
+    replies: Annotated[list[ReplyForm], Field(min_length=1, max_length=10)]
+    data: Annotated[dict[str, Any], Field(default_factory=dict)]
     resolve: bool = False
     cost_micros: Annotated[int, Field(ge=0, le=10**12)] | None = None
 
-    def contents(self) -> tuple[Content, ...]:
+    def contents(self) -> tuple[AnswerPart, ...]:
         """The replies as what is said to the contact."""
-        return tuple(reply.content() for reply in self.replies)
+        return tuple(reply.part() for reply in self.replies)
 
 
 @reads_outside_text
@@ -108,7 +49,7 @@ def read_answer(body: bytes, schema: Mapping[str, Any] | None) -> HttpAnswer:
             compiled(schema).validate_python(answer.data, strict=True)
     except ValidationError as error:
         inside = "data." if error.title != HttpAnswer.__name__ else ""
-        raise InvalidAnswerError(f"the answer does not fit its schema: {_problems(error, inside)}") from None
+        raise InvalidAnswerError(f"the answer does not fit its schema: {problems(error, inside)}") from None
     return answer
 
 
@@ -161,7 +102,8 @@ def _depth_exceeds(value: object, most: int) -> bool:
     return any(isinstance(item, dict | list) for item in level)
 
 
-def _problems(error: ValidationError, inside: str) -> str:
+def problems(error: ValidationError, inside: str) -> str:
+    """Say what was wrong with an answer, for its author to read; *inside* is where the names begin."""
     # Without the input: it may be a secret, and it comes from outside.
     found = error.errors(include_url=False, include_context=False, include_input=False)
     told = "; ".join(f"{shown(inside + '.'.join(map(str, p['loc'])), 80)}: {p['msg']}" for p in found[:_MOST_PROBLEMS])

@@ -7,9 +7,11 @@ call :func:`attempt` in a process of their own. See :mod:`dragoman.skills.hosts.
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,12 +19,28 @@ from pydantic import ValidationError
 
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
-from dragoman.domain.content import Link, Option, Options, Request, Text
+from dragoman.domain.answer import MOST_FILE_BYTES, AnswerMessage, AnswerPart, as_message, is_plain
+from dragoman.domain.content import ContactCard, Link, Option, Options, Request, Text
 from dragoman.domain.message_limits import fault
 from dragoman.domain.plain_text import cut
 from dragoman.domain.plurals import counted
+from dragoman.skills.answer_form import ReplyForm, form_of
 from dragoman.skills.call_errors import InvalidAnswerError
-from dragoman.skills.python import Answer, OpenLink, PythonSkill, Reply, RetryableError, SkillAnswer, SkillContext
+from dragoman.skills.http_answer import problems
+from dragoman.skills.python import (
+    Answer,
+    OpenLink,
+    PythonSkill,
+    React,
+    Reply,
+    RetryableError,
+    SendContacts,
+    SendLocation,
+    SendMedia,
+    SendTemplate,
+    SkillAnswer,
+    SkillContext,
+)
 
 Clock = Callable[[], datetime]
 
@@ -35,6 +53,9 @@ MAX_DEPTH = 32
 """How deeply an answer's data may be nested: what a skill's stack can hold, the worker's may not."""
 
 MAX_COST = 2**53
+
+MOST_REPLIES = 10
+"""Messages of an answer that has more than words in it: each is a message that the contact gets."""
 
 GRACE_SECONDS = 1.0
 """How long a skill that was cancelled may take to clean up before it is left to itself."""
@@ -89,8 +110,8 @@ async def attempt(
     return returned, left
 
 
-_Said = Text | Options | Link | Request
-_Good = tuple[tuple[_Said, ...], SkillAnswer]
+_Words = Text | Options | Link | Request
+_Good = tuple[tuple[AnswerPart, ...], SkillAnswer]
 
 
 async def _guarded(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> _Good | BaseException:
@@ -103,6 +124,7 @@ async def _guarded(skill: PythonSkill, call: InvokeSkill, clock: Clock) -> _Good
             deadline=clock() + timedelta(seconds=call.timeout_seconds),
             attempt=call.attempt,
             business_partner=call.business_partner,
+            message_id=call.message_id,
         )
         parameters = skill.model.model_validate(dict(call.parameters))
         return _checked(await skill(context, parameters))
@@ -138,9 +160,7 @@ def _checked(answer: Answer) -> _Good:
     if isinstance(whole.replies, str | Mapping) or not whole.replies:
         raise InvalidAnswerError("the answer has no replies")
     replies = tuple(_content(reply) for reply in whole.replies)
-    size = sum(len(reply.body) for reply in replies)
-    if size > MAX_ANSWER:
-        raise InvalidAnswerError(f"the answer has {size} characters, {MAX_ANSWER} are allowed")
+    _check_size([as_message(reply) for reply in replies])
     if not isinstance(whole.data, Mapping):
         raise InvalidAnswerError(f"the answer's data is no mapping but {type(whole.data).__name__}")
     _check_data(dict(whole.data))
@@ -150,6 +170,17 @@ def _checked(answer: Answer) -> _Good:
     if cost is not None and not (isinstance(cost, int) and 0 <= cost <= MAX_COST):
         raise InvalidAnswerError("the answer's cost is no whole number of micro-units")
     return replies, whole
+
+
+def _check_size(messages: Sequence[AnswerMessage]) -> None:
+    size = sum(len(message.content.body) for message in messages if isinstance(message.content, _Words))
+    if size > MAX_ANSWER:
+        raise InvalidAnswerError(f"the answer has {size} characters, {MAX_ANSWER} are allowed")
+    files = sum(len(message.file or b"") for message in messages)
+    if files > MOST_FILE_BYTES:
+        raise InvalidAnswerError(f"the answer's files have {files} bytes, {MOST_FILE_BYTES} are allowed in all")
+    if len(messages) > MOST_REPLIES and any(not is_plain(message) for message in messages):
+        raise InvalidAnswerError(f"the answer has {len(messages)} messages, {MOST_REPLIES} are allowed")
 
 
 def _check_data(data: dict[Any, Any]) -> None:
@@ -176,7 +207,9 @@ def _depth(value: object, above: int = 0) -> int:
     return max((_depth(item, above + 1) for item in inner), default=above)
 
 
-def _content(reply: object) -> _Said:
+def _content(reply: object) -> AnswerPart:
+    if isinstance(reply, SendMedia | SendTemplate | SendLocation | SendContacts | React):
+        return _other(reply)
     shaped = Reply(reply) if isinstance(reply, str) else reply
     if not isinstance(shaped, Reply) or not isinstance(shaped.text, str):
         raise InvalidAnswerError(f"a reply is text or a Reply, not {type(reply).__name__}")
@@ -187,10 +220,58 @@ def _content(reply: object) -> _Said:
     made = _shaped(shaped)
     if wrong := fault(made):
         raise InvalidAnswerError(wrong)
-    return made
+    return made if shaped.reply_to is None else _read({**form_of(made), "reply_to": shaped.reply_to})
 
 
-def _shaped(shaped: Reply) -> _Said:
+def _other(reply: SendMedia | SendTemplate | SendLocation | SendContacts | React) -> AnswerPart:
+    """What a skill sends beside words, read as strictly as what comes from elsewhere."""
+    form: dict[str, Any]
+    match reply:
+        case SendMedia():
+            form = {"media": _media(reply)}
+        case SendTemplate(name=name, language=language, values=values, header=header):
+            if header is not None and not isinstance(header, SendMedia):
+                raise InvalidAnswerError("a template's header is a SendMedia")
+            given = dict(values) if isinstance(values, Mapping) else values
+            above = header and _media(header)
+            form = {"template": {"name": name, "language": language, "values": given, "header_media": above}}
+        case SendLocation(latitude=latitude, longitude=longitude, name=name, address=address):
+            form = {"location": {"latitude": latitude, "longitude": longitude, "name": name, "address": address}}
+        case SendContacts(cards=cards):
+            if not isinstance(cards, Sequence) or not all(isinstance(card, ContactCard) for card in cards):
+                raise InvalidAnswerError("contacts are ContactCards")
+            form = {"contacts": [_card(card) for card in cards]}
+        case React(emoji=emoji, message=message):
+            return _read({"reaction": {"emoji": emoji, "message": message}})
+    return _read({**form, "reply_to": reply.reply_to})
+
+
+def _media(media: SendMedia) -> dict[str, Any]:
+    if media.file is not None and not isinstance(media.file, bytes):
+        raise InvalidAnswerError("a file is bytes")
+    if media.file is not None and len(media.file) > MOST_FILE_BYTES:
+        raise InvalidAnswerError(f"the file has {len(media.file)} bytes, {MOST_FILE_BYTES} are allowed")
+    return {
+        "type": media.media, "link": media.link, "id": media.media_id, "mime_type": media.mime_type,
+        "filename": media.filename, "caption": media.caption,
+        "base64": None if media.file is None else base64.b64encode(media.file).decode("ascii"),
+    }  # fmt: skip
+
+
+def _card(card: ContactCard) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(card).items()
+    }
+
+
+def _read(form: dict[str, Any]) -> AnswerPart:
+    try:
+        return ReplyForm.model_validate(form).part()
+    except ValidationError as error:
+        raise InvalidAnswerError(problems(error, "")) from None
+
+
+def _shaped(shaped: Reply) -> _Words:
     if shaped.link is not None:
         link = shaped.link
         if not isinstance(link, OpenLink) or not isinstance(link.title, str) or not isinstance(link.url, str):

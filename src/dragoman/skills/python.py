@@ -11,6 +11,10 @@
     async def status(context: SkillContext, order: Order) -> str:
         return f"{order.number} is on its way."
 
+A skill answers with text, a :class:`Reply`, or with what the other ``Send…`` classes and :class:`React` describe:
+
+        return SkillAnswer(replies=[React("👍"), SendMedia(media="document", file=pdf, filename="invoice.pdf")])
+
 A package names the module with its decorated functions under the entry point group ``dragoman.skills``.
 """
 
@@ -28,6 +32,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dragoman.domain import patterns
+from dragoman.domain.answer import THIS
+from dragoman.domain.content import ContactCard
 from dragoman.domain.nouns import (
     BusinessPartner,
     Level,
@@ -49,7 +55,8 @@ class SkillContext:
     """Who asks, and how long there is.
 
     ``idempotency_key`` is the same for every attempt of one dispatch: a skill that changes something passes it
-    on, so that a repeated attempt does nothing twice. ``deadline`` is when the attempt is given up.
+    on, so that a repeated attempt does nothing twice. ``deadline`` is when the attempt is given up. ``message_id`` is
+    the channel's id of the message that is answered.
     """
 
     contact_id: UUID
@@ -58,6 +65,7 @@ class SkillContext:
     deadline: datetime
     attempt: int = 1
     business_partner: BusinessPartner | None = None
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,71 @@ class Reply:
     options: Mapping[str, str] = field(default_factory=dict)
     link: OpenLink | None = None
     asks_for: Literal["location", "contact"] | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMedia:
+    """Sends a file, given as its bytes in ``file``, by an https address in ``link``, or by the channel's ``media_id``.
+
+    What bytes are is seen by them; a document's type is taken from ``mime_type`` or its ``filename`` where they do not
+    tell. At most 4 MB of an answer may be bytes. A link is read by the channel when the message is sent; only what came
+    as bytes, or has an id, is kept with the transcript. Images, videos and documents may have a ``caption``.
+    """
+
+    media: Literal["image", "video", "audio", "voice", "document", "sticker"]
+    file: bytes | None = field(default=None, repr=False)
+    link: str | None = None
+    media_id: str | None = None
+    filename: str | None = None
+    mime_type: str | None = None
+    caption: str | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendTemplate:
+    """Sends a message template of the number, with ``values`` by the keys of its fields: ``body.1``, ``button.0``.
+
+    Without a ``language`` the contact's is taken. ``header`` is the file above it, by link or id, where it wants one.
+    """
+
+    name: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = None
+    header: SendMedia | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendLocation:
+    """Sends a place, in degrees of WGS 84."""
+
+    latitude: float
+    longitude: float
+    name: str | None = None
+    address: str | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendContacts:
+    """Sends cards for the contact's address book."""
+
+    cards: Sequence[ContactCard]
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class React:
+    """Puts an emoji on the message that is answered, or on another that is named; takes it off with None."""
+
+    emoji: str | None
+    message: str = THIS
+
+
+SomeReply = Reply | str | SendMedia | SendTemplate | SendLocation | SendContacts | React
+"""One message of an answer. ``reply_to`` quotes a message: THIS is the one that is answered, others go by their ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +165,13 @@ class SkillAnswer:
     cost, in millionths of the tenant's currency; None means the price that the skill was registered with.
     """
 
-    replies: Sequence[Reply | str]
+    replies: Sequence[SomeReply]
     data: Mapping[str, Any] = field(default_factory=dict)
     resolve: bool = False
     cost_micros: int | None = None
 
 
-Answer = Reply | str | SkillAnswer
+Answer = SomeReply | SkillAnswer
 SkillFunction = Callable[..., Awaitable[Answer]]
 """``(context, parameters)``, or ``(context)`` alone for a skill that needs to know nothing else."""
 

@@ -85,6 +85,34 @@ async def insert_requests(connection: Connection, tenant_id: UUID, files: Sequen
     await _REQUEST.execute(connection, rows, tenant_id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentFile:
+    """A file of ours that lies in the media store by now, and goes out with a message."""
+
+    message_id: UUID
+    channel_account_id: UUID
+    sha256: bytes
+
+
+async def insert_sent(connection: Connection, tenant_id: UUID, files: Sequence[SentFile], *, now: datetime) -> None:
+    """Let messages refer to contents of the store; one that is gone meanwhile has failed, and says so."""
+    for file in sorted(files, key=lambda file: file.sha256):
+        known = await lock_object(connection, tenant_id, file.sha256)
+        await connection.execute(
+            "INSERT INTO media_file (tenant_id, message_id, channel_account_id, channel_media_id, claimed_sha256, "
+            "received_at, due_at, settled_at, sha256, state, reason) "
+            "VALUES ($1, $2, $3, '', $4, $5, $5, $5, $6, $7, $8) ON CONFLICT (tenant_id, message_id) DO NOTHING",
+            tenant_id,
+            file.message_id,
+            file.channel_account_id,
+            file.sha256,
+            now,
+            file.sha256 if known else None,
+            "stored" if known else "failed",
+            "" if known else "the file was erased before it could be sent",
+        )
+
+
 async def claim(
     connection: Connection, tenant_id: UUID, message_id: UUID, *, now: datetime, seconds: float
 ) -> Claim | None:

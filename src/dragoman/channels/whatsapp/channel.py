@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,13 +16,14 @@ from dragoman.channels.interface import (
     ChannelMessage,
     IdentityChange,
     Item,
+    LimitError,
     MalformedDeliveryError,
     Meaning,
     Other,
     Preference,
     Status,
 )
-from dragoman.channels.whatsapp import account_events, inbound, outbound, redact, templates
+from dragoman.channels.whatsapp import account_events, contents, inbound, outbound, redact, templates
 from dragoman.channels.whatsapp.account_client import WhatsAppClient
 from dragoman.channels.whatsapp.claims import claimed_accounts
 from dragoman.channels.whatsapp.errors import meaning_of
@@ -30,10 +32,11 @@ from dragoman.channels.whatsapp.items import Item as WhatsAppItem
 from dragoman.channels.whatsapp.locales import locale_of
 from dragoman.channels.whatsapp.signature import is_well_formed, verify
 from dragoman.channels.whatsapp.wire import MalformedError, Object, each, identifier, moment, table, text
-from dragoman.domain.content import ContactCards, SystemNotice
-from dragoman.domain.nouns import Identity
+from dragoman.domain.content import ContactCards, Content, SystemNotice
+from dragoman.domain.nouns import Identity, MessageContext
 from dragoman.domain.redaction import RedactionRule
 
+_ANYBODY = Identity(kind="wa_id", value="0")
 _STOPS = frozenset({"stop", "opt_out", "unsubscribe"})
 
 
@@ -62,6 +65,14 @@ class WhatsApp:
         """See :mod:`~dragoman.channels.whatsapp.redact`."""
         return redact.redact_messages(body, rules)
 
+    def fault(self, content: Content) -> str | None:
+        """Look at Meta's limits as a request is made."""
+        try:
+            outbound.render(content, recipient=_ANYBODY, reply_to=None, correlation="")
+        except LimitError as error:
+            return str(error)
+        return None
+
     def is_signature(self, header: str) -> bool:
         """Check the form of the header ``X-Hub-Signature-256``."""
         return is_well_formed(header)
@@ -87,6 +98,8 @@ def _item(item: WhatsAppItem) -> Item:
     match item:
         case InboundItem():
             return _message(item)
+        case StatusItem() if (payment := _payment(item)) is not None:
+            return payment
         case StatusItem():
             return Status(
                 address=item.phone_number_id,
@@ -138,6 +151,40 @@ def _message(item: InboundItem) -> ChannelMessage:
         context=item.context,
         identity_change=_succession(item, notice) if notice else None,
         revokes_confirmation=notice is not None and notice.event == "customer_identity_changed",
+        owner=item.waba_id,
+    )
+
+
+def _payment(item: StatusItem) -> ChannelMessage | None:
+    """What became of a payment, which Meta tells in the form of a status of the message that asked for it.
+
+    It says nothing of that message's delivery, and is put on record as something that came from who paid. None for
+    other statuses, and where nobody is named. https://developers.facebook.com/docs/whatsapp/cloud-api/payments-api
+    """
+    raw, sender = item.raw, item.recipient
+    if text(raw.get("type")) != "payment" or not isinstance(raw.get("payment"), dict) or not sender.known:
+        return None
+    content = contents.payment_of(raw["payment"], status=item.status, payer=sender.wa_id or sender.user_id)
+    # A message of its own, the same for a redelivery, and another for each step that the payment takes.
+    parts = [
+        item.channel_message_id,
+        content.status,
+        content.reference,
+        content.transaction,
+        text(raw.get("timestamp")),
+    ]
+    fingerprint = hashlib.sha256("\n".join(part or "" for part in parts).encode()).hexdigest()[:32]
+    return ChannelMessage(
+        address=item.phone_number_id,
+        channel_message_id=f"payment.{fingerprint}",
+        sender=_identities(sender),
+        display_name=None,
+        phone=f"+{sender.wa_id}" if sender.wa_id and sender.wa_id.isdecimal() else None,
+        locale=locale_of(sender.wa_id),
+        channel_at=item.channel_at,
+        content=content,
+        fingerprint=fingerprint,
+        context=MessageContext(reply_to=item.channel_message_id),
         owner=item.waba_id,
     )
 

@@ -24,6 +24,7 @@ from dragoman.channels.whatsapp.wire import (
 )
 from dragoman.domain.content import (
     Choice,
+    CodeReport,
     ContactCard,
     ContactCards,
     Content,
@@ -33,6 +34,7 @@ from dragoman.domain.content import (
     Media,
     Order,
     OrderItem,
+    Payment,
     Reaction,
     Revoke,
     SystemNotice,
@@ -59,6 +61,8 @@ def _channel_error(item: Object) -> ChannelError:
 
 def content_of(message: Object, around: tuple[ChannelError, ...] = ()) -> Content:
     """What *message* carries. *around* are errors reported beside it, used when it has none itself."""
+    if text(message.get("type")) is None and (found := _kind_by_body(message)) is not None:
+        message = {**message, "type": found}
     kind = cut(text(message.get("type")) or "missing", 80)
     errors = channel_errors(message.get("errors"))
     reader = _READERS.get(kind)
@@ -71,6 +75,12 @@ def content_of(message: Object, around: tuple[ChannelError, ...] = ()) -> Conten
     if reader is None:
         return Unsupported(channel_type=kind, reason="messages of this type are not known here")
     return Unsupported(channel_type=kind, reason="the body is not what messages of this type have")
+
+
+def _kind_by_body(message: Object) -> str | None:
+    """The one type whose body a message without a type has; None where there is none, or there are several."""
+    found = [kind for kind in _READERS if isinstance(message.get(kind), dict | list) and message[kind]]
+    return found[0] if len(found) == 1 else None
 
 
 def _text(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
@@ -126,12 +136,26 @@ def _card(card: Object) -> ContactCard:
     )
     emails = tuple(email for item in each(card.get("emails")) if (email := text(table(item).get("email"))))
     parts = (text(name.get(part)) for part in ("first_name", "middle_name", "last_name"))
+    org = table(card.get("org"))
     return ContactCard(
         name=text(name.get("formatted_name")) or " ".join(filter(None, parts)) or (phones or ("?",))[0],
         phones=phones,
         emails=emails,
-        organisation=text(table(card.get("org")).get("company")),
+        organisation=text(org.get("company")),
+        department=text(org.get("department")),
+        title=text(org.get("title")),
+        addresses=tuple(line for item in each(card.get("addresses")) if (line := _address(table(item)))),
+        urls=tuple(url for item in each(card.get("urls")) if (url := text(table(item).get("url")))),
+        birthday=text(card.get("birthday")),
     )
+
+
+def _address(item: Object) -> str:
+    """A postal address in one line, as far as the card has it."""
+    street, state = text(item.get("street")), text(item.get("state"))
+    city = " ".join(part for part in (text(item.get("zip")), text(item.get("city"))) if part)
+    country = text(item.get("country")) or text(item.get("country_code"))
+    return ", ".join(" ".join(part.split()) for part in (street, city, state, country) if part and part.strip())
 
 
 def _reaction(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
@@ -149,7 +173,20 @@ def _interactive(message: Object, _errors: tuple[ChannelError, ...]) -> Content 
     reader = _ANSWERS.get(kind)
     if reader is None:
         return Unsupported(channel_type=f"interactive {kind}", reason="answers of this type are not known here")
-    return reader(answer)
+    return _code_report(answer.get("id"), answer.get("title"), message) or reader(answer)
+
+
+DID_NOT_REQUEST_CODE = "DID_NOT_REQUEST_CODE"
+"""The payload of the button that WhatsApp itself puts under a one-time code, beside the one that fills it in:
+https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/authentication-templates"""
+
+
+def _code_report(chosen: Any, title: Any, message: Object) -> CodeReport | None:
+    """The report of somebody who did not ask for the code, where that is what was tapped."""
+    if chosen != DID_NOT_REQUEST_CODE:
+        return None
+    target = identifier(table(message.get("context")).get("id"))
+    return CodeReport(body=text(title) or "I didn't request a code", target=target)
 
 
 def _choice(source: str, answer: Object) -> Content | None:
@@ -189,7 +226,7 @@ def _call_permission(answer: Object) -> Content | None:
     return SystemNotice(event="call_permission_reply", body=body + permanently)
 
 
-def _payment(answer: Object) -> Content | None:
+def _payment_method(answer: Object) -> Content | None:
     method = text(answer.get("payment_method"))
     return FormReply(name="payment_method", body=method, fields=answer) if answer else None
 
@@ -199,13 +236,16 @@ _ANSWERS: dict[str, Callable[[Object], Content | None]] = {
     "list_reply": lambda answer: _choice("list", answer),
     "nfm_reply": _form,
     "call_permission_reply": _call_permission,
-    "payment_method": _payment,
+    "payment_method": _payment_method,
+    "payment": lambda answer: payment_of(answer) if answer else None,
+    "payment_status": lambda answer: payment_of(answer) if answer else None,
 }
 
 
 def _button(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
     body = table(message.get("button"))
-    return _choice("quick_reply", {"id": body.get("payload"), "title": body.get("text")})
+    report = _code_report(body.get("payload"), body.get("text"), message)
+    return report or _choice("quick_reply", {"id": body.get("payload"), "title": body.get("text")})
 
 
 def _order(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
@@ -223,6 +263,56 @@ def _order(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None
     if not items:
         return None
     return Order(catalog_id=text(body.get("catalog_id")), text=text(body.get("text")), items=items)
+
+
+def _payment(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
+    body = table(message.get("payment"))
+    return payment_of(body) if body else None
+
+
+def payment_of(body: Object, *, status: str | None = None, payer: str | None = None) -> Payment:
+    """What *body*, the ``payment`` part of a notification, says; *status* and *payer* as told beside it."""
+    transaction = table(body.get("transaction"))
+    amount = table(body.get("amount")) or table(body.get("total_amount")) or table(transaction.get("amount"))
+    method, error = transaction.get("method") or body.get("method"), table(transaction.get("error"))
+    words = ((error or table(body.get("error"))).get(part) for part in ("code", "reason", "description", "message"))
+    return Payment(
+        status=status or text(body.get("status")) or text(transaction.get("status")),
+        reference=text(body.get("reference_id")),
+        transaction=_id_of(body.get("transaction")) or text(body.get("transaction_id")),
+        payer=_payer(body.get("payer")) or payer,
+        amount=_decimal(amount) or text(body.get("amount")),
+        currency=text(body.get("currency")) or text(transaction.get("currency")) or text(amount.get("currency")),
+        method=text(table(method).get("type")) or text(method) or text(body.get("payment_method")),
+        error=" ".join(word for part in words if (word := text(part))) or None,
+    )
+
+
+def _id_of(transaction: Any) -> str | None:
+    ids = ("id", "pg_transaction_id", "transaction_id")
+    return text(transaction) or next((found for key in ids if (found := text(table(transaction).get(key)))), None)
+
+
+def _payer(payer: Any) -> str | None:
+    """Who paid: a name, a number or an account, whatever the notification has."""
+    person = table(payer)
+    name = person.get("name")
+    parts = (text(name) or text(table(name).get("formatted_name")), *(text(person.get(key)) for key in _PAYER_IDS))
+    return text(payer) or " ".join(dict.fromkeys(part for part in parts if part)) or None
+
+
+_PAYER_IDS = ("wa_id", "phone", "phone_number", "user_id", "id", "vpa", "email")
+
+
+def _decimal(amount: Object) -> str | None:
+    """An amount that is told as a whole number and what it is to be divided by: 21000 by 100 is 210.00."""
+    value, offset = integer(amount.get("value")), integer(amount.get("offset"))
+    if value is None:
+        return text(amount.get("value"))
+    places = {1: 0, 10: 1, 100: 2, 1000: 3, 10000: 4}.get(offset if offset is not None else 1)
+    if places is None:
+        return f"{value}/{offset}"
+    return f"{value / 10**places:.{places}f}"
 
 
 def _system(message: Object, _errors: tuple[ChannelError, ...]) -> Content | None:
@@ -272,6 +362,7 @@ _READERS: dict[str, Callable[[Object, tuple[ChannelError, ...]], Content | None]
     "interactive": _interactive,
     "button": _button,
     "order": _order,
+    "payment": _payment,
     "system": _system,
     "edit": _edit,
     "revoke": _revoke,

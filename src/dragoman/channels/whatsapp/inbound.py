@@ -275,11 +275,17 @@ def _message(
 
 
 def _referral(message: Object, context: Object) -> Object | None:
-    """What led to the message: an advertisement or post, or the product that it asks about."""
-    referral, product = message.get("referral"), context.get("referred_product")
-    if isinstance(referral, dict):
-        return referral
-    return {"source_type": "product", **product} if isinstance(product, dict) else None
+    """What led to the message: an advertisement or post, the product that it asks about, or both.
+
+    Objects in which nothing stands are none.
+    """
+    referral, product = (
+        table(value) if any(text(part) or isinstance(part, dict | list) for part in table(value).values()) else {}
+        for value in (message.get("referral"), context.get("referred_product"))
+    )
+    if referral and product:
+        return {**referral, "product": product}
+    return referral or ({"source_type": "product", **product} if product else None)
 
 
 def _sender(message: Object, person: Object) -> WhatsAppIdentity:

@@ -105,14 +105,22 @@ def _message(content: Content) -> dict[str, Any]:
 def _plain(content: Content) -> dict[str, Any]:
     match content:
         case Location(latitude=latitude, longitude=longitude, name=name, address=address):
+            _check(content)
             place = {"latitude": latitude, "longitude": longitude, "name": name, "address": address}
             return {"type": "location", "location": _given(place)}
         case Reaction(target=target, emoji=emoji):
+            _check(content)
             return {"type": "reaction", "reaction": {"message_id": target, "emoji": emoji or ""}}
         case ContactCards(cards=cards):
             return {"type": "contacts", "contacts": _cards(cards)}
         case _:
             raise LimitError(f"Content of kind {content.kind} cannot be sent on WhatsApp.")
+
+
+def _check(content: Content) -> None:
+    fault = message_limits.fault(content)
+    if fault is not None:
+        raise LimitError(f"{fault[0].upper()}{fault[1:]}.")
 
 
 def _cards(cards: Sequence[ContactCard]) -> list[dict[str, Any]]:
@@ -125,7 +133,11 @@ def _cards(cards: Sequence[ContactCard]) -> list[dict[str, Any]]:
                 "name": {"formatted_name": card.name, "first_name": card.name.split()[0] if card.name.split() else "?"},
                 "phones": [{"phone": phone} for phone in card.phones] or None,
                 "emails": [{"email": email} for email in card.emails] or None,
-                "org": {"company": card.organisation} if card.organisation else None,
+                "org": _given({"company": card.organisation, "department": card.department, "title": card.title})
+                or None,
+                "addresses": [{"street": address} for address in card.addresses] or None,
+                "urls": [{"url": url} for url in card.urls] or None,
+                "birthday": card.birthday,
             }
         )
         for card in cards
@@ -153,9 +165,7 @@ def _interactive(content: Options) -> dict[str, Any]:
 
 def _one_button(content: Link | Request) -> dict[str, Any]:
     _measure("The text above the button", content.body, BUTTON_BODY)
-    fault = message_limits.fault(content)
-    if fault is not None:
-        raise LimitError(f"{fault[0].upper()}{fault[1:]}.")
+    _check(content)
     if isinstance(content, Link):
         opens = {"display_text": content.title, "url": content.url}
         kind, action = "cta_url", {"name": "cta_url", "parameters": opens}
@@ -260,15 +270,17 @@ def _media(content: Media) -> dict[str, Any]:
     kind = _MEDIA_TYPES.get(content.media)
     if kind is None:
         raise LimitError(f"WhatsApp has no media of type {content.media}.")
-    if not content.media_id:
+    if not content.media_id and not content.link:
         raise LimitError("The media file was not uploaded: it has neither an id nor an address.")
     if content.caption and kind not in _WITH_CAPTION:
         raise LimitError(f"WhatsApp shows no caption with media of type {content.media}.")
     if content.caption:
         _measure("The caption", content.caption, CAPTION)
-    source = "link" if content.media_id.startswith(("https://", "http://")) else "id"
+    # Before files had links of their own, an address stood where the id is.
+    given = content.link or content.media_id or ""
+    source = "link" if given.startswith(("https://", "http://")) else "id"
     filename = content.filename if kind == "document" else None
     # Without this a voice note is shown as a sound file.
     voice = True if content.media == "voice" else None
-    fields = {source: content.media_id, "caption": content.caption or None, "filename": filename, "voice": voice}
+    fields = {source: given, "caption": content.caption or None, "filename": filename, "voice": voice}
     return {"type": kind, kind: _given(fields)}

@@ -13,8 +13,11 @@ from typing import Any
 
 from dragoman.channels.whatsapp.client import VERSION
 from dragoman.domain.content import (
+    ContactCard,
+    ContactCards,
     Content,
     Link,
+    Location,
     Media,
     Option,
     Options,
@@ -143,7 +146,7 @@ def _reason(answer: Object) -> str | None:
     return str(details or answer.get("detail") or "") or None
 
 
-def content_of(sent: Object) -> Content:
+def content_of(sent: Object) -> Content:  # noqa: PLR0911 - one line for each kind
     """What a request to the Cloud API's ``messages`` shows on the phone that it goes to."""
     kind = str(sent.get("type", "text"))
     part = _object(sent, kind)
@@ -160,11 +163,45 @@ def content_of(sent: Object) -> Content:
             return Media(
                 media="voice" if part.get("voice") is True else kind,
                 media_id=part.get("id"),
+                link=part.get("link"),
                 caption=part.get("caption"),
                 filename=part.get("filename"),
             )
+        case "location" | "contacts":
+            return _location(part) if kind == "location" else _contacts(sent)
         case _:
             return Unsupported(channel_type=kind, reason="the simulator cannot show it")
+
+
+def _location(part: Object) -> Location:
+    return Location(
+        latitude=float(part.get("latitude", 0)),
+        longitude=float(part.get("longitude", 0)),
+        name=part.get("name"),
+        address=part.get("address"),
+    )
+
+
+def _contacts(sent: Object) -> ContactCards:
+    def values(card: Object, of: str, key: str) -> tuple[str, ...]:
+        return tuple(str(entry.get(key, "")) for entry in card.get(of, []))
+
+    return ContactCards(
+        tuple(
+            ContactCard(
+                name=str(_object(card, "name").get("formatted_name", "")),
+                phones=values(card, "phones", "phone"),
+                emails=values(card, "emails", "email"),
+                organisation=_object(card, "org").get("company"),
+                department=_object(card, "org").get("department"),
+                title=_object(card, "org").get("title"),
+                addresses=values(card, "addresses", "street"),
+                urls=values(card, "urls", "url"),
+                birthday=card.get("birthday"),
+            )
+            for card in sent.get("contacts", [])
+        )
+    )
 
 
 _REQUESTS = {"location_request_message": "location", "request_contact_info": "contact"}

@@ -19,12 +19,14 @@ from uuid import UUID
 from dragoman.dispatch.aside import is_aside
 from dragoman.dispatch.turn import Turn
 from dragoman.dispatch.verification import with_code
+from dragoman.domain.content import Media
 from dragoman.domain.events import HandoffRequested, SkillInvoked
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
 from dragoman.services.leasing import LeasedBatch, LeaseProtocol
+from dragoman.store import media
 from dragoman.store.contacts import contacts
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
@@ -125,6 +127,7 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
     # What refers to one of these messages, and was held for it, comes next.
     ended = {commit.contact_id for commit in commits if commit.turn.final}
     await mailbox.release_held(connection, tenant_id, ended)
+    await _keep_files(batch, commits)
     replies = [reply for commit in commits for reply in _replies(runtime, commit)]
     await outbox.add(connection, tenant_id, replies, now=now)
     # After the commit, outside of the database: a worker that dies before leaves them to the sweep.
@@ -143,6 +146,40 @@ async def _keep_silent(connection: Connection, tenant_id: UUID, commits: Sequenc
         if message.from_us and not is_aside(message) and rules.phone_app_silence_seconds:
             until = message.channel_at + timedelta(seconds=rules.phone_app_silence_seconds)
             await contacts.keep_silent(connection, tenant_id, commit.work.thread_id, until)
+
+
+async def _keep_files(batch: LeasedBatch[Any], commits: Sequence[CommitTurn]) -> None:
+    """Keep the files that go out with the transcript, as those that come in are."""
+    now = batch.runtime.clock.now()
+    found = [
+        (item.message_id, commit.work.waiting.channel_account_id, item.content)
+        for commit in commits
+        for item in commit.turn.transcript
+        if item.sender is not Sender.CONTACT and item.raw is None and isinstance(item.content, Media)
+    ]
+    fetched = [
+        media.MediaRequest(
+            message_id=message_id,
+            channel_account_id=account_id,
+            channel_media_id=content.media_id,
+            claimed_sha256=None,
+            received_at=now,
+        )
+        for message_id, account_id, content in found
+        if content.media_id
+    ]
+    stored = [
+        media.SentFile(message_id=message_id, channel_account_id=account_id, sha256=bytes.fromhex(content.sha256))
+        for message_id, account_id, content in found
+        if content.sha256 and not content.media_id
+    ]
+    if stored:
+        await media.insert_sent(batch.connection, batch.tenant_id, stored, now=now)
+    if fetched:
+        await media.insert_requests(batch.connection, batch.tenant_id, fetched)
+        batch.jobs_after_commit.extend(
+            Job(entrypoint="fetch_media", tenant_id=batch.tenant_id, key=file.message_id) for file in fetched
+        )
 
 
 def _wants_agent(commit: CommitTurn) -> bool:
@@ -219,6 +256,7 @@ def _replies(runtime: Runtime, commit: CommitTurn) -> list[outbox.OutboundReply]
                 recipient_kind=recipient.kind,
                 content=with_code(item.content, made.code) if made else item.content,
                 redacted_content=item.content if made else None,
+                reply_to=item.context.reply_to,
                 fence=human.fence if human else 0,
             )
         )

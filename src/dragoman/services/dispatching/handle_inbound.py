@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
+    CheckAnswer,
     CheckCode,
     Classified,
     Classify,
@@ -34,10 +36,11 @@ from dragoman.dispatch.effects import (
     SendCode,
     SkillRaised,
     SkillReturned,
+    VoidCode,
 )
 from dragoman.dispatch.orphan import orphaned
 from dragoman.dispatch.turn import Inputs, Turn
-from dragoman.domain.content import preview
+from dragoman.domain.answer import preview_of
 from dragoman.domain.errors import StaleTokenError
 from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload
 from dragoman.domain.nouns import SYSTEM
@@ -47,9 +50,10 @@ from dragoman.ledger import append
 from dragoman.runtime import Runtime
 from dragoman.services.dispatching import presence
 from dragoman.services.dispatching.call_http_skill import call_http_skill
+from dragoman.services.dispatching.check_messages import check_messages
 from dragoman.services.dispatching.commit_turns import claim_next, commit_turn
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
-from dragoman.services.dispatching.one_time_codes import check_code, make_code
+from dragoman.services.dispatching.one_time_codes import check_code, make_code, void_code
 from dragoman.services.leasing import release_best_effort, renewing
 from dragoman.store import leases
 from dragoman.store.database import UNAVAILABLE
@@ -57,6 +61,8 @@ from dragoman.store.leases import Lease
 from dragoman.store.receiving import mailbox
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 MOST_ABANDONED = 10
 """Workers that may die with a message in hand, before anything of it is on record, until it counts as the cause.
@@ -199,14 +205,27 @@ async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: E
         case Pause(seconds=seconds):
             await runtime.sleep(seconds)
             return Resumed(at=runtime.clock.now())
+        case SendCode() | CheckCode() | VoidCode():
+            return await _about_code(runtime, lease, work, effect)
+        case CheckAnswer(messages=messages):
+            # What a skill answered is held while the database is away, as it is when it is written.
+            return await _patiently(lambda: check_messages(runtime, work, messages))
+        case Commit():
+            raise TypeError("a Commit is not performed here")
+
+
+async def _about_code(
+    runtime: Runtime, lease: Lease, work: DispatchWork, effect: SendCode | CheckCode | VoidCode
+) -> Result:
+    match effect:
         case SendCode():
             sent, made = await make_code(runtime, lease, work.contact.contact_id, work.recipient, work.rules.policy)
             work.issued_codes[:] = [made] if made else []
             return sent
         case CheckCode(code=code):
             return await check_code(runtime, lease, work.contact.contact_id, code, work.rules.policy)
-        case Commit():
-            raise TypeError("a Commit is not performed here")
+        case VoidCode():
+            return await void_code(runtime, lease, work.contact)
 
 
 async def _invoke(runtime: Runtime, work: DispatchWork, effect: InvokeSkill) -> Result:
@@ -218,9 +237,14 @@ async def _invoke(runtime: Runtime, work: DispatchWork, effect: InvokeSkill) -> 
 
 async def _commit(runtime: Runtime, work: DispatchWork, turn: Turn, part: int) -> DispatchWork | None:
     """Write *turn*, trying again while the database is away; after the final one, the next work or None."""
+    return await _patiently(lambda: commit_turn(runtime, work, turn, part))
+
+
+async def _patiently(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it, again and again while the database is away."""
     for attempt in range(1, COMMIT_TRIES + 1):
         try:
-            return await commit_turn(runtime, work, turn, part)
+            return await act()
         except UNAVAILABLE as error:
             if attempt == COMMIT_TRIES:
                 raise
@@ -284,7 +308,7 @@ async def _record_late(
     if session_id is None or late is None:
         return
     said = (
-        " / ".join(preview(reply) for reply in late.replies)
+        " / ".join(preview_of(reply) for reply in late.replies)
         if isinstance(late, SkillReturned)
         else f"{late.error_class}: {late.message}"
     )

@@ -16,16 +16,21 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from dragoman.dispatch.effects import CodeChecked, CodeRefusal, CodeRefused, CodeSent
+import structlog
+
+from dragoman.dispatch.effects import CodeChecked, CodeRefusal, CodeRefused, CodeSent, CodeVoided
 from dragoman.dispatch.verification import DIGITS
-from dragoman.domain.nouns import Policy
+from dragoman.domain.nouns import Contact, Level, Policy
 from dragoman.domain.policies import OTHER_NUMBER, SAME_NUMBER
 from dragoman.runtime import Runtime
 from dragoman.store import leases
 from dragoman.store.contacts import codes, contacts
 from dragoman.store.contacts.codes import CodeRow
 from dragoman.store.contacts.contacts import Identity
+from dragoman.store.contacts.identities import History
 from dragoman.store.leases import Lease
+
+log = structlog.get_logger()
 
 _PURPOSE = "one-time code"
 
@@ -128,6 +133,25 @@ async def check_code(
         locked = replace(known, digest=None, failures=failures, locked_until=locked_until)
         await codes.save(connection, lease.tenant_id, contact_id, locked)
         return _locked(locked, now=now)
+
+
+async def void_code(runtime: Runtime, lease: Lease, contact: Contact) -> CodeVoided:
+    """Make the contact's open code useless and take their confirmation back, with a word on the contact's history."""
+    contact_id = contact.contact_id
+    async with runtime.database.tenant(lease.tenant_id) as connection:
+        await leases.check(connection, lease)
+        now = runtime.clock.now()
+        known = await codes.lock(connection, lease.tenant_id, contact_id)
+        if known is not None and known.digest is not None:
+            await codes.save(connection, lease.tenant_id, contact_id, replace(known, digest=None))
+        if contact.level >= Level.CONTACT_CONFIRMED:
+            await codes.confirm(connection, lease.tenant_id, contact_id, until=now)
+            history = History(lease.tenant_id, now, runtime.source.new_id)
+            reason = "the contact did not ask for a code that they got"
+            history.note(contact_id, "confirmation_dropped", reason=reason)
+            await history.write(connection)
+    log.warning("code_not_asked_for", tenant_id=str(lease.tenant_id), contact_id=str(contact_id))
+    return CodeVoided(at=now)
 
 
 def _locked(row: CodeRow, *, now: datetime) -> CodeRefused:

@@ -83,6 +83,7 @@ MESSAGE = (
     ExportColumn("channel_message_id", "id", "The channel's id of it"),
     ExportColumn("reply_to", "id", "`channel_message_id` of the message that it quotes"),
     ExportColumn("forwarded", "boolean", "Whether it was forwarded"),
+    ExportColumn("frequently_forwarded", "boolean", "Whether it was forwarded many times"),
     ExportColumn("delivery", "id", "How far a message of ours got"),
     ExportColumn("dispatch_id", "id", "The dispatch that it caused or came from"),
 )

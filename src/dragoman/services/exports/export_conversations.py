@@ -301,6 +301,7 @@ def message_fields(session_id: UUID, message: Message) -> dict[str, Any]:
         "channel_message_id": message.channel_message_id,
         "reply_to": message.context.reply_to,
         "forwarded": message.context.forwarded,
+        "frequently_forwarded": message.context.frequently_forwarded,
         "delivery": message.delivery,
         "dispatch_id": message.dispatch_id,
     }

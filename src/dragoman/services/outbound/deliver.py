@@ -9,6 +9,7 @@ gets time to name our correlation in a status, which settles that it had taken t
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import structlog
 from dragoman.channels.interface import (
     Accepted,
     AccountAccess,
+    AccountClient,
     Answer,
     LimitError,
     Meaning,
@@ -27,14 +29,18 @@ from dragoman.channels.interface import (
     RetryClass,
     Unanswered,
 )
+from dragoman.domain.content import Media
 from dragoman.domain.errors import StaleTokenError
+from dragoman.domain.media_types import EXTENSIONS, UNKNOWN
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
 from dragoman.services.leasing import LeasedBatch, LeaseProtocol, release_best_effort
+from dragoman.services.media.keep_file import read_file
 from dragoman.services.outbound import reachability, refusals, send_gate
 from dragoman.services.outbound.reachability import ChannelHeard
 from dragoman.services.outbound.refusals import SendRefusal
 from dragoman.services.outbound.send_gate import Go, Later
+from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.contacts.contacts import Identity
@@ -54,6 +60,9 @@ Each repetition may be one more copy for the contact, and where answers are lost
 """
 
 LONGEST_SETTLE = timedelta(minutes=10)
+
+UNREADABLE_PAUSE_S = 30.0
+"""Before a message is tried again whose file the media store did not give."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +98,13 @@ class _Begin:
 
 @dataclass(frozen=True, slots=True)
 class _Withheld:
-    """Nothing was sent: a person took the session while the message waited for its moment, or that is long past."""
+    """Nothing was sent: a person took the session while the message waited for its moment, or that is long past.
+
+    Or its file could not be read for now; ``reason`` is what is told of it.
+    """
+
+    reason: str = "The worker stood still before it sent the message."
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +189,8 @@ async def _load_next(batch: LeasedBatch[_Member], asking: Sequence[tuple[_Member
 
 _PROTOCOL: LeaseProtocol[_Member, _Attempt] = LeaseProtocol(
     kind="outbound",
-    lease_s=lambda _: SEND_SECONDS * 2,
+    # A file is uploaded before its message is sent.
+    lease_s=lambda _: SEND_SECONDS * 3,
     write=_write,
     load_next=_load_next,
     # Nothing extends them while a message is sent.
@@ -243,12 +259,42 @@ async def _send_in_time(runtime: Runtime, attempt: _Attempt) -> Answer | LimitEr
     return await _send(runtime, attempt)
 
 
-async def _send(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError:
+async def _uploaded(
+    runtime: Runtime, tenant_id: UUID, client: AccountClient, content: Media, sha256: str
+) -> Media | Refused | Unanswered | LimitError | _Withheld:
+    """Hand the file over to the channel, from the media store; the content with the channel's id of it.
+
+    At each attempt anew: an id that was got and not used is forgotten by the channel.
+    """
+    try:
+        file = await read_file(runtime, tenant_id, sha256)
+    except BlobsUnavailableError as error:
+        return _Withheld(reason=f"The file could not be read: {error}", pause_s=UNREADABLE_PAUSE_S)
+    if file is None:
+        return LimitError("The file was erased before it could be sent.")
+    name = content.filename or f"{content.media}{EXTENSIONS.get(content.mime_type or '', '')}"
+    answer = await client.upload(file, content.mime_type or UNKNOWN, name)
+    if isinstance(answer, Unanswered):
+        # Whatever became of the file: the message was not sent.
+        return dataclasses.replace(answer, certain_not_sent=True)
+    return answer if isinstance(answer, Refused) else dataclasses.replace(content, media_id=answer)
+
+
+async def _send(runtime: Runtime, attempt: _Attempt) -> Answer | LimitError | _Withheld:
     entry = attempt.entry
     credentials = channel_accounts.unseal(attempt.account.secrets, runtime.keyring.decrypt)
     client = runtime.client(AccountAccess(address=attempt.account.address, token=credentials.token))
+    content = entry.content
+    if isinstance(content, Media) and content.sha256 and not content.media_id and not content.link:
+        uploaded = await _uploaded(runtime, attempt.lease.tenant_id, client, content, content.sha256)
+        if not isinstance(uploaded, Media):
+            return uploaded
+        if time.monotonic() - attempt.begun_s > SEND_SECONDS * 2:
+            # The lease is about to run out, and with it goes that nobody else sends.
+            return _Withheld(reason="The file took too long to be uploaded.", pause_s=UNREADABLE_PAUSE_S)
+        content = uploaded
     return await client.send(
-        entry.content,
+        content,
         recipient=Identity(kind=entry.recipient_kind, value=entry.recipient),
         reply_to=entry.reply_to,
         correlation=str(entry.outbox_entry_id),
@@ -291,9 +337,8 @@ async def _finish(
                 await refusals.unreachable(
                     runtime, connection, tenant_id, entry, one.attempt.account, said, attempts=number, pause=pause
                 )
-            case _Withheld() if entry.status in outbox.OPEN:
-                said = "The worker stood still before it sent the message."
-                await refusals.schedule_retry(connection, tenant_id, entry, None, said, now, pause=0.0)
+            case _Withheld(reason=reason, pause_s=pause_s) if entry.status in outbox.OPEN:
+                await refusals.schedule_retry(connection, tenant_id, entry, None, reason, now, pause=pause_s)
             case LimitError():
                 await refusals.fail(connection, tenant_id, entry, None, str(one.answer), now, attempts=number)
     # Last, since it locks the accounts' rows.
@@ -335,6 +380,11 @@ def _recorded(one: _Finish) -> outbox.Attempt | None:
         case LimitError() as error:
             return outbox.Attempt(
                 outbox_entry_id=entry_id, number=number, result="refused", answer={"reason": str(error)},
+                duration_ms=duration_ms,
+            )  # fmt: skip
+        case _Withheld(reason=reason, pause_s=pause_s) if pause_s:
+            return outbox.Attempt(
+                outbox_entry_id=entry_id, number=number, result="refused", answer={"reason": reason},
                 duration_ms=duration_ms,
             )  # fmt: skip
         case _Withheld():

@@ -21,13 +21,17 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
-from dragoman.domain.content import Content, Link, Option, Options, Request, Text, to_json
+from dragoman.domain.answer import AnswerPart
+from dragoman.domain.content import Link, Option, Options, Request, Text, to_json
 from dragoman.domain.nouns import BusinessPartner
+from dragoman.skills.answer_form import ReplyForm, form_of
 
 T = TypeVar("T")
 
-FRAME_LIMIT = 8 * 1024 * 1024
+FRAME_LIMIT = 16 * 1024 * 1024
 """Bytes: an answer of the greatest size that is allowed, in escapes throughout, with room to spare."""
 
 GREETING_LIMIT = 64 * 1024 * 1024
@@ -74,6 +78,7 @@ def call_to_json(number: int, call: InvokeSkill) -> dict[str, Any]:
         "key": call.idempotency_key,
         "contact": str(call.contact_id),
         "locale": call.locale,
+        "message": call.message_id,
         "partner": partner and [str(partner.business_partner_id), partner.number, partner.name],
     }
 
@@ -90,6 +95,7 @@ def call_from_json(message: Mapping[str, Any]) -> tuple[int, InvokeSkill]:
         idempotency_key=message["key"],
         contact_id=UUID(message["contact"]),
         locale=message["locale"],
+        message_id=message["message"],
         business_partner=partner
         and BusinessPartner(business_partner_id=UUID(partner[0]), number=partner[1], name=partner[2]),
     )
@@ -102,7 +108,7 @@ def answer_to_json(number: int, result: SkillReturned | SkillRaised, spent: str 
         said = {
             "returned": {
                 "duration_ms": result.duration_ms,
-                "replies": [to_json(reply) for reply in result.replies],
+                "replies": [_reply_to_json(reply) for reply in result.replies],
                 "data": dict(result.data),
                 "resolve": result.resolve,
                 "cost_micros": result.cost_micros,
@@ -152,7 +158,18 @@ def _returned(said: Mapping[str, Any], at: datetime) -> SkillReturned:
     )
 
 
-def _reply(value: Mapping[str, Any]) -> Content:
+def _reply_to_json(reply: AnswerPart) -> dict[str, Any]:
+    if isinstance(reply, Text | Options | Link | Request):
+        return to_json(reply)
+    return {"kind": "answer", "form": form_of(reply)}
+
+
+def _reply(value: Mapping[str, Any]) -> AnswerPart:
+    if value["kind"] == "answer":
+        try:
+            return ReplyForm.model_validate(value["form"]).part()
+        except ValidationError as error:
+            raise TypeError(f"a reply with {error.error_count()} faults") from None
     body = _exactly(str, value["body"])
     if value["kind"] == Text.kind:
         return Text(body)

@@ -174,6 +174,7 @@ class TranscriptMessage(BaseModel):
     channel_message_id: str | None
     reply_to: str | None = Field(description="`channel_message_id` of the message that this one quotes")
     forwarded: bool
+    frequently_forwarded: bool = Field(description="Forwarded many times; then `forwarded` is true as well")
     referral: dict[str, Any] | None
     dispatch_id: UUID | None
     delivery: DeliveryResource | None = Field(description="Null for what the contact wrote")
@@ -321,6 +322,7 @@ def transcript_message(found: read.Message, session_id: UUID, file: MediaFile | 
         channel_message_id=found.channel_message_id,
         reply_to=found.context.reply_to,
         forwarded=found.context.forwarded,
+        frequently_forwarded=found.context.frequently_forwarded,
         referral=found.context.referral,
         dispatch_id=found.dispatch_id,
         delivery=delivery,

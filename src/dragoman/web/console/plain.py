@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import (
@@ -74,6 +75,7 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
     text = bubble.body if bubble.body is not None else _written(message.content)
     first, *others = text.splitlines() or [""]
     yield f"{times.seconds(message.at)}  {who}: {first}"
+    yield from (f"          ({line})" for line in _came_from(message.context.referral or {}))
     yield from (f"          {line}" for line in others)
     for before, until in bubble.earlier:
         yield f"          (edited; until {times.seconds(until)}: {before})"
@@ -84,6 +86,20 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
         yield f"          ({isolated(mark.who)} reacted with {mark.emoji}{taken})"
     if message.delivery == "failed":
         yield f"          (not delivered{': ' + message.delivery_reason if message.delivery_reason else ''})"
+
+
+def _came_from(referral: Mapping[str, Any]) -> Iterator[str]:
+    """What led to a message: where it came from, and the product that it asks about."""
+    asked = referral if referral.get("source_type") == "product" else referral.get("product")
+    if referral and asked is not referral:
+        sources = {"ad": "an advertisement", "post": "an online post"}
+        told = [str(referral[key]) for key in ("headline", "source_url") if referral.get(key)]
+        source = sources.get(str(referral.get("source_type")), "elsewhere on the web")
+        yield " ".join(f"came from {source}{': ' if told else ''}{', '.join(told)}".split())
+    if isinstance(asked, Mapping):
+        named, catalogue = asked.get("product_retailer_id"), asked.get("catalog_id")
+        product = f"the product {named}" if named else "a product"
+        yield " ".join(f"asked about {product}{f' of the catalogue {catalogue}' if catalogue else ''}".split())
 
 
 def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each kind
@@ -97,8 +113,10 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
             return f"{body}\n[{title}: {url}]"
         case Request(body=body, wants=wants):
             return f"{body}\n[button to send their {'number' if wants == 'contact' else 'location'}]"
-        case Media(media=media, caption=caption, filename=filename):
-            return "\n".join(part for part in (f"[{media}{': ' + filename if filename else ''}]", caption) if part)
+        case Media(media=media, caption=caption, filename=filename, link=link):
+            return "\n".join(
+                part for part in (f"[{media}{': ' + filename if filename else ''}]", link, caption) if part
+            )
         case Location(latitude=latitude, longitude=longitude):
             return f"{preview(content)} {latitude:.5f}, {longitude:.5f}"
         case FormReply(name=name, body=body, fields=fields, raw=raw):
@@ -113,8 +131,10 @@ def _written(content: Content) -> str:  # noqa: PLR0911 - one return for each ki
 
 
 def _card(card: ContactCard) -> Iterator[str]:
+    """All that stands on a card, the name first."""
     yield isolated(card.name)
-    yield from filter(None, (card.organisation, *card.phones, *card.emails))
+    work = (card.title, card.department, card.organisation)
+    yield from filter(None, (*work, *card.phones, *card.emails, *card.addresses, *card.urls, card.birthday))
 
 
 def timeline(groups: Iterable[DispatchGroup], times: Times) -> str:

@@ -152,6 +152,7 @@ _NOTICES: Mapping[str, tuple[str, str]] = {
     "handoff.claimed": ("user-round-check", "violet"),
     "handoff.unassigned": ("inbox", "violet"),
     "handoff.ended": ("bot", "violet"),
+    "code.reported": ("shield-alert", "red"),
     "verification.required": ("shield-alert", "amber"),
     "skill.retired": ("archive", "red"),
     "flow.step_failed": ("circle-x", "red"),

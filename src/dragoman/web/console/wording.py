@@ -100,6 +100,8 @@ KINDS = {
     "choice": "a tapped option",
     "form": "a filled-in form",
     "order": "an order",
+    "payment": "a notice about a payment",
+    "code_report": "a report of a code that they did not ask for",
     "system": "a notice of the channel",
     "edit": "a correction of an earlier message",
     "revoke": "the deletion of an earlier message",
@@ -450,6 +452,13 @@ EVENTS: Mapping[str, EventWords] = {
     ),
     "verification.required": EventWords(
         icon="shield-alert", hue="blue", about="skill", title=_say("Verification required"), detail=_verification
+    ),
+    "code.reported": EventWords(
+        icon="shield-alert",
+        hue="red",
+        about="error",
+        title=_say("The contact did not ask for the code"),
+        detail=_say("Possible fraud: the code is void, and the contact is not confirmed any more"),
     ),
     "skill.invoked": EventWords(
         icon="wrench", about="skill", title=_say("Skill called: <code>{}</code>", "skill"), detail=_invoked
