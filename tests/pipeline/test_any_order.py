@@ -45,7 +45,7 @@ async def shop(database: Database, tmp_path: Path, calls: Calls) -> AsyncIterato
         yield made
 
 
-class Conversation:
+class ContactScript:
     """What one contact does, by their own clock: the items of it, in that order."""
 
     def __init__(self, chance: random.Random, begin: int, *, ends: bool) -> None:
@@ -179,7 +179,7 @@ async def on_record(shop: Harness) -> dict[str, Any]:
 async def in_its_order(shop: Harness, seed: int, *, one_by_one: bool) -> tuple[dict[str, Any], list[Item]]:
     """What the contact's own order gives; and the items, to be played again."""
     begin = int(shop.clock.now().timestamp()) - 3600
-    items = Conversation(random.Random(seed), begin, ends=not one_by_one).items
+    items = ContactScript(random.Random(seed), begin, ends=not one_by_one).items
     bodies = [change({field: [item], "contacts": _contacts(item)}, field) for field, item in items]
     return await played(shop, bodies, one_by_one=one_by_one), items
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -49,6 +49,37 @@ LAST_SECONDS = 2.0
 """How long what is still in flight may take at the very end."""
 
 
+async def _clean_up(runtime: Runtime) -> None:
+    await sweep.clean_up(runtime)
+    if isinstance(runtime.queue, PgQueue):
+        async with runtime.database.directory() as database:
+            await runtime.queue.purge(database)
+
+
+# The sixth field of a time is seconds.
+SWEEPS: Mapping[str, tuple[str, Callable[[Runtime], Awaitable[object]]]] = {
+    "wake_neglected": ("* * * * * */5", sweep.requeue_overdue),
+    "expire_sessions": ("* * * * * */30", sweep.expire_everywhere),
+    "watch_handoffs": ("* * * * * */10", sweep.watch_handoffs_everywhere),
+    "trim_changes": ("* * * * *", sweep.trim_changes),
+    "probe_channels": ("* * * * * */20", sweep.probe_channels),
+    # Each business account once a day, and soon after a notice that a template has changed.
+    "synchronise_templates": ("* * * * *", sweep.synchronise_templates),
+    "tidy": ("17 * * * *", _clean_up),
+    "merge_spellings": ("27 * * * *", sweep.merge_spellings_everywhere),
+    "checkpoints": ("* * * * *", checkpoints.make_where_due),
+    "verify_audit": (VERIFICATION_AT, verify_everywhere),
+}
+"""What workers look for by themselves: when, and by what; of all workers, PgQueuer lets one do each."""
+
+
+def _looking(runtime: Runtime, look: Callable[[Runtime], Awaitable[object]]) -> Callable[[Schedule], Awaitable[None]]:
+    async def run(_: Schedule) -> None:
+        await look(runtime)
+
+    return run
+
+
 Flights = set[asyncio.Task[None]]
 """What wake-ups have started and what has not ended yet."""
 
@@ -65,50 +96,8 @@ def build(
     for name in ENTRYPOINTS:
         queuer.entrypoint(name)(_shim(runtime, name, flights))
 
-    # The sixth field is seconds.
-    @queuer.schedule("wake_neglected", "* * * * * */5")
-    async def requeue_overdue(_: Schedule) -> None:
-        await sweep.requeue_overdue(runtime)
-
-    @queuer.schedule("expire_sessions", "* * * * * */30")
-    async def expire_sessions(_: Schedule) -> None:
-        await sweep.expire_everywhere(runtime)
-
-    @queuer.schedule("watch_handoffs", "* * * * * */10")
-    async def watch_handoffs(_: Schedule) -> None:
-        await sweep.watch_handoffs_everywhere(runtime)
-
-    @queuer.schedule("trim_changes", "* * * * *")
-    async def trim_changes(_: Schedule) -> None:
-        await sweep.trim_changes(runtime)
-
-    @queuer.schedule("probe_channels", "* * * * * */20")
-    async def probe_channels(_: Schedule) -> None:
-        await sweep.probe_channels(runtime)
-
-    # Each business account once a day, and soon after a notice that a template has changed.
-    @queuer.schedule("synchronise_templates", "* * * * *")
-    async def synchronise_templates(_: Schedule) -> None:
-        await sweep.synchronise_templates(runtime)
-
-    @queuer.schedule("tidy", "17 * * * *")
-    async def clean_up(_: Schedule) -> None:
-        await sweep.clean_up(runtime)
-        if isinstance(runtime.queue, PgQueue):
-            async with runtime.database.directory() as database:
-                await runtime.queue.purge(database)
-
-    @queuer.schedule("merge_spellings", "27 * * * *")
-    async def merge_spellings(_: Schedule) -> None:
-        await sweep.merge_spellings_everywhere(runtime)
-
-    @queuer.schedule("checkpoints", "* * * * *")
-    async def make_checkpoints(_: Schedule) -> None:
-        await checkpoints.make_where_due(runtime)
-
-    @queuer.schedule("verify_audit", VERIFICATION_AT)
-    async def verify(_: Schedule) -> None:
-        await verify_everywhere(runtime)
+    for name, (when, look) in SWEEPS.items():
+        queuer.schedule(name, when)(_looking(runtime, look))
 
     if owner_url is not None:
         # Of all workers, PgQueuer lets one run it.
