@@ -138,7 +138,8 @@ def _contacts(part: Any) -> None:
         raise InvalidRequestError(PlannedFault(131008, "Parameter contacts[].name is mandatory"))
     for card in part:
         _length("contacts[].name.formatted_name", _of(card["name"], "formatted_name"), 4096)
-        if "birthday" in card and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(card["birthday"])):
+        born = card.get("birthday")
+        if born is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(born)):
             raise InvalidRequestError(PlannedFault(131009, "contacts[].birthday must be YYYY-MM-DD"))
 
 

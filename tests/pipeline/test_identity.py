@@ -7,6 +7,8 @@ import json
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from dragoman.domain.nouns import Identity
 from dragoman.store.accounts import login_sessions, user_accounts
 from dragoman.store.contacts import identities
@@ -27,6 +29,13 @@ def delivery(*messages: dict[str, Any], contacts: list[dict[str, Any]] | None = 
     return json.dumps(
         {"object": "whatsapp_business_account", "entry": [{"id": "555000", "changes": [change]}]}
     ).encode()
+
+
+@pytest.fixture(autouse=True)
+def statuses_name_numbers_only(shop: Harness) -> None:
+    """Who has which user id is what each test says: the stand-in would make some up for these numbers."""
+    for number in (NUMBER, OTHER):
+        shop.standin.people.meet(wa_id=number, user_id=None)
 
 
 class Chat:

@@ -114,7 +114,7 @@ async def test_a_thousand_contacts_are_merged_while_messages_come_in(
     merged = await shop.rows("SELECT contact_id, detail FROM contact_history WHERE what = 'merged_into'")
     assert len(merged) == len({row["contact_id"] for row in merged}) == PEOPLE
     by_job = sum(row["detail"]["reason"] == REASON for row in merged)
-    assert report.contacts == report.numbers == by_job > 0
+    assert report.contacts == by_job > 0
     (actions,) = await shop.rows(
         "SELECT sum(jsonb_array_length(after->'merged')) AS merged FROM administrator_action "
         "WHERE action = 'contacts.merged'"
@@ -130,7 +130,7 @@ async def nothing_is_lost_or_doubled(shop: Harness, sent: Counter[str], *, answe
     rows: list[dict[str, Any]] = await shop.rows(
         "SELECT i.match_key, count(DISTINCT s.thread_id) AS threads, "
         "count(DISTINCT m.channel_message_id) AS said, count(m.channel_message_id) AS items "
-        "FROM (SELECT DISTINCT match_key, contact_id FROM contact_identity) i "
+        "FROM (SELECT DISTINCT match_key, contact_id FROM contact_identity WHERE kind = 'wa_id') i "
         "JOIN session s ON s.contact_id = i.contact_id "
         "JOIN message m ON m.session_id = s.session_id AND m.channel_message_id IS NOT NULL GROUP BY 1"
     )

@@ -186,7 +186,7 @@ async def test_what_is_held_keeps_the_tenant(place: ErasurePlace) -> None:
     given = (place.shop.runtime, place.shop.tenant_id, session_id)
     await legal_holds.place_hold(*given, "lawsuit", Administrator("Lena Law"))
     before = await counts(place, place.shop.tenant_id)
-    with pytest.raises(TenantHeldError, match="1 sessions are on legal hold"):
+    with pytest.raises(TenantHeldError, match="1 session is on legal hold"):
         await whole_tenant.delete(place.shop.runtime, place.owner, place.shop.tenant_id, progress=quiet)
     assert await counts(place, place.shop.tenant_id) == before
 

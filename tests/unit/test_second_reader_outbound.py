@@ -185,6 +185,8 @@ NEVER_SENT: tuple[c.Content, ...] = (
     c.FormReply(name="flow"),
     c.Order(catalog_id="1", text=None, items=()),
     c.SystemNotice(event="e", body="b"),
+    c.Payment(status="captured"),
+    c.CodeReport(body="b"),
     c.Edit(target="wamid.Q", body="b"),
     c.Revoke(target="wamid.Q"),
     c.Unsupported(channel_type="t", reason="r"),

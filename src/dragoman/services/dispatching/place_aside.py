@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from dragoman.dispatch.aside import target_of
+from dragoman.domain.content import Edit, Reaction, Revoke
 from dragoman.ledger import sessions
 from dragoman.store.database import Connection
 from dragoman.store.receiving import references
@@ -50,7 +51,9 @@ async def place_aside(connection: Connection, tenant_id: UUID, waiting: Waiting,
         found = await references.find_referred(*of, target)
         if found is not None and found.session_id is not None:
             return AsidePlace(found.session_id, found.channel_message_id)
-    session_id = await sessions.at_time(*of, message.channel_at) if target is None or age >= HELD_FOR else None
+    # A mark is nothing without its message; a notice stands where the conversation was.
+    is_mark = isinstance(message.content, Reaction | Edit | Revoke)
+    session_id = None if is_mark and age < HELD_FOR else await sessions.at_time(*of, message.channel_at)
     if session_id is not None or age >= HELD_FOR:
         return AsidePlace(session_id)
     return Held(min(now + max(age, FIRST_LOOK), message.received_at + HELD_FOR))

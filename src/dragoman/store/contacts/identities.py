@@ -235,10 +235,10 @@ async def _note_gained(
 
 async def merge(
     connection: Connection, tenant_id: UUID, other: UUID, into: UUID, reason: str, history: History
-) -> None:
+) -> bool:
     """From now on *other* is *into*: all that led to one leads to the other. A job brings their threads together.
 
-    Nothing happens where it was done before: two deliveries may find out at the same time.
+    False where that was done before: two deliveries may find out at the same time.
     """
     await _lock_contacts(connection, tenant_id, {other, into})
     rows = await connection.fetch(
@@ -249,7 +249,7 @@ async def merge(
     became = {row["contact_id"]: row["same_as"] for row in rows}
     into = became[into] or into
     if became[other] or other == into:
-        return
+        return False
     await connection.execute(
         "UPDATE contact_identity SET contact_id = $3 WHERE tenant_id = $1 AND contact_id = $2", tenant_id, other, into
     )
@@ -279,6 +279,7 @@ async def merge(
         await mailbox.move_to_contact(connection, tenant_id, other, into)
     history.note(other, "merged_into", contact=str(into), reason=reason)
     history.note(into, "merged_from", contact=str(other), reason=reason)
+    return True
 
 
 async def bring_together(
@@ -355,9 +356,9 @@ async def merge_spellings(
         into = became.get(into, into)
         if into == contact_id:
             continue
-        await merge(connection, tenant_id, contact_id, into, reason, history)
         became |= dict.fromkeys((contact_id, *(one for one, other in became.items() if other == contact_id)), into)
-        merged.append(MergedSpelling(match_key=row["match_key"], contact_id=contact_id, into=into))
+        if await merge(connection, tenant_id, contact_id, into, reason, history):
+            merged.append(MergedSpelling(match_key=row["match_key"], contact_id=contact_id, into=into))
     return merged
 
 
