@@ -32,6 +32,12 @@ async def found(field: PlayedWebhook, **query: str) -> list[str]:
     return [item["session_id"] for item in answer.json()["items"]]
 
 
+async def fates(field: PlayedWebhook) -> list[tuple[str, str]]:
+    """What the list of deliveries says of each item, the latest delivery first."""
+    answer = await field.get("/api/v1/deliveries")
+    return [(item["fate"], item["reason"]) for one in answer.json()["items"] for item in one["items"]]
+
+
 async def page(field: PlayedWebhook, session_id: Any) -> str:
     """The conversation's page as an administrator has it."""
     return (await field.get(f"/communications/automation/logs/{session_id}")).text
@@ -79,11 +85,20 @@ async def test_a_changed_number_after_the_end_opens_nothing_and_both_numbers_fin
         assert await found(field, phone=number) == [str(after["session_id"])]
 
 
+async def test_who_gave_no_name_is_called_by_the_new_number_at_once(field: PlayedWebhook) -> None:
+    await field.post(field.text(NUMBER, "hello"))
+    notice = {"type": "user_changed_number", "body": "changed", "wa_id": OTHER}
+    await field.post(field.item(NUMBER, "system", notice))
+    (session,) = await field.sessions()
+    assert (session["contact_name"], session["contact_phone"]) == ("", f"+{OTHER}")
+
+
 async def test_a_notice_without_any_session_is_kept_and_opens_none(field: PlayedWebhook) -> None:
     await field.post(field.item(NUMBER, "system", {"type": "user_changed_number", "body": "changed", "wa_id": OTHER}))
     assert await field.sessions() == []
     (contact,) = await field.people()
     assert contact["phone"] == f"+{OTHER}"
+    assert await fates(field) == [("held", "waits for the message that it refers to")]
     # It waits for a conversation that it belongs to, and not for ever.
     assert await field.shop.rows("SELECT progress FROM mailbox") == [{"progress": "waiting"}]
     field.shop.clock.move(days=2)
@@ -92,6 +107,7 @@ async def test_a_notice_without_any_session_is_kept_and_opens_none(field: Played
     assert await field.shop.rows("SELECT progress, session_id FROM mailbox") == [
         {"progress": "done", "session_id": None}
     ]
+    assert await fates(field) == [("kept", "it belongs to no conversation that is on record")]
     assert await field.sessions() == []
 
 

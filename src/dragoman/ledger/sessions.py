@@ -164,10 +164,12 @@ async def move(connection: Connection, tenant_id: UUID, thread_id: UUID, *, to_t
 
 
 async def spread_phone(connection: Connection, tenant_id: UUID, contact_id: UUID) -> None:
-    """Let the contact's sessions be found by its number where it had none when they were written."""
+    """Let the contact's sessions show its number: where they had none, and where they go on under a new one."""
     rows = await connection.fetch(
         "UPDATE session s SET contact_phone = c.phone FROM contact c WHERE s.tenant_id = $1 AND s.contact_id = $2 "
-        "AND s.contact_phone IS NULL AND c.tenant_id = $1 AND c.contact_id = $2 AND c.phone IS NOT NULL "
+        "AND (s.contact_phone IS NULL OR s.state NOT IN ('RESOLVED', 'EXPIRED')) "
+        "AND c.tenant_id = $1 AND c.contact_id = $2 AND c.phone IS NOT NULL "
+        "AND s.contact_phone IS DISTINCT FROM c.phone "
         "RETURNING s.session_id, s.item_count, s.next_position - 1 AS events",
         tenant_id,
         contact_id,

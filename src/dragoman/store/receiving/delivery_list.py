@@ -32,7 +32,7 @@ class Fate(StrEnum):
     STATUS = "status"
     """A status of a message, applied or kept with a reason."""
     HELD = "held"
-    """A status that waits for its message to be known."""
+    """It waits for its message to be known: a status, or a mark on a message that has not come."""
     UNMATCHED = "unmatched"
     """A status of no message of ours."""
     DUPLICATE = "duplicate"
@@ -234,9 +234,14 @@ async def _with_items(
     shown = {one.delivery_id: [(place, one.reports[place]) for place in places(one)] for one in found}
     sessions = await _sessions(connection, tenant_id, found, shown)
     statuses = await _statuses(connection, tenant_id, shown)
+    nowhere = await _in_no_session(connection, tenant_id, shown, sessions)
     return [
         dataclasses.replace(
-            one, items=tuple(_item(one, place, report, sessions, statuses) for place, report in shown[one.delivery_id])
+            one,
+            items=tuple(
+                _item(one, place, report, sessions, statuses, nowhere.get(_id(report)))
+                for place, report in shown[one.delivery_id]
+            ),
         )
         for one in found
     ]
@@ -247,9 +252,14 @@ _Statuses = Mapping[tuple[str, str, datetime], Record]
 
 
 def _item(
-    one: ListedDelivery, place: int, report: Mapping[str, Any], sessions: _Sessions, statuses: _Statuses
+    one: ListedDelivery,
+    place: int,
+    report: Mapping[str, Any],
+    sessions: _Sessions,
+    statuses: _Statuses,
+    nowhere: tuple[str, str] | None,
 ) -> DeliveredItem:
-    fate, reason = str(report.get("result", "")), str(report.get("reason") or "")
+    fate, reason = nowhere or (str(report.get("result", "")), str(report.get("reason") or ""))
     channel_id, status = report.get("id"), report.get("status")
     session_id, message_id = sessions.get((one.delivery_id, place), (None, None))
     row = statuses.get((str(channel_id), str(status), one.at)) if fate == Fate.STATUS else None
@@ -294,6 +304,41 @@ async def _sessions(
         max(one.at for one in wanted),
     )
     return {(row["delivery_id"], row["delivery_item"]): (row["session_id"], row["message_id"]) for row in rows}
+
+
+def _id(report: Mapping[str, Any]) -> str:
+    """The id of the message that an item became; empty for one that became none."""
+    return str(report.get("message_id") or "") if report.get("result") == Fate.MESSAGE else ""
+
+
+async def _in_no_session(
+    connection: Connection, tenant_id: UUID, shown: _Shown, sessions: _Sessions
+) -> dict[str, tuple[str, str]]:
+    """The fate and the reason of messages that stand in no transcript, by their ids."""
+    ids = [
+        _id(report)
+        for delivery_id, items in shown.items()
+        for place, report in items
+        if _id(report) and (delivery_id, place) not in sessions
+    ]
+    if not ids:
+        return {}
+    rows = await connection.fetch(
+        "SELECT message_id, progress = 'done' AS done, held_until IS NOT NULL AS held FROM mailbox "
+        "WHERE tenant_id = $1 AND message_id = ANY($2::uuid[]) AND session_id IS NULL",
+        tenant_id,
+        ids,
+    )
+    found = {}
+    for row in rows:
+        if row["done"]:
+            said = (Fate.KEPT, "it belongs to no conversation that is on record")
+        elif row["held"]:
+            said = (Fate.HELD, "waits for the message that it refers to")
+        else:
+            said = (Fate.MESSAGE, "waits for its dispatch")
+        found[str(row["message_id"])] = (str(said[0]), said[1])
+    return found
 
 
 async def _statuses(connection: Connection, tenant_id: UUID, shown: _Shown) -> _Statuses:
