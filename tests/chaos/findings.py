@@ -110,7 +110,9 @@ def _in_order(written: Sequence[WrittenMessage], mailbox: Rows, events: Rows) ->
         for first in theirs:
             for second in theirs:
                 promised = (
-                    first.number < second.number
+                    # A mark waits for its message, and stands in that one's session.
+                    "[reaction]" not in (first.word, second.word)
+                    and first.number < second.number
                     and first.accepted is not None
                     and second.first_sent is not None
                     and first.accepted < second.first_sent

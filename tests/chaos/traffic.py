@@ -50,7 +50,9 @@ class WrittenMessage:
         """The message as Meta writes it; *picture* is the media id of what it shows."""
         whole: dict[str, Any] = {"from": self.phone, "id": self.wamid, "timestamp": str(FIRST_TIME + self.number)}
         if self.word == "[reaction]":
-            return {**whole, "type": "reaction", "reaction": {"message_id": "wamid.of-ours", "emoji": "👍"}}
+            # To what they wrote before, which may come after it.
+            target = f"{self.wamid[:-5]}{self.number - 1:05d}"
+            return {**whole, "type": "reaction", "reaction": {"message_id": target, "emoji": "👍"}}
         if self.word == "[image]":
             return {**whole, "type": "image", "image": {"id": picture, "mime_type": "image/png"}}
         return {**whole, "type": "text", "text": {"body": self.word}}
@@ -73,12 +75,13 @@ class Traffic:
         for _ in range(self.messages):
             contact = chance.randrange(self.contacts)
             numbers[contact] += 1
+            word = chance.choice(WORDS)
             self.written.append(
                 WrittenMessage(
                     wamid=f"wamid.{contact:04d}-{numbers[contact]:05d}",
                     phone=f"43660{contact:07d}",
                     number=numbers[contact],
-                    word=chance.choice(WORDS),
+                    word="hello" if word == "[reaction]" and numbers[contact] == 1 else word,
                 )
             )
 

@@ -118,6 +118,7 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
         "/api/v1/events", base, f"{base}/export", one, f"{one}/transcript", f"{one}/timeline",
         f"{one}/transcript/{{message_id}}/raw", f"{one}/media/{{message_id}}", f"{one}/review", f"{one}/review/notes",
         f"{one}/review/notes/{{note_id}}", f"{one}/review/tags/{{tag}}", f"{one}/review/reviewed", f"{one}/evidence",
+        "/api/v1/deliveries", "/api/v1/deliveries/{delivery_id}", "/api/v1/deliveries/{delivery_id}/body",
         "/api/v1/exports", "/api/v1/exports/{export_id}", "/api/v1/exports/{export_id}/file", "/api/v1/access-log",
         f"{one}/hold", "/api/v1/holds", "/api/v1/settings/handoff", "/api/v1/agents", "/api/v1/agents/{user_id}",
         f"{one}/hold", "/api/v1/canned-replies", "/api/v1/canned-replies/{canned_reply_id}",

@@ -66,6 +66,14 @@ UNREACHABLE = "UPDATE channel_account SET open_since = now(), failing_since = no
 STOPPED = "UPDATE channel_account SET stopped_at = now(), stopped_reason = 'spam'"
 OPEN_EXPORT = "UPDATE export_request SET state = 'waiting'"
 DONE_EXPORT = "UPDATE export_request SET state = 'failed'"
+TWO_SPELLINGS = (
+    "INSERT INTO contact (tenant_id, contact_id, display_name, locale, created_at) "
+    "SELECT tenant_id, id, '', 'pt', now() FROM tenant, unnest(ARRAY['00000000-0000-4000-8000-000000000001'::uuid, "
+    "'00000000-0000-4000-8000-000000000002']) AS id; "
+    "INSERT INTO contact_identity (tenant_id, kind, value, match_key, contact_id, created_at) "
+    "SELECT tenant_id, 'wa_id', right(contact_id::text, 1), '5511987654321', contact_id, now() FROM contact "
+    "WHERE locale = 'pt'"
+)
 GIVEN_UP = "UPDATE failed_job SET given_up_at = now(), ended_at = NULL, ended_how = NULL"
 REPLY = {"shortcut": "changed", "title": "Changed", "body": "Hello {{contact.name}}"}
 REPLY_IS_BACK = (
@@ -348,6 +356,7 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
         "reseal": list,
         "tenant sign-on-off": lambda: after(sign_on),
         "tenant export": lambda: [str(place.directory / "out.zip")],
+        "contact merge": lambda: after(TWO_SPELLINGS),
         "contact erase": lambda: [names["contact_id"], "--yes"],
         "tenant create": lambda: ["another", "Another"],
     }
