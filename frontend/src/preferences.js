@@ -4,7 +4,16 @@ import { all, one, remember, say } from './page.js';
 const root = document.documentElement;
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-if (zone && root.dataset.zone !== zone) remember('zone', zone);
+const isRemembered = () => document.cookie.split('; ').includes(`zone=${encodeURIComponent(zone)}`);
+
+// What the server reads from here on is in this zone, and so are the days of the filters on this page.
+if (zone && root.dataset.zone !== zone && !isRemembered()) {
+  remember('zone', zone);
+  if (isRemembered()) {
+    all('[data-days-of]').forEach((said) => { said.textContent = zone; });
+    if (/[?&](from|to)=/.test(location.search)) location.reload();
+  }
+}
 
 document.addEventListener('click', (event) => {
   const theme = event.target.closest('[data-theme-set]');

@@ -66,10 +66,10 @@ def test_small_numbers() -> None:
 def test_times_are_in_the_readers_zone() -> None:
     times = Times.for_zone("Europe/Vienna", NOW)
     assert times.clock(NOW) == "23:30"
-    assert times.day(NOW) == "Today, 23 November"
+    assert times.day(NOW) == "Today, 23 November 2026"
     # 23:30 UTC of the day before is today in Vienna.
-    assert times.day(NOW - timedelta(hours=23)) == "Today, 23 November"
-    assert times.day(NOW - timedelta(hours=24)) == "Yesterday, 22 November"
+    assert times.day(NOW - timedelta(hours=23)) == "Today, 23 November 2026"
+    assert times.day(NOW - timedelta(hours=24)) == "Yesterday, 22 November 2026"
     assert times.day(NOW - timedelta(days=400)) == "20 October 2025"
     assert times.moment(NOW) == "23 Nov, 23:30:00"
     assert times.ago(NOW - timedelta(seconds=3)) == "now"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from uuid import UUID
 
 import pytest
@@ -18,7 +19,7 @@ SESSION = UUID("0190f2c4-0000-7000-8000-000000000001")
 
 
 def read(text: str, **cookies: str) -> ListQuery:
-    return ListQuery.read(QueryParams(text), cookies)
+    return ListQuery.read(QueryParams(text), cookies, UTC)
 
 
 def test_the_bare_list_has_a_bare_address() -> None:
@@ -84,6 +85,6 @@ def test_unknown_columns_are_left_out_and_the_link_stays() -> None:
     )
 )
 def test_an_address_reads_back_as_itself(given: dict[str, str]) -> None:
-    query = ListQuery.read(QueryParams(given), {})
-    again = ListQuery.read(QueryParams(query.string.removeprefix("?")), {})
+    query = ListQuery.read(QueryParams(given), {}, UTC)
+    again = ListQuery.read(QueryParams(query.string.removeprefix("?")), {}, UTC)
     assert again == query

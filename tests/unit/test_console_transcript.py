@@ -24,7 +24,7 @@ def bubbles(found: list[Item]) -> list[Bubble]:
 
 def test_each_day_is_marked_once() -> None:
     found = shown(message(1, Text("a")), message(2, Text("b")), message(3, Text("c"), at=START + timedelta(days=1)))
-    assert [item.label for item in found if isinstance(item, Day)] == ["Today, 23 November", "24 November"]
+    assert [item.label for item in found if isinstance(item, Day)] == ["Today, 23 November 2026", "24 November 2026"]
 
 
 def test_a_run_of_one_sender_is_labelled_once() -> None:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -57,7 +57,7 @@ def test_a_filter_means_the_same_at_every_door(each: FilterField) -> None:
     negated = next((field for field in FILTERS if field.name == each.negates), None)
     if each.console or negated:
         given = {negated.console: f"{NOT}{text}"} if negated else {each.console: text}
-        query = ListQuery.read(QueryParams(given), {})
+        query = ListQuery.read(QueryParams(given), {}, UTC)
         assert query.filter_errors() == []
         assert query.filters() == wanted
 
@@ -69,6 +69,7 @@ def test_a_filter_that_would_narrow_nothing_is_refused() -> None:
 
 IN_A_COPY = """
 import asyncio, json
+from datetime import UTC
 from unittest.mock import MagicMock
 from uuid import UUID
 
@@ -87,7 +88,7 @@ from dragoman.web.console.query import ListQuery
 
 settings = Settings(secret_key="", base_url="http://dragoman.test")
 described = document(create_app(MagicMock(settings=settings)))
-query = ListQuery.read(QueryParams("misunderstood=true&state=OPEN"), {})
+query = ListQuery.read(QueryParams("misunderstood=true&state=OPEN"), {}, UTC)
 compiled = asyncio.run(compile_filters(MagicMock(), UUID(int=1), query.filters(), transcripts_since=None))
 print(json.dumps({
     "ran": dragoman.__file__,
@@ -96,7 +97,7 @@ print(json.dumps({
         for path in ("/api/v1/conversations", "/api/v1/conversations/export")
     },
     "body": described["components"]["schemas"]["ExportOrder"]["properties"]["misunderstood"]["description"],
-    "errors": [e.advice for e in ListQuery.read(QueryParams("misunderstood=x"), {}).filter_errors()],
+    "errors": [e.advice for e in ListQuery.read(QueryParams("misunderstood=x"), {}, UTC).filter_errors()],
     "kept": query.string,
     "json": query.filters().to_json(),
     "same": Filters.from_json(query.filters().to_json()) == query.filters() == _filters(

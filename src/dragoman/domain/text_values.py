@@ -6,7 +6,7 @@ Each reader raises ValueError with what to write.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from uuid import UUID
 
 CHANNEL_KINDS = frozenset({"whatsapp", "email"})
@@ -37,25 +37,39 @@ def moment(text: str) -> datetime:
     found = _MOMENT.fullmatch(text)
     if found is None:
         raise ValueError("use a day (2026-11-23) or an RFC 3339 time (2026-11-23T08:30:00Z)")
-    day, time, offset = found.groups()
+    day, hours, offset = found.groups()
     offset = "+00:00" if offset in {"Z", "z"} else offset.replace(" ", "+")
     try:
-        return datetime.fromisoformat(f"{day}T{time}{offset}").astimezone(UTC)
+        return datetime.fromisoformat(f"{day}T{hours}{offset}").astimezone(UTC)
     except OverflowError as error:
         raise ValueError("the time is out of range") from error
 
 
-def first_moment(value: str) -> datetime:
-    """Read the moment, or the first one of a day. Raises ValueError."""
-    return moment(f"{value}T00:00:00Z" if _DAY.fullmatch(value) else value)
+def is_day(value: str) -> bool:
+    """Whether it is written as a day; the calendar may have no such day."""
+    return _DAY.fullmatch(value) is not None
 
 
-def last_moment(value: str) -> datetime:
-    """Read the moment, or the end of a day. Raises ValueError."""
-    if not _DAY.fullmatch(value):
+def first_moment(value: str, zone: tzinfo = UTC) -> datetime:
+    """Read the moment, or the first one of a day in *zone*. Raises ValueError."""
+    return _begin(date.fromisoformat(value), zone) if is_day(value) else moment(value)
+
+
+def last_moment(value: str, zone: tzinfo = UTC) -> datetime:
+    """Read the moment, or the end of a day in *zone*: the first moment of the next one. Raises ValueError."""
+    if not is_day(value):
         return moment(value)
+    day = date.fromisoformat(value)
+    if day == date.max:
+        raise ValueError("the day is out of range")
+    return _begin(day + timedelta(days=1), zone)
+
+
+def _begin(day: date, zone: tzinfo) -> datetime:
+    # The next day's beginning is asked of the zone anew: where the clocks change, a day has 23 or 25 hours. A midnight
+    # that they leave out is the moment of the change, and of one that comes twice it is the first.
     try:
-        return moment(f"{value}T00:00:00Z") + timedelta(days=1)
+        return datetime.combine(day, time.min, zone).astimezone(UTC)
     except OverflowError as error:
         raise ValueError("the day is out of range") from error
 

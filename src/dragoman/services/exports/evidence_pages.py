@@ -43,8 +43,8 @@ _MASKED = "Phone numbers are masked in this bundle, so that the chain of seals c
 
 
 def moment(at: datetime) -> str:
-    """Write the time as the pages have it."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Write the time as the pages have it: each may be quoted alone, and so says its zone."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _head(title: str) -> str:
@@ -63,7 +63,7 @@ def conversation(
     """Write one conversation: summary, transcript, audit timeline."""
     name = contact_label(row["contact_name"], row["contact_phone"])
     yield _head(f"{isolated(name)}, session {row['session_id']}")
-    yield f'<main><h1 dir="auto">{escape(name)}</h1><p><small>Session {row["session_id"]}, times in UTC</small></p>\n'
+    yield f'<main><h1 dir="auto">{escape(name)}</h1><p><small>Session {row["session_id"]}</small></p>\n'
     if masked:
         yield f'<p class="note">{_MASKED}</p>\n'
     if row["truncated_at"] is not None:
@@ -143,7 +143,7 @@ def index(rows: Sequence[str], *, made_at: datetime, masked: bool) -> Iterator[s
     """The first page: what is in the bundle."""
     yield _head("Evidence bundle")
     found = counted(len(rows), "conversation", "conversations")
-    yield f"<main><h1>Evidence bundle</h1><p>{found}, made {moment(made_at)} UTC. "
+    yield f"<main><h1>Evidence bundle</h1><p>{found}, made {moment(made_at)}. "
     yield "README.txt says how to check that nothing was changed.</p>\n"
     if masked:
         yield f'<p class="note">{_MASKED}</p>\n'

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -42,7 +42,8 @@ class ValueKind:
 
     ``api_type`` is what the API's document calls it, ``longest`` how many characters the API takes, ``pattern`` what
     form the document says that a text has. ``refusal`` is what the console says of a text that cannot be read; where it
-    is empty, the console says what ``read`` said.
+    is empty, the console says what ``read`` said. ``read_by_zone`` reads one that may be a day, which begins and ends
+    elsewhere in each zone; ``read`` takes it for a day of UTC then.
     """
 
     api_type: type
@@ -50,6 +51,11 @@ class ValueKind:
     longest: int | None = None
     refusal: str = ""
     pattern: str = r"^[^\x00]+$"
+    read_by_zone: Callable[[str, tzinfo], Any] | None = None
+
+    def read_in(self, zone: tzinfo, text: str) -> Any:
+        """Read it for somebody whose days are those of *zone*. Raises ValueError."""
+        return self.read(text) if self.read_by_zone is None else self.read_by_zone(text, zone)
 
 
 WORDS = ValueKind(str, without_nul, 200)
@@ -57,6 +63,8 @@ NAME = ValueKind(str, without_nul, 120)
 YES_OR_NO = ValueKind(bool, true_or_false, refusal="is not true or false.")
 STATE = ValueKind(State, State, refusal=f"is not a state. Use one of {', '.join(State)}.")
 OUTCOME = ValueKind(Outcome, Outcome, refusal=f"is not an outcome. Use one of {', '.join(Outcome)}.")
+SINCE = ValueKind(datetime, first_moment, read_by_zone=first_moment)
+UNTIL = ValueKind(datetime, last_moment, read_by_zone=last_moment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +267,7 @@ FILTERS: tuple[FilterField, ...] = (
     ),
     FilterField(
         name="since",
-        kind=ValueKind(datetime, first_moment),
+        kind=SINCE,
         label="From",
         api="from",
         description="Last activity at or after this RFC 3339 time or day (UTC)",
@@ -268,7 +276,7 @@ FILTERS: tuple[FilterField, ...] = (
     ),
     FilterField(
         name="until",
-        kind=ValueKind(datetime, last_moment),
+        kind=UNTIL,
         label="Before",
         chip="To",
         api="to",

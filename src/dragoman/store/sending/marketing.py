@@ -40,7 +40,7 @@ async def refusal(connection: Connection, tenant_id: UUID, contact_id: UUID, *, 
     if row is None:
         return None
     if row["marketing_stopped_at"] is not None:
-        return f"The contact stopped marketing messages on {row['marketing_stopped_at']:%Y-%m-%d}."
+        return f"The contact stopped marketing messages on {row['marketing_stopped_at']:%Y-%m-%d} (UTC)."
     if row["marketing_paused_until"] is not None and row["marketing_paused_until"] > now:
         return "WhatsApp spares the contact marketing messages for a day."
     return None

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import tzinfo
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -15,15 +15,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from dragoman.domain.plain_text import cut
-from dragoman.domain.text_values import first_moment, last_moment, without_nul
+from dragoman.domain.text_values import without_nul
 from dragoman.services.visibility import Visibility
 from dragoman.store.accounts import access_log
 from dragoman.store.accounts.access_log import AccessEntry, AccessFilters, AccessPage, Kind
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, MalformedCursorError, TooSlowError
 from dragoman.web import audited_reads
+from dragoman.web.console import filter_times
 from dragoman.web.console.exports import NAMES
-from dragoman.web.console.page import render
+from dragoman.web.console.page import render, times_of
 from dragoman.web.http.dependencies import RuntimeDependency
 
 ADDRESS = "/access-log"
@@ -106,12 +107,15 @@ class _Query:
     """The filters as they stand in the address."""
 
     given: Mapping[str, str]
+    zone: tzinfo
 
     NAMES = ("kind", "actor", "session", "phone", "from", "to")
 
     @classmethod
     def read(cls, request: Request) -> _Query:
-        return cls({name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES})
+        return cls(
+            {name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES}, times_of(request).zone
+        )
 
     def __getitem__(self, name: str) -> str:
         return self.given[name]
@@ -122,8 +126,8 @@ class _Query:
         return any(value for name, value in self.given.items() if name != "kind")
 
     def asked(self) -> dict[str, str]:
-        """What is given, for the record."""
-        return {name: value for name, value in self.given.items() if value}
+        """What is given, for the record. Raises ValueError."""
+        return filter_times.on_record(self.given, self.zone)
 
     def address(self, **changed: str) -> str:
         """The page with other values."""
@@ -143,8 +147,8 @@ class _Query:
             actor=without_nul(self["actor"]) or None,
             session_id=session_id,
             phone=without_nul(self["phone"]) or None,
-            since=_moment("From", first_moment, self["from"]),
-            until=_moment("To", last_moment, self["to"]),
+            since=filter_times.bound(self.given, "from", self.zone),
+            until=filter_times.bound(self.given, "to", self.zone),
         )
 
 
@@ -224,13 +228,3 @@ def _text(value: Any) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return cut(text, LONGEST_VALUE, mark="…")
-
-
-def _moment(name: str, read: Any, text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment: datetime = read(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}.") from error
-    return moment

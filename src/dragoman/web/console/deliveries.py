@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import tzinfo
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -15,14 +15,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import NotFoundError
-from dragoman.domain.text_values import first_moment, last_moment, without_nul
+from dragoman.domain.text_values import without_nul
 from dragoman.services.audit.raw_delivery import delivery_of, read_body
 from dragoman.store.conversation_list.conversations import MalformedCursorError, TooSlowError
 from dragoman.store.receiving import delivery_list
 from dragoman.store.receiving.delivery_list import DeliveryFilters, DeliveryPage, Fate
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, require
-from dragoman.web.console.page import off_the_loop, render
+from dragoman.web.console import filter_times
+from dragoman.web.console.page import off_the_loop, render, times_of
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -51,12 +52,15 @@ class _DeliveryQuery:
     """The filters as they stand in the address."""
 
     given: Mapping[str, str]
+    zone: tzinfo
 
     NAMES = ("message", "fate", "from", "to")
 
     @classmethod
     def read(cls, request: Request) -> _DeliveryQuery:
-        return cls({name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES})
+        return cls(
+            {name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES}, times_of(request).zone
+        )
 
     def __getitem__(self, name: str) -> str:
         return self.given[name]
@@ -67,8 +71,8 @@ class _DeliveryQuery:
         return any(value for name, value in self.given.items() if name != "fate")
 
     def asked(self) -> dict[str, str]:
-        """What is given, for the record."""
-        return {name: value for name, value in self.given.items() if value}
+        """What is given, for the record. Raises ValueError."""
+        return filter_times.on_record(self.given, self.zone)
 
     def address(self, **changed: str) -> str:
         """The page with other values."""
@@ -82,19 +86,9 @@ class _DeliveryQuery:
         return DeliveryFilters(
             message=without_nul(self["message"]) or None,
             fate=Fate(self["fate"]) if self["fate"] else None,
-            since=_moment("From", first_moment, self["from"]),
-            until=_moment("To", last_moment, self["to"]),
+            since=filter_times.bound(self.given, "from", self.zone),
+            until=filter_times.bound(self.given, "to", self.zone),
         )
-
-
-def _moment(name: str, read: Any, text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment: datetime = read(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}.") from error
-    return moment
 
 
 @router.get(ADDRESS)

@@ -37,6 +37,7 @@ from dragoman.store.sending.account_suspensions import HeldReplies
 from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, deliveries, timeline, transcript, wording
 from dragoman.web.console.attachments import MessageAttachment
+from dragoman.web.console.formatting import Times
 from dragoman.web.console.page import times_of
 from dragoman.web.console.query import ADDRESS
 
@@ -278,13 +279,15 @@ def keeping(runtime: Runtime, identity: Principal, conversation: Conversation) -
     return {"kept": kept, "gone_at": conversation.last_activity_at + timedelta(days=kept.days)}
 
 
-def transcript_view(request: Request, conversation: Conversation, shown: Transcript) -> dict[str, Any]:
-    """Build the context of ``logs/_messages.html``."""
+def transcript_view(
+    request: Request, conversation: Conversation, shown: Transcript, times: Times | None = None
+) -> dict[str, Any]:
+    """Build the context of ``logs/_messages.html``, with the times of the page or those given."""
     found = transcript.items(
         shown.part.items,
         shown.notices,
         contact=name_of(conversation),
-        times=times_of(request),
+        times=times or times_of(request),
         related_messages=shown.related_messages,
         quoted_elsewhere=shown.quoted_elsewhere,
         steps=shown.steps,

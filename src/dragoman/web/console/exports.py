@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from datetime import datetime
 from typing import Any, get_args
 from uuid import UUID
 
@@ -21,7 +21,8 @@ from dragoman.store import exports
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Principal
-from dragoman.web.console.page import render, target_of
+from dragoman.web.console.formatting import Times
+from dragoman.web.console.page import render, target_of, times_of
 from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.downloads import (
     Exporter,
@@ -45,13 +46,15 @@ SHOWN = 100
 NAMES = {each.name: each.label for each in FILTERS}
 """The filters as the page of exports calls them."""
 
+_MOMENTS = frozenset(each.name for each in FILTERS if each.kind.api_type is datetime)
+
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @router.get(f"{ADDRESS}/export/count", dependencies=[Depends(share_of_searches)])
 async def counted(request: Request, runtime: RuntimeDependency, identity: Exporter) -> HTMLResponse:
     """How many conversations fit the filters of the address, where that is cheap to know."""
-    wanted = await _export(runtime, identity, request.query_params, "jsonl", Parts())
+    wanted = await _export(request, runtime, identity, request.query_params, "jsonl", Parts())
     found = await count(runtime, wanted)
     return render(request, "logs/_export_count.html", found=found, most=BACKGROUND_FROM)
 
@@ -65,7 +68,7 @@ async def export(request: Request, runtime: RuntimeDependency, identity: Exporte
         raise HTTPException(422, f"Choose one of the formats {', '.join(get_args(Format))}.")
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
-    wanted = await _export(runtime, identity, given, kind, parts)  # type: ignore[arg-type]
+    wanted = await _export(request, runtime, identity, given, kind, parts)  # type: ignore[arg-type]
     async with search_place(request, identity):
         is_large = await is_for_background(runtime, wanted)
         if is_large or "background" in form:
@@ -79,7 +82,8 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Exporte
     """The tenant's exports, with how far they are; asked for again by the page while one is under way."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.recent(connection, identity.tenant_id, limit=SHOWN)
-    rows = [_row(runtime, identity, each) for each in found]
+    times = times_of(request)
+    rows = [_row(runtime, identity, each, times) for each in found]
     context: dict[str, Any] = {
         "rows": rows,
         "address": EXPORTS,
@@ -124,13 +128,13 @@ async def _found(runtime: Runtime, identity: Principal, export_id: UUID) -> Expo
     return found
 
 
-def _row(runtime: Runtime, identity: Principal, found: ExportRequest) -> dict[str, Any]:
+def _row(runtime: Runtime, identity: Principal, found: ExportRequest, times: Times) -> dict[str, Any]:
     seen, shown = may_have(identity, found), identity.visibility.record(found.filters)
     done = min(100, found.rows_done * 100 // found.rows_expected) if found.rows_expected else None
     return {
         "export": found,
         "seen": seen,
-        "filters": [(NAMES[name], _said(value)) for name, value in shown.items() if name in NAMES],
+        "filters": [(NAMES[name], _said(name, value, times)) for name, value in shown.items() if name in NAMES],
         "there": seen and offered(runtime, found),
         "may_cancel": found.open and may_cancel(identity, found),
         "may_delete": not found.open and may_cancel(identity, found),
@@ -138,16 +142,16 @@ def _row(runtime: Runtime, identity: Principal, found: ExportRequest) -> dict[st
     }
 
 
-def _said(value: str | bool) -> str:
+def _said(name: str, value: str | bool, times: Times) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value[:10]} (UTC)" if re.fullmatch(r"\d{4}-\d\d-\d\dT00:00:00\+00:00", value) else value
+    return times.asked(value) if name in _MOMENTS else value
 
 
 async def _export(
-    runtime: RuntimeDependency, identity: Principal, given: QueryParams, kind: Format, parts: Parts
+    request: Request, runtime: Runtime, identity: Principal, given: QueryParams, kind: Format, parts: Parts
 ) -> Export:
-    query = ListQuery.read(given, {})
+    query = ListQuery.read(given, {}, times_of(request).zone)
     if filter_errors := query.filter_errors():
         raise HTTPException(422, f"{filter_errors[0].parameter} {filter_errors[0].advice}")
     return await export_of(runtime, identity, query.filters(), kind, parts)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from markupsafe import Markup, escape
 
 from dragoman.bounded import reads_outside_text
-from dragoman.domain import plain_text
+from dragoman.domain import plain_text, text_values
 from dragoman.numbering import parts
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Writes points in time for one reader; ``now`` is the clock's reading for this page."""
+    """Writes points in time for one reader; ``now`` is the clock's reading for this page.
+
+    What is short for the eye stands in a ``<time>`` whose title is :meth:`full`. On paper nobody sees a title:
+    ``on_paper`` makes every form the full one.
+    """
 
     zone: tzinfo
     zone_name: str
     now: datetime
+    on_paper: bool = False
 
     @classmethod
     def for_zone(cls, name: str, now: datetime) -> Times:
@@ -34,27 +39,53 @@ class Times:
         """Put *at* in the reader's zone."""
         return at.astimezone(self.zone)
 
+    def full(self, at: datetime) -> str:
+        """Write date with year, time to the second and zone: what may be quoted."""
+        local = self.local(at)
+        return f"{local.day} {local:%b %Y, %H:%M:%S}{_which_hour(local)} {self.zone_name}"
+
+    def dated(self, at: datetime) -> str:
+        """Write date with year and time to the second, where something above it says the zone."""
+        local = self.local(at)
+        return f"{local:%Y-%m-%d %H:%M:%S}{_which_hour(local)}"
+
+    def asked(self, text: str) -> str:
+        """Write a filter's day or moment as it is read for this reader; what is neither stays as it is."""
+        try:
+            if text_values.is_day(text):
+                day = date.fromisoformat(text)
+                return f"{day.day} {day:%b %Y} ({self.zone_name})"
+            return self.full(text_values.moment(text))
+        except (ValueError, OverflowError):
+            return text
+
+    def in_form(self, text: str) -> str:
+        """Write a filter's exact moment by this reader's clock, with its distance from UTC; a day stays as it is."""
+        try:
+            return text if text_values.is_day(text) else self.local(text_values.moment(text)).isoformat()
+        except (ValueError, OverflowError):
+            return text
+
     def clock(self, at: datetime) -> str:
         """Write hours and minutes."""
-        return f"{self.local(at):%H:%M}"
+        return self.full(at) if self.on_paper else f"{self.local(at):%H:%M}"
 
     def seconds(self, at: datetime) -> str:
         """Write hours, minutes and seconds."""
-        return f"{self.local(at):%H:%M:%S}"
-
-    def full(self, at: datetime) -> str:
-        """Write date and time to the second, for hints."""
-        local = self.local(at)
-        return f"{local.day} {local:%b %Y, %H:%M:%S}"
+        return self.full(at) if self.on_paper else f"{self.local(at):%H:%M:%S}"
 
     def moment(self, at: datetime) -> str:
         """Date and time; the year only where it is not this one."""
+        if self.on_paper:
+            return self.full(at)
         local = self.local(at)
         year = "" if local.year == self.local(self.now).year else f" {local.year}"
         return f"{local.day} {local:%b}{year}, {local:%H:%M:%S}"
 
     def short(self, at: datetime) -> str:
         """Write the time today, the date before."""
+        if self.on_paper:
+            return self.full(at)
         local, today = self.local(at), self.local(self.now)
         if local.date() == today.date():
             return f"{local:%H:%M}"
@@ -63,9 +94,11 @@ class Times:
         return f"{local.day} {local:%b %Y}"
 
     def day(self, at: datetime) -> str:
-        """Write the day in words."""
+        """Write the day in words, with its year."""
         local, today = self.local(at).date(), self.local(self.now).date()
-        name = f"{local.day} {local:%B}" + ("" if local.year == today.year else f" {local.year}")
+        name = f"{local.day} {local:%B} {local.year}"
+        if self.on_paper:
+            return name
         if local == today:
             return f"Today, {name}"
         if local == today - timedelta(days=1):
@@ -74,12 +107,21 @@ class Times:
 
     def ago(self, at: datetime) -> str:
         """Write how long before now, in one unit or two."""
+        if self.on_paper:
+            return self.full(at)
         elapsed = (self.now - at).total_seconds()
         if elapsed < 5:
             return "now"
         if elapsed < 24 * 3600:
             return duration(elapsed)
         return self.short(at)
+
+
+def _which_hour(local: datetime) -> str:
+    """How far it is from UTC, in the hour that comes twice when the clocks go back."""
+    if local.utcoffset() == local.replace(fold=1 - local.fold).utcoffset():
+        return ""
+    return f" (UTC{local.isoformat()[-6:]})"
 
 
 def duration(seconds: float) -> str:

@@ -21,7 +21,7 @@ from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail, fragments, holds, plain, reviews
 from dragoman.web.console.detail import ConversationReader, Timeline, Transcript
-from dragoman.web.console.page import html, off_the_loop, times_of
+from dragoman.web.console.page import html, off_the_loop, times_of, times_on_paper
 from dragoman.web.console.query import ADDRESS
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -69,6 +69,7 @@ async def printed(request: Request, runtime: RuntimeDependency, identity: Reader
         | detail.keeping(runtime, identity, loaded.conversation)
         | review
         | {"active": loaded.conversation, "side": "around"}
+        | {"times": times_on_paper(request)}
     )
 
     async def pieces() -> AsyncIterator[str]:
@@ -84,7 +85,8 @@ async def printed(request: Request, runtime: RuntimeDependency, identity: Reader
 
 
 def _plain_messages(request: Request, found: Conversation, shown: Transcript) -> str:
-    return plain.transcript(detail.transcript_view(request, found, shown)["items"], times_of(request))
+    view = detail.transcript_view(request, found, shown, times_on_paper(request))
+    return plain.transcript(view["items"], times_of(request))
 
 
 def _plain_events(request: Request, events: Timeline) -> str:
@@ -92,7 +94,8 @@ def _plain_events(request: Request, events: Timeline) -> str:
 
 
 def _messages(request: Request, context: dict[str, Any], found: Conversation, shown: Transcript) -> str:
-    return html(request, "logs/_messages.html", **(context | detail.transcript_view(request, found, shown)))
+    view = detail.transcript_view(request, found, shown, times_on_paper(request))
+    return html(request, "logs/_messages.html", **(context | view))
 
 
 def _events(request: Request, context: dict[str, Any], events: Timeline) -> str:

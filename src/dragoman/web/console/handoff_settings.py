@@ -202,4 +202,5 @@ def _standing(hours: BusinessHours, now: datetime) -> str:
     opens = routing.opens_at(hours, now)
     if opens is None:
         return "By these hours nobody is there now, nor in the next weeks."
-    return f"By these hours nobody is there now; people are back on {opens:%A}, {opens.day} {opens:%B %Y, %H:%M}."
+    written = f"{opens:%A}, {opens.day} {opens:%B %Y, %H:%M} ({hours.time_zone})"
+    return f"By these hours nobody is there now; people are back on {written}."

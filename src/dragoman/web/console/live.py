@@ -15,7 +15,7 @@ from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import columns
 from dragoman.web.console.logs import PAGE_SIZE
-from dragoman.web.console.page import render
+from dragoman.web.console.page import render, times_of
 from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.shares import share_of_searches
@@ -31,7 +31,7 @@ MOST_IDS = 100
 @router.get(f"{ADDRESS}/rows", dependencies=[Depends(share_of_searches)])
 async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
     """The rows of the list that the query names; with ``ids`` those of these sessions, marked where they do not fit."""
-    query = ListQuery.read(request.query_params, request.cookies)
+    query = ListQuery.read(request.query_params, request.cookies, times_of(request).zone)
     ids = _ids(request.query_params.get("ids", ""))
     if query.filter_errors():
         raise HTTPException(422, f"{query.filter_errors()[0].parameter} {query.filter_errors()[0].advice}")

@@ -22,7 +22,7 @@ from dragoman.store.database import Connection
 from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require, split_address
 from dragoman.web.console import choices, columns, detail, fragments, holds, reviews
-from dragoman.web.console.page import off_the_loop, render, target_of
+from dragoman.web.console.page import off_the_loop, render, target_of, times_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.shares import share_of_searches
@@ -44,7 +44,7 @@ async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -
     # A closed drawer: the list beside it stands already.
     if target_of(request) == "drawer":
         return HTMLResponse("", headers={"Vary": "HX-Request, HX-Target"})
-    query = ListQuery.read(request.query_params, request.cookies)
+    query = ListQuery.read(request.query_params, request.cookies, times_of(request).zone)
     if "col" in request.query_params and target_of(request) != "list":
         return _remember(RedirectResponse(query.address(), 303), query)
     filter_errors = await _filter_errors(runtime, identity, query)
@@ -67,7 +67,7 @@ async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -
 @router.get(f"{ADDRESS}/{{session_id}}", dependencies=[Depends(share_of_searches)])
 async def conversation(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Show one conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
-    query = ListQuery.read(request.query_params, request.cookies)
+    query = ListQuery.read(request.query_params, request.cookies, times_of(request).zone)
     now = runtime.clock.now()
     filter_errors = await _filter_errors(runtime, identity, query)
     async with runtime.database.tenant(identity.tenant_id) as connection:

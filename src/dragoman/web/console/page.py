@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import segno
 from fastapi import Request
@@ -16,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from dragoman.domain import plain_text, plurals
+from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
 from dragoman.web.console import assets, attachments, chat_text, formatting, wording
@@ -57,7 +60,7 @@ def _environment() -> Environment:
         order_total=attachments.total,
         map_address=attachments.map_address,
     )
-    made.tests.update(long=chat_text.is_long, jumbo=chat_text.is_jumbo)
+    made.tests.update(long=chat_text.is_long, jumbo=chat_text.is_jumbo, day=is_day)
     made.filters.update(
         chat=chat_text.chat,
         plain=attachments.plain,
@@ -112,8 +115,13 @@ class PagePreferences:
 
 def times_of(request: Request) -> formatting.Times:
     """Writes times in the zone that the browser named in its cookie, else in UTC."""
-    name = request.cookies.get("zone", "UTC").replace("%2F", "/")
+    name = unquote(request.cookies.get("zone", "UTC"))
     return formatting.Times.for_zone(name, runtime_of(request).clock.now())
+
+
+def times_on_paper(request: Request) -> formatting.Times:
+    """Writes times as they must stand where nobody sees a title."""
+    return dataclasses.replace(times_of(request), on_paper=True)
 
 
 def target_of(request: Request) -> str:
@@ -127,15 +135,15 @@ def target_of(request: Request) -> str:
 def html(request: Request, template: str, **context: Any) -> str:
     """Render the page or fragment *template* as text."""
     identity: Principal | None = request.scope.get("state", {}).get("identity")
-    return environment.get_template(template).render(
-        look=PagePreferences.of(request),
-        times=times_of(request),
-        identity=identity,
-        menu=menu(identity),
-        path=request.url.path,
-        fragment=target_of(request),
-        **context,
-    )
+    usual: dict[str, Any] = {
+        "look": PagePreferences.of(request),
+        "times": times_of(request),
+        "identity": identity,
+        "menu": menu(identity),
+        "path": request.url.path,
+        "fragment": target_of(request),
+    }
+    return environment.get_template(template).render(usual | context)
 
 
 def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:

@@ -44,7 +44,8 @@ def heading(found: Conversation, times: Times) -> str:
     lines = (
         f"Conversation with {isolated(name)}{phone}",
         f"Session {found.session_id}, {wording.CHANNELS.get(found.channel, found.channel)} {found.channel_display}",
-        f"Started {times.full(found.started_at)}, ended {ended} (times in {times.zone_name})",
+        f"Started {times.full(found.started_at)}, ended {ended}",
+        f"Times are those of {times.zone_name}",
         f"{wording.STATES[found.state].label}; {outcome}{reason}",
     )
     return "\n".join(lines) + "\n\nTranscript\n==========\n"
@@ -78,12 +79,12 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
     yield from (f"          ({line})" for line in _came_from(message.context.referral or {}))
     yield from (f"          {line}" for line in others)
     for before, until in bubble.earlier:
-        yield f"          (edited; until {times.seconds(until)}: {before})"
+        yield f"          (edited; until {times.full(until)}: {before})"
     if bubble.revoked_at:
-        yield f"          (deleted by the contact at {times.seconds(bubble.revoked_at)})"
+        yield f"          (deleted by the contact at {times.full(bubble.revoked_at)})"
     for mark in bubble.reactions:
-        taken = f", taken back at {times.seconds(mark.removed_at)}" if mark.removed_at else ""
-        yield f"          ({isolated(mark.who)} reacted with {mark.emoji}{taken})"
+        taken = f", taken back at {times.full(mark.removed_at)}" if mark.removed_at else ""
+        yield f"          ({isolated(mark.who)} reacted with {mark.emoji} at {times.full(mark.at)}{taken})"
     if message.delivery == "failed":
         yield f"          (not delivered{': ' + message.delivery_reason if message.delivery_reason else ''})"
 
@@ -153,7 +154,7 @@ def _entry(entry: TimelineEntry, times: Times) -> Iterator[str]:
     states = " -> ".join(wording.STATES[state].label for state in (entry.old_state, entry.new_state) if state)
     outcome = wording.OUTCOMES[entry.outcome].label if entry.outcome else ""
     title = " ".join(part for part in (in_plain_text(entry.title), outcome, states) if part)
-    yield f"{times.seconds(entry.event.at)}  {entry.event.position}. {title}"
+    yield f"{times.dated(entry.event.at)}  {entry.event.position}. {title}"
     if entry.detail:
         yield f"          {in_plain_text(entry.detail)}"
     yield from (f"          {key}: {value}" for key, value in entry.values)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -39,17 +40,18 @@ class FilterError:
 class ListQuery:
     """One view of the list: the text of each filter under its name in addresses, and how the list is shown.
 
-    An empty text narrows nothing; ``columns`` are the shown ones in order. Days are those of UTC, so that a link means
-    the same to all who follow it.
+    An empty text narrows nothing; ``columns`` are the shown ones in order. Days are those of ``zone``, that of the page
+    which shows them: an address and a saved view keep the day, and whoever opens them has theirs.
     """
 
     texts: Mapping[str, str]
     sort: str = ""
     cursor: str = ""
     columns: tuple[str, ...] = field(default=columns.DEFAULT)
+    zone: tzinfo = UTC
 
     @classmethod
-    def read(cls, given: QueryParams, cookies: Mapping[str, str]) -> ListQuery:
+    def read(cls, given: QueryParams, cookies: Mapping[str, str], zone: tzinfo) -> ListQuery:
         """The query as given, not yet checked; columns that are not named are the remembered ones."""
         sort = given.get("sort", "").strip()
         if "col" in given:
@@ -61,6 +63,7 @@ class ListQuery:
             sort="" if sort == str(NEWEST) else sort,
             cursor=given.get("cursor", "").strip(),
             columns=columns.chosen(keys),
+            zone=zone,
         )
 
     def __getitem__(self, name: str) -> str:
@@ -77,7 +80,7 @@ class ListQuery:
                 found[name] = "holds a control character."
         for name, wanted, text in self._asked():
             try:
-                wanted.kind.read(text)
+                wanted.kind.read_in(self.zone, text)
             except ValueError as error:
                 found.setdefault(name, wanted.kind.refusal or f"cannot be used: {error}.")
         try:
@@ -88,7 +91,7 @@ class ListQuery:
 
     def filters(self) -> Filters:
         """Give the same to the store."""
-        return Filters(**{wanted.name: wanted.kind.read(text) for _, wanted, text in self._asked()})
+        return Filters(**{wanted.name: wanted.kind.read_in(self.zone, text) for _, wanted, text in self._asked()})
 
     def _asked(self) -> Iterator[tuple[str, FilterField, str]]:
         """Each filter that is set: its name here, which one is meant, and the text of its value."""

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from dragoman.store.conversation_list import saved_views
 from dragoman.store.conversation_list.saved_views import LONGEST_NAME, NameTakenError
 from dragoman.web.auth import Principal, require
+from dragoman.web.console.page import times_of
 from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -27,7 +28,7 @@ async def save(request: Request, runtime: RuntimeDependency, identity: Reader) -
     """Keep the form's query under its name, then show it."""
     form = await request.form(max_files=0)
     user_id, name = _person(identity), _name(form)
-    query = ListQuery.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
+    query = _query(request, form)
     if query.filter_errors():
         raise HTTPException(422, "This list cannot be kept: one of its filters cannot be used.")
     kept = dataclasses.replace(query, cursor="")
@@ -73,8 +74,14 @@ async def change(request: Request, runtime: RuntimeDependency, identity: Reader,
                 raise HTTPException(422, "Say what to do: rename, share, unshare, delete, default or no-default.")
     if not done:
         raise HTTPException(404, "There is no such view of yours.")
-    back = ListQuery.read(QueryParams(str(form.get("query", "")).removeprefix("?")), {})
+    back = _query(request, form)
     return RedirectResponse(back.address(), 303)
+
+
+def _query(request: Request, form: FormData) -> ListQuery:
+    return ListQuery.read(
+        QueryParams(str(form.get("query", "")).removeprefix("?")), cookies={}, zone=times_of(request).zone
+    )
 
 
 def _person(identity: Principal) -> UUID:
