@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
-from dragoman.domain.nouns import Sender
 from dragoman.domain.plain_text import cut, isolated
 from dragoman.domain.plurals import counted
 from dragoman.domain.states import TERMINAL, State
@@ -250,7 +249,7 @@ def grouped(entries: Sequence[TimelineEntry], causes: Iterable[Message], *, befo
     caused = {
         message.dispatch_id: message
         for message in causes
-        if message.sender is Sender.CONTACT and message.dispatch_id is not None
+        if message.came_in and message.dispatch_id is not None
     }
     begun = {entry.event.dispatch_id for entry in entries if entry.event.type in _BEGINNINGS}
     groups: list[DispatchGroup] = []
