@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.browser_server import BrowserServer
 from tests.browser.conftest import LOGS, Visitor
@@ -134,3 +134,16 @@ def test_who_has_no_name_is_shown_once_by_number_by_username_or_as_unknown(
     expect(page.locator(".who-wrote .sub")).to_have_count(0)
     names.last.click()
     expect(page.locator("#dr-name")).to_have_text(f"+{HANNAH}")
+
+
+def test_beside_a_conversation_on_a_small_desk_no_button_is_squeezed(own: BrowserServer, browser: Browser) -> None:
+    session_id = own.converse("what time do you close today", phone=HANNAH, name="Hannah Whitlock")
+    visitor = Visitor.enter(browser, own, viewport={"width": 1280, "height": 800})
+    visitor.sign_in()
+    page = visitor.open(session_id)
+    buttons = page.locator("main .head .btn")
+    expect(buttons.last).to_be_visible()
+    assert buttons.evaluate_all("(all) => all.filter((one) => one.getBoundingClientRect().width < 24).length") == 0
+    edge = page.locator("#drawer").evaluate("(drawer) => drawer.getBoundingClientRect().left")
+    assert buttons.last.evaluate("(one) => one.getBoundingClientRect().right") <= edge
+    visitor.leave()
