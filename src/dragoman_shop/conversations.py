@@ -76,7 +76,7 @@ def with_open_ones(scripts: list[Script], seed: int, end: timedelta) -> list[Scr
 
 def unusual_ones(seed: int, end: timedelta) -> list[Script]:
     """Those of the last hours that go another way than most."""
-    return [Script(person, start, steps) for person, start, steps in unusual.told(seed, end)]
+    return [Script(person, start, steps) for person, start, steps in unusual.stories_told(seed, end)]
 
 
 def _cared_for(scripts: list[Script], seed: int) -> list[Script]:

@@ -32,7 +32,7 @@ class Unusual:
     story: Callable[[Tale], None]
 
 
-def goes_on(tale: Tale, message: dict[str, Any], after_seconds: float = 40.0, **played: Any) -> None:
+def send_after(tale: Tale, message: dict[str, Any], after_seconds: float = 40.0, **played: Any) -> None:
     """Send *message* so long after the one before; *played* is what a :class:`Step` takes besides."""
     tale.steps.append(Step(after_seconds if tale.steps else 0.0, message, **played))
 
@@ -41,47 +41,53 @@ def is_answered_from_the_phone(tale: Tale) -> None:
     """Staff answer in the app of the shop's phone; the bot keeps out of what follows."""
     tale.say("hours")
     by_staff = {"from": None, "to": tale.person.phone.lstrip("+")}
-    goes_on(tale, text("Hello Hannah, this is Maria from the shop. I have put the kettle aside for you."),
+    send_after(tale, text("Hello Hannah, this is Maria from the shop. I have put the kettle aside for you."),
             4 * MINUTE, sender=by_staff)  # fmt: skip
-    goes_on(tale, text("That is kind of you! I will come by at five."), 2 * MINUTE)
-    goes_on(tale, text("It is at the counter, under your name."), MINUTE, sender=by_staff)
+    send_after(tale, text("That is kind of you! I will come by at five."), 2 * MINUTE)
+    send_after(tale, text("It is at the counter, under your name."), MINUTE, sender=by_staff)
 
 
 def talks_in_a_group(tale: Tale) -> None:
     """Two people talk with the shop in a group that has a name."""
     named = {"groups": [{"group_id": GROUP_ID, "subject": GROUP_NAME, "type": "group_create"}]}
-    goes_on(tale, {}, event=("group_lifecycle_update", named))
+    send_after(tale, {}, event=("group_lifecycle_update", named))
     other = {"from": "447700900877", "name": "Owen Radcliffe"}
     in_group = {"group_id": GROUP_ID}
-    goes_on(tale, text("Owen and I are both in here now. When does the fitter come?") | in_group)
-    goes_on(tale, text("Thursday at nine would suit us. Does he bring the hob?") | in_group, 3 * MINUTE, sender=other)
-    goes_on(tale, text("Hob and oven, it is order VF-61840.") | in_group, MINUTE)
+    send_after(tale, text("Owen and I are both in here now. When does the fitter come?") | in_group)
+    send_after(
+        tale, text("Thursday at nine would suit us. Does he bring the hob?") | in_group, 3 * MINUTE, sender=other
+    )
+    send_after(tale, text("Hob and oven, it is order VF-61840.") | in_group, MINUTE)
 
 
 def was_without_a_network(tale: Tale) -> None:
     """Writes in the mountains; it arrives hours later."""
-    goes_on(tale, text("Wo ist meine Bestellung VF-40771? Bin bis heute Abend auf der Hütte."), late_seconds=3.4 * HOUR)
+    send_after(
+        tale, text("Wo ist meine Bestellung VF-40771? Bin bis heute Abend auf der Hütte."), late_seconds=3.4 * HOUR
+    )
     tale.say("thanks")
 
 
 def quotes_what_was_said_before(tale: Tale) -> None:
     """Comes back hours later, and quotes the answer from the conversation before."""
-    goes_on(tale, text("Where is my order VF-52290?"))
-    goes_on(tale, answer_to_last(text("You wrote this earlier. Where is my order VF-52291, my other one?")), 5 * HOUR)
+    send_after(tale, text("Where is my order VF-52290?"))
+    send_after(
+        tale, answer_to_last(text("You wrote this earlier. Where is my order VF-52291, my other one?")), 5 * HOUR
+    )
     tale.say("thanks")
 
 
 def reacts_after_the_end(tale: Tale) -> None:
     """Thanks with an emoji when the conversation has long ended; no new one begins."""
     tale.say("status_of")
-    goes_on(tale, reaction("❤️"), 4 * HOUR)
+    send_after(tale, reaction("❤️"), 4 * HOUR)
 
 
 def hides_the_number(tale: Tale) -> None:
     """Is known by a username alone: WhatsApp tells neither name nor number."""
     hidden = {"from": None, "user_id": "AT.47110000000000000016", "username": "quiet.heron"}
     for said in ("Hello, do you have the Airfryer XL in stock?", "Thanks, bye!"):
-        goes_on(tale, text(said), sender=hidden)
+        send_after(tale, text(said), sender=hidden)
 
 
 def has_no_name(tale: Tale) -> None:
@@ -92,7 +98,7 @@ def has_no_name(tale: Tale) -> None:
 
 def tells_nothing(tale: Tale) -> None:
     """Has no name, no number and no username for us: an unknown contact."""
-    goes_on(tale, text("Is the shop open on Sunday?"), sender={"from": None, "user_id": "GB.47110000000000000023"})
+    send_after(tale, text("Is the shop open on Sunday?"), sender={"from": None, "user_id": "GB.47110000000000000023"})
 
 
 def has_two_spellings(tale: Tale) -> None:
@@ -101,15 +107,15 @@ def has_two_spellings(tale: Tale) -> None:
     with_it = {"user_id": BRAZILIAN_USER_ID}
     tale.steps[-1] = replace(tale.steps[-1], sender=with_it)
     area, number = tale.person.phone[1:5], tale.person.phone[6:]
-    goes_on(tale, text(tale.order), sender={**with_it, "from": area + number})
+    send_after(tale, text(tale.order), sender={**with_it, "from": area + number})
 
 
 def changes_the_number(tale: Tale) -> None:
     """Gets another number, of which WhatsApp tells, and goes on writing from there."""
     new = "34699000905"
-    goes_on(tale, text("¿Dónde está mi pedido VF-33018?"))
-    goes_on(tale, number_change(tale.person.name, tale.person.phone, f"+{new}"), 3 * MINUTE)
-    goes_on(tale, text("¿Y mi pedido VF-33019?"), 2 * MINUTE, sender={"from": new})
+    send_after(tale, text("¿Dónde está mi pedido VF-33018?"))
+    send_after(tale, number_change(tale.person.name, tale.person.phone, f"+{new}"), 3 * MINUTE)
+    send_after(tale, text("¿Y mi pedido VF-33019?"), 2 * MINUTE, sender={"from": new})
 
 
 UNUSUAL: tuple[Unusual, ...] = (
@@ -126,7 +132,7 @@ UNUSUAL: tuple[Unusual, ...] = (
 )
 
 
-def told(seed: int, end: timedelta) -> list[tuple[Customer, timedelta, tuple[Step, ...]]]:
+def stories_told(seed: int, end: timedelta) -> list[tuple[Customer, timedelta, tuple[Step, ...]]]:
     """Who tells each story, when it begins if the period ends at *end*, and its steps."""
     random, found = Random(seed), []  # noqa: S311 - the same stories each time, no secrets
     for unusual in UNUSUAL:
