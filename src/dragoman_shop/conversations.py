@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
-from dragoman_shop import open_now
+from dragoman_shop import open_now, unusual
 from dragoman_shop.agents import Act
 from dragoman_shop.care import Care, Way, is_answered_at_once, way_of
 from dragoman_shop.customers import BUSINESS_PARTNERS, PEOPLE, Customer
 from dragoman_shop.steps import SentAttachment, Step
 from dragoman_shop.stories import ESCALATIONS, STORIES, Story, Tale, asks_balance
 
-__all__ = ["Act", "Customer", "Script", "SentAttachment", "Step", "conversations", "with_open_ones"]
+__all__ = ["Act", "Customer", "Script", "SentAttachment", "Step", "conversations", "unusual_ones", "with_open_ones"]
 
 APART = timedelta(hours=3)
 """Between the starts of two conversations of one person: the first has expired by then."""
@@ -72,6 +72,11 @@ def with_open_ones(scripts: list[Script], seed: int, end: timedelta) -> list[Scr
         for scene, tale, care in open_now.scenes(free, seed)
     ]
     return [*scripts, *open_ones]
+
+
+def unusual_ones(seed: int, end: timedelta) -> list[Script]:
+    """Those of the last hours that go another way than most."""
+    return [Script(person, start, steps) for person, start, steps in unusual.stories_told(seed, end)]
 
 
 def _cared_for(scripts: list[Script], seed: int) -> list[Script]:

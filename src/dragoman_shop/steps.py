@@ -6,7 +6,8 @@ and lack only what the sender of the webhook fills in: ``from``, ``id`` and ``ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 LAST_REPLY = "{last_reply}"
@@ -23,11 +24,19 @@ class SentAttachment:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Wait *pause_seconds* after the message before, then send *message*."""
+    """Wait *pause_seconds* after the message before, then send *message*.
+
+    It was written *late_seconds* before. What ``sender`` has stands in place of the contact's own ``from``, ``name``
+    and ids; with ``to`` it is staff who write, in the app of the shop's phone. An ``event``, a webhook's field and
+    value, is sent instead of a message.
+    """
 
     pause_seconds: float
     message: dict[str, Any]
     attachment: SentAttachment | None = None
+    late_seconds: float = 0.0
+    sender: Mapping[str, str | None] = field(default_factory=dict)
+    event: tuple[str, dict[str, Any]] | None = None
 
 
 def text(body: str) -> dict[str, Any]:
@@ -97,3 +106,9 @@ def unsupported() -> dict[str, Any]:
         "error_data": {"details": "Message type is currently not supported."},
     }
     return {"type": "unsupported", "errors": [error]}
+
+
+def number_change(name: str, old: str, new: str) -> dict[str, Any]:
+    """WhatsApp's notice, in the contact's name, that they have another number now."""
+    body = f"User {name} changed from {old.lstrip('+')} to {new.lstrip('+')}"
+    return {"type": "system", "system": {"body": body, "wa_id": new.lstrip("+"), "type": "user_changed_number"}}

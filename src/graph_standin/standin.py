@@ -173,7 +173,8 @@ class Standin:
         *payload* is ``{phone_number_id, from, user_id, name, username, message}``, or ``{phone_number_id, field,
         value}``, or a whole webhook body. A number without ``user_id`` has the one that goes with it, as everybody
         has since April 2026; with a ``user_id`` of null it has none. Answers ``{"wamid", "status", "text"}``: the
-        webhook's HTTP status (None if there was no answer) and what it said. Raises InboundError for anything else.
+        webhook's HTTP status (None if there was no answer) and what it said. With ``to`` in place of ``from`` it is the
+        business that writes to that number, in the app of its phone. Raises InboundError for anything else.
         """
         number, body, wamid = self._webhook_of(payload)
         receipt = await self.deliverer.post(number, body)
@@ -190,6 +191,10 @@ class Standin:
             return number, envelope(number, payload["value"], self.config.clock(), field), None
         if not isinstance(payload.get("message"), dict):
             raise InboundError("message, value or entry is missing")
+        if digits(payload.get("to") or ""):
+            echo = self._echo_value(number, payload)
+            body = envelope(number, echo, self.config.clock(), "smb_message_echoes")
+            return number, body, echo["message_echoes"][0]["id"]
         value = self._message_value(payload)
         return number, envelope(number, value, self.config.clock()), value["messages"][0]["id"]
 
@@ -216,6 +221,14 @@ class Standin:
         message |= {"id": new_wamid(), "timestamp": seconds(self.config.clock()), **payload["message"]}
         self._describe_file(message)
         return {"contacts": [contact], "messages": [message]}
+
+    def _echo_value(self, number: Number, payload: dict[str, Any]) -> dict[str, Any]:
+        """The copy of what the business wrote in the app of its phone."""
+        known = self.people.addressed(wa_id=digits(payload["to"]), user_id=None)
+        message = {"from": digits(number.display_phone_number), "to": known.wa_id, "to_user_id": known.user_id}
+        message |= {"id": new_wamid(), "timestamp": seconds(self.config.clock()), **payload["message"]}
+        self._describe_file(message)
+        return {"message_echoes": [message]}
 
     def _describe_file(self, message: dict[str, Any]) -> None:
         kind = message.get("type")

@@ -30,6 +30,7 @@ from dragoman_shop.agents import AGENTS
 from dragoman_shop.care import WAYS, Way
 from dragoman_shop.conversations import Script, conversations, with_open_ones
 from dragoman_shop.open_now import SCENES
+from dragoman_shop.unusual import GROUP_NAME, UNUSUAL
 
 UNTIL = SystemClock().now()
 
@@ -88,6 +89,7 @@ async def test_the_demo_has_every_way_in_which_agents_work_and_nobody_is_stuck(m
     await check_past(made)
     open_ones = await made.open_rows()
     await check_open(made, open_ones)
+    await check_unusual(made)
     await check_that_it_lasts(made, open_ones)
     verdict = await verify_audit(made.runtime, made.tenant_id)
     assert (verdict.breaches, verdict.trouble) == ((), "")
@@ -154,6 +156,33 @@ async def check_open(made: MadeDemo, open_ones: dict[str, Any]) -> None:
     assert {one.name: one.languages for one in team if one.languages} == {one.name: one.languages for one in AGENTS}
 
 
+async def check_unusual(made: MadeDemo) -> None:
+    """Each conversation of the last hours that goes another way than most has gone that way."""
+    told = await made.rows(
+        "SELECT s.contact_name, s.contact_phone, s.session_id, count(m.*) AS items, "
+        "array_agg(m.sender || ' ' || coalesce(m.sender_name, '') ORDER BY m.ordinal) AS senders, "
+        "count(m.*) FILTER (WHERE m.at - m.channel_at > interval '3 hours') AS late, "
+        "count(m.*) FILTER (WHERE m.kind = 'reaction' AND m.at > s.resolved_at) AS afterwards, "
+        "count(m.*) FILTER (WHERE q.session_id <> m.session_id) AS quoted "
+        "FROM session s JOIN message m USING (tenant_id, session_id) LEFT JOIN outbox_entry o "
+        "ON (o.tenant_id, o.channel_message_id) = (m.tenant_id, m.reply_to) "
+        "LEFT JOIN message q ON (q.tenant_id, q.message_id) = (o.tenant_id, o.message_id) GROUP BY 1, 2, 3"
+    )
+    found: dict[str, list[Any]] = {}
+    for row in told:
+        found.setdefault(row["contact_name"] or row["contact_phone"] or "", []).append(row)
+    (echoed,), (group,) = found["Hannah Whitlock"], found[GROUP_NAME]
+    assert [who.split(" ")[0] for who in echoed["senders"]] == ["contact", "bot", "agent", "contact", "agent"]
+    assert "agent Phone app" in echoed["senders"]
+    assert set(group["senders"]) == {"contact Nadia Radcliffe", "contact Owen Radcliffe"}
+    assert [row["late"] for row in found["Leonhard Pichler"]] == [1]
+    assert sorted(row["quoted"] for row in found["Bridget Colley"]) == [0, 1]
+    assert [row["afterwards"] for row in found["Solène Garrigue"]] == [1]
+    assert len(found["@quiet.heron"]) == len(found["+447700900917"]) == len(found[""]) == 1
+    assert [row["items"] for row in found["Thiago Peixoto"]] == [4]
+    assert [(row["items"], row["contact_phone"]) for row in found["Rocío Cabrera"]] == [(5, "+34699000905")]
+
+
 async def check_that_it_lasts(made: MadeDemo, open_ones: dict[str, Any]) -> None:
     """What is open stays open while somebody looks at it the same day, however often the worker looks after it."""
     made.clock.move(UNTIL + timedelta(hours=12))
@@ -190,3 +219,11 @@ def test_the_page_about_the_demo_names_those_who_are_in_the_inbox() -> None:
     named = set(re.findall(r"^\| (\w+ \w+), ", page, re.MULTILINE))
     assert len(named) >= 5
     assert named | {"Pieter Claes", "Florian Gruber"} <= in_inbox
+
+
+def test_the_page_about_the_demo_names_those_who_go_another_way() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    names = [one.person.name for one in UNUSUAL if one.person.name.isascii() or " " in one.person.name]
+    assert len(names) >= 7
+    for name in ("@quiet.heron", "Unknown contact", GROUP_NAME, *names):
+        assert name in page, name

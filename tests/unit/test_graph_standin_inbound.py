@@ -56,6 +56,19 @@ async def test_a_contact_can_be_played(harness: StandinHarness) -> None:
     assert signature == "sha256=" + hmac.new(b"s-701", body, hashlib.sha256).hexdigest()
 
 
+async def test_staff_can_be_played_who_write_in_the_app_of_the_phone(harness: StandinHarness) -> None:
+    message = {"type": "text", "text": {"body": "I will call you"}}
+    response = await play(harness, {"phone_number_id": "701", "to": "+43 664 1", "message": message})
+    (body,) = map(json.loads, harness.receiver.bodies)
+    (change,) = body["entry"][0]["changes"]
+    (echo,) = change["value"]["message_echoes"]
+    assert change["field"] == "smb_message_echoes"
+    assert change["value"]["metadata"]["phone_number_id"] == "701"
+    assert echo["from"] == "".join(filter(str.isdigit, change["value"]["metadata"]["display_phone_number"]))
+    assert (echo["to"], echo["to_user_id"]) == ("436641", made_up_user_id("436641"))
+    assert (echo["id"], echo["text"]) == (response.json()["wamid"], {"body": "I will call you"})
+
+
 async def test_a_contact_without_number_can_be_played(harness: StandinHarness) -> None:
     await play(harness, {"phone_number_id": "700", "user_id": "AT.1", "message": {"type": "text"}})
     (value,) = harness.receiver.values

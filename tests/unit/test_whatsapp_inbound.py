@@ -306,7 +306,7 @@ def test_without_our_number_nothing_can_be_routed() -> None:
         ("user_preferences", {"user_preferences": [{"value": "stop"}]}, "marketing messages", 1),
         ("account_update", {"event": "DISABLED_UPDATE"}, "state of the business account", 1),
         ("message_template_status_update", {"event": "APPROVED"}, "a template's review state", 1),
-        ("group_settings_update", {"groups": [1]}, "groups are not handled", 1),
+        ("group_settings_update", {"groups": [1]}, "its name, members or settings", 1),
         ("smell_update", {}, "nothing that is known here", 1),
         ("messages", {}, "without messages and statuses", 1),
     ],

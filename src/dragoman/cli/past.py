@@ -38,7 +38,7 @@ from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman_shop import pace
 from dragoman_shop.agents import Act
-from dragoman_shop.conversations import Script, conversations, with_open_ones
+from dragoman_shop.conversations import Script, conversations, unusual_ones, with_open_ones
 from dragoman_shop.customers import Customer
 from dragoman_shop.steps import LAST_REPLY, SentAttachment, Step
 from graph_standin.standin import Standin as Playing
@@ -136,7 +136,7 @@ class _Past:
         """All scripts at once, each step at its time, and silences noticed when they are long enough."""
         end = until - begin
         scripts = _with_some_just_now(conversations(CONVERSATIONS, SEED, days=DAYS), end)
-        scripts = with_open_ones(scripts, SEED, end)
+        scripts = [*with_open_ones(scripts, SEED, end), *unusual_ones(SEED, end)]
         order = itertools.count()
         agenda = [(begin + script.start, next(order), script, 0) for script in scripts]
         heapq.heapify(agenda)
@@ -202,19 +202,25 @@ class _Past:
             await self.meta.drain()
 
     async def _take(self, person: Customer, step: Step) -> None:
-        """One message of *person*."""
+        """One message of *person*, or what else happens."""
+        about: dict[str, Any] = {"phone_number_id": self.playing.phone_number_id}
+        if step.event is not None:
+            about |= {"field": step.event[0], "value": step.event[1]}
+        else:
+            about |= {"from": person.phone.lstrip("+"), "name": person.name, **step.sender}
+            about["message"] = await self._message(person, step)
+        answer = await self._standin("/inbound", json=about, token=self.playing.control_token)
+        if answer.get("status") != 200:
+            raise DragomanError(f"the webhook answered {answer.get('status')}: {answer.get('text')}")
+
+    async def _message(self, person: Customer, step: Step) -> dict[str, Any]:
         message = self._filled(person, step.message)
         if step.attachment is not None:
             kind = message["type"]
             message[kind] = {**message[kind], "id": await self._upload(step.attachment)}
-        answer = await self._standin("/inbound", json={
-            "phone_number_id": self.playing.phone_number_id,
-            "from": person.phone.lstrip("+"),
-            "name": person.name,
-            "message": message,
-        }, token=self.playing.control_token)  # fmt: skip
-        if answer.get("status") != 200:
-            raise DragomanError(f"the webhook answered {answer.get('status')}: {answer.get('text')}")
+        if step.late_seconds:
+            message["timestamp"] = str(int(self.clock.now().timestamp() - step.late_seconds))
+        return message
 
     def _filled(self, person: Customer, message: dict[str, Any]) -> dict[str, Any]:
         """The message with the channel's id of the latest reply where it refers to it."""

@@ -131,7 +131,7 @@ def _why_quiet(inputs: Inputs) -> str | None:
     if message.revision is not None and message.revision.content is None:
         return "the contact deleted the message before it was handled"
     if message.context.group_id is not None:
-        return "a message written in a group is not handled"
+        return "groups are read here and answered in WhatsApp"
     if message.attached_to is not None:
         return "an attachment is handled with the message that it came with"
     if inputs.silent_until is not None and inputs.now < inputs.silent_until:

@@ -310,10 +310,10 @@ async def triggering_messages(
     *,
     cutoff: datetime,
 ) -> list[Message]:
-    """The contact's messages that caused *dispatches*, each of which has one; the latest first."""
+    """The messages that caused *dispatches*, each of which has one; the latest first."""
     rows = await connection.fetch(
         f"SELECT {MESSAGE_COLUMNS} FROM message m {OUTBOX_OF_MESSAGE} WHERE m.tenant_id = $1 AND m.session_id = $2 "
-        "AND m.at >= $3 AND m.sender = 'contact' AND m.dispatch_id = ANY ($4) "
+        "AND m.at >= $3 AND (m.sender = 'contact' OR m.channel_at IS NOT NULL) AND m.dispatch_id = ANY ($4) "
         # Read from the end, and no further than the last of them.
         f"ORDER BY m.ordinal DESC LIMIT {len(dispatches):d}",
         tenant_id,

@@ -73,6 +73,11 @@ class Message:
     delivery_reason: str
     context: MessageContext
 
+    @property
+    def came_in(self) -> bool:
+        """Whether a channel delivered it: the contact's own, and what staff wrote by another way."""
+        return self.sender is Sender.CONTACT or self.channel_at is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:

@@ -90,7 +90,7 @@ _REASONS: dict[str, str] = {
 _FAMILIES = {
     "account": "the state of the business account",
     "business": "the business's profile or limits",
-    "group": "a group; groups are not handled",
+    "group": "a group: its name, members or settings",
     "phone": "the state of the phone number",
 }
 

@@ -93,6 +93,11 @@ class Detail:
     cut: Cut | None
     integrity: Integrity
 
+    @property
+    def is_group(self) -> bool:
+        """Whether it is a group's conversation."""
+        return any(identity.kind == "wa_group" for identity, _ in self.identities)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationReader:
@@ -298,12 +303,12 @@ def transcript_view(
 
 
 def _lead_to_deliveries(request: Request, conversation: Conversation, found: Iterable[transcript.Item]) -> None:
-    """Give each message of the contact's the address of its delivery, for who may look at that."""
+    """Give each message that a channel delivered the address of its delivery, for who may look at that."""
     identity: Principal | None = getattr(request.state, "identity", None)
     if identity is None or not identity.may(deliveries.PERMISSION):
         return
     for bubble in found:
-        if isinstance(bubble, transcript.Bubble) and bubble.message.sender == "contact":
+        if isinstance(bubble, transcript.Bubble) and bubble.message.came_in:
             message_id = bubble.message.message_id
             bubble.delivery = f"{deliveries.ADDRESS}/of/{conversation.session_id}/{message_id}"
 

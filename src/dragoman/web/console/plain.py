@@ -78,6 +78,8 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
     yield f"{times.seconds(message.at)}  {who}: {first}"
     yield from (f"          ({line})" for line in _came_from(message.context.referral or {}))
     yield from (f"          {line}" for line in others)
+    if bubble.written_at:
+        yield f"          (written {times.moment(bubble.written_at)})"
     for before, until in bubble.earlier:
         yield f"          (edited; until {times.full(until)}: {before})"
     if bubble.revoked_at:

@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
-from dragoman.domain.nouns import Sender
 from dragoman.domain.plain_text import cut, isolated
 from dragoman.domain.plurals import counted
 from dragoman.domain.states import TERMINAL, State
@@ -247,11 +246,7 @@ def grouped(entries: Sequence[TimelineEntry], causes: Iterable[Message], *, befo
     *causes* are the messages that may have caused them; *before* is how many events of the session come before
     these: what began among those goes on here.
     """
-    caused = {
-        message.dispatch_id: message
-        for message in causes
-        if message.sender is Sender.CONTACT and message.dispatch_id is not None
-    }
+    caused = {message.dispatch_id: message for message in causes if message.came_in and message.dispatch_id is not None}
     begun = {entry.event.dispatch_id for entry in entries if entry.event.type in _BEGINNINGS}
     groups: list[DispatchGroup] = []
     seen: set[UUID] = set()

@@ -336,7 +336,7 @@ def _steps(events: Iterable[Event]) -> Mapping[UUID, StepCount]:
 def _count_steps(bubbles: Mapping[int, Bubble], steps: Mapping[UUID, StepCount]) -> None:
     for bubble in bubbles.values():
         dispatch = bubble.message.dispatch_id
-        if bubble.message.sender is Sender.CONTACT and dispatch is not None and dispatch in steps:
+        if bubble.message.came_in and dispatch is not None and dispatch in steps:
             bubble.steps, bubble.errors = steps[dispatch].count, steps[dispatch].errors
             bubble.group = f"d-{dispatch}"
 

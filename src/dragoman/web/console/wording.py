@@ -206,8 +206,11 @@ def _contact(facts: Facts) -> Markup:
     level = _named(LEVELS, facts["level"])
     if partner:
         name = without_isolates(str(partner))
-        return Markup("Business partner <bdi><b>{}</b></bdi> · {} · speaks {}").format(name, level, facts["locale"])
-    return Markup("No business partner has this number · {} · speaks {}").format(level, facts["locale"])
+        known = Markup("Business partner <bdi><b>{}</b></bdi>").format(name)
+    else:
+        known = Markup("No business partner matches")
+    spoken = Markup(" · speaks {}").format(facts["locale"]) if facts["locale"] else ""
+    return known + Markup(" · {}").format(level) + spoken
 
 
 def _opened(facts: Facts) -> Markup:
