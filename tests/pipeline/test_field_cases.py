@@ -122,6 +122,18 @@ async def test_a_mark_that_came_before_its_message_waits_for_it(field: PlayedWeb
     assert kinds.count("reaction") == 1
 
 
+async def test_many_marks_on_nothing_do_not_hold_up_what_is_said(field: PlayedWebhook) -> None:
+    await field.post(*(field.reaction(NUMBER, f"wamid.nowhere.{n}") for n in range(50)))
+    said = field.text(NUMBER, "hello")
+    await field.post(said)
+    for _ in range(4):
+        await sweep.requeue_overdue(field.shop.runtime)
+        await field.shop.settle()
+    (session,) = await field.sessions()
+    assert session["last_user_message"] == "hello"
+    assert len(await field.shop.rows("SELECT 1 FROM mailbox WHERE held_until IS NOT NULL")) == 50
+
+
 def scoped(who: bytes, token: str) -> str:
     """A wamid as WhatsApp makes it for one reader: who it is for, then the message's own token."""
     written = b"\x1c\x18" + bytes([len(who)]) + who + b"\x15\x02\x00\x12\x18\x14" + token.encode() + b"\x00"

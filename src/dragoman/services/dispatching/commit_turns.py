@@ -125,8 +125,8 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
                 await mailbox.redact(connection, tenant_id, item.message_id, item.content)
     await _keep_silent(connection, tenant_id, commits)
     # What refers to one of these messages, and was held for it, comes next.
-    ended = {commit.contact_id for commit in commits if commit.turn.final}
-    await mailbox.release_held(connection, tenant_id, ended)
+    ended = {c.work.waiting.message.channel_message_id: c.contact_id for c in commits if c.turn.final}
+    await mailbox.release_held(connection, tenant_id, set(ended.values()), ended)
     await _keep_files(batch, commits)
     replies = [reply for commit in commits for reply in _replies(runtime, commit)]
     await outbox.add(connection, tenant_id, replies, now=now)

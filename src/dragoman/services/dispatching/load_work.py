@@ -35,6 +35,9 @@ from dragoman.store.leases import Lease
 from dragoman.store.receiving import mailbox, references
 from dragoman.store.receiving.mailbox import Waiting
 
+MOST_ASIDES = 20
+"""So many of a contact's items are held or ended in one transaction, which it shares with other contacts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchWork:
@@ -137,11 +140,14 @@ async def _next_messages(
     """The next message of each contact that has one to be dispatched now; the session in which it stands if put aside.
 
     What refers to a message that has not come is held, and what belongs nowhere is done, before the next is looked at.
+    Of a contact who sends more of these than MOST_ASIDES at a time, the others are left to the sweep.
     """
     found: dict[UUID, Waiting] = {}
     sides: dict[UUID, UUID] = {}
     asked: Sequence[UUID] = contact_ids
-    while asked:
+    for _ in range(MOST_ASIDES):
+        if not asked:
+            break
         waiting = await mailbox.next_waiting(connection, tenant_id, asked, now=now)
         asked = []
         for contact_id, one in waiting.items():

@@ -149,7 +149,10 @@ async def _ingest_messages(batch: _Batch, connection: Connection, incoming: Sequ
     known = await _known_duplicates(batch, connection, found, arrivals, new, resolved)
     await _follow_notices(batch, connection, found, arrivals, new, resolved)
     # What waits for a message that it refers to may have been waiting for one of these.
-    await mailbox.release_held(connection, batch.tenant_id, {a.contact_id for a in arrivals if a.message_id in new})
+    came = [arrival for arrival in arrivals if arrival.message_id in new]
+    await mailbox.release_held(
+        connection, batch.tenant_id, {a.contact_id for a in came}, [a.channel_message_id for a in came]
+    )
     wanted = [
         file
         for (place, _, _), arrival in zip(found, arrivals, strict=True)

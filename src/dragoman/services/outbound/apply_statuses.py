@@ -186,8 +186,8 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
         if walk.failed is not None:
             await _failed(runtime, connection, tenant_id, walk.entry, walk.failed)
     await deliveries.mark_applied(connection, tenant_id, applied)
-    settled = {walk.entry.contact_id for walk in walks.values() if walk.settled}
-    held = await mailbox.release_held(connection, tenant_id, settled)
+    settled = {walk.channel_message_id or "": walk.entry.contact_id for walk in walks.values() if walk.settled}
+    held = await mailbox.release_held(connection, tenant_id, set(settled.values()), settled)
     jobs = [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id) for contact_id in held]
     jobs += [
         Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)

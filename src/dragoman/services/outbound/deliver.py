@@ -425,7 +425,8 @@ async def _sent(
     await append.append_all(connection, tenant_id, additions)
     waiting = await deliveries.accounts_waiting(connection, tenant_id, list(ids.values()))
     # A reaction may have been quicker than the answer that told us the message's id.
-    held = await mailbox.release_held(connection, tenant_id, {entries[entry_id].contact_id for entry_id in taken})
+    contacts = {entries[entry_id].contact_id for entry_id in taken}
+    held = await mailbox.release_held(connection, tenant_id, contacts, list(ids.values()))
     return [
         *(Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=account_id) for account_id in waiting),
         *(Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id) for contact_id in held),

@@ -203,19 +203,24 @@ async def set_aside(connection: Connection, tenant_id: UUID, message_id: UUID, *
     )
 
 
-async def release_held(connection: Connection, tenant_id: UUID, contact_ids: Collection[UUID]) -> set[UUID]:
-    """Have what waits for a message of these contacts looked at again; the contacts that have any.
+async def release_held(
+    connection: Connection, tenant_id: UUID, contact_ids: Collection[UUID], message_ids: Collection[str]
+) -> set[UUID]:
+    """Have what waits for these messages of these contacts looked at again; the contacts that have any.
 
-    It waits for nobody who has such an item in hand just now: that one comes up again by itself.
+    *message_ids* are the channel's. Notices wait for any message: they have no session yet. What names its message by
+    another id comes up by itself, as does what somebody has in hand just now, for whom nobody waits here.
     """
     if not contact_ids:
         return set()
     rows = await connection.fetch(
         "UPDATE mailbox SET held_until = NULL WHERE tenant_id = $1 AND message_id IN (SELECT message_id FROM mailbox "
         "WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) AND held_until IS NOT NULL AND progress = 'waiting' "
-        "FOR UPDATE SKIP LOCKED) RETURNING contact_id",
+        "AND (content->>'target' = ANY($3::text[]) OR content->>'target' IS NULL) FOR UPDATE SKIP LOCKED) "
+        "RETURNING contact_id",
         tenant_id,
         list(contact_ids),
+        list(message_ids),
     )
     return {row["contact_id"] for row in rows}
 
