@@ -328,3 +328,38 @@ async def test_a_number_whose_circuit_is_locked_can_be_referred_to(shop: Harness
                 shop.channel_account_id,
             )
     assert found == shop.channel_account_id
+
+
+async def test_what_waited_for_the_account_is_not_overtaken_in_the_moment_in_which_it_is_back(
+    shop: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second was chosen while the first was parked; the account came back before it was looked at."""
+    for _ in range(2):
+        await shop.say("answer")
+        await shop.settle()
+        shop.clock.move(seconds=60)
+    entries = await shop.rows("SELECT outbox_entry_id, contact_id FROM outbox_entry ORDER BY sequence")
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute(
+            "UPDATE outbox_entry SET status = 'RETRYING', channel_message_id = NULL, delivery = NULL, attempts = 0, "
+            "due_at = $1, sent_at = NULL, parked = outbox_entry_id = $2",
+            shop.clock.now(),
+            entries[0]["outbox_entry_id"],
+        )
+        await connection.execute("UPDATE channel_account SET open_since = $1, trial_at = $1", shop.clock.now())
+    before = len(await shop.journal())
+    real = channel_accounts.load_all
+
+    async def comes_back(*arguments: Any) -> Any:
+        async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+            await connection.execute("UPDATE channel_account SET open_since = NULL, trial_at = NULL")
+        return await real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(channel_accounts, "load_all", comes_back)
+        await delivering.deliver(shop.runtime, shop.tenant_id, entries[0]["contact_id"])
+    await minutes(shop, 1)
+    sent = [
+        one["request"]["biz_opaque_callback_data"] for one in (await shop.journal())[before:] if "to" in one["request"]
+    ]
+    assert sent == [str(entry["outbox_entry_id"]) for entry in entries]

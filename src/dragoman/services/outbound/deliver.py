@@ -222,6 +222,13 @@ async def _next(
         account = accounts.get(entry.channel_account_id)
         if account is None:
             account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
+        if entry.passed_over and not account.circuit.is_open and account.stopped_at is None:
+            # What stood before it waited for the account when it was chosen, and waits no longer: that goes first.
+            again = (await outbox.first_open(connection, tenant_id, [entry.contact_id])).get(entry.contact_id)
+            if again is not None and again.passed_over:
+                return now + timedelta(seconds=1)
+            entry = again
+            continue
         gate = await send_gate.ask(runtime, connection, tenant_id, entry, account)
         if isinstance(gate, Go):
             return _Attempt(lease=lease, entry=entry, number=entry.attempts + 1, account=account, wait=gate.seconds)

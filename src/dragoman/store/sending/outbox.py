@@ -32,6 +32,7 @@ class OutboxEntry:
     the pace gave to it. What may be sent ``once`` held a secret. ``window_until`` is
     when the customer service window closes as far as the entry's own session knows. ``fence`` is the session's token
     when the message was written, ``session_fence`` the one that it has now (:mod:`dragoman.domain.handoff`).
+    ``passed_over``: an earlier one of the contact waits for the same account.
     """
 
     outbox_entry_id: UUID
@@ -57,6 +58,7 @@ class OutboxEntry:
     by_agent: bool
     fence: int
     session_fence: int
+    passed_over: bool = False
 
     @property
     def is_fenced(self) -> bool:
@@ -151,7 +153,10 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Seque
     if not contact_ids:
         return {}
     rows = await connection.fetch(
-        f"SELECT e.* FROM unnest($2::uuid[]) AS q(contact_id), LATERAL (SELECT {_COLUMNS} FROM outbox_entry o "
+        f"SELECT e.* FROM unnest($2::uuid[]) AS q(contact_id), LATERAL (SELECT {_COLUMNS}, "
+        "EXISTS (SELECT FROM outbox_entry b WHERE b.tenant_id = $1 AND b.contact_id = q.contact_id "
+        "AND b.channel_account_id = o.channel_account_id AND b.sequence < o.sequence "
+        "AND b.status IN ('SCHEDULED', 'PENDING', 'RETRYING')) AS passed_over FROM outbox_entry o "
         "WHERE tenant_id = $1 AND o.contact_id = q.contact_id AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') "
         "AND channel <> ALL($3) AND (NOT parked OR EXISTS (SELECT 1 FROM channel_account a WHERE a.tenant_id = $1 "
         "AND a.channel_account_id = o.channel_account_id AND a.stopped_at IS NULL AND a.open_since IS NULL)) "
