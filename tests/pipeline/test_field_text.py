@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
@@ -52,8 +53,9 @@ async def desk(shop: Harness) -> FieldDesk:
 @pytest.mark.parametrize("name", ["\u3164", "\u2800", "\u200b", "   "], ids=ascii)
 async def test_14_a_name_that_shows_nothing_is_shown_as_the_number(desk: FieldDesk, name: str) -> None:
     await desk.chat.write("hello", name=name, **{"from": PHONE})
-    assert f"<bdi>+{PHONE}</bdi>" in await desk.page()
-    assert f'id="dr-name"><bdi>+{PHONE}</bdi></h2>' in await desk.drawer()
+    for shown in (await desk.page(), await desk.drawer()):
+        # However it is spaced for the eye.
+        assert f"+{PHONE}" in re.sub(r"<[^>]+>", "", shown)
     (said,) = [r["content"]["body"] for r in await desk.shop.rows("SELECT content FROM message WHERE sender = 'bot'")]
     assert said.startswith("Hallo! ")
 

@@ -56,21 +56,22 @@ async def _clean_up(runtime: Runtime) -> None:
             await runtime.queue.purge(database)
 
 
-# The sixth field of a time is seconds.
-SWEEPS: Mapping[str, tuple[str, Callable[[Runtime], Awaitable[object]]]] = {
-    "wake_neglected": ("* * * * * */5", sweep.requeue_overdue),
-    "expire_sessions": ("* * * * * */30", sweep.expire_everywhere),
-    "watch_handoffs": ("* * * * * */10", sweep.watch_handoffs_everywhere),
-    "trim_changes": ("* * * * *", sweep.trim_changes),
-    "probe_channels": ("* * * * * */20", sweep.probe_channels),
-    # Each business account once a day, and soon after a notice that a template has changed.
-    "synchronise_templates": ("* * * * *", sweep.synchronise_templates),
-    "tidy": ("17 * * * *", _clean_up),
-    "merge_spellings": ("27 * * * *", sweep.merge_spellings_everywhere),
-    "checkpoints": ("* * * * *", checkpoints.make_where_due),
-    "verify_audit": (VERIFICATION_AT, verify_everywhere),
-}
-"""What workers look for by themselves: when, and by what; of all workers, PgQueuer lets one do each."""
+def _sweeps() -> Mapping[str, tuple[str, Callable[[Runtime], Awaitable[object]]]]:
+    """What workers look for by themselves: when, and by what; of all workers, PgQueuer lets one do each."""
+    return {
+        # The sixth field of a time is seconds.
+        "wake_neglected": ("* * * * * */5", sweep.requeue_overdue),
+        "expire_sessions": ("* * * * * */30", sweep.expire_everywhere),
+        "watch_handoffs": ("* * * * * */10", sweep.watch_handoffs_everywhere),
+        "trim_changes": ("* * * * *", sweep.trim_changes),
+        "probe_channels": ("* * * * * */20", sweep.probe_channels),
+        # Each business account once a day, and soon after a notice that a template has changed.
+        "synchronise_templates": ("* * * * *", sweep.synchronise_templates),
+        "tidy": ("17 * * * *", _clean_up),
+        "merge_spellings": ("27 * * * *", sweep.merge_spellings_everywhere),
+        "checkpoints": ("* * * * *", checkpoints.make_where_due),
+        "verify_audit": (VERIFICATION_AT, verify_everywhere),
+    }
 
 
 def _looking(runtime: Runtime, look: Callable[[Runtime], Awaitable[object]]) -> Callable[[Schedule], Awaitable[None]]:
@@ -96,7 +97,7 @@ def build(
     for name in ENTRYPOINTS:
         queuer.entrypoint(name)(_shim(runtime, name, flights))
 
-    for name, (when, look) in SWEEPS.items():
+    for name, (when, look) in _sweeps().items():
         queuer.schedule(name, when)(_looking(runtime, look))
 
     if owner_url is not None:
