@@ -57,11 +57,6 @@ def person_key(number: str) -> str:
     return digits
 
 
-def is_same_number(one: str, other: str) -> bool:
-    """Say whether two spellings are one person's number."""
-    return person_key(one) == person_key(other)
-
-
 def spellings(number: str) -> tuple[str, ...]:
     """Every way in which the channel may write this person's number: digits without a plus sign, its own first."""
     found = dict.fromkeys((number.removeprefix("+"), person_key(number)))

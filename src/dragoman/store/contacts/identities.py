@@ -161,10 +161,14 @@ async def _lock(connection: Connection, tenant_id: UUID, strangers: Iterable[Ide
 
 
 async def _lock_contacts(connection: Connection, tenant_id: UUID, contact_ids: Collection[UUID]) -> None:
-    """Let nobody else change these contacts; all at once and in order, so that no two wait for each other."""
+    """Let nobody else change these contacts; all at once and in order, so that no two wait for each other.
+
+    What only refers to them (a thread, an identity) is written meanwhile: nobody waits for that.
+    """
     if contact_ids:
         await connection.execute(
-            "SELECT FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) ORDER BY contact_id FOR UPDATE",
+            "SELECT FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) ORDER BY contact_id "
+            "FOR NO KEY UPDATE",
             tenant_id,
             list(contact_ids),
         )

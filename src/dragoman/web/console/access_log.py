@@ -6,9 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, ClassVar
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -24,7 +22,8 @@ from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.web import audited_reads
 from dragoman.web.console import filter_times
 from dragoman.web.console.exports import NAMES
-from dragoman.web.console.page import render, times_of
+from dragoman.web.console.filter_times import RecordQuery
+from dragoman.web.console.page import render
 from dragoman.web.http.dependencies import RuntimeDependency
 
 ADDRESS = "/access-log"
@@ -103,36 +102,10 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
-    """The filters as they stand in the address."""
-
-    given: Mapping[str, str]
-    zone: tzinfo
-
-    NAMES = ("kind", "actor", "session", "phone", "from", "to")
-
-    @classmethod
-    def read(cls, request: Request) -> _Query:
-        return cls(
-            {name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES}, times_of(request).zone
-        )
-
-    def __getitem__(self, name: str) -> str:
-        return self.given[name]
-
-    @property
-    def narrowed(self) -> bool:
-        """Whether anything but the kind is given."""
-        return any(value for name, value in self.given.items() if name != "kind")
-
-    def asked(self) -> dict[str, str]:
-        """What is given, for the record. Raises ValueError."""
-        return filter_times.on_record(self.given, self.zone)
-
-    def address(self, **changed: str) -> str:
-        """The page with other values."""
-        given = {name: value for name, value in {**self.given, **changed}.items() if value}
-        return f"{ADDRESS}?{urlencode(given)}" if given else ADDRESS
+class _AccessQuery(RecordQuery):
+    NAMES: ClassVar[tuple[str, ...]] = ("kind", "actor", "session", "phone", "from", "to")
+    TAB: ClassVar[str] = "kind"
+    PAGE: ClassVar[str] = ADDRESS
 
     def filters(self) -> AccessFilters:
         """The same for the store. Raises ValueError with what to do."""
@@ -168,7 +141,7 @@ class _Row:
 @router.get(ADDRESS)
 async def listed(request: Request, runtime: RuntimeDependency, identity: audited_reads.Auditor) -> Response:
     """Show the list."""
-    query = _Query.read(request)
+    query = _AccessQuery.read(request)
     audited_reads.check_phone(identity, query["phone"])
     page, mistake = AccessPage([], None), ""
     found: dict[UUID, Conversation] = {}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
@@ -23,7 +20,8 @@ from dragoman.store.receiving.delivery_list import DeliveryFilters, DeliveryPage
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import filter_times
-from dragoman.web.console.page import off_the_loop, render, times_of
+from dragoman.web.console.filter_times import RecordQuery
+from dragoman.web.console.page import off_the_loop, render
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -48,36 +46,10 @@ FATES: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _DeliveryQuery:
-    """The filters as they stand in the address."""
-
-    given: Mapping[str, str]
-    zone: tzinfo
-
-    NAMES = ("message", "fate", "from", "to")
-
-    @classmethod
-    def read(cls, request: Request) -> _DeliveryQuery:
-        return cls(
-            {name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES}, times_of(request).zone
-        )
-
-    def __getitem__(self, name: str) -> str:
-        return self.given[name]
-
-    @property
-    def narrowed(self) -> bool:
-        """Whether anything but the fate is given."""
-        return any(value for name, value in self.given.items() if name != "fate")
-
-    def asked(self) -> dict[str, str]:
-        """What is given, for the record. Raises ValueError."""
-        return filter_times.on_record(self.given, self.zone)
-
-    def address(self, **changed: str) -> str:
-        """The page with other values."""
-        given = {name: value for name, value in {**self.given, **changed}.items() if value}
-        return f"{ADDRESS}?{urlencode(given)}" if given else ADDRESS
+class _DeliveryQuery(RecordQuery):
+    NAMES: ClassVar[tuple[str, ...]] = ("message", "fate", "from", "to")
+    TAB: ClassVar[str] = "fate"
+    PAGE: ClassVar[str] = ADDRESS
 
     def filters(self) -> DeliveryFilters:
         """The same for the store. Raises ValueError with what to do."""

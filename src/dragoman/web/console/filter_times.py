@@ -1,11 +1,17 @@
-"""The days of the record lists' filters, read in the zone of the page, and put on record as the moments they were."""
+"""Reads the filters of the record lists: days in the zone of the page, put on record as the moments they were."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import ClassVar, Self
+from urllib.parse import urlencode
+
+from fastapi import Request
 
 from dragoman.store.conversation_list.filter_catalogue import SINCE, UNTIL, ValueKind
+from dragoman.web.console.page import times_of
 
 _KINDS: Mapping[str, tuple[str, ValueKind]] = {"from": ("From", SINCE), "to": ("To", UNTIL)}
 
@@ -26,3 +32,42 @@ def on_record(given: Mapping[str, str], zone: tzinfo) -> dict[str, str]:
     """What was asked for; a day says nothing without its zone, so moments stand for days. Raises ValueError."""
     asked = {name: text for name, text in given.items() if text}
     return asked | {name: at.isoformat() for name in _KINDS if (at := bound(given, name, zone)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """Holds the filters of a record list as they stand in its address.
+
+    ``NAMES`` are those that there are, ``TAB`` the one that is chosen by tabs and narrows nothing else, ``PAGE`` the
+    list's address.
+    """
+
+    given: Mapping[str, str]
+    zone: tzinfo
+
+    NAMES: ClassVar[tuple[str, ...]] = ()
+    TAB: ClassVar[str] = ""
+    PAGE: ClassVar[str] = ""
+
+    @classmethod
+    def read(cls, request: Request) -> Self:
+        """Take them from the address; days are those of the page's zone."""
+        given = {name: request.query_params.get(name, "").strip()[:200] for name in cls.NAMES}
+        return cls(given, times_of(request).zone)
+
+    def __getitem__(self, name: str) -> str:
+        return self.given[name]
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything but the tab is given."""
+        return any(value for name, value in self.given.items() if name != self.TAB)
+
+    def asked(self) -> dict[str, str]:
+        """What is given, for the record. Raises ValueError."""
+        return on_record(self.given, self.zone)
+
+    def address(self, **changed: str) -> str:
+        """Write the page's address with other values."""
+        given = {name: value for name, value in {**self.given, **changed}.items() if value}
+        return f"{self.PAGE}?{urlencode(given)}" if given else self.PAGE
