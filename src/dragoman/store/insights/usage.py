@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.usage import QUARTER_SECONDS, Measure, InvocationResult, percentile
+from dragoman.domain.usage import QUARTER_SECONDS, InvocationResult, Measure, percentile
 from dragoman.store.conversation_list.cursors import MalformedCursorError
 from dragoman.store.database import Connection
 from dragoman.store.handoff.queue_places import read_place
