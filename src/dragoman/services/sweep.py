@@ -24,6 +24,7 @@ from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.services.failed_jobs.record_failure import GOT_OVER
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
 from dragoman.services.insights.count_usage import count_usage
+from dragoman.services.insights.group_questions import group_questions
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
@@ -140,7 +141,13 @@ async def clean_up(runtime: Runtime) -> None:
 
 async def count_usage_everywhere(runtime: Runtime) -> int:
     """Count what has happened since the last time; returns how many sessions were counted."""
-    return await _for_each_tenant(runtime, "count_usage", count_usage)
+    return await _for_each_tenant(runtime, "count_usage", _count_usage)
+
+
+async def _count_usage(runtime: Runtime, tenant_id: UUID) -> int:
+    counted = await count_usage(runtime, tenant_id)
+    await group_questions(runtime, tenant_id)
+    return counted
 
 
 async def merge_spellings_everywhere(runtime: Runtime) -> int:

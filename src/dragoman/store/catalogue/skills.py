@@ -29,7 +29,7 @@ from dragoman.domain.policies import (
     part_to_json,
     routing_from_json,
 )
-from dragoman.store.catalogue import flows, menus, skill_keys
+from dragoman.store.catalogue import flows, menus, phrases, skill_keys
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Connection
 from dragoman.store.tenants import next_registry_revision
@@ -39,8 +39,9 @@ from dragoman.store.tenants import next_registry_revision
 class DispatchRules:
     """Holds a tenant's policy, registry, flows and default menu at one moment.
 
-    ``vocabulary`` is what a classifier learns: the skills, and the flows in the form of skills. ``skill_keys`` sign
-    calls of skills behind HTTP, by skill.
+    ``vocabulary`` is what a classifier learns: the skills, the flows in the form of skills, with the phrases that
+    administrators added to them, and what no skill is meant to answer. ``skill_keys`` sign calls of skills behind HTTP,
+    by skill.
     """
 
     policy: Policy
@@ -63,15 +64,27 @@ async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRul
         if len(_parsed) >= _PARSED_LIMIT:
             _parsed.clear()
         known, flowing = await registry(connection, tenant_id), await flows.list_all(connection, tenant_id)
+        added = await phrases.list_all(connection, tenant_id)
         _parsed[key] = DispatchRules(
             policy=policy_from_json(settings.get("policy", {})),
             registry=known,
-            vocabulary={**known, **{flow.name: as_spec(flow) for flow in flowing.values()}} if flowing else known,
+            vocabulary=phrases.teach(_offered(known, flowing), [one for one in added if one.is_live]),
             flows=flowing,
             menu=await menus.default(connection, tenant_id),
             skill_keys=await skill_keys.list_all(connection, tenant_id),
         )
     return _parsed[key]
+
+
+async def wanted_vocabulary(connection: Connection, tenant_id: UUID) -> Registry:
+    """What the next version of the classifier is to learn: as ``vocabulary``, with the phrases that wait for it."""
+    known, flowing = await registry(connection, tenant_id), await flows.list_all(connection, tenant_id)
+    added = await phrases.list_all(connection, tenant_id)
+    return phrases.teach(_offered(known, flowing), [one for one in added if one.is_wanted])
+
+
+def _offered(known: Registry, flowing: Flows) -> Registry:
+    return {**known, **{flow.name: as_spec(flow) for flow in flowing.values()}} if flowing else known
 
 
 async def registry(connection: Connection, tenant_id: UUID) -> Registry:
