@@ -6,7 +6,6 @@ Transactions: one for each decision, with its record. Phrases are taught with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
@@ -20,46 +19,43 @@ from dragoman.store.database import Connection
 from dragoman.store.insights import questions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPhrase:
-    """A phrase as somebody gave it; ``session_id`` where it is a contact's own words."""
-
-    text: str
-    locale: str
-    session_id: UUID | None = None
-
-
 async def add_phrases(
     runtime: Runtime,
     tenant_id: UUID,
     by: Administrator,
     intent: str,
-    given: Sequence[NewPhrase],
+    lines: Sequence[str],
     *,
+    locale: str,
     group_id: UUID | None = None,
 ) -> int:
-    """Add phrases to a skill or flow, or to what no skill answers; how many. With *group_id* they answer that question.
+    """Add phrases, one in each line, to a skill or flow, or to what no skill answers; how many.
+
+    With *group_id* they answer that question: the ones that are a contact's own words are kept as theirs.
 
     Raises NotFoundError for a question that is not there, ChangeRefusedError with what to do.
     """
-    texts = [(" ".join(one.text.split()), one) for one in given if one.text.strip()]
+    texts = [text for line in lines if (text := " ".join(line.split()))]
     async with runtime.database.tenant(tenant_id) as connection:
         await tenants.lock(connection, tenant_id)
-        await _check(connection, tenant_id, intent, [text for text, _ in texts])
+        await _check(connection, tenant_id, intent, texts)
+        written: dict[str, questions.QuestionExample] = {}
         if group_id is not None:
             await _decide(runtime, connection, tenant_id, group_id, intent, by)
+            written = await questions.writers(connection, tenant_id, group_id)
         now = runtime.clock.now()
         added = [
             AddedPhrase(
-                phrase_id=runtime.source.new_id(), intent=intent, text=text, locale=one.locale, added_at=now,
-                added_by=by.name, session_id=one.session_id,
+                phrase_id=runtime.source.new_id(), intent=intent, text=text, added_at=now, added_by=by.name,
+                locale=written[text].locale if text in written else locale,
+                session_id=written[text].session_id if text in written else None,
             )
-            for text, one in texts
+            for text in texts
         ]  # fmt: skip
         ids = await phrases.add(connection, tenant_id, added)
         await put_on_record(
             runtime, connection, tenant_id, "phrases.added", intent, object_kind="skill", by=by,
-            after={"phrases": [text for text, _ in texts]},
+            after={"phrases": texts},
         )  # fmt: skip
     return len(ids)
 

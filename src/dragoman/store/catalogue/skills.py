@@ -95,6 +95,16 @@ async def registry(connection: Connection, tenant_id: UUID) -> Registry:
     return {row["name"]: replace(spec_from_json(row["spec"]), retired=row["retired_at"] is not None) for row in rows}
 
 
+async def labels(connection: Connection, tenant_id: UUID) -> dict[str, tuple[str, bool]]:
+    """The label of every skill, and whether it is retired, by name."""
+    rows = await connection.fetch(
+        "SELECT name, coalesce(spec->>'label', name) AS label, retired_at IS NOT NULL AS is_retired FROM skill "
+        "WHERE tenant_id = $1 AND current",
+        tenant_id,
+    )
+    return {row["name"]: (row["label"], row["is_retired"]) for row in rows}
+
+
 async def register(connection: Connection, tenant_id: UUID, specs: Iterable[SkillSpec], *, now: datetime) -> list[str]:
     """Make these, and what is built in, the current versions; names of the new and changed ones. Old ones stay.
 

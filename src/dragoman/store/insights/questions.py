@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -245,6 +245,14 @@ async def _examples(
                 )
             )
     return found
+
+
+async def writers(connection: Connection, tenant_id: UUID, group_id: UUID) -> dict[str, QuestionExample]:
+    """Who wrote the latest messages of a group, by what they wrote in one line."""
+    of = await _examples(
+        connection, tenant_id, [group_id], datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), 100
+    )
+    return {one.text: one for one in of.get(group_id, ())}
 
 
 async def decide(

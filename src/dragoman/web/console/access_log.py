@@ -40,6 +40,7 @@ ACTIONS = {
     audited_reads.LOG_READ: "Read the access log",
     audited_reads.DELIVERIES_LISTED: "Looked through what came in",
     audited_reads.DELIVERY_OPENED: "Opened a delivery",
+    audited_reads.QUESTIONS_LISTED: "Read what was not understood",
     "agent.changed": "Changed what an agent takes",
     "bundle.made": "Evidence bundle made",
     "canned_reply.added": "Added a canned reply",
