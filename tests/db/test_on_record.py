@@ -97,6 +97,7 @@ HANDOFF = {
     "hours": {"time_zone": "UTC", "weekly": {}, "holidays": []}, "closed_text": {},
 }  # fmt: skip
 
+QUESTION = "/communications/insights/skills/questions/{group_id}"
 ACTIVE = "/communications/sessions/active"
 GIVEN_TO_AN_AGENT = "00000000-0000-4000-8000-000000000001"
 ANOTHER_WITH_AGENT = (
@@ -157,6 +158,12 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{LOGS}/{{session_id}}/hold/lift"): TriedRequest(),
     ("PUT", "/api/v1/conversations/{session_id}/hold"): TriedRequest({"reason": "a dispute"}),
     ("DELETE", "/api/v1/conversations/{session_id}/hold"): TriedRequest(),
+    ("POST", f"{QUESTION}/phrases"): TriedRequest({"intent": "out_of_scope", "lines": "tell me a joke"}),
+    ("POST", f"{QUESTION}/reopen"): TriedRequest(),
+    ("POST", "/api/v1/insights/questions/{group_id}/phrases"): TriedRequest(
+        {"intent": "out_of_scope", "phrases": ["tell me a story"]}
+    ),
+    ("POST", "/api/v1/insights/questions/{group_id}/reopen"): TriedRequest(),
     ("POST", f"{ACTIVE}/release"): TriedRequest(ACT, ANOTHER_WITH_AGENT),
     ("POST", f"{ACTIVE}/end"): TriedRequest(ACT),
     ("POST", "/api/v1/sessions/{session_id}/release"): TriedRequest({"reason": "Ana is ill"}, WITH_AGENT),

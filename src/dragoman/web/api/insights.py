@@ -338,7 +338,7 @@ async def unanswered_questions(
     )
 
 
-@router.post("/questions/{group_id}/phrases", responses=problems_of(401, 403, 404, 409, 422))
+@router.post("/questions/{group_id}/phrases", responses=problems_of(400, 401, 403, 404, 409, 422))
 async def teach_phrases(
     group_id: UUID, order: PhrasesOrder, identity: Administrator, runtime: RuntimeDependency
 ) -> AddedPhrases:
