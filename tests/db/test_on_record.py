@@ -248,6 +248,7 @@ COMMANDS_THAT_CHANGE_NOTHING = {
 }  # fmt: skip
 ON_ANOTHER_RECORD = {
     "serve": "a server", "web": "a server", "worker": "a server", "migrate": "alembic_version",
+    "insights rebuild": "counts the record, and changes nothing in it",
     "demo": "does by the services what the commands do", "tenant delete": "the record goes with the tenant",
     "audit checkpoint": "audit_checkpoint", "retention run": "retention_run, and an event on each session",
 }  # fmt: skip
