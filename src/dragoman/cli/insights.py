@@ -1,4 +1,4 @@
-"""``insights``: count usage anew."""
+"""Runs ``insights rebuild``, which counts usage anew."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class SkillRow:
-    """A skill as the chart and the table show it; ``length`` of its bar in percent."""
+    """Is a skill as the chart and the table show it; ``length`` of its bar in percent."""
 
     named: NamedSkill
     usage: SkillUsage
