@@ -7,6 +7,7 @@ import asyncio
 import logging
 
 from bench import (
+    classifier,
     dispatch,
     export,
     front_door,
@@ -25,6 +26,7 @@ from bench.harness import Result, publish
 from dragoman.cli import logs
 
 BENCHMARKS = {
+    "classifier": classifier.run,
     "dispatch": dispatch.run,
     "export": export.run,
     "front_door": front_door.run,
