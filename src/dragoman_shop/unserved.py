@@ -12,7 +12,6 @@ QUESTIONS: tuple[tuple[str, ...], ...] = (
     (
         "Can I get a gift card?",
         "can I buy a gift card from you",
-        "I am looking for a gift card for my sister",
         "gift cards??",
     ),
     (
@@ -23,20 +22,20 @@ QUESTIONS: tuple[tuple[str, ...], ...] = (
     (
         "Can somebody install the washing machine for me?",
         "do you install washing machines as well",
-        "how much is it to have a washing machine installed",
+        "installation of a washing machine, do you do that?",
     ),
 )
 """What is asked; the first of each is how it is asked most plainly."""
 
 NAMES = (
     "Imogen Farrell", "Callum Pryce", "Yasmin Haddad", "Rory Sinclair", "Freya Lindqvist", "Dominic Asante",
-    "Bethan Morris", "Kieran Walsh", "Lottie Ashworth", "Samir Bose",
+    "Bethan Morris", "Kieran Walsh", "Lottie Ashworth",
 )  # fmt: skip
 
 
 def unserved_ones(end: timedelta) -> Iterator[tuple[Customer, timedelta, tuple[Step, ...]]]:
     """Each person with when they begin and what they write; the questions are asked in turn, a day or less apart."""
-    asked = [(place, said) for place in range(4) for of in QUESTIONS for said in of[place : place + 1]]
+    asked = [(place, said) for place in range(3) for of in QUESTIONS for said in of[place : place + 1]]
     for number, (_, said) in enumerate(asked):
         person = Customer(f"+44770090070{number}", NAMES[number], "en")
         begin = end - timedelta(days=5.5) + timedelta(hours=13 * number)
