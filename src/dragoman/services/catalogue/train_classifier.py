@@ -111,9 +111,9 @@ async def vocabulary_of(runtime: Runtime, tenant_id: UUID, *, wanted: bool) -> R
 async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = False) -> MeasuredVersion:
     """Train and measure the live version, or the next one, unless that was done; it is registered with its scores."""
     vocabulary = await vocabulary_of(runtime, tenant_id, wanted=wanted)
-    classifier = await asyncio.to_thread(local.train, vocabulary)
+    version = await asyncio.to_thread(local.version_of, vocabulary)
     async with runtime.database.tenant(tenant_id) as connection:
-        known = await classifiers.get(connection, tenant_id, classifier.name, classifier.version)
+        known = await classifiers.get(connection, tenant_id, local.NAME, version)
     measured = None if known is None else MeasuredVersion.of(known)
     if measured is not None and (wanted or measured.live_at is not None):
         return measured
@@ -124,8 +124,8 @@ async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = F
     )
     now = runtime.clock.now()
     found = ClassifierVersion(
-        classifier=classifier.name,
-        version=classifier.version,
+        classifier=local.NAME,
+        version=version,
         trained_at=now if known is None else known.trained_at,
         phrases=sum(len(spec.phrases) for spec in vocabulary.values()),
         scores=kept,
@@ -133,7 +133,7 @@ async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = F
     )
     async with runtime.database.tenant(tenant_id) as connection:
         await classifiers.register(connection, tenant_id, found)
-        registered = await classifiers.get(connection, tenant_id, classifier.name, classifier.version)
+        registered = await classifiers.get(connection, tenant_id, local.NAME, version)
     measured = None if registered is None else MeasuredVersion.of(registered)
     assert measured is not None  # noqa: S101 - it was written just now
     return measured
@@ -154,7 +154,7 @@ def _measure(vocabulary: Registry) -> dict[str, Any]:
 async def measured_live(runtime: Runtime, tenant_id: UUID) -> MeasuredVersion | None:
     """The live version with its scores; None where it has not been measured yet."""
     vocabulary = await vocabulary_of(runtime, tenant_id, wanted=False)
-    version = (await asyncio.to_thread(local.train, vocabulary)).version
+    version = await asyncio.to_thread(local.version_of, vocabulary)
     async with runtime.database.tenant(tenant_id) as connection:
         known = await classifiers.get(connection, tenant_id, local.NAME, version)
     return None if known is None else MeasuredVersion.of(known)
@@ -217,7 +217,7 @@ async def put_live(runtime: Runtime, tenant_id: UUID, by: Administrator, *, vers
     With *version* only if that is still the next one. Raises ChangeRefusedError where nothing waits.
     """
     wanted = await vocabulary_of(runtime, tenant_id, wanted=True)
-    following = (await asyncio.to_thread(local.train, wanted)).version
+    following = await asyncio.to_thread(local.version_of, wanted)
     if version and version != following:
         raise ChangeRefusedError("Phrases were added or removed since you tried it. Try the next version again.")
     async with runtime.database.tenant(tenant_id) as connection:
