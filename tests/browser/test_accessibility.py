@@ -14,6 +14,8 @@ from tests.browser.people import GALLERY, MARINA
 from tests.browser.test_active_sessions import ACTIVE, furnish_sessions
 from tests.browser.test_canned_replies import furnish_replies
 from tests.browser.test_failed_jobs import fail_a_job
+from tests.browser.test_insights import ADDRESS as INSIGHTS
+from tests.browser.test_insights import furnish_insights
 from tests.waiting import wait_until
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
@@ -208,6 +210,35 @@ def sessions(visitor: Visitor, size: str) -> Iterator[str]:
     yield "some released"
 
 
+def insights(visitor: Visitor, size: str) -> Iterator[str]:
+    """Skill Usage Insights unfolded, single dispatches, and the classifier with a version that waits."""
+    page = visitor.page
+    page.goto(INSIGHTS)
+    yield "nothing happened"
+    furnish_insights(visitor.site)
+    page.goto(INSIGHTS)
+    unfold = "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+    page.evaluate(unfold)
+    yield "insights"
+    page.goto(f"{INSIGHTS}?from=2020-01-01&to=2020-01-02")
+    yield "bad days"
+    for query in ("", "?result=failed", "?result=nonsense"):
+        page.goto(f"{INSIGHTS}/calls{query}")
+        yield f"dispatches {query}"
+    page.goto(INSIGHTS)
+    page.get_by_text("Answer it…").first.click()
+    page.get_by_role("button", name="Add as training phrases").first.click()
+    expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()
+    page.evaluate(unfold)
+    yield "added"
+    page.goto("/communications/skills/classifier?try=1")
+    yield "classifier, not measured"
+    _press(page, "Measure it now")
+    expect(page.get_by_role("status").filter(has_text="has been measured")).to_be_visible()
+    page.evaluate(unfold)
+    yield "classifier"
+
+
 def simulator(visitor: Visitor, size: str) -> Iterator[str]:
     """The phone in the browser."""
     page = visitor.page
@@ -222,7 +253,7 @@ def simulator(visitor: Visitor, size: str) -> Iterator[str]:
 
 
 WALKS: tuple[Walk, ...] = (the_list, over_the_list, conversation, gallery, settings, simulator)
-WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies, sessions)
+WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies, sessions, insights)
 
 
 def resize(page: Page, width: int, height: int) -> None:
