@@ -346,6 +346,8 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
         "menu import": lambda: [place.file("menu.yaml", MENU)],
         "hold add": lambda: [names["session_id"], "--reason", "a dispute"],
         "hold lift": lambda: [names["session_id"]],
+        "classifier key add": list,
+        "classifier key remove": list,
         "redaction off": lambda: ["card"],
         "redaction on": lambda: ["card"],
         "redaction add": lambda: ["own", "Q[0-9]{9}X"],

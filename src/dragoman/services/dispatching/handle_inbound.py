@@ -13,7 +13,6 @@ dispatches it, or begun: then what the dead worker was doing is unknown, and the
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import TypeVar
 from uuid import UUID
@@ -24,7 +23,6 @@ from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
     CheckAnswer,
     CheckCode,
-    Classified,
     Classify,
     Commit,
     Committed,
@@ -51,6 +49,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.dispatching import presence
 from dragoman.services.dispatching.call_http_skill import call_http_skill
 from dragoman.services.dispatching.check_messages import check_messages
+from dragoman.services.dispatching.classify_text import classify_text
 from dragoman.services.dispatching.commit_turns import claim_next, commit_turn
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
 from dragoman.services.dispatching.one_time_codes import check_code, make_code, void_code
@@ -189,17 +188,8 @@ def _step(core: Generator[Effect, Result, Turn], result: Result | None) -> Effec
 
 async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: Effect) -> Result:
     match effect:
-        case Classify(text=text, locale=locale):
-            classifier = await runtime.classifiers.classifier_for(work.rules.vocabulary)
-            begun = time.perf_counter()
-            candidates = classifier.classify(text, locale)
-            return Classified(
-                at=runtime.clock.now(),
-                classifier=classifier.name,
-                classifier_version=classifier.version,
-                candidates=candidates,
-                duration_ms=round((time.perf_counter() - begun) * 1000, 3),
-            )
+        case Classify():
+            return await classify_text(runtime, lease.tenant_id, work.rules, effect)
         case InvokeSkill():
             return await _invoke(runtime, work, effect)
         case Pause(seconds=seconds):

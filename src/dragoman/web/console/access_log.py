@@ -50,6 +50,8 @@ ACTIONS = {
     "channel.resumed": "Resumed a channel",
     "channel.templates_fetched": "Fetched a channel's templates",
     "channel.tried": "Tried a channel that cannot be reached",
+    "classifier.key_added": "Set the key of the language model",
+    "classifier.key_removed": "Removed the key of the language model",
     "contact.erased": "Erased a contact",
     "contacts.merged": "Merged contacts that have one number",
     "export.cancelled": "Cancelled an export",

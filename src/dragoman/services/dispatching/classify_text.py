@@ -1,0 +1,43 @@
+"""Classify a text with what the tenant chose: the local classifier, or a language model with that one behind it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from cryptography.fernet import InvalidToken
+
+from dragoman.classify.language_model import ModelAccess
+from dragoman.dispatch.effects import Classified, Classify
+from dragoman.domain.policies import MODEL_CLASSIFIER
+from dragoman.runtime import Runtime
+from dragoman.store.catalogue.skills import DispatchRules
+
+log = structlog.get_logger()
+
+
+async def classify_text(runtime: Runtime, tenant_id: UUID, rules: DispatchRules, wanted: Classify) -> Classified:
+    """Do what the core asks, in no transaction. Whatever a model's server does, there is a result."""
+    access = model_access(runtime, tenant_id, rules) if rules.policy.classifier.kind == MODEL_CLASSIFIER else None
+    reader = await runtime.classifiers.reader_for(rules.vocabulary, access)
+    found = await reader.read(wanted, runtime.clock.now)
+    if found.failure is not None:
+        log.warning("classifier_failed", tenant_id=str(tenant_id), reason=found.failure.error_class)
+    return found
+
+
+def model_access(runtime: Runtime, tenant_id: UUID, rules: DispatchRules) -> ModelAccess:
+    """What requests to the tenant's language model go by, with its key opened."""
+    key, fault = None, ""
+    try:
+        if rules.classifier_key is not None:
+            key = runtime.keyring.decrypt(rules.classifier_key).decode("ascii")
+    except InvalidToken:
+        fault = "the key was sealed under another DRAGOMAN_SECRET_KEY; `dragoman classifier key add` replaces it"
+    return ModelAccess(
+        tenant_id=tenant_id,
+        choice=rules.policy.classifier,
+        most_cost_micros=rules.policy.budget.classifier_cost_micros,
+        api_key=key,
+        key_fault=fault,
+    )
