@@ -237,7 +237,7 @@ async def test_m4_every_change_by_page_and_api_is_on_record(
 COMMANDS_THAT_CHANGE_NOTHING = {
     "tenant list", "tenant policy show", "user list", "token list", "channel list", "channel check", "skill list",
     "skill key list", "flow export", "flow list", "menu export", "menu list", "hold list", "redaction list",
-    "redaction try", "jobs list", "audit verify", "audit key", "secret-key",
+    "redaction try", "classifier try", "jobs list", "audit verify", "audit key", "secret-key",
 }  # fmt: skip
 ON_ANOTHER_RECORD = {
     "serve": "a server", "web": "a server", "worker": "a server", "migrate": "alembic_version",

@@ -63,7 +63,7 @@ class ScriptedTransport:
 
 
 @dataclass
-class Asking:
+class ScriptedModel:
     """A model with a scripted transport, a clock that is moved, and pauses that are written down."""
 
     replies: list[HttpReply | NoReply | Exception | None]
@@ -100,7 +100,7 @@ def status(code: int, **headers: str) -> HttpReply:
 
 
 async def test_a_right_answer_names_model_prompt_and_cost() -> None:
-    asking = Asking([FINE], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=10_000))
+    asking = ScriptedModel([FINE], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=10_000))
     found = await asking.ask()
     assert isinstance(found, Classified)
     assert found.candidates == (
@@ -118,41 +118,41 @@ async def test_a_right_answer_names_model_prompt_and_cost() -> None:
 
 
 async def test_without_a_key_none_is_sent() -> None:
-    asking = Asking([FINE], dataclasses.replace(ACCESS, api_key=None))
+    asking = ScriptedModel([FINE], dataclasses.replace(ACCESS, api_key=None))
     assert isinstance(await asking.ask(), Classified)
     assert asking.transport.calls[0][2] == {}
 
 
 async def test_a_pause_that_the_server_asks_for_is_made_and_the_next_attempt_counts() -> None:
-    asking = Asking([status(429, retry_after="2"), FINE])
+    asking = ScriptedModel([status(429, retry_after="2"), FINE])
     assert isinstance(await asking.ask(), Classified)
     assert asking.slept == [2.0]
 
 
 async def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
-    asking = Asking([status(429, retry_after=str(int(ENOUGH) + 5))])
+    asking = ScriptedModel([status(429, retry_after=str(int(ENOUGH) + 5))])
     failed = await asking.failure()
     assert (failed.error_class, failed.attempts, asking.slept) == ("ModelStatusError", 1, [])
     assert "HTTP 429 (Too Many Requests); it asks to wait" in failed.message
 
 
 async def test_without_a_pause_of_the_servers_ours_grow_and_the_attempts_end() -> None:
-    asking = Asking([status(429)])
+    asking = ScriptedModel([status(429)])
     failed = await asking.failure()
     assert (failed.attempts, asking.slept) == (MOST_ATTEMPTS, list(PAUSES))
 
 
 @pytest.mark.parametrize("asked", ["soon", "-1", "1.5e9", "²", "9" * 40, "Mon, 30 Nov 2026 09:00:00 GMT"])
 async def test_a_pause_that_cannot_be_read_is_none(asked: str) -> None:
-    asking = Asking([status(429, retry_after=asked), FINE])
+    asking = ScriptedModel([status(429, retry_after=asked), FINE])
     assert isinstance(await asking.ask(), Classified)
     assert asking.slept == [PAUSES[0]]
 
 
 async def test_a_connection_that_fails_is_tried_again() -> None:
-    asking = Asking([REFUSED_CONNECTION, FINE])
+    asking = ScriptedModel([REFUSED_CONNECTION, FINE])
     assert isinstance(await asking.ask(), Classified)
-    asking = Asking([REFUSED_CONNECTION])
+    asking = ScriptedModel([REFUSED_CONNECTION])
     failed = await asking.failure()
     assert (failed.error_class, failed.attempts) == ("ConnectionFailedError", MOST_ATTEMPTS)
 
@@ -171,13 +171,13 @@ async def test_a_connection_that_fails_is_tried_again() -> None:
     ],
 )
 async def test_what_another_attempt_would_not_mend_is_tried_once(reply: HttpReply, error_class: str) -> None:
-    asking = Asking([reply])
+    asking = ScriptedModel([reply])
     failed = await asking.failure()
     assert (failed.error_class, failed.attempts, asking.slept) == (error_class, 1, [])
 
 
 async def test_the_deadline_ends_a_request_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    asking = Asking([None])
+    asking = ScriptedModel([None])
     asked = asyncio.ensure_future(asking.model.ask(WANTED, lambda: NOW))
     await asking.transport.called.wait()
     loop_clock.move(monkeypatch, ENOUGH + 1)
@@ -188,7 +188,7 @@ async def test_the_deadline_ends_a_request_that_hangs(monkeypatch: pytest.Monkey
 
 
 async def test_the_deadline_counts_pauses_and_earlier_attempts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    asking = Asking([status(429, retry_after="1")])
+    asking = ScriptedModel([status(429, retry_after="1")])
     pausing = asyncio.Event()
 
     async def sleep(_: float) -> None:
@@ -206,7 +206,7 @@ async def test_the_deadline_counts_pauses_and_earlier_attempts_too(monkeypatch: 
 
 
 async def test_a_cancellation_of_the_caller_passes_through() -> None:
-    asking = Asking([None])
+    asking = ScriptedModel([None])
     asked = asyncio.ensure_future(asking.ask())
     await asking.transport.called.wait()
     asked.cancel()
@@ -215,14 +215,14 @@ async def test_a_cancellation_of_the_caller_passes_through() -> None:
 
 
 async def test_a_defect_of_our_own_ends_the_run_and_quotes_nothing() -> None:
-    asking = Asking([RuntimeError(f"{TEXT} {KEY}")])
+    asking = ScriptedModel([RuntimeError(f"{TEXT} {KEY}")])
     failed = await asking.failure()
     assert (failed.error_class, failed.message) == ("RuntimeError", "the request failed within this program")
 
 
 @pytest.mark.parametrize("reply", [status(500), status(401), REFUSED_CONNECTION, HttpReply(status=200, body=b"no")])
 async def test_a_server_that_is_down_is_not_asked_again_until_a_trial_is_due(reply: HttpReply) -> None:
-    asking = Asking([*[reply] * (FAILURES_TO_OPEN * MOST_ATTEMPTS), reply])
+    asking = ScriptedModel([*[reply] * (FAILURES_TO_OPEN * MOST_ATTEMPTS), reply])
     for _ in range(FAILURES_TO_OPEN):
         await asking.failure()
     tried = len(asking.transport.calls)
@@ -240,7 +240,7 @@ async def test_a_server_that_is_down_is_not_asked_again_until_a_trial_is_due(rep
 
 
 async def test_one_trial_goes_at_a_time() -> None:
-    asking = Asking([status(500)])
+    asking = ScriptedModel([status(500)])
     for _ in range(FAILURES_TO_OPEN):
         await asking.failure()
     asking.now += TRIAL_PAUSES[0]
@@ -262,13 +262,13 @@ async def test_one_trial_goes_at_a_time() -> None:
     ],
 )
 async def test_what_a_contact_may_have_caused_does_not_switch_the_model_off_for_others(reply: HttpReply) -> None:
-    asking = Asking([reply])
+    asking = ScriptedModel([reply])
     for _ in range(FAILURES_TO_OPEN + 2):
         assert (await asking.failure()).attempts == 1
 
 
 async def test_another_tenants_failures_are_its_own() -> None:
-    asking = Asking([status(500)])
+    asking = ScriptedModel([status(500)])
     for _ in range(FAILURES_TO_OPEN + 1):
         await asking.failure()
     asking.transport.replies[:] = [FINE]
@@ -277,7 +277,7 @@ async def test_another_tenants_failures_are_its_own() -> None:
 
 
 async def test_a_new_key_is_tried_at_once() -> None:
-    asking = Asking([status(401)])
+    asking = ScriptedModel([status(401)])
     for _ in range(FAILURES_TO_OPEN + 1):
         await asking.failure()
     asking.transport.replies[:] = [FINE]
@@ -287,7 +287,7 @@ async def test_a_new_key_is_tried_at_once() -> None:
 
 
 async def test_a_request_that_may_cost_too_much_is_not_made() -> None:
-    asking = Asking([FINE], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=1))
+    asking = ScriptedModel([FINE], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=1))
     failed = await asking.failure()
     assert (failed.error_class, failed.attempts, failed.cost_micros) == ("ModelTooDearError", 0, 0)
     assert "budget.classifier_cost_micros allows 1" in failed.message
@@ -296,7 +296,7 @@ async def test_a_request_that_may_cost_too_much_is_not_made() -> None:
 
 async def test_an_answer_that_does_not_say_what_it_took_counts_as_the_most_that_it_can_have_taken() -> None:
     silent = HttpReply(status=200, body=json.dumps(completion(guesses(orders_status=0.9), usage=None)).encode())
-    asking = Asking([silent], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=10_000))
+    asking = ScriptedModel([silent], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=10_000))
     found = await asking.ask()
     size = len(asking.transport.calls[0][1]) + SPARE_TOKENS
     assert found.cost_micros == -(-(size * 15 + PRICED.most_answer_tokens * 60) // 100)
@@ -304,23 +304,23 @@ async def test_an_answer_that_does_not_say_what_it_took_counts_as_the_most_that_
 
 async def test_what_a_failed_request_has_cost_counts() -> None:
     cut = HttpReply(status=200, body=json.dumps(completion("{", finish="length")).encode())
-    asking = Asking([cut], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=10_000))
+    asking = ScriptedModel([cut], dataclasses.replace(ACCESS, choice=PRICED, most_cost_micros=10_000))
     failed = await asking.failure()
     assert (failed.error_class, failed.cost_micros) == ("ModelAnswerCutError", 72)
-    unread = Asking([HttpReply(status=200, body=b"<html>")], dataclasses.replace(asking.access))
+    unread = ScriptedModel([HttpReply(status=200, body=b"<html>")], dataclasses.replace(asking.access))
     assert (await unread.failure()).cost_micros > 72
-    refused = Asking([status(500)], asking.access)
+    refused = ScriptedModel([status(500)], asking.access)
     assert (await refused.failure()).cost_micros == 0
 
 
 async def test_a_part_of_a_micro_unit_is_counted_as_one() -> None:
     dear = dataclasses.replace(CHOICE, input_micros_per_million=1)
-    found = await Asking([FINE], dataclasses.replace(ACCESS, choice=dear, most_cost_micros=10)).ask()
+    found = await ScriptedModel([FINE], dataclasses.replace(ACCESS, choice=dear, most_cost_micros=10)).ask()
     assert found.cost_micros == 1
 
 
 async def test_a_key_that_cannot_be_opened_is_told_and_nothing_is_asked() -> None:
-    asking = Asking([FINE], dataclasses.replace(ACCESS, api_key=None, key_fault="sealed under another key"))
+    asking = ScriptedModel([FINE], dataclasses.replace(ACCESS, api_key=None, key_fault="sealed under another key"))
     failed = await asking.failure()
     assert (failed.error_class, failed.message, failed.attempts) == ("ModelKeyError", "sealed under another key", 0)
 
@@ -330,7 +330,7 @@ async def test_a_registry_that_is_too_large_is_not_sent() -> None:
         f"a.b{number}": SkillSpec(name=f"a.b{number}", label="x", version="1", description="d" * 300)
         for number in range(1000)
     }
-    asking = Asking([FINE])
+    asking = ScriptedModel([FINE])
     model = LanguageModel(ACCESS, Prompt.of(large, CHOICE), asking.transport, asking.circuits)
     failed = await model.ask(WANTED, lambda: NOW)
     assert isinstance(failed, ClassifierFailure)

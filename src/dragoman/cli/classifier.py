@@ -1,21 +1,58 @@
-"""``classifier key`` sets and removes the key for the server of a tenant's language model."""
+"""``classifier`` tries what reads messages, and keeps the key for the server of a tenant's language model."""
 
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import typer
 
-from dragoman.cli.shared import TenantOption, err, on_record, tenant_id_of, with_runtime
+from dragoman.cli.shared import JsonOption, TenantOption, err, on_record, show, tenant_id_of, with_runtime
+from dragoman.dispatch.effects import Classified, Classify
 from dragoman.domain.errors import ConfigurationError
+from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
-from dragoman.store.catalogue import classifier_key
+from dragoman.services.dispatching.classify_text import classify_text
+from dragoman.store.catalogue import classifier_key, skills
 
 classifier = typer.Typer(help="Set up what reads messages that no rule settles.", no_args_is_help=True)
 key = typer.Typer(help="Add and remove the key for the server of a language model.", no_args_is_help=True)
 classifier.add_typer(key, name="key")
 
+Words = Annotated[str, typer.Argument(metavar="TEXT", help="What a contact might write.")]
+Language = Annotated[str, typer.Option(help="The contact's language, as a tag.")]
+
 _KEY = re.compile(r"[!-~]{1,1000}")
+
+
+@classifier.command("try")
+def classifier_try(
+    text: Words, tenant_slug: TenantOption, *, locale: Language = "en", as_json: JsonOption = False
+) -> None:
+    """Read TEXT as a message that no rule settles, with what the tenant chose. Exits with 1 if a language model fails.
+
+    A language model is really asked, and paid for; no session pays.
+    """
+
+    async def job(runtime: Runtime) -> Classified:
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        async with runtime.database.tenant(tenant_id) as connection:
+            rules = await skills.dispatch_rules(connection, tenant_id)
+        return await classify_text(runtime, tenant_id, rules, Classify(text=text, locale=locale))
+
+    found = with_runtime(job)
+    rows = [{"intent": each.intent, "confidence": each.confidence} for each in found.candidates]
+    show(rows, as_json=as_json, empty="Nothing is known to the classifier: no skill has phrases.")
+    failed = found.failure
+    cost = found.cost_micros + (failed.cost_micros if failed else 0)
+    err.print(
+        f"Read by {found.classifier}, version {found.classifier_version}, in {found.duration_ms:,.1f} ms; "
+        f"it cost {counted(cost, 'micro-unit', 'micro-units')}."
+    )
+    if failed is not None:
+        err.print(f"{failed.classifier} {failed.classifier_version} did not answer: {failed.error_class}", style="red")
+        err.print(f"{failed.message} ({counted(failed.attempts, 'attempt', 'attempts')})", markup=False)
+        raise typer.Exit(1)
 
 
 @key.command("add")

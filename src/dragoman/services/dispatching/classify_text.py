@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-import structlog
 from cryptography.fernet import InvalidToken
 
 from dragoman.classify.language_model import ModelAccess
@@ -13,17 +12,12 @@ from dragoman.domain.policies import MODEL_CLASSIFIER
 from dragoman.runtime import Runtime
 from dragoman.store.catalogue.skills import DispatchRules
 
-log = structlog.get_logger()
-
 
 async def classify_text(runtime: Runtime, tenant_id: UUID, rules: DispatchRules, wanted: Classify) -> Classified:
     """Do what the core asks, in no transaction. Whatever a model's server does, there is a result."""
     access = model_access(runtime, tenant_id, rules) if rules.policy.classifier.kind == MODEL_CLASSIFIER else None
     reader = await runtime.classifiers.reader_for(rules.vocabulary, access)
-    found = await reader.read(wanted, runtime.clock.now)
-    if found.failure is not None:
-        log.warning("classifier_failed", tenant_id=str(tenant_id), reason=found.failure.error_class)
-    return found
+    return await reader.read(wanted, runtime.clock.now)
 
 
 def model_access(runtime: Runtime, tenant_id: UUID, rules: DispatchRules) -> ModelAccess:

@@ -23,6 +23,7 @@ from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
     CheckAnswer,
     CheckCode,
+    Classified,
     Classify,
     Commit,
     Committed,
@@ -46,6 +47,7 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import cut
 from dragoman.ledger import append
 from dragoman.runtime import Runtime
+from dragoman.services.counters import CLASSIFIER_FAILURES
 from dragoman.services.dispatching import presence
 from dragoman.services.dispatching.call_http_skill import call_http_skill
 from dragoman.services.dispatching.check_messages import check_messages
@@ -189,7 +191,7 @@ def _step(core: Generator[Effect, Result, Turn], result: Result | None) -> Effec
 async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: Effect) -> Result:
     match effect:
         case Classify():
-            return await classify_text(runtime, lease.tenant_id, work.rules, effect)
+            return await _classify(runtime, lease, work, effect)
         case InvokeSkill():
             return await _invoke(runtime, work, effect)
         case Pause(seconds=seconds):
@@ -202,6 +204,14 @@ async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: E
             return await _patiently(lambda: check_messages(runtime, work, messages))
         case Commit():
             raise TypeError("a Commit is not performed here")
+
+
+async def _classify(runtime: Runtime, lease: Lease, work: DispatchWork, effect: Classify) -> Classified:
+    found = await classify_text(runtime, lease.tenant_id, work.rules, effect)
+    if found.failure is not None:
+        CLASSIFIER_FAILURES.labels(found.failure.error_class).inc()
+        log.warning("classifier_failed", tenant_id=str(lease.tenant_id), reason=found.failure.error_class)
+    return found
 
 
 async def _about_code(
