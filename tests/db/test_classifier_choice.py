@@ -18,6 +18,7 @@ from dragoman.domain.nouns import Phrase, Policy, SkillSpec
 from dragoman.domain.policies import Budget, classifier_from_json
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue.change_policy import change_policy
+from dragoman.services.catalogue.model_key import open_key
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import skills
 from dragoman.store.embedded import DatabaseURLs
@@ -114,11 +115,13 @@ async def test_the_key_is_sealed_put_on_record_without_itself_and_removed(
         given = ["classifier", "key", *words, "--tenant", tenant.slug]
         return await asyncio.to_thread(CliRunner(env=terminal).invoke, command_line, given, typed)
 
+    assert (await run("add", typed=f"{KEY}\n")).exit_code == 1, "for which server?"
+    await choose(runtime, tenant, MODEL)
     assert (await run("add", typed=f"{KEY}\n")).exit_code == 0
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         sealed = (await skills.dispatch_rules(connection, tenant.tenant_id)).classifier_key
     assert sealed is not None
-    assert runtime.keyring.decrypt(sealed).decode() == KEY
+    assert open_key(runtime.keyring, "https://models.example/another/path", sealed) == KEY
     assert (await run("add", typed="two words\n")).exit_code == 1
     assert (await run("add", typed="sk-Schl\u00fcssel\n")).exit_code == 1
     assert (await run("remove")).exit_code == 0
@@ -126,5 +129,5 @@ async def test_the_key_is_sealed_put_on_record_without_itself_and_removed(
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         assert (await skills.dispatch_rules(connection, tenant.tenant_id)).classifier_key is None
         rows = await connection.fetch("SELECT action, before, after FROM administrator_action ORDER BY at, action_id")
-    assert [row["action"] for row in rows] == ["classifier.key_added", "classifier.key_removed"]
+    assert [row["action"] for row in rows] == ["policy.changed", "classifier.key_added", "classifier.key_removed"]
     assert KEY not in json.dumps([[row["before"], row["after"]] for row in rows])

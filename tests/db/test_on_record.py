@@ -285,6 +285,10 @@ steps:
   - {step: balance, type: skill, skill: a.b, next: done}
   - {step: done, type: end}
 """
+POLICY = """
+keep_trying_seconds: 7200
+classifier: {base_url: "https://models.example/v1"}
+"""
 MENU = """
 menu: main
 text: {en: "What can I do for you?"}
@@ -323,7 +327,7 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
     return {
         "tenant retention": lambda: ["30"],
         "tenant second-factor": lambda: ["everybody"],
-        "tenant policy set": lambda: [place.file("policy.yaml", "keep_trying_seconds: 7200\n")],
+        "tenant policy set": lambda: [place.file("policy.yaml", POLICY)],
         "user create": lambda: [user, "N", "agent", "--password", WORDS],
         "user role": lambda: [user, "auditor"],
         "user reset-password": lambda: [user],

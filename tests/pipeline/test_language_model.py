@@ -23,6 +23,7 @@ from dragoman.domain.policies import Budget, ClassifierChoice
 from dragoman.runtime import Keyring
 from dragoman.services import reseal
 from dragoman.services.audit.verify_audit import verify_audit
+from dragoman.services.catalogue.model_key import open_key, seal_key
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.store.catalogue import classifier_key, skills
@@ -84,7 +85,7 @@ async def choose(
         policy = dataclasses.replace(policy, classifier=choice, budget=budgets)
         await skills.set_policy(connection, shop.tenant_id, policy)
         if key is not None:
-            await classifier_key.save(connection, shop.tenant_id, shop.runtime.keyring.encrypt(key.encode()))
+            await classifier_key.save(connection, shop.tenant_id, seal_key(shop.runtime.keyring, base_url, key))
 
 
 async def timeline(shop: Harness) -> list[dict[str, Any]]:
@@ -339,6 +340,25 @@ async def test_a_key_that_cannot_be_opened_is_told(shop: Harness) -> None:
     assert server.received == []
 
 
+@pytest.mark.parametrize("before", ["http://127.0.0.1:{}/v1", "https://127.0.0.1:{}/v1", "http://localhost:{}/v1"])
+async def test_a_key_is_sent_to_no_other_server_than_the_one_it_was_added_for(shop: Harness, before: str) -> None:
+    async with serving(wanting(test_answer=0.9)) as server:
+        other = before.format(server.port + 1 if "http://127" in before else server.port)
+        await choose(shop, other)
+        await choose(shop, server.url("/v1"), key=None)
+        await shop.say(SAID)
+        await shop.settle()
+        (failed,) = await told(shop, "classifier.failed")
+        assert failed["error_class"] == "ModelKeyError"
+        assert "another server" in failed["message"]
+        assert server.connections == 0
+        await choose(shop, server.url("/v2"))
+        await choose(shop, server.url("/v1"), key=None)
+        await shop.say(SAID)
+        await shop.settle()
+        assert len(server.received) == 1, "the same server under another path"
+
+
 async def test_the_key_is_sealed_again_with_the_others_and_is_not_read_out(shop: Harness) -> None:
     await choose(shop, "https://models.example/v1")
     old, new = shop.runtime.settings.secret_key, Fernet.generate_key().decode()
@@ -347,7 +367,7 @@ async def test_the_key_is_sealed_again_with_the_others_and_is_not_read_out(shop:
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         sealed = (await skills.dispatch_rules(connection, shop.tenant_id)).classifier_key
         assert sealed is not None
-        assert Keyring(new).decrypt(sealed).decode() == KEY
+        assert open_key(Keyring(new), "https://models.example/v1", sealed) == KEY
         with pytest.raises(InvalidToken):
             Keyring(old).decrypt(sealed)
         await classifier_key.remove(connection, shop.tenant_id)

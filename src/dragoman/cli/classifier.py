@@ -12,6 +12,7 @@ from dragoman.dispatch.effects import Classified, Classify
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
+from dragoman.services.catalogue.model_key import seal_key
 from dragoman.services.dispatching.classify_text import classify_text
 from dragoman.store.catalogue import classifier_key, skills
 
@@ -47,17 +48,21 @@ def classifier_try(
     cost = found.cost_micros + (failed.cost_micros if failed else 0)
     err.print(
         f"Read by {found.classifier}, version {found.classifier_version}, in {found.duration_ms:,.1f} ms; "
-        f"it cost {counted(cost, 'micro-unit', 'micro-units')}."
+        f"it cost {counted(cost, 'micro-unit', 'micro-units')}.",
+        markup=False,
     )
     if failed is not None:
-        err.print(f"{failed.classifier} {failed.classifier_version} did not answer: {failed.error_class}", style="red")
+        err.print(f"{failed.classifier} {failed.classifier_version} did not answer: {failed.error_class}", markup=False)
         err.print(f"{failed.message} ({counted(failed.attempts, 'attempt', 'attempts')})", markup=False)
         raise typer.Exit(1)
 
 
 @key.command("add")
 def key_add(tenant_slug: TenantOption) -> None:
-    """Ask for the key and store it encrypted, in place of the one that there may be. Holds from the next message."""
+    """Ask for the key and store it encrypted, in place of the one that there may be. Holds from the next message.
+
+    It is for the server that the policy names now: another one is never sent it.
+    """
     given = str(typer.prompt("Key", hide_input=True)).strip()
     if not _KEY.fullmatch(given):
         raise ConfigurationError("a key is one word of at most 1000 letters, digits and signs of ASCII")
@@ -65,7 +70,10 @@ def key_add(tenant_slug: TenantOption) -> None:
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
-            await classifier_key.save(connection, tenant_id, runtime.keyring.encrypt(given.encode("ascii")))
+            base_url = (await skills.dispatch_rules(connection, tenant_id)).policy.classifier.base_url
+            if not base_url:
+                raise ConfigurationError("the policy names no language model; set classifier.base_url first")
+            await classifier_key.save(connection, tenant_id, seal_key(runtime.keyring, base_url, given))
             await on_record(runtime, connection, tenant_id, "classifier.key_added", tenant_slug)
 
     with_runtime(job)

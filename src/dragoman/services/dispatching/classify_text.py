@@ -10,6 +10,7 @@ from dragoman.classify.language_model import ModelAccess
 from dragoman.dispatch.effects import Classified, Classify
 from dragoman.domain.policies import MODEL_CLASSIFIER
 from dragoman.runtime import Runtime
+from dragoman.services.catalogue.model_key import OtherServerError, open_key
 from dragoman.store.catalogue.skills import DispatchRules
 
 
@@ -25,7 +26,9 @@ def model_access(runtime: Runtime, tenant_id: UUID, rules: DispatchRules) -> Mod
     key, fault = None, ""
     try:
         if rules.classifier_key is not None:
-            key = runtime.keyring.decrypt(rules.classifier_key).decode("ascii")
+            key = open_key(runtime.keyring, rules.policy.classifier.base_url, rules.classifier_key)
+    except OtherServerError as error:
+        fault = str(error)
     except InvalidToken:
         fault = "the key was sealed under another DRAGOMAN_SECRET_KEY; `dragoman classifier key add` replaces it"
     return ModelAccess(
