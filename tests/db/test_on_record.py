@@ -244,7 +244,7 @@ async def test_m4_every_change_by_page_and_api_is_on_record(
 COMMANDS_THAT_CHANGE_NOTHING = {
     "tenant list", "tenant policy show", "user list", "token list", "channel list", "channel check", "skill list",
     "skill key list", "flow export", "flow list", "menu export", "menu list", "hold list", "redaction list",
-    "redaction try", "jobs list", "audit verify", "audit key", "secret-key",
+    "redaction try", "classifier try", "jobs list", "audit verify", "audit key", "secret-key",
 }  # fmt: skip
 ON_ANOTHER_RECORD = {
     "serve": "a server", "web": "a server", "worker": "a server", "migrate": "alembic_version",
@@ -293,6 +293,10 @@ steps:
   - {step: balance, type: skill, skill: a.b, next: done}
   - {step: done, type: end}
 """
+POLICY = """
+keep_trying_seconds: 7200
+classifier: {base_url: "https://models.example/v1"}
+"""
 MENU = """
 menu: main
 text: {en: "What can I do for you?"}
@@ -331,7 +335,7 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
     return {
         "tenant retention": lambda: ["30"],
         "tenant second-factor": lambda: ["everybody"],
-        "tenant policy set": lambda: [place.file("policy.yaml", "keep_trying_seconds: 7200\n")],
+        "tenant policy set": lambda: [place.file("policy.yaml", POLICY)],
         "user create": lambda: [user, "N", "agent", "--password", WORDS],
         "user role": lambda: [user, "auditor"],
         "user reset-password": lambda: [user],
@@ -354,6 +358,8 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
         "menu import": lambda: [place.file("menu.yaml", MENU)],
         "hold add": lambda: [names["session_id"], "--reason", "a dispute"],
         "hold lift": lambda: [names["session_id"]],
+        "classifier key add": list,
+        "classifier key remove": list,
         "redaction off": lambda: ["card"],
         "redaction on": lambda: ["card"],
         "redaction add": lambda: ["own", "Q[0-9]{9}X"],
