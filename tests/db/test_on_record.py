@@ -74,6 +74,10 @@ TWO_SPELLINGS = (
     "SELECT tenant_id, 'wa_id', right(contact_id::text, 1), '5511987654321', contact_id, now() FROM contact "
     "WHERE locale = 'pt'"
 )
+A_PHRASE_WAITS = (
+    "INSERT INTO training_phrase (tenant_id, phrase_id, intent, text, locale, folded, added_at, added_by) "
+    "SELECT tenant_id, gen_random_uuid(), 'out_of_scope', 'sing a song', 'en', 'sing a song', now(), 'Ada' FROM tenant"
+)
 GIVEN_UP = "UPDATE failed_job SET given_up_at = now(), ended_at = NULL, ended_how = NULL"
 REPLY = {"shortcut": "changed", "title": "Changed", "body": "Hello {{contact.name}}"}
 REPLY_IS_BACK = (
@@ -244,7 +248,7 @@ async def test_m4_every_change_by_page_and_api_is_on_record(
 COMMANDS_THAT_CHANGE_NOTHING = {
     "tenant list", "tenant policy show", "user list", "token list", "channel list", "channel check", "skill list",
     "skill key list", "flow export", "flow list", "menu export", "menu list", "hold list", "redaction list",
-    "redaction try", "classifier try", "jobs list", "audit verify", "audit key", "secret-key",
+    "redaction try", "classifier try", "classifier compare", "classifier evaluate", "jobs list", "audit verify", "audit key", "secret-key",
 }  # fmt: skip
 ON_ANOTHER_RECORD = {
     "serve": "a server", "web": "a server", "worker": "a server", "migrate": "alembic_version",
@@ -358,6 +362,7 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
         "menu import": lambda: [place.file("menu.yaml", MENU)],
         "hold add": lambda: [names["session_id"], "--reason", "a dispute"],
         "hold lift": lambda: [names["session_id"]],
+        "classifier train": lambda: after(A_PHRASE_WAITS, "--put-live"),
         "classifier key add": list,
         "classifier key remove": list,
         "redaction off": lambda: ["card"],

@@ -58,6 +58,13 @@ def test_every_skill_is_there_with_label_description_and_phrases_of_each_languag
     assert "examples" not in listed(phrases=0)[0]
 
 
+def test_what_administrators_marked_as_out_of_scope_is_said_once() -> None:
+    nothing = SkillSpec(name="out_of_scope", label="", version="", phrases=(Phrase(text="sing a song", locale="en"),))
+    intents = listed(registry={**REGISTRY, "out_of_scope": nothing})
+    assert [one["intent"] for one in intents] == ["orders.status", "stores.hours", "out_of_scope"]
+    assert intents[-1]["examples"] == ["sing a song"]
+
+
 def test_the_schema_is_strict_and_lists_the_intents() -> None:
     given = request()["response_format"]
     assert given["type"] == "json_schema"

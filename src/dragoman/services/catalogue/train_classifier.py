@@ -7,7 +7,8 @@ a processor for seconds and run in a thread, outside of any transaction. Transac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,13 +16,16 @@ from uuid import UUID
 
 from dragoman.classify import Classifier, local, scores
 from dragoman.classify.scores import Conflict, Scores
+from dragoman.dispatch.effects import Classify
 from dragoman.dispatch.understand import OUT_OF_SCOPE
 from dragoman.domain.errors import ChangeRefusedError
+from dragoman.domain.events import Candidate
 from dragoman.domain.nouns import Registry
 from dragoman.ledger.read_usage import ClassifiedMessage, classified_messages
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.catalogue.change_policy import change_policy
+from dragoman.services.dispatching.classify_text import classify_text
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import classifiers, phrases, skills
@@ -158,6 +162,46 @@ async def measured_live(runtime: Runtime, tenant_id: UUID) -> MeasuredVersion | 
     async with runtime.database.tenant(tenant_id) as connection:
         known = await classifiers.get(connection, tenant_id, local.NAME, version)
     return None if known is None else MeasuredVersion.of(known)
+
+
+class _Recorded:
+    """Answers what was answered before, by text."""
+
+    def __init__(self, name: str, version: str, answers: Mapping[str, tuple[Candidate, ...]]) -> None:
+        self.name, self.version, self._answers = name, version, answers
+
+    def classify(self, text: str, locale: str) -> tuple[Candidate, ...]:  # noqa: ARG002 - the interface's
+        return self._answers.get(text, ())
+
+
+async def evaluate_on(
+    runtime: Runtime, tenant_id: UUID, examples: Sequence[tuple[str, str]]
+) -> tuple[str, int, Scores]:
+    """Let what the tenant chose read *examples* (text, intent); its version, how many phrases it knows, its scores.
+
+    Where a language model fails, what read in its place counts. The scores of a language model are kept.
+    """
+    async with runtime.database.tenant(tenant_id) as connection:
+        rules = await skills.dispatch_rules(connection, tenant_id)
+    answers: dict[str, tuple[Candidate, ...]] = {}
+    names: Counter[tuple[str, str]] = Counter()
+    for text, _ in examples:
+        if text not in answers:
+            found = await classify_text(runtime, tenant_id, rules, Classify(text=text, locale="en"))
+            answers[text] = found.candidates
+            names[found.classifier, found.classifier_version] += 1
+    (name, version), _ = names.most_common(1)[0]
+    measured = scores.evaluate(_Recorded(name, version, answers), examples, threshold=rules.policy.threshold)
+    phrases_known = sum(len(spec.phrases) for spec in rules.vocabulary.values())
+    if name != local.NAME:
+        now = runtime.clock.now()
+        kept = ClassifierVersion(
+            classifier=name, version=version, trained_at=now, phrases=phrases_known, live_at=now,
+            scores={"scores": scores.to_json(measured), "conflicts": []},
+        )  # fmt: skip
+        async with runtime.database.tenant(tenant_id) as connection:
+            await classifiers.register(connection, tenant_id, kept)
+    return version, phrases_known, measured
 
 
 async def try_next_version(runtime: Runtime, tenant_id: UUID, *, days: int = TRIED_DAYS) -> Trial:
