@@ -155,6 +155,18 @@ def _measure(vocabulary: Registry) -> dict[str, Any]:
     }  # fmt: skip
 
 
+async def measure_live_version(runtime: Runtime, tenant_id: UUID) -> bool:
+    """Measure the live version where that was not done; says whether it was. Without phrases there is nothing to."""
+    vocabulary = await vocabulary_of(runtime, tenant_id, wanted=False)
+    if not any(spec.phrases for spec in vocabulary.values()):
+        return False
+    known = await measured_live(runtime, tenant_id)
+    if known is not None and known.live_at is not None:
+        return False
+    await measure_version(runtime, tenant_id)
+    return True
+
+
 async def measured_live(runtime: Runtime, tenant_id: UUID) -> MeasuredVersion | None:
     """The live version with its scores; None where it has not been measured yet."""
     vocabulary = await vocabulary_of(runtime, tenant_id, wanted=False)
