@@ -14,6 +14,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -55,6 +56,21 @@ _EXCERPT_BYTES = 1024
 _EXCERPT_SECONDS = 1.0
 
 
+@dataclass(slots=True, kw_only=True)
+class CallTrace:
+    """What went over the wire in one call, as far as it got: filled in while it is made.
+
+    ``answer`` is the body of a successful answer. No key stands in it, only signatures.
+    """
+
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    status: int | None = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer: bytes | None = None
+
+
 class HttpSkills:
     """Calls skills behind HTTP over connections that are kept open between calls. Close it with :meth:`aclose`.
 
@@ -82,17 +98,23 @@ class HttpSkills:
             await connections.aclose()
 
     async def invoke(
-        self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], clock: Clock
+        self,
+        spec: SkillSpec,
+        call: InvokeSkill,
+        keys: Sequence[SigningKey],
+        clock: Clock,
+        trace: CallTrace | None = None,
     ) -> SkillReturned | SkillRaised:
         """Make one attempt at the skill of *spec*, which has an HTTP target; *keys* sign the call.
 
-        Never raises for what the other side does; only a cancellation of the caller passes through.
+        What is sent and comes back is noted in *trace*. Never raises for what the other side does; only a cancellation
+        of the caller passes through.
         """
         started = time.perf_counter()
         failed: tuple[str, str, bool, float | None]
         try:
             async with asyncio.timeout(call.timeout_seconds):
-                answer = await self._call(spec, call, keys, clock())
+                answer = await self._call(spec, call, keys, clock(), trace or CallTrace())
             elapsed = round((time.perf_counter() - started) * 1000, 3)
             return SkillReturned(
                 at=clock(),
@@ -158,7 +180,9 @@ class HttpSkills:
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise _connection_error(url.host, error) from error
 
-    async def _call(self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime) -> HttpAnswer:
+    async def _call(
+        self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime, trace: CallTrace
+    ) -> HttpAnswer:
         target = spec.http
         if target is None:
             raise TypeError(f"{spec.name} is no skill behind HTTP")
@@ -177,8 +201,9 @@ class HttpSkills:
             "Idempotency-Key": call.idempotency_key,
             **signature_headers(body, keys, now=now),
         }
+        trace.url, trace.headers, trace.body = target.url, headers, body
         try:
-            raw = await self._exchange(_reach(url, target), url, headers, body, call.timeout_seconds)
+            raw = await self._exchange(_reach(url, target), url, headers, body, call.timeout_seconds, trace=trace)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise _connection_error(url.host, error) from error
         return read_answer(raw, target.answer)
@@ -192,6 +217,7 @@ class HttpSkills:
         seconds: float,
         *,
         method: str = "POST",
+        trace: CallTrace | None = None,
     ) -> bytes:
         """The body of a successful answer."""
         core_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
@@ -204,6 +230,8 @@ class HttpSkills:
         )
         async with (await self._within(reach)).send(request) as response:
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            if trace is not None:
+                trace.status, trace.answer_headers = response.status, found
             await _check_status(url.host, response, found)
             _check_headers(url.host, found, self._max_answer_bytes)
             chunks = bytearray()
@@ -211,6 +239,8 @@ class HttpSkills:
                 chunks += chunk
                 if len(chunks) > self._max_answer_bytes:
                     raise _too_large(url.host, self._max_answer_bytes)
+            if trace is not None:
+                trace.answer = bytes(chunks)
             return bytes(chunks)
 
     async def _within(self, reach: Reach) -> Connections:

@@ -26,6 +26,7 @@ from dragoman.web.api import (
     reference,
     replies,
     reviews,
+    skills,
 )
 from dragoman.web.http import problems
 from dragoman.web.http.bodies import BodyLimits, IncomingBodies
@@ -97,6 +98,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         handoff_settings,
         handoffs,
         active_sessions,
+        skills,
         events,
         reference,
     ):

@@ -69,6 +69,7 @@ KEPT: Mapping[str, str] = {
     "single_sign_on": "settings",
     "single_sign_on_user": "people of ours",
     "skill": "definitions",
+    "skill_change": "definitions, and who of ours changed them and why",
     "skill_key": "keys of skills",
     "template_synchronisation": "when the channel was asked, and what it said of an account of ours",
     "tenant": "settings",

@@ -27,6 +27,7 @@ from dragoman.web.console import (
     reviews,
     sign_on,
     simulator,
+    skills,
     views,
 )
 from dragoman.web.console.page import qr_code, render
@@ -50,6 +51,7 @@ def install(app: FastAPI) -> None:
     app.include_router(handoff_actions.router)
     app.include_router(active_sessions.router)
     app.include_router(simulator.router)
+    app.include_router(skills.router)
     app.include_router(channels.router)
     app.include_router(canned_replies.router)
     app.include_router(failed_jobs.router)

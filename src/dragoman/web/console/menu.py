@@ -38,6 +38,7 @@ PAGES = (
         "/communications/sessions/active",
         "communications.access:admin",
     ),
+    MenuEntry("Communications", "", "Skills", "list-checks", "/communications/skills", "communications.access:read"),
     MenuEntry(
         "Communications",
         "Automation",

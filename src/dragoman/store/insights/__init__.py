@@ -1,0 +1,1 @@
+"""Counts of what skills did, kept beside the audit log that they are made from."""
