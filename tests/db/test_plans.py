@@ -28,6 +28,7 @@ from bench.log_screens import screens
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import Search
+from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.states import State
 from dragoman.store import embedded
 from dragoman.store.conversation_list import conversations
@@ -162,6 +163,8 @@ async def every_filter(connection: Connection, tenant_id: UUID) -> dict[str, tup
         "not an outcome": Filters(not_outcome=Outcome.SUCCESS),
         "not a state": Filters(not_state=State.RESOLVED),
         "channel": Filters(channel="whatsapp"),
+        "skill calls": Filters(ran=SkillCalls(skill=COMMON_SKILL)),
+        "failed calls": Filters(ran=SkillCalls.parse(f"{COMMON_SKILL},failed,2020-01-01,2100-01-01")),
         "tag": Filters(tag="nothing"),
         "reviewed": Filters(reviewed=True),
         "errors": Filters(errors=True),

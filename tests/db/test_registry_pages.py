@@ -8,7 +8,8 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -17,13 +18,17 @@ from dragoman.domain.nouns import HttpTarget, Level, Parameter, ParameterKind, P
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue import manage_skills
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
+from dragoman.services.insights.count_usage import rebuild_usage
 from dragoman.skills import verify_signature
 from dragoman.skills.addresses import AllowList
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.manifest import read_manifest
+from dragoman.store.accounts import roles
 from dragoman.store.accounts.actions import COMMAND_LINE
-from dragoman.store.catalogue import skills
+from dragoman.store.catalogue import phrases, skills
+from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.web.app import create_app
+from dragoman.web.console.insights import CALLS
 from tests.skill_server import answering, http, large, serving
 
 from .tenant_fixture import TenantFixture, bearer
@@ -478,3 +483,71 @@ async def test_the_timeline_and_the_list_lead_to_the_skill(
     assert '<a href="/x"' not in page.text
     listed = await client.get("/communications/automation/logs", headers=admin)
     assert f'href="{PAGE}/loyalty.points"' in listed.text
+
+
+async def test_each_number_of_use_leads_to_as_many_calls(
+    client: httpx.AsyncClient, tenant: TenantFixture, admin: dict[str, str], token: dict[str, str]
+) -> None:
+    await register(tenant, STATUS)
+    session_id = await tenant.session(skill="orders.status", next_position=7)
+    called = {"skill": "orders.status", "skill_version": "1", "attempt": 1}
+    failed = {"skill": "orders.status", "error_class": "ValueError", "message": "no <such> order", "duration_ms": 30.0}
+    done = {"skill": "orders.status", "duration_ms": 10.0, "cost_micros": 5}
+    position = 0
+    for end, payload in (("succeeded", done), ("failed", failed), ("succeeded", done)):
+        dispatch_id = uuid4()
+        for type_, said in (("skill.invoked", called), (f"skill.{end}", payload)):
+            position += 1
+            await tenant.event(session_id, position, type_, payload=said, dispatch_id=dispatch_id)
+    await rebuild_usage(tenant.runtime, tenant.tenant_id)
+    page = await client.get(f"{PAGE}/orders.status", headers=admin)
+    links = [html.unescape(found) for found in re.findall(rf'href="({re.escape(CALLS)}[^"]+)"', page.text)]
+    for result, number in (("", 3), ("succeeded", 2), ("failed", 1)):
+        (day, week) = (link for link in links if parse_qs(urlsplit(link).query).get("result", [""]) == [result])
+        for link in (day, week):
+            listed = await client.get(link, headers=admin)
+            assert listed.status_code == 200
+            assert listed.text.count(f'href="/communications/automation/logs/{session_id}') == number, link
+    assert f'href="/communications/automation/logs/{session_id}#e4"' in page.text
+    assert "ValueError" in words(page)
+    assert "no <such> order" in words(page)
+    one = (await client.get(f"{API}/orders.status", headers=token)).json()
+    assert {name: one["last_24_hours"][name] for name in ("calls", "succeeded", "failed", "cost_micros")} == {
+        "calls": 3, "succeeded": 2, "failed": 1, "cost_micros": 10,
+    }  # fmt: skip
+    assert one["recent_failures"][0]["position"] == 4
+    listed = await client.get(PAGE, headers=admin)
+    assert "3 calls 1 failed" in words(listed)
+    assert f'href="/communications/automation/logs/{session_id}#e4"' in listed.text
+
+
+async def test_failures_and_reasons_are_masked_for_those_who_see_no_numbers(
+    client: httpx.AsyncClient, tenant: TenantFixture, token: dict[str, str]
+) -> None:
+    await register(tenant, STATUS)
+    given = {"reason": "asked by +436601234567"}
+    await client.post(f"{API}/orders.status/retire", json=given, headers=token)
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        await roles.add(
+            connection, tenant.tenant_id, "looks-on", {"communications.access:read"}, now=tenant.runtime.clock.now()
+        )
+    headers = bearer(await tenant.token("looks-on"))
+    for address in (f"{API}/orders.status", API, PAGE, f"{PAGE}/orders.status"):
+        answer = await client.get(address, headers=headers)
+        assert answer.status_code == 200
+        assert "436601234567" not in answer.text, address
+    assert "436601234567" in (await client.get(f"{API}/orders.status", headers=token)).text
+
+
+async def test_phrases_that_were_added_say_by_whom(
+    client: httpx.AsyncClient, tenant: TenantFixture, admin: dict[str, str]
+) -> None:
+    await register(tenant, STATUS)
+    added = AddedPhrase(
+        phrase_id=uuid4(), intent="orders.status", text="has it left yet", locale="en", added_by="Ada",
+        added_at=tenant.runtime.clock.now(),
+    )  # fmt: skip
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        await phrases.add(connection, tenant.tenant_id, [added])
+    page = words(await client.get(f"{PAGE}/orders.status", headers=admin))
+    assert "has it left yet added by Ada, taught with the next version" in page

@@ -180,14 +180,17 @@ async def read(connection: Connection, tenant_id: UUID, place: FeedPosition | No
 
 
 async def trim(connection: Connection, tenant_id: UUID) -> None:
-    """Let go of rows that no reader can ask for any more; the next checkpoint has yet to look at their sessions.
+    """Let go of rows that no reader can ask for any more.
+
+    The next checkpoint and the next count of usage have yet to look at their sessions.
 
     What had ended when a row was written that is now older than :data:`KEPT` is in every snapshot taken since.
     """
     await connection.execute(
         "WITH gone AS (DELETE FROM session_change WHERE tenant_id = $1 AND xid < (SELECT max(horizon)"
         " FROM session_change WHERE tenant_id = $1 AND at < clock_timestamp() - $2::interval)"
-        " RETURNING tenant_id, session_id)"
+        " RETURNING tenant_id, session_id),"
+        " uncounted AS (INSERT INTO usage_due SELECT DISTINCT tenant_id, session_id FROM gone ON CONFLICT DO NOTHING)"
         " INSERT INTO checkpoint_due SELECT DISTINCT tenant_id, session_id FROM gone ON CONFLICT DO NOTHING",
         tenant_id,
         KEPT,

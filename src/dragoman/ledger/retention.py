@@ -35,6 +35,11 @@ SWEPT = {
     "review_note_deleted": "written_at < $2",
     "review_tag": "added_at < $2",
     "reply_draft": "changed_at < $2",
+    "skill_invocation": "at < $2",
+    "unanswered_message": "at < $2",
+    "usage_counted": "last_at < $2",
+    "usage_count": "start < $2",
+    "question_group": "last_at < $2 AND decision IS NULL",
 }
 """Rows that go by their own age, each with the condition for it."""
 
@@ -77,6 +82,7 @@ STAYS = {
     "checkpoint": _IDS,
     "checkpoint_due": _IDS,
     "checkpoint_leaf": _IDS,
+    "classifier_version": _DEFINITIONS,
     "contact": "who the contacts are, for as long as they are contacts: erased with them",
     "contact_alias": "what contacts were ever known by, so that they are found: erased with them",
     "contact_identity": "how contacts are reached: erased with them",
@@ -116,7 +122,10 @@ STAYS = {
     "skill_key": _DEFINITIONS,
     "template_synchronisation": "when the channel was asked for templates, and why that failed",
     "tenant": _DEFINITIONS,
+    "training_phrase": "what somebody of ours teaches the classifier; an erasure takes what a contact wrote out of it",
     "thread": _IDS,
+    "usage_due": _IDS,
+    "usage_state": _IDS,
     "user_account": _PEOPLE,
     "verification": _IDS,
 }
@@ -141,6 +150,9 @@ HELD = {
     "review_note_deleted": _OF_HELD,
     "review_tag": _OF_HELD,
     "reply_draft": _OF_HELD,
+    "skill_invocation": _OF_HELD,
+    "unanswered_message": _OF_HELD,
+    "usage_counted": _OF_HELD,
     "message_status": "(tenant_id, channel_account_id, channel_message_id) IN "
     f"(SELECT o.tenant_id, o.channel_account_id, o.channel_message_id {_IN_OUTBOX}",
     "media_file": f"(tenant_id, message_id) IN (SELECT m.tenant_id, m.message_id {_IN_TRANSCRIPT}",

@@ -23,6 +23,8 @@ from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.services.failed_jobs.record_failure import GOT_OVER
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
+from dragoman.services.insights.count_usage import count_usage
+from dragoman.services.insights.group_questions import group_questions
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
@@ -135,6 +137,17 @@ async def clean_up(runtime: Runtime) -> None:
     today = runtime.clock.now().date()
     async with runtime.database.directory() as connection:
         await migrate.ensure_partitions(connection, today, today + timedelta(weeks=4))
+
+
+async def count_usage_everywhere(runtime: Runtime) -> int:
+    """Count what has happened since the last time; returns how many sessions were counted."""
+    return await _for_each_tenant(runtime, "count_usage", _count_usage)
+
+
+async def _count_usage(runtime: Runtime, tenant_id: UUID) -> int:
+    counted = await count_usage(runtime, tenant_id)
+    await group_questions(runtime, tenant_id)
+    return counted
 
 
 async def merge_spellings_everywhere(runtime: Runtime) -> int:

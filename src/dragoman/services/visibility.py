@@ -30,6 +30,7 @@ from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
+from dragoman.store.insights.usage import ListedInvocation
 from dragoman.store.legal_holds import LegalHold
 from dragoman.store.media import MediaFile
 from dragoman.store.receiving.delivery_list import ListedDelivery
@@ -106,6 +107,21 @@ class Visibility:
     def text(self, found: _OfContact, text: str, masks: Masks) -> str:
         """What was written in that session."""
         return text if self.unmasked else masks.of(found.contact_id, found.contact_phone).text(text)
+
+    def written(self, contact_id: UUID, text: str, masks: Masks) -> str:
+        """Show what a contact wrote, where nothing else of the session is at hand."""
+        return text if self.unmasked else masks.of(contact_id, None).text(text)
+
+    def invocation(self, found: ListedInvocation, masks: Masks) -> ListedInvocation:
+        """Show a dispatch of a skill, with whose conversation it was in."""
+        if self.unmasked:
+            return found
+        mask = masks.of(found.contact_id, found.contact_phone)
+        return dataclasses.replace(
+            found,
+            contact_name=_name(found.contact_name, mask),
+            contact_phone=found.contact_phone and masking.phone(found.contact_phone),
+        )
 
     def match(self, found: _OfContact, match: Match, masks: Masks) -> str:
         """What can be read in a message that a search found; of a card without its numbers, whosever they are."""

@@ -34,6 +34,7 @@ RAW_OPENED = "raw_item.opened"
 LOG_READ = "access_log.read"
 DELIVERIES_LISTED = "deliveries.listed"
 DELIVERY_OPENED = "delivery.opened"
+QUESTIONS_LISTED = "questions.listed"
 
 MOST_STANDING = 50_000
 
@@ -83,6 +84,13 @@ async def delivery_opened(
     """*identity* is shown a delivery, *with_body* or what became of its items only."""
     detail = {"delivery_id": str(delivery_id), "body": with_body}
     await _record(runtime, connection, identity, DELIVERY_OPENED, _digest(detail), detail=detail)
+
+
+async def questions_listed(
+    runtime: Runtime, connection: Connection, identity: Principal, asked: Mapping[str, str]
+) -> None:
+    """*identity* is shown what contacts wrote that was not understood, in the time that was *asked* for."""
+    await _record(runtime, connection, identity, QUESTIONS_LISTED, _digest(asked), detail=asked)
 
 
 async def log_read(runtime: Runtime, connection: Connection, identity: Principal, asked: Mapping[str, str]) -> None:

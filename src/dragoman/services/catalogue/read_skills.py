@@ -6,14 +6,16 @@ Transactions: none of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.nouns import SkillSpec
 from dragoman.domain.skill_differences import describe_differences
 from dragoman.domain.skill_uses import SkillUse, find_uses
-from dragoman.store.catalogue import menus, skill_history, skill_list, skills
+from dragoman.domain.usage import QUARTER_SECONDS
+from dragoman.store.catalogue import menus, phrases, skill_history, skill_list, skills
+from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.store.catalogue.skill_history import SkillChange
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.catalogue.skill_list import ListedSkill, SkillFilters
@@ -22,6 +24,21 @@ from dragoman.store.insights.usage import FailedInvocation, SkillUsage, recent_f
 
 DAY, WEEK = timedelta(hours=24), timedelta(days=7)
 FAILURES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class UseSpan:
+    """A time that calls are counted in, in whole quarters of an hour as the counts are; ``until`` is exclusive."""
+
+    since: datetime
+    until: datetime
+
+    @classmethod
+    def before(cls, now: datetime, length: timedelta, *, kept_since: datetime) -> UseSpan:
+        """The time of that *length* before *now*, rounded outwards, as far as calls are kept."""
+        since = max(now - length, kept_since).timestamp() // QUARTER_SECONDS * QUARTER_SECONDS
+        until = -(-now.timestamp() // QUARTER_SECONDS) * QUARTER_SECONDS
+        return cls(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +57,7 @@ class RegistryPage:
 
     items: list[RegistryRow]
     next_name: str | None
+    span: UseSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +78,10 @@ class SkillDetail:
     history: list[HistoryEntry]
     uses: list[SkillUse]
     keys: tuple[SealedKey, ...]
+    phrases: list[AddedPhrase]
+    day: UseSpan
     last_day: SkillUsage
+    week: UseSpan
     last_week: SkillUsage
     failures: list[FailedInvocation]
 
@@ -72,11 +93,19 @@ class SkillDetail:
 
 
 async def list_skills(
-    connection: Connection, tenant_id: UUID, filters: SkillFilters, *, now: datetime, after: str = "", limit: int
+    connection: Connection,
+    tenant_id: UUID,
+    filters: SkillFilters,
+    *,
+    now: datetime,
+    kept_since: datetime,
+    after: str = "",
+    limit: int,
 ) -> RegistryPage:
-    """Read up to *limit* skills whose names come after *after*."""
+    """Read up to *limit* skills whose names come after *after*; calls are kept since *kept_since*."""
     found, more = await skill_list.page(connection, tenant_id, filters, after=after, limit=limit)
-    usage = await usage_by_skill(connection, tenant_id, now - DAY, now)
+    span = UseSpan.before(now, DAY, kept_since=kept_since)
+    usage = await usage_by_skill(connection, tenant_id, span.since, span.until)
     retired = await skill_history.retirements(connection, tenant_id, [one.name for one in found if one.retired_at])
     items = []
     for one in found:
@@ -84,32 +113,38 @@ async def list_skills(
         items.append(
             RegistryRow(
                 listed=one,
-                usage=usage.get(one.name) or _unused(one.name),
+                usage=usage.get(one.name) or SkillUsage(skill=one.name),
                 last_failure=failures[0] if failures else None,
                 retirement=retired.get(one.name),
             )
         )
-    return RegistryPage(items, found[-1].name if more else None)
+    return RegistryPage(items, found[-1].name if more else None, span)
 
 
-async def read_skill(connection: Connection, tenant_id: UUID, name: str, *, now: datetime) -> SkillDetail:
-    """Read one skill whole. Raises NotFoundError."""
+async def read_skill(
+    connection: Connection, tenant_id: UUID, name: str, *, now: datetime, kept_since: datetime
+) -> SkillDetail:
+    """Read one skill whole; calls are kept since *kept_since*. Raises NotFoundError."""
     rules = await skills.dispatch_rules(connection, tenant_id)
     spec = rules.registry.get(name)
     if spec is None:
         raise NotFoundError(f"No skill {name} is in the registry.")
     changes = await skill_history.list_all(connection, tenant_id, name)
     known_menus = [menu for menu, _ in await menus.list_all(connection, tenant_id)]
-    day = await usage_by_skill(connection, tenant_id, now - DAY, now)
-    week = await usage_by_skill(connection, tenant_id, now - WEEK, now)
+    day, week = (UseSpan.before(now, length, kept_since=kept_since) for length in (DAY, WEEK))
+    last_day = await usage_by_skill(connection, tenant_id, day.since, day.until)
+    last_week = await usage_by_skill(connection, tenant_id, week.since, week.until)
     return SkillDetail(
         spec=spec,
         kind=skill_list.kind_of(spec),
         history=_told(changes)[::-1],
         uses=find_uses(name, rules.flows.values(), known_menus, rules.policy),
         keys=rules.skill_keys.get(name, ()),
-        last_day=day.get(name) or _unused(name),
-        last_week=week.get(name) or _unused(name),
+        phrases=await phrases.list_all(connection, tenant_id, intent=name),
+        day=day,
+        last_day=last_day.get(name) or SkillUsage(skill=name),
+        week=week,
+        last_week=last_week.get(name) or SkillUsage(skill=name),
         failures=await recent_failures(connection, tenant_id, name, limit=FAILURES_SHOWN),
     )
 
@@ -123,10 +158,3 @@ def _told(changes: list[SkillChange]) -> list[HistoryEntry]:
         entries.append(HistoryEntry(change, differences, is_first=spec is not None and before is None))
         before = spec or before
     return entries
-
-
-def _unused(name: str) -> SkillUsage:
-    return SkillUsage(
-        skill=name, dispatches=0, succeeded=0, failed=0, lost=0, running=0,
-        average_ms=None, p50_ms=None, p95_ms=None, cost_micros=0,
-    )  # fmt: skip

@@ -30,7 +30,7 @@ from dragoman.domain.policies import (
     routing_from_json,
 )
 from dragoman.store.accounts.actions import SYSTEM, Administrator
-from dragoman.store.catalogue import flows, menus, skill_history, skill_keys
+from dragoman.store.catalogue import flows, menus, phrases, skill_history, skill_keys
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Connection
 from dragoman.store.tenants import lock, next_registry_revision
@@ -40,8 +40,9 @@ from dragoman.store.tenants import lock, next_registry_revision
 class DispatchRules:
     """Holds a tenant's policy, registry, flows and default menu at one moment.
 
-    ``vocabulary`` is what a classifier learns: the skills, and the flows in the form of skills. ``skill_keys`` sign
-    calls of skills behind HTTP, by skill.
+    ``vocabulary`` is what a classifier learns: the skills, the flows in the form of skills, with the phrases that
+    administrators added to them, and what no skill is meant to answer. ``skill_keys`` sign calls of skills behind HTTP,
+    by skill.
     """
 
     policy: Policy
@@ -64,15 +65,27 @@ async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRul
         if len(_parsed) >= _PARSED_LIMIT:
             _parsed.clear()
         known, flowing = await registry(connection, tenant_id), await flows.list_all(connection, tenant_id)
+        added = await phrases.list_all(connection, tenant_id)
         _parsed[key] = DispatchRules(
             policy=policy_from_json(settings.get("policy", {})),
             registry=known,
-            vocabulary={**known, **{flow.name: as_spec(flow) for flow in flowing.values()}} if flowing else known,
+            vocabulary=phrases.teach(_offered(known, flowing), [one for one in added if one.is_live]),
             flows=flowing,
             menu=await menus.default(connection, tenant_id),
             skill_keys=await skill_keys.list_all(connection, tenant_id),
         )
     return _parsed[key]
+
+
+async def wanted_vocabulary(connection: Connection, tenant_id: UUID) -> Registry:
+    """What the next version of the classifier is to learn: as ``vocabulary``, with the phrases that wait for it."""
+    known, flowing = await registry(connection, tenant_id), await flows.list_all(connection, tenant_id)
+    added = await phrases.list_all(connection, tenant_id)
+    return phrases.teach(_offered(known, flowing), [one for one in added if one.is_wanted])
+
+
+def _offered(known: Registry, flowing: Flows) -> Registry:
+    return {**known, **{flow.name: as_spec(flow) for flow in flowing.values()}} if flowing else known
 
 
 async def registry(connection: Connection, tenant_id: UUID) -> Registry:
@@ -81,6 +94,16 @@ async def registry(connection: Connection, tenant_id: UUID) -> Registry:
         "SELECT name, spec, retired_at FROM skill WHERE tenant_id = $1 AND current ORDER BY name", tenant_id
     )
     return {row["name"]: replace(spec_from_json(row["spec"]), retired=row["retired_at"] is not None) for row in rows}
+
+
+async def labels(connection: Connection, tenant_id: UUID) -> dict[str, tuple[str, bool]]:
+    """The label of every skill, and whether it is retired, by name."""
+    rows = await connection.fetch(
+        "SELECT name, coalesce(spec->>'label', name) AS label, retired_at IS NOT NULL AS is_retired FROM skill "
+        "WHERE tenant_id = $1 AND current",
+        tenant_id,
+    )
+    return {row["name"]: (row["label"], row["is_retired"]) for row in rows}
 
 
 async def register(

@@ -18,6 +18,7 @@ from uuid import UUID
 from dragoman.domain import erasure
 from dragoman.numbering import person_key, spellings
 from dragoman.store.database import Connection
+from dragoman.store.tenants import next_registry_revision
 
 SHORTEST_NUMBER = 7
 SHORTEST_NAME = 5
@@ -39,6 +40,7 @@ KEPT: Mapping[str, str] = {
     "checkpoint": "digests of seals",
     "checkpoint_due": "ids of ours",
     "checkpoint_leaf": "seals",
+    "classifier_version": "definitions",
     "delivery_item": "digests of the channel's ids, and what became of them",
     "directory": "where tenants' accounts are found",
     "failed_job": "ids of ours, and the class and place of an error",
@@ -70,10 +72,15 @@ KEPT: Mapping[str, str] = {
     "single_sign_on_user": "people of ours",
     "skill": "definitions",
     "skill_change": "definitions, and who of ours changed them and why",
+    "skill_invocation": "ids of ours, and the class of an error",
     "skill_key": "keys of skills",
     "template_synchronisation": "when the channel was asked, and what it said of an account of ours",
     "tenant": "settings",
     "thread": "ids of ours",
+    "usage_count": "counts",
+    "usage_counted": "ids of ours and counts",
+    "usage_due": "ids of ours",
+    "usage_state": "a time",
     "user_account": "people of ours",
     "verification": "counts",
 }
@@ -208,6 +215,9 @@ _MENTIONING: Mapping[str, str] = {
         f"AND {_mentions('(raw::text || summary)')}"
     ),
     "export_request": f"UPDATE export_request SET filters = $4 WHERE tenant_id = $1 AND {_mentions('filters::text')}",
+    "training_phrase": (
+        f"DELETE FROM training_phrase WHERE tenant_id = $1 AND $4::jsonb IS NOT NULL AND {_mentions('text')}"
+    ),
     "saved_view": f"DELETE FROM saved_view WHERE tenant_id = $1 AND $4::jsonb IS NOT NULL AND {_mentions('query')}",
     "message_status": (
         f"DELETE FROM message_status WHERE tenant_id = $1 AND $4::jsonb IS NOT NULL AND {_mentions('raw::text')}"
@@ -230,6 +240,19 @@ _OWN: Mapping[str, tuple[str, ...]] = {
         "channel_ids",
     ),
     "reply_draft": ("DELETE FROM reply_draft WHERE tenant_id = $1 AND session_id = ANY($2)", "sessions"),
+    "training_phrase": ("DELETE FROM training_phrase WHERE tenant_id = $1 AND session_id = ANY($2)", "sessions"),
+    "unanswered_message": (
+        # There are no words to group any more.
+        "UPDATE unanswered_message SET group_id = NULL, is_wordless = true, best_guess = '' "
+        "WHERE tenant_id = $1 AND session_id = ANY($2) AND NOT is_wordless",
+        "sessions",
+    ),
+    "question_group": (
+        # The first one's words, as hashes, were somebody's.
+        "DELETE FROM question_group g WHERE g.tenant_id = $1 AND decision IS NULL AND cardinality($2::uuid[]) > 0 "
+        "AND NOT EXISTS (SELECT FROM unanswered_message m WHERE m.tenant_id = $1 AND m.group_id = g.group_id)",
+        "sessions",
+    ),
     "review_note": ("DELETE FROM review_note WHERE tenant_id = $1 AND session_id = ANY($2)", "sessions"),
     "legal_hold": (
         f"UPDATE legal_hold SET reason = '{erasure.ERASED}' WHERE tenant_id = $1 AND session_id = ANY($2) "
@@ -260,6 +283,8 @@ async def erase(connection: Connection, tenant_id: UUID, who: ErasedPerson, *, n
         gone[table] += _count(await connection.execute(statement, tenant_id, list(getattr(who, by))))
     for table, statement in _MENTIONING.items():
         gone[table] += _count(await connection.execute(statement, tenant_id, who.numbers, who.words, GONE))
+    if gone["training_phrase"]:
+        await next_registry_revision(connection, tenant_id)
     gone["raw_delivery"] = await _deliveries(connection, tenant_id, who)
     gone["export_request"] += await _exports(connection, tenant_id, now)
     gone["contact"] = _count(

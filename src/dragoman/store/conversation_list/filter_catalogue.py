@@ -15,6 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.skill_calls import PATTERN as SKILL_CALLS
+from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.states import State
 from dragoman.domain.text_values import (
     CHANNEL_PATTERN,
@@ -32,6 +34,7 @@ from dragoman.store.conversation_list.filter_lookups import (
     by_channel,
     by_partner,
     by_phone,
+    by_skill_calls,
     by_words,
 )
 
@@ -234,6 +237,17 @@ FILTERS: tuple[FilterField, ...] = (
         description="Whether something failed in it",
         console="errors",
         condition=_either("s.error_count > 0", "s.error_count = 0"),
+    ),
+    FilterField(
+        name="ran",
+        kind=ValueKind(str, SkillCalls.parse, 250, pattern=SKILL_CALLS, read_by_zone=SkillCalls.parse),
+        label="Skill was called",
+        chip="Called",
+        api="ran",
+        description="Conversations in which a skill was called: `skill,result,from,to`, of which all but the first may "
+        "be left out; `*` stands for any skill, and the result is `succeeded`, `failed`, `lost` or `running`",
+        console="ran",
+        look_up=by_skill_calls,
     ),
     FilterField(
         name="tag",

@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from dragoman.domain.search_words import Search
+from dragoman.domain.skill_calls import SkillCalls
 from dragoman.store import phone_numbers
 from dragoman.store.contacts import aliases
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
@@ -75,6 +76,41 @@ async def by_phone(lookup: FilterLookup, found: CompiledFilters, phone: str) -> 
             found.add(Condition("s.contact_id = ANY ({}::uuid[])", (ids,)))
             return
     found.phones = [one.pattern for one in wanted]
+
+
+async def by_skill_calls(lookup: FilterLookup, found: CompiledFilters, calls: SkillCalls) -> None:
+    """Narrow *found* to the sessions in which skills were called so."""
+    parts = [
+        (column, value)
+        for column, value in (
+            ("skill = {}", calls.skill),
+            ("result = {}", None if calls.result is None else str(calls.result)),
+            ("at >= {}", calls.since),
+            ("at < {}", calls.until),
+        )
+        if value is not None
+    ]
+    values = [value for _, value in parts]
+    numbered = "".join(f" AND i.{column.format(f'${number}')}" for number, (column, _) in enumerate(parts, 3))
+    rows = await lookup.connection.fetch(
+        "SELECT session_id FROM skill_invocation i WHERE tenant_id = $1" + numbered + " LIMIT $2",
+        lookup.tenant_id,
+        MOST_HITS + 1,
+        *values,
+    )
+    ids = list({row["session_id"] for row in rows})
+    if len(rows) <= MOST_HITS:
+        found.impossible = found.impossible or not ids
+        found.add(Condition("s.session_id = ANY ({}::uuid[])", (ids,)))
+        return
+    # So many that a walk soon has enough of them; what cannot be among them is passed over without a look.
+    if calls.since is not None:
+        found.add(Condition("s.last_activity_at >= {}", (calls.since,)))
+    if calls.until is not None:
+        found.add(Condition("s.started_at < {}", (calls.until,)))
+    named = "".join(f" AND i.{column}" for column, _ in parts)
+    called = "EXISTS (SELECT FROM skill_invocation i WHERE i.tenant_id = s.tenant_id AND i.session_id = s.session_id"
+    found.add(Condition(f"{called}{named})", tuple(values)))
 
 
 async def by_words(lookup: FilterLookup, found: CompiledFilters, q: str) -> None:

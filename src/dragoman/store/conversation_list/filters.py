@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.states import State
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, FilterField
 
@@ -58,7 +59,8 @@ class Filters:
     a channel account's id, or a kind (``whatsapp``, ``email``). ``business_partner`` is an id or a number.
     ``agent`` is the name of the agent who has or had it. ``since`` (inclusive) and ``until`` (exclusive) bound the
     last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
-    :meth:`dragoman.domain.search_words.Search.parse`. ``tag`` and ``reviewed`` are what reviewers left on it.
+    :meth:`dragoman.domain.search_words.Search.parse`. ``ran``: a skill was
+    called in it. ``tag`` and ``reviewed`` are what reviewers left on it.
     ``session_id`` is one session. The ``not_…`` fields leave out what they name.
     """
 
@@ -75,6 +77,7 @@ class Filters:
     business_partner: UUID | str | None = None
     agent: str | None = None
     errors: bool | None = None
+    ran: SkillCalls | None = None
     tag: str | None = None
     reviewed: bool | None = None
     q: str | None = None

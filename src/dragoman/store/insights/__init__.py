@@ -1,1 +1,1 @@
-"""Counts of what skills did, kept beside the audit log that they are made from."""
+"""What is counted of the audit log, and what is read of the counts."""

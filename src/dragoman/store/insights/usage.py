@@ -1,33 +1,89 @@
-"""What skills did in a stretch of time, and how their calls failed."""
+"""Reads how skills were used: figures of a time from the counts, single dispatches from their rows.
+
+Times must begin and end at quarters of an hour, as days do in every zone; figures of the days and hours that lie wholly
+within come from their own counts. Percentiles come from histograms by the hour, within 2.5 %.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from dragoman.domain.usage import QUARTER_SECONDS, InvocationResult, Measure, percentile
+from dragoman.store.conversation_list.cursors import MalformedCursorError
 from dragoman.store.database import Connection
+from dragoman.store.handoff.queue_places import read_place
+
+_DAY, _HOUR, _QUARTER = timedelta(days=1), timedelta(hours=1), timedelta(seconds=QUARTER_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkillUsage:
-    """How often a skill was called, what became of the calls, and how long they took."""
+    """How often a skill was called, and what came of it. Dispatches that still run are in none of the other counts.
+
+    Durations are of those that succeeded or failed, all attempts together; None where there is none.
+    """
 
     skill: str
-    dispatches: int
-    succeeded: int
-    failed: int
-    lost: int
-    running: int
-    average_ms: float | None
-    p50_ms: float | None
-    p95_ms: float | None
-    cost_micros: int
+    dispatches: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    lost: int = 0
+    average_ms: float | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    cost_micros: int = 0
+
+    @property
+    def running(self) -> int:
+        """How many have not ended yet."""
+        return self.dispatches - self.succeeded - self.failed - self.lost
+
+    @property
+    def success_rate(self) -> float | None:
+        """The share of those that ended which succeeded; None where none has ended."""
+        return _share(self.succeeded, self.dispatches - self.running)
+
+    @property
+    def error_rate(self) -> float | None:
+        """The share of those that ended which failed or were lost; None where none has ended."""
+        return _share(self.failed + self.lost, self.dispatches - self.running)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFigures:
+    """What happened in a time: each skill's figures and those of all together, and what became of conversations."""
+
+    total: SkillUsage
+    skills: Mapping[str, SkillUsage]
+    outcomes: Mapping[str, int]
+    sessions: int
+    handoffs: int
+    claims: int
+    misses: int
+    average_wait_ms: float | None
+    p50_wait_ms: float | None
+    p95_wait_ms: float | None
+    classifier_runs: int
+    classifier_micros: int
+
+    @property
+    def handoff_rate(self) -> float | None:
+        """Handoffs for each conversation that was begun; None where none was."""
+        return _share(self.handoffs, self.sessions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedInvocation:
-    """One call that failed after its last attempt, and where it stands on the timeline."""
+    """A dispatch of a skill that failed, with the message of its last attempt; ``position`` is that of the failure."""
 
     skill: str
     at: datetime
@@ -40,17 +96,289 @@ class FailedInvocation:
     duration_ms: float | None
 
 
+def _parts(since: datetime, until: datetime, finest: timedelta) -> list[tuple[str, datetime, datetime]]:
+    """The time as whole days of UTC, hours and quarters of an hour, none of which overlap."""
+    grains = [("d", _DAY), ("h", _HOUR), ("q", _QUARTER)]
+    return _split(since, until, [one for one in grains if one[1] >= finest])
+
+
+def _split(
+    since: datetime, until: datetime, grains: Sequence[tuple[str, timedelta]]
+) -> list[tuple[str, datetime, datetime]]:
+    if since >= until:
+        return []
+    (name, length), *finer = grains
+    if not finer:
+        return [(name, _floor(since, length), _ceiling(until, length))]
+    first, last = _ceiling(since, length), _floor(until, length)
+    if first >= last:
+        return _split(since, until, finer)
+    return [*_split(since, first, finer), (name, first, last), *_split(last, until, finer)]
+
+
+def _floor(at: datetime, length: timedelta) -> datetime:
+    seconds = int(at.timestamp())
+    return datetime.fromtimestamp(seconds - seconds % int(length.total_seconds()), UTC)
+
+
+def _ceiling(at: datetime, length: timedelta) -> datetime:
+    floor = _floor(at, length)
+    return floor if floor == at else floor + length
+
+
+_HISTOGRAMS = [Measure.LATENCY, Measure.WAIT]
+_SUMS = [measure for measure in Measure if measure not in _HISTOGRAMS]
+
+
+async def _sums(
+    connection: Connection, tenant_id: UUID, since: datetime, until: datetime, measures: Sequence[Measure]
+) -> dict[tuple[str, str], int]:
+    parts = _parts(since, until, _QUARTER)
+    rows = await connection.fetch(
+        "SELECT u.measure, u.name, sum(u.value)::bigint AS value FROM unnest($2::text[], $3::timestamptz[], "
+        "$4::timestamptz[]) AS p(grain, since, until) CROSS JOIN unnest($5::text[]) AS m(measure) "
+        "CROSS JOIN LATERAL (SELECT c.measure, c.name, c.value FROM usage_count c WHERE c.tenant_id = $1 "
+        "AND c.grain = p.grain AND c.measure = m.measure AND c.start >= p.since AND c.start < p.until) u "
+        "GROUP BY u.measure, u.name",
+        tenant_id,
+        *_columns(parts),
+        [str(measure) for measure in measures],
+    )
+    return {(row["measure"], row["name"]): row["value"] for row in rows if row["value"]}
+
+
+async def _histograms(
+    connection: Connection, tenant_id: UUID, since: datetime, until: datetime, names: Sequence[str] | None = None
+) -> dict[tuple[str, str], dict[int, int]]:
+    parts = _parts(since, until, _HOUR)
+    rows = await connection.fetch(
+        "SELECT u.measure, u.name, u.bucket, sum(u.value)::bigint AS value FROM unnest($2::text[], $3::timestamptz[], "
+        "$4::timestamptz[]) AS p(grain, since, until) CROSS JOIN unnest($5::text[]) AS m(measure) "
+        "CROSS JOIN LATERAL (SELECT c.measure, c.name, c.bucket, c.value FROM usage_count c WHERE c.tenant_id = $1 "
+        "AND c.grain = p.grain AND c.measure = m.measure AND c.start >= p.since AND c.start < p.until "
+        "AND ($6::text[] IS NULL OR c.name = ANY ($6))) u GROUP BY u.measure, u.name, u.bucket",
+        tenant_id,
+        *_columns(parts),
+        [str(measure) for measure in _HISTOGRAMS],
+        None if names is None else list(names),
+    )
+    found: dict[tuple[str, str], dict[int, int]] = {}
+    for row in rows:
+        if row["value"] > 0:
+            found.setdefault((row["measure"], row["name"]), {})[row["bucket"]] = row["value"]
+    return found
+
+
+def _columns(parts: Sequence[tuple[str, datetime, datetime]]) -> tuple[list[Any], list[Any], list[Any]]:
+    return [part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts]
+
+
+async def figures(connection: Connection, tenant_id: UUID, since: datetime, until: datetime) -> UsageFigures:
+    """Read what happened from *since* (inclusive) until *until* (exclusive)."""
+    sums = await _sums(connection, tenant_id, since, until, _SUMS)
+    histograms = await _histograms(connection, tenant_id, since, until)
+    names = sorted({name for measure, name in sums if measure == Measure.DISPATCHES})
+    everything: dict[int, int] = {}
+    for (measure, _), histogram in histograms.items():
+        if measure == Measure.LATENCY:
+            for bucket, value in histogram.items():
+                everything[bucket] = everything.get(bucket, 0) + value
+    waits = histograms.get((Measure.WAIT, ""), {})
+    claims = sums.get((Measure.CLAIMS, ""), 0)
+    return UsageFigures(
+        total=_usage(_total(sums, names), "", everything),
+        skills={name: _usage(sums, name, histograms.get((Measure.LATENCY, name), {})) for name in names},
+        outcomes={name: value for (measure, name), value in sums.items() if measure == Measure.OUTCOMES},
+        sessions=sums.get((Measure.SESSIONS, ""), 0),
+        handoffs=sums.get((Measure.HANDOFFS, ""), 0),
+        claims=claims,
+        misses=sums.get((Measure.MISSES, ""), 0),
+        average_wait_ms=sums.get((Measure.WAIT_MS, ""), 0) / claims if claims else None,
+        p50_wait_ms=percentile(waits, 0.5),
+        p95_wait_ms=percentile(waits, 0.95),
+        classifier_runs=sums.get((Measure.CLASSIFIER_RUNS, ""), 0),
+        classifier_micros=sums.get((Measure.CLASSIFIER_MICROS, ""), 0),
+    )
+
+
+_OF_SKILLS = (
+    Measure.DISPATCHES, Measure.SUCCEEDED, Measure.FAILED, Measure.LOST, Measure.DURATION_US, Measure.COST_MICROS,
+)  # fmt: skip
+
+
+def _total(sums: Mapping[tuple[str, str], int], names: Iterable[str]) -> dict[tuple[str, str], int]:
+    names = list(names)
+    return {(measure, ""): sum(sums.get((measure, name), 0) for name in names) for measure in _OF_SKILLS}
+
+
+def _usage(sums: Mapping[tuple[str, str], int], name: str, histogram: Mapping[int, int]) -> SkillUsage:
+    succeeded, failed = sums.get((Measure.SUCCEEDED, name), 0), sums.get((Measure.FAILED, name), 0)
+    ended = succeeded + failed
+    return SkillUsage(
+        skill=name,
+        dispatches=sums.get((Measure.DISPATCHES, name), 0),
+        succeeded=succeeded,
+        failed=failed,
+        lost=sums.get((Measure.LOST, name), 0),
+        average_ms=sums.get((Measure.DURATION_US, name), 0) / ended / 1000 if ended else None,
+        p50_ms=percentile(histogram, 0.5),
+        p95_ms=percentile(histogram, 0.95),
+        cost_micros=sums.get((Measure.COST_MICROS, name), 0),
+    )
+
+
 async def usage_by_skill(
     connection: Connection, tenant_id: UUID, since: datetime, until: datetime
 ) -> dict[str, SkillUsage]:
-    """Count by skill."""
-    del connection, tenant_id, since, until
-    return {}
+    """Read each skill's figures from *since* until *until*, rounded outwards to quarters of an hour."""
+    return dict((await figures(connection, tenant_id, _floor(since, _QUARTER), _ceiling(until, _QUARTER))).skills)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayFigures:
+    """What happened in one stretch of time, which begins at ``start``; ``outcomes`` counts each outcome."""
+
+    start: datetime
+    outcomes: Mapping[str, int]
+    dispatches: int
+    failed: int
+
+
+_SERIES = (Measure.OUTCOMES, Measure.DISPATCHES, Measure.FAILED, Measure.LOST)
+
+
+async def by_stretch(connection: Connection, tenant_id: UUID, bounds: Sequence[datetime]) -> list[DayFigures]:
+    """The figures of each stretch of time between two of *bounds*, which are in order."""
+    if len(bounds) < 2:
+        return []
+    whole_days = all(_floor(at, _DAY) == at for at in bounds)
+    grain = "d" if whole_days else "h" if all(_floor(at, _HOUR) == at for at in bounds) else "q"
+    rows = await connection.fetch(
+        "SELECT width_bucket(c.start, $4::timestamptz[]) AS place, c.measure, c.name, sum(c.value)::bigint AS value "
+        "FROM usage_count c WHERE c.tenant_id = $1 AND c.grain = $2 AND c.measure = ANY ($3::text[]) "
+        "AND c.start >= $5 AND c.start < $6 GROUP BY 1, 2, 3",
+        tenant_id,
+        grain,
+        [str(measure) for measure in _SERIES],
+        list(bounds),
+        bounds[0],
+        bounds[-1],
+    )
+    outcomes: list[dict[str, int]] = [{} for _ in bounds[1:]]
+    others: list[dict[str, int]] = [{} for _ in bounds[1:]]
+    for row in rows:
+        place = row["place"] - 1
+        if row["measure"] == Measure.OUTCOMES:
+            outcomes[place][row["name"]] = row["value"]
+        else:
+            others[place][row["measure"]] = others[place].get(row["measure"], 0) + row["value"]
+    return [
+        DayFigures(
+            start=start,
+            outcomes=outcomes[place],
+            dispatches=others[place].get(Measure.DISPATCHES, 0),
+            failed=others[place].get(Measure.FAILED, 0) + others[place].get(Measure.LOST, 0),
+        )
+        for place, start in enumerate(bounds[:-1])
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvocationFilters:
+    """What dispatches are narrowed to; all that are given must fit. ``since`` is inclusive, ``until`` exclusive."""
+
+    skill: str | None = None
+    result: InvocationResult | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedInvocation:
+    """A dispatch of a skill as lists show it; ``position`` is that of the event that tells how it ended or began."""
+
+    session_id: UUID
+    position: int
+    at: datetime
+    skill: str
+    skill_version: str
+    result: InvocationResult
+    attempts: int
+    duration_ms: float | None
+    cost_micros: int
+    error_class: str
+    contact_id: UUID
+    contact_name: str
+    contact_phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationPage:
+    """A part of the list, newest first; ``next_cursor`` leads to what comes after it."""
+
+    items: list[ListedInvocation]
+    next_cursor: str | None
+
+
+async def invocations(
+    connection: Connection, tenant_id: UUID, filters: InvocationFilters, *, cursor: str | None, limit: int
+) -> InvocationPage:
+    """Up to *limit* dispatches after *cursor*, newest first. Raises MalformedCursorError."""
+    values: list[Any] = [tenant_id, limit + 1]
+    conditions = ""
+    for condition, value in (
+        ("i.skill = {}", filters.skill),
+        ("i.result = {}", None if filters.result is None else str(filters.result)),
+        ("i.at >= {}", filters.since),
+        ("i.at < {}", filters.until),
+    ):
+        if value is not None:
+            values.append(value)
+            conditions += f" AND {condition.format(f'${len(values)}')}"
+    if cursor is not None:
+        values += _read_cursor(cursor)
+        last = len(values)
+        conditions += f" AND (i.at, i.session_id, i.position) < (${last - 2}, ${last - 1}, ${last})"
+    rows = await connection.fetch(
+        "SELECT i.session_id, i.position AS first, coalesce(i.end_position, i.position) AS position, i.at, "
+        "i.skill, i.skill_version, i.result, i.attempts, i.duration_ms, i.cost_micros, i.error_class, "
+        f"s.contact_id, s.contact_name, s.contact_phone FROM (SELECT * FROM skill_invocation i "
+        f"WHERE i.tenant_id = $1{conditions} ORDER BY i.at DESC, i.session_id DESC, i.position DESC LIMIT $2) i "
+        "JOIN session s USING (tenant_id, session_id) ORDER BY i.at DESC, i.session_id DESC, i.position DESC",
+        *values,
+    )
+    shown = rows[:limit]
+    return InvocationPage(
+        [
+            ListedInvocation(
+                **{name: value for name, value in row.items() if name != "first"}
+                | {"result": InvocationResult(row["result"])}
+            )
+            for row in shown
+        ],
+        f"{shown[-1]['first']}_{shown[-1]['at'].isoformat()}_{shown[-1]['session_id']}" if len(rows) > limit else None,
+    )
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, UUID, int]:
+    position, _, place = cursor.partition("_")
+    if not re.fullmatch("[0-9]{1,9}", position, re.ASCII):
+        raise MalformedCursorError("not a cursor of this list")
+    return *read_place(place), int(position)
 
 
 async def recent_failures(
     connection: Connection, tenant_id: UUID, skill: str, *, limit: int = 10
 ) -> list[FailedInvocation]:
-    """List the latest failures of *skill*, newest first."""
-    del connection, tenant_id, skill, limit
-    return []
+    """The latest dispatches of a skill that failed, newest first; the message is empty where it is kept no more."""
+    rows = await connection.fetch(
+        "SELECT i.skill, i.at, i.session_id, i.end_position AS position, i.dispatch_id, i.attempts, i.error_class, "
+        "i.duration_ms, coalesce(e.payload->>'message', '') AS message FROM (SELECT * FROM skill_invocation "
+        " WHERE tenant_id = $1 AND skill = $2 AND result = 'failed' ORDER BY at DESC, session_id DESC LIMIT $3) i "
+        "LEFT JOIN audit_event e ON e.tenant_id = $1 AND e.session_id = i.session_id AND e.position = i.end_position "
+        "AND e.at >= i.at ORDER BY i.at DESC, i.session_id DESC",
+        tenant_id,
+        skill,
+        limit,
+    )
+    return [FailedInvocation(**row) for row in rows]

@@ -31,7 +31,7 @@ from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import PageQuery, Words, given_once
 from dragoman.web.auth import Principal, administrator_of, require
-from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import InvalidParameterError
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
@@ -319,7 +319,13 @@ async def list_registered_skills(
     after = _name_of(query.cursor) if query.cursor else ""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await list_skills(
-            connection, identity.tenant_id, filters, now=runtime.clock.now(), after=after, limit=query.limit
+            connection,
+            identity.tenant_id,
+            filters,
+            now=runtime.clock.now(),
+            kept_since=retention_cutoff(runtime, identity.retention_days),
+            after=after,
+            limit=query.limit,
         )
     return SkillPageResource(
         items=[ListedSkillResource.of(row, identity.visibility) for row in found.items],
@@ -331,7 +337,13 @@ async def list_registered_skills(
 async def read_registered_skill(name: Name, identity: Reader, runtime: RuntimeDependency) -> SkillResource:
     """Show one skill with its history, its use, its failures and what leads to it."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await read_skill(connection, identity.tenant_id, name, now=runtime.clock.now())
+        found = await read_skill(
+            connection,
+            identity.tenant_id,
+            name,
+            now=runtime.clock.now(),
+            kept_since=retention_cutoff(runtime, identity.retention_days),
+        )
         if found.failures:
             await audited_reads.listed(runtime, connection, identity, Filters(skill=name))
     return _resource(found, identity.visibility)

@@ -20,6 +20,7 @@ from dragoman.web.console import (
     handoff_inbox,
     handoff_settings,
     holds,
+    insights,
     live,
     logs,
     people,
@@ -50,6 +51,7 @@ def install(app: FastAPI) -> None:
     app.include_router(handoff_inbox.router)
     app.include_router(handoff_actions.router)
     app.include_router(active_sessions.router)
+    app.include_router(insights.router)
     app.include_router(simulator.router)
     app.include_router(skills.router)
     app.include_router(channels.router)

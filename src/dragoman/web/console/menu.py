@@ -51,6 +51,14 @@ PAGES = (
         "Communications", "Automation", "Exports", "download", "/communications/automation/exports", "audit.export"
     ),
     MenuEntry(
+        "Communications",
+        "Insights",
+        "Skill Usage",
+        "chart-column",
+        "/communications/insights/skills",
+        "communications.access:read",
+    ),
+    MenuEntry(
         "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
     ),
     MenuEntry("Communications", "Settings", "Handoff", "clock", "/communications/settings/handoff", "settings.admin"),
@@ -96,7 +104,7 @@ PAGES = (
     MenuEntry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
 )
 
-GROUP_ICONS = {"Automation": "workflow", "Settings": "wrench"}
+GROUP_ICONS = {"Automation": "workflow", "Insights": "chart-column", "Settings": "wrench"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -18,17 +20,20 @@ from dragoman.domain.skill_differences import LEVEL_NAMES
 from dragoman.domain.skill_uses import SkillUse
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue.import_definitions import skill_to_yaml
-from dragoman.services.catalogue.read_skills import SkillDetail, read_skill
+from dragoman.services.catalogue.read_skills import SkillDetail, UseSpan, read_skill
 from dragoman.services.catalogue.try_skill import LONGEST_S, TriedCall, why_not
 from dragoman.skills.parameter_schema import schema_of
 from dragoman.skills.signing import SigningKey
 from dragoman.store.accounts.actions import Administrator
+from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.store.catalogue.skill_keys import MOST
 from dragoman.store.conversation_list.conversations import Filters
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal
 from dragoman.web.console.canned_replies import LANGUAGE_NAMES
+from dragoman.web.console.insights import CALLS
 from dragoman.web.console.page import render
+from dragoman.web.http.dependencies import retention_cutoff
 
 ADDRESS = "/communications/skills"
 CHANGE = "communications.access:admin"
@@ -95,7 +100,13 @@ async def show_skill(
 ) -> Response:
     """Render the page of the skill called *name*. Raises NotFoundError."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await read_skill(connection, identity.tenant_id, name, now=runtime.clock.now())
+        found = await read_skill(
+            connection,
+            identity.tenant_id,
+            name,
+            now=runtime.clock.now(),
+            kept_since=retention_cutoff(runtime, identity.retention_days),
+        )
         if found.failures:
             # Their messages come out of conversations.
             await audited_reads.listed(runtime, connection, identity, Filters(skill=name))
@@ -116,7 +127,8 @@ async def show_skill(
         parameters=[_shown_parameter(parameter) for parameter in found.spec.parameters],
         parameter_schema=_written(schema_of(found.spec.parameters)),
         answer_schema=_written(found.spec.http.answer) if found.spec.http and found.spec.http.answer else "",
-        phrases=by_language(ShownPhrase(phrase.text, phrase.locale) for phrase in found.spec.phrases),
+        phrases=by_language(_phrases(found, identity)),
+        calls=calls_address,
         manifest=skill_to_yaml(found.spec) if found.spec.http else "",
         most_keys=MOST,
         consequence=consequence(found),
@@ -151,6 +163,30 @@ def by_language(phrases: Iterable[ShownPhrase]) -> list[tuple[str, str, list[Sho
     return [
         (locale, _language(locale), list(group)) for locale, group in groupby(ordered, lambda phrase: phrase.locale)
     ]
+
+
+def _phrases(found: SkillDetail, identity: Principal) -> list[ShownPhrase]:
+    """What the skill brings, and what administrators added, which a contact may have written."""
+    return [ShownPhrase(phrase.text, phrase.locale) for phrase in found.spec.phrases] + [
+        ShownPhrase(identity.visibility.typed(one.text), one.locale, _origin(one)) for one in found.phrases
+    ]
+
+
+def _origin(one: AddedPhrase) -> str:
+    said = f"added by {one.added_by}"
+    if one.waits:
+        said += ", taught with the next version" if one.is_wanted else ", goes with the next version"
+    return said
+
+
+def calls_address(skill: str, span: UseSpan, result: str = "") -> str:
+    """Where the calls are listed that a number counts."""
+    asked = {"skill": skill, "result": result, "from": _moment(span.since), "to": _moment(span.until)}
+    return f"{CALLS}?{urlencode({name: value for name, value in asked.items() if value})}"
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def _language(locale: str) -> str:

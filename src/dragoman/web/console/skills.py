@@ -23,8 +23,8 @@ from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.canned_replies import LANGUAGE_NAMES
 from dragoman.web.console.filter_times import RecordQuery
 from dragoman.web.console.page import render, sentence
-from dragoman.web.console.skill_page import ADDRESS, CHANGE, KINDS, TrialForm, show_skill, who
-from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.console.skill_page import ADDRESS, CHANGE, KINDS, TrialForm, calls_address, show_skill, who
+from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -76,7 +76,13 @@ async def list_registry(request: Request, runtime: RuntimeDependency, identity: 
         counts = await skill_list.counts(connection, identity.tenant_id)
         try:
             page = await list_skills(
-                connection, identity.tenant_id, query.filters(), now=runtime.clock.now(), after=after, limit=PAGE_SIZE
+                connection,
+                identity.tenant_id,
+                query.filters(),
+                now=runtime.clock.now(),
+                kept_since=retention_cutoff(runtime, identity.retention_days),
+                after=after,
+                limit=PAGE_SIZE,
             )
         except ValueError as error:
             mistake = str(error)
@@ -94,6 +100,8 @@ async def list_registry(request: Request, runtime: RuntimeDependency, identity: 
         statuses=STATUSES,
         kinds=KINDS,
         levels=LEVEL_NAMES,
+        span=page.span if page else None,
+        calls=calls_address,
         who=who,
     )
 

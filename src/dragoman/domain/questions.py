@@ -1,0 +1,14 @@
+"""Holds questions that are alike as one group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class LikeGroup:
+    """Is a group of questions, by the first one that was in it: the hashes of the pieces of its words."""
+
+    group_id: UUID
+    features: frozenset[int]
