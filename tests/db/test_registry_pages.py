@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -16,7 +17,7 @@ import pytest
 
 from dragoman.domain.nouns import HttpTarget, Level, Parameter, ParameterKind, Phrase, Registry, SkillSpec
 from dragoman.runtime import Runtime
-from dragoman.services.catalogue import manage_skills
+from dragoman.services.catalogue import manage_skills, try_skill
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
 from dragoman.services.insights.count_usage import rebuild_usage
 from dragoman.skills import verify_signature
@@ -29,7 +30,7 @@ from dragoman.store.catalogue import phrases, skills
 from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.web.app import create_app
 from dragoman.web.console.insights import CALLS
-from tests.skill_server import answering, http, large, serving
+from tests.skill_server import answering, hang, http, large, serving
 
 from .tenant_fixture import TenantFixture, bearer
 from .test_people import signed_in
@@ -249,9 +250,10 @@ async def test_the_api_goes_through_the_registry_part_by_part(
             break
         cursor = f"&cursor={part['next_cursor']}"
     assert names == ["identity.confirm", "orders.status"]
-    for wrong in ("____", "A", "_w"):
-        answer = await client.get(f"{API}?cursor={wrong}", headers=token)
-        assert answer.status_code in (200, 422)
+    for wrong in ("____", "A", "_w", "×ø", "YQ", "YSdi"):
+        answer = await client.get(API, params={"cursor": wrong}, headers=token)
+        assert answer.status_code == 422, wrong
+        assert answer.json()["errors"][0]["parameter"] == "cursor"
 
 
 MANIFEST = {"name": "billing.copy", "label": "Copy", "version": "1", "url": "https://skills.example.com/copy"}
@@ -551,3 +553,24 @@ async def test_phrases_that_were_added_say_by_whom(
         await phrases.add(connection, tenant.tenant_id, [added])
     page = words(await client.get(f"{PAGE}/orders.status", headers=admin))
     assert "has it left yet added by Ada, taught with the next version" in page
+
+
+async def test_a_test_call_is_bounded_in_time_and_number(
+    client: httpx.AsyncClient, tenant: TenantFixture, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{API}/billing.copy/test-call"
+    async with serving(hang) as server:
+        await remote(tenant, server.url())
+        waiting = [asyncio.create_task(client.post(address, json={}, headers=token)) for _ in range(try_skill.AT_ONCE)]
+        await server.arrived(try_skill.AT_ONCE)
+        refused = await client.post(address, json={}, headers=token)
+        assert refused.status_code == 409
+        assert "Other test calls are still being made" in refused.text
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        # Those that were given up hold nobody up; and no call lasts as long as its skill's time-out.
+        monkeypatch.setattr(try_skill, "LONGEST_S", 0.05)
+        tried = (await client.post(address, json={}, headers=token)).json()
+    assert tried["error_class"] == "SkillTimedOut"
+    assert len(await records(tenant, "skill.tried")) == try_skill.AT_ONCE + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -36,10 +36,8 @@ from dragoman.web.http.problems import InvalidParameterError
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
-Name = Annotated[
-    str,
-    Path(max_length=127, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", description="`service.skill`"),
-]
+_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+Name = Annotated[str, Path(max_length=127, pattern=f"^{_NAME.pattern}$", description="`service.skill`")]
 
 router = APIRouter(prefix="/api/v1/skills", tags=["skills"])
 
@@ -479,10 +477,14 @@ def _cursor_of(name: str) -> str:
 
 
 def _name_of(cursor: str) -> str:
+    """The name in a cursor. Raises InvalidParameterError for one that no list gave out."""
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").replace("\0", "")
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise InvalidParameterError("cursor", "this is no place in the list") from error
+        name = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:  # no base64, or no ASCII in it
+        name = ""
+    if not _NAME.fullmatch(name) or _cursor_of(name) != cursor:
+        raise InvalidParameterError("cursor", "this is no place in the list")
+    return name
 
 
 def _resource(found: SkillDetail, seen: Visibility) -> SkillResource:
