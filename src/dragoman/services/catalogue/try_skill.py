@@ -139,7 +139,7 @@ def _ended(tenant_id: UUID) -> None:
 
 
 def on_record(spec: SkillSpec, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with secret ones hidden."""
+    """Hide the secret ones of *values*."""
     secret = {parameter.name for parameter in spec.parameters if parameter.secret}
     return {name: hidden() if name in secret else value for name, value in values.items()}
 

@@ -1,4 +1,4 @@
-"""What happened to each skill: registered, retired, restored; when, by whom and why. Appended, never changed."""
+"""Keeps what happened to each skill: registered, retired, restored; when, by whom and why. Appended, never changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry as a list: each skill in its current version, by name."""
+"""Lists the registry: each skill in its current version, by name."""
 
 from __future__ import annotations
 
