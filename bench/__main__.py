@@ -7,10 +7,12 @@ import asyncio
 import logging
 
 from bench import (
+    classifier,
     dispatch,
     export,
     front_door,
     inbox,
+    insights,
     live,
     retention,
     skill_hosts,
@@ -24,10 +26,12 @@ from bench.harness import Result, publish
 from dragoman.cli import logs
 
 BENCHMARKS = {
+    "classifier": classifier.run,
     "dispatch": dispatch.run,
     "export": export.run,
     "front_door": front_door.run,
     "inbox": inbox.run,
+    "insights": insights.run,
     "live": live.run,
     "logs": log_pages.run,
     "retention": retention.run,

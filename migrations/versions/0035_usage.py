@@ -53,8 +53,9 @@ CREATE TABLE skill_invocation (
 );
 CREATE INDEX skill_invocation_recent ON skill_invocation (tenant_id, at, session_id, position);
 CREATE INDEX skill_invocation_of_skill ON skill_invocation (tenant_id, skill, at, session_id, position);
-CREATE INDEX skill_invocation_by_result ON skill_invocation (tenant_id, skill, result, at, session_id, position)
-    WHERE result <> 'succeeded';
+CREATE INDEX skill_invocation_by_result ON skill_invocation (tenant_id, result, at, session_id, position);
+CREATE INDEX skill_invocation_of_skill_by_result ON skill_invocation
+    (tenant_id, skill, result, at, session_id, position);
 
 -- Counts by time: a quarter of an hour (q), an hour (h), a day of UTC (d). A bucket other than 0 is one of a histogram.
 CREATE TABLE usage_count (
@@ -82,7 +83,7 @@ CREATE TABLE unanswered_message (
     is_wordless boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, session_id, position)
 );
-CREATE INDEX unanswered_message_recent ON unanswered_message (tenant_id, at, group_id);
+CREATE INDEX unanswered_message_recent ON unanswered_message (tenant_id, at) INCLUDE (group_id, is_wordless);
 CREATE INDEX unanswered_message_of_group ON unanswered_message (tenant_id, group_id, at DESC);
 CREATE INDEX unanswered_message_ungrouped ON unanswered_message (tenant_id, at)
     WHERE group_id IS NULL AND NOT is_wordless;

@@ -119,6 +119,8 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
         f"{one}/transcript/{{message_id}}/raw", f"{one}/media/{{message_id}}", f"{one}/review", f"{one}/review/notes",
         f"{one}/review/notes/{{note_id}}", f"{one}/review/tags/{{tag}}", f"{one}/review/reviewed", f"{one}/evidence",
         "/api/v1/deliveries", "/api/v1/deliveries/{delivery_id}", "/api/v1/deliveries/{delivery_id}/body",
+        "/api/v1/insights/skills", "/api/v1/insights/skills/calls", "/api/v1/insights/questions",
+        "/api/v1/insights/questions/{group_id}/phrases", "/api/v1/insights/questions/{group_id}/reopen",
         "/api/v1/exports", "/api/v1/exports/{export_id}", "/api/v1/exports/{export_id}/file", "/api/v1/access-log",
         f"{one}/hold", "/api/v1/holds", "/api/v1/settings/handoff", "/api/v1/agents", "/api/v1/agents/{user_id}",
         f"{one}/hold", "/api/v1/canned-replies", "/api/v1/canned-replies/{canned_reply_id}",
@@ -137,7 +139,7 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
     names = {parameter["name"]: parameter for parameter in listing["parameters"]}
     assert set(names) == {
         "phone", "intent", "skill", "state", "state_not", "outcome", "outcome_not", "channel", "business_partner",
-        "agent", "errors", "tag", "reviewed", "q", "from", "to", "sort", "cursor", "limit",
+        "agent", "errors", "ran", "tag", "reviewed", "q", "from", "to", "sort", "cursor", "limit",
     }  # fmt: skip
     assert all(parameter["description"] for parameter in names.values())
     assert set(listing["responses"]) == {"200", "401", "403", "422", "429", "503"}

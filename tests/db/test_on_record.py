@@ -106,6 +106,7 @@ KEY_IS_BACK = (
     "INSERT INTO skill_key (tenant_id, skill, key_id, secret, created_at) SELECT tenant_id, object_id, "
     "before->>'key_id', '', now() FROM administrator_action WHERE action = 'skill.key_removed'"
 )
+QUESTION = "/communications/insights/skills/questions/{group_id}"
 ACTIVE = "/communications/sessions/active"
 GIVEN_TO_AN_AGENT = "00000000-0000-4000-8000-000000000001"
 ANOTHER_WITH_AGENT = (
@@ -166,6 +167,12 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{LOGS}/{{session_id}}/hold/lift"): TriedRequest(),
     ("PUT", "/api/v1/conversations/{session_id}/hold"): TriedRequest({"reason": "a dispute"}),
     ("DELETE", "/api/v1/conversations/{session_id}/hold"): TriedRequest(),
+    ("POST", f"{QUESTION}/phrases"): TriedRequest({"intent": "out_of_scope", "lines": "tell me a joke"}),
+    ("POST", f"{QUESTION}/reopen"): TriedRequest(),
+    ("POST", "/api/v1/insights/questions/{group_id}/phrases"): TriedRequest(
+        {"intent": "out_of_scope", "phrases": ["tell me a story"]}
+    ),
+    ("POST", "/api/v1/insights/questions/{group_id}/reopen"): TriedRequest(),
     ("POST", f"{ACTIVE}/release"): TriedRequest(ACT, ANOTHER_WITH_AGENT),
     ("POST", f"{ACTIVE}/end"): TriedRequest(ACT),
     ("POST", "/api/v1/sessions/{session_id}/release"): TriedRequest({"reason": "Ana is ill"}, WITH_AGENT),
@@ -261,6 +268,7 @@ COMMANDS_THAT_CHANGE_NOTHING = {
 }  # fmt: skip
 ON_ANOTHER_RECORD = {
     "serve": "a server", "web": "a server", "worker": "a server", "migrate": "alembic_version",
+    "insights rebuild": "counts the record, and changes nothing in it",
     "demo": "does by the services what the commands do", "tenant delete": "the record goes with the tenant",
     "audit checkpoint": "audit_checkpoint", "retention run": "retention_run, and an event on each session",
 }  # fmt: skip

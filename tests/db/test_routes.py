@@ -70,7 +70,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
     session_id = await tenant.session(message_count=1)
     message_id = await tenant.message(session_id, 1, to_json(Text("hello")))
     owner = await tenant.user("developer")
-    note_id, view_id, export_id, failed_job_id, canned_reply_id, delivery_id = (uuid4() for _ in range(6))
+    note_id, view_id, export_id, failed_job_id, canned_reply_id, delivery_id, group_id = (uuid4() for _ in range(7))
     await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
@@ -91,6 +91,10 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         f"changed_by) VALUES ($1, '{canned_reply_id}', 'known', '', 'Known', 'a reply of the house', now(), 'Ada')",
         "INSERT INTO raw_delivery (tenant_id, delivery_id, at, channel, body, items) "
         f"VALUES ($1, '{delivery_id}', now(), 'whatsapp', '{{}}', '[]')",
+        "INSERT INTO question_group (tenant_id, group_id, features, last_at) "
+        f"VALUES ($1, '{group_id}', '{{1}}', now())",
+        "INSERT INTO unanswered_message (tenant_id, session_id, position, at, message_id, group_id) "
+        f"VALUES ($1, '{session_id}', 1, now(), '{message_id}', '{group_id}')",
     )
     remote = SkillSpec(
         name="house.remote", label="A skill of the house", version="1",
@@ -118,6 +122,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "delivery_id": str(delivery_id),
         "name": remote.name,
         "key_id": key.key_id,
+        "group_id": str(group_id),
     }
 
 

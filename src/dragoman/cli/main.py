@@ -16,6 +16,7 @@ from dragoman.cli import (
     demo,
     flows,
     hold,
+    insights,
     jobs,
     loop,
     redaction,
@@ -55,6 +56,7 @@ app.add_typer(retention.group, name="retention")
 app.add_typer(hold.group, name="hold")
 app.add_typer(contacts.group, name="contact")
 app.add_typer(redaction.group, name="redaction")
+app.add_typer(insights.group, name="insights")
 app.add_typer(jobs.group, name="jobs")
 
 

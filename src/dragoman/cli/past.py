@@ -31,6 +31,8 @@ from dragoman.runtime import Runtime
 from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
+from dragoman.services.insights.count_usage import count_usage
+from dragoman.services.insights.group_questions import group_questions
 from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.skills.registry import load_entry_points
@@ -41,6 +43,7 @@ from dragoman_shop.agents import Act
 from dragoman_shop.conversations import Script, conversations, unusual_ones, with_open_ones
 from dragoman_shop.customers import Customer
 from dragoman_shop.steps import LAST_REPLY, SentAttachment, Step
+from dragoman_shop.unserved import unserved_ones
 from graph_standin.standin import Standin as Playing
 
 DAYS = 100
@@ -114,6 +117,8 @@ async def play(
         agents = await DemoAgents.load(runtime, tenant_id)
         await _Past(settings, runtime, tenant_id, playing, clock, queue, meta, agents).play(begin, until)
         await meta.close()
+        await count_usage(runtime, tenant_id)
+        await group_questions(runtime, tenant_id)
 
 
 @dataclasses.dataclass(slots=True)
@@ -137,6 +142,7 @@ class _Past:
         end = until - begin
         scripts = _with_some_just_now(conversations(CONVERSATIONS, SEED, days=DAYS), end)
         scripts = [*with_open_ones(scripts, SEED, end), *unusual_ones(SEED, end)]
+        scripts += [Script(*unserved) for unserved in unserved_ones(end)]
         order = itertools.count()
         agenda = [(begin + script.start, next(order), script, 0) for script in scripts]
         heapq.heapify(agenda)

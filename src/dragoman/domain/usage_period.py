@@ -14,7 +14,7 @@ PRESETS = {"7d": 7, "30d": 30, "90d": 90}
 CUSTOM = "custom"
 USUAL = "7d"
 
-_HOURLY_DAYS = 2
+HOURLY_DAYS = 2
 _DAILY_DAYS = 120
 
 
@@ -111,7 +111,7 @@ def _bounds(first: date, last: date, zone: tzinfo) -> tuple[datetime, ...]:
     """Where the stretches of a chart begin and end: hours for a day or two, then days, then weeks."""
     days = (last - first).days + 1
     end = start_of_day(last + timedelta(days=1), zone)
-    if days <= _HOURLY_DAYS:
+    if days <= HOURLY_DAYS:
         begin = start_of_day(first, zone)
         hours = int((end - begin).total_seconds()) // 3600
         return (*(begin + timedelta(hours=hour) for hour in range(hours)), end)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from dragoman.domain import content
 from dragoman.domain.usage import EVENTS, CountedEvent
 from dragoman.ledger.connection import Connection
 
@@ -42,4 +45,53 @@ async def counted_events(
                 )
             )
         found[row["session_id"]] = events, row["position"]
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifiedMessage:
+    """A contact's message that a classifier has read, and what it thought of first (empty for nothing)."""
+
+    session_id: UUID
+    message_id: UUID
+    at: datetime
+    text: str
+    intent: str
+    confidence: float
+    threshold: float
+
+
+async def classified_messages(
+    connection: Connection, tenant_id: UUID, *, since: datetime, limit: int
+) -> list[ClassifiedMessage]:
+    """The messages since *since* that a classifier has read, of the latest sessions first, up to *limit*."""
+    rows = await connection.fetch(
+        "SELECT m.session_id, m.message_id, m.at, m.content, e.payload->'candidates'->0->>'intent' AS intent, "
+        "(e.payload->'candidates'->0->>'confidence')::float8 AS confidence, "
+        "(e.payload->>'threshold')::float8 AS threshold "
+        "FROM session s JOIN audit_event e ON e.tenant_id = $1 AND e.session_id = s.session_id "
+        "AND e.type = 'classifier.ran' AND e.at >= $2 "
+        "JOIN message m ON m.tenant_id = $1 AND m.session_id = s.session_id AND m.dispatch_id = e.dispatch_id "
+        "AND m.sender = 'contact' AND m.at >= $2 "
+        "WHERE s.tenant_id = $1 AND s.last_activity_at >= $2 "
+        "ORDER BY s.last_activity_at DESC, s.session_id DESC LIMIT $3",
+        tenant_id,
+        since,
+        limit,
+    )
+    found = []
+    for row in rows:
+        text = content.words(content.from_json(row["content"])).strip()
+        if text:
+            found.append(
+                ClassifiedMessage(
+                    session_id=row["session_id"],
+                    message_id=row["message_id"],
+                    at=row["at"],
+                    text=text,
+                    intent=row["intent"] or "",
+                    confidence=row["confidence"] or 0.0,
+                    threshold=row["threshold"],
+                )
+            )
     return found

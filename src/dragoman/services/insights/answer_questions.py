@@ -79,7 +79,7 @@ async def _check(connection: Connection, tenant_id: UUID, intent: str, texts: Se
 async def _decide(
     runtime: Runtime, connection: Connection, tenant_id: UUID, group_id: UUID, intent: str, by: Administrator
 ) -> None:
-    question = await questions.one_question(connection, tenant_id, group_id)
+    question = await questions.lock_decision(connection, tenant_id, group_id)
     if question is None:
         raise NotFoundError("This question is not there any more.")
     if question.decision is not None:
@@ -95,7 +95,7 @@ async def reopen_question(runtime: Runtime, tenant_id: UUID, by: Administrator, 
     """Put a question back among the open ones; the phrases that were added stay. Raises NotFoundError."""
     async with runtime.database.tenant(tenant_id) as connection:
         await tenants.lock(connection, tenant_id)
-        question = await questions.one_question(connection, tenant_id, group_id)
+        question = await questions.lock_decision(connection, tenant_id, group_id)
         if question is None:
             raise NotFoundError("This question is not there any more.")
         if question.decision is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from dragoman.domain import content
@@ -19,6 +19,12 @@ MOST_GROUPS = 3000
 """With how many groups, the latest ones, a message is compared."""
 
 AT_ONCE = 200
+
+MOST_MESSAGES = 20_000
+"""How many messages of a time, the latest ones, are looked at for its questions."""
+
+MOST_DETAILED = 1000
+"""How many messages of a group, the latest ones, say what it is nearest to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +53,15 @@ class QuestionExample:
 class Question:
     """A group of messages that are alike, ``count`` of them in the time that was asked for.
 
+    ``conversations`` is None where there are too many to count.
+
     ``best_guess`` is what the classifier most often thought of first, with its usual confidence. ``decision`` is what
     an administrator made of it, with the skill or flow in ``intent``.
     """
 
     group_id: UUID
     count: int
-    conversations: int
+    conversations: int | None
     last_at: datetime
     best_guess: str
     confidence: float | None
@@ -68,7 +76,8 @@ class Question:
 class Questions:
     """What was not understood in a time: the most frequent groups that are open, those decided on, and counts.
 
-    ``messages`` counts all, ``wordless`` those with nothing to read, ``groups`` all groups that are open.
+    ``messages`` counts all, up to :data:`MOST_MESSAGES`, ``wordless`` those of them with nothing to read, ``groups``
+    all groups that are open.
     """
 
     open: tuple[Question, ...]
@@ -148,63 +157,90 @@ async def place(
     )
 
 
+_GROUPED = """
+WITH latest AS (
+    SELECT group_id, is_wordless, at FROM unanswered_message
+    WHERE tenant_id = $1 AND at >= $2 AND at < $3 ORDER BY at DESC LIMIT $4
+), grouped AS (
+    SELECT group_id, is_wordless, count(*) AS count, max(at) AS last_at FROM latest GROUP BY group_id, is_wordless
+), told AS (
+    SELECT l.*, g.decision, g.intent, g.decided_at, coalesce(g.decided_by, '') AS decided_by FROM grouped l
+    LEFT JOIN question_group g ON g.tenant_id = $1 AND g.group_id = l.group_id
+)
+SELECT * FROM (
+    SELECT *, (sum(count) OVER ())::bigint AS messages,
+        (coalesce(sum(count) FILTER (WHERE is_wordless) OVER (), 0))::bigint AS wordless,
+        count(*) FILTER (WHERE group_id IS NOT NULL AND decision IS NULL) OVER () AS groups,
+        row_number() OVER (PARTITION BY group_id IS NULL, decision IS NULL
+            ORDER BY count DESC, last_at DESC, group_id) AS place FROM told
+) t WHERE place <= $5 ORDER BY place
+"""
+
+_DETAILS = """
+SELECT w.group_id, count(DISTINCT u.session_id) AS conversations,
+    coalesce(mode() WITHIN GROUP (ORDER BY u.best_guess), '') AS best_guess,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY u.confidence) AS confidence
+FROM unnest($2::uuid[]) AS w(group_id) CROSS JOIN LATERAL (
+    SELECT u.session_id, u.best_guess, u.confidence FROM unanswered_message u WHERE u.tenant_id = $1
+    AND u.group_id = w.group_id AND u.at >= $3 AND u.at < $4 ORDER BY u.at DESC LIMIT $5
+) u GROUP BY w.group_id
+"""
+
+
 async def questions(
     connection: Connection, tenant_id: UUID, since: datetime, until: datetime, *, limit: int, examples: int
 ) -> Questions:
     """What was not understood from *since* until *until*: *limit* groups of each kind, with some *examples* each."""
-    counts = await connection.fetchrow(
-        "SELECT count(*) AS messages, count(*) FILTER (WHERE u.is_wordless) AS wordless, "
-        "count(DISTINCT u.group_id) FILTER (WHERE g.decision IS NULL) AS groups FROM unanswered_message u "
-        "LEFT JOIN question_group g ON g.tenant_id = $1 AND g.group_id = u.group_id "
-        "WHERE u.tenant_id = $1 AND u.at >= $2 AND u.at < $3",
-        tenant_id,
-        since,
-        until,
-    )
-    assert counts is not None  # noqa: S101 - an aggregate has a row
-    found: dict[bool, list[Question]] = {}
-    for is_open in (True, False):
-        rows = await connection.fetch(
-            "SELECT g.group_id, count(*) AS count, count(DISTINCT u.session_id) AS conversations, "
-            "max(u.at) AS last_at, mode() WITHIN GROUP (ORDER BY u.best_guess) AS best_guess, "
-            "percentile_cont(0.5) WITHIN GROUP (ORDER BY u.confidence) AS confidence, g.decision, g.intent, "
-            "g.decided_at, g.decided_by FROM unanswered_message u JOIN question_group g "
-            "ON g.tenant_id = $1 AND g.group_id = u.group_id WHERE u.tenant_id = $1 AND u.at >= $2 AND u.at < $3 "
-            "AND (g.decision IS NULL) = $4 GROUP BY g.tenant_id, g.group_id "
-            "ORDER BY count(*) DESC, max(u.at) DESC, g.group_id LIMIT $5",
-            tenant_id,
-            since,
-            until,
-            is_open,
-            limit,
+    rows = await connection.fetch(_GROUPED, tenant_id, since, until, MOST_MESSAGES, limit)
+    grouped = [row for row in rows if row["group_id"] is not None]
+    ids = [row["group_id"] for row in grouped]
+    details = {
+        row["group_id"]: row for row in await connection.fetch(_DETAILS, tenant_id, ids, since, until, MOST_DETAILED)
+    }
+    shown = await _examples(connection, tenant_id, ids, since, until, examples)
+    found = [
+        Question(
+            group_id=row["group_id"],
+            count=row["count"],
+            conversations=details[row["group_id"]]["conversations"] if row["count"] <= MOST_DETAILED else None,
+            last_at=row["last_at"],
+            best_guess=details[row["group_id"]]["best_guess"],
+            confidence=details[row["group_id"]]["confidence"],
+            decision=row["decision"],
+            intent=row["intent"],
+            decided_at=row["decided_at"],
+            decided_by=row["decided_by"],
+            examples=tuple(shown.get(row["group_id"], ())),
         )
-        found[is_open] = [Question(**row) for row in rows]
-    everything = [*found[True], *found[False]]
-    shown = await _examples(connection, tenant_id, [one.group_id for one in everything], since, until, examples)
+        for row in grouped
+    ]
+    first = rows[0] if rows else {"messages": 0, "wordless": 0, "groups": 0}
     return Questions(
-        open=tuple(_with(one, shown) for one in found[True]),
-        decided=tuple(_with(one, shown) for one in found[False]),
-        messages=counts["messages"],
-        wordless=counts["wordless"],
-        groups=counts["groups"],
+        open=tuple(one for one in found if one.decision is None),
+        decided=tuple(one for one in found if one.decision is not None),
+        messages=first["messages"],
+        wordless=first["wordless"],
+        groups=first["groups"],
     )
 
 
-async def one_question(connection: Connection, tenant_id: UUID, group_id: UUID) -> Question | None:
-    """A group with all that is in it; None where there is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionDecision:
+    """Says what was made of a group, by whom; a ``decision`` of None leaves it open."""
+
+    decision: Decision | None
+    intent: str | None
+    decided_by: str
+
+
+async def lock_decision(connection: Connection, tenant_id: UUID, group_id: UUID) -> QuestionDecision | None:
+    """What was made of a group, which is locked; None where there is no such group."""
     row = await connection.fetchrow(
-        "SELECT g.group_id, (SELECT count(*) FROM unanswered_message u WHERE u.tenant_id = $1 AND u.group_id = $2) "
-        "AS count, 0 AS conversations, g.last_at, '' AS best_guess, NULL::float8 AS confidence, g.decision, g.intent, "
-        "g.decided_at, g.decided_by FROM question_group g WHERE g.tenant_id = $1 AND g.group_id = $2 FOR UPDATE",
+        "SELECT decision, intent, decided_by FROM question_group WHERE tenant_id = $1 AND group_id = $2 FOR UPDATE",
         tenant_id,
         group_id,
     )
-    return None if row is None else Question(**row)
-
-
-def _with(question: Question, examples: dict[UUID, list[QuestionExample]]) -> Question:
-    fields: dict[str, Any] = {name: getattr(question, name) for name in Question.__dataclass_fields__}
-    return Question(**fields | {"examples": tuple(examples.get(question.group_id, ()))})
+    return None if row is None else QuestionDecision(**row)
 
 
 async def _examples(

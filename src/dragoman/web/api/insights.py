@@ -228,7 +228,7 @@ class QuestionResource(BaseModel):
 
     group_id: UUID
     messages: int
-    conversations: int
+    conversations: int | None = Field(description="Null where there are too many to count")
     last_at: datetime
     best_guess: str = Field(description="What the classifier most often thought of first; empty for none")
     confidence: float | None
@@ -257,7 +257,7 @@ class QuestionResource(BaseModel):
 class QuestionsResource(BaseModel):
     """Holds the most frequent questions of a time that nobody answers, and those that were decided on."""
 
-    messages: int = Field(description="All that were not understood")
+    messages: int = Field(description="That were not understood; of the latest 20,000")
     wordless: int = Field(description="Of these, without words")
     open_groups: int
     open: list[QuestionResource]
@@ -338,7 +338,7 @@ async def unanswered_questions(
     )
 
 
-@router.post("/questions/{group_id}/phrases", responses=problems_of(401, 403, 404, 409, 422))
+@router.post("/questions/{group_id}/phrases", responses=problems_of(400, 401, 403, 404, 409, 422))
 async def teach_phrases(
     group_id: UUID, order: PhrasesOrder, identity: Administrator, runtime: RuntimeDependency
 ) -> AddedPhrases:

@@ -11,6 +11,7 @@ from dragoman.web.console import (
     assets,
     canned_replies,
     channels,
+    classifier,
     deliveries,
     exports,
     failed_jobs,
@@ -52,6 +53,8 @@ def install(app: FastAPI) -> None:
     app.include_router(handoff_actions.router)
     app.include_router(active_sessions.router)
     app.include_router(insights.router)
+    # Before the registry, whose addresses take any name for a skill's.
+    app.include_router(classifier.router)
     app.include_router(simulator.router)
     app.include_router(skills.router)
     app.include_router(channels.router)

@@ -51,6 +51,7 @@ ACTIONS = {
     "channel.resumed": "Resumed a channel",
     "channel.templates_fetched": "Fetched a channel's templates",
     "channel.tried": "Tried a channel that cannot be reached",
+    "classifier.put_live": "Put a version of the classifier live",
     "contact.erased": "Erased a contact",
     "contacts.merged": "Merged contacts that have one number",
     "export.cancelled": "Cancelled an export",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -17,7 +18,7 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.text_values import without_nul
 from dragoman.domain.usage import InvocationResult
-from dragoman.domain.usage_period import CUSTOM, PRESETS, USUAL, UsagePeriod, usage_period
+from dragoman.domain.usage_period import CUSTOM, HOURLY_DAYS, PRESETS, USUAL, UsagePeriod, usage_period
 from dragoman.runtime import Runtime
 from dragoman.services.insights.answer_questions import add_phrases, reopen_question
 from dragoman.services.insights.read_insights import Insights, NamedSkill, read_insights
@@ -32,6 +33,7 @@ from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import charts, filter_times
 from dragoman.web.console.filter_times import RecordQuery
+from dragoman.web.console.formatting import Times
 from dragoman.web.console.page import render, times_of
 from dragoman.web.console.query import ADDRESS as LOGS
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
@@ -77,6 +79,8 @@ SERIES: Mapping[str, tuple[str, str, frozenset[Outcome]]] = {
 }  # fmt: skip
 """What outcomes are added up to in the chart: label, colour, and the outcomes."""
 
+_SERIES = [charts.ChartSeries(key, label, hue) for key, (label, hue, _) in SERIES.items()]
+
 RESULTS: Mapping[str, tuple[str, str]] = {
     InvocationResult.SUCCEEDED: ("Succeeded", "green"),
     InvocationResult.FAILED: ("Failed", "red"),
@@ -116,7 +120,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class SkillRow:
-    """A skill as the chart and the table show it; ``length`` of its bar in percent."""
+    """Is a skill as the chart and the table show it; ``length`` of its bar in percent."""
 
     named: NamedSkill
     usage: SkillUsage
@@ -134,16 +138,18 @@ async def page(request: Request, runtime: RuntimeDependency, identity: Reader) -
 async def _show(
     request: Request, runtime: Runtime, identity: Principal, query: PeriodQuery, *, mistake: str = "", status: int = 200
 ) -> Response:
-    zone = times_of(request).zone
+    times = times_of(request)
     cutoff = retention_cutoff(runtime, identity.retention_days)
     try:
-        period = usage_period(query.preset, query.first, query.last, zone=zone, now=runtime.clock.now(), cutoff=cutoff)
+        period = usage_period(
+            query.preset, query.first, query.last, zone=times.zone, now=runtime.clock.now(), cutoff=cutoff
+        )
     except ValueError as error:
         context: dict[str, Any] = {"period": None, "mistake": str(error), "insights": None}
         status = 422
     else:
         async with runtime.database.tenant(identity.tenant_id) as connection:
-            context = await _figures(runtime, connection, identity, period)
+            context = await _figures(runtime, connection, identity, period, times)
         context |= {"mistake": mistake}
     return render(
         request,
@@ -161,7 +167,7 @@ async def _show(
 
 
 async def _figures(
-    runtime: Runtime, connection: Connection, identity: Principal, period: UsagePeriod
+    runtime: Runtime, connection: Connection, identity: Principal, period: UsagePeriod, times: Times
 ) -> dict[str, Any]:
     tenant_id = identity.tenant_id
     insights = await read_insights(connection, tenant_id, period)
@@ -174,6 +180,8 @@ async def _figures(
     vocabulary = (await skills.dispatch_rules(connection, tenant_id)).vocabulary
     waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
     rows = _rows(insights, period)
+    columns = [_added_up(one.outcomes) for one in insights.stretches]
+    titles = [_title(times.local(one.start), period) for one in insights.stretches]
     return {
         "period": period,
         "insights": insights,
@@ -181,14 +189,18 @@ async def _figures(
         "trends": _trends(insights),
         "top": rows[:TOP],
         "rows": rows,
-        "series": SERIES,
-        "chart": charts.stacked([_added_up(one.outcomes) for one in insights.stretches], list(SERIES)),
-        "parts": [_added_up(one.outcomes) for one in insights.stretches],
+        "series": _SERIES,
+        "chart": charts.stacked_svg(columns, titles, _SERIES, "Outcomes over time"),
+        "table": charts.table_rows(columns, titles, _SERIES),
         "questions": await _masked(connection, identity, found),
         "labels": {name: spec.label for name, spec in vocabulary.items()},
         "topics": phrases.labels_of(vocabulary),
         "waiting": len(waiting),
     }
+
+
+def _title(local: datetime, period: UsagePeriod) -> str:
+    return f"{local:%a %H:%M}" if period.days <= HOURLY_DAYS else f"{local.day} {local:%b}"
 
 
 def _added_up(outcomes: Mapping[str, int]) -> dict[str, int]:

@@ -1,0 +1,265 @@
+"""Measure the local classifier, try its next version on what was really written, and put it live.
+
+The next version is taught what skills and flows bring along now, and the phrases that wait. Training and measuring take
+a processor for seconds and run in a thread, outside of any transaction. Transactions: one to read, one to write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from dragoman.classify import Classifier, local, scores
+from dragoman.classify.scores import Conflict, Scores
+from dragoman.dispatch.understand import OUT_OF_SCOPE
+from dragoman.domain.errors import ChangeRefusedError
+from dragoman.domain.nouns import Registry
+from dragoman.ledger.read_usage import ClassifiedMessage, classified_messages
+from dragoman.runtime import Runtime
+from dragoman.services.audit.on_record import put_on_record
+from dragoman.services.catalogue.change_policy import change_policy
+from dragoman.store import tenants
+from dragoman.store.accounts.actions import Administrator
+from dragoman.store.catalogue import classifiers, phrases, skills
+from dragoman.store.catalogue.classifiers import ClassifierVersion
+
+TRIED_DAYS = 7
+MOST_TRIED = 5000
+"""How many messages a version is tried on, the latest ones."""
+
+MOST_SHOWN = 100
+"""How many messages that would be read otherwise are told one by one."""
+
+REFUSAL_BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Shares of good questions that may be asked back, to choose from."""
+
+LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredVersion:
+    """Is a version with its scores and with the phrases that two skills compete for."""
+
+    version: str
+    phrases: int
+    trained_at: datetime
+    scores: Scores
+    conflicts: tuple[Conflict, ...]
+    live_at: datetime | None
+    live_by: str
+
+    @classmethod
+    def of(cls, found: ClassifierVersion) -> MeasuredVersion | None:
+        """Read what is kept of a version; None for one without scores."""
+        if found.scores is None:
+            return None
+        return cls(
+            version=found.version,
+            phrases=found.phrases,
+            trained_at=found.trained_at,
+            scores=scores.from_json(found.scores["scores"]),
+            conflicts=tuple(Conflict(**one) for one in found.scores["conflicts"]),
+            live_at=found.live_at,
+            live_by=found.live_by,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedReading:
+    """A message that the next version reads otherwise; an intent of None is "not understood"."""
+
+    message: ClassifiedMessage
+    before: str | None
+    before_confidence: float
+    after: str | None
+    after_confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What the next version would change in the messages of the last days.
+
+    ``newly_understood`` and the others count all that change; ``changed`` has the first :data:`MOST_SHOWN` of them.
+    """
+
+    live_version: str
+    next_version: str
+    messages: int
+    newly_understood: int
+    no_longer_understood: int
+    other_intent: int
+    changed: tuple[ChangedReading, ...]
+
+    @property
+    def unchanged(self) -> int:
+        """How many messages are read as before."""
+        return self.messages - self.newly_understood - self.no_longer_understood - self.other_intent
+
+
+async def vocabulary_of(runtime: Runtime, tenant_id: UUID, *, wanted: bool) -> Registry:
+    """What the live version was taught, or with *wanted* what the next one is to be."""
+    async with runtime.database.tenant(tenant_id) as connection:
+        if wanted:
+            return await skills.wanted_vocabulary(connection, tenant_id)
+        return (await skills.dispatch_rules(connection, tenant_id)).vocabulary
+
+
+async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = False) -> MeasuredVersion:
+    """Train and measure the live version, or the next one, unless that was done; it is registered with its scores."""
+    vocabulary = await vocabulary_of(runtime, tenant_id, wanted=wanted)
+    classifier = await asyncio.to_thread(local.train, vocabulary)
+    async with runtime.database.tenant(tenant_id) as connection:
+        known = await classifiers.get(connection, tenant_id, classifier.name, classifier.version)
+    measured = None if known is None else MeasuredVersion.of(known)
+    if measured is not None and (wanted or measured.live_at is not None):
+        return measured
+    kept = (
+        known.scores
+        if known is not None and known.scores is not None
+        else await asyncio.to_thread(_measure, vocabulary)
+    )
+    now = runtime.clock.now()
+    found = ClassifierVersion(
+        classifier=classifier.name,
+        version=classifier.version,
+        trained_at=now if known is None else known.trained_at,
+        phrases=sum(len(spec.phrases) for spec in vocabulary.values()),
+        scores=kept,
+        live_at=None if wanted else now,
+    )
+    async with runtime.database.tenant(tenant_id) as connection:
+        await classifiers.register(connection, tenant_id, found)
+        registered = await classifiers.get(connection, tenant_id, classifier.name, classifier.version)
+    measured = None if registered is None else MeasuredVersion.of(registered)
+    assert measured is not None  # noqa: S101 - it was written just now
+    return measured
+
+
+def _measure(vocabulary: Registry) -> dict[str, Any]:
+    examples = local.training_examples(vocabulary)
+    return {
+        "scores": scores.to_json(scores.cross_validate(examples)),
+        "conflicts": [
+            {"text": c.text, "intent": c.intent, "other_text": c.other_text, "other_intent": c.other_intent,
+             "likeness": c.likeness}
+            for c in scores.competing_phrases(examples)
+        ],
+    }  # fmt: skip
+
+
+async def measured_live(runtime: Runtime, tenant_id: UUID) -> MeasuredVersion | None:
+    """The live version with its scores; None where it has not been measured yet."""
+    vocabulary = await vocabulary_of(runtime, tenant_id, wanted=False)
+    version = (await asyncio.to_thread(local.train, vocabulary)).version
+    async with runtime.database.tenant(tenant_id) as connection:
+        known = await classifiers.get(connection, tenant_id, local.NAME, version)
+    return None if known is None else MeasuredVersion.of(known)
+
+
+async def try_next_version(runtime: Runtime, tenant_id: UUID, *, days: int = TRIED_DAYS) -> Trial:
+    """Read the messages of the last *days* with the live version and with the next one, and compare."""
+    live = await vocabulary_of(runtime, tenant_id, wanted=False)
+    wanted = await vocabulary_of(runtime, tenant_id, wanted=True)
+    async with runtime.database.tenant(tenant_id) as connection:
+        threshold = (await skills.dispatch_rules(connection, tenant_id)).policy.threshold
+        since = runtime.clock.now() - timedelta(days=days)
+        messages = await classified_messages(connection, tenant_id, since=since, limit=MOST_TRIED)
+    return await asyncio.to_thread(_try, live, wanted, messages, threshold)
+
+
+def _try(live: Registry, wanted: Registry, messages: Sequence[ClassifiedMessage], threshold: float) -> Trial:
+    old, new = local.train(live), local.train(wanted)
+    changed: list[ChangedReading] = []
+    counts = {"newly": 0, "no_longer": 0, "other": 0}
+    for message in messages:
+        before, before_confidence = _reading(old, message.text, threshold)
+        after, after_confidence = _reading(new, message.text, threshold)
+        if before == after:
+            continue
+        counts["newly" if before is None else "no_longer" if after is None else "other"] += 1
+        if len(changed) < MOST_SHOWN:
+            changed.append(
+                ChangedReading(
+                    message=message,
+                    before=before,
+                    before_confidence=before_confidence,
+                    after=after,
+                    after_confidence=after_confidence,
+                )
+            )
+    return Trial(
+        live_version=old.version,
+        next_version=new.version,
+        messages=len(messages),
+        newly_understood=counts["newly"],
+        no_longer_understood=counts["no_longer"],
+        other_intent=counts["other"],
+        changed=tuple(changed),
+    )
+
+
+def _reading(classifier: Classifier, text: str, threshold: float) -> tuple[str | None, float]:
+    candidates = classifier.classify(text, "")
+    if not candidates:
+        return None, 0.0
+    best = candidates[0]
+    understood = best.intent not in OUT_OF_SCOPE and best.confidence >= threshold
+    return best.intent if understood else None, best.confidence
+
+
+async def put_live(runtime: Runtime, tenant_id: UUID, by: Administrator, *, version: str = "") -> str:
+    """Teach the classifier the phrases that wait, from the next message on; its version.
+
+    With *version* only if that is still the next one. Raises ChangeRefusedError where nothing waits.
+    """
+    wanted = await vocabulary_of(runtime, tenant_id, wanted=True)
+    following = (await asyncio.to_thread(local.train, wanted)).version
+    if version and version != following:
+        raise ChangeRefusedError("Phrases were added or removed since you tried it. Try the next version again.")
+    async with runtime.database.tenant(tenant_id) as connection:
+        await tenants.lock(connection, tenant_id)
+        waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
+        if not waiting:
+            raise ChangeRefusedError("No phrase waits: the live version knows all there is.")
+        await phrases.put_live(connection, tenant_id)
+        now = runtime.clock.now()
+        found = ClassifierVersion(
+            classifier=local.NAME,
+            version=following,
+            trained_at=now,
+            phrases=sum(len(spec.phrases) for spec in wanted.values()),
+            live_at=now,
+            live_by=by.name,
+        )
+        await classifiers.register(connection, tenant_id, found)
+        await put_on_record(
+            runtime, connection, tenant_id, "classifier.put_live", following, object_kind="classifier", by=by,
+            after={
+                "version": following,
+                "added": [f"{one.intent}: {one.text}" for one in waiting if one.is_wanted],
+                "removed": [f"{one.intent}: {one.text}" for one in waiting if not one.is_wanted],
+            },
+        )  # fmt: skip
+    return following
+
+
+def threshold_of(found: Scores, share: float) -> float:
+    """The threshold at which about *share* of good questions are asked back, as policies have it."""
+    return round(min(max(scores.threshold_for_refusals(found, share), LOWEST_THRESHOLD), HIGHEST_THRESHOLD), 3)
+
+
+async def set_refusal_budget(runtime: Runtime, tenant_id: UUID, by: Administrator, share: float) -> float:
+    """Set the threshold at which about *share* of good questions are asked back; the threshold.
+
+    Raises ChangeRefusedError for a share that is none.
+    """
+    if not 0 < share < 1:
+        raise ChangeRefusedError("The share of good questions that may be asked back is between 0 and 1.")
+    measured = await measure_version(runtime, tenant_id)
+    threshold = threshold_of(measured.scores, share)
+    await change_policy(runtime, tenant_id, by, lambda policy: replace(policy, threshold=threshold))
+    return threshold

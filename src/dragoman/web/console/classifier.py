@@ -1,0 +1,203 @@
+"""The classifier: its live version with scores, phrases that wait, a trial of the next version, the threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from dragoman.classify.scores import Scores
+from dragoman.domain.errors import ChangeRefusedError
+from dragoman.runtime import Runtime
+from dragoman.services.catalogue import train_classifier
+from dragoman.services.catalogue.train_classifier import REFUSAL_BUDGETS, TRIED_DAYS, Trial
+from dragoman.services.insights.answer_questions import remove_phrases
+from dragoman.store.catalogue import classifiers, phrases, skills
+from dragoman.store.catalogue.phrases import OUT_OF_SCOPE
+from dragoman.web import audited_reads
+from dragoman.web.auth import Principal, administrator_of, require
+from dragoman.web.console.page import render
+from dragoman.web.http.dependencies import RuntimeDependency
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+ADDRESS = "/communications/skills/classifier"
+MOST_ROWS = 25
+"""How many intents the matrix has, those that are taken for others most often."""
+
+CONFLICTS = 25
+
+Reader = Annotated[Principal, Depends(require("communications.access:read"))]
+Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
+
+_DONE = {
+    "live": "The next version is live. It reads every message from now on.",
+    "removed": "The phrases are taken out with the next version.",
+    "measured": "The live version has been measured.",
+    "threshold": "The threshold is changed. It holds from the next message on.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """How often an intent was taken for another; ``heat`` from 0 (never) to 4, ``is_right`` on the diagonal."""
+
+    count: int
+    heat: int
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The confusion matrix: what was wanted in rows, what it was taken for in the same order across."""
+
+    intents: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[MatrixCell, ...]], ...]
+    left_out: int
+
+
+def matrix_of(found: Scores) -> Matrix:
+    """Make the matrix of the intents that are confused most; all of them where there are few."""
+    wrong: dict[tuple[str, str], int] = {(one.wanted, one.given): one.count for one in found.confusions}
+    trouble = {one.intent: sum(count for pair, count in wrong.items() if one.intent in pair) for one in found.intents}
+    shown = sorted(trouble, key=lambda intent: (-trouble[intent], intent))[:MOST_ROWS]
+    shown.sort(key=lambda intent: (intent == OUT_OF_SCOPE, intent))
+    of = {one.intent: one for one in found.intents}
+    rows = []
+    for wanted in shown:
+        right = round(of[wanted].examples * (of[wanted].recall or 0.0))
+        counts = [right if given == wanted else wrong.get((wanted, given), 0) for given in shown]
+        most = max(1, of[wanted].examples)
+        cells = tuple(
+            MatrixCell(count, min(4, -(-4 * count // most)), given == wanted)
+            for given, count in zip(shown, counts, strict=True)
+        )
+        rows.append((wanted, cells))
+    return Matrix(tuple(shown), tuple(rows), len(trouble) - len(shown))
+
+
+@router.get(ADDRESS)
+async def page(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
+    """Show the classifier; with ``try=1`` what its next version would change."""
+    return await _show(request, runtime, identity, try_it=request.query_params.get("try") == "1")
+
+
+async def _show(
+    request: Request,
+    runtime: Runtime,
+    identity: Principal,
+    *,
+    try_it: bool = False,
+    mistake: str = "",
+    status: int = 200,
+) -> Response:
+    tenant_id = identity.tenant_id
+    measured = await train_classifier.measured_live(runtime, tenant_id)
+    trial = await train_classifier.try_next_version(runtime, tenant_id) if try_it else None
+    async with runtime.database.tenant(tenant_id) as connection:
+        rules = await skills.dispatch_rules(connection, tenant_id)
+        waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
+        versions = await classifiers.list_all(connection, tenant_id)
+        if trial is not None:
+            trial = await _shown(runtime, connection, identity, trial)
+    labels = {name: spec.label for name, spec in rules.vocabulary.items()} | {OUT_OF_SCOPE: "Out of scope"}
+    return render(
+        request,
+        "skills/classifier.html",
+        status_code=status,
+        address=ADDRESS,
+        measured=measured,
+        matrix=None if measured is None else matrix_of(measured.scores),
+        conflicts=() if measured is None else measured.conflicts[:CONFLICTS],
+        waiting=[dataclasses.replace(one, text=identity.visibility.typed(one.text)) for one in waiting],
+        versions=versions,
+        trial=trial,
+        tried_days=TRIED_DAYS,
+        threshold=rules.policy.threshold,
+        budgets=_budgets(measured.scores) if measured else (),
+        labels=labels,
+        may_change=identity.may("communications.access:admin"),
+        done=_DONE.get(request.query_params.get("done", "")),
+        mistake=mistake,
+    )
+
+
+def _budgets(found: Scores) -> Sequence[tuple[float, float]]:
+    """Each share of good questions that may be asked back, with the threshold that comes to it."""
+    return [(share, train_classifier.threshold_of(found, share)) for share in REFUSAL_BUDGETS]
+
+
+async def _shown(runtime: Runtime, connection: Any, identity: Principal, trial: Trial) -> Trial:
+    """The trial as the reader may see it; what contacts wrote stands there, so it is on record."""
+    since = runtime.clock.now().date().isoformat()
+    await audited_reads.questions_listed(runtime, connection, identity, {"trial": trial.next_version, "day": since})
+    contacts: Mapping[UUID, UUID] = {
+        row["session_id"]: row["contact_id"]
+        for row in await connection.fetch(
+            "SELECT session_id, contact_id FROM session WHERE tenant_id = $1 AND session_id = ANY ($2::uuid[])",
+            identity.tenant_id,
+            [one.message.session_id for one in trial.changed],
+        )
+    }
+    masks = await identity.visibility.masks(connection, identity.tenant_id, list(contacts.values()))
+    changed = tuple(
+        dataclasses.replace(
+            one,
+            message=dataclasses.replace(
+                one.message,
+                text=identity.visibility.written(contacts[one.message.session_id], one.message.text, masks),
+            ),
+        )
+        for one in trial.changed
+    )
+    return dataclasses.replace(trial, changed=changed)
+
+
+@router.post(f"{ADDRESS}/measure")
+async def measure(runtime: RuntimeDependency, identity: Administrator) -> Response:
+    """Measure the live version."""
+    await train_classifier.measure_version(runtime, identity.tenant_id)
+    return RedirectResponse(f"{ADDRESS}?done=measured", 303)
+
+
+@router.post(f"{ADDRESS}/live")
+async def put_live(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Administrator,
+    version: Annotated[str, Form(max_length=40)] = "",
+) -> Response:
+    """Put the next version live, if it still is the one that was shown."""
+    try:
+        await train_classifier.put_live(runtime, identity.tenant_id, administrator_of(identity), version=version)
+    except ChangeRefusedError as error:
+        return await _show(request, runtime, identity, mistake=str(error), status=409)
+    return RedirectResponse(f"{ADDRESS}?done=live", 303)
+
+
+@router.post(f"{ADDRESS}/threshold")
+async def set_threshold(
+    request: Request, runtime: RuntimeDependency, identity: Administrator, share: Annotated[float, Form()]
+) -> Response:
+    """Set the threshold by the share of good questions that may be asked back."""
+    try:
+        await train_classifier.set_refusal_budget(runtime, identity.tenant_id, administrator_of(identity), share)
+    except ChangeRefusedError as error:
+        return await _show(request, runtime, identity, mistake=str(error), status=409)
+    return RedirectResponse(f"{ADDRESS}?done=threshold", 303)
+
+
+@router.post(f"{ADDRESS}/phrases/remove")
+async def remove(
+    runtime: RuntimeDependency,
+    identity: Administrator,
+    phrase_id: Annotated[list[UUID], Form(max_length=50)],
+) -> Response:
+    """Take added phrases out with the next version."""
+    await remove_phrases(runtime, identity.tenant_id, administrator_of(identity), phrase_id)
+    return RedirectResponse(f"{ADDRESS}?done=removed", 303)

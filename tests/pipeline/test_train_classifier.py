@@ -1,0 +1,165 @@
+"""Phrases wait for the next version: tried on what was written, put live, it answers from the next message on."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+
+from dragoman.classify import local
+from dragoman.domain.errors import ChangeRefusedError
+from dragoman.services import sweep
+from dragoman.services.catalogue import train_classifier
+from dragoman.services.insights.answer_questions import add_phrases, remove_phrases
+from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.catalogue import classifiers, phrases, skills
+from dragoman.web.console.classifier import ADDRESS
+from tests.harness import Harness
+from tests.pipeline.test_deliveries import bearer
+from tests.pipeline.test_insights import QUESTIONS, ask, asked
+
+NORWAY = ("do you deliver to norway", "delivery to norway", "shipping to norway", "can you ship to norway")
+
+
+@pytest.fixture
+async def admin(shop: Harness) -> dict[str, str]:
+    return await bearer(shop)
+
+
+async def teach(shop: Harness, intent: str, *lines: str) -> None:
+    await add_phrases(shop.runtime, shop.tenant_id, COMMAND_LINE, intent, lines, locale="en")
+
+
+async def version(shop: Harness) -> str:
+    vocabulary = await train_classifier.vocabulary_of(shop.runtime, shop.tenant_id, wanted=False)
+    return local.train(vocabulary).version
+
+
+async def last_outcome(shop: Harness, phone: str) -> str:
+    rows = await shop.rows(
+        "SELECT outcome FROM session WHERE contact_phone = $1 ORDER BY started_at DESC LIMIT 1", f"+{phone}"
+    )
+    found: str = rows[0]["outcome"]
+    return found
+
+
+async def test_a_phrase_changes_nothing_before_its_version_is_live(shop: Harness) -> None:
+    await ask(shop)
+    before = await version(shop)
+    await teach(shop, "test.answer", *NORWAY)
+    assert await version(shop) == before
+    await shop.say("do you deliver to norway", phone="436601112250")
+    await shop.settle()
+    assert await last_outcome(shop, "436601112250") != "SUCCESS"
+    live = await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
+    assert await version(shop) == live != before
+    await shop.say("do you deliver to norway", phone="436601112251")
+    await shop.settle()
+    assert await last_outcome(shop, "436601112251") == "SUCCESS"
+    (event,) = await shop.rows(
+        "SELECT e.payload FROM audit_event e JOIN session s USING (tenant_id, session_id) "
+        "WHERE s.contact_phone = '+436601112251' AND e.type = 'classifier.ran'"
+    )
+    assert event["payload"]["classifier_version"] == live
+
+
+async def test_the_trial_says_what_would_change_and_putting_it_live_changes_that(shop: Harness) -> None:
+    await ask(shop)
+    await teach(shop, "test.answer", *NORWAY)
+    trial = await train_classifier.try_next_version(shop.runtime, shop.tenant_id)
+    # A photo is read by no classifier.
+    assert trial.messages == len(QUESTIONS)
+    assert trial.newly_understood == len(trial.changed) >= 2
+    assert trial.unchanged + trial.newly_understood + trial.no_longer_understood + trial.other_intent == trial.messages
+    assert {one.message.text for one in trial.changed} <= set(QUESTIONS.values())
+    assert all((one.before, one.after) == (None, "test.answer") for one in trial.changed)
+    await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE, version=trial.next_version)
+    again = await train_classifier.try_next_version(shop.runtime, shop.tenant_id)
+    assert (again.live_version, again.next_version, again.changed) == (trial.next_version, trial.next_version, ())
+
+
+async def test_only_the_version_that_was_tried_goes_live(shop: Harness) -> None:
+    with pytest.raises(ChangeRefusedError, match="No phrase waits"):
+        await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
+    await teach(shop, "test.answer", *NORWAY)
+    tried = await train_classifier.try_next_version(shop.runtime, shop.tenant_id)
+    await teach(shop, "test.slow", "be slow about it")
+    with pytest.raises(ChangeRefusedError, match="since you tried it"):
+        await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE, version=tried.next_version)
+
+
+async def test_taking_a_phrase_out_waits_as_well(shop: Harness) -> None:
+    before = await version(shop)
+    await teach(shop, "test.answer", *NORWAY)
+    live = await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        ids = [one.phrase_id for one in await phrases.list_all(connection, shop.tenant_id)]
+    assert await remove_phrases(shop.runtime, shop.tenant_id, COMMAND_LINE, ids) == len(NORWAY)
+    assert await version(shop) == live
+    assert await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE) == before
+    assert await shop.rows("SELECT 1 FROM training_phrase") == []
+
+
+async def test_what_no_skill_answers_is_learnt(shop: Harness) -> None:
+    await teach(shop, "out_of_scope", "xylophones and zithers", "do you repair xylophones")
+    await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        rules = await skills.dispatch_rules(connection, shop.tenant_id)
+    best = local.train(rules.vocabulary).classify("xylophones and zithers", "en")[0]
+    assert best.intent == "out_of_scope"
+    assert "out_of_scope" not in rules.registry
+    assert "out_of_scope" not in phrases.labels_of(rules.vocabulary)
+
+
+async def test_each_version_is_registered_with_its_scores(shop: Harness) -> None:
+    first = await train_classifier.measure_version(shop.runtime, shop.tenant_id)
+    assert first == await train_classifier.measure_version(shop.runtime, shop.tenant_id)
+    assert await train_classifier.measured_live(shop.runtime, shop.tenant_id) == first
+    await teach(shop, "test.answer", *NORWAY)
+    following = await train_classifier.measure_version(shop.runtime, shop.tenant_id, wanted=True)
+    assert (following.version != first.version, following.live_at) == (True, None)
+    await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
+    live = await train_classifier.measured_live(shop.runtime, shop.tenant_id)
+    assert live is not None
+    assert (live.version, live.live_by, live.scores) == (following.version, COMMAND_LINE.name, following.scores)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        known = await classifiers.list_all(connection, shop.tenant_id)
+    assert {one.version for one in known} == {first.version, following.version}
+
+
+async def test_the_threshold_is_set_by_a_refusal_budget(shop: Harness) -> None:
+    found = [
+        await train_classifier.set_refusal_budget(shop.runtime, shop.tenant_id, COMMAND_LINE, share)
+        for share in (0.01, 0.2)
+    ]
+    assert found[0] <= found[1]
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        assert (await skills.dispatch_rules(connection, shop.tenant_id)).policy.threshold == found[1]
+    with pytest.raises(ChangeRefusedError):
+        await train_classifier.set_refusal_budget(shop.runtime, shop.tenant_id, COMMAND_LINE, 1.5)
+
+
+async def test_the_page_leads_from_waiting_phrases_to_the_next_version(shop: Harness, admin: dict[str, str]) -> None:
+    await ask(shop)
+    group = (await asked(shop, admin))["open"][0]["group_id"]
+    order = {"intent": "test.answer", "phrases": list(NORWAY)}
+    await shop.web.post(f"/api/v1/insights/questions/{group}/phrases", json=order, headers=admin)
+    page = (await shop.web.get(ADDRESS, headers=admin)).text
+    assert f"{len(NORWAY)} phrases wait" in page
+    assert "has not been measured yet" in page
+    assert (await shop.web.post(f"{ADDRESS}/measure", headers=admin)).status_code == 303
+    tried = (await shop.web.get(f"{ADDRESS}?try=1", headers=admin)).text
+    assert "newly understood" in tried
+    assert "Do you also deliver to Norway?" in html.unescape(tried)
+    given = re.search(r'name="version" value="([^"]+)"', tried)
+    assert given
+    stale = await shop.web.post(f"{ADDRESS}/live", data={"version": "another"}, headers=admin)
+    assert (stale.status_code, "Try the next version again" in stale.text) == (409, True)
+    assert (await shop.web.post(f"{ADDRESS}/live", data={"version": given[1]}, headers=admin)).status_code == 303
+    after = (await shop.web.get(ADDRESS, headers=admin)).text
+    assert "Nothing waits" in after
+    await sweep.count_usage_everywhere(shop.runtime)
+    auditor = await bearer(shop, "auditor")
+    assert (await shop.web.get(f"{ADDRESS}?try=1", headers=auditor)).status_code == 200
+    assert (await shop.web.post(f"{ADDRESS}/live", headers=auditor)).status_code == 403
