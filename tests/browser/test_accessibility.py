@@ -226,7 +226,7 @@ def skills(visitor: Visitor, size: str) -> Iterator[str]:
     page.get_by_label("number").fill("VF-12345")
     page.get_by_label("pin").fill("1234")
     _press(page, "Make the call")
-    expect(page.locator(".tried")).to_contain_text("AddressRefusedError")
+    expect(page.locator(".trial-result")).to_contain_text("AddressRefusedError")
     _press(page, "Add a key")
     expect(page.get_by_text("dsk_")).to_be_visible()
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")

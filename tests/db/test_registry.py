@@ -6,16 +6,19 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
 import pytest
 
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.domain.nouns import HttpTarget, Level, Parameter, ParameterKind, Phrase, SkillSpec
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue import manage_skills
+from dragoman.store import migrate
 from dragoman.store.accounts.actions import COMMAND_LINE, Administrator
 from dragoman.store.catalogue import skill_history, skill_list, skills
 from dragoman.store.catalogue.skill_history import SkillChange
 from dragoman.store.catalogue.skill_list import SkillFilters
+from dragoman.store.embedded import DatabaseURLs
 
 from .tenant_fixture import TenantFixture
 
@@ -156,3 +159,32 @@ async def test_no_tenant_sees_the_history_of_another(runtime: Runtime, tenant: T
     other = await TenantFixture.build(runtime, "other")
     async with runtime.database.tenant(other.tenant_id) as connection:
         assert await skill_history.list_all(connection, tenant.tenant_id, "orders.status") == []
+
+
+async def test_the_history_is_appended_only(runtime: Runtime, tenant: TenantFixture) -> None:
+    await manage_skills.register_skills(runtime, tenant.tenant_id, [STATUS], COMMAND_LINE)
+    for statement in ("UPDATE skill_change SET reason = 'x'", "DELETE FROM skill_change"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with runtime.database.tenant(tenant.tenant_id) as connection:
+                await connection.execute(statement)
+
+
+async def test_what_was_known_before_there_was_a_history_is_taken_over(
+    runtime: Runtime, tenant: TenantFixture, database_urls: DatabaseURLs
+) -> None:
+    await manage_skills.register_skills(runtime, tenant.tenant_id, [STATUS, REMOTE], COMMAND_LINE)
+    await manage_skills.register_skills(runtime, tenant.tenant_id, [replace(STATUS, version="2")], COMMAND_LINE)
+    await manage_skills.retire_skill(runtime, tenant.tenant_id, "orders.status", COMMAND_LINE, reason="because")
+    async with runtime.database.tenant(tenant.tenant_id) as connection:
+        await skills.retire(connection, tenant.tenant_id, "billing.copy", now=runtime.clock.now())
+    migrate.downgrade(database_urls, "0035")
+    migrate.upgrade(database_urls)
+    known = [(one.number, one.kind, one.version, one.by.name, one.by.via) for one in await history(tenant, STATUS.name)]
+    assert known == [
+        (1, "registered", "1", "command line", "command line"),
+        (2, "registered", "2", "command line", "command line"),
+        (3, "retired", "2", "command line", "command line"),
+    ]
+    assert (await history(tenant, STATUS.name))[0].spec == STATUS
+    gone = (await history(tenant, "billing.copy"))[-1]
+    assert (gone.kind, gone.by.name, gone.reason) == ("retired", "", ""), "nobody wrote down who it was"

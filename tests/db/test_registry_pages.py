@@ -574,3 +574,15 @@ async def test_a_test_call_is_bounded_in_time_and_number(
         tried = (await client.post(address, json={}, headers=token)).json()
     assert tried["error_class"] == "SkillTimedOut"
     assert len(await records(tenant, "skill.tried")) == try_skill.AT_ONCE + 1
+
+
+@pytest.mark.parametrize("address", [PAGE, f"{PAGE}/identity.confirm", f"{PAGE}/classifier"])
+async def test_the_menu_marks_one_page_as_the_current_one(
+    client: httpx.AsyncClient, admin: dict[str, str], tenant: TenantFixture, address: str
+) -> None:
+    await register(tenant, STATUS)
+    page = await client.get(address, headers=admin)
+    assert page.status_code == 200
+    current = re.findall(r'href="([^"]*)"[^>]* aria-current="page"', page.text)
+    assert len(current) == 1
+    assert address.startswith(current[0])
