@@ -2,5 +2,12 @@
 
 from __future__ import annotations
 
-RETIRED: tuple[str, ...] = ("loyalty.points",)
-"""Skills that Voltfair no longer offers."""
+from collections.abc import Mapping
+
+RETIRED: Mapping[str, str] = {
+    "loyalty.points": "The points programme has ended; what was left was paid out as vouchers.",
+}
+"""Skills that Voltfair no longer offers, and why."""
+
+EARLIER_VERSION = ("orders.status", "2.4.0")
+"""A skill that was there in another version first: it asked for any text, and knew fewer phrases."""

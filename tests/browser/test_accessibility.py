@@ -16,6 +16,7 @@ from tests.browser.test_canned_replies import furnish_replies
 from tests.browser.test_failed_jobs import fail_a_job
 from tests.browser.test_insights import ADDRESS as INSIGHTS
 from tests.browser.test_insights import furnish_insights
+from tests.browser.test_skills import SKILLS, register_remote
 from tests.waiting import wait_until
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
@@ -239,6 +240,37 @@ def insights(visitor: Visitor, size: str) -> Iterator[str]:
     yield "classifier"
 
 
+def skills(visitor: Visitor, size: str) -> Iterator[str]:
+    """The registry, a skill with all that its page can say, and what is asked before it is retired."""
+    page = visitor.page
+    register_remote(visitor.site)
+    for name, query in {"registry": "", "no skill fits": "?q=nothing", "bad filter": "?status=lost"}.items():
+        page.goto(SKILLS + query)
+        yield name
+    page.goto(f"{SKILLS}/identity.confirm")
+    yield "built in"
+    page.goto(f"{SKILLS}/billing.copy")
+    page.get_by_label("number").fill("none")
+    _press(page, "Make the call")
+    expect(page.get_by_role("alert")).to_be_visible()
+    yield "values that do not fit"
+    page.get_by_label("number").fill("VF-12345")
+    page.get_by_label("pin").fill("1234")
+    _press(page, "Make the call")
+    expect(page.locator(".trial-result")).to_contain_text("AddressRefusedError")
+    _press(page, "Add a key")
+    expect(page.get_by_text("dsk_")).to_be_visible()
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    yield "new key"
+    _press(page, "Retire")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    yield "confirmation"
+    page.get_by_label("Reason").fill("nobody asks")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Restore")).to_be_visible()
+    yield "retired"
+
+
 def simulator(visitor: Visitor, size: str) -> Iterator[str]:
     """The phone in the browser."""
     page = visitor.page
@@ -253,7 +285,7 @@ def simulator(visitor: Visitor, size: str) -> Iterator[str]:
 
 
 WALKS: tuple[Walk, ...] = (the_list, over_the_list, conversation, gallery, settings, simulator)
-WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies, sessions, insights)
+WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies, sessions, insights, skills)
 
 
 def resize(page: Page, width: int, height: int) -> None:

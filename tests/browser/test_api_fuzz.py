@@ -42,6 +42,10 @@ BY_MEANING = (
     "PUT /api/v1/conversations/{session_id}/hold",
     "POST /api/v1/canned-replies",
     "PUT /api/v1/canned-replies/{canned_reply_id}",
+    # A manifest has a reader of its own; values are for a skill's parameters.
+    "PUT /api/v1/skills/{name}",
+    "POST /api/v1/skills/{name}/retire",
+    "POST /api/v1/skills/{name}/test-call",
 )
 """Operations that may refuse with 422 what the document allows."""
 

@@ -132,6 +132,8 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
                 "claim", "take-over", "assign", "unassign", "answers", "notes", "return", "resolve", "draft",
             )
         ),
+        "/api/v1/skills", "/api/v1/skills/{name}", "/api/v1/skills/{name}/keys/{key_id}",
+        *(f"/api/v1/skills/{{name}}/{what}" for what in ("retire", "restore", "keys", "test-call")),
     }  # fmt: skip
     listing = document["paths"][base]["get"]
     names = {parameter["name"]: parameter for parameter in listing["parameters"]}

@@ -105,6 +105,15 @@ HANDOFF = {
     "hours": {"time_zone": "UTC", "weekly": {}, "holidays": []}, "closed_text": {},
 }  # fmt: skip
 
+SKILLS = "/communications/skills"
+HOUSE_MANIFEST = {
+    "name": "house.remote", "label": "Other", "version": "2", "url": "https://skills.example.com/x",
+}  # fmt: skip
+KEY_IS_BACK = (
+    "DELETE FROM skill_key WHERE skill = 'house.remote'; "
+    "INSERT INTO skill_key (tenant_id, skill, key_id, secret, created_at) SELECT tenant_id, object_id, "
+    "before->>'key_id', '', now() FROM administrator_action WHERE action = 'skill.key_removed'"
+)
 QUESTION = "/communications/insights/skills/questions/{group_id}"
 ACTIVE = "/communications/sessions/active"
 GIVEN_TO_AN_AGENT = "00000000-0000-4000-8000-000000000001"
@@ -184,6 +193,17 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", "/communications/automation/exports/{export_id}/cancel"): TriedRequest(first=OPEN_EXPORT),
     ("DELETE", "/api/v1/exports/{export_id}"): TriedRequest(first=OPEN_EXPORT),
     ("POST", "/communications/automation/exports/{export_id}/delete"): TriedRequest(first=DONE_EXPORT),
+    ("POST", f"{SKILLS}/{{name}}/test-call"): TriedRequest(),
+    ("POST", "/api/v1/skills/{name}/test-call"): TriedRequest({"parameters": {}}),
+    ("POST", f"{SKILLS}/{{name}}/keys/{{key_id}}/remove"): TriedRequest(),
+    ("POST", f"{SKILLS}/{{name}}/keys"): TriedRequest(),
+    ("DELETE", "/api/v1/skills/{name}/keys/{key_id}"): TriedRequest(first=KEY_IS_BACK),
+    ("POST", "/api/v1/skills/{name}/keys"): TriedRequest(),
+    ("PUT", "/api/v1/skills/{name}"): TriedRequest(HOUSE_MANIFEST),
+    ("POST", f"{SKILLS}/{{name}}/retire"): TriedRequest({"reason": "nobody asks"}),
+    ("POST", f"{SKILLS}/{{name}}/restore"): TriedRequest({"reason": "somebody asks"}),
+    ("POST", "/api/v1/skills/{name}/retire"): TriedRequest({"reason": "nobody asks"}),
+    ("POST", "/api/v1/skills/{name}/restore"): TriedRequest({"reason": "somebody asks"}),
     ("POST", f"{SETTINGS}/users/second-factor"): TriedRequest({"everybody": "yes"}),
 }
 
@@ -360,7 +380,7 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
         "channel rotate-secret": lambda: ["123456789"],
         "channel resume": lambda: after(STOPPED, "123456789", "--unchecked"),
         "skill register": lambda: [place.file("skill.json", MANIFEST)],
-        "skill retire": lambda: ["a.b"],
+        "skill retire": lambda: ["a.b", "--reason", "nobody asks"],
         "skill restore": lambda: ["a.b"],
         "skill key add": lambda: ["a.b"],
         "skill key remove": key_id,

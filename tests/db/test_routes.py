@@ -16,8 +16,11 @@ import pytest
 from fastapi import FastAPI
 
 from dragoman.domain.content import Text, to_json
+from dragoman.domain.nouns import HttpTarget, SkillSpec
 from dragoman.runtime import Runtime
+from dragoman.services.catalogue import manage_skills
 from dragoman.store.accounts import api_tokens, login_sessions, roles
+from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.accounts.roles import ROLES
 from dragoman.web.auth import SAFE_METHODS
 from tests.endless import ENDLESS
@@ -93,9 +96,16 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "INSERT INTO unanswered_message (tenant_id, session_id, position, at, message_id, group_id) "
         f"VALUES ($1, '{session_id}', 1, now(), '{message_id}', '{group_id}')",
     )
+    remote = SkillSpec(
+        name="house.remote", label="A skill of the house", version="1",
+        # At an address that no skill is called at.
+        http=HttpTarget(url="https://127.0.0.1/"),
+    )  # fmt: skip
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         for row in rows:
             await connection.execute(row, tenant.tenant_id)
+    await manage_skills.register_manifest(runtime, tenant.tenant_id, remote, COMMAND_LINE)
+    key = await manage_skills.add_key(runtime, tenant.tenant_id, remote.name, COMMAND_LINE)
     return {
         "session_id": str(session_id),
         "message_id": str(message_id),
@@ -110,6 +120,8 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "failed_job_id": str(failed_job_id),
         "canned_reply_id": str(canned_reply_id),
         "delivery_id": str(delivery_id),
+        "name": remote.name,
+        "key_id": key.key_id,
         "group_id": str(group_id),
     }
 
@@ -170,6 +182,7 @@ async def test_what_is_another_tenants_is_not_there(
             assert "hello" not in answer.text
             assert "a note of the house" not in answer.text
             assert "a reply of the house" not in answer.text
+            assert "A skill of the house" not in answer.text
             asked += answer.status_code == 404
     assert asked >= 20
 

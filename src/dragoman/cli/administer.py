@@ -17,6 +17,7 @@ from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
 from dragoman.services.access import people, second_factor, single_sign_on
+from dragoman.services.catalogue import manage_skills
 from dragoman.store import tenants
 from dragoman.store.accounts import api_tokens, user_accounts
 from dragoman.store.accounts.actions import COMMAND_LINE
@@ -45,7 +46,7 @@ def tenant_create(slug: str, name: str) -> None:
         specs = await runtime.skills.specs()
         async with runtime.database.tenant(tenant_id) as connection:
             await tenants.create_tenant(connection, tenant_id, slug=slug, name=name, now=now)
-            await skills.register(connection, tenant_id, specs, now=now)
+            await skills.register(connection, tenant_id, specs, now=now, by=COMMAND_LINE)
             await on_record(runtime, connection, tenant_id, "tenant.created", slug, after={"name": name})
         err.print(f"Tenant {slug} is there, with {counted(len(specs), 'skill', 'skills')}.")
 
@@ -267,40 +268,38 @@ def skill_register(
 
     async def job(runtime: Runtime) -> list[str]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        specs = await runtime.skills.specs()
-        async with runtime.database.tenant(tenant_id) as connection:
-            done = await skills.register(connection, tenant_id, specs, now=runtime.clock.now())
-            for name in done:
-                await on_record(runtime, connection, tenant_id, "skill.registered", name)
-            return done
+        return await manage_skills.register_skills(runtime, tenant_id, await runtime.skills.specs(), COMMAND_LINE)
 
     changed = register_manifest(manifest, tenant_slug) if manifest else with_runtime(job)
     err.print(f"New or changed: {', '.join(changed)}" if changed else "Nothing has changed.")
 
 
 @skill.command("retire")
-def skill_retire(name: str, tenant_slug: TenantOption) -> None:
+def skill_retire(
+    name: str,
+    tenant_slug: TenantOption,
+    reason: Annotated[str, typer.Option(help="Why: it stands on the record and on the skill's page.", prompt=True)],
+) -> None:
     """Take a skill out of use; its history stays."""
 
-    async def job(runtime: Runtime) -> None:
+    async def job(runtime: Runtime) -> bool:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            await skills.retire(connection, tenant_id, name, now=runtime.clock.now())
-            await on_record(runtime, connection, tenant_id, "skill.retired", name)
-        err.print(f"{name} is retired.")
+        return await manage_skills.retire_skill(runtime, tenant_id, name, COMMAND_LINE, reason=reason)
 
-    with_runtime(job)
+    err.print(f"{name} is retired." if with_runtime(job) else f"{name} was retired already.")
 
 
 @skill.command("restore")
-def skill_restore(name: str, tenant_slug: TenantOption) -> None:
+def skill_restore(
+    name: str,
+    tenant_slug: TenantOption,
+    *,
+    reason: Annotated[str, typer.Option(help="Why: it stands on the record and on the skill's page.")] = "",
+) -> None:
     """Put a retired skill back into use."""
 
-    async def job(runtime: Runtime) -> None:
+    async def job(runtime: Runtime) -> bool:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            await skills.restore(connection, tenant_id, name)
-            await on_record(runtime, connection, tenant_id, "skill.restored", name)
-        err.print(f"{name} is in use again.")
+        return await manage_skills.restore_skill(runtime, tenant_id, name, COMMAND_LINE, reason=reason)
 
-    with_runtime(job)
+    err.print(f"{name} is in use again." if with_runtime(job) else f"{name} is in use already.")

@@ -6,6 +6,7 @@ is the tenant around it: users, number, business partners, skills, and the file 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from dataclasses import dataclass
@@ -21,27 +22,30 @@ from dragoman.cli.compose import locate_database, migrate_database, open_runtime
 from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.canned_reply import ReplyText
 from dragoman.domain.errors import ConfigurationError
-from dragoman.domain.nouns import BusinessPartner, MenuItem, Policy
+from dragoman.domain.nouns import BusinessPartner, MenuItem, ParameterKind, Policy
 from dragoman.domain.policies import DAYS, Holiday
 from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.access import people
+from dragoman.services.catalogue import manage_skills
 from dragoman.services.catalogue.import_definitions import import_flow, import_menu
 from dragoman.services.handoff import change_rules
 from dragoman.services.handoff.manage_canned_replies import add_reply
 from dragoman.settings import Settings
 from dragoman.store import migrate, tenants
-from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.accounts import user_accounts
+from dragoman.store.accounts.actions import COMMAND_LINE, Administrator
 from dragoman.store.catalogue import skills
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
 from dragoman.store.contacts import contacts
+from dragoman.store.database import Connection
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.handoff import agents
 from dragoman.store.handoff.agents import AgentProfile
 from dragoman_shop.agents import AGENTS
 from dragoman_shop.customers import BUSINESS_PARTNERS
 from dragoman_shop.menu import DEFINITION, FLOWS, MENU
-from dragoman_shop.registry import RETIRED
+from dragoman_shop.registry import EARLIER_VERSION, RETIRED
 from dragoman_shop.replies import CANNED_REPLIES
 
 SLUG = "voltfair"
@@ -142,12 +146,11 @@ async def _furnish(
                 business_partner_id=runtime.source.new_id(), number=partner.number, name=partner.name
             )
             await contacts.add_business_partner(connection, tenant_id, record, partner.phones, now=opened)
-        await skills.register(connection, tenant_id, await runtime.skills.specs(), now=opened)
+        await _register_skills(runtime, connection, tenant_id, opened)
         menu = tuple(MenuItem(skill=name, titles=titles) for name, titles in MENU.items())
         await skills.set_policy(connection, tenant_id, Policy(menu=menu))
-        for name in RETIRED:
-            await skills.retire(connection, tenant_id, name, now=opened + timedelta(days=past.DAYS // 2))
     users = await _add_users(runtime, tenant_id, opened)
+    await _retire_skills(runtime, tenant_id, opened + timedelta(days=past.DAYS // 2))
     token = await people.make_token(
         runtime, tenant_id, COMMAND_LINE, name="demo", role="administrator", days=TOKEN_DAYS
     )
@@ -172,6 +175,35 @@ async def _furnish(
         },
     }
     return tenant_id, access
+
+
+async def _register_skills(runtime: Runtime, connection: Connection, tenant_id: UUID, opened: datetime) -> None:
+    """Register what is installed, after the earlier version of one of them."""
+    specs = await runtime.skills.specs()
+    name, version = EARLIER_VERSION
+    now = next(spec for spec in specs if spec.name == name)
+    earlier = dataclasses.replace(
+        now,
+        version=version,
+        timeout_seconds=5.0,
+        parameters=tuple(
+            dataclasses.replace(parameter, kind=ParameterKind.TEXT, pattern=None) for parameter in now.parameters
+        ),
+        phrases=now.phrases[::2],
+    )
+    before = opened - timedelta(days=30)
+    await skills.register(connection, tenant_id, [earlier], now=before, by=COMMAND_LINE)
+    await skills.register(connection, tenant_id, specs, now=opened, by=COMMAND_LINE)
+
+
+async def _retire_skills(runtime: Runtime, tenant_id: UUID, at: datetime) -> None:
+    """Retire what Voltfair no longer offers, as the administrator does it."""
+    async with runtime.database.tenant(tenant_id) as connection:
+        everybody = await user_accounts.list_all(connection, tenant_id)
+    admin = next(user for user in everybody if user.role == "administrator")
+    for name, reason in RETIRED.items():
+        by = Administrator(admin.name, admin.user_id)
+        await manage_skills.retire_skill(runtime, tenant_id, name, by, reason=reason, at=at)
 
 
 async def _add_users(runtime: Runtime, tenant_id: UUID, opened: datetime) -> dict[str, dict[str, str]]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from uuid import UUID
 
 import typer
 
-from dragoman.cli.shared import JsonOption, TenantOption, err, on_record, out, show, tenant_id_of, with_runtime
+from dragoman.cli.shared import JsonOption, TenantOption, err, out, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError
 from dragoman.runtime import Runtime
+from dragoman.services.catalogue import manage_skills
+from dragoman.services.catalogue.manage_skills import Registration
 from dragoman.skills.manifest import read_manifest
-from dragoman.skills.signing import SigningKey, new_key
-from dragoman.store.catalogue import skill_keys, skills
-from dragoman.store.catalogue.skill_keys import SealedKey
-from dragoman.store.database import Connection
+from dragoman.skills.signing import SigningKey
+from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.catalogue import skill_keys
 
 key = typer.Typer(help="Add, list and remove the keys that sign calls of a skill behind HTTP.", no_args_is_help=True)
 
@@ -27,22 +27,14 @@ def register_manifest(path: Path, tenant_slug: str) -> list[str]:
         raise ConfigurationError(f"{path} is not UTF-8 text") from error
     spec = read_manifest(text, str(path))
 
-    async def job(runtime: Runtime) -> tuple[list[str], SigningKey | None]:
+    async def job(runtime: Runtime) -> Registration:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            changed = await skills.register(connection, tenant_id, [spec], now=runtime.clock.now())
-            for name in changed:
-                await on_record(
-                    runtime, connection, tenant_id, "skill.registered", name, after={"version": spec.version}
-                )
-            known = await skill_keys.list_all(connection, tenant_id)
-            made = None if known.get(spec.name) else await _add(runtime, connection, tenant_id, spec.name)
-        return changed, made
+        return await manage_skills.register_manifest(runtime, tenant_id, spec, COMMAND_LINE)
 
-    changed, made = with_runtime(job)
-    if made is not None:
-        _print(made)
-    return changed
+    done = with_runtime(job)
+    if done.key is not None:
+        _print(done.key)
+    return [done.name] if done.changed else []
 
 
 @key.command("add")
@@ -51,8 +43,7 @@ def key_add(name: str, tenant_slug: TenantOption) -> None:
 
     async def job(runtime: Runtime) -> SigningKey:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            return await _add(runtime, connection, tenant_id, name)
+        return await manage_skills.add_key(runtime, tenant_id, name, COMMAND_LINE)
 
     _print(with_runtime(job))
 
@@ -76,24 +67,10 @@ def key_remove(name: str, key_id: str, tenant_slug: TenantOption) -> None:
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
-        async with runtime.database.tenant(tenant_id) as connection:
-            await skill_keys.remove(connection, tenant_id, name, key_id)
-            await on_record(runtime, connection, tenant_id, "skill.key_removed", name, before={"key_id": key_id})
+        await manage_skills.remove_key(runtime, tenant_id, name, key_id, COMMAND_LINE)
         err.print(f"Calls of {name} are signed with {key_id} no longer.")
 
     with_runtime(job)
-
-
-async def _add(runtime: Runtime, connection: Connection, tenant_id: UUID, name: str) -> SigningKey:
-    made = new_key()
-    sealed = SealedKey(
-        key_id=made.key_id,
-        secret=runtime.keyring.encrypt(made.secret.encode()),
-        created_at=runtime.clock.now(),
-    )
-    await skill_keys.add(connection, tenant_id, name, sealed)
-    await on_record(runtime, connection, tenant_id, "skill.key_added", name, after={"key_id": made.key_id})
-    return made
 
 
 def _print(made: SigningKey) -> None:

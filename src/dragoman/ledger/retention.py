@@ -118,6 +118,7 @@ STAYS = {
     "single_sign_on": _DEFINITIONS,
     "single_sign_on_user": _PEOPLE,
     "skill": _DEFINITIONS,
+    "skill_change": "definitions of ours, and who of ours changed them and why",
     "skill_key": _DEFINITIONS,
     "template_synchronisation": "when the channel was asked for templates, and why that failed",
     "tenant": _DEFINITIONS,

@@ -14,6 +14,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -62,6 +63,21 @@ _EXCERPT_BYTES = 1024
 _EXCERPT_SECONDS = 1.0
 
 
+@dataclass(slots=True, kw_only=True)
+class CallTrace:
+    """What went over the wire in one call, as far as it got: filled in while it is made.
+
+    ``answer`` is the body of a successful answer. No key stands in it, only signatures.
+    """
+
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    status: int | None = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    answer: bytes | None = None
+
+
 class HttpSkills:
     """Calls skills behind HTTP over connections that are kept open between calls. Close it with :meth:`aclose`.
 
@@ -89,17 +105,23 @@ class HttpSkills:
             await connections.aclose()
 
     async def invoke(
-        self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], clock: Clock
+        self,
+        spec: SkillSpec,
+        call: InvokeSkill,
+        keys: Sequence[SigningKey],
+        clock: Clock,
+        trace: CallTrace | None = None,
     ) -> SkillReturned | SkillRaised:
         """Make one attempt at the skill of *spec*, which has an HTTP target; *keys* sign the call.
 
-        Never raises for what the other side does; only a cancellation of the caller passes through.
+        What is sent and comes back is noted in *trace*. Never raises for what the other side does; only a cancellation
+        of the caller passes through.
         """
         started = time.perf_counter()
         failed: tuple[str, str, bool, float | None]
         try:
             async with asyncio.timeout(call.timeout_seconds):
-                answer = await self._call(spec, call, keys, clock())
+                answer = await self._call(spec, call, keys, clock(), trace or CallTrace())
             elapsed = round((time.perf_counter() - started) * 1000, 3)
             return SkillReturned(
                 at=clock(),
@@ -208,7 +230,9 @@ class HttpSkills:
         said = _UNQUOTED[type(failed)].format(host=host) if type(failed) in _UNQUOTED else str(failed)
         return NoReply(error_class=type(failed).__name__, message=said, may_retry=failed.may_retry)
 
-    async def _call(self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime) -> HttpAnswer:
+    async def _call(
+        self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime, trace: CallTrace
+    ) -> HttpAnswer:
         target = spec.http
         if target is None:
             raise TypeError(f"{spec.name} is no skill behind HTTP")
@@ -227,9 +251,10 @@ class HttpSkills:
             "Idempotency-Key": call.idempotency_key,
             **signature_headers(body, keys, now=now),
         }
+        trace.url, trace.headers, trace.body = target.url, headers, body
         try:
             reach = _reach(url, allow_private=target.allow_private)
-            raw = await self._exchange(reach, url, headers, body, call.timeout_seconds)
+            raw = await self._exchange(reach, url, headers, body, call.timeout_seconds, trace=trace)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise _connection_error(url.host, error) from error
         return read_answer(raw, target.answer)
@@ -243,14 +268,20 @@ class HttpSkills:
         seconds: float,
         *,
         method: str = "POST",
+        trace: CallTrace | None = None,
     ) -> bytes:
         """The body of a successful answer."""
         request = _request(method, url, headers, body, seconds)
         async with (await self._within(reach)).send(request) as response:
             found = _headers_of(response)
+            if trace is not None:
+                trace.status, trace.answer_headers = response.status, found
             await _check_status(url.host, response, found)
             _check_headers(url.host, found, self._max_answer_bytes)
-            return await _body_of(url.host, response, self._max_answer_bytes)
+            answer = await _body_of(url.host, response, self._max_answer_bytes)
+            if trace is not None:
+                trace.answer = answer
+            return answer
 
     async def _within(self, reach: Reach) -> Connections:
         if self._ssl is None and reach is not Reach.LISTED:

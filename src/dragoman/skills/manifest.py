@@ -16,7 +16,7 @@ from dragoman.skills import answer_schema
 from dragoman.skills.addresses import checked_url
 from dragoman.skills.answer_schema import UnmappableError
 from dragoman.skills.call_errors import AddressRefusedError
-from dragoman.skills.parameter_schema import LOCALE, parameters_of
+from dragoman.skills.parameter_schema import LOCALE, parameters_of, schema_of
 from dragoman.skills.yaml_with_lines import Document, Path, UnreadableError, read_document
 
 
@@ -98,6 +98,36 @@ def read_manifest(text: str, source: str) -> SkillSpec:
         cost_micros=manifest.cost_micros,
         http=HttpTarget(url=manifest.url, allow_private=manifest.allow_private, answer=manifest.answer),
     )
+
+
+def manifest_of(spec: SkillSpec) -> dict[str, Any]:
+    """The manifest that :func:`read_manifest` reads as *spec*, which has an HTTP target; defaults are left out."""
+    if spec.http is None:
+        raise ValueError(f"{spec.name} is no skill behind HTTP")
+    phrases: dict[str, list[str]] = {}
+    for phrase in spec.phrases:
+        phrases.setdefault(phrase.locale, []).append(phrase.text)
+    written = {
+        "name": spec.name,
+        "label": spec.label,
+        "version": spec.version,
+        "description": spec.description,
+        "owner": spec.owner,
+        "module": spec.module,
+        "url": spec.http.url,
+        "allow_private": spec.http.allow_private,
+        "minimum_level": spec.minimum_level.name,
+        "phrases": phrases,
+        "keywords": list(spec.keywords),
+        "timeout_seconds": spec.timeout_seconds,
+        "attempts": spec.max_attempts,
+        "cost_micros": spec.cost_micros,
+        "parameters": schema_of(spec.parameters),
+        "answer": spec.http.answer,
+    }
+    defaults = {name: field.default for name, field in _Manifest.model_fields.items() if not field.is_required()}
+    without_parameters = {} if spec.parameters else {"parameters": written["parameters"]}
+    return {name: value for name, value in written.items() if value != (defaults | without_parameters).get(name, ...)}
 
 
 def _read(document: Document, problems: list[tuple[Path, str]]) -> _Manifest | None:

@@ -9,7 +9,7 @@ to locale to title) and ``x-secret`` (kept off the record).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dragoman.domain import patterns
@@ -53,6 +53,37 @@ def parameters_of(schema: Mapping[str, Any]) -> tuple[Parameter, ...]:
     if schema.get("additionalProperties", False) is not False:
         raise UnmappableError(("additionalProperties",), "a skill is sent its parameters and nothing else: write false")
     return tuple(_parameter(name, inner, required=name in required) for name, inner in properties.items())
+
+
+def schema_of(parameters: Iterable[Parameter]) -> dict[str, Any]:
+    """The schema that :func:`parameters_of` reads as *parameters*.
+
+    A Python skill may have a text with a pattern that only hints at where its value stands; that is ``x-hint`` here.
+    """
+    listed = tuple(parameters)
+    return {
+        "type": "object",
+        "properties": {parameter.name: _written(parameter) for parameter in listed},
+        "required": [parameter.name for parameter in listed if parameter.required],
+        "additionalProperties": False,
+    }
+
+
+def _written(parameter: Parameter) -> dict[str, Any]:
+    kind, pattern = parameter.kind, parameter.pattern
+    form = next((name for name, known in _FORMATS.items() if known is kind), None)
+    found: dict[str, Any] = {"type": next((name for name, known in _KINDS.items() if known is kind), "string")}
+    if form is not None:
+        found["format"] = form
+    if kind is ParameterKind.CHOICE:
+        found["enum"] = list(parameter.choices)
+    if pattern is not None:
+        found["pattern" if kind is ParameterKind.PATTERN else "x-hint"] = pattern
+    if parameter.prompts:
+        found["x-prompts"] = dict(parameter.prompts)
+    if parameter.titles:
+        found["x-titles"] = {choice: dict(titles) for choice, titles in parameter.titles.items()}
+    return found | ({"x-secret": True} if parameter.secret else {})
 
 
 def _parameter(name: str, schema: object, *, required: bool) -> Parameter:

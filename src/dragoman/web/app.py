@@ -27,6 +27,7 @@ from dragoman.web.api import (
     reference,
     replies,
     reviews,
+    skills,
 )
 from dragoman.web.http import problems
 from dragoman.web.http.bodies import BodyLimits, IncomingBodies
@@ -99,6 +100,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         handoff_settings,
         handoffs,
         active_sessions,
+        skills,
         events,
         reference,
     ):

@@ -146,7 +146,7 @@ def agent_of(identity: Principal) -> Agent:
 
 def administrator_of(identity: Principal) -> Administrator:
     """Who changes something or takes it away, as the record of actions names them."""
-    return Administrator(identity.name, identity.user_id)
+    return Administrator(identity.name, identity.user_id, via=identity.via)
 
 
 signed_in = Require(None)

@@ -20,8 +20,10 @@ from dragoman.domain.flow_form import flow_from_json
 from dragoman.domain.flow_graph import registry_problems
 from dragoman.domain.flows import Flow, flow_to_json
 from dragoman.domain.menus import Menu, menu_from_json, menu_to_json, reference_problems
+from dragoman.domain.nouns import SkillSpec
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
+from dragoman.skills.manifest import manifest_of
 from dragoman.skills.yaml_with_lines import Document, UnreadableError, read_document
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import flows, menus, skills
@@ -136,6 +138,11 @@ def flow_to_yaml(flow: Flow) -> str:
 def menu_to_yaml(menu: Menu) -> str:
     """The file that, taken in again, is *menu*."""
     return _dump(menu_to_json(menu))
+
+
+def skill_to_yaml(spec: SkillSpec) -> str:
+    """The manifest that, registered again, is *spec*: a skill behind HTTP."""
+    return _dump(manifest_of(spec))
 
 
 class _DefinitionDumper(yaml.SafeDumper):

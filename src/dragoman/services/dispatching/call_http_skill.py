@@ -7,16 +7,17 @@ from cryptography.fernet import InvalidToken
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.nouns import SkillSpec
 from dragoman.runtime import Runtime
+from dragoman.skills.http import CallTrace
 from dragoman.skills.signing import SigningKey
 from dragoman.store.catalogue.skills import DispatchRules
 
 
 async def call_http_skill(
-    runtime: Runtime, rules: DispatchRules, spec: SkillSpec, call: InvokeSkill
+    runtime: Runtime, rules: DispatchRules, spec: SkillSpec, call: InvokeSkill, trace: CallTrace | None = None
 ) -> SkillReturned | SkillRaised:
     """Make one attempt, in no transaction of its own but for reading the keys.
 
-    Whatever goes wrong is a result, also where a key cannot be opened.
+    Whatever goes wrong is a result, also where a key cannot be opened. *trace* is told what goes over the wire.
     """
     try:
         keys = [
@@ -31,4 +32,4 @@ async def call_http_skill(
             message=f"a signing key of {spec.name} was sealed under another DRAGOMAN_SECRET_KEY; replace it",
             retryable=False,
         )
-    return await runtime.http_skills.invoke(spec, call, keys, runtime.clock.now)
+    return await runtime.http_skills.invoke(spec, call, keys, runtime.clock.now, trace)

@@ -13,14 +13,18 @@ from dragoman.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """Who changes something; without an id it is somebody at the command line, or the system itself."""
+    """Who changes something; without an id it is a token, somebody at the command line, or the system itself.
+
+    ``via`` is how they are known: session, token, command line or system.
+    """
 
     name: str
     user_id: UUID | None = None
+    via: str = "session"
 
 
-COMMAND_LINE = Administrator("command line")
-SYSTEM = Administrator("system")
+COMMAND_LINE = Administrator("command line", via="command line")
+SYSTEM = Administrator("system", via="system")
 
 
 async def record(

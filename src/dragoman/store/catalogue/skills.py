@@ -30,10 +30,11 @@ from dragoman.domain.policies import (
     part_to_json,
     routing_from_json,
 )
-from dragoman.store.catalogue import classifier_key, flows, menus, phrases, skill_keys
+from dragoman.store.accounts.actions import SYSTEM, Administrator
+from dragoman.store.catalogue import classifier_key, flows, menus, phrases, skill_history, skill_keys
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Connection
-from dragoman.store.tenants import next_registry_revision
+from dragoman.store.tenants import lock, next_registry_revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,57 +109,106 @@ async def labels(connection: Connection, tenant_id: UUID) -> dict[str, tuple[str
     return {row["name"]: (row["label"], row["is_retired"]) for row in rows}
 
 
-async def register(connection: Connection, tenant_id: UUID, specs: Iterable[SkillSpec], *, now: datetime) -> list[str]:
+async def register(
+    connection: Connection,
+    tenant_id: UUID,
+    specs: Iterable[SkillSpec],
+    *,
+    now: datetime,
+    by: Administrator = SYSTEM,
+) -> list[str]:
     """Make these, and what is built in, the current versions; names of the new and changed ones. Old ones stay.
 
+    A retired skill stays retired, whatever version of it is registered: who retired it decides when it comes back.
     Raises AlreadyTakenError for a name that a flow has.
     """
+    await lock(connection, tenant_id)
     known = await registry(connection, tenant_id)
-    changed = [s for s in (*BUILT_IN, *specs) if s.name not in known or replace(known[s.name], retired=s.retired) != s]
+    changed = changed_specs(known, specs)
     taken = {spec.name for spec in changed} & await flows.names(connection, tenant_id) if changed else set()
     if taken:
-        raise AlreadyTakenError(f"there is a flow called {', '.join(sorted(taken))}; a skill needs a name of its own")
+        raise taken_by_flows(taken)
     for spec in changed:
-        await connection.execute(
-            "UPDATE skill SET current = false WHERE tenant_id = $1 AND name = $2 AND current", tenant_id, spec.name
+        # The version before it hands on since when the skill is retired.
+        retired_at = await connection.fetchval(
+            "UPDATE skill SET current = false WHERE tenant_id = $1 AND name = $2 AND current RETURNING retired_at",
+            tenant_id,
+            spec.name,
         )
         await connection.execute(
-            "INSERT INTO skill (tenant_id, name, version, spec, registered_at) VALUES ($1, $2, $3, $4, $5) "
-            "ON CONFLICT (tenant_id, name, version) DO UPDATE SET spec = excluded.spec, current = true, "
-            "retired_at = NULL",
+            "INSERT INTO skill (tenant_id, name, version, spec, registered_at, retired_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, name, version) DO UPDATE SET "
+            "spec = excluded.spec, current = true, retired_at = excluded.retired_at",
             tenant_id,
             spec.name,
             spec.version,
-            spec_to_json(spec),
+            spec_to_json(replace(spec, retired=False)),
             now,
+            retired_at,
         )
+        await skill_history.add(
+            connection, tenant_id, spec.name, "registered", version=spec.version, by=by, now=now,
+            spec=replace(spec, retired=False),
+        )  # fmt: skip
     if changed:
         await next_registry_revision(connection, tenant_id)
     return [spec.name for spec in changed]
 
 
-async def retire(connection: Connection, tenant_id: UUID, name: str, *, now: datetime) -> None:
+def taken_by_flows(names: Iterable[str]) -> AlreadyTakenError:
+    """The error for skills whose *names* flows have."""
+    return AlreadyTakenError(f"there is a flow called {', '.join(sorted(names))}; a skill needs a name of its own")
+
+
+def changed_specs(known: Registry, specs: Iterable[SkillSpec]) -> list[SkillSpec]:
+    """Which of *specs*, and of what is built in, are new or differ from the version that is current."""
+    return [s for s in (*BUILT_IN, *specs) if s.name not in known or replace(known[s.name], retired=s.retired) != s]
+
+
+async def retire(
+    connection: Connection,
+    tenant_id: UUID,
+    name: str,
+    *,
+    now: datetime,
+    by: Administrator = SYSTEM,
+    reason: str = "",
+) -> None:
     """Take a skill out of use; its history stays. Raises NotFoundError for one that is not in use."""
-    status = await connection.execute(
-        "UPDATE skill SET retired_at = $3 WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NULL",
+    await lock(connection, tenant_id)
+    version = await connection.fetchval(
+        "UPDATE skill SET retired_at = $3 WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NULL "
+        "RETURNING version",
         tenant_id,
         name,
         now,
     )
-    if status == "UPDATE 0":
+    if version is None:
         raise NotFoundError(f"no skill {name} is in use")
+    await skill_history.add(connection, tenant_id, name, "retired", version=version, by=by, now=now, reason=reason)
     await next_registry_revision(connection, tenant_id)
 
 
-async def restore(connection: Connection, tenant_id: UUID, name: str) -> None:
+async def restore(
+    connection: Connection,
+    tenant_id: UUID,
+    name: str,
+    *,
+    now: datetime,
+    by: Administrator = SYSTEM,
+    reason: str = "",
+) -> None:
     """Put a retired skill back into use. Raises NotFoundError where none of that name is retired."""
-    status = await connection.execute(
-        "UPDATE skill SET retired_at = NULL WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NOT NULL",
+    await lock(connection, tenant_id)
+    version = await connection.fetchval(
+        "UPDATE skill SET retired_at = NULL WHERE tenant_id = $1 AND name = $2 AND current AND retired_at IS NOT NULL "
+        "RETURNING version",
         tenant_id,
         name,
     )
-    if status == "UPDATE 0":
+    if version is None:
         raise NotFoundError(f"no skill {name} is retired")
+    await skill_history.add(connection, tenant_id, name, "restored", version=version, by=by, now=now, reason=reason)
     await next_registry_revision(connection, tenant_id)
 
 

@@ -71,6 +71,7 @@ KEPT: Mapping[str, str] = {
     "single_sign_on": "settings",
     "single_sign_on_user": "people of ours",
     "skill": "definitions",
+    "skill_change": "definitions, and who of ours changed them and why",
     "skill_invocation": "ids of ours, and the class of an error",
     "skill_key": "keys of skills",
     "template_synchronisation": "when the channel was asked, and what it said of an account of ours",

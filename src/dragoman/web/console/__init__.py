@@ -29,6 +29,7 @@ from dragoman.web.console import (
     reviews,
     sign_on,
     simulator,
+    skills,
     views,
 )
 from dragoman.web.console.page import qr_code, render
@@ -55,6 +56,7 @@ def install(app: FastAPI) -> None:
     # Before the registry, whose addresses take any name for a skill's.
     app.include_router(classifier.router)
     app.include_router(simulator.router)
+    app.include_router(skills.router)
     app.include_router(channels.router)
     app.include_router(canned_replies.router)
     app.include_router(failed_jobs.router)

@@ -86,6 +86,7 @@ ACTIONS = {
     "skill.registered": "Registered a skill",
     "skill.restored": "Put a skill back into use",
     "skill.retired": "Retired a skill",
+    "skill.tried": "Made a test call of a skill",
     "tenant.created": "Created the tenant",
     "token.created": "Created an API token",
     "token.revoked": "Revoked an API token",

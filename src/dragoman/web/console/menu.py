@@ -38,6 +38,7 @@ PAGES = (
         "/communications/sessions/active",
         "communications.access:admin",
     ),
+    MenuEntry("Communications", "", "Skills", "list-checks", "/communications/skills", "communications.access:read"),
     MenuEntry(
         "Communications",
         "Automation",
@@ -127,3 +128,8 @@ def menu(identity: Principal | None) -> tuple[MenuSection, ...]:
 def _groups(entries: Iterator[MenuEntry]) -> Iterator[tuple[str, str, tuple[MenuEntry, ...]]]:
     for name, grouped in groupby(entries, lambda entry: entry.group):
         yield name, GROUP_ICONS.get(name, ""), tuple(grouped)
+
+
+def current_address(path: str) -> str:
+    """The address of the page in the menu that *path* belongs to: the longest that it begins with; empty for none."""
+    return max((entry.address for entry in PAGES if f"{path}/".startswith(f"{entry.address}/")), key=len, default="")

@@ -22,7 +22,7 @@ from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
 from dragoman.web.console import assets, attachments, chat_text, formatting, wording
-from dragoman.web.console.menu import menu
+from dragoman.web.console.menu import current_address, menu
 from dragoman.web.http.dependencies import runtime_of
 
 T = TypeVar("T")
@@ -141,6 +141,7 @@ def html(request: Request, template: str, **context: Any) -> str:
         "identity": identity,
         "menu": menu(identity),
         "path": request.url.path,
+        "current_page": current_address(request.url.path),
         "fragment": target_of(request),
     }
     return environment.get_template(template).render(usual | context)

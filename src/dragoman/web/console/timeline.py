@@ -32,6 +32,10 @@ MOST_FIELDS = 80
 # C0 and C1 controls but line breaks and tabs, zero-width and bidirectional formatting characters (UAX #9, 2).
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
+_SKILL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\.[a-z][a-z0-9_]{0,62}")
+_ABOUT_SKILLS = frozenset({"skill.invoked", "skill.failed", "skill.succeeded", "skill.retired"})
+"""Events whose title names a skill."""
+
 _ATTEMPTS = frozenset({"skill.invoked", "skill.failed", "skill.retry_scheduled", "skill.succeeded"})
 
 
@@ -39,7 +43,8 @@ _ATTEMPTS = frozenset({"skill.invoked", "skill.failed", "skill.retry_scheduled",
 class TimelineEntry:
     """Tells one event in words.
 
-    ``message`` is the id of the transcript element that it speaks of, empty for none. ``fields`` are the payload's
+    ``message`` is the id of the transcript element that it speaks of, empty for none. ``skill`` is the skill that its
+    title names, ``skill_place`` where on the skill's page one reads on. ``fields`` are the payload's
     leaves with their paths, ``payload`` is the JSON as it was stored, indented. ``values`` are those that the page
     shows without being asked.
     """
@@ -53,6 +58,7 @@ class TimelineEntry:
     actor: str
     payload: str
     message: str = ""
+    skill: str = ""
     old_state: str = ""
     new_state: str = ""
     outcome: str = ""
@@ -65,6 +71,11 @@ class TimelineEntry:
     def anchor(self) -> str:
         """Is the element's id."""
         return f"e{self.event.position}"
+
+    @property
+    def skill_place(self) -> str:
+        """Is where on the skill's page one reads on: who retired it stands in its history."""
+        return "#history" if self.event.type == "skill.retired" else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +139,7 @@ def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry
         actor=f"{named} {isolated(event.actor_name)}".strip(),
         payload=visible(json.dumps(event.payload, indent=2, ensure_ascii=False, default=str)),
         message=f"m-{message}" if known else "",
+        skill=_skill(event),
         old_state=_known(facts.get("old"), wording.STATES) if event.type == "state.changed" else "",
         new_state=_new_state(event, facts),
         outcome=_known(facts.get("outcome"), wording.OUTCOMES) if event.type == "outcome.assigned" else "",
@@ -135,6 +147,11 @@ def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry
         fields=tuple(_leaves(event.payload))[:MOST_FIELDS],
         values=_values(event, facts),
     )
+
+
+def _skill(event: Event) -> str:
+    named = event.payload.get("skill") if event.type in _ABOUT_SKILLS else None
+    return named if isinstance(named, str) and _SKILL_NAME.fullmatch(named) else ""
 
 
 def _known(value: object, names: Mapping[str, object]) -> str:
