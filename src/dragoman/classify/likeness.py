@@ -22,6 +22,12 @@ LIKE_ENOUGH = 0.3
 group, of which four in five members wanted the same; 0.4 groups fewer, 0.25 mixes more.
 """
 
+ALIKE_WHEN_SHORT = 0.6
+"""The same for a text of a word or two, all of whose pieces a longer one may have by chance."""
+
+SHORT = 6
+"""Up to how many pieces a text is short."""
+
 MOST_CHARACTERS = 300
 PIECE = 4
 
@@ -70,7 +76,7 @@ class QuestionGroups:
             for place in self._having.get(piece, ()):
                 shared[place] = shared.get(place, 0.0) + weight
         own = self._size(pieces)
-        best, likest = None, LIKE_ENOUGH
+        best, likest = None, LIKE_ENOUGH if len(pieces) > SHORT else ALIKE_WHEN_SHORT
         for place, weight in shared.items():
             likeness = weight / math.sqrt(own * self._size(self._groups[place].features))
             if likeness > likest or (likeness == likest and best is None):

@@ -38,7 +38,7 @@ MOST_TRIED = 5000
 MOST_SHOWN = 100
 """How many messages that would be read otherwise are told one by one."""
 
-REFUSAL_BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)
+REFUSAL_BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 """Shares of good questions that may be asked back, to choose from."""
 
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.95
@@ -306,6 +306,11 @@ async def put_live(runtime: Runtime, tenant_id: UUID, by: Administrator, *, vers
 def threshold_of(found: Scores, share: float) -> float:
     """The threshold at which about *share* of good questions are asked back, as policies have it."""
     return round(min(max(scores.threshold_for_refusals(found, share), LOWEST_THRESHOLD), HIGHEST_THRESHOLD), 3)
+
+
+def refused_at(found: Scores, threshold: float) -> float:
+    """The share of good questions that are asked back at about that threshold."""
+    return max((point.refused_share for point in found.curve if point.threshold <= threshold), default=0.0)
 
 
 async def set_refusal_budget(runtime: Runtime, tenant_id: UUID, by: Administrator, share: float) -> float:

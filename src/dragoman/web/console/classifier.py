@@ -119,6 +119,7 @@ async def _show(
         trial=trial,
         tried_days=TRIED_DAYS,
         threshold=rules.policy.threshold,
+        refused=train_classifier.refused_at(measured.scores, rules.policy.threshold) if measured else 0.0,
         budgets=_budgets(measured.scores) if measured else (),
         labels=labels,
         may_change=identity.may("communications.access:admin"),
@@ -128,8 +129,12 @@ async def _show(
 
 
 def _budgets(found: Scores) -> Sequence[tuple[float, float]]:
-    """Each share of good questions that may be asked back, with the threshold that comes to it."""
-    return [(share, train_classifier.threshold_of(found, share)) for share in REFUSAL_BUDGETS]
+    """Each share of good questions that may be asked back, with the threshold that comes to it.
+
+    Shares that no threshold comes to, since more are taken for out of scope, are left out.
+    """
+    least = train_classifier.refused_at(found, 0.0)
+    return [(share, train_classifier.threshold_of(found, share)) for share in REFUSAL_BUDGETS if share > least]
 
 
 async def _shown(runtime: Runtime, connection: Any, identity: Principal, trial: Trial) -> Trial:
