@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from bench.shop import SHOP
-from dragoman.classify.provider import LocalClassifiers
+from dragoman.classify.provider import Classifiers
 from dragoman.cli import logs, loop
 from dragoman.domain import storable
 from dragoman.jobs import worker
@@ -86,7 +86,7 @@ async def main(orders: Orders) -> None:
             http=http,
             queue=PgQueue(),
             keyring=Keyring(settings.secret_key),
-            classifiers=LocalClassifiers(),
+            classifiers=Classifiers(HttpSkills()),
             skills=hosted if orders.hosted else InProcessSkills(SHOP, clock.now),
             blobs=LocalBlobs(settings.data_directory / "media"),
             http_skills=HttpSkills(AllowList.parse("127.0.0.1")),

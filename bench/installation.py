@@ -14,12 +14,13 @@ from uuid import UUID
 import httpx
 from cryptography.fernet import Fernet
 
-from dragoman.classify.provider import LocalClassifiers
+from dragoman.classify.provider import Classifiers
 from dragoman.domain.nouns import Policy
 from dragoman.domain.policies import Budget, Limits
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, SystemClock, TimeOrderedIds
 from dragoman.settings import Settings
+from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills, SkillInvoker
 from dragoman.skills.python import PythonSkill
 from dragoman.store import embedded, migrate, tenants
@@ -115,7 +116,7 @@ def _runtime(
         http=http,
         queue=PgQueue(),
         keyring=Keyring(settings.secret_key),
-        classifiers=LocalClassifiers(),
+        classifiers=Classifiers(HttpSkills()),
         skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
         blobs=LocalBlobs(settings.data_directory / "media"),
     )

@@ -31,12 +31,13 @@ from starlette.types import ASGIApp
 from bench.installation import APP_SECRET
 from bench.shop import answer
 from dragoman.channels.whatsapp import signature
-from dragoman.classify.provider import LocalClassifiers
+from dragoman.classify.provider import Classifiers
 from dragoman.cli import garbage, logs
 from dragoman.jobs import worker
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Keyring, Runtime, SystemClock, TimeOrderedIds
 from dragoman.settings import Settings
+from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.store.blobs.local import LocalBlobs
 from dragoman.store.database import Database
@@ -63,7 +64,7 @@ async def _ours(given: dict[str, Any]) -> AsyncIterator[ASGIApp]:
             http=http,
             queue=PgQueue(),
             keyring=Keyring(settings.secret_key),
-            classifiers=LocalClassifiers(),
+            classifiers=Classifiers(HttpSkills()),
             skills=InProcessSkills({answer.spec.name: answer}, clock.now),
             blobs=LocalBlobs(settings.data_directory / "media"),
         )

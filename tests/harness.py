@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
 from dragoman.channels.whatsapp.signature import sign
-from dragoman.classify.provider import LocalClassifiers
+from dragoman.classify.provider import Classifiers
 from dragoman.domain.nouns import BusinessPartner, Policy
 from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Keyring, Mailer, Queue, Runtime, TimeOrderedIds
@@ -195,7 +195,7 @@ async def build(
             http=outbound,
             queue=queue,
             keyring=Keyring(settings.secret_key),
-            classifiers=LocalClassifiers(),
+            classifiers=Classifiers(http_skills),
             skills=InProcessSkills(shop, clock.now) if isinstance(shop, Mapping) else shop,
             blobs=blobs or LocalBlobs(home / "media"),
             http_skills=http_skills,

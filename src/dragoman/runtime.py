@@ -26,7 +26,8 @@ from cryptography.fernet import Fernet, MultiFernet
 from dragoman.channels.email.channel import Email
 from dragoman.channels.interface import AccountAccess, AccountClient, Channel, Inbound
 from dragoman.channels.whatsapp.channel import WhatsApp
-from dragoman.classify import Classifier
+from dragoman.classify import Classifier, IntentReader
+from dragoman.classify.language_model import ModelAccess
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Registry
 from dragoman.settings import Settings
@@ -153,10 +154,14 @@ class Mailer(Protocol):
 
 
 class ClassifierProvider(Protocol):
-    """Gives the classifier that fits a tenant's registry, trained once for each state of it."""
+    """Gives the classifier that fits a tenant's registry and choice."""
 
     async def classifier_for(self, registry: Registry) -> Classifier:
-        """Trains on first use (about a second, in a thread), then answers at once."""
+        """Train the local one on first use (in a thread, once for each state of a registry), then answer at once."""
+        ...
+
+    async def reader_for(self, registry: Registry, access: ModelAccess | None) -> IntentReader:
+        """What reads messages: a language model with the local classifier behind it, or without *access* that alone."""
         ...
 
 

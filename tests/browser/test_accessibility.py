@@ -14,6 +14,8 @@ from tests.browser.people import GALLERY, MARINA
 from tests.browser.test_active_sessions import ACTIVE, furnish_sessions
 from tests.browser.test_canned_replies import furnish_replies
 from tests.browser.test_failed_jobs import fail_a_job
+from tests.browser.test_insights import ADDRESS as INSIGHTS
+from tests.browser.test_insights import furnish_insights
 from tests.browser.test_skills import SKILLS, register_remote
 from tests.waiting import wait_until
 
@@ -209,6 +211,35 @@ def sessions(visitor: Visitor, size: str) -> Iterator[str]:
     yield "some released"
 
 
+def insights(visitor: Visitor, size: str) -> Iterator[str]:
+    """Skill Usage Insights unfolded, single dispatches, and the classifier with a version that waits."""
+    page = visitor.page
+    page.goto(INSIGHTS)
+    yield "nothing happened"
+    furnish_insights(visitor.site)
+    page.goto(INSIGHTS)
+    unfold = "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+    page.evaluate(unfold)
+    yield "insights"
+    page.goto(f"{INSIGHTS}?from=2020-01-01&to=2020-01-02")
+    yield "bad days"
+    for query in ("", "?result=failed", "?result=nonsense"):
+        page.goto(f"{INSIGHTS}/calls{query}")
+        yield f"dispatches {query}"
+    page.goto(INSIGHTS)
+    page.get_by_text("Answer it…").first.click()
+    page.get_by_role("button", name="Add as training phrases").first.click()
+    expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()
+    page.evaluate(unfold)
+    yield "added"
+    page.goto("/communications/skills/classifier?try=1")
+    yield "classifier, not measured"
+    _press(page, "Measure it now")
+    expect(page.get_by_role("status").filter(has_text="has been measured")).to_be_visible()
+    page.evaluate(unfold)
+    yield "classifier"
+
+
 def skills(visitor: Visitor, size: str) -> Iterator[str]:
     """The registry, a skill with all that its page can say, and what is asked before it is retired."""
     page = visitor.page
@@ -254,7 +285,7 @@ def simulator(visitor: Visitor, size: str) -> Iterator[str]:
 
 
 WALKS: tuple[Walk, ...] = (the_list, over_the_list, conversation, gallery, settings, simulator)
-WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies, sessions, skills)
+WRITING_WALKS: tuple[Walk, ...] = (hold, records, replies, sessions, insights, skills)
 
 
 def resize(page: Page, width: int, height: int) -> None:

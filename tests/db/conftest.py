@@ -10,7 +10,8 @@ import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
-from dragoman.classify import Classifier
+from dragoman.classify import Classifier, IntentReader
+from dragoman.classify.language_model import ModelAccess
 from dragoman.domain.nouns import Registry
 from dragoman.runtime import Job, Keyring, Runtime, SystemClock, TimeOrderedIds
 from dragoman.services.exports import export_conversations
@@ -45,6 +46,9 @@ class NoClassifiers:
 
     async def classifier_for(self, registry: Registry) -> Classifier:
         raise AssertionError(f"nothing is classified here, with {len(registry)} skills or without")
+
+    async def reader_for(self, registry: Registry, access: ModelAccess | None) -> IntentReader:
+        raise AssertionError(f"nothing is classified here, with {len(registry)} skills or without, by {access}")
 
 
 def refuse(request: httpx.Request) -> httpx.Response:

@@ -42,7 +42,9 @@ from .test_routes import Route, one_of_everything, routes
 SETTINGS = "/communications/settings"
 LOGS = "/communications/automation/logs"
 
+CLASSIFIER = "/communications/skills/classifier"
 CHANGES_NOTHING = {
+    ("POST", f"{CLASSIFIER}/measure"): "measures what is there",
     ("POST", f"{SETTINGS}/channels/{{account_id}}/check"): "asks Meta, and keeps what it said",
     ("POST", f"{SETTINGS}/redaction/try"): "shows what would be stored of a text",
     ("POST", f"{SETTINGS}/canned-replies/preview"): "shows how a reply reads",
@@ -73,6 +75,12 @@ TWO_SPELLINGS = (
     "INSERT INTO contact_identity (tenant_id, kind, value, match_key, contact_id, created_at) "
     "SELECT tenant_id, 'wa_id', right(contact_id::text, 1), '5511987654321', contact_id, now() FROM contact "
     "WHERE locale = 'pt'"
+)
+WAITING = "00000000-0000-4000-8000-000000000003"
+A_PHRASE_WAITS = (
+    "INSERT INTO training_phrase (tenant_id, phrase_id, intent, text, locale, folded, added_at, added_by) "
+    f"SELECT tenant_id, '{WAITING}', 'out_of_scope', 'sing a song', 'en', 'sing', now(), 'Ada' FROM tenant "
+    "ON CONFLICT DO NOTHING"
 )
 GIVEN_UP = "UPDATE failed_job SET given_up_at = now(), ended_at = NULL, ended_how = NULL"
 REPLY = {"shortcut": "changed", "title": "Changed", "body": "Hello {{contact.name}}"}
@@ -173,6 +181,9 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
         {"intent": "out_of_scope", "phrases": ["tell me a story"]}
     ),
     ("POST", "/api/v1/insights/questions/{group_id}/reopen"): TriedRequest(),
+    ("POST", f"{CLASSIFIER}/phrases/remove"): TriedRequest({"phrase_id": WAITING}, first=A_PHRASE_WAITS),
+    ("POST", f"{CLASSIFIER}/live"): TriedRequest(first=A_PHRASE_WAITS),
+    ("POST", f"{CLASSIFIER}/threshold"): TriedRequest({"share": "0.2"}),
     ("POST", f"{ACTIVE}/release"): TriedRequest(ACT, ANOTHER_WITH_AGENT),
     ("POST", f"{ACTIVE}/end"): TriedRequest(ACT),
     ("POST", "/api/v1/sessions/{session_id}/release"): TriedRequest({"reason": "Ana is ill"}, WITH_AGENT),
@@ -264,7 +275,8 @@ async def test_m4_every_change_by_page_and_api_is_on_record(
 COMMANDS_THAT_CHANGE_NOTHING = {
     "tenant list", "tenant policy show", "user list", "token list", "channel list", "channel check", "skill list",
     "skill key list", "flow export", "flow list", "menu export", "menu list", "hold list", "redaction list",
-    "redaction try", "jobs list", "audit verify", "audit key", "secret-key",
+    "redaction try", "classifier try", "classifier compare", "classifier evaluate",
+     "jobs list", "audit verify", "audit key", "secret-key",
 }  # fmt: skip
 ON_ANOTHER_RECORD = {
     "serve": "a server", "web": "a server", "worker": "a server", "migrate": "alembic_version",
@@ -313,6 +325,10 @@ steps:
   - {step: balance, type: skill, skill: a.b, next: done}
   - {step: done, type: end}
 """
+POLICY = """
+keep_trying_seconds: 7200
+classifier: {base_url: "https://models.example/v1"}
+"""
 MENU = """
 menu: main
 text: {en: "What can I do for you?"}
@@ -351,7 +367,7 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
     return {
         "tenant retention": lambda: ["30"],
         "tenant second-factor": lambda: ["everybody"],
-        "tenant policy set": lambda: [place.file("policy.yaml", "keep_trying_seconds: 7200\n")],
+        "tenant policy set": lambda: [place.file("policy.yaml", POLICY)],
         "user create": lambda: [user, "N", "agent", "--password", WORDS],
         "user role": lambda: [user, "auditor"],
         "user reset-password": lambda: [user],
@@ -374,6 +390,9 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
         "menu import": lambda: [place.file("menu.yaml", MENU)],
         "hold add": lambda: [names["session_id"], "--reason", "a dispute"],
         "hold lift": lambda: [names["session_id"]],
+        "classifier train": lambda: after(A_PHRASE_WAITS, "--put-live"),
+        "classifier key add": list,
+        "classifier key remove": list,
         "redaction off": lambda: ["card"],
         "redaction on": lambda: ["card"],
         "redaction add": lambda: ["own", "Q[0-9]{9}X"],

@@ -33,7 +33,7 @@ async def teach(shop: Harness, intent: str, *lines: str) -> None:
 
 async def version(shop: Harness) -> str:
     vocabulary = await train_classifier.vocabulary_of(shop.runtime, shop.tenant_id, wanted=False)
-    return local.train(vocabulary).version
+    return local.version_of(vocabulary)
 
 
 async def last_outcome(shop: Harness, phone: str) -> str:

@@ -20,6 +20,7 @@ from dragoman.services.retention.whole_tenant import TenantBusyError, TenantHeld
 from dragoman.store import whole_tenant as store
 from dragoman.store.accounts import user_accounts
 from dragoman.store.accounts.actions import Administrator
+from dragoman.store.catalogue import classifier_key
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from tests.db.tenant_fixture import TenantFixture
@@ -62,7 +63,9 @@ async def secrets_of(place: ErasurePlace) -> list[str]:
     async with runtime.database.tenant(tenant_id) as connection:
         hashed = await user_accounts.password_hash_of(connection, tenant_id, user.user_id)
         sealed = await connection.fetchval("SELECT secrets FROM channel_account")
-    return [token, cookie, setup.secret, hashed, sealed.hex(), APP_SECRET, TOKEN]
+        sealed_key = runtime.keyring.encrypt(b"sk-of-the-language-model")
+        await classifier_key.save(connection, tenant_id, sealed_key)
+    return [token, cookie, setup.secret, hashed, sealed.hex(), sealed_key.decode(), APP_SECRET, TOKEN]
 
 
 async def read_out(place: ErasurePlace, to: Path) -> dict[str, list[dict[str, Any]]]:

@@ -15,6 +15,7 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
         text: Onde está meu pedido?  # or `content:`, as domain.content writes it
         effects:                    # what the outside answers, in order
           - classified: {orders.status: 0.91}
+          - {classifier_failed: {class: ModelTimedOutError, message: too slow, attempts: 2}, classified: {}}
           - returned: {replies: [...], data: {...}, resolve: true}
           - raised: {class: ConnectionError, message: refused, retryable: true}
           - code_sent: {to: "…233"} # also `seconds` until it expires, and `elsewhere`
@@ -57,6 +58,7 @@ from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
     CheckCode,
     Classified,
+    ClassifierFailure,
     Classify,
     CodeChecked,
     CodeRefusal,
@@ -260,8 +262,8 @@ class Scenario:
         if isinstance(effect, SendCode | CheckCode | VoidCode):
             return self._about_code(effect, scripted)
         match effect, *scripted.items():
-            case Classify(), ("classified", guesses):
-                return self._classified(guesses)
+            case Classify(), *_, ("classified", guesses):
+                return self._classified(guesses, scripted.get("classifier_failed"))
             case InvokeSkill(), ("returned", answer):
                 return self._returned(answer)
             case InvokeSkill(), ("raised", error):
@@ -270,8 +272,17 @@ class Scenario:
                 raise WorkerDiedError
         raise AssertionError(f"the script answers {effect} with {scripted}")
 
-    def _classified(self, guesses: dict[str, float]) -> Classified:
+    def _classified(self, guesses: dict[str, float], failed: dict[str, Any] | None = None) -> Classified:
         self.now += timedelta(milliseconds=CLASSIFY_MS)
+        failure = failed and ClassifierFailure(
+            classifier="model",
+            classifier_version="some-model 1",
+            error_class=failed["class"],
+            message=failed["message"],
+            duration_ms=failed.get("duration_ms", 0.5),
+            attempts=failed["attempts"],
+            cost_micros=failed.get("cost_micros", 0),
+        )
         return Classified(
             at=self.now,
             classifier="scripted",
@@ -279,6 +290,7 @@ class Scenario:
             candidates=tuple(Candidate(intent=i, confidence=c) for i, c in guesses.items()),
             duration_ms=CLASSIFY_MS,
             cost_micros=5,
+            failure=failure or None,
         )
 
     def _returned(self, answer: dict[str, Any]) -> SkillReturned:

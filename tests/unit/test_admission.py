@@ -16,6 +16,7 @@ from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
     CheckCode,
     Classified,
+    ClassifierFailure,
     Classify,
     CodeChecked,
     CodeRefusal,
@@ -43,6 +44,7 @@ from dragoman.domain.policies import (
     Confirmation,
     HandoffRules,
     Limits,
+    classifier_from_json,
     part_from_json,
     part_to_json,
     routing_from_json,
@@ -59,13 +61,18 @@ HOURS = {
 }
 
 
+MODEL = {"kind": "model", "base_url": "https://models.example/v1/", "model": "some-model"}
+
+
 def test_a_policy_survives_being_stored() -> None:
     policy = Policy(
         limits=Limits(contact_per_minute=3),
         budget=Budget(messages=7),
         confirmation=Confirmation(unmatched=True),
         routing=routing_from_json(HOURS),
+        classifier=classifier_from_json({**MODEL, "deadline_s": 2, "input_micros_per_million": 150_000}),
     )
+    assert policy.classifier.base_url == "https://models.example/v1"
     assert policy_from_json(policy_to_json(policy)) == policy
     assert policy_from_json({}) == Policy()
     spans = policy.routing.hours.weekly["monday"]
@@ -97,6 +104,23 @@ def test_a_policy_survives_being_stored() -> None:
         ("handoff", {"cap": 0}, "handoff.cap is 0; an agent takes 1 to 1000 sessions"),
         ("handoff", {"idle_seconds": 40_000_000}, "handoff.idle_seconds is 40000000; a year is the longest"),
         ("handoff", {"patience": 1}, "handoff has no patience"),
+        ("classifier", {"kind": "oracle"}, "classifier.kind is 'oracle'; use local or model"),
+        ("classifier", {"kind": "model", "model": "m"}, "classifier.base_url is ''; use an address such as https"),
+        ("classifier", MODEL | {"base_url": "models.example/v1"}, "classifier.base_url is"),
+        ("classifier", MODEL | {"base_url": "https://user:secret@models.example/v1"}, "without a user"),
+        ("classifier", MODEL | {"base_url": "https://models.example/v1?key=x"}, "without a user, a query"),
+        ("classifier", MODEL | {"base_url": "https://models.example/v1 x"}, "classifier.base_url is"),
+        ("classifier", MODEL | {"base_url": 7}, "classifier.base_url is 7; use a text"),
+        ("classifier", MODEL | {"model": ""}, "classifier.model is ''"),
+        ("classifier", MODEL | {"model": "a\r\nb"}, "classifier.model is"),
+        ("classifier", MODEL | {"allow_private": 1}, "classifier.allow_private is 1; use true or false"),
+        ("classifier", MODEL | {"deadline_s": 0}, "classifier.deadline_s is 0; use a number from 0.1 to 60"),
+        ("classifier", MODEL | {"deadline_s": True}, "classifier.deadline_s is True"),
+        ("classifier", MODEL | {"deadline_s": float("nan")}, "classifier.deadline_s is nan"),
+        ("classifier", MODEL | {"input_micros_per_million": 0.5}, "use a whole number from 0 to 1,000,000,000,000"),
+        ("classifier", MODEL | {"most_answer_tokens": 1}, "use a whole number from 16 to 100,000"),
+        ("classifier", MODEL | {"phrases": -1}, "classifier.phrases is -1"),
+        ("classifier", MODEL | {"api_key": "sk"}, "classifier has no api_key"),
         ("misses", 3, "has no misses"),
         ("threshold", "high", "it was 0.5"),
         ("retry_base_seconds", -0.5, "negative"),
@@ -256,9 +280,10 @@ FREE = SkillSpec(name="x.free", label="Free", version="1", keywords=("free",))
         classifier_cost_micros=st.integers(0, 5),
     ),
     spent=st.integers(0, 7),
+    failed=st.booleans(),
 )
-def test_no_session_is_taken_beyond_its_budgets(said: list[str], budget: Budget, spent: int) -> None:
-    """Skills and classifiers that cost at most their price; whatever is said, in whatever order."""
+def test_no_session_is_taken_beyond_its_budgets(said: list[str], budget: Budget, spent: int, failed: bool) -> None:
+    """Skills and classifiers that cost at most their price, also where they fail; whatever is said, in any order."""
     policy = Policy(budget=budget, misses_before_handoff=100)
     session: Session | None = None
     handled = 0
@@ -268,13 +293,24 @@ def test_no_session_is_taken_beyond_its_budgets(said: list[str], budget: Budget,
             case Commit():
                 return Committed(at=NOW)
             case Classify():
+                paid = min(spent, budget.classifier_cost_micros)
+                failure = ClassifierFailure(
+                    classifier="m",
+                    classifier_version="1",
+                    error_class="E",
+                    message="",
+                    duration_ms=1.0,
+                    attempts=1,
+                    cost_micros=paid,
+                )
                 return Classified(
                     at=NOW,
                     classifier="c",
                     classifier_version="1",
                     candidates=(Candidate(intent="none", confidence=1.0),),
                     duration_ms=1.0,
-                    cost_micros=min(spent, budget.classifier_cost_micros),
+                    cost_micros=0 if failed else paid,
+                    failure=failure if failed else None,
                 )
             case InvokeSkill(skill=skill):
                 cost = min(spent, DEAR.cost_micros) if skill == DEAR.name else 0

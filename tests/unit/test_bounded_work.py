@@ -130,6 +130,12 @@ def _mail(reader: Callable[..., Any], text: str) -> None:
     reader(written)
 
 
+def _completion(reader: Callable[..., Any], text: str) -> None:
+    completion = {"choices": [{"message": {"content": text}}]}
+    for body in (text, json.dumps(completion)):
+        reader(body.encode("utf-8", "replace"), {"orders.status"})
+
+
 def _delivery(text: str) -> bytes:
     message = {"from": "1", "id": "w", "type": "text", "text": {"body": text}}
     value = {"metadata": {"phone_number_id": "1"}, "messages": [message]}
@@ -172,6 +178,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     ),
     "channels.whatsapp.redact.redact": lambda reader, text: reader(_delivery(f"4111111111111111 {text}"), RULES),
     "channels.whatsapp.wire.read_object": _or_refused,
+    "classify.model_answer.read_model_answer": _completion,
     "dispatch.extract.answer": _mention,
     "dispatch.extract.mention": _mention,
     "dispatch.flow_values.answered": _answered,

@@ -27,6 +27,7 @@ from dragoman.dispatch.effects import (
     AnswerRefused,
     CheckAnswer,
     Classified,
+    ClassifierFailure,
     Classify,
     CodeVoided,
     Commit,
@@ -342,13 +343,26 @@ class Dispatching(RuleBasedStateMachine):
             case Classify():
                 intents = st.sampled_from([*REGISTRY, "none", "out_of_scope", "not.there"])
                 guesses = st.builds(Candidate, intent=intents, confidence=st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+                cost = data.draw(st.integers(0, BUDGET.classifier_cost_micros))
+                failed = data.draw(st.integers(0, cost) | st.none())
                 return Classified(
                     at=self.now,
                     classifier="any",
                     classifier_version="1",
                     candidates=tuple(data.draw(st.lists(guesses, max_size=3))),
                     duration_ms=1.0,
-                    cost_micros=data.draw(st.integers(0, BUDGET.classifier_cost_micros)),
+                    cost_micros=cost - (failed or 0),
+                    failure=None
+                    if failed is None
+                    else ClassifierFailure(
+                        classifier="first",
+                        classifier_version="1",
+                        error_class="Error",
+                        message="it failed",
+                        duration_ms=1.0,
+                        attempts=1,
+                        cost_micros=failed,
+                    ),
                 )
             case InvokeSkill() if data.draw(st.booleans()):
                 return SkillReturned(

@@ -1,17 +1,29 @@
 """Classifiers: what does a text want, as ranked candidates with confidence.
 
-Rules stand in :mod:`dragoman.dispatch.words`; :mod:`~dragoman.classify.local` is trained on the skills' phrases.
+Rules stand in :mod:`dragoman.dispatch.words`; :mod:`~dragoman.classify.local` is trained on the skills' phrases,
+:mod:`~dragoman.classify.language_model` asks a server. :mod:`~dragoman.classify.provider` hands out the right one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Protocol
 
+from dragoman.dispatch.effects import Classified, Classify
 from dragoman.domain.events import Candidate
+
+Clock = Callable[[], datetime]
+
+NOTHING = "out_of_scope"
+"""The intent of what no skill is meant to answer."""
+
+TOP = 5
+"""How many candidates stand on the record."""
 
 
 class Classifier(Protocol):
-    """Reads a text. ``version`` changes whenever the same text could be read differently."""
+    """Reads a text where it stands. ``version`` changes whenever the same text could be read differently."""
 
     @property
     def name(self) -> str:
@@ -28,4 +40,12 @@ class Classifier(Protocol):
 
         Empty when nothing is known at all. Never raises for any text.
         """
+        ...
+
+
+class IntentReader(Protocol):
+    """Does what the core's effect Classify asks for, with whichever classifier the tenant chose."""
+
+    async def read(self, wanted: Classify, clock: Clock) -> Classified:
+        """Read the text. Never raises for any text, nor for anything that a server does."""
         ...

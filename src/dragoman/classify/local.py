@@ -85,6 +85,11 @@ def train(registry: Registry) -> Classifier:
     return train_examples(training_examples(registry))
 
 
+def version_of(registry: Registry) -> str:
+    """Say which version :func:`train` would give, without training it."""
+    return _version(prepare_examples(training_examples(registry)))
+
+
 def train_examples(examples: Iterable[Example]) -> LocalClassifier:
     """Learn from *examples*, in any order; texts without a word are left out.
 

@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 
 from dragoman.channels.email.smtp import Smtp
-from dragoman.classify.provider import LocalClassifiers
+from dragoman.classify.provider import Classifiers
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs.queue import PgQueue
 from dragoman.runtime import Clock, Keyring, Queue, Runtime, SystemClock, TimeOrderedIds
@@ -103,7 +103,7 @@ async def open_runtime(
             http=http,
             queue=queue or PgQueue(),
             keyring=Keyring(settings.secret_key, earlier=settings.earlier_secret_key),
-            classifiers=LocalClassifiers(),
+            classifiers=Classifiers(http_skills),
             skills=skills or hosted,
             blobs=blobs,
             http_skills=http_skills,

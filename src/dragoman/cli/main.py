@@ -12,6 +12,7 @@ from dragoman.cli import (
     administer,
     audit,
     channels,
+    classifier,
     contacts,
     demo,
     flows,
@@ -58,6 +59,7 @@ app.add_typer(contacts.group, name="contact")
 app.add_typer(redaction.group, name="redaction")
 app.add_typer(insights.group, name="insights")
 app.add_typer(jobs.group, name="jobs")
+app.add_typer(classifier.classifier, name="classifier")
 
 
 @app.command()

@@ -28,6 +28,7 @@ from dragoman.domain.errors import DragomanError
 from dragoman.domain.nouns import Policy
 from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Runtime
+from dragoman.services.catalogue.train_classifier import measure_live_version
 from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
@@ -119,6 +120,7 @@ async def play(
         await meta.close()
         await count_usage(runtime, tenant_id)
         await group_questions(runtime, tenant_id)
+        await measure_live_version(runtime, tenant_id)
 
 
 @dataclasses.dataclass(slots=True)

@@ -59,8 +59,27 @@ class Classify:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierFailure:
+    """The classifier that was asked first did not answer, and why; ``attempts`` is 0 where it was not tried.
+
+    ``message`` holds neither a key nor anything that the contact wrote.
+    """
+
+    classifier: str
+    classifier_version: str
+    error_class: str
+    message: str
+    duration_ms: float
+    attempts: int
+    cost_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Classified:
-    """Ranked candidates, best first; empty when the classifier knows nothing."""
+    """Ranked candidates, best first; empty when the classifier knows nothing.
+
+    ``failure`` tells of the classifier in whose place this one answered.
+    """
 
     at: datetime
     classifier: str
@@ -68,6 +87,7 @@ class Classified:
     candidates: tuple[Candidate, ...]
     duration_ms: float
     cost_micros: int = 0
+    failure: ClassifierFailure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

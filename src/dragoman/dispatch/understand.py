@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from dragoman.dispatch import admission, extract, flow_values, menu, routing, verification, words
 from dragoman.dispatch.draft import Draft
-from dragoman.dispatch.effects import Classify, Effect, Result
+from dragoman.dispatch.effects import Classified, Classify, Effect, Result
 from dragoman.dispatch.extract import Value
 from dragoman.dispatch.steps import ask
 from dragoman.dispatch.turn import Inputs
 from dragoman.domain import content
 from dragoman.domain.content import Choice, Location
-from dragoman.domain.events import ClassifierRan, IntentAssigned
+from dragoman.domain.events import ClassifierFailed, ClassifierRan, IntentAssigned
 from dragoman.domain.flows import PromptStep
 from dragoman.domain.menus import FlowNode, HandoffNode, InfoNode, SkillNode, SubmenuNode
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Parameter, ParameterKind
@@ -313,18 +313,7 @@ def _classified(inputs: Inputs, draft: Draft, text: str) -> Generator[Effect, Re
         return TooDear(price_micros=price)
     result = yield from ask(Classify(text=text, locale=inputs.contact.locale))
     threshold = inputs.policy.threshold
-    draft.clock(result.at)
-    draft.spend(result.cost_micros)
-    draft.record(
-        ClassifierRan(
-            classifier=result.classifier,
-            classifier_version=result.classifier_version,
-            candidates=result.candidates,
-            threshold=threshold,
-            duration_ms=result.duration_ms,
-            cost_micros=result.cost_micros,
-        )
-    )
+    _record_run(draft, result, threshold)
     if not result.candidates:
         return Unclear(reason="the classifier has no guess")
     best = result.candidates[0]
@@ -341,6 +330,37 @@ def _classified(inputs: Inputs, draft: Draft, text: str) -> Generator[Effect, Re
         source="classifier",
         detail=f"{result.classifier} {result.classifier_version}",
         confidence=best.confidence,
+    )
+
+
+def _record_run(draft: Draft, result: Classified, threshold: float) -> None:
+    """Put on the timeline, and on the bill, what ran and what had failed before it."""
+    draft.clock(result.at)
+    failure = result.failure
+    if failure is not None:
+        draft.spend(failure.cost_micros)
+        draft.record(
+            ClassifierFailed(
+                classifier=failure.classifier,
+                classifier_version=failure.classifier_version,
+                error_class=failure.error_class,
+                message=failure.message,
+                duration_ms=failure.duration_ms,
+                attempts=failure.attempts,
+                cost_micros=failure.cost_micros,
+                fell_back_to=result.classifier,
+            )
+        )
+    draft.spend(result.cost_micros)
+    draft.record(
+        ClassifierRan(
+            classifier=result.classifier,
+            classifier_version=result.classifier_version,
+            candidates=result.candidates,
+            threshold=threshold,
+            duration_ms=result.duration_ms,
+            cost_micros=result.cost_micros,
+        )
     )
 
 

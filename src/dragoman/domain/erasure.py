@@ -30,6 +30,7 @@ GOES: Mapping[str, frozenset[str]] = {
     "message.revised": frozenset({"by"}),
     "contact.resolved": frozenset({"business_partner"}),
     "session.busy": frozenset({"reason"}),
+    "classifier.failed": frozenset({"message"}),
     "intent.assigned": frozenset({"detail"}),
     "intent.unclear": frozenset({"reason"}),
     "code.reported": frozenset({"channel_message_id"}),

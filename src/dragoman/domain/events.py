@@ -161,6 +161,25 @@ class ClassifierRan(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierFailed(Payload):
+    """The tenant's classifier did not answer, and another one read the message in its place.
+
+    ``attempts`` is 0 where it was not asked at all. ``cost_micros`` is what the attempts have cost all the same.
+    """
+
+    type: ClassVar[str] = "classifier.failed"
+    label: ClassVar[str] = "Classifier failed"
+    classifier: str
+    classifier_version: str
+    error_class: str
+    message: str
+    duration_ms: float
+    attempts: int
+    cost_micros: int
+    fell_back_to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IntentAssigned(Payload):
     """What the contact wants, and who said so.
 
@@ -566,6 +585,7 @@ CATALOGUE: dict[str, type[Payload]] = {
         BudgetExceeded,
         SessionBusy,
         ClassifierRan,
+        ClassifierFailed,
         IntentAssigned,
         IntentUnclear,
         ParameterAsked,

@@ -17,7 +17,7 @@ from uuid import UUID
 from dragoman.domain.content import Content
 from dragoman.domain.handoff import Handoff
 from dragoman.domain.outcomes import Outcome
-from dragoman.domain.policies import Budget, Confirmation, HandoffRules, Limits, Presence, Routing
+from dragoman.domain.policies import Budget, ClassifierChoice, Confirmation, HandoffRules, Limits, Presence, Routing
 from dragoman.domain.states import State
 
 
@@ -353,6 +353,7 @@ class Policy:
     routing: Routing = field(default_factory=Routing)
     presence: Presence = field(default_factory=Presence)
     handoff: HandoffRules = field(default_factory=HandoffRules)
+    classifier: ClassifierChoice = field(default_factory=ClassifierChoice)
 
 
 Registry = Mapping[str, SkillSpec]

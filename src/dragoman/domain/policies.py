@@ -1,4 +1,4 @@
-"""A tenant's policy has parts: limits, budgets, confirmation by code, routing and handing over to people (section 8).
+"""A tenant's policy has parts: limits, budgets, one-time codes, the classifier, routing, handing over (section 8).
 
 Values as everywhere in the domain. :func:`part_from_json` reads one part strictly and says in one line what is wrong:
 an administrator wrote it. A limit or budget of 0 is switched off.
@@ -22,6 +22,9 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 SAME_NUMBER = "same_number"
 OTHER_NUMBER = "other_number"
 
+LOCAL_CLASSIFIER = "local"
+MODEL_CLASSIFIER = "model"
+
 MIDNIGHT = time()
 """As the end of a span: the end of the day, written ``24:00``."""
 
@@ -37,6 +40,8 @@ _SPAN = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
 _HOLIDAY = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_BASE_URL = re.compile(r"https?://[!-~]{1,480}")
+_MODEL_NAME = re.compile(r"[!-~]{1,200}")
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
 
 
@@ -110,6 +115,34 @@ class HandoffRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierChoice:
+    """What finds out which skill a message asks for, where rules do not say it.
+
+    ``kind`` is ``local`` (trained here on the skills' phrases) or ``model``: a language model at
+    ``base_url/chat/completions``, whose key is kept apart, sealed. ``allow_private`` asks for addresses inside the
+    operator's network, which the operator must have listed. All of a run takes ``deadline_s`` at the most. Prices are
+    in micro-units for a million tokens. An answer has ``most_answer_tokens``, thinking included where the model is
+    ``reasoning``. ``phrases`` of each skill are sent as examples.
+    """
+
+    kind: str = LOCAL_CLASSIFIER
+    base_url: str = ""
+    model: str = ""
+    allow_private: bool = False
+    deadline_s: float = 4.0
+    input_micros_per_million: int = 0
+    output_micros_per_million: int = 0
+    most_answer_tokens: int = 300
+    reasoning: bool = False
+    phrases: int = 5
+
+    @property
+    def is_priced(self) -> bool:
+        """Say whether its tokens cost anything."""
+        return self.input_micros_per_million > 0 or self.output_micros_per_million > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRule:
     """Sends a contact straight to a person where all that it names is true.
 
@@ -171,7 +204,9 @@ class Routing:
 Part = TypeVar("Part", Limits, Budget, Confirmation, Presence, HandoffRules)
 
 
-def part_to_json(part: Limits | Budget | Confirmation | Presence | HandoffRules | Routing) -> dict[str, Any]:
+def part_to_json(
+    part: Limits | Budget | Confirmation | Presence | HandoffRules | Routing | ClassifierChoice,
+) -> dict[str, Any]:
     """The JSON form of a part, as an administrator writes it."""
     if not isinstance(part, Routing):
         return dataclasses.asdict(part)
@@ -238,6 +273,53 @@ def _check_bounds(made: Part, where: str) -> None:
         for name in ("target_seconds", "unattended_seconds", "idle_seconds", "absent_seconds"):
             if getattr(made, name) > LONGEST_WAIT_SECONDS:
                 raise ConfigurationError(f"{where}.{name} is {getattr(made, name)}; a year is the longest")
+
+
+def classifier_from_json(value: object) -> ClassifierChoice:
+    """Read the choice of a classifier; what is left out has its default. Raises ConfigurationError."""
+    given = _fields(value, "classifier", [f.name for f in dataclasses.fields(ClassifierChoice)])
+    defaults = ClassifierChoice()
+    for name, found in given.items():
+        default = getattr(defaults, name)
+        where = f"classifier.{name}"
+        if isinstance(default, bool) and not isinstance(found, bool):
+            raise ConfigurationError(f"{where} is {found!r}; use true or false")
+        if isinstance(default, str) and not isinstance(found, str):
+            raise ConfigurationError(f"{where} is {found!r}; use a text")
+        if name in _CLASSIFIER_BOUNDS:
+            _check_number(where, found, *_CLASSIFIER_BOUNDS[name], whole=isinstance(default, int))
+    choice = ClassifierChoice(**{**given, "base_url": given.get("base_url", "").rstrip("/")})
+    if choice.kind not in (LOCAL_CLASSIFIER, MODEL_CLASSIFIER):
+        raise ConfigurationError(f"classifier.kind is {choice.kind!r}; use {LOCAL_CLASSIFIER} or {MODEL_CLASSIFIER}")
+    is_needed = choice.kind == MODEL_CLASSIFIER
+    if (choice.base_url or is_needed) and not _is_base_url(choice.base_url):
+        raise ConfigurationError(
+            f"classifier.base_url is {choice.base_url!r}; use an address such as https://api.example.com/v1, "
+            "without a user, a query or a fragment"
+        )
+    if (choice.model or is_needed) and not _MODEL_NAME.fullmatch(choice.model):
+        raise ConfigurationError(f"classifier.model is {choice.model!r}; use the name that the server knows it by")
+    return choice
+
+
+_CLASSIFIER_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "deadline_s": (0.1, 60),
+    "input_micros_per_million": (0, 10**12),
+    "output_micros_per_million": (0, 10**12),
+    "most_answer_tokens": (16, 100_000),
+    "phrases": (0, 50),
+}
+
+
+def _is_base_url(text: str) -> bool:
+    return _BASE_URL.fullmatch(text) is not None and not {"@", "?", "#"} & set(text)
+
+
+def _check_number(where: str, found: object, least: float, most: float, *, whole: bool) -> None:
+    is_number = isinstance(found, int if whole else (int, float)) and not isinstance(found, bool)
+    if not is_number or not least <= found <= most:  # type: ignore[operator]
+        kind = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"{where} is {found!r}; use {kind} from {least:,} to {most:,}")
 
 
 def routing_from_json(value: object) -> Routing:

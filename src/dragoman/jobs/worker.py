@@ -69,6 +69,7 @@ def _sweeps() -> Mapping[str, tuple[str, Callable[[Runtime], Awaitable[object]]]
         # Each business account once a day, and soon after a notice that a template has changed.
         "synchronise_templates": ("* * * * *", sweep.synchronise_templates),
         "tidy": ("17 * * * *", _clean_up),
+        "measure_classifiers": ("37 * * * *", sweep.measure_classifiers_everywhere),
         "merge_spellings": ("27 * * * *", sweep.merge_spellings_everywhere),
         "checkpoints": ("* * * * *", checkpoints.make_where_due),
         "verify_audit": (VERIFICATION_AT, verify_everywhere),

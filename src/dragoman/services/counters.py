@@ -27,3 +27,8 @@ UNREADABLE = Gauge(
 )
 
 STOPPED = Gauge("dragoman_channel_accounts_stopped", "Channel accounts that send nothing until they are resumed.")
+
+CLASSIFIER_FAILURES = Counter(
+    "dragoman_classifier_failures_total", "Messages that a language model did not read, by the class of its failure.",
+    ["error_class"],
+)  # fmt: skip

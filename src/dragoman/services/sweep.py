@@ -15,6 +15,7 @@ import structlog
 
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
+from dragoman.services.catalogue.train_classifier import measure_live_version
 from dragoman.services.channels import manage_accounts
 from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.contacts.merge_spellings import merge_spellings
@@ -148,6 +149,11 @@ async def _count_usage(runtime: Runtime, tenant_id: UUID) -> int:
     counted = await count_usage(runtime, tenant_id)
     await group_questions(runtime, tenant_id)
     return counted
+
+
+async def measure_classifiers_everywhere(runtime: Runtime) -> int:
+    """Measure the classifiers whose phrases have changed; returns how many."""
+    return await _for_each_tenant(runtime, "measure_classifiers", measure_live_version)
 
 
 async def merge_spellings_everywhere(runtime: Runtime) -> int:

@@ -131,7 +131,9 @@ def checked_url(url: str, *, allow_private: bool) -> httpx.URL:
     if parts.port is not None and not 0 < parts.port < 65536:
         raise AddressRefusedError("the URL's port must be from 1 to 65535")
     if parts.userinfo:
-        raise AddressRefusedError("the URL must hold no user name or password; calls are signed instead")
+        raise AddressRefusedError(
+            "the URL must hold no user name or password; calls are signed, or have a key of their own"
+        )
     if parts.fragment:
         raise AddressRefusedError("the URL must have no #fragment; it would never be sent")
     try:
@@ -244,7 +246,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             )
         elif self._reach is Reach.PUBLIC and not is_public(address):
             refusal = AddressRefusedError(
-                f"{host} leads to {address}, which is not a public address; a skill that stands inside sets "
+                f"{host} leads to {address}, which is not a public address; what stands inside sets "
                 "allow_private, and the operator lists it in DRAGOMAN_HTTP_SKILL_PRIVATE"
             )
         elif not (listed or is_public(address)):

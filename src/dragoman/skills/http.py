@@ -24,7 +24,8 @@ import httpx
 from dragoman import __version__
 from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.dispatch.redact import without
-from dragoman.domain.nouns import HttpTarget, SkillSpec
+from dragoman.domain.http_reply import HttpReply, NoReply
+from dragoman.domain.nouns import SkillSpec
 from dragoman.domain.plain_text import cut
 from dragoman.domain.plurals import counted
 from dragoman.skills.addresses import AllowList, CheckedBackend, Reach, Resolver, checked_url, resolve
@@ -51,6 +52,12 @@ MAX_MESSAGE = 500
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _WITH_RETRY_AFTER = frozenset({429, 503})
+
+_UNQUOTED: Mapping[type[SkillCallError], str] = {
+    ContentTypeError: "{host} answered with something that is not plain JSON by its own account",
+    ProtocolFailedError: "{host} did not answer in HTTP",
+}
+"""What is said of these where what the other side sent may not be quoted."""
 
 _EXCERPT_BYTES = 1024
 _EXCERPT_SECONDS = 1.0
@@ -170,7 +177,7 @@ class HttpSkills:
         }
         if form is not None:
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
-        reach = Reach.LISTED if url.scheme == "http" else Reach.PUBLIC_OR_LISTED
+        reach = _reach(url, allow_private=True)
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(reach, url, sent, body, seconds, method="GET" if form is None else "POST")
@@ -179,6 +186,49 @@ class HttpSkills:
             raise ConnectionFailedError(f"{url.host} gave no whole answer within {within}") from error
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise _connection_error(url.host, error) from error
+
+    async def post(
+        self,
+        address: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        allow_private: bool,
+        seconds: float,
+        most_bytes: int,
+    ) -> HttpReply | NoReply:
+        """Post a JSON document to an address that a tenant chose, by the same rules as for a skill.
+
+        Every status is a reply, a redirect's too, which is not followed; only a success has its body. Nothing of what
+        the other side sent is quoted in a message. The caller has the deadline.
+        """
+        host = "the server"
+        try:
+            url = checked_url(address, allow_private=allow_private)
+            host = url.host
+            sent = {
+                "Host": url.netloc.decode("ascii"),
+                "User-Agent": f"Dragoman/{__version__}",
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                **headers,
+            }
+            request = _request("POST", url, sent, body, seconds)
+            reach = _reach(url, allow_private=allow_private)
+            async with (await self._within(reach)).send(request) as response:
+                found = _headers_of(response)
+                if not 200 <= response.status < 300:
+                    return HttpReply(status=response.status, headers=found)
+                _check_headers(host, found, most_bytes)
+                return HttpReply(status=response.status, headers=found, body=await _body_of(host, response, most_bytes))
+        except SkillCallError as error:
+            failed = error
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+            failed = _connection_error(host, error, what="server")
+        said = _UNQUOTED[type(failed)].format(host=host) if type(failed) in _UNQUOTED else str(failed)
+        return NoReply(error_class=type(failed).__name__, message=said, may_retry=failed.may_retry)
 
     async def _call(
         self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime, trace: CallTrace
@@ -203,7 +253,8 @@ class HttpSkills:
         }
         trace.url, trace.headers, trace.body = target.url, headers, body
         try:
-            raw = await self._exchange(_reach(url, target), url, headers, body, call.timeout_seconds, trace=trace)
+            reach = _reach(url, allow_private=target.allow_private)
+            raw = await self._exchange(reach, url, headers, body, call.timeout_seconds, trace=trace)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise _connection_error(url.host, error) from error
         return read_answer(raw, target.answer)
@@ -220,28 +271,17 @@ class HttpSkills:
         trace: CallTrace | None = None,
     ) -> bytes:
         """The body of a successful answer."""
-        core_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        request = httpcore.Request(
-            method,
-            core_url,
-            headers=[(name.encode(), value.encode("ascii")) for name, value in headers.items()],
-            content=body,
-            extensions={"timeout": {"connect": seconds}},
-        )
+        request = _request(method, url, headers, body, seconds)
         async with (await self._within(reach)).send(request) as response:
-            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            found = _headers_of(response)
             if trace is not None:
                 trace.status, trace.answer_headers = response.status, found
             await _check_status(url.host, response, found)
             _check_headers(url.host, found, self._max_answer_bytes)
-            chunks = bytearray()
-            async for chunk in response.aiter_stream():
-                chunks += chunk
-                if len(chunks) > self._max_answer_bytes:
-                    raise _too_large(url.host, self._max_answer_bytes)
+            answer = await _body_of(url.host, response, self._max_answer_bytes)
             if trace is not None:
-                trace.answer = bytes(chunks)
-            return bytes(chunks)
+                trace.answer = answer
+            return answer
 
     async def _within(self, reach: Reach) -> Connections:
         if self._ssl is None and reach is not Reach.LISTED:
@@ -251,6 +291,29 @@ class HttpSkills:
             backend = CheckedBackend(reach, self._allowed, self._resolver)
             self._connections[reach] = Connections(self._ssl, backend)
         return self._connections[reach]
+
+
+def _request(method: str, url: httpx.URL, headers: dict[str, str], body: bytes, seconds: float) -> httpcore.Request:
+    return httpcore.Request(
+        method,
+        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        headers=[(name.encode(), value.encode("ascii")) for name, value in headers.items()],
+        content=body,
+        extensions={"timeout": {"connect": seconds}},
+    )
+
+
+def _headers_of(response: httpcore.Response) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+
+
+async def _body_of(host: str, response: httpcore.Response, most: int) -> bytes:
+    chunks = bytearray()
+    async for chunk in response.aiter_stream():
+        chunks += chunk
+        if len(chunks) > most:
+            raise _too_large(host, most)
+    return bytes(chunks)
 
 
 def request_body(call: InvokeSkill, now: datetime) -> bytes:
@@ -274,10 +337,10 @@ def request_body(call: InvokeSkill, now: datetime) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def _reach(url: httpx.URL, target: HttpTarget) -> Reach:
+def _reach(url: httpx.URL, *, allow_private: bool) -> Reach:
     if url.scheme == "http":
         return Reach.LISTED
-    return Reach.PUBLIC_OR_LISTED if target.allow_private else Reach.PUBLIC
+    return Reach.PUBLIC_OR_LISTED if allow_private else Reach.PUBLIC
 
 
 async def _check_status(host: str, response: httpcore.Response, headers: dict[str, str]) -> None:
@@ -334,13 +397,13 @@ def _too_large(host: str, most: int) -> AnswerTooLargeError:
     return AnswerTooLargeError(f"the answer of {host} is larger than {most} bytes; the rest was not read")
 
 
-def _connection_error(host: str, error: Exception) -> SkillCallError:
+def _connection_error(host: str, error: Exception, *, what: str = "skill") -> SkillCallError:
     """What to tell of an error below HTTP."""
     system = next(
         (c for c in _causes(error) if isinstance(c, ssl.SSLError) or (isinstance(c, OSError) and c.errno)), None
     )
     if system is not None:
-        return _system_error(host, system)
+        return _system_error(host, system, what)
     if isinstance(error, httpcore.TimeoutException):
         return ConnectionFailedError(f"{host} did not take the connection in time")
     if isinstance(error, httpcore.ProtocolError):
@@ -352,13 +415,13 @@ def _connection_error(host: str, error: Exception) -> SkillCallError:
     return ConnectionFailedError(f"the connection with {host} broke")
 
 
-def _system_error(host: str, error: OSError) -> SkillCallError:
+def _system_error(host: str, error: OSError, what: str) -> SkillCallError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return TLSFailedError(f"the TLS certificate of {host} is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return TLSFailedError(f"no TLS connection with {host}: {error.reason or 'the handshake failed'}")
     if error.errno == errno.ECONNREFUSED:
-        return ConnectionFailedError(f"{host} refused the connection; is the skill running?")
+        return ConnectionFailedError(f"{host} refused the connection; is the {what} running?")
     return ConnectionFailedError(f"no connection with {host}: {os.strerror(error.errno or 0)}")
 
 

@@ -7,7 +7,8 @@ a processor for seconds and run in a thread, outside of any transaction. Transac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,13 +16,16 @@ from uuid import UUID
 
 from dragoman.classify import Classifier, local, scores
 from dragoman.classify.scores import Conflict, Scores
+from dragoman.dispatch.effects import Classify
 from dragoman.dispatch.understand import OUT_OF_SCOPE
 from dragoman.domain.errors import ChangeRefusedError
+from dragoman.domain.events import Candidate
 from dragoman.domain.nouns import Registry
 from dragoman.ledger.read_usage import ClassifiedMessage, classified_messages
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.catalogue.change_policy import change_policy
+from dragoman.services.dispatching.classify_text import classify_text
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import classifiers, phrases, skills
@@ -111,9 +115,9 @@ async def vocabulary_of(runtime: Runtime, tenant_id: UUID, *, wanted: bool) -> R
 async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = False) -> MeasuredVersion:
     """Train and measure the live version, or the next one, unless that was done; it is registered with its scores."""
     vocabulary = await vocabulary_of(runtime, tenant_id, wanted=wanted)
-    classifier = await asyncio.to_thread(local.train, vocabulary)
+    version = await asyncio.to_thread(local.version_of, vocabulary)
     async with runtime.database.tenant(tenant_id) as connection:
-        known = await classifiers.get(connection, tenant_id, classifier.name, classifier.version)
+        known = await classifiers.get(connection, tenant_id, local.NAME, version)
     measured = None if known is None else MeasuredVersion.of(known)
     if measured is not None and (wanted or measured.live_at is not None):
         return measured
@@ -124,8 +128,8 @@ async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = F
     )
     now = runtime.clock.now()
     found = ClassifierVersion(
-        classifier=classifier.name,
-        version=classifier.version,
+        classifier=local.NAME,
+        version=version,
         trained_at=now if known is None else known.trained_at,
         phrases=sum(len(spec.phrases) for spec in vocabulary.values()),
         scores=kept,
@@ -133,7 +137,7 @@ async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = F
     )
     async with runtime.database.tenant(tenant_id) as connection:
         await classifiers.register(connection, tenant_id, found)
-        registered = await classifiers.get(connection, tenant_id, classifier.name, classifier.version)
+        registered = await classifiers.get(connection, tenant_id, local.NAME, version)
     measured = None if registered is None else MeasuredVersion.of(registered)
     assert measured is not None  # noqa: S101 - it was written just now
     return measured
@@ -151,13 +155,65 @@ def _measure(vocabulary: Registry) -> dict[str, Any]:
     }  # fmt: skip
 
 
+async def measure_live_version(runtime: Runtime, tenant_id: UUID) -> bool:
+    """Measure the live version where that was not done; says whether it was. Without phrases there is nothing to."""
+    vocabulary = await vocabulary_of(runtime, tenant_id, wanted=False)
+    if not any(spec.phrases for spec in vocabulary.values()):
+        return False
+    known = await measured_live(runtime, tenant_id)
+    if known is not None and known.live_at is not None:
+        return False
+    await measure_version(runtime, tenant_id)
+    return True
+
+
 async def measured_live(runtime: Runtime, tenant_id: UUID) -> MeasuredVersion | None:
     """The live version with its scores; None where it has not been measured yet."""
     vocabulary = await vocabulary_of(runtime, tenant_id, wanted=False)
-    version = (await asyncio.to_thread(local.train, vocabulary)).version
+    version = await asyncio.to_thread(local.version_of, vocabulary)
     async with runtime.database.tenant(tenant_id) as connection:
         known = await classifiers.get(connection, tenant_id, local.NAME, version)
     return None if known is None else MeasuredVersion.of(known)
+
+
+class _Recorded:
+    """Answers what was answered before, by text."""
+
+    def __init__(self, name: str, version: str, answers: Mapping[str, tuple[Candidate, ...]]) -> None:
+        self.name, self.version, self._answers = name, version, answers
+
+    def classify(self, text: str, locale: str) -> tuple[Candidate, ...]:  # noqa: ARG002 - the interface's
+        return self._answers.get(text, ())
+
+
+async def evaluate_on(
+    runtime: Runtime, tenant_id: UUID, examples: Sequence[tuple[str, str]]
+) -> tuple[str, int, Scores]:
+    """Let what the tenant chose read *examples* (text, intent); its version, how many phrases it knows, its scores.
+
+    Where a language model fails, what read in its place counts. The scores of a language model are kept.
+    """
+    async with runtime.database.tenant(tenant_id) as connection:
+        rules = await skills.dispatch_rules(connection, tenant_id)
+    answers: dict[str, tuple[Candidate, ...]] = {}
+    names: Counter[tuple[str, str]] = Counter()
+    for text, _ in examples:
+        if text not in answers:
+            found = await classify_text(runtime, tenant_id, rules, Classify(text=text, locale="en"))
+            answers[text] = found.candidates
+            names[found.classifier, found.classifier_version] += 1
+    (name, version), _ = names.most_common(1)[0]
+    measured = scores.evaluate(_Recorded(name, version, answers), examples, threshold=rules.policy.threshold)
+    phrases_known = sum(len(spec.phrases) for spec in rules.vocabulary.values())
+    if name != local.NAME:
+        now = runtime.clock.now()
+        kept = ClassifierVersion(
+            classifier=name, version=version, trained_at=now, phrases=phrases_known, live_at=now,
+            scores={"scores": scores.to_json(measured), "conflicts": []},
+        )  # fmt: skip
+        async with runtime.database.tenant(tenant_id) as connection:
+            await classifiers.register(connection, tenant_id, kept)
+    return version, phrases_known, measured
 
 
 async def try_next_version(runtime: Runtime, tenant_id: UUID, *, days: int = TRIED_DAYS) -> Trial:
@@ -217,7 +273,7 @@ async def put_live(runtime: Runtime, tenant_id: UUID, by: Administrator, *, vers
     With *version* only if that is still the next one. Raises ChangeRefusedError where nothing waits.
     """
     wanted = await vocabulary_of(runtime, tenant_id, wanted=True)
-    following = (await asyncio.to_thread(local.train, wanted)).version
+    following = await asyncio.to_thread(local.version_of, wanted)
     if version and version != following:
         raise ChangeRefusedError("Phrases were added or removed since you tried it. Try the next version again.")
     async with runtime.database.tenant(tenant_id) as connection:

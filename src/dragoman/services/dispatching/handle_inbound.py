@@ -13,7 +13,6 @@ dispatches it, or begun: then what the dead worker was doing is unknown, and the
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import TypeVar
 from uuid import UUID
@@ -48,9 +47,11 @@ from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import cut
 from dragoman.ledger import append
 from dragoman.runtime import Runtime
+from dragoman.services.counters import CLASSIFIER_FAILURES
 from dragoman.services.dispatching import presence
 from dragoman.services.dispatching.call_http_skill import call_http_skill
 from dragoman.services.dispatching.check_messages import check_messages
+from dragoman.services.dispatching.classify_text import classify_text
 from dragoman.services.dispatching.commit_turns import claim_next, commit_turn
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
 from dragoman.services.dispatching.one_time_codes import check_code, make_code, void_code
@@ -189,17 +190,8 @@ def _step(core: Generator[Effect, Result, Turn], result: Result | None) -> Effec
 
 async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: Effect) -> Result:
     match effect:
-        case Classify(text=text, locale=locale):
-            classifier = await runtime.classifiers.classifier_for(work.rules.vocabulary)
-            begun = time.perf_counter()
-            candidates = classifier.classify(text, locale)
-            return Classified(
-                at=runtime.clock.now(),
-                classifier=classifier.name,
-                classifier_version=classifier.version,
-                candidates=candidates,
-                duration_ms=round((time.perf_counter() - begun) * 1000, 3),
-            )
+        case Classify():
+            return await _classify(runtime, lease, work, effect)
         case InvokeSkill():
             return await _invoke(runtime, work, effect)
         case Pause(seconds=seconds):
@@ -212,6 +204,14 @@ async def _perform(runtime: Runtime, lease: Lease, work: DispatchWork, effect: E
             return await _patiently(lambda: check_messages(runtime, work, messages))
         case Commit():
             raise TypeError("a Commit is not performed here")
+
+
+async def _classify(runtime: Runtime, lease: Lease, work: DispatchWork, effect: Classify) -> Classified:
+    found = await classify_text(runtime, lease.tenant_id, work.rules, effect)
+    if found.failure is not None:
+        CLASSIFIER_FAILURES.labels(found.failure.error_class).inc()
+        log.warning("classifier_failed", tenant_id=str(lease.tenant_id), reason=found.failure.error_class)
+    return found
 
 
 async def _about_code(

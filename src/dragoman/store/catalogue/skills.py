@@ -25,12 +25,13 @@ from dragoman.domain.policies import (
     HandoffRules,
     Limits,
     Presence,
+    classifier_from_json,
     part_from_json,
     part_to_json,
     routing_from_json,
 )
 from dragoman.store.accounts.actions import SYSTEM, Administrator
-from dragoman.store.catalogue import flows, menus, phrases, skill_history, skill_keys
+from dragoman.store.catalogue import classifier_key, flows, menus, phrases, skill_history, skill_keys
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Connection
 from dragoman.store.tenants import lock, next_registry_revision
@@ -42,7 +43,7 @@ class DispatchRules:
 
     ``vocabulary`` is what a classifier learns: the skills, the flows in the form of skills, with the phrases that
     administrators added to them, and what no skill is meant to answer. ``skill_keys`` sign calls of skills behind HTTP,
-    by skill.
+    by skill. ``classifier_key`` opens the server of the tenant's language model.
     """
 
     policy: Policy
@@ -51,6 +52,7 @@ class DispatchRules:
     flows: Flows = field(default_factory=dict)
     menu: Menu | None = None
     skill_keys: Mapping[str, tuple[SealedKey, ...]] = field(default_factory=dict)
+    classifier_key: bytes | None = field(default=None, repr=False)
 
 
 _parsed: dict[tuple[UUID, str], DispatchRules] = {}
@@ -73,6 +75,7 @@ async def dispatch_rules(connection: Connection, tenant_id: UUID) -> DispatchRul
             flows=flowing,
             menu=await menus.default(connection, tenant_id),
             skill_keys=await skill_keys.list_all(connection, tenant_id),
+            classifier_key=classifier_key.sealed_in(settings),
         )
     return _parsed[key]
 
@@ -245,4 +248,5 @@ _PARTS: dict[str, Callable[[object], Any]] = {
     "presence": partial(part_from_json, Presence),
     "routing": routing_from_json,
     "handoff": partial(part_from_json, HandoffRules),
+    "classifier": classifier_from_json,
 }

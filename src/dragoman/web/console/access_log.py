@@ -52,6 +52,8 @@ ACTIONS = {
     "channel.templates_fetched": "Fetched a channel's templates",
     "channel.tried": "Tried a channel that cannot be reached",
     "classifier.put_live": "Put a version of the classifier live",
+    "classifier.key_added": "Set the key of the language model",
+    "classifier.key_removed": "Removed the key of the language model",
     "contact.erased": "Erased a contact",
     "contacts.merged": "Merged contacts that have one number",
     "export.cancelled": "Cancelled an export",

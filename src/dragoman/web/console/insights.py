@@ -20,9 +20,10 @@ from dragoman.domain.text_values import without_nul
 from dragoman.domain.usage import InvocationResult
 from dragoman.domain.usage_period import CUSTOM, HOURLY_DAYS, PRESETS, USUAL, UsagePeriod, usage_period
 from dragoman.runtime import Runtime
+from dragoman.services.catalogue.train_classifier import MeasuredVersion
 from dragoman.services.insights.answer_questions import add_phrases, reopen_question
 from dragoman.services.insights.read_insights import Insights, NamedSkill, read_insights
-from dragoman.store.catalogue import phrases, skills
+from dragoman.store.catalogue import classifiers, phrases, skills
 from dragoman.store.catalogue.phrases import OUT_OF_SCOPE
 from dragoman.store.conversation_list.conversations import Filters, MalformedCursorError
 from dragoman.store.database import Connection
@@ -46,6 +47,7 @@ PAGE_SIZE = 50
 TOP = 10
 QUESTIONS = 10
 EXAMPLES = 3
+CONFLICTS = 5
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
@@ -177,6 +179,8 @@ async def _figures(
     )
     if found.open or found.decided:
         await audited_reads.questions_listed(runtime, connection, identity, asked)
+    live = await classifiers.latest_live(connection, tenant_id)
+    measured = None if live is None else MeasuredVersion.of(live)
     vocabulary = (await skills.dispatch_rules(connection, tenant_id)).vocabulary
     waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
     rows = _rows(insights, period)
@@ -193,6 +197,7 @@ async def _figures(
         "chart": charts.stacked_svg(columns, titles, _SERIES, "Outcomes over time"),
         "table": charts.table_rows(columns, titles, _SERIES),
         "questions": await _masked(connection, identity, found),
+        "conflicts": measured.conflicts[:CONFLICTS] if measured else (),
         "labels": {name: spec.label for name, spec in vocabulary.items()},
         "topics": phrases.labels_of(vocabulary),
         "waiting": len(waiting),

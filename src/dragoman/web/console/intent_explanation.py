@@ -64,15 +64,18 @@ class IntentExplanation:
     guesses: Guesses | None
 
 
-def assigned(intent: Facts, classified: Facts | None) -> IntentExplanation:
-    """Why this intent was assigned; *classified* is what the classifier had said of the same message."""
+def assigned(intent: Facts, classified: Facts | None, failed: Facts | None = None) -> IntentExplanation:
+    """Why this intent was assigned; *classified* is what the classifier had said of the same message.
+
+    *failed* tells of the classifier in whose place that one was asked.
+    """
     guesses = None if classified is None else Guesses.of(classified)
     source, detail = str(intent["source"]), intent.get("detail")
     by = Markup("{}").format(SOURCES.get(source, source).capitalize())
     facts: list[tuple[str, Markup]] = []
     short = by
     if source == "classifier":
-        facts.append(("Decided by", _classifier(classified)))
+        facts += [("Decided by", _classifier(classified)), *_in_place_of(failed)]
         short = Markup("{} sure").format(percent(intent.get("confidence")))
         if guesses is not None:
             short += Markup(", {} needed").format(percent(guesses.threshold))
@@ -85,12 +88,12 @@ def assigned(intent: Facts, classified: Facts | None) -> IntentExplanation:
     return IntentExplanation(title="Why this skill", short=short, facts=tuple(facts), guesses=guesses)
 
 
-def unclear(facts_of: Facts, classified: Facts | None) -> IntentExplanation | None:
+def unclear(facts_of: Facts, classified: Facts | None, failed: Facts | None = None) -> IntentExplanation | None:
     """Why nothing was assigned; None where the event's own line says all there is."""
     if classified is None:
         return None
     guesses = Guesses.of(classified)
-    facts = [("Asked", _classifier(classified))]
+    facts = [("Asked", _classifier(classified)), *_in_place_of(failed)]
     short = Markup("nothing reached {}").format(percent(guesses.threshold))
     if guesses.candidates:
         best = guesses.candidates[0]
@@ -110,6 +113,15 @@ def _classifier(classified: Facts | None) -> Markup:
     return Markup("Classifier <code>{}</code>, version <code>{}</code>, in {}").format(
         classified["classifier"], classified["classifier_version"], milliseconds(classified["duration_ms"])
     )
+
+
+def _in_place_of(failed: Facts | None) -> list[tuple[str, Markup]]:
+    if failed is None:
+        return []
+    said = Markup("Classifier <code>{}</code>, version <code>{}</code>, which did not answer: {}").format(
+        failed["classifier"], failed["classifier_version"], failed["error_class"]
+    )
+    return [("In place of", said)]
 
 
 def _not_needed() -> Markup:

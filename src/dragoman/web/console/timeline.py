@@ -200,17 +200,20 @@ def visible(text: str) -> str:
 def _explained(entries: list[TimelineEntry]) -> list[TimelineEntry]:
     """The same with a panel at each intent; the classifier's bars move there from the event that brought them."""
     ran: dict[UUID | None, int] = {}
+    failures: dict[UUID | None, Facts] = {}
     for place, entry in enumerate(entries):
         dispatch = entry.event.dispatch_id
         if entry.event.type == "classifier.ran":
             ran[dispatch] = place
+        elif entry.event.type == "classifier.failed":
+            failures[dispatch] = Facts(entry.event.payload)
         elif entry.event.type in {"intent.assigned", "intent.unclear"}:
             before = ran.pop(dispatch, None)
             classified = None if before is None else Facts(entries[before].event.payload)
             explain = (
                 intent_explanation.assigned if entry.event.type == "intent.assigned" else intent_explanation.unclear
             )
-            panel = explain(Facts(entry.event.payload), classified)
+            panel = explain(Facts(entry.event.payload), classified, failures.pop(dispatch, None))
             entries[place] = dataclasses.replace(entry, explanation=panel)
             if before is not None and panel is not None:
                 entries[before] = dataclasses.replace(entries[before], guesses=None)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import without_isolates
-from dragoman.domain.plurals import counted
+from dragoman.domain.plurals import counted, times
 from dragoman.domain.states import State
 from dragoman.ledger.pages import EventFilter
 from dragoman.web.console.formatting import duration, milliseconds, money, percent, person
@@ -246,6 +246,26 @@ def _classified(facts: Facts) -> Markup:
     )
 
 
+def _fell_back(facts: Facts) -> Markup:
+    return Markup("Classifier <code>{}</code> did not answer: <code>{}</code> read the message").format(
+        facts["classifier"], facts["fell_back_to"]
+    )
+
+
+def _classifier_failed(facts: Facts) -> Markup:
+    attempts, cost = facts["attempts"], facts.get("cost_micros")
+    tried = "not asked" if attempts == 0 else f"tried {times(attempts)}" if isinstance(attempts, int) else "tried"
+    paid = Markup(" · cost {}").format(money(cost)) if isinstance(cost, int) and cost else Markup("")
+    return Markup("<code>{}</code> · {}: {} · {} · {}{}").format(
+        facts["classifier_version"],
+        facts["error_class"],
+        facts["message"],
+        tried,
+        milliseconds(facts["duration_ms"]),
+        paid,
+    )
+
+
 def _intent(facts: Facts) -> Markup:
     source = _named(SOURCES, facts["source"])
     parts = [Markup("{}").format(source)]
@@ -438,6 +458,9 @@ EVENTS: Mapping[str, EventWords] = {
     ),
     "session.busy": EventWords(icon="lock", hue="amber", title=_say("Session busy"), detail=_busy),
     "classifier.ran": EventWords(icon="brain-circuit", title=_say("Classifier read the message"), detail=_classified),
+    "classifier.failed": EventWords(
+        icon="circle-alert", hue="amber", about="error", title=_fell_back, detail=_classifier_failed
+    ),
     "intent.assigned": EventWords(
         icon="target", hue="accent", title=_say("Intent: <code>{}</code>", "intent"), detail=_intent
     ),
