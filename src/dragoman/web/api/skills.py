@@ -34,7 +34,7 @@ from dragoman.web.http.problems import InvalidParameterError
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
-_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\.[a-z][a-z0-9_]{0,62}")
 Name = Annotated[str, Path(max_length=127, pattern=f"^{_NAME.pattern}$", description="`service.skill`")]
 
 router = APIRouter(prefix="/api/v1/skills", tags=["skills"])
