@@ -518,6 +518,8 @@ async def test_each_number_of_use_leads_to_as_many_calls(
         "calls": 3, "succeeded": 2, "failed": 1, "cost_micros": 10,
     }  # fmt: skip
     assert one["recent_failures"][0]["position"] == 4
+    (item,) = (await client.get(f"{API}?q=orders", headers=token)).json()["items"]
+    assert (item["last_failure"]["position"], item["last_failure"]["error_class"]) == (4, "ValueError")
     listed = await client.get(PAGE, headers=admin)
     assert "3 calls 1 failed" in words(listed)
     assert f'href="/communications/automation/logs/{session_id}#e4"' in listed.text

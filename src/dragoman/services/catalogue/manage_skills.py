@@ -117,6 +117,15 @@ async def restore_skill(runtime: Runtime, tenant_id: UUID, name: str, by: Admini
     return True
 
 
+async def check_behind_http(runtime: Runtime, tenant_id: UUID, name: str) -> SkillSpec:
+    """Return the skill if it is behind HTTP. Raises NotFoundError for one that is not, and for none."""
+    async with runtime.database.tenant(tenant_id) as connection:
+        spec = (await skills.registry(connection, tenant_id)).get(name)
+    if spec is None or spec.http is None:
+        raise NotFoundError(f"no skill {name} behind HTTP is in the registry")
+    return spec
+
+
 async def add_key(runtime: Runtime, tenant_id: UUID, name: str, by: Administrator) -> SigningKey:
     """Make a key that signs calls of the skill from now on; it is not shown again.
 

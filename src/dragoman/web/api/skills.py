@@ -11,9 +11,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from dragoman.domain.errors import AlreadyTakenError, ChangeRefusedError, ConfigurationError, NotFoundError
+from dragoman.domain.errors import AlreadyTakenError, ChangeRefusedError, ConfigurationError
 from dragoman.domain.nouns import Level, SkillSpec
-from dragoman.runtime import Runtime
 from dragoman.services.catalogue import manage_skills
 from dragoman.services.catalogue.manage_skills import LONGEST_REASON, Registration
 from dragoman.services.catalogue.read_skills import HistoryEntry, RegistryRow, SkillDetail, list_skills, read_skill
@@ -22,7 +21,6 @@ from dragoman.services.visibility import Visibility
 from dragoman.skills.manifest import ManifestError, read_manifest
 from dragoman.skills.parameter_schema import schema_of
 from dragoman.skills.signing import SigningKey
-from dragoman.store.catalogue import skills
 from dragoman.store.catalogue.skill_history import ChangeKind, SkillChange
 from dragoman.store.catalogue.skill_list import SkillFilters, SkillKind, SkillStatus
 from dragoman.store.conversation_list.conversations import Filters
@@ -36,7 +34,7 @@ from dragoman.web.http.problems import InvalidParameterError
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
-_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\.[a-z][a-z0-9_]{0,62}")
 Name = Annotated[str, Path(max_length=127, pattern=f"^{_NAME.pattern}$", description="`service.skill`")]
 
 router = APIRouter(prefix="/api/v1/skills", tags=["skills"])
@@ -111,6 +109,23 @@ class FailureResource(BaseModel):
         )  # fmt: skip
 
 
+class LastFailureResource(BaseModel):
+    """Says when a skill last failed after its last attempt, and where that stands."""
+
+    at: datetime
+    session_id: str
+    position: int
+    error_class: str
+
+    @classmethod
+    def of(cls, failure: FailedInvocation | None) -> Self | None:
+        """Show *failure*, if there is one."""
+        return None if failure is None else cls(
+            at=failure.at, session_id=str(failure.session_id), position=failure.position,
+            error_class=failure.error_class,
+        )  # fmt: skip
+
+
 class ListedSkillResource(BaseModel):
     """Describes a skill in its current version."""
 
@@ -125,6 +140,7 @@ class ListedSkillResource(BaseModel):
     registered_at: datetime
     retirement: RetirementResource | None
     last_24_hours: UsageResource
+    last_failure: LastFailureResource | None
 
     @classmethod
     def of(cls, row: RegistryRow, seen: Visibility) -> Self:
@@ -135,6 +151,7 @@ class ListedSkillResource(BaseModel):
             minimum_level=one.minimum_level.name, kind=one.kind, status="retired" if one.retired_at else "in_use",
             phrase_count=one.phrase_count, registered_at=one.registered_at,
             retirement=RetirementResource.of(row.retirement, seen), last_24_hours=UsageResource.of(row.usage),
+            last_failure=LastFailureResource.of(row.last_failure),
         )  # fmt: skip
 
 
@@ -430,7 +447,7 @@ async def test_call_skill(
 @router.post("/{name}/keys", status_code=201, responses=problems_of(401, 403, 404, 409, 422))
 async def add_skill_key(name: Name, identity: Administrator, runtime: RuntimeDependency) -> NewKeyResource:
     """Sign the calls of a skill behind HTTP with one more key, which is answered this once; two at a time."""
-    await _behind_http(runtime, identity, name)
+    await manage_skills.check_behind_http(runtime, identity.tenant_id, name)
     try:
         key = await manage_skills.add_key(runtime, identity.tenant_id, name, administrator_of(identity))
     except ConfigurationError as error:
@@ -463,13 +480,6 @@ async def _manifest(request: Request, name: str) -> SkillSpec:
     if spec.name != name:
         raise InvalidParameterError("name", f"the manifest is that of {spec.name}")
     return spec
-
-
-async def _behind_http(runtime: Runtime, identity: Principal, name: str) -> None:
-    async with runtime.database.tenant(identity.tenant_id) as connection:
-        spec = (await skills.registry(connection, identity.tenant_id)).get(name)
-    if spec is None or spec.http is None:
-        raise NotFoundError("Only a skill behind HTTP has keys.")
 
 
 def _cursor_of(name: str) -> str:

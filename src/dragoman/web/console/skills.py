@@ -10,14 +10,14 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
 
-from dragoman.domain.errors import ChangeRefusedError, ConfigurationError, NotFoundError
+from dragoman.domain.errors import ChangeRefusedError, ConfigurationError
 from dragoman.domain.skill_differences import LEVEL_NAMES
 from dragoman.domain.text_values import without_nul
 from dragoman.services.catalogue import manage_skills
 from dragoman.services.catalogue.import_definitions import skill_to_yaml
 from dragoman.services.catalogue.read_skills import list_skills
 from dragoman.services.catalogue.try_skill import ParameterValuesError, try_skill
-from dragoman.store.catalogue import skill_list, skills
+from dragoman.store.catalogue import skill_list
 from dragoman.store.catalogue.skill_list import SkillFilters
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.canned_replies import LANGUAGE_NAMES
@@ -116,10 +116,7 @@ async def show(request: Request, runtime: RuntimeDependency, identity: Reader, n
 @router.get(f"{ADDRESS}/{{name}}/manifest.yaml")
 async def manifest(runtime: RuntimeDependency, identity: Reader, name: str) -> Response:
     """Give out the manifest of a skill behind HTTP, as a file that can be registered again."""
-    async with runtime.database.tenant(identity.tenant_id) as connection:
-        spec = (await skills.registry(connection, identity.tenant_id)).get(name)
-    if spec is None or spec.http is None:
-        raise NotFoundError("Only a skill behind HTTP has a manifest.")
+    spec = await manage_skills.check_behind_http(runtime, identity.tenant_id, name)
     shown = {"Content-Disposition": f'attachment; filename="{name}.yaml"'}
     return Response(skill_to_yaml(spec), media_type="application/yaml", headers=shown)
 
@@ -155,7 +152,7 @@ async def restore(
 @router.post(f"{ADDRESS}/{{name}}/keys")
 async def add_key(request: Request, runtime: RuntimeDependency, identity: Changer, name: str) -> Response:
     """Make a key that signs calls of the skill, and show it once."""
-    await _behind_http(runtime, identity, name)
+    await manage_skills.check_behind_http(runtime, identity.tenant_id, name)
     try:
         key = await manage_skills.add_key(runtime, identity.tenant_id, name, administrator_of(identity))
     except ConfigurationError as error:
@@ -210,13 +207,6 @@ def _trial(sent: FormData) -> tuple[TrialForm, dict[str, Any], str]:
     if not isinstance(given, dict):
         return form, {}, 'The values as JSON are an object, such as {"number": "VF-12345"}.'
     return form, given, ""
-
-
-async def _behind_http(runtime: RuntimeDependency, identity: Principal, name: str) -> None:
-    async with runtime.database.tenant(identity.tenant_id) as connection:
-        spec = (await skills.registry(connection, identity.tenant_id)).get(name)
-    if spec is None or spec.http is None:
-        raise NotFoundError("Only a skill behind HTTP has keys.")
 
 
 def _done(name: str, what: str, place: str = "") -> Response:
