@@ -94,9 +94,9 @@ async def test_a_bar_leads_to_the_conversations_in_which_the_skill_was_called(
         for link, label in re.findall(r'class="bar" href="([^"]+)" aria-label="([^:"]+)', page)
     }
     (flaky,) = [link for link, label in bars.items() if label == "Flaky"]
-    listed = (await shop.web.get(flaky.replace(LOGS, "/api/v1/conversations"), headers=admin)).json()["items"]
+    listed = re.findall(rf'href="{LOGS}/([0-9a-f-]{{36}})', await read(shop, admin, flaky))
     called = await shop.rows("SELECT DISTINCT session_id FROM skill_invocation WHERE skill = 'test.flaky'")
-    assert {item["session_id"] for item in listed} == {str(row["session_id"]) for row in called}
+    assert set(listed) == {str(row["session_id"]) for row in called}
     assert len(called) == 2
 
 

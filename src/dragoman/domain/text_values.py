@@ -50,6 +50,13 @@ def is_day(value: str) -> bool:
     return _DAY.fullmatch(value) is not None
 
 
+def day_of(value: str) -> date:
+    """Read a day as it is written. Raises ValueError."""
+    if not is_day(value):
+        raise ValueError("use a day, such as 2026-11-23")
+    return date.fromisoformat(value)
+
+
 def first_moment(value: str, zone: tzinfo = UTC) -> datetime:
     """Read the moment, or the first one of a day in *zone*. Raises ValueError."""
     return _begin(date.fromisoformat(value), zone) if is_day(value) else moment(value)

@@ -75,6 +75,22 @@ def usage_period(preset: str, first: str, last: str, *, zone: tzinfo, now: datet
     )
 
 
+def empty_period(now: datetime) -> UsagePeriod:
+    """Make a time in which nothing can have happened: it ends as it begins, today (UTC)."""
+    today = now.astimezone(UTC).date()
+    begin = start_of_day(today, UTC)
+    return UsagePeriod(
+        preset=CUSTOM,
+        first=today,
+        last=today,
+        since=begin,
+        until=begin,
+        asked_first=today,
+        before=None,
+        bounds=(begin,),
+    )
+
+
 def start_of_day(day: date, zone: tzinfo) -> datetime:
     """Find the first moment of a day in *zone*, in UTC; where the clocks leave midnight out, that of the change."""
     return datetime.combine(day, time.min, zone).astimezone(UTC)

@@ -243,9 +243,6 @@ FILTERS: tuple[FilterField, ...] = (
         kind=ValueKind(str, SkillCalls.parse, 250, pattern=SKILL_CALLS, read_by_zone=SkillCalls.parse),
         label="Skill was called",
         chip="Called",
-        api="ran",
-        description="Conversations in which a skill was called: `skill,result,from,to`, of which all but the first may "
-        "be left out; `*` stands for any skill, and the result is `succeeded`, `failed`, `lost` or `running`",
         console="ran",
         look_up=by_skill_calls,
     ),

@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.skill_calls import SkillCalls
-from dragoman.domain.text_values import first_moment, last_moment
+from dragoman.domain.text_values import day_of, first_moment, last_moment
 from dragoman.domain.usage import InvocationResult
-from dragoman.domain.usage_period import CUSTOM, UsagePeriod, usage_period
+from dragoman.domain.usage_period import CUSTOM, UsagePeriod, empty_period, usage_period
 from dragoman.runtime import Runtime
 from dragoman.services.insights.answer_questions import add_phrases, reopen_question
 from dragoman.services.insights.read_insights import Insights, read_insights
@@ -37,6 +37,7 @@ Administrator = Annotated[Principal, Depends(require("communications.access:admi
 router = APIRouter(prefix="/api/v1/insights", tags=["insights"])
 
 USUAL_DAYS = 7
+Day = Annotated[date, BeforeValidator(from_text(day_of))]
 QUESTIONS = 50
 EXAMPLES = 3
 
@@ -47,11 +48,11 @@ PhraseText = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 class PeriodParameters(StrictQuery):
     """Says which days the figures are of; the last seven without them. Retention cuts them where it must."""
 
-    from_: date | None = Field(None, alias="from", description="The first day (UTC)")
-    to: date | None = Field(None, description="The last day (UTC)")
+    from_: Day | None = Field(None, alias="from", description="The first day (UTC)")
+    to: Day | None = Field(None, description="The last day (UTC)")
 
     def period(self, runtime: Runtime, identity: Principal) -> UsagePeriod:
-        """Give the same as a time. Raises InvalidParameterError."""
+        """Give the same as a time; days of which nothing is kept, or that have not come, are an empty one."""
         now = runtime.clock.now()
         last = self.to or now.astimezone(UTC).date()
         try:
@@ -60,8 +61,8 @@ class PeriodParameters(StrictQuery):
                 CUSTOM, first.isoformat(), last.isoformat(), zone=UTC, now=now,
                 cutoff=retention_cutoff(runtime, identity.retention_days),
             )  # fmt: skip
-        except (ValueError, OverflowError) as error:
-            raise InvalidParameterError("from", str(error)) from error
+        except (ValueError, OverflowError):
+            return empty_period(now)
 
 
 class SkillFigures(BaseModel):
