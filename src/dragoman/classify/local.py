@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from dragoman.bounded import reads_outside_text
 from dragoman.classify import Classifier
 from dragoman.classify.features import prepare
 from dragoman.classify.model import NOTHING, VIEWS, Answer, CountedTexts, Model, fit, fit_chances
@@ -59,6 +60,7 @@ class LocalClassifier:
         """How much memory the trained model holds."""
         return self._model.size_bytes if self._model else 0
 
+    @reads_outside_text
     def classify(self, text: str, locale: str) -> tuple[Candidate, ...]:  # noqa: ARG002 - one model reads all
         """Give the five likeliest intents, best first; see :class:`~dragoman.classify.Classifier`."""
         said = prepare(text)
@@ -99,7 +101,7 @@ def train_examples(examples: Iterable[Example]) -> LocalClassifier:
     if len(intents_known) == 1:
         # A border needs two sides: a text that says nothing stands for all that is not the one intent.
         known = [*known, ("", NOTHING)]
-    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features, _ in VIEWS]
+    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features in VIEWS]
     intents = [intent for _, intent in known]
     slope, offset = fit_chances(
         [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from dragoman.classify.features import piece_features, word_features
 NOTHING = "out_of_scope"
 """The intent of what no skill is meant to answer."""
 
-VIEWS: tuple[tuple[Callable[[str], Iterable[str]], float], ...] = ((word_features, 0.7), (piece_features, 1.0))
-"""The two views of a text, and how much each has to say."""
+VIEWS: tuple[Callable[[str], Iterable[str]], ...] = (word_features, piece_features)
+"""The two views of a text; each has as much to say as the other."""
 
 MANY_EXAMPLES = 3000
 """From so many examples on, a feature that occurs in one of them only is left out: it costs memory and says nothing."""
@@ -55,7 +56,6 @@ class View:
     """One view of a text, and what each of its features says for each intent, in 255 steps."""
 
     read_features: Callable[[str], Iterable[str]]
-    share: float
     places: dict[str, int]
     telling: Any
     steps: Any
@@ -80,7 +80,7 @@ class View:
         length = math.sqrt(float(values @ values) + UNKNOWN_WEIGHT * (len(counts) - len(known)))
         if not length:
             return 0.0
-        return (values * self.step_sizes[places] * (self.share / length)) @ self.steps[places]
+        return (values * self.step_sizes[places] * (1.0 / length)) @ self.steps[places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +197,15 @@ def rows_of(counted: CountedTexts) -> Any:
     examples, features = counts.shape
     rarity = numpy.log((1 + examples) / (1 + numpy.bincount(counts.indices, minlength=features))) + 1.0
     counts.data = 1.0 + numpy.log(counts.data)
-    return _with_length(counts @ diags(rarity), 1.0)
+    return _with_length_one(counts @ diags(rarity))
 
 
-def _with_length(rows: Any, length: float) -> Any:
+def _with_length_one(rows: Any) -> Any:
     import numpy  # noqa: PLC0415
     from scipy.sparse import diags  # noqa: PLC0415
 
     lengths = numpy.sqrt(numpy.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-    return (diags(length / numpy.where(lengths > 0, lengths, 1.0)) @ rows).tocsr()
+    return (diags(1.0 / numpy.where(lengths > 0, lengths, 1.0)) @ rows).tocsr()
 
 
 def fit(counted: Sequence[CountedTexts], intents: Sequence[str]) -> Model:
@@ -217,15 +217,18 @@ def fit(counted: Sequence[CountedTexts], intents: Sequence[str]) -> Model:
     names, numbers = numpy.unique(numpy.asarray(intents, dtype=object), return_inverse=True)
     least = 2 if len(intents) >= MANY_EXAMPLES else 1
     matrices, kept_places, telling = [], [], []
-    for (_, share), texts in zip(VIEWS, counted, strict=True):
-        kept = numpy.flatnonzero(numpy.bincount(texts.counts.indices, minlength=len(texts.places)) >= least)
+    for texts in counted:
+        occurrences = numpy.bincount(texts.counts.indices, minlength=len(texts.places))
+        kept = numpy.flatnonzero(occurrences >= min(least, occurrences.max(initial=1)))
         counts = texts.counts[:, kept]
         weights = _telling(counts, numbers, len(names))
         counts.data = 1.0 + numpy.log(counts.data)
-        matrices.append(_with_length(counts @ diags(weights), share))
+        matrices.append(_with_length_one(counts @ diags(weights)))
         kept_places.append(kept)
         telling.append(weights.astype(numpy.float32))
     sizes = numpy.bincount(numbers)
+    # Many intents with few examples are usual here. Ignored for good, since a block that ignores is not thread-safe.
+    warnings.filterwarnings("ignore", message="The number of unique classes is greater than", category=UserWarning)
     dearer = {number: TOWARDS_EXAMPLES * len(numbers) / (len(names) * size) for number, size in enumerate(sizes)}
     linear = LinearSVC(C=PENALTY, class_weight=dearer, random_state=0, tol=TOLERANCE)
     linear.fit(hstack(matrices).tocsr(), numbers)
@@ -258,7 +261,9 @@ def _telling(counts: Any, numbers: Any, intents: int) -> Any:
     return numpy.sqrt(numpy.clip(1.0 - disorder, 0.0, 1.0))
 
 
-def _view(places: dict[str, int], kept: Any, telling: Any, weights: Any, view: Any) -> View:
+def _view(
+    places: dict[str, int], kept: Any, telling: Any, weights: Any, read_features: Callable[[str], Iterable[str]]
+) -> View:
     import numpy  # noqa: PLC0415
 
     new_places = numpy.full(len(places), -1)
@@ -266,8 +271,7 @@ def _view(places: dict[str, int], kept: Any, telling: Any, weights: Any, view: A
     step_sizes = numpy.abs(weights).max(axis=1, initial=0.0) / 127
     steps = numpy.rint(weights / numpy.where(step_sizes > 0, step_sizes, 1.0)[:, None]).astype(numpy.int8)
     return View(
-        read_features=view[0],
-        share=view[1],
+        read_features=read_features,
         places={feature: place for feature, place in zip(places, new_places.tolist(), strict=True) if place >= 0},
         telling=telling,
         steps=steps,

@@ -119,7 +119,7 @@ def cross_validate(examples: Iterable[Example], *, folds: int = 5, threshold: fl
     begun = time.process_time()
     texts = _texts_by_example(examples)
     known = prepare_examples(texts.values())
-    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features, _ in VIEWS]
+    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features in VIEWS]
     held_out = [
         (known[place], answer)
         for part in split_examples(known, max(2, folds))
@@ -190,7 +190,7 @@ def competing_phrases(examples: Iterable[Example], *, limit: int = 50) -> tuple[
         return ()
     _, numbers = numpy.unique([intent for _, intent in known], return_inverse=True)
     rows = hstack(
-        [rows_of(CountedTexts.of([said for said, _ in known], read_features)) * 0.5**0.5 for read_features, _ in VIEWS]
+        [rows_of(CountedTexts.of([said for said, _ in known], read_features)) * 0.5**0.5 for read_features in VIEWS]
     ).tocsr()
     found: dict[tuple[int, int], float] = {}
     for begin in range(0, len(known), BLOCK):
@@ -308,7 +308,7 @@ def _curve_point(threshold: float, in_scope: Sequence[Answered], outside: Sequen
     answered = [answer for answer in in_scope if not _is_refused(answer, threshold)]
     return CurvePoint(
         threshold=threshold,
-        refused_share=1.0 - len(answered) / len(in_scope) if in_scope else 0.0,
+        refused_share=_share(len(in_scope) - len(answered), len(in_scope)) or 0.0,
         accuracy_of_answered=_share(sum(answer.given == answer.wanted for answer in answered), len(answered)),
         out_of_scope_recall=_share(sum(_is_refused(answer, threshold) for answer in outside), len(outside)),
     )
