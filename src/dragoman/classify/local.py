@@ -37,6 +37,9 @@ PARTS = ((1500, 5), (4000, 3))
 PARTS_OF_MANY = 5
 """Of more examples one such part is held out, so that training takes less than twice as long."""
 
+STRANGE_COUNT = 3
+"""What is out of scope counts so many times when confidence is measured: people write more of it than anybody lists."""
+
 
 class LocalClassifier:
     """Classifies with a trained model. Immutable; may be used from several threads."""
@@ -103,13 +106,10 @@ def train_examples(examples: Iterable[Example]) -> LocalClassifier:
         known = [*known, ("", NOTHING)]
     counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features in VIEWS]
     intents = [intent for _, intent in known]
-    slope, offset = fit_chances(
-        [
-            (answer.distance, answer.intent == intents[place])
-            for held_out in _held_out_parts(known)
-            for place, answer in answer_held_out(counted, known, held_out)
-            if answer.intent != NOTHING
-        ]
+    slope, offset = fit_confidence(
+        (intents[place], answer)
+        for held_out in _held_out_parts(known)
+        for place, answer in answer_held_out(counted, known, held_out)
     )
     return LocalClassifier(version, replace(fit(counted, intents), slope=slope, offset=offset))
 
@@ -149,6 +149,18 @@ def answer_held_out(
     model = fit([texts.choose_rows(rest) for texts in counted], [known[place][1] for place in rest])
     for place in held_out:
         yield place, model.answer(known[place][0])
+
+
+def fit_confidence(answers: Iterable[tuple[str, Answer]]) -> tuple[float, float]:
+    """Find slope and offset of a model's confidence, from what held-out examples wanted and were answered."""
+    return fit_chances(
+        [
+            (answer.distance, answer.intent == wanted)
+            for wanted, answer in answers
+            if answer.intent != NOTHING
+            for _ in range(STRANGE_COUNT if wanted == NOTHING else 1)
+        ]
+    )
 
 
 def _held_out_parts(known: Sequence[Example]) -> list[list[int]]:

@@ -32,7 +32,7 @@ TOWARDS_EXAMPLES = 3.0
 TOLERANCE = 0.05
 """How exactly the borders are fitted; a tenth of it changes no answer, and takes half as long again."""
 
-UNKNOWN_WEIGHT = 1.0
+UNKNOWN_WEIGHT = 0.5
 """What a feature that no example has adds to the square of a text's length: an unknown text has little to say."""
 
 USUAL_SLOPE, USUAL_OFFSET = 5.0, 1.5
@@ -44,7 +44,7 @@ USUAL_COUNT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The nearest intent, its distance, and the nearest that is not out of scope."""
+    """Says the nearest intent, its distance, and the nearest that is not out of scope."""
 
     intent: str
     distance: float
@@ -85,7 +85,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A trained model as plain numbers; ``slope`` and ``offset`` turn a distance into a chance."""
+    """Holds a trained model as plain numbers; ``slope`` and ``offset`` turn a distance into a chance."""
 
     intents: tuple[str, ...]
     views: tuple[View, ...]
@@ -103,7 +103,7 @@ class Model:
         return sum(view.size_bytes for view in self.views) + int(self.base.nbytes)
 
     def answer(self, said: str) -> Answer:
-        """The nearest intent."""
+        """Find the nearest intent."""
         distances = self.distances(said)
         best = int(distances.argmax())
         intent = best_known = self.intents[best]
@@ -113,7 +113,7 @@ class Model:
         return Answer(intent, float(distances[best]), best_known)
 
     def rank(self, said: str) -> list[tuple[str, float]]:
-        """All intents with their chances, likeliest first.
+        """Give all intents with their chances, likeliest first.
 
         The first one's chance goes by its distance alone: that many of a hundred such answers are right. What is left
         is shared among the others.
@@ -160,7 +160,7 @@ def fit_chances(answers: Sequence[tuple[float, bool]]) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class CountedTexts:
-    """Texts as one row each of counted features, for one view."""
+    """Holds texts as one row each of counted features, for one view."""
 
     places: dict[str, int]
     counts: Any

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dragoman.classify import Classifier
-from dragoman.classify.local import Example, answer_held_out, prepare_examples, split_examples
-from dragoman.classify.model import NOTHING, VIEWS, CountedTexts, chance_of, fit_chances, rows_of
+from dragoman.classify.local import Example, answer_held_out, fit_confidence, prepare_examples, split_examples
+from dragoman.classify.model import NOTHING, VIEWS, CountedTexts, chance_of, rows_of
 
 MOST_CONFUSIONS = 200
 MOST_TEXTS = 5
@@ -33,7 +33,7 @@ BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ScoredAnswer:
     """An example and how it was answered; ``known`` is the likeliest intent that is not out of scope."""
 
     text: str
@@ -125,11 +125,9 @@ def cross_validate(examples: Iterable[Example], *, folds: int = 5, threshold: fl
         for part in split_examples(known, max(2, folds))
         for place, answer in answer_held_out(counted, known, part)
     ]
-    slope, offset = fit_chances(
-        [(answer.distance, answer.intent == wanted) for (_, wanted), answer in held_out if answer.intent != NOTHING]
-    )
+    slope, offset = fit_confidence((wanted, answer) for (_, wanted), answer in held_out)
     answers = [
-        Answered(
+        ScoredAnswer(
             text=texts[example][0],
             wanted=example[1],
             given=answer.intent,
@@ -156,7 +154,7 @@ def evaluate(classifier: Classifier, examples: Iterable[Example], *, threshold: 
         candidates = classifier.classify(text, "")
         known = next((one.intent for one in candidates if one.intent != NOTHING), NOTHING)
         first, confidence = (candidates[0].intent, candidates[0].confidence) if candidates else (NOTHING, 0.0)
-        answers.append(Answered(text=text, wanted=wanted, given=first, known=known, confidence=confidence))
+        answers.append(ScoredAnswer(text=text, wanted=wanted, given=first, known=known, confidence=confidence))
     return _score(
         answers,
         Counter(intent for _, intent in given),
@@ -235,7 +233,7 @@ def _texts_by_example(examples: Iterable[Example]) -> dict[Example, Example]:
 
 
 def _score(
-    answers: Sequence[Answered], examples: Counter[str], *, folds: int, threshold: float, seconds: float
+    answers: Sequence[ScoredAnswer], examples: Counter[str], *, folds: int, threshold: float, seconds: float
 ) -> Scores:
     in_scope = [answer for answer in answers if answer.wanted != NOTHING]
     outside = [answer for answer in answers if answer.wanted == NOTHING]
@@ -252,7 +250,7 @@ def _score(
     )
 
 
-def _is_refused(answer: Answered, threshold: float) -> bool:
+def _is_refused(answer: ScoredAnswer, threshold: float) -> bool:
     return answer.given == NOTHING or answer.confidence < threshold
 
 
@@ -260,7 +258,7 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _intent_scores(answers: Sequence[Answered], examples: Counter[str]) -> tuple[IntentScore, ...]:
+def _intent_scores(answers: Sequence[ScoredAnswer], examples: Counter[str]) -> tuple[IntentScore, ...]:
     wanted = Counter(answer.wanted for answer in answers)
     given = Counter(answer.given for answer in answers)
     right = Counter(answer.wanted for answer in answers if answer.given == answer.wanted)
@@ -275,8 +273,8 @@ def _intent_scores(answers: Sequence[Answered], examples: Counter[str]) -> tuple
     )
 
 
-def _confusions(answers: Sequence[Answered]) -> tuple[Confusion, ...]:
-    mistaken: dict[tuple[str, str], list[Answered]] = {}
+def _confusions(answers: Sequence[ScoredAnswer]) -> tuple[Confusion, ...]:
+    mistaken: dict[tuple[str, str], list[ScoredAnswer]] = {}
     for answer in answers:
         if answer.given != answer.wanted:
             mistaken.setdefault((answer.wanted, answer.given), []).append(answer)
@@ -295,7 +293,7 @@ def _confusions(answers: Sequence[Answered]) -> tuple[Confusion, ...]:
     )
 
 
-def _curve(in_scope: Sequence[Answered], outside: Sequence[Answered]) -> tuple[CurvePoint, ...]:
+def _curve(in_scope: Sequence[ScoredAnswer], outside: Sequence[ScoredAnswer]) -> tuple[CurvePoint, ...]:
     # What is given to "out of scope" is refused at any threshold.
     sure = sorted(-1.0 if answer.given == NOTHING else answer.confidence for answer in in_scope)
     thresholds = set(STEPS)
@@ -304,7 +302,7 @@ def _curve(in_scope: Sequence[Answered], outside: Sequence[Answered]) -> tuple[C
     return tuple(_curve_point(threshold, in_scope, outside) for threshold in sorted(thresholds))
 
 
-def _curve_point(threshold: float, in_scope: Sequence[Answered], outside: Sequence[Answered]) -> CurvePoint:
+def _curve_point(threshold: float, in_scope: Sequence[ScoredAnswer], outside: Sequence[ScoredAnswer]) -> CurvePoint:
     answered = [answer for answer in in_scope if not _is_refused(answer, threshold)]
     return CurvePoint(
         threshold=threshold,
