@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import tracemalloc
 
 import pytest
 from bench import classifier as bench
@@ -159,6 +161,19 @@ def test_the_model_grows_with_its_examples_and_not_with_features_times_eight_byt
     examples = [(f"w{number} w{number + 1} question {number % 40}", f"a.i{number % 40}") for number in range(3200)]
     assert train_examples(examples).size_bytes < 15_000_000
     assert train_examples([]).size_bytes == 0
+
+
+def test_the_size_is_what_the_model_takes_in_memory() -> None:
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        classifier = train_examples(EXAMPLES)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * taken < classifier.size_bytes < 1.3 * taken
 
 
 def test_many_examples_without_a_common_feature_are_learnt() -> None:
