@@ -22,7 +22,7 @@ QUESTIONS: tuple[tuple[str, ...], ...] = (
     (
         "Can somebody install the washing machine for me?",
         "do you install washing machines as well",
-        "installation of a washing machine, do you do that?",
+        "who installs washing machines",
     ),
 )
 """What is asked; the first of each is how it is asked most plainly."""

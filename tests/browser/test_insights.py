@@ -16,7 +16,7 @@ NARROW = {"width": 1280, "height": 800}
 UNSERVED = {
     "gift": ("Can I get a gift card?", "can I buy a gift card from you", "gift cards??"),
     "student": ("do students get a discount", "student discount, is there one?"),
-    "install": ("do you install washing machines as well", "installation of a washing machine, do you do that?"),
+    "install": ("do you install washing machines as well", "who installs washing machines"),
 }
 
 

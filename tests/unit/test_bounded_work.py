@@ -24,6 +24,7 @@ import pytest
 
 import dragoman
 from dragoman.bounded import OUTSIDE_TEXT_READERS
+from dragoman.classify.local import LocalClassifier, train_examples
 from dragoman.domain import redaction
 from dragoman.domain.content import Text
 from dragoman.domain.flows import Validation, Variable, VariableType
@@ -170,6 +171,11 @@ def _template(text: str) -> MessageTemplate:
     )
 
 
+@cache
+def _classifier() -> LocalClassifier:
+    return train_examples([("where is my order", "orders.status"), ("tell me a joke", "out_of_scope")])
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "channels.email.inbound.read": _mail,
     "channels.email.redact.redact": lambda reader, text: _mail(lambda body: reader(body, RULES), text),
@@ -179,6 +185,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "channels.whatsapp.redact.redact": lambda reader, text: reader(_delivery(f"4111111111111111 {text}"), RULES),
     "channels.whatsapp.wire.read_object": _or_refused,
     "classify.model_answer.read_model_answer": _completion,
+    "classify.local.LocalClassifier.classify": lambda reader, text: reader(_classifier(), text, "en"),
     "dispatch.extract.answer": _mention,
     "dispatch.extract.mention": _mention,
     "dispatch.flow_values.answered": _answered,

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dragoman_shop
-from dragoman.classify import Classifier
-from dragoman.classify.local import NOTHING, train
+from dragoman.classify import NOTHING, Classifier
+from dragoman.classify.local import train
 from dragoman.domain.nouns import Phrase, Policy, Registry, SkillSpec
 from dragoman.skills import collect
 from tests.unit.held_out import HELD_OUT, STRANGE

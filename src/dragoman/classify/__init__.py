@@ -12,10 +12,11 @@ from typing import Protocol
 
 from dragoman.dispatch.effects import Classified, Classify
 from dragoman.domain.events import Candidate
+from dragoman.domain.questions import OUT_OF_SCOPE
 
 Clock = Callable[[], datetime]
 
-NOTHING = "out_of_scope"
+NOTHING = OUT_OF_SCOPE
 """The intent of what no skill is meant to answer."""
 
 TOP = 5

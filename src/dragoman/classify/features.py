@@ -27,7 +27,7 @@ def prepare(text: str) -> str:
 
 
 def word_features(said: str) -> Iterator[str]:
-    """Words, neighbours in their order, and pairs of near words in any order; they need not be told apart."""
+    """Give words, neighbours in their order, and pairs of near words in any order."""
     words = said.split()
     if not words:
         return
@@ -40,7 +40,7 @@ def word_features(said: str) -> Iterator[str]:
 
 
 def piece_features(said: str) -> Iterator[str]:
-    """Pieces of two to four characters of every word; its borders count as characters."""
+    """Cut every word into pieces of two to four characters; its borders count as characters."""
     for word in said.split():
         bordered = f" {word} "
         length = len(bordered)

@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from dragoman.classify import Classifier
+from dragoman.bounded import reads_outside_text
+from dragoman.classify import NOTHING, TOP, Classifier
 from dragoman.classify.features import prepare
-from dragoman.classify.model import NOTHING, VIEWS, Answer, CountedTexts, Model, fit, fit_chances
+from dragoman.classify.model import VIEWS, Answer, CountedTexts, Model, fit, fit_chances
 from dragoman.classify.small_talk import OUT_OF_SCOPE
 from dragoman.domain.events import Candidate
 from dragoman.domain.nouns import Registry
@@ -22,19 +23,19 @@ from dragoman.domain.nouns import Registry
 NAME = "local"
 
 Example = tuple[str, str]
-"""A text and its intent; :data:`~dragoman.classify.model.NOTHING` for what is out of scope."""
+"""A text and its intent; :data:`~dragoman.classify.NOTHING` for what is out of scope."""
 
 CODE_VERSION = 2
 """Grows with every change to this package that may change an answer."""
-
-TOP = 5
-"""How many candidates stand on the record."""
 
 PARTS = ((1500, 5), (4000, 3))
 """Up to so many examples each is held out once, in so many parts."""
 
 PARTS_OF_MANY = 5
 """Of more examples one such part is held out, so that training takes less than twice as long."""
+
+STRANGE_COUNT = 3
+"""What is out of scope counts so many times when confidence is measured: people write more of it than anybody lists."""
 
 
 class LocalClassifier:
@@ -59,6 +60,7 @@ class LocalClassifier:
         """How much memory the trained model holds."""
         return self._model.size_bytes if self._model else 0
 
+    @reads_outside_text
     def classify(self, text: str, locale: str) -> tuple[Candidate, ...]:  # noqa: ARG002 - one model reads all
         """Give the five likeliest intents, best first; see :class:`~dragoman.classify.Classifier`."""
         said = prepare(text)
@@ -104,15 +106,12 @@ def train_examples(examples: Iterable[Example]) -> LocalClassifier:
     if len(intents_known) == 1:
         # A border needs two sides: a text that says nothing stands for all that is not the one intent.
         known = [*known, ("", NOTHING)]
-    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features, _ in VIEWS]
+    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features in VIEWS]
     intents = [intent for _, intent in known]
-    slope, offset = fit_chances(
-        [
-            (answer.distance, answer.intent == intents[place])
-            for held_out in _held_out_parts(known)
-            for place, answer in answer_held_out(counted, known, held_out)
-            if answer.intent != NOTHING
-        ]
+    slope, offset = fit_confidence(
+        (intents[place], answer)
+        for held_out in _held_out_parts(known)
+        for place, answer in answer_held_out(counted, known, held_out)
     )
     return LocalClassifier(version, replace(fit(counted, intents), slope=slope, offset=offset))
 
@@ -152,6 +151,18 @@ def answer_held_out(
     model = fit([texts.choose_rows(rest) for texts in counted], [known[place][1] for place in rest])
     for place in held_out:
         yield place, model.answer(known[place][0])
+
+
+def fit_confidence(answers: Iterable[tuple[str, Answer]]) -> tuple[float, float]:
+    """Find slope and offset of a model's confidence, from what held-out examples wanted and were answered."""
+    return fit_chances(
+        [
+            (answer.distance, answer.intent == wanted)
+            for wanted, answer in answers
+            if answer.intent != NOTHING
+            for _ in range(STRANGE_COUNT if wanted == NOTHING else 1)
+        ]
+    )
 
 
 def _held_out_parts(known: Sequence[Example]) -> list[list[int]]:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.classify import NOTHING
 from dragoman.classify.features import piece_features, word_features
 
-NOTHING = "out_of_scope"
-"""The intent of what no skill is meant to answer."""
-
-VIEWS: tuple[tuple[Callable[[str], Iterable[str]], float], ...] = ((word_features, 0.7), (piece_features, 1.0))
-"""The two views of a text, and how much each has to say."""
+VIEWS: tuple[Callable[[str], Iterable[str]], ...] = (word_features, piece_features)
+"""The two views of a text; each has as much to say as the other."""
 
 MANY_EXAMPLES = 3000
 """From so many examples on, a feature that occurs in one of them only is left out: it costs memory and says nothing."""
@@ -31,7 +30,7 @@ TOWARDS_EXAMPLES = 3.0
 TOLERANCE = 0.05
 """How exactly the borders are fitted; a tenth of it changes no answer, and takes half as long again."""
 
-UNKNOWN_WEIGHT = 1.0
+UNKNOWN_WEIGHT = 0.5
 """What a feature that no example has adds to the square of a text's length: an unknown text has little to say."""
 
 USUAL_SLOPE, USUAL_OFFSET = 5.0, 1.5
@@ -43,7 +42,7 @@ USUAL_COUNT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The nearest intent, its distance, and the nearest that is not out of scope."""
+    """Says the nearest intent, its distance, and the nearest that is not out of scope."""
 
     intent: str
     distance: float
@@ -55,7 +54,6 @@ class View:
     """One view of a text, and what each of its features says for each intent, in 255 steps."""
 
     read_features: Callable[[str], Iterable[str]]
-    share: float
     places: dict[str, int]
     telling: Any
     steps: Any
@@ -80,12 +78,12 @@ class View:
         length = math.sqrt(float(values @ values) + UNKNOWN_WEIGHT * (len(counts) - len(known)))
         if not length:
             return 0.0
-        return (values * self.step_sizes[places] * (self.share / length)) @ self.steps[places]
+        return (values * self.step_sizes[places] * (1.0 / length)) @ self.steps[places]
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A trained model as plain numbers; ``slope`` and ``offset`` turn a distance into a chance."""
+    """Holds a trained model as plain numbers; ``slope`` and ``offset`` turn a distance into a chance."""
 
     intents: tuple[str, ...]
     views: tuple[View, ...]
@@ -103,7 +101,7 @@ class Model:
         return sum(view.size_bytes for view in self.views) + int(self.base.nbytes)
 
     def answer(self, said: str) -> Answer:
-        """The nearest intent."""
+        """Find the nearest intent."""
         distances = self.distances(said)
         best = int(distances.argmax())
         intent = best_known = self.intents[best]
@@ -113,7 +111,7 @@ class Model:
         return Answer(intent, float(distances[best]), best_known)
 
     def rank(self, said: str) -> list[tuple[str, float]]:
-        """All intents with their chances, likeliest first.
+        """Give all intents with their chances, likeliest first.
 
         The first one's chance goes by its distance alone: that many of a hundred such answers are right. What is left
         is shared among the others.
@@ -160,7 +158,7 @@ def fit_chances(answers: Sequence[tuple[float, bool]]) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class CountedTexts:
-    """Texts as one row each of counted features, for one view."""
+    """Holds texts as one row each of counted features, for one view."""
 
     places: dict[str, int]
     counts: Any
@@ -197,15 +195,15 @@ def rows_of(counted: CountedTexts) -> Any:
     examples, features = counts.shape
     rarity = numpy.log((1 + examples) / (1 + numpy.bincount(counts.indices, minlength=features))) + 1.0
     counts.data = 1.0 + numpy.log(counts.data)
-    return _with_length(counts @ diags(rarity), 1.0)
+    return _with_length_one(counts @ diags(rarity))
 
 
-def _with_length(rows: Any, length: float) -> Any:
+def _with_length_one(rows: Any) -> Any:
     import numpy  # noqa: PLC0415
     from scipy.sparse import diags  # noqa: PLC0415
 
     lengths = numpy.sqrt(numpy.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-    return (diags(length / numpy.where(lengths > 0, lengths, 1.0)) @ rows).tocsr()
+    return (diags(1.0 / numpy.where(lengths > 0, lengths, 1.0)) @ rows).tocsr()
 
 
 def fit(counted: Sequence[CountedTexts], intents: Sequence[str]) -> Model:
@@ -217,15 +215,18 @@ def fit(counted: Sequence[CountedTexts], intents: Sequence[str]) -> Model:
     names, numbers = numpy.unique(numpy.asarray(intents, dtype=object), return_inverse=True)
     least = 2 if len(intents) >= MANY_EXAMPLES else 1
     matrices, kept_places, telling = [], [], []
-    for (_, share), texts in zip(VIEWS, counted, strict=True):
-        kept = numpy.flatnonzero(numpy.bincount(texts.counts.indices, minlength=len(texts.places)) >= least)
+    for texts in counted:
+        occurrences = numpy.bincount(texts.counts.indices, minlength=len(texts.places))
+        kept = numpy.flatnonzero(occurrences >= min(least, occurrences.max(initial=1)))
         counts = texts.counts[:, kept]
         weights = _telling(counts, numbers, len(names))
         counts.data = 1.0 + numpy.log(counts.data)
-        matrices.append(_with_length(counts @ diags(weights), share))
+        matrices.append(_with_length_one(counts @ diags(weights)))
         kept_places.append(kept)
         telling.append(weights.astype(numpy.float32))
     sizes = numpy.bincount(numbers)
+    # Many intents with few examples are usual here. Ignored for good, since a block that ignores is not thread-safe.
+    warnings.filterwarnings("ignore", message="The number of unique classes is greater than", category=UserWarning)
     dearer = {number: TOWARDS_EXAMPLES * len(numbers) / (len(names) * size) for number, size in enumerate(sizes)}
     linear = LinearSVC(C=PENALTY, class_weight=dearer, random_state=0, tol=TOLERANCE)
     linear.fit(hstack(matrices).tocsr(), numbers)
@@ -258,7 +259,9 @@ def _telling(counts: Any, numbers: Any, intents: int) -> Any:
     return numpy.sqrt(numpy.clip(1.0 - disorder, 0.0, 1.0))
 
 
-def _view(places: dict[str, int], kept: Any, telling: Any, weights: Any, view: Any) -> View:
+def _view(
+    places: dict[str, int], kept: Any, telling: Any, weights: Any, read_features: Callable[[str], Iterable[str]]
+) -> View:
     import numpy  # noqa: PLC0415
 
     new_places = numpy.full(len(places), -1)
@@ -266,8 +269,7 @@ def _view(places: dict[str, int], kept: Any, telling: Any, weights: Any, view: A
     step_sizes = numpy.abs(weights).max(axis=1, initial=0.0) / 127
     steps = numpy.rint(weights / numpy.where(step_sizes > 0, step_sizes, 1.0)[:, None]).astype(numpy.int8)
     return View(
-        read_features=view[0],
-        share=view[1],
+        read_features=read_features,
         places={feature: place for feature, place in zip(places, new_places.tolist(), strict=True) if place >= 0},
         telling=telling,
         steps=steps,

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dragoman.classify import Classifier
-from dragoman.classify.local import Example, answer_held_out, prepare_examples, split_examples
-from dragoman.classify.model import NOTHING, VIEWS, CountedTexts, chance_of, fit_chances, rows_of
+from dragoman.classify import NOTHING, Classifier
+from dragoman.classify.local import Example, answer_held_out, fit_confidence, prepare_examples, split_examples
+from dragoman.classify.model import VIEWS, CountedTexts, chance_of, rows_of
 
 MOST_CONFUSIONS = 200
 MOST_TEXTS = 5
@@ -33,7 +33,7 @@ BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ScoredAnswer:
     """An example and how it was answered; ``known`` is the likeliest intent that is not out of scope."""
 
     text: str
@@ -114,22 +114,20 @@ def cross_validate(examples: Iterable[Example], *, folds: int = 5, threshold: fl
     """Answer every example by a model that was trained without it and its part of the others.
 
     Deterministic, whatever the order. An intent's only example is trained on and not counted, since nothing could
-    answer it. ``seconds`` is the processor's time.
+    answer it. ``seconds`` is the processor's time in this thread.
     """
-    begun = time.process_time()
+    begun = time.thread_time()
     texts = _texts_by_example(examples)
     known = prepare_examples(texts.values())
-    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features, _ in VIEWS]
+    counted = [CountedTexts.of([said for said, _ in known], read_features) for read_features in VIEWS]
     held_out = [
         (known[place], answer)
         for part in split_examples(known, max(2, folds))
         for place, answer in answer_held_out(counted, known, part)
     ]
-    slope, offset = fit_chances(
-        [(answer.distance, answer.intent == wanted) for (_, wanted), answer in held_out if answer.intent != NOTHING]
-    )
+    slope, offset = fit_confidence((wanted, answer) for (_, wanted), answer in held_out)
     answers = [
-        Answered(
+        ScoredAnswer(
             text=texts[example][0],
             wanted=example[1],
             given=answer.intent,
@@ -143,26 +141,26 @@ def cross_validate(examples: Iterable[Example], *, folds: int = 5, threshold: fl
         Counter(intent for _, intent in known),
         folds=folds,
         threshold=threshold,
-        seconds=time.process_time() - begun,
+        seconds=time.thread_time() - begun,
     )
 
 
 def evaluate(classifier: Classifier, examples: Iterable[Example], *, threshold: float = USUAL_THRESHOLD) -> Scores:
     """Let *classifier* answer examples that it was not trained on; those without an answer count as out of scope."""
-    begun = time.process_time()
+    begun = time.thread_time()
     given = list(examples)
     answers = []
     for text, wanted in given:
         candidates = classifier.classify(text, "")
         known = next((one.intent for one in candidates if one.intent != NOTHING), NOTHING)
         first, confidence = (candidates[0].intent, candidates[0].confidence) if candidates else (NOTHING, 0.0)
-        answers.append(Answered(text=text, wanted=wanted, given=first, known=known, confidence=confidence))
+        answers.append(ScoredAnswer(text=text, wanted=wanted, given=first, known=known, confidence=confidence))
     return _score(
         answers,
         Counter(intent for _, intent in given),
         folds=1,
         threshold=threshold,
-        seconds=time.process_time() - begun,
+        seconds=time.thread_time() - begun,
     )
 
 
@@ -190,7 +188,7 @@ def competing_phrases(examples: Iterable[Example], *, limit: int = 50) -> tuple[
         return ()
     _, numbers = numpy.unique([intent for _, intent in known], return_inverse=True)
     rows = hstack(
-        [rows_of(CountedTexts.of([said for said, _ in known], read_features)) * 0.5**0.5 for read_features, _ in VIEWS]
+        [rows_of(CountedTexts.of([said for said, _ in known], read_features)) * 0.5**0.5 for read_features in VIEWS]
     ).tocsr()
     found: dict[tuple[int, int], float] = {}
     for begin in range(0, len(known), BLOCK):
@@ -235,7 +233,7 @@ def _texts_by_example(examples: Iterable[Example]) -> dict[Example, Example]:
 
 
 def _score(
-    answers: Sequence[Answered], examples: Counter[str], *, folds: int, threshold: float, seconds: float
+    answers: Sequence[ScoredAnswer], examples: Counter[str], *, folds: int, threshold: float, seconds: float
 ) -> Scores:
     in_scope = [answer for answer in answers if answer.wanted != NOTHING]
     outside = [answer for answer in answers if answer.wanted == NOTHING]
@@ -252,7 +250,7 @@ def _score(
     )
 
 
-def _is_refused(answer: Answered, threshold: float) -> bool:
+def _is_refused(answer: ScoredAnswer, threshold: float) -> bool:
     return answer.given == NOTHING or answer.confidence < threshold
 
 
@@ -260,7 +258,7 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _intent_scores(answers: Sequence[Answered], examples: Counter[str]) -> tuple[IntentScore, ...]:
+def _intent_scores(answers: Sequence[ScoredAnswer], examples: Counter[str]) -> tuple[IntentScore, ...]:
     wanted = Counter(answer.wanted for answer in answers)
     given = Counter(answer.given for answer in answers)
     right = Counter(answer.wanted for answer in answers if answer.given == answer.wanted)
@@ -275,8 +273,8 @@ def _intent_scores(answers: Sequence[Answered], examples: Counter[str]) -> tuple
     )
 
 
-def _confusions(answers: Sequence[Answered]) -> tuple[Confusion, ...]:
-    mistaken: dict[tuple[str, str], list[Answered]] = {}
+def _confusions(answers: Sequence[ScoredAnswer]) -> tuple[Confusion, ...]:
+    mistaken: dict[tuple[str, str], list[ScoredAnswer]] = {}
     for answer in answers:
         if answer.given != answer.wanted:
             mistaken.setdefault((answer.wanted, answer.given), []).append(answer)
@@ -295,7 +293,7 @@ def _confusions(answers: Sequence[Answered]) -> tuple[Confusion, ...]:
     )
 
 
-def _curve(in_scope: Sequence[Answered], outside: Sequence[Answered]) -> tuple[CurvePoint, ...]:
+def _curve(in_scope: Sequence[ScoredAnswer], outside: Sequence[ScoredAnswer]) -> tuple[CurvePoint, ...]:
     # What is given to "out of scope" is refused at any threshold.
     sure = sorted(-1.0 if answer.given == NOTHING else answer.confidence for answer in in_scope)
     thresholds = set(STEPS)
@@ -304,11 +302,11 @@ def _curve(in_scope: Sequence[Answered], outside: Sequence[Answered]) -> tuple[C
     return tuple(_curve_point(threshold, in_scope, outside) for threshold in sorted(thresholds))
 
 
-def _curve_point(threshold: float, in_scope: Sequence[Answered], outside: Sequence[Answered]) -> CurvePoint:
+def _curve_point(threshold: float, in_scope: Sequence[ScoredAnswer], outside: Sequence[ScoredAnswer]) -> CurvePoint:
     answered = [answer for answer in in_scope if not _is_refused(answer, threshold)]
     return CurvePoint(
         threshold=threshold,
-        refused_share=1.0 - len(answered) / len(in_scope) if in_scope else 0.0,
+        refused_share=_share(len(in_scope) - len(answered), len(in_scope)) or 0.0,
         accuracy_of_answered=_share(sum(answer.given == answer.wanted for answer in answered), len(answered)),
         out_of_scope_recall=_share(sum(_is_refused(answer, threshold) for answer in outside), len(outside)),
     )

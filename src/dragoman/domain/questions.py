@@ -1,9 +1,12 @@
-"""Holds questions that are alike as one group."""
+"""Holds questions that are alike as one group, and names what none is meant to answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from uuid import UUID
+
+OUT_OF_SCOPE = "out_of_scope"
+"""The intent of what no skill is meant to answer."""
 
 
 @dataclass(frozen=True, slots=True)

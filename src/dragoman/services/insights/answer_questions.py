@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
+from dragoman.domain.questions import OUT_OF_SCOPE
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import phrases, skills
-from dragoman.store.catalogue.phrases import LONGEST, MOST_AT_ONCE, OUT_OF_SCOPE, AddedPhrase
+from dragoman.store.catalogue.phrases import LONGEST, MOST_AT_ONCE, AddedPhrase
 from dragoman.store.database import Connection
 from dragoman.store.insights import questions
 

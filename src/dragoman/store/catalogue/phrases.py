@@ -13,12 +13,10 @@ from uuid import UUID
 
 from dragoman.domain.nouns import Phrase, Registry, SkillSpec
 from dragoman.domain.plain_text import fold
+from dragoman.domain.questions import OUT_OF_SCOPE
 from dragoman.sql import bulk_insert
 from dragoman.store.database import Connection
 from dragoman.store.tenants import next_registry_revision
-
-OUT_OF_SCOPE = "out_of_scope"
-"""The intent of what no skill is meant to answer."""
 
 LONGEST = 300
 MOST_AT_ONCE = 20

@@ -13,12 +13,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.classify.scores import Scores
 from dragoman.domain.errors import ChangeRefusedError
+from dragoman.domain.questions import OUT_OF_SCOPE
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue import train_classifier
 from dragoman.services.catalogue.train_classifier import REFUSAL_BUDGETS, TRIED_DAYS, Trial
 from dragoman.services.insights.answer_questions import remove_phrases
 from dragoman.store.catalogue import classifiers, phrases, skills
-from dragoman.store.catalogue.phrases import OUT_OF_SCOPE
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render

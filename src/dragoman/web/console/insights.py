@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.domain.outcomes import Outcome
+from dragoman.domain.questions import OUT_OF_SCOPE
 from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.text_values import without_nul
 from dragoman.domain.usage import InvocationResult
@@ -24,7 +25,6 @@ from dragoman.services.catalogue.train_classifier import MeasuredVersion
 from dragoman.services.insights.answer_questions import add_phrases, reopen_question
 from dragoman.services.insights.read_insights import Insights, NamedSkill, read_insights
 from dragoman.store.catalogue import classifiers, phrases, skills
-from dragoman.store.catalogue.phrases import OUT_OF_SCOPE
 from dragoman.store.conversation_list.conversations import Filters, MalformedCursorError
 from dragoman.store.database import Connection
 from dragoman.store.insights import questions, usage
