@@ -26,11 +26,14 @@ from dragoman.settings import Settings
 from dragoman.store.catalogue import skills
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.handoff import agents
+from dragoman.store.insights import questions, usage
 from dragoman_shop.agents import AGENTS
 from dragoman_shop.care import WAYS, Way
 from dragoman_shop.conversations import Script, conversations, with_open_ones
 from dragoman_shop.open_now import SCENES
+from dragoman_shop.unserved import QUESTIONS
 from dragoman_shop.unusual import GROUP_NAME, UNUSUAL
+from tests.usage_by_hand import differences
 
 UNTIL = SystemClock().now()
 
@@ -86,6 +89,7 @@ async def made(database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.
 
 async def test_the_demo_has_every_way_in_which_agents_work_and_nobody_is_stuck(made: MadeDemo) -> None:
     assert set(made.access["users"]) == {"admin", "auditor", "agent"}
+    await check_usage(made)
     await check_past(made)
     open_ones = await made.open_rows()
     await check_open(made, open_ones)
@@ -94,6 +98,31 @@ async def test_the_demo_has_every_way_in_which_agents_work_and_nobody_is_stuck(m
     verdict = await verify_audit(made.runtime, made.tenant_id)
     assert (verdict.breaches, verdict.trouble) == ((), "")
     assert verdict.sessions >= len(WAYS) + len(SCENES)
+
+
+async def check_usage(made: MadeDemo) -> None:
+    """On every day of the demo the figures are those of the log, and three questions of last week have no answer."""
+
+    async def rows(query: str, *values: object) -> list[dict[str, Any]]:
+        async with made.runtime.database.tenant(made.tenant_id) as connection:
+            return [dict(row) for row in await connection.fetch(query, *values)]
+
+    today = UNTIL.replace(hour=0, minute=0, second=0, microsecond=0)
+    dispatches = 0
+    for back in range(-1, past.DAYS + 1):
+        since, until = today - timedelta(days=back), today - timedelta(days=back - 1)
+        async with made.runtime.database.tenant(made.tenant_id) as connection:
+            found = await usage.figures(connection, made.tenant_id, since, until)
+        assert await differences(rows, found, since, until) == [], since
+        dispatches += found.total.dispatches
+    assert dispatches > 0
+    async with made.runtime.database.tenant(made.tenant_id) as connection:
+        asked = await questions.questions(
+            connection, made.tenant_id, today - timedelta(days=6), today + timedelta(days=1), limit=50, examples=9
+        )
+    groups = [{example.text for example in question.examples} for question in asked.open]
+    for texts in QUESTIONS:
+        assert any(len(group & set(texts)) >= 2 for group in groups), texts
 
 
 async def check_past(made: MadeDemo) -> None:

@@ -22,7 +22,7 @@ from dragoman.classify.local import (
     train_examples,
     training_examples,
 )
-from dragoman.classify.model import MANY_EXAMPLES, chance_of, fit_chances
+from dragoman.classify.model import LEAST_SLOPE, MANY_EXAMPLES, NOTHING, chance_of, fit_chances
 from dragoman.classify.scores import evaluate, threshold_for_refusals
 from dragoman.domain.nouns import Registry
 from dragoman.skills import collect
@@ -135,6 +135,18 @@ def test_chances_stay_moderate_where_all_answers_were_right_or_wrong(right: bool
     slope, offset = fit_chances([(0.5, right)] * 40)
     assert slope > 0
     assert 0.001 < chance_of(0.5, slope, offset) < 0.999
+
+
+def test_confidence_never_falls_with_distance_however_the_examples_contradict() -> None:
+    """Where the nearest examples are the ones that were wrong, a strange text would be as sure as any."""
+    chance = random.Random(4)
+    distances = [chance.uniform(-0.5, 0.5) for _ in range(500)]
+    answers = [(one, chance.random() < 0.6 - one) for one in distances]
+    slope, offset = fit_chances(answers)
+    assert slope == LEAST_SLOPE
+    assert chance_of(-1.0, slope, offset) < 0.3
+    said = sum(chance_of(one, slope, offset) for one in distances) / len(distances)
+    assert said == pytest.approx(sum(right for _, right in answers) / len(answers), abs=0.03)
 
 
 def test_confidence_means_what_it_says_on_questions_that_were_held_out() -> None:
