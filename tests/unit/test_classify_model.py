@@ -22,7 +22,7 @@ from dragoman.classify.local import (
     train_examples,
     training_examples,
 )
-from dragoman.classify.model import LEAST_SLOPE, MANY_EXAMPLES, NOTHING, chance_of, fit_chances
+from dragoman.classify.model import LEAST_SLOPE, MANY_EXAMPLES, chance_of, fit_chances
 from dragoman.classify.scores import evaluate, threshold_for_refusals
 from dragoman.domain.nouns import Registry
 from dragoman.skills import collect
