@@ -260,7 +260,7 @@ def _change(now: float | None, before: float | None, *, more_is_good: bool | Non
     share = (now - before) / before
     if abs(share) < 0.005:
         return Trend("no change", None)
-    written = f"{share * 100:+.0f} %" if abs(share) < 10 else f"{now / before:.0f} times as many"
+    written = f"{share * 100:+.0f} %" if abs(share) < 10 else f"{now / before:.0f} times that"
     return Trend(written.replace("-", "−"), None if more_is_good is None else (share > 0) is more_is_good)
 
 
