@@ -13,6 +13,10 @@ from dragoman.domain.usage import InvocationResult
 from dragoman.ledger import changes
 from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.services.insights.count_usage import count_usage, rebuild_usage
+from dragoman.services.retention import apply_retention
+from dragoman.store import migrate
+from dragoman.store.database import owner_connection
+from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.insights import counts, usage
 from dragoman.store.insights.usage import InvocationFilters, UsageFigures
 from tests.harness import Harness
@@ -134,6 +138,27 @@ async def test_what_left_the_change_feed_is_counted_all_the_same(
     assert (await counted(shop)).total.dispatches == 3
 
 
+async def test_what_retention_leaves_is_what_is_counted(
+    shop: Harness, calls: Calls, database_urls: DatabaseURLs
+) -> None:
+    await converse(shop, calls)
+    first = shop.clock.now()
+    await count_usage(shop.runtime, shop.tenant_id)
+    shop.clock.move(days=105)
+    async with owner_connection(database_urls.owner) as owner:
+        await migrate.ensure_partitions(owner, shop.clock.now().date(), shop.clock.now().date())
+        await converse(shop, calls)
+        # One that began before and goes on is shortened, and counted again.
+        await count_usage(shop.runtime, shop.tenant_id)
+        await apply_retention.run(shop.runtime, owner, by_whom="test")
+    found = await counted(shop)
+    assert (found.total.dispatches, found.misses) == (3, 1)
+    for table, at in (("skill_invocation", "at"), ("unanswered_message", "at"), ("usage_count", "start")):
+        assert await shop.rows(f"SELECT 1 FROM {table} WHERE {at} < $1", first + timedelta(days=1)) == [], table
+    assert await rebuild_usage(shop.runtime, shop.tenant_id) == 4
+    assert await counted(shop) == found
+
+
 async def test_any_part_of_time_is_counted_to_the_quarter_of_an_hour(shop: Harness, calls: Calls) -> None:
     begun = shop.clock.now()
     for minutes in (0, 7, 16, 50, 200, 1600, 50, 3000):
@@ -178,7 +203,9 @@ async def test_the_list_of_dispatches_has_as_many_rows_as_are_counted(shop: Harn
         for name, one in found.skills.items():
             assert await listed(skill=name) == one.dispatches
             assert await listed(skill=name, result=InvocationResult.FAILED) == one.failed
-        (failure,) = await usage.recent_failures(connection, shop.tenant_id, "test.flaky")
+        failed = await usage.recent_failures(connection, shop.tenant_id, list(found.skills), limit=5)
+    assert failed.keys() == {"test.flaky"}
+    (failure,) = failed["test.flaky"]
     assert (failure.error_class, failure.message, failure.attempts) == ("RetryableError", "the back end is busy", 3)
     (event,) = await shop.rows(
         "SELECT type FROM audit_event WHERE session_id = $1 AND position = $2", failure.session_id, failure.position

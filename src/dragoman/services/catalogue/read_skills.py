@@ -107,17 +107,16 @@ async def list_skills(
     span = UseSpan.before(now, DAY, kept_since=kept_since)
     usage = await usage_by_skill(connection, tenant_id, span.since, span.until)
     retired = await skill_history.retirements(connection, tenant_id, [one.name for one in found if one.retired_at])
-    items = []
-    for one in found:
-        failures = await recent_failures(connection, tenant_id, one.name, limit=1)
-        items.append(
-            RegistryRow(
-                listed=one,
-                usage=usage.get(one.name) or SkillUsage(skill=one.name),
-                last_failure=failures[0] if failures else None,
-                retirement=retired.get(one.name),
-            )
+    failed = await recent_failures(connection, tenant_id, [one.name for one in found], limit=1)
+    items = [
+        RegistryRow(
+            listed=one,
+            usage=usage.get(one.name) or SkillUsage(skill=one.name),
+            last_failure=next(iter(failed.get(one.name, ())), None),
+            retirement=retired.get(one.name),
         )
+        for one in found
+    ]
     return RegistryPage(items, found[-1].name if more else None, span)
 
 
@@ -145,7 +144,7 @@ async def read_skill(
         last_day=last_day.get(name) or SkillUsage(skill=name),
         week=week,
         last_week=last_week.get(name) or SkillUsage(skill=name),
-        failures=await recent_failures(connection, tenant_id, name, limit=FAILURES_SHOWN),
+        failures=(await recent_failures(connection, tenant_id, [name], limit=FAILURES_SHOWN)).get(name, []),
     )
 
 

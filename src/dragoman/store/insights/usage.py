@@ -368,17 +368,24 @@ def _read_cursor(cursor: str) -> tuple[datetime, UUID, int]:
 
 
 async def recent_failures(
-    connection: Connection, tenant_id: UUID, skill: str, *, limit: int = 10
-) -> list[FailedInvocation]:
-    """The latest dispatches of a skill that failed, newest first; the message is empty where it is kept no more."""
+    connection: Connection, tenant_id: UUID, names: Sequence[str], *, limit: int
+) -> dict[str, list[FailedInvocation]]:
+    """The latest dispatches that failed of each of these skills, newest first; skills without any are left out.
+
+    The message is empty where it is kept no more.
+    """
     rows = await connection.fetch(
         "SELECT i.skill, i.at, i.session_id, i.end_position AS position, i.dispatch_id, i.attempts, i.error_class, "
-        "i.duration_ms, coalesce(e.payload->>'message', '') AS message FROM (SELECT * FROM skill_invocation "
-        " WHERE tenant_id = $1 AND skill = $2 AND result = 'failed' ORDER BY at DESC, session_id DESC LIMIT $3) i "
+        "i.duration_ms, coalesce(e.payload->>'message', '') AS message FROM unnest($2::text[]) AS n(name) "
+        "CROSS JOIN LATERAL (SELECT * FROM skill_invocation WHERE tenant_id = $1 AND skill = n.name "
+        " AND result = 'failed' ORDER BY at DESC, session_id DESC, position DESC LIMIT $3) i "
         "LEFT JOIN audit_event e ON e.tenant_id = $1 AND e.session_id = i.session_id AND e.position = i.end_position "
-        "AND e.at >= i.at ORDER BY i.at DESC, i.session_id DESC",
+        "AND e.at >= i.at ORDER BY i.skill, i.at DESC, i.session_id DESC, i.position DESC",
         tenant_id,
-        skill,
+        list(names),
         limit,
     )
-    return [FailedInvocation(**row) for row in rows]
+    found: dict[str, list[FailedInvocation]] = {}
+    for row in rows:
+        found.setdefault(row["skill"], []).append(FailedInvocation(**row))
+    return found
