@@ -40,7 +40,7 @@ async def count_usage(runtime: Runtime, tenant_id: UUID) -> int:
                 }
                 cut = await retention.latest_cut(connection, tenant_id)
                 await counts.replace_sessions(connection, tenant_id, read, not_before=cut)
-            counted += len(grown)
+                counted += len(read)
     return counted
 
 
