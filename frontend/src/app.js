@@ -1,6 +1,5 @@
 import 'htmx.org/dist/htmx.esm.js';
 import './active.js';
-import './charts.js';
 import './columns.js';
 import './drawer.js';
 import './handoff.js';

@@ -151,16 +151,20 @@ async def test_an_agents_conversation_voids_the_code_too(shop: Harness) -> None:
 
 
 async def holding(database_urls: DatabaseURLs, *texts: str) -> set[str]:
-    """The tables that have one of *texts* in any column of any row, as the owner sees them."""
-    owner = await asyncpg.connect(database_urls.owner)
+    """The tables that have one of *texts* in any column of any row, as the owner sees them.
+
+    Bytes are read as the text that they are. Six digits may stand by chance in an id, a digest or a fraction of a
+    second: what is looked for stands by itself.
+    """
+    owner = await asyncpg.connect(database_urls.owner, server_settings={"bytea_output": "escape"})
     tables = await owner.fetch(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
     )
     found = set()
     for (name,) in tables:
-        # The bytes of a text in a bytea stand there in hexadecimal.
-        for text in (part for one in texts for part in (one, one.encode().hex())):
-            if await owner.fetchval(f'SELECT count(*) FROM "{name}" AS r WHERE position($1 IN r::text) > 0', text):
+        for text in texts:
+            alone = f"(^|[^0-9A-Za-z.]){re.escape(text)}($|[^0-9A-Za-z])"
+            if await owner.fetchval(f'SELECT count(*) FROM "{name}" AS r WHERE r::text ~ $1', alone):
                 found.add(name)
     await owner.close()
     return found

@@ -467,14 +467,17 @@ async def remove_skill_key(
 
 
 async def _manifest(request: Request, name: str) -> SkillSpec:
-    """The skill in the request's body. Raises InvalidParameterError for what is not the manifest of *name*."""
+    """The skill in the request's body.
+
+    Raises HTTPException 400 for what is no text, InvalidParameterError for what is not the manifest of *name*.
+    """
     body = await request.body()
     if len(body) > MANIFEST_BYTES:
         raise InvalidParameterError("body", f"a manifest has {MANIFEST_BYTES} bytes at most")
     try:
         spec = read_manifest(body.decode(), "manifest")
     except UnicodeDecodeError as error:
-        raise InvalidParameterError("body", "the manifest is not UTF-8 text") from error
+        raise HTTPException(400, "The manifest is not UTF-8 text.") from error
     except ManifestError as error:
         raise InvalidParameterError("body", str(error)) from error
     if spec.name != name:
