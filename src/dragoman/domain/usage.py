@@ -286,8 +286,8 @@ def quarter_of(at: datetime) -> int:
 
 
 def start_of(quarter: int, grain: str) -> datetime:
-    """The beginning of the quarter (q), hour (h) or day of UTC (d) that *quarter* lies in."""
-    length = {"q": QUARTER_SECONDS, "h": 3600, "d": 86400}[grain]
+    """The beginning of the quarter (q), hour (h), day of UTC (d) or week from a Thursday on (w) that it lies in."""
+    length = {"q": QUARTER_SECONDS, "h": 3600, "d": 86400, "w": 7 * 86400}[grain]
     return datetime.fromtimestamp(quarter - quarter % length, UTC)
 
 

@@ -164,10 +164,10 @@ async def _counted_before(connection: Connection, tenant_id: UUID, ids: Sequence
 
 
 def _rows(change: Mapping[CountKey, int], not_before: datetime | None) -> list[tuple[object, ...]]:
-    """The change in every grain; sums in all three, histograms not by quarters."""
+    """The change in every grain: sums by quarters, hours and days, histograms by hours, days and weeks."""
     summed: Counter[tuple[str, str, datetime, str, int]] = Counter()
     for (quarter, measure, name, bucket), value in change.items():
-        for grain in ("h", "d") if measure in HISTOGRAMS else ("q", "h", "d"):
+        for grain in ("h", "d", "w") if measure in HISTOGRAMS else ("q", "h", "d"):
             summed[grain, measure, start_of(quarter, grain), name, bucket] += value
     return [
         (grain, measure, start, name, bucket, value)

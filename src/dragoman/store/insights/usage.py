@@ -18,7 +18,8 @@ from dragoman.store.conversation_list.cursors import MalformedCursorError
 from dragoman.store.database import Connection
 from dragoman.store.handoff.queue_places import read_place
 
-_DAY, _HOUR, _QUARTER = timedelta(days=1), timedelta(hours=1), timedelta(seconds=QUARTER_SECONDS)
+_WEEK, _DAY, _HOUR = timedelta(days=7), timedelta(days=1), timedelta(hours=1)
+_QUARTER = timedelta(seconds=QUARTER_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +97,8 @@ class FailedInvocation:
     duration_ms: float | None
 
 
-def _parts(since: datetime, until: datetime, finest: timedelta) -> list[tuple[str, datetime, datetime]]:
-    """The time as whole days of UTC, hours and quarters of an hour, none of which overlap."""
-    grains = [("d", _DAY), ("h", _HOUR), ("q", _QUARTER)]
-    return _split(since, until, [one for one in grains if one[1] >= finest])
+_SUM_GRAINS = (("d", _DAY), ("h", _HOUR), ("q", _QUARTER))
+_HISTOGRAM_GRAINS = (("w", _WEEK), ("d", _DAY), ("h", _HOUR))
 
 
 def _split(
@@ -130,37 +129,42 @@ _HISTOGRAMS = [Measure.LATENCY, Measure.WAIT]
 _SUMS = [measure for measure in Measure if measure not in _HISTOGRAMS]
 
 
+def _counted(
+    tenant_id: UUID, parts: Sequence[tuple[str, datetime, datetime]], measures: Sequence[Measure]
+) -> tuple[str, list[Any]]:
+    """The counts of these times, each with its grain, as a query with its values: one walk of the key for each."""
+    values: list[Any] = [tenant_id, [str(measure) for measure in measures]]
+    queries = []
+    for grain, since, until in parts:
+        queries.append(
+            "SELECT measure, name, bucket, value FROM usage_count WHERE tenant_id = $1 AND measure = ANY ($2::text[]) "
+            f"AND grain = '{grain}' AND start >= ${len(values) + 1} AND start < ${len(values) + 2}"
+        )
+        values += [since, until]
+    return " UNION ALL ".join(queries), values
+
+
 async def _sums(
-    connection: Connection, tenant_id: UUID, since: datetime, until: datetime, measures: Sequence[Measure]
+    connection: Connection, tenant_id: UUID, since: datetime, until: datetime
 ) -> dict[tuple[str, str], int]:
-    parts = _parts(since, until, _QUARTER)
+    query, values = _counted(tenant_id, _split(since, until, _SUM_GRAINS), _SUMS)
+    if not query:
+        return {}
     rows = await connection.fetch(
-        "SELECT u.measure, u.name, sum(u.value)::bigint AS value FROM unnest($2::text[], $3::timestamptz[], "
-        "$4::timestamptz[]) AS p(grain, since, until) CROSS JOIN unnest($5::text[]) AS m(measure) "
-        "CROSS JOIN LATERAL (SELECT c.measure, c.name, c.value FROM usage_count c WHERE c.tenant_id = $1 "
-        "AND c.grain = p.grain AND c.measure = m.measure AND c.start >= p.since AND c.start < p.until) u "
-        "GROUP BY u.measure, u.name",
-        tenant_id,
-        *_columns(parts),
-        [str(measure) for measure in measures],
+        f"SELECT measure, name, sum(value)::bigint AS value FROM ({query}) c GROUP BY measure, name", *values
     )
     return {(row["measure"], row["name"]): row["value"] for row in rows if row["value"]}
 
 
 async def _histograms(
-    connection: Connection, tenant_id: UUID, since: datetime, until: datetime, names: Sequence[str] | None = None
+    connection: Connection, tenant_id: UUID, since: datetime, until: datetime
 ) -> dict[tuple[str, str], dict[int, int]]:
-    parts = _parts(since, until, _HOUR)
+    query, values = _counted(tenant_id, _split(since, until, _HISTOGRAM_GRAINS), _HISTOGRAMS)
+    if not query:
+        return {}
     rows = await connection.fetch(
-        "SELECT u.measure, u.name, u.bucket, sum(u.value)::bigint AS value FROM unnest($2::text[], $3::timestamptz[], "
-        "$4::timestamptz[]) AS p(grain, since, until) CROSS JOIN unnest($5::text[]) AS m(measure) "
-        "CROSS JOIN LATERAL (SELECT c.measure, c.name, c.bucket, c.value FROM usage_count c WHERE c.tenant_id = $1 "
-        "AND c.grain = p.grain AND c.measure = m.measure AND c.start >= p.since AND c.start < p.until "
-        "AND ($6::text[] IS NULL OR c.name = ANY ($6))) u GROUP BY u.measure, u.name, u.bucket",
-        tenant_id,
-        *_columns(parts),
-        [str(measure) for measure in _HISTOGRAMS],
-        None if names is None else list(names),
+        f"SELECT measure, name, bucket, sum(value)::bigint AS value FROM ({query}) c GROUP BY measure, name, bucket",
+        *values,
     )
     found: dict[tuple[str, str], dict[int, int]] = {}
     for row in rows:
@@ -169,13 +173,9 @@ async def _histograms(
     return found
 
 
-def _columns(parts: Sequence[tuple[str, datetime, datetime]]) -> tuple[list[Any], list[Any], list[Any]]:
-    return [part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts]
-
-
 async def figures(connection: Connection, tenant_id: UUID, since: datetime, until: datetime) -> UsageFigures:
     """Read what happened from *since* (inclusive) until *until* (exclusive)."""
-    sums = await _sums(connection, tenant_id, since, until, _SUMS)
+    sums = await _sums(connection, tenant_id, since, until)
     histograms = await _histograms(connection, tenant_id, since, until)
     names = sorted({name for measure, name in sums if measure == Measure.DISPATCHES})
     everything: dict[int, int] = {}
