@@ -228,6 +228,7 @@ def insights(visitor: Visitor, size: str) -> Iterator[str]:
         yield f"dispatches {query}"
     page.goto(INSIGHTS)
     page.get_by_text("Answer it…").first.click()
+    page.get_by_label("Which skill or flow answers it").first.select_option(label="Product availability")
     page.get_by_role("button", name="Add as training phrases").first.click()
     expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()
     page.evaluate(unfold)

@@ -160,6 +160,7 @@ def test_the_form_is_filled_by_keyboard_alone(own: BrowserServer, own_desk: Visi
     expect(question.get_by_label("Phrases, one a line")).to_be_focused()
     page.keyboard.press("Tab")
     expect(question.get_by_label("Which skill or flow answers it")).to_be_focused()
+    page.keyboard.type("Pro")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()

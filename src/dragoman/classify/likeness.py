@@ -76,10 +76,12 @@ class QuestionGroups:
             for place in self._having.get(piece, ()):
                 shared[place] = shared.get(place, 0.0) + weight
         own = self._size(pieces)
-        best, likest = None, LIKE_ENOUGH if len(pieces) > SHORT else ALIKE_WHEN_SHORT
+        best, likest = None, 0.0
         for place, weight in shared.items():
-            likeness = weight / math.sqrt(own * self._size(self._groups[place].features))
-            if likeness > likest or (likeness == likest and best is None):
+            there = self._groups[place].features
+            likeness = weight / math.sqrt(own * self._size(there))
+            least = LIKE_ENOUGH if min(len(pieces), len(there)) > SHORT else ALIKE_WHEN_SHORT
+            if likeness >= least and likeness > likest:
                 best, likest = self._groups[place].group_id, likeness
         return best
 
