@@ -29,7 +29,7 @@ from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import phrases, skills
 from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.web.app import create_app
-from dragoman.web.console.insights import CALLS
+from dragoman.web.console.dispatches import ADDRESS as CALLS
 from tests.skill_server import answering, hang, http, large, serving
 
 from .tenant_fixture import TenantFixture, bearer
@@ -487,7 +487,7 @@ async def test_the_timeline_and_the_list_lead_to_the_skill(
     assert f'href="{PAGE}/loyalty.points"' in listed.text
 
 
-async def test_each_number_of_use_leads_to_as_many_calls(
+async def test_each_number_of_use_leads_to_as_many_dispatches(
     client: httpx.AsyncClient, tenant: TenantFixture, admin: dict[str, str], token: dict[str, str]
 ) -> None:
     await register(tenant, STATUS)
@@ -514,14 +514,14 @@ async def test_each_number_of_use_leads_to_as_many_calls(
     assert "ValueError" in words(page)
     assert "no <such> order" in words(page)
     one = (await client.get(f"{API}/orders.status", headers=token)).json()
-    assert {name: one["last_24_hours"][name] for name in ("calls", "succeeded", "failed", "cost_micros")} == {
-        "calls": 3, "succeeded": 2, "failed": 1, "cost_micros": 10,
+    assert {name: one["last_24_hours"][name] for name in ("dispatches", "succeeded", "failed", "cost_micros")} == {
+        "dispatches": 3, "succeeded": 2, "failed": 1, "cost_micros": 10,
     }  # fmt: skip
     assert one["recent_failures"][0]["position"] == 4
     (item,) = (await client.get(f"{API}?q=orders", headers=token)).json()["items"]
     assert (item["last_failure"]["position"], item["last_failure"]["error_class"]) == (4, "ValueError")
     listed = await client.get(PAGE, headers=admin)
-    assert "3 calls 1 failed" in words(listed)
+    assert "3 dispatches 1 failed" in words(listed)
     assert f'href="/communications/automation/logs/{session_id}#e4"' in listed.text
 
 

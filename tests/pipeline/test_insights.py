@@ -18,7 +18,8 @@ from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import phrases
 from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
-from dragoman.web.console.insights import ADDRESS, CALLS
+from dragoman.web.console.dispatches import ADDRESS as CALLS
+from dragoman.web.console.dispatches import INSIGHTS as ADDRESS
 from tests.harness import Harness
 from tests.little_shop import Calls
 from tests.pipeline.test_deliveries import bearer
@@ -69,7 +70,7 @@ async def test_every_number_leads_to_as_many_rows(
     shop.clock.move(days=2)
     await converse(shop, calls)
     await sweep.count_usage_everywhere(shop.runtime)
-    monkeypatch.setattr("dragoman.web.console.insights.PAGE_SIZE", 2)
+    monkeypatch.setattr("dragoman.web.console.dispatches.PAGE_SIZE", 2)
     for query in ("", "?range=30d", f"?range=custom&from={shop.clock.now().date()}&to={shop.clock.now().date()}"):
         found = numbers(await read(shop, admin, ADDRESS + query))
         assert len(found) >= 12
@@ -126,7 +127,7 @@ async def test_no_figure_goes_beyond_retention_and_the_page_says_so(
     first = (shop.clock.now() - timedelta(days=200)).date()
     answer = await shop.web.get(f"{API}/skills?from={first}", headers=admin)
     found = answer.json()
-    assert (found["cut_by_retention"], found["figures"]["dispatches"], found["before"]) == (True, 3, None)
+    assert (found["cut_by_retention"], found["figures"]["total"]["dispatches"], found["before"]) == (True, 3, None)
     page = await read(shop, admin, f"{ADDRESS}?from={first}&to={shop.clock.now().date()}")
     assert f"You asked for days from {first}" in page
     assert "You asked for" not in await read(shop, admin, f"{ADDRESS}?range=90d")
@@ -158,9 +159,9 @@ async def test_the_time_before_is_compared_up_to_the_same_time_of_day(
     await sweep.count_usage_everywhere(shop.runtime)
     today = shop.clock.now().date()
     found = (await shop.web.get(f"{API}/skills?from={today}&to={today - timedelta(days=0)}", headers=admin)).json()
-    assert found["before"]["dispatches"] == 0
+    assert found["before"]["total"]["dispatches"] == 0
     week = (await shop.web.get(f"{API}/skills", headers=admin)).json()
-    assert (week["figures"]["dispatches"], week["before"]["dispatches"]) == (3, 3)
+    assert (week["figures"]["total"]["dispatches"], week["before"]["total"]["dispatches"]) == (3, 3)
 
 
 QUESTIONS = {
@@ -254,6 +255,9 @@ async def test_an_erased_contact_is_in_no_question_and_no_phrase(
             shop.runtime, connection, shop.tenant_id, row["contact_id"], reason="asked", by=COMMAND_LINE
         )
     assert await shop.rows("SELECT 1 FROM training_phrase") == []
+    # Nor does the administrators' record keep what they wrote.
+    record = "SELECT 1 FROM administrator_action WHERE strpos(before::text || after::text, $1) > 0"
+    assert await shop.rows(record, QUESTIONS["436601112240"]) == []
     found = await asked(shop, admin)
     texts = [one["text"] for group in (*found["open"], *found["decided"]) for one in group["examples"]]
     assert QUESTIONS["436601112240"] not in texts

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -283,6 +283,12 @@ def quarter_of(at: datetime) -> int:
     """The beginning of the quarter of an hour that *at* is in, in seconds since 1970."""
     seconds = math.floor(at.timestamp())
     return seconds - seconds % QUARTER_SECONDS
+
+
+def quarters_around(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """Round a time outwards to quarters of an hour, as the counts have them."""
+    end = start_of(quarter_of(until), "q")
+    return start_of(quarter_of(since), "q"), end if end == until else end + timedelta(seconds=QUARTER_SECONDS)
 
 
 def start_of(quarter: int, grain: str) -> datetime:

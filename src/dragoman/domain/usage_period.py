@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from dragoman.domain.usage import QUARTER_SECONDS
+from dragoman.domain.usage import quarters_around
 
 PRESETS = {"7d": 7, "30d": 30, "90d": 90}
 CUSTOM = "custom"
@@ -118,8 +118,7 @@ def _before(first: date, last: date, kept: date, zone: tzinfo, now: datetime) ->
         # The last day is not over: the one before it is compared up to the same time.
         so_far = now - start_of_day(last, zone)
         day = start_of_day(last - timedelta(days=length), zone)
-        quarters = -(-int(so_far.total_seconds()) // QUARTER_SECONDS)
-        end = min(end, day + timedelta(seconds=quarters * QUARTER_SECONDS))
+        end = min(end, quarters_around(day, day + so_far)[1])
     return start_of_day(begin, zone), end
 
 

@@ -54,6 +54,7 @@ class ClassifiedMessage:
 
     session_id: UUID
     message_id: UUID
+    contact_id: UUID
     at: datetime
     text: str
     intent: str
@@ -66,7 +67,8 @@ async def classified_messages(
 ) -> list[ClassifiedMessage]:
     """The messages since *since* that a classifier has read, of the latest sessions first, up to *limit*."""
     rows = await connection.fetch(
-        "SELECT m.session_id, m.message_id, m.at, m.content, e.payload->'candidates'->0->>'intent' AS intent, "
+        "SELECT m.session_id, m.message_id, s.contact_id, m.at, m.content, "
+        "e.payload->'candidates'->0->>'intent' AS intent, "
         "(e.payload->'candidates'->0->>'confidence')::float8 AS confidence, "
         "(e.payload->>'threshold')::float8 AS threshold "
         "FROM session s JOIN audit_event e ON e.tenant_id = $1 AND e.session_id = s.session_id "
@@ -87,6 +89,7 @@ async def classified_messages(
                 ClassifiedMessage(
                     session_id=row["session_id"],
                     message_id=row["message_id"],
+                    contact_id=row["contact_id"],
                     at=row["at"],
                     text=text,
                     intent=row["intent"] or "",

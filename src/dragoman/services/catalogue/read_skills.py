@@ -6,14 +6,14 @@ Transactions: none of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.nouns import SkillSpec
 from dragoman.domain.skill_differences import describe_differences
 from dragoman.domain.skill_uses import SkillUse, find_uses
-from dragoman.domain.usage import QUARTER_SECONDS
+from dragoman.domain.usage import quarters_around
 from dragoman.store.catalogue import menus, phrases, skill_history, skill_list, skills
 from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.store.catalogue.skill_history import SkillChange
@@ -36,9 +36,7 @@ class UseSpan:
     @classmethod
     def before(cls, now: datetime, length: timedelta, *, kept_since: datetime) -> UseSpan:
         """The time of that *length* before *now*, rounded outwards, as far as calls are kept."""
-        since = max(now - length, kept_since).timestamp() // QUARTER_SECONDS * QUARTER_SECONDS
-        until = -(-now.timestamp() // QUARTER_SECONDS) * QUARTER_SECONDS
-        return cls(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
+        return cls(*quarters_around(max(now - length, kept_since), now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

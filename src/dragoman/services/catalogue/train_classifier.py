@@ -296,8 +296,8 @@ async def put_live(runtime: Runtime, tenant_id: UUID, by: Administrator, *, vers
             runtime, connection, tenant_id, "classifier.put_live", following, object_kind="classifier", by=by,
             after={
                 "version": following,
-                "added": [f"{one.intent}: {one.text}" for one in waiting if one.is_wanted],
-                "removed": [f"{one.intent}: {one.text}" for one in waiting if not one.is_wanted],
+                "added": phrases.on_record(one for one in waiting if one.is_wanted),
+                "removed": phrases.on_record(one for one in waiting if not one.is_wanted),
             },
         )  # fmt: skip
     return following

@@ -56,7 +56,7 @@ async def add_phrases(
         ids = await phrases.add(connection, tenant_id, added)
         await put_on_record(
             runtime, connection, tenant_id, "phrases.added", intent, object_kind="skill", by=by,
-            after={"phrases": texts},
+            after={"phrases": phrases.on_record(added)},
         )  # fmt: skip
     return len(ids)
 
@@ -120,6 +120,6 @@ async def remove_phrases(runtime: Runtime, tenant_id: UUID, by: Administrator, p
         for intent in sorted({one.intent for one in removed}):
             await put_on_record(
                 runtime, connection, tenant_id, "phrases.removed", intent, object_kind="skill", by=by,
-                before={"phrases": [one.text for one in removed if one.intent == intent]},
+                before={"phrases": phrases.on_record(one for one in removed if one.intent == intent)},
             )  # fmt: skip
     return len(removed)

@@ -42,6 +42,14 @@ class AddedPhrase:
         return self.is_wanted != self.is_live
 
 
+def on_record(found: Iterable[AddedPhrase]) -> list[str]:
+    """Name phrases for the administrators' record: our own by their text, a contact's words by where they stand.
+
+    That record is kept for good, and a contact's words are not to outlive their erasure there.
+    """
+    return [one.text if one.session_id is None else f"a message of the session {one.session_id}" for one in found]
+
+
 async def list_all(connection: Connection, tenant_id: UUID, *, intent: str | None = None) -> list[AddedPhrase]:
     """Read the tenant's phrases, or those of one intent, in the order in which they were added."""
     rows = await connection.fetch(

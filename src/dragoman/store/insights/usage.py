@@ -229,9 +229,9 @@ def _usage(sums: Mapping[tuple[str, str], int], name: str, histogram: Mapping[in
 
 async def usage_by_skill(
     connection: Connection, tenant_id: UUID, since: datetime, until: datetime
-) -> dict[str, SkillUsage]:
-    """Read each skill's figures from *since* until *until*, rounded outwards to quarters of an hour."""
-    return dict((await figures(connection, tenant_id, _floor(since, _QUARTER), _ceiling(until, _QUARTER))).skills)
+) -> Mapping[str, SkillUsage]:
+    """Read each skill's figures from *since* until *until*."""
+    return (await figures(connection, tenant_id, since, until)).skills
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,11 @@ from dragoman.store.catalogue.phrases import LONGEST, MOST_AT_ONCE
 from dragoman.store.conversation_list.conversations import Filters, MalformedCursorError
 from dragoman.store.insights import questions, usage
 from dragoman.store.insights.questions import Question
-from dragoman.store.insights.usage import InvocationFilters, ListedInvocation, SkillUsage, UsageFigures
+from dragoman.store.insights.usage import InvocationFilters, ListedInvocation, UsageFigures
 from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import Name, PageQuery, StrictQuery, from_text, given_once
+from dragoman.web.api.skill_figures import SkillFigures
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import InvalidParameterError
@@ -65,30 +66,12 @@ class PeriodParameters(StrictQuery):
             return empty_period(now)
 
 
-class SkillFigures(BaseModel):
-    """Counts the dispatches of a skill; durations are of those that succeeded or failed, with their retries."""
+class NamedSkillFigures(SkillFigures):
+    """Counts the dispatches of a skill, and says what it is called."""
 
     skill: str
-    label: str
+    label: str = Field(description="Its full name where it is retired")
     retired: bool
-    dispatches: int
-    succeeded: int
-    failed: int
-    lost: int = Field(description="Their worker died or stalled, or their session ended under them")
-    running: int
-    average_ms: float | None
-    p50_ms: float | None = Field(description="Within 2.5 %")
-    p95_ms: float | None = Field(description="Within 2.5 %")
-    cost_micros: int
-
-    @classmethod
-    def of(cls, found: SkillUsage, label: str, *, retired: bool) -> Self:
-        """Show *found*."""
-        return cls(
-            skill=found.skill, label=label, retired=retired, dispatches=found.dispatches, succeeded=found.succeeded,
-            failed=found.failed, lost=found.lost, running=found.running, average_ms=found.average_ms,
-            p50_ms=found.p50_ms, p95_ms=found.p95_ms, cost_micros=found.cost_micros,
-        )  # fmt: skip
 
 
 class FiguresResource(BaseModel):
@@ -96,17 +79,9 @@ class FiguresResource(BaseModel):
 
     since: datetime
     until: datetime
-    dispatches: int
-    succeeded: int
-    failed: int
-    lost: int
-    running: int
+    total: SkillFigures = Field(description="Of all skills together")
     success_rate: float | None = Field(description="Of the dispatches that have ended")
     error_rate: float | None = Field(description="Failed or lost, of the dispatches that have ended")
-    average_ms: float | None
-    p50_ms: float | None
-    p95_ms: float | None
-    skill_cost_micros: int
     classifier_cost_micros: int
     classifier_runs: int
     sessions: int = Field(description="Conversations that were begun")
@@ -121,12 +96,9 @@ class FiguresResource(BaseModel):
     @classmethod
     def of(cls, found: UsageFigures, since: datetime, until: datetime) -> Self:
         """Show *found*."""
-        total = found.total
         return cls(
-            since=since, until=until, dispatches=total.dispatches, succeeded=total.succeeded, failed=total.failed,
-            lost=total.lost, running=total.running, success_rate=total.success_rate, error_rate=total.error_rate,
-            average_ms=total.average_ms, p50_ms=total.p50_ms, p95_ms=total.p95_ms,
-            skill_cost_micros=total.cost_micros, classifier_cost_micros=found.classifier_micros,
+            since=since, until=until, total=SkillFigures.of(found.total), success_rate=found.total.success_rate,
+            error_rate=found.total.error_rate, classifier_cost_micros=found.classifier_micros,
             classifier_runs=found.classifier_runs, sessions=found.sessions, handoffs=found.handoffs,
             handoff_rate=found.handoff_rate, claims=found.claims, p50_wait_ms=found.p50_wait_ms,
             p95_wait_ms=found.p95_wait_ms, not_understood=found.misses, outcomes=dict(found.outcomes),
@@ -149,7 +121,7 @@ class InsightsResource(BaseModel):
     cut_by_retention: bool
     figures: FiguresResource
     before: FiguresResource | None
-    skills: list[SkillFigures] = Field(description="The most called first")
+    skills: list[NamedSkillFigures] = Field(description="The most called first")
     stretches: list[StretchResource]
 
     @classmethod
@@ -162,7 +134,12 @@ class InsightsResource(BaseModel):
             figures=FiguresResource.of(found.now, period.since, period.until),
             before=None if before is None or period.before is None else FiguresResource.of(before, *period.before),
             skills=[
-                SkillFigures.of(one, found.names[one.skill].label, retired=found.names[one.skill].is_retired)
+                NamedSkillFigures.of(
+                    one,
+                    skill=one.skill,
+                    label=found.names[one.skill].label,
+                    retired=found.names[one.skill].is_retired,
+                )
                 for one in found.by_use
             ],
             stretches=[

@@ -24,10 +24,11 @@ from dragoman.skills.signing import SigningKey
 from dragoman.store.catalogue.skill_history import ChangeKind, SkillChange
 from dragoman.store.catalogue.skill_list import SkillFilters, SkillKind, SkillStatus
 from dragoman.store.conversation_list.conversations import Filters
-from dragoman.store.insights.usage import FailedInvocation, SkillUsage
+from dragoman.store.insights.usage import FailedInvocation
 from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import PageQuery, Words, given_once
+from dragoman.web.api.skill_figures import SkillFigures
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import InvalidParameterError
@@ -48,29 +49,6 @@ class SkillQuery(PageQuery):
     status: SkillStatus | None = None
     kind: SkillKind | None = Field(None, description="What provides its code: an installed package, or a server")
     q: Words | None = Field(None, description="A part of its name, label or owner")
-
-
-class UsageResource(BaseModel):
-    """Counts the calls of a skill in a stretch of time; a call counts once, however many attempts it took."""
-
-    calls: int
-    succeeded: int
-    failed: int
-    lost: int = Field(description="Those whose dispatch lost its session")
-    running: int
-    average_ms: float | None
-    p50_ms: float | None
-    p95_ms: float | None
-    cost_micros: int
-
-    @classmethod
-    def of(cls, usage: SkillUsage) -> Self:
-        """Show *usage*."""
-        return cls(
-            calls=usage.dispatches, succeeded=usage.succeeded, failed=usage.failed, lost=usage.lost,
-            running=usage.running, average_ms=usage.average_ms, p50_ms=usage.p50_ms, p95_ms=usage.p95_ms,
-            cost_micros=usage.cost_micros,
-        )  # fmt: skip
 
 
 class RetirementResource(BaseModel):
@@ -139,7 +117,7 @@ class ListedSkillResource(BaseModel):
     phrase_count: int
     registered_at: datetime
     retirement: RetirementResource | None
-    last_24_hours: UsageResource
+    last_24_hours: SkillFigures
     last_failure: LastFailureResource | None
 
     @classmethod
@@ -150,7 +128,7 @@ class ListedSkillResource(BaseModel):
             name=one.name, label=one.label, version=one.version, owner=one.owner,
             minimum_level=one.minimum_level.name, kind=one.kind, status="retired" if one.retired_at else "in_use",
             phrase_count=one.phrase_count, registered_at=one.registered_at,
-            retirement=RetirementResource.of(row.retirement, seen), last_24_hours=UsageResource.of(row.usage),
+            retirement=RetirementResource.of(row.retirement, seen), last_24_hours=SkillFigures.of(row.usage),
             last_failure=LastFailureResource.of(row.last_failure),
         )  # fmt: skip
 
@@ -242,8 +220,8 @@ class SkillResource(BaseModel):
     used_by: list[SkillUseResource]
     retirement: RetirementResource | None
     history: list[HistoryResource]
-    last_24_hours: UsageResource
-    last_7_days: UsageResource
+    last_24_hours: SkillFigures
+    last_7_days: SkillFigures
     recent_failures: list[FailureResource]
 
 
@@ -524,7 +502,7 @@ def _resource(found: SkillDetail, seen: Visibility) -> SkillResource:
         used_by=[SkillUseResource(kind=use.kind, name=use.name, places=list(use.places)) for use in found.uses],
         retirement=RetirementResource.of(found.retirement, seen),
         history=[HistoryResource.of(entry, seen) for entry in found.history],
-        last_24_hours=UsageResource.of(found.last_day),
-        last_7_days=UsageResource.of(found.last_week),
+        last_24_hours=SkillFigures.of(found.last_day),
+        last_7_days=SkillFigures.of(found.last_week),
         recent_failures=[FailureResource.of(failure, seen) for failure in found.failures],
     )

@@ -13,6 +13,7 @@ from dragoman.web.console import (
     channels,
     classifier,
     deliveries,
+    dispatches,
     exports,
     failed_jobs,
     fragments,
@@ -53,6 +54,7 @@ def install(app: FastAPI) -> None:
     app.include_router(handoff_actions.router)
     app.include_router(active_sessions.router)
     app.include_router(insights.router)
+    app.include_router(dispatches.router)
     # Before the registry, whose addresses take any name for a skill's.
     app.include_router(classifier.router)
     app.include_router(simulator.router)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -19,6 +19,7 @@ from dragoman.services.catalogue import train_classifier
 from dragoman.services.catalogue.train_classifier import REFUSAL_BUDGETS, TRIED_DAYS, Trial
 from dragoman.services.insights.answer_questions import remove_phrases
 from dragoman.store.catalogue import classifiers, phrases, skills
+from dragoman.store.database import Connection
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render
@@ -137,25 +138,18 @@ def _budgets(found: Scores) -> Sequence[tuple[float, float]]:
     return [(share, train_classifier.threshold_of(found, share)) for share in REFUSAL_BUDGETS if share > least]
 
 
-async def _shown(runtime: Runtime, connection: Any, identity: Principal, trial: Trial) -> Trial:
+async def _shown(runtime: Runtime, connection: Connection, identity: Principal, trial: Trial) -> Trial:
     """The trial as the reader may see it; what contacts wrote stands there, so it is on record."""
     since = runtime.clock.now().date().isoformat()
     await audited_reads.questions_listed(runtime, connection, identity, {"trial": trial.next_version, "day": since})
-    contacts: Mapping[UUID, UUID] = {
-        row["session_id"]: row["contact_id"]
-        for row in await connection.fetch(
-            "SELECT session_id, contact_id FROM session WHERE tenant_id = $1 AND session_id = ANY ($2::uuid[])",
-            identity.tenant_id,
-            [one.message.session_id for one in trial.changed],
-        )
-    }
-    masks = await identity.visibility.masks(connection, identity.tenant_id, list(contacts.values()))
+    contacts = [one.message.contact_id for one in trial.changed]
+    masks = await identity.visibility.masks(connection, identity.tenant_id, contacts)
     changed = tuple(
         dataclasses.replace(
             one,
             message=dataclasses.replace(
                 one.message,
-                text=identity.visibility.written(contacts[one.message.session_id], one.message.text, masks),
+                text=identity.visibility.written(one.message.contact_id, one.message.text, masks),
             ),
         )
         for one in trial.changed

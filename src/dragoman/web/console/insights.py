@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -16,24 +16,21 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.questions import OUT_OF_SCOPE
-from dragoman.domain.skill_calls import SkillCalls
-from dragoman.domain.text_values import without_nul
-from dragoman.domain.usage import InvocationResult
 from dragoman.domain.usage_period import CUSTOM, HOURLY_DAYS, PRESETS, USUAL, UsagePeriod, usage_period
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue.train_classifier import MeasuredVersion
 from dragoman.services.insights.answer_questions import add_phrases, reopen_question
 from dragoman.services.insights.read_insights import Insights, NamedSkill, read_insights
 from dragoman.store.catalogue import classifiers, phrases, skills
-from dragoman.store.conversation_list.conversations import Filters, MalformedCursorError
 from dragoman.store.database import Connection
 from dragoman.store.insights import questions, usage
 from dragoman.store.insights.questions import Question, Questions
-from dragoman.store.insights.usage import InvocationFilters, InvocationPage, SkillUsage
+from dragoman.store.insights.usage import SkillUsage
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
-from dragoman.web.console import charts, filter_times
-from dragoman.web.console.filter_times import RecordQuery
+from dragoman.web.console import charts
+from dragoman.web.console.dispatches import ADDRESS as CALLS
+from dragoman.web.console.dispatches import INSIGHTS as ADDRESS
 from dragoman.web.console.formatting import Times
 from dragoman.web.console.page import render, times_of
 from dragoman.web.console.query import ADDRESS as LOGS
@@ -41,9 +38,6 @@ from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-ADDRESS = "/communications/insights/skills"
-CALLS = f"{ADDRESS}/calls"
-PAGE_SIZE = 50
 TOP = 10
 QUESTIONS = 10
 EXAMPLES = 3
@@ -82,14 +76,6 @@ SERIES: Mapping[str, tuple[str, str, frozenset[Outcome]]] = {
 """What outcomes are added up to in the chart: label, colour, and the outcomes."""
 
 _SERIES = [charts.ChartSeries(key, label, hue) for key, (label, hue, _) in SERIES.items()]
-
-RESULTS: Mapping[str, tuple[str, str]] = {
-    InvocationResult.SUCCEEDED: ("Succeeded", "green"),
-    InvocationResult.FAILED: ("Failed", "red"),
-    InvocationResult.LOST: ("Lost", "pink"),
-    InvocationResult.RUNNING: ("Running", "blue"),
-}
-"""What each result of a dispatch is called, and its colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,68 +315,3 @@ async def reopen(request: Request, runtime: RuntimeDependency, identity: Adminis
     except NotFoundError as error:
         return await _show(request, runtime, identity, query, mistake=str(error), status=404)
     return RedirectResponse(f"{query.address()}&done=reopened#questions", 303)
-
-
-@dataclass(frozen=True, slots=True)
-class _CallQuery(RecordQuery):
-    NAMES: ClassVar[tuple[str, ...]] = ("skill", "result", "from", "to")
-    TAB: ClassVar[str] = "result"
-    PAGE: ClassVar[str] = CALLS
-
-    def filters(self) -> InvocationFilters:
-        """The same for the store. Raises ValueError with what to do."""
-        if self["result"] and self["result"] not in RESULTS:
-            raise ValueError(f"Result is one of {', '.join(RESULTS)}.")
-        return InvocationFilters(
-            skill=without_nul(self["skill"]) or None,
-            result=InvocationResult(self["result"]) if self["result"] else None,
-            since=filter_times.bound(self.given, "from", self.zone),
-            until=filter_times.bound(self.given, "to", self.zone),
-        )
-
-
-@router.get(CALLS)
-async def listed(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
-    """Show single dispatches of skills, newest first."""
-    query, mistake, found = _CallQuery.read(request), "", InvocationPage([], None)
-    cursor = request.query_params.get("cursor") or None
-    async with runtime.database.tenant(identity.tenant_id) as connection:
-        try:
-            filters = query.filters()
-            cutoff = retention_cutoff(runtime, identity.retention_days)
-            kept = dataclasses.replace(filters, since=max(filters.since or cutoff, cutoff))
-            found = await usage.invocations(connection, identity.tenant_id, kept, cursor=cursor, limit=PAGE_SIZE)
-            await _on_record(runtime, connection, identity, filters)
-        except MalformedCursorError:
-            mistake = "The address names no place in this list. Start again from the newest."
-        except ValueError as error:
-            mistake = str(error)
-        known = await skills.labels(connection, identity.tenant_id)
-        items = await _shown(connection, identity, found)
-    return render(
-        request,
-        "insights/calls.html",
-        status_code=422 if mistake else 200,
-        address=CALLS,
-        insights=ADDRESS,
-        query=query,
-        results=RESULTS,
-        mistake=mistake,
-        rows=items,
-        labels={name: name if retired else label for name, (label, retired) in known.items()},
-        next_cursor=found.next_cursor,
-        cursor=cursor,
-    )
-
-
-async def _on_record(runtime: Runtime, connection: Connection, identity: Principal, filters: InvocationFilters) -> None:
-    """The list names whose conversations they are, so it counts as looking through these."""
-    asked = SkillCalls(skill=filters.skill or None, result=filters.result, since=filters.since, until=filters.until)
-    await audited_reads.listed(runtime, connection, identity, Filters(ran=asked))
-
-
-async def _shown(
-    connection: Connection, identity: Principal, found: InvocationPage
-) -> Sequence[usage.ListedInvocation]:
-    masks = await identity.visibility.masks(connection, identity.tenant_id, [one.contact_id for one in found.items])
-    return [identity.visibility.invocation(one, masks) for one in found.items]

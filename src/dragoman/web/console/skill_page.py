@@ -31,7 +31,7 @@ from dragoman.store.conversation_list.conversations import Filters
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal
 from dragoman.web.console.canned_replies import LANGUAGE_NAMES
-from dragoman.web.console.insights import CALLS
+from dragoman.web.console.dispatches import ADDRESS as CALLS
 from dragoman.web.console.page import render
 from dragoman.web.http.dependencies import retention_cutoff
 
