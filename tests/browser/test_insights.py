@@ -97,6 +97,18 @@ def test_a_bar_leads_to_the_conversations(own: BrowserServer, own_desk: Visitor)
     expect(page.locator("#list")).not_to_contain_text("when do you open")
 
 
+def test_a_number_leads_to_dispatches_and_these_to_their_event(own: BrowserServer, own_desk: Visitor) -> None:
+    furnish_insights(own)
+    page = own_desk.page
+    page.goto(ADDRESS)
+    page.get_by_role("list", name="Skills").get_by_role("link", name=re.compile("succeeded")).click()
+    row = page.get_by_role("row").filter(has_text="Order status")
+    row.get_by_role("link", name="Person 1").click()
+    lit = page.locator(".ev.lit")
+    expect(lit).to_contain_text("Skill succeeded")
+    expect(lit).to_be_in_viewport()
+
+
 def test_other_days_stand_in_the_address(own: BrowserServer, own_desk: Visitor) -> None:
     furnish_insights(own)
     page = own_desk.page

@@ -45,6 +45,7 @@ LOGS = "/communications/automation/logs"
 CLASSIFIER = "/communications/skills/classifier"
 CHANGES_NOTHING = {
     ("POST", f"{CLASSIFIER}/measure"): "measures what is there",
+    ("POST", "/api/v1/classifier/measurement"): "measures what is there",
     ("POST", f"{SETTINGS}/channels/{{account_id}}/check"): "asks Meta, and keeps what it said",
     ("POST", f"{SETTINGS}/redaction/try"): "shows what would be stored of a text",
     ("POST", f"{SETTINGS}/canned-replies/preview"): "shows how a reply reads",
@@ -76,6 +77,7 @@ TWO_SPELLINGS = (
     "SELECT tenant_id, 'wa_id', right(contact_id::text, 1), '5511987654321', contact_id, now() FROM contact "
     "WHERE locale = 'pt'"
 )
+ANOTHER_THRESHOLD = 'UPDATE tenant SET settings = settings || \'{"policy": {"threshold": 0.123}}\''
 WAITING = "00000000-0000-4000-8000-000000000003"
 A_PHRASE_WAITS = (
     "INSERT INTO training_phrase (tenant_id, phrase_id, intent, text, locale, folded, added_at, added_by) "
@@ -181,9 +183,13 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
         {"intent": "out_of_scope", "phrases": ["tell me a story"]}
     ),
     ("POST", "/api/v1/insights/questions/{group_id}/reopen"): TriedRequest(),
+    ("PUT", "/api/v1/classifier/threshold"): TriedRequest({"refused_share": 0.9}, first=ANOTHER_THRESHOLD),
+    ("POST", "/api/v1/classifier/phrases"): TriedRequest({"intent": "out_of_scope", "phrases": ["sing me a song"]}),
+    ("DELETE", "/api/v1/classifier/phrases/{phrase_id}"): TriedRequest(),
+    ("POST", "/api/v1/classifier/live"): TriedRequest({"version": ""}, first=A_PHRASE_WAITS),
     ("POST", f"{CLASSIFIER}/phrases/remove"): TriedRequest({"phrase_id": WAITING}, first=A_PHRASE_WAITS),
     ("POST", f"{CLASSIFIER}/live"): TriedRequest(first=A_PHRASE_WAITS),
-    ("POST", f"{CLASSIFIER}/threshold"): TriedRequest({"share": "0.2"}),
+    ("POST", f"{CLASSIFIER}/threshold"): TriedRequest({"share": "0.9"}, first=ANOTHER_THRESHOLD),
     ("POST", f"{ACTIVE}/release"): TriedRequest(ACT, ANOTHER_WITH_AGENT),
     ("POST", f"{ACTIVE}/end"): TriedRequest(ACT),
     ("POST", "/api/v1/sessions/{session_id}/release"): TriedRequest({"reason": "Ana is ill"}, WITH_AGENT),

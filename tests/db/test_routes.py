@@ -70,7 +70,8 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
     session_id = await tenant.session(message_count=1)
     message_id = await tenant.message(session_id, 1, to_json(Text("hello")))
     owner = await tenant.user("developer")
-    note_id, view_id, export_id, failed_job_id, canned_reply_id, delivery_id, group_id = (uuid4() for _ in range(7))
+    note_id, view_id, export_id, failed_job_id, canned_reply_id, delivery_id = (uuid4() for _ in range(6))
+    group_id, phrase_id = uuid4(), uuid4()
     await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
@@ -93,6 +94,8 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         f"VALUES ($1, '{delivery_id}', now(), 'whatsapp', '{{}}', '[]')",
         "INSERT INTO question_group (tenant_id, group_id, features, last_at) "
         f"VALUES ($1, '{group_id}', '{{1}}', now())",
+        "INSERT INTO training_phrase (tenant_id, phrase_id, intent, text, locale, folded, added_at, added_by) "
+        f"VALUES ($1, '{phrase_id}', 'out_of_scope', 'a phrase of the house', 'en', 'a phrase', now(), 'A')",
         "INSERT INTO unanswered_message (tenant_id, session_id, position, at, message_id, group_id) "
         f"VALUES ($1, '{session_id}', 1, now(), '{message_id}', '{group_id}')",
     )
@@ -123,6 +126,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "name": remote.name,
         "key_id": key.key_id,
         "group_id": str(group_id),
+        "phrase_id": str(phrase_id),
     }
 
 
@@ -182,6 +186,7 @@ async def test_what_is_another_tenants_is_not_there(
             assert "hello" not in answer.text
             assert "a note of the house" not in answer.text
             assert "a reply of the house" not in answer.text
+            assert "a phrase of the house" not in answer.text
             assert "A skill of the house" not in answer.text
             asked += answer.status_code == 404
     assert asked >= 20

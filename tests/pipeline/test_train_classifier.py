@@ -128,16 +128,24 @@ async def test_each_version_is_registered_with_its_scores(shop: Harness) -> None
     assert {one.version for one in known} == {first.version, following.version}
 
 
-async def test_the_threshold_is_set_by_a_refusal_budget(shop: Harness) -> None:
+async def test_the_threshold_is_set_by_a_refusal_budget(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ChangeRefusedError, match="too few phrases"):
+        await train_classifier.set_refusal_budget(shop.runtime, shop.tenant_id, COMMAND_LINE, 0.5)
+    await teach(shop, "test.answer", *NORWAY)
+    await teach(shop, "test.slow", "be slow about it", "slow down please", "take it slowly", "go slow")
+    await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
     found = [
         await train_classifier.set_refusal_budget(shop.runtime, shop.tenant_id, COMMAND_LINE, share)
-        for share in (0.01, 0.2)
+        for share in (0.6, 0.9)
     ]
     assert found[0] <= found[1]
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         assert (await skills.dispatch_rules(connection, shop.tenant_id)).policy.threshold == found[1]
     with pytest.raises(ChangeRefusedError):
         await train_classifier.set_refusal_budget(shop.runtime, shop.tenant_id, COMMAND_LINE, 1.5)
+    monkeypatch.setattr(train_classifier, "refused_at", lambda *_: 0.7)
+    with pytest.raises(ChangeRefusedError, match="At any threshold 70%"):
+        await train_classifier.set_refusal_budget(shop.runtime, shop.tenant_id, COMMAND_LINE, 0.6)
 
 
 async def test_the_page_leads_from_waiting_phrases_to_the_next_version(shop: Harness, admin: dict[str, str]) -> None:
@@ -163,3 +171,42 @@ async def test_the_page_leads_from_waiting_phrases_to_the_next_version(shop: Har
     auditor = await bearer(shop, "auditor")
     assert (await shop.web.get(f"{ADDRESS}?try=1", headers=auditor)).status_code == 200
     assert (await shop.web.post(f"{ADDRESS}/live", headers=auditor)).status_code == 403
+
+
+API = "/api/v1/classifier"
+
+
+async def test_programs_can_do_what_the_page_can(shop: Harness, admin: dict[str, str]) -> None:
+    await ask(shop)
+    first = (await shop.web.get(API, headers=admin)).json()
+    assert (first["live"], first["refused_share"], first["waiting"], first["versions"]) == (None, None, [], [])
+    order = {"intent": "test.answer", "phrases": [*NORWAY, "by mistake"]}
+    assert (await shop.web.post(f"{API}/phrases", json=order, headers=admin)).json() == {"added": len(NORWAY) + 1}
+    waiting = {one["text"]: one["phrase_id"] for one in (await shop.web.get(API, headers=admin)).json()["waiting"]}
+    gone = f"{API}/phrases/{waiting['by mistake']}"
+    assert [(await shop.web.delete(gone, headers=admin)).status_code for _ in range(2)] == [204, 404]
+    trial = (await shop.web.get(f"{API}/trial?days=30", headers=admin)).json()
+    assert trial["newly_understood"] == len(trial["changed"]) >= 2
+    stale = await shop.web.post(f"{API}/live", json={"version": "another"}, headers=admin)
+    assert stale.status_code == 409
+    put = await shop.web.post(f"{API}/live", json={"version": trial["next_version"]}, headers=admin)
+    assert put.json() == {"version": trial["next_version"]} == {"version": await version(shop)}
+    measured = (await shop.web.post(f"{API}/measurement", headers=admin)).json()
+    assert measured["live"]["version"] == trial["next_version"]
+    assert 0 <= measured["live"]["scores"]["accuracy"] <= 1
+    assert [one["version"] for one in measured["versions"]] == [trial["next_version"]]
+    threshold = (await shop.web.put(f"{API}/threshold", json={"refused_share": 0.9}, headers=admin)).json()["threshold"]
+    assert (await shop.web.get(API, headers=admin)).json()["threshold"] == threshold
+
+
+async def test_a_tenant_without_phrases_has_a_classifier_that_says_so(shop: Harness) -> None:
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("UPDATE skill SET spec = spec || '{\"phrases\": []}'")
+        await connection.execute("UPDATE tenant SET settings = settings || '{\"registry_revision\": 99}'")
+    admin = await bearer(shop)
+    for method, address in (("GET", API), ("GET", f"{API}/trial"), ("GET", ADDRESS), ("POST", f"{API}/measurement")):
+        answer = await shop.web.request(method, address, headers=admin)
+        assert answer.status_code == 200, (address, answer.text)
+    refused = await shop.web.put(f"{API}/threshold", json={"refused_share": 0.5}, headers=admin)
+    assert refused.status_code == 409
+    assert (await shop.web.post(f"{ADDRESS}/measure", headers=admin)).status_code == 303

@@ -17,10 +17,11 @@ from uuid import UUID
 from dragoman.classify import Classifier, local, scores
 from dragoman.classify.scores import Conflict, Scores
 from dragoman.dispatch.effects import Classify
-from dragoman.dispatch.understand import OUT_OF_SCOPE
+from dragoman.dispatch.understand import OUT_OF_SCOPE as NOTHING_MEANT
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.events import Candidate
 from dragoman.domain.nouns import Registry
+from dragoman.domain.questions import OUT_OF_SCOPE
 from dragoman.ledger.read_usage import ClassifiedMessage, classified_messages
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
@@ -263,7 +264,7 @@ def _reading(classifier: Classifier, text: str, threshold: float) -> tuple[str |
     if not candidates:
         return None, 0.0
     best = candidates[0]
-    understood = best.intent not in OUT_OF_SCOPE and best.confidence >= threshold
+    understood = best.intent not in NOTHING_MEANT and best.confidence >= threshold
     return best.intent if understood else None, best.confidence
 
 
@@ -316,11 +317,19 @@ def refused_at(found: Scores, threshold: float) -> float:
 async def set_refusal_budget(runtime: Runtime, tenant_id: UUID, by: Administrator, share: float) -> float:
     """Set the threshold at which about *share* of good questions are asked back; the threshold.
 
-    Raises ChangeRefusedError for a share that is none.
+    Raises ChangeRefusedError for a share that is none, or that cannot be had.
     """
     if not 0 < share < 1:
         raise ChangeRefusedError("The share of good questions that may be asked back is between 0 and 1.")
-    measured = await measure_version(runtime, tenant_id)
-    threshold = threshold_of(measured.scores, share)
+    found = (await measure_version(runtime, tenant_id)).scores
+    if not found.curve or not any(one.recall is not None for one in found.intents if one.intent != OUT_OF_SCOPE):
+        raise ChangeRefusedError("There are too few phrases to measure by: give every skill several.")
+    least = refused_at(found, 0.0)
+    if share <= least:
+        raise ChangeRefusedError(
+            f"At any threshold {least:.0%} of good questions are taken for out of scope. Choose a larger share, or add "
+            "phrases."
+        )
+    threshold = threshold_of(found, share)
     await change_policy(runtime, tenant_id, by, lambda policy: replace(policy, threshold=threshold))
     return threshold

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -16,12 +15,11 @@ from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.questions import OUT_OF_SCOPE
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue import train_classifier
-from dragoman.services.catalogue.train_classifier import REFUSAL_BUDGETS, TRIED_DAYS, Trial
+from dragoman.services.catalogue.read_classifier import read_classifier
+from dragoman.services.catalogue.train_classifier import TRIED_DAYS
 from dragoman.services.insights.answer_questions import remove_phrases
-from dragoman.store.catalogue import classifiers, phrases, skills
-from dragoman.store.database import Connection
-from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
+from dragoman.web.classifier_trial import trial_for
 from dragoman.web.console.page import render
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -97,64 +95,25 @@ async def _show(
     mistake: str = "",
     status: int = 200,
 ) -> Response:
-    tenant_id = identity.tenant_id
-    measured = await train_classifier.measured_live(runtime, tenant_id)
-    trial = await train_classifier.try_next_version(runtime, tenant_id) if try_it else None
-    async with runtime.database.tenant(tenant_id) as connection:
-        rules = await skills.dispatch_rules(connection, tenant_id)
-        waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
-        versions = await classifiers.list_all(connection, tenant_id)
-        if trial is not None:
-            trial = await _shown(runtime, connection, identity, trial)
-    labels = {name: spec.label for name, spec in rules.vocabulary.items()} | {OUT_OF_SCOPE: "Out of scope"}
+    state = await read_classifier(runtime, identity.tenant_id)
+    trial = await trial_for(runtime, identity) if try_it else None
     return render(
         request,
         "skills/classifier.html",
         status_code=status,
         address=ADDRESS,
-        measured=measured,
-        matrix=None if measured is None else matrix_of(measured.scores),
-        conflicts=() if measured is None else measured.conflicts[:CONFLICTS],
-        waiting=[dataclasses.replace(one, text=identity.visibility.typed(one.text)) for one in waiting],
-        versions=versions,
+        state=state,
+        measured=state.measured,
+        matrix=None if state.measured is None else matrix_of(state.measured.scores),
+        conflicts=() if state.measured is None else state.measured.conflicts[:CONFLICTS],
+        waiting=[dataclasses.replace(one, text=identity.visibility.typed(one.text)) for one in state.waiting],
         trial=trial,
         tried_days=TRIED_DAYS,
-        threshold=rules.policy.threshold,
-        refused=train_classifier.refused_at(measured.scores, rules.policy.threshold) if measured else 0.0,
-        budgets=_budgets(measured.scores) if measured else (),
-        labels=labels,
+        labels=state.labels,
         may_change=identity.may("communications.access:admin"),
         done=_DONE.get(request.query_params.get("done", "")),
         mistake=mistake,
     )
-
-
-def _budgets(found: Scores) -> Sequence[tuple[float, float]]:
-    """Each share of good questions that may be asked back, with the threshold that comes to it.
-
-    Shares that no threshold comes to, since more are taken for out of scope, are left out.
-    """
-    least = train_classifier.refused_at(found, 0.0)
-    return [(share, train_classifier.threshold_of(found, share)) for share in REFUSAL_BUDGETS if share > least]
-
-
-async def _shown(runtime: Runtime, connection: Connection, identity: Principal, trial: Trial) -> Trial:
-    """The trial as the reader may see it; what contacts wrote stands there, so it is on record."""
-    since = runtime.clock.now().date().isoformat()
-    await audited_reads.questions_listed(runtime, connection, identity, {"trial": trial.next_version, "day": since})
-    contacts = [one.message.contact_id for one in trial.changed]
-    masks = await identity.visibility.masks(connection, identity.tenant_id, contacts)
-    changed = tuple(
-        dataclasses.replace(
-            one,
-            message=dataclasses.replace(
-                one.message,
-                text=identity.visibility.written(one.message.contact_id, one.message.text, masks),
-            ),
-        )
-        for one in trial.changed
-    )
-    return dataclasses.replace(trial, changed=changed)
 
 
 @router.post(f"{ADDRESS}/measure")
