@@ -129,8 +129,6 @@ async def test_each_version_is_registered_with_its_scores(shop: Harness) -> None
 
 
 async def test_the_threshold_is_set_by_a_refusal_budget(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ChangeRefusedError, match="too few phrases"):
-        await train_classifier.set_refusal_budget(shop.runtime, shop.tenant_id, COMMAND_LINE, 0.5)
     await teach(shop, "test.answer", *NORWAY)
     await teach(shop, "test.slow", "be slow about it", "slow down please", "take it slowly", "go slow")
     await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
@@ -208,5 +206,5 @@ async def test_a_tenant_without_phrases_has_a_classifier_that_says_so(shop: Harn
         answer = await shop.web.request(method, address, headers=admin)
         assert answer.status_code == 200, (address, answer.text)
     refused = await shop.web.put(f"{API}/threshold", json={"refused_share": 0.5}, headers=admin)
-    assert refused.status_code == 409
+    assert (refused.status_code, "too few phrases" in refused.text) == (409, True)
     assert (await shop.web.post(f"{ADDRESS}/measure", headers=admin)).status_code == 303
