@@ -44,6 +44,10 @@ EXPORTS_AT_ONCE = 1
 """Exports that one process prepares in the background at the same time: each takes as much of a core as it gets."""
 
 
+TRAINED_AT_ONCE = 1
+"""Classifiers that one process measures or tries at the same time: each takes a core for seconds."""
+
+
 class Clock(Protocol):
     """Tells the time; the demo and the tests move theirs."""
 
@@ -206,6 +210,8 @@ class Runtime:
     batchers: Batchers = field(init=False, default_factory=Batchers, compare=False, repr=False)
     media_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEDIA_AT_ONCE))
     export_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EXPORTS_AT_ONCE))
+
+    training_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TRAINED_AT_ONCE))
 
     @property
     def clock_override(self) -> datetime | None:

@@ -12,6 +12,7 @@ from dragoman.domain.errors import ChangeRefusedError
 from dragoman.services import sweep
 from dragoman.services.catalogue import train_classifier
 from dragoman.services.insights.answer_questions import add_phrases, remove_phrases
+from dragoman.store import tenants
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import classifiers, phrases, skills
 from dragoman.web.console.classifier import ADDRESS
@@ -126,6 +127,20 @@ async def test_each_version_is_registered_with_its_scores(shop: Harness) -> None
     async with shop.runtime.database.tenant(shop.tenant_id) as connection:
         known = await classifiers.list_all(connection, shop.tenant_id)
     assert {one.version for one in known} == {first.version, following.version}
+
+
+async def test_a_version_that_the_registry_brings_back_is_live_since_then(shop: Harness) -> None:
+    first = await train_classifier.measure_version(shop.runtime, shop.tenant_id)
+    await teach(shop, "test.answer", *NORWAY)
+    shop.clock.move(hours=1)
+    await train_classifier.put_live(shop.runtime, shop.tenant_id, COMMAND_LINE)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("DELETE FROM training_phrase")
+        await tenants.next_registry_revision(connection, shop.tenant_id)
+    shop.clock.move(hours=1)
+    again = await train_classifier.measure_version(shop.runtime, shop.tenant_id)
+    assert (again.version, again.live_at, again.live_by) == (first.version, shop.clock.now(), "")
+    assert again.scores == first.scores
 
 
 async def test_the_threshold_is_set_by_a_refusal_budget(shop: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,19 +114,23 @@ async def vocabulary_of(runtime: Runtime, tenant_id: UUID, *, wanted: bool) -> R
 
 
 async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = False) -> MeasuredVersion:
-    """Train and measure the live version, or the next one, unless that was done; it is registered with its scores."""
+    """Train and measure the live version, or the next one, unless that was done; it is registered with its scores.
+
+    Where the registry has brought another version live, that is noted.
+    """
     vocabulary = await vocabulary_of(runtime, tenant_id, wanted=wanted)
     version = await asyncio.to_thread(local.version_of, vocabulary)
     async with runtime.database.tenant(tenant_id) as connection:
         known = await classifiers.get(connection, tenant_id, local.NAME, version)
+        latest = await classifiers.latest_live(connection, tenant_id, local.NAME)
     measured = None if known is None else MeasuredVersion.of(known)
-    if measured is not None and (wanted or measured.live_at is not None):
+    is_new = not wanted and (latest is None or latest.version != version)
+    if measured is not None and not is_new:
         return measured
-    kept = (
-        known.scores
-        if known is not None and known.scores is not None
-        else await asyncio.to_thread(_measure, vocabulary)
-    )
+    kept = None if known is None else known.scores
+    if kept is None:
+        async with runtime.training_slots:
+            kept = await asyncio.to_thread(_measure, vocabulary)
     now = runtime.clock.now()
     found = ClassifierVersion(
         classifier=local.NAME,
@@ -134,7 +138,7 @@ async def measure_version(runtime: Runtime, tenant_id: UUID, *, wanted: bool = F
         trained_at=now if known is None else known.trained_at,
         phrases=sum(len(spec.phrases) for spec in vocabulary.values()),
         scores=kept,
-        live_at=None if wanted else now,
+        live_at=now if is_new else None,
     )
     async with runtime.database.tenant(tenant_id) as connection:
         await classifiers.register(connection, tenant_id, found)
@@ -157,12 +161,9 @@ def _measure(vocabulary: Registry) -> dict[str, Any]:
 
 
 async def measure_live_version(runtime: Runtime, tenant_id: UUID) -> bool:
-    """Measure the live version where that was not done; says whether it was. Without phrases there is nothing to."""
+    """Measure the live version where that was not done; False without phrases, since there is nothing to measure."""
     vocabulary = await vocabulary_of(runtime, tenant_id, wanted=False)
     if not any(spec.phrases for spec in vocabulary.values()):
-        return False
-    known = await measured_live(runtime, tenant_id)
-    if known is not None and known.live_at is not None:
         return False
     await measure_version(runtime, tenant_id)
     return True
@@ -225,7 +226,8 @@ async def try_next_version(runtime: Runtime, tenant_id: UUID, *, days: int = TRI
         threshold = (await skills.dispatch_rules(connection, tenant_id)).policy.threshold
         since = runtime.clock.now() - timedelta(days=days)
         messages = await classified_messages(connection, tenant_id, since=since, limit=MOST_TRIED)
-    return await asyncio.to_thread(_try, live, wanted, messages, threshold)
+    async with runtime.training_slots:
+        return await asyncio.to_thread(_try, live, wanted, messages, threshold)
 
 
 def _try(live: Registry, wanted: Registry, messages: Sequence[ClassifiedMessage], threshold: float) -> Trial:

@@ -53,12 +53,13 @@ async def get(connection: Connection, tenant_id: UUID, classifier: str, version:
     return None if row is None else ClassifierVersion(**row)
 
 
-async def latest_live(connection: Connection, tenant_id: UUID) -> ClassifierVersion | None:
-    """Read the version that went live last of those that were measured; None where there is none."""
+async def latest_live(connection: Connection, tenant_id: UUID, classifier: str) -> ClassifierVersion | None:
+    """Read the version of *classifier* that went live last, as far as that was noted; None where there is none."""
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM classifier_version WHERE tenant_id = $1 AND live_at IS NOT NULL "
-        "AND scores IS NOT NULL ORDER BY live_at DESC, version LIMIT 1",
+        f"SELECT {_COLUMNS} FROM classifier_version WHERE tenant_id = $1 AND classifier = $2 AND live_at IS NOT NULL "
+        "ORDER BY live_at DESC, version LIMIT 1",
         tenant_id,
+        classifier,
     )
     return None if row is None else ClassifierVersion(**row)
 

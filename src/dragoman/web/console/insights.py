@@ -13,6 +13,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from dragoman.classify import local
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.questions import OUT_OF_SCOPE
@@ -165,7 +166,7 @@ async def _figures(
     )
     if found.open or found.decided:
         await audited_reads.questions_listed(runtime, connection, identity, asked)
-    live = await classifiers.latest_live(connection, tenant_id)
+    live = await classifiers.latest_live(connection, tenant_id, local.NAME)
     measured = None if live is None else MeasuredVersion.of(live)
     vocabulary = (await skills.dispatch_rules(connection, tenant_id)).vocabulary
     waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
