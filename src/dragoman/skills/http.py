@@ -206,15 +206,7 @@ class HttpSkills:
         try:
             url = checked_url(address, allow_private=allow_private)
             host = url.host
-            sent = {
-                "Host": url.netloc.decode("ascii"),
-                "User-Agent": f"Dragoman/{__version__}",
-                "Content-Type": "application/json",
-                "Content-Length": str(len(body)),
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                **headers,
-            }
+            sent = {**_headers_of_json(url, body), **headers}
             request = _request("POST", url, sent, body, seconds)
             reach = _reach(url, allow_private=allow_private)
             async with (await self._within(reach)).send(request) as response:
@@ -241,13 +233,7 @@ class HttpSkills:
         url = checked_url(target.url, allow_private=target.allow_private)
         body = request_body(call, now)
         headers = {
-            "Host": url.netloc.decode("ascii"),
-            "User-Agent": f"Dragoman/{__version__}",
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Accept": "application/json",
-            # A compressed answer could be a thousand times as large as what the cap counts.
-            "Accept-Encoding": "identity",
+            **_headers_of_json(url, body),
             "Idempotency-Key": call.idempotency_key,
             **signature_headers(body, keys, now=now),
         }
@@ -301,6 +287,18 @@ def _request(method: str, url: httpx.URL, headers: dict[str, str], body: bytes, 
         content=body,
         extensions={"timeout": {"connect": seconds}},
     )
+
+
+def _headers_of_json(url: httpx.URL, body: bytes) -> dict[str, str]:
+    return {
+        "Host": url.netloc.decode("ascii"),
+        "User-Agent": f"Dragoman/{__version__}",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Accept": "application/json",
+        # A compressed answer could be a thousand times as large as what the cap counts.
+        "Accept-Encoding": "identity",
+    }
 
 
 def _headers_of(response: httpcore.Response) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dragoman.domain.errors import AlreadyTakenError, ChangeRefusedError, Config
 from dragoman.domain.nouns import Level, SkillSpec
 from dragoman.services.catalogue import manage_skills
 from dragoman.services.catalogue.manage_skills import LONGEST_REASON, Registration
-from dragoman.services.catalogue.read_skills import HistoryEntry, RegistryRow, SkillDetail, list_skills, read_skill
+from dragoman.services.catalogue.read_skills import HistoryEntry, RegistryRow, SkillDetail, list_skills
 from dragoman.services.catalogue.try_skill import ParameterValuesError, TriedCall, try_skill
 from dragoman.services.visibility import Visibility
 from dragoman.skills.manifest import ManifestError, read_manifest
@@ -23,15 +23,14 @@ from dragoman.skills.parameter_schema import schema_of
 from dragoman.skills.signing import SigningKey
 from dragoman.store.catalogue.skill_history import ChangeKind, SkillChange
 from dragoman.store.catalogue.skill_list import SkillFilters, SkillKind, SkillStatus
-from dragoman.store.conversation_list.conversations import Filters
 from dragoman.store.insights.usage import FailedInvocation
-from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import PageQuery, Words, given_once
 from dragoman.web.api.skill_figures import SkillFigures
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import InvalidParameterError
+from dragoman.web.skill_reads import skill_for
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
@@ -329,16 +328,7 @@ async def list_registered_skills(
 @router.get("/{name}", responses=problems_of(401, 403, 404, 422))
 async def read_registered_skill(name: Name, identity: Reader, runtime: RuntimeDependency) -> SkillResource:
     """Show one skill with its history, its use, its failures and what leads to it."""
-    async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await read_skill(
-            connection,
-            identity.tenant_id,
-            name,
-            now=runtime.clock.now(),
-            kept_since=retention_cutoff(runtime, identity.retention_days),
-        )
-        if found.failures:
-            await audited_reads.listed(runtime, connection, identity, Filters(skill=name))
+    found = await skill_for(runtime, identity, name)
     return _resource(found, identity.visibility)
 
 

@@ -88,6 +88,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Adminis
         address=ADDRESS,
         query=query,
         fates=FATES,
+        fates_to_choose={"": "All", **{key: label for key, (label, _) in FATES.items()}},
         mistake=mistake,
         rows=[(identity.visibility.delivered(one), len(one.reports)) for one in page.items],
         next_cursor=page.next_cursor,

@@ -87,6 +87,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Reader)
         insights=INSIGHTS,
         query=query,
         results=RESULTS,
+        results_to_choose={"": "All", **{key: label for key, (label, _) in RESULTS.items()}},
         mistake=mistake,
         rows=items,
         labels={name: name if retired else label for name, (label, retired) in known.items()},

@@ -20,20 +20,18 @@ from dragoman.domain.skill_differences import LEVEL_NAMES
 from dragoman.domain.skill_uses import SkillUse
 from dragoman.runtime import Runtime
 from dragoman.services.catalogue.import_definitions import skill_to_yaml
-from dragoman.services.catalogue.read_skills import SkillDetail, UseSpan, read_skill
+from dragoman.services.catalogue.read_skills import SkillDetail, UseSpan
 from dragoman.services.catalogue.try_skill import LONGEST_S, TriedCall, why_not
 from dragoman.skills.parameter_schema import schema_of
 from dragoman.skills.signing import SigningKey
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.store.catalogue.skill_keys import MOST
-from dragoman.store.conversation_list.conversations import Filters
-from dragoman.web import audited_reads
 from dragoman.web.auth import Principal
 from dragoman.web.console.canned_replies import LANGUAGE_NAMES
 from dragoman.web.console.dispatches import ADDRESS as CALLS
 from dragoman.web.console.page import render
-from dragoman.web.http.dependencies import retention_cutoff
+from dragoman.web.skill_reads import skill_for
 
 ADDRESS = "/communications/skills"
 CHANGE = "communications.access:admin"
@@ -99,17 +97,7 @@ async def show_skill(
     tried: TriedCall | None = None,
 ) -> Response:
     """Render the page of the skill called *name*. Raises NotFoundError."""
-    async with runtime.database.tenant(identity.tenant_id) as connection:
-        found = await read_skill(
-            connection,
-            identity.tenant_id,
-            name,
-            now=runtime.clock.now(),
-            kept_since=retention_cutoff(runtime, identity.retention_days),
-        )
-        if found.failures:
-            # Their messages come out of conversations.
-            await audited_reads.listed(runtime, connection, identity, Filters(skill=name))
+    found = await skill_for(runtime, identity, name)
     seen = identity.visibility
     failures = [replace(one, message=seen.typed(one.message)) for one in found.failures]
     return render(
