@@ -20,6 +20,7 @@ from .test_export_control import recorded
 from .test_reads import records
 
 LOGS = "/communications/automation/logs"
+CALLS = "/communications/insights/skills/calls"
 EXPORTS = "/communications/automation/exports"
 API = "/api/v1/conversations"
 
@@ -188,6 +189,20 @@ async def test_the_record_lists_read_a_day_as_that_of_utc(
     wrong = await client.get(f"{address}?from=soon", headers=there)
     assert wrong.status_code == 422
     assert "From: use a day" in wrong.text
+
+
+async def test_the_access_log_says_in_words_what_was_looked_for(
+    client: httpx.AsyncClient, tenant: TenantFixture, browser: dict[str, str]
+) -> None:
+    there = in_zone(browser, VIENNA)
+    for address in (CALLS, f"{CALLS}?skill=orders.status&result=failed&to=2036-07-31", f"{LOGS}?from=2036-07-01"):
+        await page(client, there, address)
+    shown = " ".join(re.sub(r"<[^>]*>", " ", await page(client, there, "/access-log")).split())
+    assert "Skill was called any skill" in shown
+    assert f"Skill was called orders.status, failed, before 1 Aug 2036, 00:00:00 {VIENNA}" in shown
+    assert f"From 1 Jul 2036, 00:00:00 {VIENNA}" in shown
+    nothing = await page(client, there, f"{LOGS}?ran=*,failed,2036-07-01,2036-07-31")
+    assert f"Called: any skill, failed, from 1 Jul 2036 ({VIENNA}), to 31 Jul 2036 ({VIENNA})" in nothing
 
 
 async def test_what_is_printed_or_copied_had_times_without_year_and_zone(

@@ -182,7 +182,7 @@ CUTS: dict[str, Callable[[str], str]] = {
     "timeline title": timeline_title,
     "quote": quoted,
     "value on the timeline": timeline._written,
-    "access log": access_log._text,
+    "access log": lambda text: access_log._text("body", text, Times.for_zone("UTC", NOW)),
     "skill's fault": call_errors.shown,
     "definition": lambda text: definitions.shown(text).strip("'"),
     "canned value": canned_reply.plain_value,

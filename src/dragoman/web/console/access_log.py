@@ -21,9 +21,10 @@ from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, MalformedCursorError, TooSlowError
 from dragoman.web import audited_reads
 from dragoman.web.console import filter_times
-from dragoman.web.console.exports import NAMES
 from dragoman.web.console.filter_times import RecordQuery
-from dragoman.web.console.page import render
+from dragoman.web.console.filter_words import NAMES, said
+from dragoman.web.console.formatting import Times
+from dragoman.web.console.page import render, times_of
 from dragoman.web.http.dependencies import RuntimeDependency
 
 ADDRESS = "/access-log"
@@ -171,6 +172,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: audited
             mistake = "The list took too long to find. Narrow it, by dates for instance."
         except ValueError as error:
             mistake = str(error)
+    times = times_of(request)
     return render(
         request,
         "access_log.html",
@@ -179,33 +181,37 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: audited
         kinds=KINDS,
         people=people,
         mistake=mistake,
-        rows=[_row(entry, identity.visibility, found) for entry in page.items],
+        rows=[_row(entry, identity.visibility, found, times) for entry in page.items],
         next_cursor=page.next_cursor,
         cursor=cursor,
     )
 
 
-def _row(entry: AccessEntry, visibility: Visibility, found: Mapping[UUID, Conversation]) -> _Row:
+def _row(entry: AccessEntry, visibility: Visibility, found: Mapping[UUID, Conversation], times: Times) -> _Row:
     return _Row(
         dataclasses.replace(entry, object_id=visibility.object_id(entry.object_id)),
         ACTIONS.get(entry.action, entry.action),
-        _facts(visibility.record(entry.before), visibility.record(entry.after)),
+        _facts(visibility.record(entry.before), visibility.record(entry.after), times),
         found.get(entry.session_id) if entry.session_id is not None else None,
     )
 
 
-def _facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _facts(before: Mapping[str, Any], after: Mapping[str, Any], times: Times) -> list[tuple[str, str, str]]:
     """Name, old value, new value of what is different; the old is empty where there was none."""
     names = dict.fromkeys([*before, *after])
     return [
-        (NAMES.get(name, name.replace("_", " ").capitalize()), _text(before.get(name)), _text(after.get(name)))
+        (
+            NAMES.get(name, name.replace("_", " ").capitalize()),
+            _text(name, before.get(name), times),
+            _text(name, after.get(name), times),
+        )
         for name in names
         if before.get(name) != after.get(name)
     ]
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any, times: Times) -> str:
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = said(name, value, times) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return cut(text, LONGEST_VALUE, mark="…")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, get_args
 from uuid import UUID
 
@@ -18,9 +17,9 @@ from dragoman.services.exports.background_exports import offered
 from dragoman.services.exports.export_conversations import BACKGROUND_FROM, Export, count
 from dragoman.services.exports.formats import Format, Parts
 from dragoman.store import exports
-from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Principal
+from dragoman.web.console.filter_words import NAMES, said
 from dragoman.web.console.formatting import Times
 from dragoman.web.console.page import render, target_of, times_of
 from dragoman.web.console.query import ADDRESS, ListQuery
@@ -42,11 +41,6 @@ from dragoman.web.http.shares import search_place, share_of_searches
 
 EXPORTS = "/communications/automation/exports"
 SHOWN = 100
-
-NAMES = {each.name: each.label for each in FILTERS}
-"""The filters as the page of exports calls them."""
-
-_MOMENTS = frozenset(each.name for each in FILTERS if each.kind.api_type is datetime)
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -145,7 +139,7 @@ def _row(runtime: Runtime, identity: Principal, found: ExportRequest, times: Tim
 def _said(name: str, value: str | bool, times: Times) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return times.asked(value) if name in _MOMENTS else value
+    return said(name, value, times)
 
 
 async def _export(

@@ -21,7 +21,7 @@ from dragoman.domain import plain_text, plurals
 from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
-from dragoman.web.console import assets, attachments, chat_text, formatting, wording
+from dragoman.web.console import assets, attachments, chat_text, filter_words, formatting, wording
 from dragoman.web.console.menu import current_address, menu
 from dragoman.web.http.dependencies import runtime_of
 
@@ -55,6 +55,7 @@ def _environment() -> Environment:
         FILTERS={each.console: each for each in FILTERS if each.console},
         MEDIA=wording.MEDIA,
         DELIVERIES=wording.DELIVERIES,
+        calls_in_words=filter_words.calls,
         contact_label=plain_text.contact_label,
         safe_link=chat_text.safe_link,
         order_total=attachments.total,
