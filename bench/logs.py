@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -30,16 +31,21 @@ LIMIT_MS = 100.0
 
 async def login(runtime: Runtime, made: Loaded) -> dict[str, str]:
     """The headers of an administrator of the largest tenant, made where there is none."""
+    return await log_in(runtime, made.tenant_id)
+
+
+async def log_in(runtime: Runtime, tenant_id: UUID) -> dict[str, str]:
+    """The headers of an administrator of a tenant, made where there is none."""
     now = datetime.now(UTC)
-    async with runtime.database.tenant(made.tenant_id) as connection:
-        user_id = await connection.fetchval("SELECT user_id FROM user_account WHERE tenant_id = $1", made.tenant_id)
+    async with runtime.database.tenant(tenant_id) as connection:
+        user_id = await connection.fetchval("SELECT user_id FROM user_account WHERE tenant_id = $1", tenant_id)
         if user_id is None:
             user_id = runtime.source.new_id()
             await user_accounts.create_user(
-                connection, made.tenant_id, user_id=user_id, email="bench@example.org", name="Bench",
+                connection, tenant_id, user_id=user_id, email="bench@example.org", name="Bench",
                 password="a long enough password", role="administrator", now=now,
             )  # fmt: skip
-        ticket = await login_sessions.open_login_session(connection, made.tenant_id, user_id, now=now)
+        ticket = await login_sessions.open_login_session(connection, tenant_id, user_id, now=now)
     return {"cookie": f"dragoman_session={ticket.secret}"}
 
 

@@ -201,6 +201,8 @@ async def build(
             http_skills=http_skills,
             mailer=mailer,
         )
+        stack.push_async_callback(runtime.mail.close)
+        stack.push_async_callback(runtime.mail_templates.close)
         tenant_id, account_id = await _set_up(runtime, policy)
         app = create_app(runtime)
         standin_app = create_standin(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import phonenumbers
+from phonenumbers import timezone
 
 from dragoman.bounded import reads_outside_text
 
@@ -143,3 +144,17 @@ def digits_of(typed: str) -> str:
     normal = unicodedata.normalize("NFKC", typed[:_LONGEST_TYPED])
     plain = phonenumbers.normalize_digits_only(normal, keep_non_digits=True)
     return re.sub(r"(?<=[0-9])\s*\(\s*0\s*\)|[^0-9]", "", plain)
+
+
+def time_zone_of(number: str) -> str | None:
+    """The time zone in which people with this number live, if their plan says one: ``Europe/Vienna``.
+
+    *number* is international, with its plus sign or without. The first zone of a country with several that the number
+    does not tell apart.
+    """
+    try:
+        zones = timezone.time_zones_for_number(phonenumbers.parse(f"+{number.removeprefix('+')}"))
+    except phonenumbers.NumberParseException:
+        return None
+    known = [zone for zone in zones if zone != timezone.UNKNOWN_TIMEZONE]
+    return known[0] if known else None

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -24,12 +25,14 @@ import httpx
 from cryptography.fernet import Fernet, MultiFernet
 
 from dragoman.channels.email.channel import Email
-from dragoman.channels.interface import AccountAccess, AccountClient, Channel, Inbound
+from dragoman.channels.email.transport import SmtpTransport
+from dragoman.channels.interface import AccountAccess, AccountClient, Channel, Inbound, MailTransport
 from dragoman.channels.whatsapp.channel import WhatsApp
 from dragoman.classify import Classifier, IntentReader
 from dragoman.classify.language_model import ModelAccess
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import Registry
+from dragoman.rendering.renderer import TemplateRenderer
 from dragoman.settings import Settings
 from dragoman.skills.http import HttpSkills
 from dragoman.skills.invoker import SkillInvoker
@@ -157,6 +160,37 @@ class Mailer(Protocol):
         ...
 
 
+class KeptMail(Protocol):
+    """A mail that the demo's mail server has received."""
+
+    @property
+    def name(self) -> str:
+        """What it is called there."""
+        ...
+
+    @property
+    def recipient(self) -> str:
+        """Who it was for, by its envelope."""
+        ...
+
+    @property
+    def message(self) -> EmailMessage:
+        """What it says, parsed."""
+        ...
+
+
+class ReceivedMails(Protocol):
+    """What the demo's mail server has received, to be read on a page."""
+
+    def list_newest(self, limit: int) -> Sequence[KeptMail]:
+        """List the latest ones, the newest first."""
+        ...
+
+    def get(self, name: str) -> KeptMail | None:
+        """One of them; None where there is none of that name."""
+        ...
+
+
 class ClassifierProvider(Protocol):
     """Gives the classifier that fits a tenant's registry and choice."""
 
@@ -203,6 +237,9 @@ class Runtime:
     blobs: Blobs
     http_skills: HttpSkills = field(default_factory=HttpSkills)
     mailer: Mailer | None = None
+    mail: MailTransport = field(default_factory=SmtpTransport)
+    mail_templates: TemplateRenderer = field(default_factory=TemplateRenderer)
+    received_mails: ReceivedMails | None = None
     provider_documents: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
     """What identity providers say of themselves, by address, and when it was read (monotonic seconds)."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -86,7 +86,11 @@ class Settings(BaseSettings):
     media are stored (None: a directory beside the data), ``checkpoint_url`` where checkpoints are written outside the
     database; ``checkpoint_minutes`` lie between two at the least; ``checkpoint_key`` signs them (32 random bytes,
     URL-safe base64; None: made once and kept beside the data). ``smtp_url`` is the mail server that the
-    installation's own mail goes through (None: none is sent).
+    installation's own mail goes through (None: none is sent), and that of mailboxes which have none of their own.
+
+    ``lmtp_port`` is where the mail server in front of us hands over the mails of mailboxes (None: none are received),
+    at the address ``lmtp_host``. LMTP has no logins: who reaches the port can write to every mailbox. It belongs behind
+    a mail server, on an address that only that one reaches.
 
     ``other_hosts`` lists the host names beside that of ``base_url`` under which pages are served, ``trusted_proxies``
     the addresses and networks of proxies whose ``X-Forwarded-For`` is believed. ``metrics_token`` opens ``/metrics``
@@ -125,6 +129,8 @@ class Settings(BaseSettings):
     checkpoint_minutes: Count = 60
     checkpoint_key: Secret = None
     smtp_url: Secret = None
+    lmtp_host: str = "127.0.0.1"
+    lmtp_port: int | None = Field(None, ge=1)
     other_hosts: Names = ()
     trusted_proxies: Networks = ()
     metrics_token: Secret = None
@@ -176,7 +182,8 @@ def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0]).removeprefix(PREFIX).lower()
     field = Settings.model_fields[name]
     least = next((part.ge for part in field.metadata if hasattr(part, "ge")), None)
-    wanted = " or ".join(get_args(field.annotation))
-    if least is not None:
+    if least is None:
+        wanted = " or ".join(get_args(field.annotation))
+    else:
         wanted = f"a {'whole ' if isinstance(least, int) else ''}number, {least} or more"
     return f"{PREFIX}{name.upper()} is {error['input']!r}; use {wanted}"

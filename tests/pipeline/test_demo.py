@@ -19,6 +19,7 @@ from dragoman.cli import demo, past, standin
 from dragoman.cli.compose import open_runtime
 from dragoman.domain.handoff import service_level
 from dragoman.domain.nouns import Policy
+from dragoman.domain.outbox_status import OutboxStatus
 from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
@@ -94,6 +95,7 @@ async def test_the_demo_has_every_way_in_which_agents_work_and_nobody_is_stuck(m
     open_ones = await made.open_rows()
     await check_open(made, open_ones)
     await check_unusual(made)
+    await check_outbox(made)
     await check_that_it_lasts(made, open_ones)
     verdict = await verify_audit(made.runtime, made.tenant_id)
     assert (verdict.breaches, verdict.trouble) == ((), "")
@@ -256,3 +258,14 @@ def test_the_page_about_the_demo_names_those_who_go_another_way() -> None:
     assert len(names) >= 7
     for name in ("@quiet.heron", "Unknown contact", GROUP_NAME, *names):
         assert name in page, name
+
+
+async def check_outbox(made: MadeDemo) -> None:
+    """Entries in every status, and the demo's mail server has what it took."""
+    rows = await made.rows("SELECT status, channel, recipient, resend_of FROM outbox_entry WHERE listed")
+    assert {row["status"] for row in rows} == set(OutboxStatus)
+    refused = {row["recipient"]: row["status"] for row in rows if row["status"] in ("FAILED", "RETRYING")}
+    assert refused == {"unknown.customer@example.org": "FAILED", "busy.mailbox@example.com": "RETRYING"}
+    assert [row["status"] for row in rows if row["resend_of"] is not None] == ["SENT"]
+    taken = sum(row["channel"] == "email" and row["status"] == "SENT" for row in rows)
+    assert len(list((made.runtime.settings.data_directory / "mail-standin").glob("*.eml"))) == taken

@@ -1,4 +1,4 @@
-"""A second channel through the same core: email's inbound side, from the bytes of a message to a reply that waits."""
+"""A second channel through the same core, from the bytes of a mail to a reply that waits for a mail server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from dragoman.services.inbound.accept_email import accept_email
+from dragoman.services.outbound import send_mail
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from tests.harness import Harness
@@ -81,7 +82,7 @@ async def test_a_mail_is_dispatched_by_the_same_core_and_its_reply_waits(
         "recipient": "ana.lima@example.org",
         "recipient_kind": "email",
         "status": "PENDING",
-        "reason": "waits: this version does not send email",
+        "reason": send_mail.NO_SERVER,
         "attempts": 0,
     }
     assert await shop.journal() == [], "nothing goes out by WhatsApp"

@@ -329,7 +329,8 @@ async def test_a_session_in_progress_ends_and_what_waits_is_not_sent(place: Eras
     await place.shop.say("find", phone=PHONE, name=NAME)
     await place.shop.settle()
     (state,) = await place.shop.rows("SELECT session_id FROM session WHERE state = 'AWAITING_USER'")
-    await place.owner.execute("UPDATE outbox_entry SET status = 'PENDING' WHERE session_id = $1", state["session_id"])
+    reset = "UPDATE outbox_entry SET status = 'PENDING', previous_status = NULL WHERE session_id = $1"
+    await place.owner.execute(reset, state["session_id"])
     await place.shop.say("waits in the mailbox", phone=PHONE, name=NAME)
     sent = len(await place.shop.journal(to=PHONE))
     await place.erase()

@@ -24,6 +24,7 @@ import pytest
 
 import dragoman
 from dragoman.bounded import OUTSIDE_TEXT_READERS
+from dragoman.channels.email import wire
 from dragoman.classify.local import LocalClassifier, train_examples
 from dragoman.domain import redaction
 from dragoman.domain.content import Text
@@ -131,6 +132,28 @@ def _mail(reader: Callable[..., Any], text: str) -> None:
     reader(written)
 
 
+def _parsed_mail(reader: Callable[..., Any], text: str) -> None:
+    """Calls a reader of mails that were taken apart, with *text* wherever such a reader looks."""
+    written = text.encode("utf-8", "replace")
+    folded = written.replace(b"\n", b"\n ")
+    names = (b"From", b"Auto-Submitted", b"Precedence", b"Return-Path", b"X-Auto-Response-Suppress", b"References")
+    bodies = [b"%s: %s\r\n\r\n" % (name, folded) for name in names]
+    bodies.append(b"From: a@b.example\r\n" + b"Precedence: %s\r\n" % folded[:20] * (len(folded) // 20) + b"\r\n")
+    parts = (b"delivery-status", b"global-delivery-status", b"feedback-report")
+    fields = b"Action: failed\r\nFeedback-Type: abuse\r\nStatus: %s\r\nDiagnostic-Code: %s\r\n" % (folded, folded)
+    for kind, field in ((kind, field) for kind in parts for field in (fields, written)):
+        bodies.append(
+            b"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/%s\r\n\r\na: b\r\n\r\n%s"
+            b"\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n%s\r\n--b--\r\n" % (kind, field, written)
+        )
+    mark = b"\n\n--- Below this line is a copy of the "
+    bodies.append(
+        b"Content-Type: text/plain\r\n\r\nHi. This is the \n\n<%s>:%s%s%s" % (written, written, mark, written)
+    )
+    for body in bodies:
+        reader(wire.parse(body)[0])
+
+
 def _completion(reader: Callable[..., Any], text: str) -> None:
     completion = {"choices": [{"message": {"content": text}}]}
     for body in (text, json.dumps(completion)):
@@ -177,8 +200,10 @@ def _classifier() -> LocalClassifier:
 
 
 CALLS: dict[str, Callable[..., Any]] = {
+    "channels.email.automatic.automatic_reason": _parsed_mail,
     "channels.email.inbound.read": _mail,
     "channels.email.redact.redact": lambda reader, text: _mail(lambda body: reader(body, RULES), text),
+    "channels.email.reports.read_report": _parsed_mail,
     "channels.whatsapp.inbound.parse": lambda reader, text: (
         reader(_delivery(text)), _or_refused(reader, text.encode("utf-8", "replace"))
     ),

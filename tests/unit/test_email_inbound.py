@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from dragoman.channels.email.channel import Email
 from dragoman.channels.email.inbound import read
 from dragoman.channels.email.plain import from_html, without_quotes
+from dragoman.channels.email.redact import redact
 from dragoman.channels.interface import ChannelMessage
+from dragoman.domain import redaction
 from dragoman.domain.content import Media, Text
 
 QUOTED = [
@@ -112,3 +114,16 @@ def test_whatever_a_mailbox_received_is_read(headers: list[tuple[str, str]], res
         assert len(Email("help@shop.example").raw_items(body)) == len(items)
         for item in items:
             assert not isinstance(item, ChannelMessage) or (item.sender and 0 < len(item.channel_message_id) <= 512)
+
+
+def test_a_long_text_is_cleaned_as_a_short_one_is() -> None:
+    lines = "My card is 4111 1111 1111 1111, thank you.\r\n" * 20_000
+    rules = (redaction.READY["card"],)
+    left, found = redact(f"From: a@b.example\r\n\r\n{lines}".encode(), rules)
+    assert found == {0: {"card": 20_000}}
+    mail = read(left)
+    assert mail is not None
+    assert "4111" not in mail.text
+    endless, found = redact(b"From: a@b.example\r\n\r\n" + b"x" * 1_000_000 + b" 4111 1111 1111 1111", rules)
+    assert found == {0: {"card": 1}}
+    assert b"4111" not in endless

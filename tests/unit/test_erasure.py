@@ -33,7 +33,7 @@ def test_free_text_goes_and_what_the_dispatcher_did_stays(kind: str) -> None:
         {"reason"}
         if kind == "contact.erased"
         else {"by"}
-        if kind in ("handoff.released", "dispatch.retried")
+        if kind in ("handoff.released", "dispatch.retried", "outbox.changed")
         else set()
     )
     assert known == erasure.GOES.get(kind, frozenset())

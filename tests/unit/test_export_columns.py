@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE
+import pytest
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "exports.md"
+from dragoman.services.exports.columns import CONVERSATION, EVENT, MESSAGE, OUTBOX_ENTRY, ExportColumn
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_the_documented_columns_are_the_exports() -> None:
-    documented = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \|$", DOCS.read_text("utf-8"), re.MULTILINE)
-    assert documented == [(c.name, c.kind, c.says) for c in (*CONVERSATION, *MESSAGE, *EVENT)]
+@pytest.mark.parametrize(
+    ("page", "columns"), [("exports.md", (*CONVERSATION, *MESSAGE, *EVENT)), ("outbox.md", OUTBOX_ENTRY)]
+)
+def test_the_documented_columns_are_the_exports(page: str, columns: tuple[ExportColumn, ...]) -> None:
+    text = (DOCS / page).read_text("utf-8")
+    documented = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \|$", text, re.MULTILINE)
+    assert documented == [(c.name, c.kind, c.says) for c in columns]

@@ -37,6 +37,8 @@ def test_settings_that_are_printed_show_no_secret() -> None:
     ("name", "value", "says"),
     [
         ("PORT", "many", "DRAGOMAN_PORT is 'many'; use a whole number, 1 or more"),
+        ("LMTP_PORT", "many", "DRAGOMAN_LMTP_PORT is 'many'; use a whole number, 1 or more"),
+        ("LMTP_PORT", "0", "DRAGOMAN_LMTP_PORT is '0'; use a whole number, 1 or more"),
         ("LEASE_SECONDS", "inf", "DRAGOMAN_LEASE_SECONDS is 'inf'; use a whole number, 1 or more"),
         ("WEBHOOK_BODY_LIMIT", "-5", "DRAGOMAN_WEBHOOK_BODY_LIMIT is '-5'; use a whole number, 1 or more"),
         ("LEASE_SECONDS", "0", "DRAGOMAN_LEASE_SECONDS is '0'; use a whole number, 1 or more"),
@@ -50,6 +52,12 @@ def test_what_cannot_be_used_is_named_with_what_could(name: str, value: str, say
         Settings.from_environment({**KEY, f"DRAGOMAN_{name}": value})
     assert str(refused.value).startswith(says)
     assert "\n" not in str(refused.value)
+
+
+def test_mails_are_received_where_a_port_is_named() -> None:
+    assert (Settings.from_environment(KEY).lmtp_port, Settings.from_environment(KEY).lmtp_host) == (None, "127.0.0.1")
+    settings = Settings.from_environment({**KEY, "DRAGOMAN_LMTP_PORT": "2400", "DRAGOMAN_LMTP_HOST": "10.0.0.5"})
+    assert (settings.lmtp_port, settings.lmtp_host) == (2400, "10.0.0.5")
 
 
 def test_what_is_derived_and_what_an_empty_variable_means() -> None:

@@ -257,6 +257,47 @@ class Unanswered:
 Answer = Accepted | Refused | Unanswered
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedFile:
+    """A file that goes with a mail, under that name."""
+
+    filename: str
+    mime_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingEmail:
+    """Holds one mail to one person.
+
+    ``message_id`` and those that it answers stand without angle brackets; ``references`` has the nearest one last.
+    ``unsubscribe_url`` takes the person off by a single request (RFC 8058). ``auto_submitted`` tells other machines
+    not to answer: auto-generated, auto-replied, or None for what a person wrote (RFC 3834).
+    """
+
+    sender: str
+    sender_name: str | None
+    recipient: str
+    subject: str
+    text: str
+    html: str | None
+    message_id: str
+    at: datetime
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    attachments: tuple[AttachedFile, ...] = ()
+    unsubscribe_url: str | None = None
+    auto_submitted: Literal["auto-generated", "auto-replied"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailThread:
+    """What a reply to a mail needs to know of it; ``references`` are what the reply refers to, the nearest one last."""
+
+    subject: str
+    references: tuple[str, ...]
+
+
 class LimitError(DragomanError):
     """The channel would refuse this message; the text is one sentence that says why."""
 
@@ -368,6 +409,34 @@ class AccountClient(Protocol):
 
     def read(self, located: Located) -> AsyncIterator[bytes]:
         """Read a file in pieces. Raises MediaError."""
+        ...
+
+
+class MailTransport(Protocol):
+    """Hands mails to mail servers, which are named by their addresses (``smtp://…``) with the credentials in them."""
+
+    async def send(self, server: str, mail: OutgoingEmail) -> Answer | LimitError:
+        """Send one mail. What goes wrong on the way is a value; LimitError for what is no mail that can be sent."""
+        ...
+
+    async def check(self, server: str) -> Checked:
+        """Look whether the server can be reached, shows a good certificate and takes the credentials; sends nothing."""
+        ...
+
+    def fault(self, server: str) -> str | None:
+        """Why *server* is no address of a mail server that can be used, in one sentence without its password."""
+        ...
+
+    def message_id(self, correlation: str, mailbox: str) -> str:
+        """The Message-ID of what we send under that correlation: the same for each attempt."""
+        ...
+
+    def read_thread(self, body: bytes) -> MailThread:
+        """What a reply to the mail in *body* takes from it."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections that are kept."""
         ...
 
 

@@ -48,6 +48,7 @@ GOES: Mapping[str, frozenset[str]] = {
     "note.added": frozenset({"content_digest"}),
     "message.sent": frozenset({"content_digest"}),
     "message.status": frozenset({"channel_message_id", "reason"}),
+    "outbox.changed": frozenset({"reason"}),
     "dispatch.orphaned": frozenset({"reason", "late_result"}),
     "session.resolved": frozenset({"reason"}),
     "hold.put": frozenset({"reason"}),

@@ -488,6 +488,49 @@ class MessageStatus(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FiredDelivery:
+    """What a trigger put in the outbox: ``status`` is scheduled, pending or skipped, ``reason`` says why that."""
+
+    outbox_entry_id: str
+    channel: str
+    status: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerFired(Payload):
+    """An automation rule of the tenant answered to what happened in the session; ``trigger_version`` counts from 1."""
+
+    type: ClassVar[str] = "trigger.fired"
+    label: ClassVar[str] = "Trigger fired"
+    trigger: str
+    trigger_version: int
+    on: str
+    deliveries: tuple[FiredDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxChanged(Payload):
+    """What became of an entry of the outbox, or what an administrator did with it.
+
+    ``status`` is the entry's new one, in lower case; or resent, for an entry of which ``copy_id`` is a copy. ``by`` is
+    the administrator, where it was one. ``trigger`` is the automation that sent it, empty for a reply.
+    """
+
+    type: ClassVar[str] = "outbox.changed"
+    label: ClassVar[str] = "Outbox entry changed"
+    outbox_entry_id: str
+    channel: str
+    status: str
+    trigger: str = ""
+    reason: str = ""
+    attempts: int | None = None
+    code: int | None = None
+    by: str = ""
+    copy_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchOrphaned(Payload):
     """A dispatch lost its session before it completed; what it still finds out is not sent."""
 
@@ -611,6 +654,8 @@ CATALOGUE: dict[str, type[Payload]] = {
         NoteAdded,
         MessageSent,
         MessageStatus,
+        TriggerFired,
+        OutboxChanged,
         DispatchOrphaned,
         DispatchRetried,
         SessionResolved,

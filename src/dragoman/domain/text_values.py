@@ -97,3 +97,11 @@ def partner_of(value: str) -> UUID | str:
         return UUID(value)
     except ValueError:
         return without_nul(value)
+
+
+_EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,188}[A-Za-z0-9])?")
+
+
+def is_email(text: str) -> bool:
+    """Whether *text* is one email address by itself, in ASCII."""
+    return _EMAIL.fullmatch(text) is not None

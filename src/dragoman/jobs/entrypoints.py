@@ -12,6 +12,7 @@ from dragoman.services.dispatching.handle_inbound import handle
 from dragoman.services.exports.background_exports import ENTRYPOINT, prepare_export
 from dragoman.services.handoff import assign_waiting
 from dragoman.services.media.fetch_media import fetch_media
+from dragoman.services.outbound import send_mail
 from dragoman.services.outbound.apply_statuses import apply_statuses
 from dragoman.services.outbound.deliver import deliver
 
@@ -29,6 +30,7 @@ async def _assign_handoffs(runtime: Runtime, tenant_id: UUID, _: UUID) -> None:
 ENTRYPOINTS: Mapping[str, Service] = {
     "handle_inbound": handle,
     "deliver": deliver,
+    send_mail.ENTRYPOINT: send_mail.send_mail,
     "apply_statuses": _apply_statuses,
     "settle_contact": merge_contact,
     "fetch_media": fetch_media,

@@ -63,6 +63,7 @@ def _sweeps() -> Mapping[str, tuple[str, Callable[[Runtime], Awaitable[object]]]
         "wake_neglected": ("* * * * * */5", sweep.requeue_overdue),
         "expire_sessions": ("* * * * * */30", sweep.expire_everywhere),
         "watch_handoffs": ("* * * * * */10", sweep.watch_handoffs_everywhere),
+        "fire_triggers": ("* * * * * */5", sweep.fire_triggers_everywhere),
         "count_usage": ("* * * * * */15", sweep.count_usage_everywhere),
         "trim_changes": ("* * * * *", sweep.trim_changes),
         "probe_channels": ("* * * * * */20", sweep.probe_channels),

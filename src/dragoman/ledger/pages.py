@@ -157,7 +157,7 @@ async def events(
     rows = await connection.fetch(
         f"SELECT {EVENT_COLUMNS} FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
         f"AND position {comparison} $4 AND ($5::text[] IS NULL OR type = ANY ($5) OR "
-        "($6 AND type = 'message.status' AND payload->>'status' = 'failed')) "
+        "($6 AND type IN ('message.status', 'outbox.changed') AND payload->>'status' = 'failed')) "
         f"ORDER BY position {direction} LIMIT {limit + 1:d}",
         tenant_id,
         conversation.session_id,
@@ -363,8 +363,9 @@ async def digest(
     session = (tenant_id, conversation.session_id, _since(conversation, cutoff))
     counted = await connection.fetchrow(
         "SELECT count(*) AS events, count(*) FILTER (WHERE type = ANY ($5)) AS calls, "
-        "count(*) FILTER (WHERE type = ANY ($4) OR (type = 'message.status' AND payload->>'status' = 'failed')) "
-        "AS errors, coalesce(array_agg(DISTINCT coalesce((payload->>'skill') || ' ' || (payload->>'skill_version'), "
+        "count(*) FILTER (WHERE type = ANY ($4) OR (type IN ('message.status', 'outbox.changed') "
+        "AND payload->>'status' = 'failed')) AS errors, "
+        "coalesce(array_agg(DISTINCT coalesce((payload->>'skill') || ' ' || (payload->>'skill_version'), "
         "(payload->>'flow') || ' ' || (payload->>'flow_version'))) "
         "FILTER (WHERE type IN ('skill.invoked', 'flow.started')), '{}') AS versions "
         "FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3",

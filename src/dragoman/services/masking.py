@@ -40,6 +40,12 @@ def phone(number: str) -> str:
     return f"{'+' if code else ''}{code}{HIDDEN}{digits[-SHOWN_DIGITS:]}"
 
 
+def email(address: str) -> str:
+    """Write the address as it is shown to those who may not see it: ``a••••••@example.com``."""
+    name, at, domain = address.rpartition("@")
+    return f"{name[:1]}{HIDDEN}{at}{domain}" if at else HIDDEN
+
+
 def channel_id(value: str) -> str:
     """A stand-in for the channel's id of a message: equal for equal ids, and it leads back to none of them."""
     return f"masked-{hashlib.sha256(value.encode()).hexdigest()[:16]}"

@@ -15,6 +15,7 @@ import structlog
 
 from dragoman.ledger import changes
 from dragoman.runtime import Job, Runtime
+from dragoman.services.automation.fire_triggers import fire_triggers
 from dragoman.services.catalogue.train_classifier import measure_live_version
 from dragoman.services.channels import manage_accounts
 from dragoman.services.channels.synchronise_templates import synchronise_due
@@ -28,15 +29,17 @@ from dragoman.services.insights.count_usage import count_usage
 from dragoman.services.insights.group_questions import group_questions
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
+from dragoman.services.outbound import send_mail
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
 from dragoman.store import exports, failed_jobs, media, migrate, tenants
 from dragoman.store.accounts.actions import SYSTEM
+from dragoman.store.automation import firings
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.contacts import contacts
 from dragoman.store.database import UNAVAILABLE
 from dragoman.store.handoff import agent_requests, attention
 from dragoman.store.receiving import deliveries, limits, mailbox
-from dragoman.store.sending import circuits, outbox, pace
+from dragoman.store.sending import circuits, mail_queue, outbox, pace
 
 log = structlog.get_logger()
 
@@ -48,6 +51,9 @@ MAILBOX_KEPT = timedelta(days=14)
 STATUS_PATIENCE = timedelta(days=1)
 
 PACE_KEPT = timedelta(days=1)
+
+FIRINGS_KEPT = timedelta(days=400)
+"""That a trigger has fired for something: longer than anything that it could be asked for again."""
 
 FAILED_JOBS_KEPT = timedelta(days=30)
 """Failed jobs that somebody has retried or dismissed."""
@@ -81,10 +87,12 @@ async def _requeue_overdue(runtime: Runtime, tenant_id: UUID) -> int:
         now = runtime.clock.now()
         await circuits.unpark_for_trials(connection, tenant_id, now=now)
         await circuits.unpark_left_behind(connection, tenant_id, now=now, limit=BATCH)
+        await outbox.release_scheduled(connection, tenant_id, now=now, limit=BATCH)
         found = {
             "settle_contact": await contacts.pending_merges(connection, tenant_id, limit=BATCH),
             "handle_inbound": await mailbox.overdue(connection, tenant_id, now=runtime.clock.now(), limit=BATCH),
             "deliver": await outbox.overdue(connection, tenant_id, now=now, limit=BATCH),
+            send_mail.ENTRYPOINT: await mail_queue.overdue(connection, tenant_id, now=now, limit=BATCH),
             "apply_statuses": await deliveries.overdue(connection, tenant_id, since=now - FRESH),
             "fetch_media": await media.overdue(connection, tenant_id, now=now, limit=BATCH),
             background_exports.ENTRYPOINT: await exports.overdue(connection, tenant_id, limit=BATCH),
@@ -140,6 +148,11 @@ async def clean_up(runtime: Runtime) -> None:
         await migrate.ensure_partitions(connection, today, today + timedelta(weeks=4))
 
 
+async def fire_triggers_everywhere(runtime: Runtime) -> int:
+    """Fire the triggers of all tenants that something has happened for; returns how many times."""
+    return await _for_each_tenant(runtime, "fire_triggers", fire_triggers)
+
+
 async def count_usage_everywhere(runtime: Runtime) -> int:
     """Count what has happened since the last time; returns how many sessions were counted."""
     return await _for_each_tenant(runtime, "count_usage", _count_usage)
@@ -175,6 +188,7 @@ async def _clean_up(runtime: Runtime, tenant_id: UUID) -> int:
         await agent_requests.purge(connection, tenant_id, before=now - agent_requests.KEPT)
         await attention.purge(connection, tenant_id, before=now - attention.KEPT)
         await failed_jobs.purge(connection, tenant_id, before=now - FAILED_JOBS_KEPT)
+        await firings.purge(connection, tenant_id, before=now - FIRINGS_KEPT)
         await deliveries.give_up_unmatched(connection, tenant_id, before=now - STATUS_PATIENCE)
     try:
         await erase_orphaned_blobs(runtime, tenant_id)

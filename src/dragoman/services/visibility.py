@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -35,10 +35,11 @@ from dragoman.store.legal_holds import LegalHold
 from dragoman.store.media import MediaFile
 from dragoman.store.receiving.delivery_list import ListedDelivery
 from dragoman.store.reviews import Review
+from dragoman.store.sending.outbox_list import EntryDetail, ListedEntry
 
 UNMASK = "audit.unmask"
 """The permission to see phone numbers."""
-_TYPED = frozenset(each.name for each in FILTERS if each.may_be_number)
+_TYPED = frozenset(each.name for each in FILTERS if each.may_be_number) | {"recipient"}
 
 
 _NAMED_BY_US = re.compile(
@@ -153,6 +154,33 @@ class Visibility:
         )
         return dataclasses.replace(found, items=items, reports=())
 
+    def entry(self, found: ListedEntry, masks: Masks) -> ListedEntry:
+        """Show an entry of the outbox, without the recipient's number or address."""
+        if self.unmasked:
+            return found
+        hidden = _EntryMask.of(found, masks)
+        return dataclasses.replace(
+            found,
+            recipient=hidden.recipient,
+            contact_name=found.contact_name and _name(found.contact_name, hidden.mask),
+            contact_phone=found.contact_phone and masking.phone(found.contact_phone),
+            subject=hidden.text(found.subject),
+            reason=hidden.text(found.reason),
+        )
+
+    def entry_detail(self, found: EntryDetail, masks: Masks) -> EntryDetail:
+        """Show an entry with what it says and what servers answered."""
+        if self.unmasked:
+            return found
+        hidden = _EntryMask.of(found.entry, masks)
+        return dataclasses.replace(
+            found,
+            entry=self.entry(found.entry, masks),
+            content=found.content and _content(found.content, hidden.mask),
+            email=found.email and hidden.value(found.email),
+            attempts=[dataclasses.replace(one, answer=hidden.value(one.answer)) for one in found.attempts],
+        )
+
     def may_open(self, query: str) -> bool:
         """Whether a saved list's query may be shown; it may look for a number."""
         return self.unmasked or all(_recorded_text(value) == value for _, value in parse_qsl(query.removeprefix("?")))
@@ -242,6 +270,49 @@ class Visibility:
 
 
 EVERYTHING = Visibility(unmasked=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _EntryMask:
+    """Hides whom an entry of the outbox went to: by the contact's numbers, and by the address that it went to."""
+
+    mask: Mask
+    recipient: str
+    address: re.Pattern[str] | None
+
+    @classmethod
+    def of(cls, found: ListedEntry, masks: Masks) -> _EntryMask:
+        """Make it for that entry."""
+        mask = Mask() if found.contact_id is None else masks.of(found.contact_id, found.contact_phone)
+        digits = found.recipient.removeprefix("+")
+        if digits.isdecimal():
+            return cls(mask.also(f"+{digits}"), masking.phone(f"+{digits}"), None)
+        if "@" not in found.recipient:
+            return cls(mask, mask.text(found.recipient), None)
+        address = re.compile(re.escape(found.recipient), re.IGNORECASE)
+        return cls(mask, mask.text(masking.email(found.recipient)), address)
+
+    def text(self, text: str) -> str:
+        """What was written in it, or about it."""
+        if self.address is not None:
+            text = self.address.sub(lambda _: self.recipient, text)
+        return self.mask.text(text)
+
+    def value(self, value: Any) -> Any:
+        """The same for anything that JSON can hold."""
+        return _each_text(self.mask.value(value), self.text)
+
+
+def _each_text(value: Any, shown: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return shown(value)
+        case Mapping():
+            return {shown(str(name)): _each_text(held, shown) for name, held in value.items()}
+        case list() | tuple():
+            return [_each_text(held, shown) for held in value]
+        case _:
+            return value
 
 
 def _number(value: Any) -> Any:

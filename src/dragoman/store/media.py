@@ -334,10 +334,15 @@ async def purge_object(connection: Connection, tenant_id: UUID, sha256: bytes) -
 
 
 async def orphaned_blobs(connection: Connection, tenant_id: UUID, *, before: datetime, limit: int) -> list[bytes]:
-    """Contents that no message has: their last one was erased, or a worker died between storing and linking."""
+    """Contents that no message has: their last one was erased, or a worker died between storing and linking.
+
+    What goes with the mails of a template, in any of its versions, is kept.
+    """
     rows = await connection.fetch(
         "SELECT o.sha256 FROM media_object o WHERE o.tenant_id = $1 AND o.stored_at < $2 AND NOT EXISTS "
-        "(SELECT 1 FROM media_file f WHERE f.tenant_id = $1 AND f.sha256 = o.sha256) LIMIT $3",
+        "(SELECT 1 FROM media_file f WHERE f.tenant_id = $1 AND f.sha256 = o.sha256) AND NOT EXISTS "
+        "(SELECT 1 FROM email_template e WHERE e.tenant_id = $1 AND e.attachments @> "
+        "jsonb_build_array(jsonb_build_object('sha256', encode(o.sha256, 'hex')))) LIMIT $3",
         tenant_id,
         before,
         limit,

@@ -58,7 +58,12 @@ class Mail:
 def read(body: bytes) -> Mail | None:
     """The message in *body*; None for one that does not say who wrote it."""
     message, _ = wire.parse(body)
-    writers = _addresses(message, "From")
+    return mail_of(message, body)
+
+
+def mail_of(message: EmailMessage, body: bytes) -> Mail | None:
+    """What :func:`read` makes of *message*, which was parsed from *body*."""
+    writers = addresses(message, "From")
     if not writers:
         return None
     name, sender = writers[0]
@@ -68,11 +73,9 @@ def read(body: bytes) -> Mail | None:
         message_id=given[0] if given else f"{hashlib.sha256(body).hexdigest()[:32]}@without-id",
         sender=sender,
         sender_name=name,
-        recipients=tuple(
-            address for field in ("Delivered-To", "To", "Cc") for _, address in _addresses(message, field)
-        ),
+        recipients=tuple(address for field in ("Delivered-To", "To", "Cc") for _, address in addresses(message, field)),
         subject=_header(message, "Subject"),
-        at=_date(message),
+        at=date_of(message),
         text=_text(message),
         references=_references(message),
         attachments=tuple(_attachments(message)),
@@ -87,7 +90,8 @@ def _clean(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
-def _addresses(message: EmailMessage, name: str) -> list[tuple[str | None, str]]:
+def addresses(message: EmailMessage, name: str) -> list[tuple[str | None, str]]:
+    """Read the names and addresses in a header, the addresses in small letters."""
     # Encoded words may hold any character, and stand for names alone: they are read when the addresses are told apart.
     try:
         found = getaddresses([" ".join(str(message.get(name, "")).split())])
@@ -101,8 +105,13 @@ def _addresses(message: EmailMessage, name: str) -> list[tuple[str | None, str]]
     ]
 
 
+def ids_in(text: str) -> list[str]:
+    """Find the message ids in a header's text, without their brackets."""
+    return _ID.findall(text)
+
+
 def _ids(message: EmailMessage, name: str) -> list[str]:
-    return _ID.findall(_header(message, name))
+    return ids_in(_header(message, name))
 
 
 def _references(message: EmailMessage) -> tuple[str, ...]:
@@ -112,7 +121,8 @@ def _references(message: EmailMessage) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, *list(parents)[:1]]))
 
 
-def _date(message: EmailMessage) -> datetime | None:
+def date_of(message: EmailMessage) -> datetime | None:
+    """Read when it was written, as it says itself."""
     try:
         at = parsedate_to_datetime(_header(message, "Date"))
     except (ValueError, TypeError, IndexError, OverflowError):

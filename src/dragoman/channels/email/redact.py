@@ -13,6 +13,9 @@ from dragoman.domain.plain_text import cut
 from dragoman.domain.redaction import RedactionRule, clean
 
 _READ = {"text/plain", "text/html"}
+_PIECE = 256 * 1024
+"""Characters of a text that are searched at a time: a pattern holds the interpreter until it is through with a text."""
+
 _LONGEST_SUBJECT = 2000
 """Characters that are kept of a subject in which something was found."""
 
@@ -26,7 +29,7 @@ def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[
     message, whole = wire.parse(body)
     if not whole:
         # Nobody reads parts of it; what stands in it for all to see is taken out of the bytes.
-        text, found = clean(body.decode("latin-1"), rules)
+        text, found = _clean(body.decode("latin-1"), rules)
         return (text.encode("latin-1"), {0: found}) if found else (body, {})
     subject, found = clean(wire.header_text(str(message.get("Subject", ""))), rules)
     if found:
@@ -38,12 +41,28 @@ def redact(body: bytes, rules: Sequence[RedactionRule]) -> tuple[bytes, Mapping[
     return (message.as_bytes(), {0: found}) if found else (body, {})
 
 
+def _clean(text: str, rules: Sequence[RedactionRule]) -> tuple[str, Counter[str]]:
+    """Clean a text of any length, a longer one piece by piece and each to the end of a line where it has lines."""
+    found: Counter[str] = Counter()
+    pieces = []
+    at = 0
+    while at < len(text):
+        end = at + _PIECE
+        if end < len(text):
+            end = text.rfind("\n", at, end) + 1 or end
+        piece, more = clean(text[at:end], rules)
+        pieces.append(piece)
+        found += more
+        at = end
+    return "".join(pieces), found
+
+
 def _part(part: EmailMessage, rules: Sequence[RedactionRule]) -> Counter[str]:
     subtype = part.get_content_subtype()
-    text, found = clean(inbound.decoded(part), rules)
+    text, found = _clean(inbound.decoded(part), rules)
     if subtype == "html":
         # A number may be in pieces between tags, and be whole for whoever reads it.
-        plain, more = clean(from_html(text), rules)
+        plain, more = _clean(from_html(text), rules)
         if more:
             text, subtype, found = plain, "plain", found + more
     if found:

@@ -4,7 +4,8 @@
     smtps://user:password@mail.example.org:465                              TLS from the start
     smtp://127.0.0.1:25                                                     a server beside this one
 
-Credentials are sent over TLS alone, unless the server is this machine.
+Credentials are sent over TLS alone, unless the server is this machine. The URL is read by
+:meth:`~dragoman.channels.email.smtp_pool.SmtpServer.from_url`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import aiosmtplib
 
-from dragoman.domain.errors import ConfigurationError, MailError
+from dragoman.channels.email.smtp_pool import THIS_MACHINE, SmtpServer
+from dragoman.domain.errors import MailError
 
 SECONDS = 20.0
-_PORTS = {"smtp": 587, "smtps": 465}
-_HERE = {"127.0.0.1", "::1", "localhost"}
+_HERE = THIS_MACHINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +38,14 @@ class Smtp:
     @classmethod
     def from_url(cls, url: str, *, base_url: str) -> Smtp:
         """Read which server *url* names. Raises ConfigurationError, which does not repeat the password."""
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
-        except ValueError:
-            host, port, parts = "", 0, urlsplit("")
-        if parts.scheme not in _PORTS or not host:
-            raise ConfigurationError("DRAGOMAN_SMTP_URL must be smtp://host:port or smtps://host:port")
-        given = dict(parse_qsl(parts.query))
+        server = SmtpServer.from_url(url, setting="DRAGOMAN_SMTP_URL")
         return cls(
-            host=host,
-            port=port,
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            sender=given.get("from") or f"dragoman@{urlsplit(base_url).hostname or 'localhost'}",
-            tls=parts.scheme == "smtps",
+            host=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            sender=server.sender or f"dragoman@{urlsplit(base_url).hostname or 'localhost'}",
+            tls=server.tls == "implicit",
         )
 
     async def send(self, *, to: str, subject: str, text: str) -> None:

@@ -132,17 +132,17 @@ def _refuse(document: Document, problems: Sequence[DefinitionProblem]) -> None:
 
 def flow_to_yaml(flow: Flow) -> str:
     """The file that, taken in again, is *flow*."""
-    return _dump(flow_to_json(flow))
+    return dump_definition(flow_to_json(flow))
 
 
 def menu_to_yaml(menu: Menu) -> str:
     """The file that, taken in again, is *menu*."""
-    return _dump(menu_to_json(menu))
+    return dump_definition(menu_to_json(menu))
 
 
 def skill_to_yaml(spec: SkillSpec) -> str:
     """The manifest that, registered again, is *spec*: a skill behind HTTP."""
-    return _dump(manifest_of(spec))
+    return dump_definition(manifest_of(spec))
 
 
 class _DefinitionDumper(yaml.SafeDumper):
@@ -164,5 +164,6 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
 _DefinitionDumper.add_representer(str, _text)
 
 
-def _dump(value: dict[str, Any]) -> str:
+def dump_definition(value: Any) -> str:
+    """Write a definition as YAML that :func:`~dragoman.skills.yaml_with_lines.read_document` reads back as the same."""
     return yaml.dump(value, Dumper=_DefinitionDumper, sort_keys=False, allow_unicode=True, width=110)

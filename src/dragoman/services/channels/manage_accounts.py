@@ -18,12 +18,16 @@ import structlog
 from dragoman.channels.interface import AccountAccess, Checked, CheckFinding
 from dragoman.runtime import Job, Runtime
 from dragoman.services.audit.on_record import put_on_record
+from dragoman.services.channels.manage_mailboxes import UNREADABLE, check_mailbox
 from dragoman.services.outbound.refusals import probe_pause
+from dragoman.services.outbound.wake import delivery_job
 from dragoman.store.accounts.actions import SYSTEM, Administrator
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, UnreadableCredentialsError, WhatsAppCredentials
+from dragoman.store.channels.mailboxes import unseal_mailbox
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, circuits, cooldowns, pace
+from dragoman.store.sending.outbox import MAIL
 
 log = structlog.get_logger()
 
@@ -58,8 +62,8 @@ async def resume(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by
                 before,
                 {"stopped_at": None},
             )
-        if first is not None:
-            await runtime.queue.enqueue(connection, [Job(entrypoint="deliver", tenant_id=tenant_id, key=first)])
+        job = delivery_job(tenant_id, account.channel, first, channel_account_id)
+        await runtime.queue.enqueue(connection, [job] if job else [])
     if account.stopped_at is not None:
         log.info("channel_resumed", account=account.channel_account_id)
     return account.stopped_at is not None
@@ -93,6 +97,8 @@ async def check(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID) -> 
 
 
 async def _check(runtime: Runtime, account: ChannelAccount) -> Checked:
+    if account.channel == MAIL:
+        return await check_mailbox(runtime, account)
     try:
         credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
     except UnreadableCredentialsError as error:
@@ -246,12 +252,12 @@ def _known_credentials(runtime: Runtime, account: ChannelAccount) -> WhatsAppCre
 
 def unreadable(runtime: Runtime, account: ChannelAccount) -> str:
     """Why the account's credentials cannot be read and what to do, in words; empty where they can."""
-    if account.channel != "whatsapp":
-        return ""
+    is_mail = account.channel == MAIL
+    unseal = unseal_mailbox if is_mail else channel_accounts.unseal
     try:
-        channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
+        unseal(account.secrets, runtime.keyring.decrypt)
     except UnreadableCredentialsError as error:
-        return f"{error} {MEND}"
+        return f"{error} {UNREADABLE if is_mail else MEND}"
     return ""
 
 

@@ -26,6 +26,7 @@ from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
 from dragoman.services.dispatching.load_work import DispatchWork, NextMessage, load_work
 from dragoman.services.leasing import LeasedBatch, LeaseProtocol
+from dragoman.services.outbound.wake import delivery_jobs
 from dragoman.store import media
 from dragoman.store.contacts import contacts
 from dragoman.store.database import Connection
@@ -131,10 +132,7 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
     replies = [reply for commit in commits for reply in _replies(runtime, commit)]
     await outbox.add(connection, tenant_id, replies, now=now)
     # After the commit, outside of the database: a worker that dies before leaves them to the sweep.
-    batch.jobs_after_commit.extend(
-        Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)
-        for contact_id in dict.fromkeys(reply.contact_id for reply in replies)
-    )
+    batch.jobs_after_commit.extend(delivery_jobs(tenant_id, replies))
     if any(_wants_agent(commit) for commit in commits):
         batch.jobs_after_commit.append(Job(entrypoint="assign_handoffs", tenant_id=tenant_id, key=tenant_id))
 

@@ -1,4 +1,6 @@
-"""The columns of an export: a stable schema, the same in every format. docs/exports.md lists it; a test compares.
+"""Exports have columns with a stable schema, the same in every format.
+
+docs/exports.md lists those of conversations, docs/outbox.md those of the outbox; tests compare.
 
 A new column is added at the end; a name never changes its meaning or its type.
 """
@@ -100,4 +102,26 @@ EVENT = (
     ExportColumn("trace_id", "id", "The trace"),
     ExportColumn("payload", "json", "The payload"),
     ExportColumn("seal", "id", "SHA-256 over this event and the seal before it, in hex"),
+)
+
+OUTBOX_ENTRY = (
+    ExportColumn("outbox_entry_id", "id", "The entry"),
+    ExportColumn("recipient", "text", "Address or number; masked for roles that may not see it"),
+    ExportColumn("recipient_kind", "id", "What kind of address that is, such as `email` or `wa_id`"),
+    ExportColumn("contact_id", "id", "The contact; empty for who is none"),
+    ExportColumn("contact_name", "text", "The contact's name as it is now"),
+    ExportColumn("channel", "id", "`email`, `whatsapp` or `webhook`"),
+    ExportColumn("subject", "text", "Of a mail its subject, of a template its name"),
+    ExportColumn("trigger", "text", "The automation that sent it; empty for replies", "trigger_name"),
+    ExportColumn("by_agent", "boolean", "Whether an agent wrote it"),
+    ExportColumn("status", "id", "Status, as in the API"),
+    ExportColumn("reason", "text", "Why that status"),
+    ExportColumn("delivery", "id", "How far it came after it was sent"),
+    ExportColumn("attempts", "integer", "How often it was tried"),
+    ExportColumn("possible_duplicate", "boolean", "Whether it was tried again although an answer was never seen"),
+    ExportColumn("created_at", "timestamp", "When it was written"),
+    ExportColumn("due_at", "timestamp", "When it is or was to be sent, or to be tried next"),
+    ExportColumn("sent_at", "timestamp", "When the server took it; empty where none did"),
+    ExportColumn("resend_of", "id", "The entry of which it is a copy"),
+    ExportColumn("session_id", "id", "The conversation that it belongs to"),
 )

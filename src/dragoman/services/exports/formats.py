@@ -102,18 +102,19 @@ def shape(kind: Format, parts: Parts) -> Shape:
 
 
 class CsvWriter:
-    """Writes one CSV file of conversations."""
+    """Writes one CSV file, of conversations unless *columns* are another list's."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Sequence[ExportColumn] = CONVERSATION) -> None:
+        self._columns = columns
         self._begun = False
 
     def write(self, batch: Batch) -> bytes:
         """Write the lines."""
-        return self._beginning() + spreadsheet.lines(CONVERSATION, batch.rows)
+        return self._beginning() + spreadsheet.lines(self._columns, batch.rows)
 
     def _beginning(self) -> bytes:
         begun, self._begun = self._begun, True
-        return b"" if begun else spreadsheet.header(CONVERSATION)
+        return b"" if begun else spreadsheet.header(self._columns)
 
     def end(self) -> Iterator[bytes]:
         """The header, where there was no conversation at all."""
@@ -180,14 +181,14 @@ class CsvZipWriter:
 class JsonlWriter:
     """One JSON object a line; ``transcript`` and ``timeline`` are arrays in it."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, columns: Sequence[ExportColumn] = CONVERSATION) -> None:
+        self._parts, self._columns = parts, columns
 
     def write(self, batch: Batch) -> bytes:
         """Write the lines."""
         lines = []
         for row in batch.rows:
-            record = plain(CONVERSATION, row)
+            record = plain(self._columns, row)
             if self._parts.transcript:
                 record["transcript"] = [plain(MESSAGE[1:], m) for m in batch.messages.get(row["session_id"], ())]
             if self._parts.timeline:
@@ -217,10 +218,10 @@ def plain(columns: Sequence[ExportColumn], row: Row) -> dict[str, Any]:
 class ParquetWriter:
     """One Parquet file; ``transcript`` and ``timeline`` are lists of structures in it."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, columns: Sequence[ExportColumn] = CONVERSATION) -> None:
+        self._parts, self._columns = parts, columns
         self._sink = Sink()
-        fields = [(column.name, _arrow(column)) for column in CONVERSATION]
+        fields = [(column.name, _arrow(column)) for column in columns]
         if parts.transcript:
             fields.append(("transcript", pa.list_(_structure(MESSAGE[1:]))))
         if parts.timeline:
@@ -231,7 +232,7 @@ class ParquetWriter:
 
     def write(self, batch: Batch) -> bytes:
         """Write the bytes of a row group."""
-        columns = [pa.array([c.of(row) for row in batch.rows], _arrow(c)) for c in CONVERSATION]
+        columns = [pa.array([c.of(row) for row in batch.rows], _arrow(c)) for c in self._columns]
         ids = [row["session_id"] for row in batch.rows]
         if self._parts.transcript:
             columns.append(_nested(MESSAGE[1:], ids, batch.messages))

@@ -16,13 +16,14 @@ from dragoman.services.dispatching.give_up import give_up_message
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.record_failure import GiveUp, Subject
 from dragoman.services.handoff import assign_waiting
+from dragoman.services.outbound import send_mail
 from dragoman.services.outbound.apply_statuses import give_up_statuses
-from dragoman.services.outbound.give_up_reply import give_up_reply, send_again
+from dragoman.services.outbound.give_up_reply import give_up_mail, give_up_reply, send_again
 from dragoman.store import exports, media
 from dragoman.store.database import Connection
 from dragoman.store.failed_jobs import FailedJob
 from dragoman.store.receiving import mailbox
-from dragoman.store.sending import outbox
+from dragoman.store.sending import mail_queue, outbox
 
 Reopen = Callable[[Runtime, Connection, UUID, FailedJob, str], Awaitable[list[Job]]]
 """Undoes that a job was given up, for somebody by name; the jobs that follow. Raises ChangeRefusedError."""
@@ -54,6 +55,11 @@ async def _message_of(connection: Connection, tenant_id: UUID, contact_id: UUID)
 
 async def _reply_of(connection: Connection, tenant_id: UUID, contact_id: UUID) -> Mapping[str, str]:
     found = await outbox.first_open_id(connection, tenant_id, contact_id)
+    return {"outbox_entry_id": str(found)} if found is not None else {}
+
+
+async def _mail_of(connection: Connection, tenant_id: UUID, channel_account_id: UUID) -> Mapping[str, str]:
+    found = await mail_queue.first_due_id(connection, tenant_id, channel_account_id)
     return {"outbox_entry_id": str(found)} if found is not None else {}
 
 
@@ -169,6 +175,13 @@ KINDS: Mapping[str, JobKind] = {
         give_up=give_up_reply,
         reopen=_send_again,
         subject_of=_reply_of,
+    ),
+    send_mail.ENTRYPOINT: JobKind(
+        label="Send a mail",
+        consequence="The mail failed, and the mailbox's next ones are sent.",
+        give_up=give_up_mail,
+        reopen=_send_again,
+        subject_of=_mail_of,
     ),
     "apply_statuses": JobKind(
         label="Apply delivery statuses",

@@ -21,6 +21,7 @@ from dragoman.domain.nouns import Session
 from dragoman.ledger import append, sessions
 from dragoman.ledger.append import Context
 from dragoman.runtime import Job, Runtime
+from dragoman.services.outbound.wake import delivery_job
 from dragoman.store import leases
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
@@ -57,6 +58,13 @@ class HeldSession:
     def wake(self, entrypoint: str) -> None:
         """Have *entrypoint* look at the contact once this is committed."""
         self.jobs.append(Job(entrypoint=entrypoint, tenant_id=self.tenant_id, key=self.session.contact_id))
+
+    def wake_sender(self) -> None:
+        """Have what waits for the contact sent, or looked at once more, once this is committed."""
+        context = self.context
+        job = delivery_job(self.tenant_id, context.channel, self.session.contact_id, context.channel_account_id)
+        if job is not None:
+            self.jobs.append(job)
 
     def assign_others(self) -> None:
         """Have waiting sessions assigned once this is committed: an agent has room, or one more session waits."""

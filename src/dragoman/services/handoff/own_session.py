@@ -99,7 +99,7 @@ async def _take_held(held: HeldSession, agent: Agent, how: Taking, by: Actor, *,
     overtaken = [e.outbox_entry_id for e in (*stopped, *under_way) if e.session_id != session_id]
     await outbox.mark_overtaken(connection, tenant_id, overtaken)
     # What is under way is looked at once more, and not tried again.
-    held.wake("deliver")
+    held.wake_sender()
     return True
 
 

@@ -67,7 +67,7 @@ async def send_answer(
         await _put_in_outbox(held, turn)
         await _fetch_files(held, turn)
         await _after_writing(held, agent, is_note=False)
-        held.wake("deliver")
+        held.wake_sender()
         return True
 
 

@@ -22,8 +22,10 @@ from dragoman.domain.nouns import SYSTEM
 from dragoman.ledger import append
 from dragoman.ledger.append import Addition
 from dragoman.runtime import WHATSAPP, Job, Runtime
+from dragoman.services import counters
 from dragoman.services.outbound import refusals
 from dragoman.services.outbound.refusals import SendRefusal
+from dragoman.store.automation import facts
 from dragoman.store.channels import channel_accounts
 from dragoman.store.database import UNAVAILABLE, Connection
 from dragoman.store.receiving import deliveries, mailbox
@@ -38,6 +40,17 @@ BATCH = 200
 FRESH = timedelta(minutes=10)
 """Statuses that have waited for longer are left to the hourly look: a send is answered in seconds, and the statuses of
 whoever else sends with our number would be looked at again and again."""
+
+
+_NOT_SENT = {
+    "FAILED": "the message had failed before",
+    "SKIPPED": "the mail was not to be sent",
+    "CANCELLED": "the mail was cancelled",
+}
+"""Why nothing follows from what is reported of a mail that is not sent, by its status."""
+
+MAIL_CAME_BACK = "It came back."
+REPORTED_UNWANTED = "The recipient's provider reported a mail as unwanted"
 
 
 @dataclass(slots=True)
@@ -65,7 +78,7 @@ class _StatusWalk:
     def step(self, status: MatchedStatus) -> str:
         """Move on if the status is news; what was done, in words."""
         news = status.status
-        stale = self._stale(status, news)
+        stale = self._not_sent() or self._stale(status, news)
         if stale is not None:
             return f"kept: {stale}"
         if self.channel_message_id is None or self.gave_up:
@@ -78,6 +91,12 @@ class _StatusWalk:
             self.reached = news
             self.steps.append(status)
         return news
+
+    def _not_sent(self) -> str | None:
+        """Why nothing that is reported of a mail follows now; None for one that was sent, and for other channels."""
+        if self.entry.channel != outbox.MAIL or self.entry.status == "SENT":
+            return None
+        return _NOT_SENT.get(self.entry.status, "the mail is still to be sent")
 
     def _stale(self, status: MatchedStatus, news: str) -> str | None:
         """Why nothing follows from the status; None where it is news."""
@@ -191,7 +210,12 @@ async def _apply(runtime: Runtime, connection: Connection, tenant_id: UUID, wait
     jobs = [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id) for contact_id in held]
     jobs += [
         Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)
-        for contact_id in {walk.entry.contact_id for walk in walks.values() if walk.settled or walk.failed}
+        for contact_id in {
+            walk.entry.contact_id
+            for walk in walks.values()
+            # Nothing waits behind a mail, and some have no contact.
+            if (walk.settled or walk.failed) and walk.entry.channel != outbox.MAIL
+        }
     ]
     await runtime.queue.enqueue(connection, jobs)
 
@@ -226,10 +250,26 @@ async def _failed(
     """The channel gives up what it had taken: what follows is what follows from a refusal at once."""
     error: Mapping[str, Any] = status.errors[0] if status.errors else {}
     code = error.get("code")
+    if entry.channel == outbox.MAIL:
+        await _mail_failed(runtime, connection, tenant_id, entry, error)
+        return
     refusal = SendRefusal(code=code, said=str(error.get("reason", "")), meaning=WHATSAPP.meaning_of(code), late=True)
     account = await channel_accounts.load(connection, tenant_id, entry.channel_account_id)
     entry = dataclasses.replace(entry, channel_message_id=status.channel_message_id)
     await refusals.follow(runtime, connection, tenant_id, entry, account, refusal, attempts=entry.attempts)
+
+
+async def _mail_failed(
+    runtime: Runtime, connection: Connection, tenant_id: UUID, entry: OutboxEntry, error: Mapping[str, Any]
+) -> None:
+    """A mail came back, or was not wanted: its servers have given it up, so that no code is one for another attempt."""
+    now, code = runtime.clock.now(), error.get("code")
+    counters.REFUSALS.labels(str(code)).inc()
+    if error.get("unwanted"):
+        # Whom we wrote to, and not whom the report names: anybody can send one.
+        await facts.unsubscribe(connection, tenant_id, entry.recipient, how=REPORTED_UNWANTED, now=now)
+    reason = str(error.get("reason") or MAIL_CAME_BACK)
+    await refusals.fail(connection, tenant_id, entry, code, reason, now, attempts=entry.attempts)
 
 
 def _rank(delivery: str | None) -> int:

@@ -12,10 +12,12 @@ from uuid import UUID
 import structlog
 
 from dragoman.domain.errors import ChangeRefusedError
+from dragoman.domain.outbox_status import EntryAction
 from dragoman.runtime import Job, Runtime
-from dragoman.services.outbound import refusals
+from dragoman.services.outbound import refusals, send_mail
+from dragoman.services.outbound.manage_entries import check_action, try_again
 from dragoman.store.database import UNAVAILABLE, Connection
-from dragoman.store.sending import outbox
+from dragoman.store.sending import mail_queue, outbox, outbox_entries
 
 log = structlog.get_logger()
 
@@ -51,6 +53,23 @@ async def give_up_reply(
     return given
 
 
+async def give_up_mail(
+    runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, subject: Mapping[str, str], reason: str
+) -> dict[str, str] | None:
+    """Fail the mail that its mailbox would send first, if it is *subject*; its ids. None where that one was sent."""
+    now, said = runtime.clock.now(), f"could not be sent: {reason}"
+    async with runtime.database.tenant(tenant_id) as connection:
+        first = await mail_queue.first_due_id(connection, tenant_id, channel_account_id)
+        if first is None or str(first) != subject.get("outbox_entry_id"):
+            return None
+        entry = (await mail_queue.lock(connection, tenant_id, [first]))[first]
+        if entry.status in outbox.OPEN:
+            await refusals.fail(connection, tenant_id, entry, None, said, now, attempts=entry.attempts)
+        job = Job(entrypoint=send_mail.ENTRYPOINT, tenant_id=tenant_id, key=channel_account_id)
+        await runtime.queue.enqueue(connection, [job])
+    return {"outbox_entry_id": str(first), **({"session_id": str(entry.session_id)} if entry.session_id else {})}
+
+
 async def _send_the_next(runtime: Runtime, connection: Connection, tenant_id: UUID, contact_id: UUID) -> None:
     await runtime.queue.enqueue(connection, [Job(entrypoint="deliver", tenant_id=tenant_id, key=contact_id)])
 
@@ -59,18 +78,8 @@ async def send_again(
     runtime: Runtime, connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, by_whom: str
 ) -> list[Job]:
     """Let a message that failed be sent after all; the job that does it. Raises ChangeRefusedError where it cannot."""
-    entry = (await outbox.lock(connection, tenant_id, [outbox_entry_id])).get(outbox_entry_id)
-    if entry is None or entry.status != "FAILED":
+    entry = await outbox_entries.lock(connection, tenant_id, outbox_entry_id)
+    if entry is None:
         raise ChangeRefusedError("This message is not waiting to be sent again.")
-    if entry.is_fenced:
-        raise ChangeRefusedError("A person has taken over the conversation since the bot wrote this message.")
-    if entry.once:
-        raise ChangeRefusedError(
-            "This message held a one-time code, which is not kept. The contact can ask for another."
-        )
-    now = runtime.clock.now()
-    reason = f"tried again by {by_whom}"
-    await outbox.mark_retrying(connection, tenant_id, outbox_entry_id, due_at=now, reason=reason)
-    await outbox.count_failures(connection, tenant_id, outbox_entry_id, 0)
-    await refusals.record_status(connection, tenant_id, entry, "retrying", now, reason=reason)
-    return [Job(entrypoint="deliver", tenant_id=tenant_id, key=entry.contact_id)]
+    check_action(EntryAction.RETRY, entry)
+    return await try_again(connection, tenant_id, entry, by_whom, runtime.clock.now())

@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from dragoman.channels.interface import Meaning, RetryClass
-from dragoman.domain.events import AuditEvent, MessageStatus
+from dragoman.domain.events import AuditEvent, MessageStatus, OutboxChanged, Payload
 from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.plurals import counted
 from dragoman.ledger import append
@@ -26,6 +26,7 @@ from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, cooldowns, marketing, outbox, pace
 from dragoman.store.sending.cooldowns import Scope
+from dragoman.store.sending.mail_queue import MailEntry
 from dragoman.store.sending.outbox import OutboxEntry
 
 log = structlog.get_logger()
@@ -50,8 +51,14 @@ NOT_AGAIN = (
 QUICK_PROBE = timedelta(minutes=1)
 SLOW_PROBE = timedelta(hours=1)
 LONGEST_PROBE = timedelta(hours=24)
-CREDENTIALS = frozenset({0, 3, 10, 190, 131005, *range(200, 300)})
-"""Codes that end when the token is mended, which a look at the number shows; the others have to be tried."""
+CREDENTIALS = frozenset({0, 3, 10, 190, 131005, *range(200, 300), *range(530, 540)})
+"""Codes that end when the token or password is mended, which a look at the account shows; others have to be tried.
+
+Those from 530 on are a mail server's, which are never the Graph API's.
+"""
+
+
+EntryOnRecord = OutboxEntry | MailEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +130,7 @@ async def _beyond_the_message(
         case RetryClass.SPARE_CONTACT:
             await marketing.pause(connection, tenant_id, contact_id, until=now + SPARED)
         case RetryClass.STOP_CHANNEL:
-            await _stop(connection, tenant_id, account, refusal.code, refusal.reason, now)
+            await stop_account(connection, tenant_id, account, refusal.code, refusal.reason, now)
         case RetryClass.BACK_OFF_CHANNEL:
             return await _hold(runtime, connection, tenant_id, Scope.CHANNEL, account.business_account, refusal)
         case RetryClass.BACK_OFF_NUMBER:
@@ -162,13 +169,30 @@ async def unreachable(
     tries = counted(attempts, "attempt", "attempts")
     keep_trying = timedelta(seconds=(await skills.dispatch_rules(connection, tenant_id)).policy.keep_trying_seconds)
     if tried_for >= keep_trying:
-        gave_up = f"gave up after {tries} in {_hours(tried_for)}: {reason}"
-    elif failures >= MAX_ATTEMPTS and tried_for >= LEAST_TIME and not account.circuit.is_open:
+        await give_up(connection, tenant_id, entry, code, reason, now, attempts=attempts)
+        return
+    if failures >= MAX_ATTEMPTS and tried_for >= LEAST_TIME and not account.circuit.is_open:
         gave_up = f"gave up after {tries}, while other messages of the number went out: {reason}"
     else:
         await outbox.count_failures(connection, tenant_id, entry.outbox_entry_id, failures)
         await schedule_retry(connection, tenant_id, entry, code, reason, now, pause=pause)
         return
+    await fail(connection, tenant_id, entry, code, gave_up, now, attempts=attempts)
+
+
+async def give_up(
+    connection: Connection,
+    tenant_id: UUID,
+    entry: EntryOnRecord,
+    code: int | None,
+    reason: str,
+    now: datetime,
+    *,
+    attempts: int,
+) -> None:
+    """Fail what has been tried for as long as it is of use; *reason* is the latest failure."""
+    tries = counted(attempts, "attempt", "attempts")
+    gave_up = f"gave up after {tries} in {_hours(now - entry.created_at)}: {reason}"
     await fail(connection, tenant_id, entry, code, gave_up, now, attempts=attempts)
 
 
@@ -182,16 +206,17 @@ def backoff(runtime: Runtime, attempts: int) -> float:
 
 
 async def stop_and_park(
-    connection: Connection, tenant_id: UUID, entry: OutboxEntry, account: ChannelAccount, reason: str, now: datetime
+    connection: Connection, tenant_id: UUID, entry: EntryOnRecord, account: ChannelAccount, reason: str, now: datetime
 ) -> None:
     """Stop an account that cannot be used, for a reason of our own; the message waits until it is resumed."""
-    await _stop(connection, tenant_id, account, None, reason, now)
+    await stop_account(connection, tenant_id, account, None, reason, now)
     await park(connection, tenant_id, entry, None, f"The channel is stopped. {reason}", now)
 
 
-async def _stop(
+async def stop_account(
     connection: Connection, tenant_id: UUID, account: ChannelAccount, code: int | None, reason: str, now: datetime
 ) -> None:
+    """Stop an account until somebody acts or a probe finds it well; said once, by whoever is first."""
     news = await account_suspensions.stop(
         connection,
         tenant_id,
@@ -227,7 +252,7 @@ async def _hold(
 async def schedule_retry(
     connection: Connection,
     tenant_id: UUID,
-    entry: OutboxEntry,
+    entry: EntryOnRecord,
     code: int | None,
     reason: str,
     now: datetime,
@@ -241,7 +266,7 @@ async def schedule_retry(
 
 
 async def park(
-    connection: Connection, tenant_id: UUID, entry: OutboxEntry, code: int | None, reason: str, now: datetime
+    connection: Connection, tenant_id: UUID, entry: EntryOnRecord, code: int | None, reason: str, now: datetime
 ) -> None:
     """Wait until the channel account is resumed."""
     await account_suspensions.park(connection, tenant_id, entry.outbox_entry_id, reason=reason)
@@ -251,7 +276,7 @@ async def park(
 async def fail(
     connection: Connection,
     tenant_id: UUID,
-    entry: OutboxEntry,
+    entry: EntryOnRecord,
     code: int | None,
     reason: str,
     now: datetime,
@@ -264,7 +289,7 @@ async def fail(
 
 
 async def stop_fenced(
-    connection: Connection, tenant_id: UUID, entry: OutboxEntry, now: datetime, *, attempts: int
+    connection: Connection, tenant_id: UUID, entry: EntryOnRecord, now: datetime, *, attempts: int
 ) -> None:
     """A message of the bot is not sent, or after *attempts* not again, since a person has taken its session."""
     reason = NOT_AGAIN if attempts else FENCED
@@ -275,7 +300,7 @@ async def stop_fenced(
 async def record_status_once(
     connection: Connection,
     tenant_id: UUID,
-    entry: OutboxEntry,
+    entry: EntryOnRecord,
     status: str,
     now: datetime,
     *,
@@ -290,7 +315,7 @@ async def record_status_once(
 async def record_status(
     connection: Connection,
     tenant_id: UUID,
-    entry: OutboxEntry,
+    entry: EntryOnRecord,
     status: str,
     now: datetime,
     *,
@@ -307,7 +332,7 @@ async def record_status(
 
 
 def status_event(
-    entry: OutboxEntry,
+    entry: EntryOnRecord,
     status: str,
     now: datetime,
     *,
@@ -317,17 +342,27 @@ def status_event(
     reason: str = "",
 ) -> AuditEvent | None:
     """What the timeline is told; None for a message of no session."""
-    if entry.session_id is None or entry.message_id is None:
+    if entry.session_id is None:
         return None
-    return AuditEvent(
-        at=now,
-        actor=SYSTEM,
-        payload=MessageStatus(
+    payload: Payload
+    if entry.message_id is None:
+        # It stands in no transcript.
+        payload = OutboxChanged(
+            outbox_entry_id=str(entry.outbox_entry_id),
+            channel=entry.channel,
+            status=status,
+            trigger=entry.trigger_name,
+            reason=reason,
+            attempts=attempts,
+            code=code,
+        )
+    else:
+        payload = MessageStatus(
             message_id=str(entry.message_id),
             status=status,
             channel_message_id=wamid or entry.channel_message_id,
             code=code,
             reason=reason,
             attempts=attempts,
-        ),
-    )
+        )
+    return AuditEvent(at=now, actor=SYSTEM, payload=payload)

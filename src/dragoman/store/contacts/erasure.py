@@ -34,6 +34,7 @@ KEPT: Mapping[str, str] = {
     "agent_request": "ids of ours",
     "alembic_version": "the schema's version",
     "api_token": "people of ours",
+    "automation_trigger": "definitions, and addresses that people of ours put into them",
     "business_partner": "the customer directory, which is kept elsewhere and brought here",
     "canned_reply": "texts of ours for everybody",
     "channel_account": "numbers and mailboxes of ours",
@@ -43,6 +44,7 @@ KEPT: Mapping[str, str] = {
     "classifier_version": "definitions",
     "delivery_item": "digests of the channel's ids, and what became of them",
     "directory": "where tenants' accounts are found",
+    "email_template": "definitions",
     "failed_job": "ids of ours, and the class and place of an error",
     "flow": "definitions",
     "handoff": "ids of ours, and people of ours",
@@ -77,6 +79,8 @@ KEPT: Mapping[str, str] = {
     "template_synchronisation": "when the channel was asked, and what it said of an account of ours",
     "tenant": "settings",
     "thread": "ids of ours",
+    "trigger_firing": "ids of ours, and keys that other systems asked with",
+    "trigger_state": "a place in the change feed",
     "usage_count": "counts",
     "usage_counted": "ids of ours and counts",
     "usage_due": "ids of ours",
@@ -235,6 +239,10 @@ _OWN: Mapping[str, tuple[str, ...]] = {
         "DELETE FROM business_partner_phone WHERE tenant_id = $1 AND ltrim(phone, '+') = ANY($2::text[])",
         "values",
     ),
+    "mail_unsubscribed": (
+        "DELETE FROM mail_unsubscribed WHERE tenant_id = $1 AND address = ANY($2::text[])",
+        "values",
+    ),
     "message_status": (
         "DELETE FROM message_status WHERE tenant_id = $1 AND channel_message_id = ANY($2::text[])",
         "channel_ids",
@@ -305,11 +313,13 @@ async def _outbox(connection: Connection, tenant_id: UUID, who: ErasedPerson) ->
     entries = [
         row["outbox_entry_id"]
         for row in await connection.fetch(
+            # Mails may also have gone to their address without anybody having known whose it is.
             "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND (contact_id = ANY($2) "
-            "OR session_id = ANY($3)) FOR UPDATE",
+            "OR session_id = ANY($3) OR (listed AND recipient = ANY($4))) FOR UPDATE",
             tenant_id,
             who.contacts,
             who.sessions,
+            list(who.values),
         )
     ]
     attempts = await connection.execute(
@@ -320,9 +330,10 @@ async def _outbox(connection: Connection, tenant_id: UUID, who: ErasedPerson) ->
     )
     changed = await connection.execute(
         "UPDATE outbox_entry SET recipient = '', content = $3, kept = NULL, reply_to = NULL, "
-        "channel_message_id = NULL, parked = false, reason = CASE WHEN status IN ('SCHEDULED', 'PENDING', 'RETRYING') "
+        "subject = '', email = NULL, channel_message_id = NULL, parked = false, previous_status = status, "
+        "reason = CASE WHEN status IN ('SCHEDULED', 'PENDING', 'RETRYING') "
         "THEN $4 ELSE '' END, status = CASE WHEN status IN ('SCHEDULED', 'PENDING', 'RETRYING') THEN 'CANCELLED' "
-        "ELSE status END WHERE tenant_id = $1 AND outbox_entry_id = ANY($2) AND content <> $3",
+        "ELSE status END WHERE tenant_id = $1 AND outbox_entry_id = ANY($2) AND (content <> $3 OR recipient <> '')",
         tenant_id,
         entries,
         erasure.CONTENT,

@@ -68,8 +68,8 @@ async def stopped(connection: Connection, tenant_id: UUID, channel_account_id: U
 async def park(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, reason: str) -> None:
     """Let a message wait until its account is resumed."""
     await connection.execute(
-        "UPDATE outbox_entry SET parked = true, status = 'RETRYING', reason = $3, slot_at = NULL "
-        "WHERE tenant_id = $1 AND outbox_entry_id = $2",
+        "UPDATE outbox_entry SET parked = true, status = 'RETRYING', previous_status = status, reason = $3, "
+        "slot_at = NULL WHERE tenant_id = $1 AND outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
         reason,

@@ -103,7 +103,7 @@ async def unpark_for_trials(connection: Connection, tenant_id: UUID, *, now: dat
         "SELECT one.outbox_entry_id FROM channel_account a, LATERAL (SELECT o.outbox_entry_id FROM outbox_entry o "
         "WHERE o.tenant_id = $1 AND o.channel_account_id = a.channel_account_id AND o.parked AND NOT EXISTS ("
         "SELECT 1 FROM outbox_entry b WHERE b.tenant_id = $1 AND b.contact_id = o.contact_id "
-        "AND b.channel_account_id = o.channel_account_id AND b.status IN ('SCHEDULED', 'PENDING', 'RETRYING') "
+        "AND b.channel_account_id = o.channel_account_id AND b.status IN ('PENDING', 'RETRYING') "
         "AND b.sequence < o.sequence) ORDER BY o.attempts, o.sequence LIMIT 1 FOR UPDATE OF o SKIP LOCKED) AS one "
         "WHERE a.tenant_id = $1 AND a.open_since IS NOT NULL AND a.trial_at <= $2 AND a.stopped_at IS NULL "
         "AND a.disabled_at IS NULL) RETURNING contact_id",

@@ -93,6 +93,21 @@ class Cooldown:
     reason: str
 
 
+async def held_for(
+    connection: Connection, tenant_id: UUID, scope: Scope, subject: str, *, now: datetime | None
+) -> float:
+    """For how many seconds *subject* is held yet; 0 where it is not. *now* None means the database's clock."""
+    seconds: float | None = await connection.fetchval(
+        "SELECT extract(epoch FROM until - coalesce($4, clock_timestamp()))::float8 FROM send_hold "
+        "WHERE tenant_id = $1 AND scope = $2 AND subject = $3",
+        tenant_id,
+        str(scope),
+        subject,
+        now,
+    )
+    return max(seconds or 0.0, 0.0)
+
+
 async def in_force(connection: Connection, tenant_id: UUID, *, now: datetime) -> list[Cooldown]:
     """The holds on numbers and business accounts; those on single contacts stand with their messages."""
     rows = await connection.fetch(

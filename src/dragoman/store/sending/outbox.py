@@ -8,17 +8,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.content import Content, from_json, to_json
+from dragoman.domain.content import Content, Template, from_json, to_json
 from dragoman.domain.handoff import OVERTAKEN, is_fenced
 from dragoman.sql import BulkStatement, bulk_insert
 from dragoman.store.database import Connection
 
 OPEN = ("SCHEDULED", "PENDING", "RETRYING")
 
-UNSENT = ("email",)
-"""Channels that are read and that nothing sends for yet: their entries wait, and say so."""
-
-WAITS = "waits: this version does not send email"
+MAIL = "email"
+"""What goes by mail is sent by its mailbox (:mod:`~dragoman.store.sending.mail_queue`), the rest by its contact."""
 
 FORWARD = ("sent", "delivered", "read", "played")
 """Delivery statuses only move along this line; failed is terminal (whatsapp facts, section 1)."""
@@ -58,6 +56,8 @@ class OutboxEntry:
     by_agent: bool
     fence: int
     session_fence: int
+    channel: str
+    trigger_name: str
     passed_over: bool = False
 
     @property
@@ -70,8 +70,8 @@ _COLUMNS = (
     "outbox_entry_id, contact_id, channel_account_id, session_id, message_id, recipient, recipient_kind, content, "
     "reply_to, status, attempts, failures, due_at, created_at, reason, delivery, channel_message_id, slot_at, once, "
     "(SELECT s.window_until FROM session s WHERE s.tenant_id = o.tenant_id AND s.session_id = o.session_id) "
-    "AS window_until, by_agent, fence, coalesce((SELECT h.fence FROM handoff h WHERE h.tenant_id = o.tenant_id "
-    "AND h.session_id = o.session_id), 0) AS session_fence"
+    "AS window_until, by_agent, fence, channel, trigger_name, coalesce((SELECT h.fence FROM handoff h "
+    "WHERE h.tenant_id = o.tenant_id AND h.session_id = o.session_id), 0) AS session_fence"
 )
 
 
@@ -107,10 +107,11 @@ _ADD = bulk_insert(
         "recipient_kind": "text",
         "content": "jsonb",
         "kept": "jsonb",
-        "reason": "text",
         "reply_to": "text",
         "by_agent": "boolean",
         "fence": "int",
+        "subject": "text",
+        "listed": "boolean",
     },
     once={"created_at": "timestamptz"},
     values={"status": "'PENDING'", "due_at": "{created_at}", "once": "r.kept IS NOT NULL"},
@@ -133,21 +134,86 @@ async def add(connection: Connection, tenant_id: UUID, replies: Sequence[Outboun
             r.recipient_kind,
             to_json(r.content),
             r.redacted_content and to_json(r.redacted_content),
-            WAITS if r.channel in UNSENT else "",
             r.reply_to,
             r.by_agent,
             r.fence,
+            r.content.name if isinstance(r.content, Template) else "",
+            r.channel == MAIL or isinstance(r.content, Template),
         )
         for r in replies
     ]
     await _ADD.execute(connection, rows, tenant_id, now)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """What automation sends, or does not (SKIPPED, for ``reason``); ``email`` is the composed mail, if any."""
+
+    outbox_entry_id: UUID
+    channel: str
+    recipient: str
+    recipient_kind: str
+    content: Content
+    subject: str
+    trigger_name: str
+    firing_id: UUID
+    status: str
+    due_at: datetime
+    contact_id: UUID | None = None
+    channel_account_id: UUID | None = None
+    session_id: UUID | None = None
+    email: Mapping[str, Any] | None = None
+    reason: str = ""
+    fence: int = 0
+
+
+_ADD_DELIVERIES = bulk_insert(
+    "outbox_entry",
+    {
+        "outbox_entry_id": "uuid",
+        "channel": "text",
+        "recipient": "text",
+        "recipient_kind": "text",
+        "content": "jsonb",
+        "subject": "text",
+        "trigger_name": "text",
+        "firing_id": "uuid",
+        "status": "text",
+        "due_at": "timestamptz",
+        "contact_id": "uuid",
+        "channel_account_id": "uuid",
+        "session_id": "uuid",
+        "email": "jsonb",
+        "reason": "text",
+        "fence": "int",
+    },
+    once={"created_at": "timestamptz"},
+    values={"listed": "true"},
+    order="r.place",
+)
+
+
+async def add_deliveries(
+    connection: Connection, tenant_id: UUID, deliveries: Sequence[NewDelivery], *, now: datetime
+) -> None:
+    """Put in the outbox what a trigger sends, in its order."""
+    rows = [
+        (
+            d.outbox_entry_id, d.channel, d.recipient, d.recipient_kind, to_json(d.content), d.subject, d.trigger_name,
+            d.firing_id, d.status, d.due_at, d.contact_id, d.channel_account_id, d.session_id, d.email, d.reason,
+            d.fence,
+        )
+        for d in deliveries
+    ]  # fmt: skip
+    await _ADD_DELIVERIES.execute(connection, rows, tenant_id, now)
+
+
 async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Sequence[UUID]) -> dict[UUID, OutboxEntry]:
     """Each contact's oldest entry that is still to be sent, held until the transaction ends: what was said first goes
     out first.
 
-    What is parked waits for its channel account, and is not in the way of another account's; once nothing is wrong with
+    What is scheduled for later is not, until its time has come (:func:`release_scheduled`). What is parked waits for
+    its channel account, and is not in the way of another account's; once nothing is wrong with
     the account any more it comes first again, whether or not somebody has woken it yet.
     """
     if not contact_ids:
@@ -156,14 +222,14 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Seque
         f"SELECT e.* FROM unnest($2::uuid[]) AS q(contact_id), LATERAL (SELECT {_COLUMNS}, "
         "EXISTS (SELECT FROM outbox_entry b WHERE b.tenant_id = $1 AND b.contact_id = q.contact_id "
         "AND b.channel_account_id = o.channel_account_id AND b.sequence < o.sequence "
-        "AND b.status IN ('SCHEDULED', 'PENDING', 'RETRYING')) AS passed_over FROM outbox_entry o "
-        "WHERE tenant_id = $1 AND o.contact_id = q.contact_id AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') "
-        "AND channel <> ALL($3) AND (NOT parked OR EXISTS (SELECT 1 FROM channel_account a WHERE a.tenant_id = $1 "
+        "AND b.status IN ('PENDING', 'RETRYING')) AS passed_over FROM outbox_entry o "
+        "WHERE tenant_id = $1 AND o.contact_id = q.contact_id AND status IN ('PENDING', 'RETRYING') "
+        "AND channel <> $3 AND (NOT parked OR EXISTS (SELECT 1 FROM channel_account a WHERE a.tenant_id = $1 "
         "AND a.channel_account_id = o.channel_account_id AND a.stopped_at IS NULL AND a.open_since IS NULL)) "
         "ORDER BY sequence LIMIT 1 FOR UPDATE OF o) AS e",
         tenant_id,
         contact_ids,
-        UNSENT,
+        MAIL,
     )
     return {row["contact_id"]: _entry(row) for row in rows}
 
@@ -172,11 +238,11 @@ async def first_open_id(connection: Connection, tenant_id: UUID, contact_id: UUI
     """The contact's oldest entry that waits for nothing but its turn, by its id; its content is not read."""
     found: UUID | None = await connection.fetchval(
         "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND channel <> ALL($3) AND NOT parked "
+        "AND status IN ('PENDING', 'RETRYING') AND channel <> $3 AND NOT parked "
         "ORDER BY sequence LIMIT 1",
         tenant_id,
         contact_id,
-        UNSENT,
+        MAIL,
     )
     return found
 
@@ -211,7 +277,7 @@ class DeliveryProgress:
 
 
 _ADVANCE = BulkStatement(
-    "UPDATE outbox_entry e SET delivery = r.delivery, reason = r.reason, "
+    "UPDATE outbox_entry e SET delivery = r.delivery, reason = r.reason, previous_status = e.status, "
     "status = CASE WHEN r.delivery = 'failed' THEN 'FAILED' WHEN r.settled IS NOT NULL THEN 'SENT' "
     "ELSE e.status END, channel_message_id = coalesce(r.settled, e.channel_message_id), "
     "sent_at = CASE WHEN r.settled IS NULL THEN e.sent_at ELSE {now} END, "
@@ -231,8 +297,16 @@ async def advance(
     await _ADVANCE.execute(connection, rows, tenant_id, now)
 
 
+REPEATS_IN_DOUBT = (
+    "o.possible_duplicate OR (o.attempts > 0 AND EXISTS (SELECT FROM outbox_attempt a WHERE a.tenant_id = {tenant_id} "
+    "AND a.outbox_entry_id = o.outbox_entry_id AND a.number = o.attempts AND a.at >= o.created_at "
+    "AND a.answer @> '{{\"may_have_arrived\": true}}'))"
+)
+"""SQL: whether the attempt that begins now repeats one that may have reached somebody, or an earlier one did."""
+
 _BEGIN = BulkStatement(
-    "UPDATE outbox_entry AS o SET attempts = attempts + 1, due_at = r.due_at, parked = false FROM {rows} "
+    "UPDATE outbox_entry AS o SET attempts = attempts + 1, due_at = r.due_at, parked = false, "
+    f"possible_duplicate = {REPEATS_IN_DOUBT} FROM {{rows}} "
     "WHERE o.tenant_id = {tenant_id} AND o.outbox_entry_id = r.outbox_entry_id",
     {"outbox_entry_id": "uuid", "due_at": "timestamptz"},
 )
@@ -298,7 +372,7 @@ async def is_first(connection: Connection, tenant_id: UUID, entry: OutboxEntry) 
         "SELECT NOT EXISTS (SELECT 1 FROM outbox_entry b, outbox_entry o WHERE o.tenant_id = $1 "
         "AND o.outbox_entry_id = $2 AND b.tenant_id = $1 AND b.contact_id = o.contact_id "
         "AND b.channel_account_id = o.channel_account_id AND b.sequence < o.sequence "
-        "AND b.status IN ('SCHEDULED', 'PENDING', 'RETRYING'))",
+        "AND b.status IN ('PENDING', 'RETRYING'))",
         tenant_id,
         entry.outbox_entry_id,
     )
@@ -307,7 +381,10 @@ async def is_first(connection: Connection, tenant_id: UUID, entry: OutboxEntry) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What the server answered; *result* is accepted, refused or unanswered."""
+    """What the server answered; *result* is accepted, refused or unanswered.
+
+    The *answer* to an unanswered one that may have reached somebody has ``may_have_arrived``.
+    """
 
     outbox_entry_id: UUID
     number: int
@@ -357,7 +434,8 @@ async def has_record_of(
 
 
 _MARK_SENT = BulkStatement(
-    "UPDATE outbox_entry AS o SET status = 'SENT', sent_at = {now}, channel_message_id = r.channel_message_id, "
+    "UPDATE outbox_entry AS o SET status = 'SENT', previous_status = o.status, sent_at = {now}, "
+    "channel_message_id = r.channel_message_id, "
     "reason = '', delivery = coalesce(o.delivery, 'sent'), content = coalesce(o.kept, o.content), kept = NULL "
     "FROM {rows} WHERE o.tenant_id = {tenant_id} AND o.outbox_entry_id = r.outbox_entry_id",
     {"outbox_entry_id": "uuid", "channel_message_id": "text"},
@@ -370,6 +448,16 @@ async def mark_sent(connection: Connection, tenant_id: UUID, taken: Mapping[UUID
     await _MARK_SENT.execute(connection, list(taken.items()), tenant_id, now)
 
 
+FENCE_ANEW = (
+    "CASE WHEN o.by_agent THEN o.fence "
+    "WHEN EXISTS (SELECT 1 FROM session own JOIN session s ON s.tenant_id = $1 AND s.thread_id = own.thread_id "
+    "AND (s.started_at, s.session_id) > (own.started_at, own.session_id) "
+    "JOIN handoff h ON h.tenant_id = $1 AND h.session_id = s.session_id AND h.fence > 0 "
+    f"WHERE own.tenant_id = $1 AND own.session_id = o.session_id) THEN {OVERTAKEN} ELSE o.fence END"
+)
+"""SQL: the fence of what comes back to be sent; a person may have taken a later session of its thread meanwhile."""
+
+
 async def mark_retrying(
     connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, due_at: datetime, reason: str
 ) -> None:
@@ -379,18 +467,14 @@ async def mark_retrying(
     claim did not find it among what was to be sent.
     """
     await connection.execute(
-        "UPDATE outbox_entry o SET status = 'RETRYING', due_at = $3, reason = $4, slot_at = NULL, delivery = NULL, "
-        "fence = CASE WHEN o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') OR o.by_agent THEN o.fence "
-        "WHEN EXISTS (SELECT 1 FROM session own JOIN session s ON s.tenant_id = $1 AND s.thread_id = own.thread_id "
-        "AND (s.started_at, s.session_id) > (own.started_at, own.session_id) "
-        "JOIN handoff h ON h.tenant_id = $1 AND h.session_id = s.session_id AND h.fence > 0 "
-        "WHERE own.tenant_id = $1 AND own.session_id = o.session_id) THEN $5 ELSE o.fence END "
+        "UPDATE outbox_entry o SET status = 'RETRYING', previous_status = status, due_at = $3, reason = $4, "
+        "slot_at = NULL, delivery = NULL, "
+        f"fence = CASE WHEN o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') THEN o.fence ELSE {FENCE_ANEW} END "
         "WHERE o.tenant_id = $1 AND o.outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
         due_at,
         reason,
-        OVERTAKEN,
     )
 
 
@@ -427,7 +511,8 @@ async def put_off(
 async def mark_skipped(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, reason: str) -> None:
     """It is not to be sent, and that is no failure."""
     await connection.execute(
-        "UPDATE outbox_entry SET status = 'SKIPPED', reason = $3, content = coalesce(kept, content), kept = NULL "
+        "UPDATE outbox_entry SET status = 'SKIPPED', previous_status = status, reason = $3, "
+        "content = coalesce(kept, content), kept = NULL "
         "WHERE tenant_id = $1 AND outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
@@ -438,7 +523,7 @@ async def mark_skipped(connection: Connection, tenant_id: UUID, outbox_entry_id:
 async def mark_failed(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID, *, reason: str) -> None:
     """It will not be tried again."""
     await connection.execute(
-        "UPDATE outbox_entry SET status = 'FAILED', delivery = 'failed', reason = $3, "
+        "UPDATE outbox_entry SET status = 'FAILED', previous_status = status, delivery = 'failed', reason = $3, "
         "content = coalesce(kept, content), kept = NULL WHERE tenant_id = $1 AND outbox_entry_id = $2",
         tenant_id,
         outbox_entry_id,
@@ -458,19 +543,34 @@ async def move_to_contact(connection: Connection, tenant_id: UUID, contact_id: U
     return int(status.split()[-1])
 
 
+async def release_scheduled(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> int:
+    """Let what was scheduled for now or before be sent, behind what was said to its contact meanwhile; how many."""
+    status = await connection.execute(
+        "UPDATE outbox_entry o SET status = 'PENDING', previous_status = status, "
+        "sequence = nextval('mailbox_arrival') FROM (SELECT outbox_entry_id FROM outbox_entry "
+        "WHERE tenant_id = $1 AND status = 'SCHEDULED' AND due_at <= $2 "
+        "ORDER BY due_at, sequence LIMIT $3 FOR UPDATE SKIP LOCKED) AS due "
+        "WHERE o.tenant_id = $1 AND o.outbox_entry_id = due.outbox_entry_id",
+        tenant_id,
+        now,
+        limit,
+    )
+    return int(status.split()[-1])
+
+
 async def overdue(connection: Connection, tenant_id: UUID, *, now: datetime, limit: int) -> list[UUID]:
     """Contacts with entries that are due and that no living worker is sending, who waits longest first."""
     rows = await connection.fetch(
         "SELECT o.contact_id FROM outbox_entry o "
         "LEFT JOIN lease l ON l.tenant_id = o.tenant_id AND l.name = 'outbound:' || o.contact_id "
-        "WHERE o.tenant_id = $1 AND o.status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND NOT o.parked "
+        "WHERE o.tenant_id = $1 AND o.status IN ('PENDING', 'RETRYING') AND NOT o.parked "
         "AND o.due_at <= $2 "
-        "AND o.channel <> ALL($4) AND (l.owner IS NULL OR l.deadline < clock_timestamp()) "
+        "AND o.channel <> $4 AND (l.owner IS NULL OR l.deadline < clock_timestamp()) "
         "GROUP BY o.contact_id ORDER BY min(o.sequence) LIMIT $3",
         tenant_id,
         now,
         limit,
-        UNSENT,
+        MAIL,
     )
     return [row["contact_id"] for row in rows]
 

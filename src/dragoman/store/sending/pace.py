@@ -146,6 +146,47 @@ async def request_grant(
     return RateGrant(cooldown_s=0.0, code=None, reason="", pair_wait_s=0.0, number_wait_s=ahead)
 
 
+AHEAD_S = 1.0
+"""By how much a batch may be ahead of the rate: what is to go later is left to later."""
+
+
+async def free_moments(
+    connection: Connection, tenant_id: UUID, channel_account_id: UUID, pace: Pace, *, most: int, now: datetime | None
+) -> list[float]:
+    """Find the account's next free moments, in seconds from now: *most* at most, and none further ahead than a second.
+
+    The account's row is locked until the transaction ends: no other batch gets the same ones. Those that are used are
+    taken by :func:`take_moments`. *now* None means the database's clock.
+    """
+    if not pace.number_rate:
+        return [0.0] * most
+    ahead: float = await connection.fetchval(
+        "INSERT INTO send_pace AS n (tenant_id, channel_account_id, subject_id, taken_until) "
+        "VALUES ($1, $2, $2, coalesce($3, clock_timestamp())) ON CONFLICT (tenant_id, channel_account_id, subject_id) "
+        "DO UPDATE SET taken_until = greatest(n.taken_until, coalesce($3, clock_timestamp())) "
+        "RETURNING extract(epoch FROM taken_until - coalesce($3, clock_timestamp()))::float8",
+        tenant_id,
+        channel_account_id,
+        now,
+    )
+    moments = (max(ahead + place * pace.interval - pace.lead, 0.0) for place in range(most))
+    return [moment for moment in moments if moment <= AHEAD_S]
+
+
+async def take_moments(
+    connection: Connection, tenant_id: UUID, channel_account_id: UUID, pace: Pace, count: int
+) -> None:
+    """Take the first *count* of the moments that :func:`free_moments` offered in this transaction."""
+    if count and pace.number_rate:
+        await connection.execute(
+            "UPDATE send_pace SET taken_until = taken_until + $3::float8 * interval '1 second' "
+            "WHERE tenant_id = $1 AND channel_account_id = $2 AND subject_id = $2",
+            tenant_id,
+            channel_account_id,
+            count * pace.interval,
+        )
+
+
 def pair_subject(channel_account_id: UUID, contact_id: UUID) -> str:
     """Name a number and a contact for a cooldown."""
     return f"{channel_account_id}:{contact_id}"

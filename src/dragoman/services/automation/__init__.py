@@ -1,0 +1,1 @@
+"""Fires triggers and keeps what they send: rules, templates, who wants none of it."""
