@@ -6,6 +6,7 @@ import './handoff.js';
 import './keyboard.js';
 import './list.js';
 import './live.js';
+import './outbox.js';
 import './parts.js';
 import './preferences.js';
 import './simulator.js';

@@ -24,7 +24,7 @@ const step = (by) => {
 const actions = {
   j: () => step(1),
   k: () => step(-1),
-  '/': () => one('#phone')?.select(),
+  '/': () => (one('#phone') ?? one('#recipient'))?.select(),
   '?': () => one('#keys')?.togglePopover(),
   c: () => one('[data-copy-link]')?.click(),
   e: () => {

@@ -111,6 +111,27 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         e.MessageStatus(
             message_id=message_id, status="failed", code=131026, reason="Message undeliverable", attempts=2
         ),
+        e.TriggerFired(
+            trigger="tell_shop",
+            trigger_version=2,
+            on="outcome",
+            deliveries=(
+                e.FiredDelivery(outbox_entry_id=message_id, channel="email", status="pending"),
+                e.FiredDelivery(
+                    outbox_entry_id=message_id, channel="email", status="skipped", reason="The contact has no address."
+                ),
+            ),
+        ),
+        e.OutboxChanged(
+            outbox_entry_id=message_id,
+            channel="email",
+            status="failed",
+            trigger="tell_shop",
+            attempts=1,
+            code=550,
+            reason="The mail server does not take mail for this recipient (code 550)",
+        ),
+        e.OutboxChanged(outbox_entry_id=message_id, channel="email", status="resent", by="Ada", copy_id=message_id),
         e.StateChanged(old="ACTIVE", new="WITH_AGENT", reason="two attempts failed"),
         e.HandoffRequested(reason="the contact asked for a person"),
         e.HandoffUnattended(waited_seconds=700, allowed_seconds=600),
@@ -232,7 +253,14 @@ def _events(wall: Wall, session: Session) -> Iterator[e.AuditEvent]:
         at += timedelta(seconds=23)
         beside = isinstance(
             payload,
-            e.MessageStatus | e.SessionExpired | e.RetentionTruncated | e.HoldPut | e.HoldLifted | e.ContactErased,
+            e.MessageStatus
+            | e.TriggerFired
+            | e.OutboxChanged
+            | e.SessionExpired
+            | e.RetentionTruncated
+            | e.HoldPut
+            | e.HoldLifted
+            | e.ContactErased,
         )
         yield e.AuditEvent(
             at=at,

@@ -46,6 +46,15 @@ BY_MEANING = (
     "PUT /api/v1/skills/{name}",
     "POST /api/v1/skills/{name}/retire",
     "POST /api/v1/skills/{name}/test-call",
+    # A definition and a template have readers of their own; values are for what they declare; a mail server's address.
+    "PUT /api/v1/triggers/{trigger_name}",
+    "POST /api/v1/triggers/dry-run",
+    "POST /api/v1/triggers/{trigger_name}/dry-run",
+    "POST /api/v1/triggers/{trigger_name}/fire",
+    "PUT /api/v1/mail-templates/{template_name}",
+    "POST /api/v1/mail-templates/preview",
+    "POST /api/v1/mailboxes",
+    "PATCH /api/v1/mailboxes/{account_id}",
 )
 """Operations that may refuse with 422 what the document allows."""
 

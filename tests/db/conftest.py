@@ -66,7 +66,7 @@ async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
     secret_key = Fernet.generate_key().decode()
     clock = SystemClock()
     async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http:
-        yield Runtime(
+        made = Runtime(
             settings=Settings(
                 data_directory=tmp_path,
                 secret_key=secret_key,
@@ -83,6 +83,9 @@ async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
             skills=InProcessSkills({}, clock.now),
             blobs=LocalBlobs(tmp_path / "media"),
         )
+        yield made
+        await made.mail_templates.close()
+        await made.mail.close()
 
 
 @pytest.fixture

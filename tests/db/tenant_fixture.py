@@ -182,7 +182,7 @@ class TenantFixture:
         }
         await self._insert("audit_event", row)
 
-    async def outbox(self, session_id: UUID, message_id: UUID, **columns: Any) -> None:
+    async def outbox(self, session_id: UUID | None, message_id: UUID | None, **columns: Any) -> None:
         """Insert the outbox entry of a message of ours."""
         now = self.runtime.clock.now()
         row = {

@@ -119,6 +119,8 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
         f"{one}/transcript/{{message_id}}/raw", f"{one}/media/{{message_id}}", f"{one}/review", f"{one}/review/notes",
         f"{one}/review/notes/{{note_id}}", f"{one}/review/tags/{{tag}}", f"{one}/review/reviewed", f"{one}/evidence",
         "/api/v1/deliveries", "/api/v1/deliveries/{delivery_id}", "/api/v1/deliveries/{delivery_id}/body",
+        "/api/v1/outbox", "/api/v1/outbox/export", "/api/v1/outbox/actions", "/api/v1/outbox/{outbox_entry_id}",
+        *(f"/api/v1/outbox/{{outbox_entry_id}}/{what}" for what in ("retry", "resend", "cancel")),
         "/api/v1/classifier", "/api/v1/classifier/trial", "/api/v1/classifier/measurement", "/api/v1/classifier/live",
         "/api/v1/classifier/threshold", "/api/v1/classifier/phrases", "/api/v1/classifier/phrases/{phrase_id}",
         "/api/v1/insights/skills", "/api/v1/insights/skills/calls", "/api/v1/insights/questions",

@@ -43,6 +43,9 @@ PUBLIC = {
     ("POST", "/login/forgot"),
     ("GET", "/login/reset"),
     ("POST", "/login/reset"),
+    # By whoever has got a mail: the address is sealed, and leads to one thing only.
+    ("GET", "/unsubscribe/{token}"),
+    ("POST", "/unsubscribe/{token}"),
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/api/docs"),
     (None, "/static"),

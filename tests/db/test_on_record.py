@@ -35,9 +35,11 @@ from dragoman.store.channels.channel_accounts import WhatsAppCredentials
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.auth import SAFE_METHODS
 
+from .automation_fixture import TRIGGER
 from .tenant_fixture import TenantFixture, bearer
 from .test_people import signed_in
 from .test_routes import Route, one_of_everything, routes
+from .test_trigger_pages import FORM as TRIGGER_FORM
 
 SETTINGS = "/communications/settings"
 LOGS = "/communications/automation/logs"
@@ -49,6 +51,11 @@ CHANGES_NOTHING = {
     ("POST", f"{SETTINGS}/channels/{{account_id}}/check"): "asks Meta, and keeps what it said",
     ("POST", f"{SETTINGS}/redaction/try"): "shows what would be stored of a text",
     ("POST", f"{SETTINGS}/canned-replies/preview"): "shows how a reply reads",
+    ("POST", "/api/v1/mail-templates/preview"): "shows how a mail reads",
+    ("POST", f"{SETTINGS}/email-templates/{{template_name}}/preview"): "shows how a mail reads",
+    ("POST", "/api/v1/triggers/dry-run"): "shows what would be sent",
+    ("POST", "/api/v1/triggers/{trigger_name:named}/dry-run"): "shows what would be sent",
+    ("POST", "/api/v1/mailboxes/{account_id}/check"): "asks the mail server, and keeps what it said",
 }
 
 
@@ -135,6 +142,14 @@ WITH_AGENT = (
 )
 ACT = {"session_id": GIVEN_TO_AN_AGENT, "reason": "Ana is ill"}
 
+TRIGGERS, MAILS = f"{SETTINGS}/triggers", f"{SETTINGS}/email-templates"
+TRIGGER_IS_BACK = (
+    "INSERT INTO automation_trigger (tenant_id, name, spec, changed_at, changed_by) "
+    f"SELECT tenant_id, 'tell_ops', '{json.dumps(TRIGGER)}', now(), 'Ada' FROM tenant"
+)
+TEMPLATE_IS_BACK = "UPDATE email_template SET is_current = true WHERE version = 1"
+AS_A_MAILBOX = "UPDATE channel_account SET channel = 'email' WHERE channel = 'whatsapp'"
+
 REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{SETTINGS}/users"): TriedRequest({"name": "N", "email": "n@house.example", "role": "agent"}),
     ("POST", f"{SETTINGS}/users/{{user_id}}/second-factor"): TriedRequest(first=FACTOR),
@@ -210,6 +225,26 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{SKILLS}/{{name}}/restore"): TriedRequest({"reason": "somebody asks"}),
     ("POST", "/api/v1/skills/{name}/retire"): TriedRequest({"reason": "nobody asks"}),
     ("POST", "/api/v1/skills/{name}/restore"): TriedRequest({"reason": "somebody asks"}),
+    ("PUT", "/api/v1/triggers/{trigger_name:named}"): TriedRequest({**TRIGGER, "label": "By program"}),
+    ("POST", f"{TRIGGERS}/{{trigger_name}}/yaml"): TriedRequest({"yaml": json.dumps({**TRIGGER, "label": "As YAML"})}),
+    ("POST", f"{TRIGGERS}/{{trigger_name}}"): TriedRequest(TRIGGER_FORM),
+    ("POST", f"{TRIGGERS}/{{trigger_name}}/turn"): TriedRequest({"on": "1"}),
+    ("POST", "/api/v1/triggers/{trigger_name:named}/disable"): TriedRequest(),
+    ("POST", "/api/v1/triggers/{trigger_name:named}/enable"): TriedRequest(),
+    ("POST", f"{TRIGGERS}/{{trigger_name}}/delete"): TriedRequest(),
+    ("DELETE", "/api/v1/triggers/{trigger_name:named}"): TriedRequest(first=TRIGGER_IS_BACK),
+    ("PUT", "/api/v1/mail-templates/{template_name:named}"): TriedRequest(
+        {"label": "By program", "subject": "Hello", "text": "Hello"}
+    ),
+    ("POST", f"{MAILS}/{{template_name}}"): TriedRequest({"label": "By page", "subject": "Hello", "text": "Hello"}),
+    ("POST", f"{MAILS}/{{template_name}}/restore"): TriedRequest({"version": "1"}),
+    ("POST", f"{MAILS}/{{template_name}}/retire"): TriedRequest(),
+    ("DELETE", "/api/v1/mail-templates/{template_name:named}"): TriedRequest(first=TEMPLATE_IS_BACK),
+    ("POST", f"{SETTINGS}/channels/mailboxes"): TriedRequest(
+        {"address": "page@house.example", "name": "Page", "mails_per_second": "5"}
+    ),
+    ("POST", "/api/v1/mailboxes"): TriedRequest({"address": "api@house.example", "name": "Program"}),
+    ("PATCH", "/api/v1/mailboxes/{account_id}"): TriedRequest({"name": "Renamed"}, first=AS_A_MAILBOX),
     ("POST", f"{SETTINGS}/users/second-factor"): TriedRequest({"everybody": "yes"}),
 }
 
@@ -394,6 +429,7 @@ def changes(place: _Place) -> dict[str, Callable[[], Any]]:
         "flow retire": lambda: ["finance.statement"],
         "flow restore": lambda: ["finance.statement"],
         "menu import": lambda: [place.file("menu.yaml", MENU)],
+        "channel add-mailbox": lambda: ["cli@house.example", "Cli", "--smtp-url", ""],
         "hold add": lambda: [names["session_id"], "--reason", "a dispute"],
         "hold lift": lambda: [names["session_id"]],
         "classifier train": lambda: after(A_PHRASE_WAITS, "--put-live"),

@@ -25,6 +25,8 @@ from dragoman.store.accounts.roles import ROLES
 from dragoman.web.auth import SAFE_METHODS
 from tests.endless import ENDLESS
 
+from .automation_fixture import TRIGGER, furnish_automation
+from .outbox_fixture import add_entry, composed
 from .tenant_fixture import TenantFixture, bearer
 from .test_auth import declared
 
@@ -72,6 +74,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
     owner = await tenant.user("developer")
     note_id, view_id, export_id, failed_job_id, canned_reply_id, delivery_id = (uuid4() for _ in range(6))
     group_id, phrase_id = uuid4(), uuid4()
+    outbox_entry_id = await add_entry(tenant, email=composed(html="<p>a mail of the house</p>"))
     await tenant.token("developer")
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await roles.add(
@@ -108,6 +111,7 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         for row in rows:
             await connection.execute(row, tenant.tenant_id)
     await manage_skills.register_manifest(runtime, tenant.tenant_id, remote, COMMAND_LINE)
+    await furnish_automation(tenant)
     key = await manage_skills.add_key(runtime, tenant.tenant_id, remote.name, COMMAND_LINE)
     return {
         "session_id": str(session_id),
@@ -123,10 +127,13 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "failed_job_id": str(failed_job_id),
         "canned_reply_id": str(canned_reply_id),
         "delivery_id": str(delivery_id),
+        "outbox_entry_id": str(outbox_entry_id),
         "name": remote.name,
         "key_id": key.key_id,
         "group_id": str(group_id),
         "phrase_id": str(phrase_id),
+        "trigger_name": str(TRIGGER["name"]),
+        "template_name": str(TRIGGER["send"]["template"]),
     }
 
 
@@ -188,6 +195,9 @@ async def test_what_is_another_tenants_is_not_there(
             assert "a reply of the house" not in answer.text
             assert "a phrase of the house" not in answer.text
             assert "A skill of the house" not in answer.text
+            assert "A rule of the house" not in answer.text
+            assert "A mail of the house" not in answer.text
+            assert "a mail of the house" not in answer.text
             asked += answer.status_code == 404
     assert asked >= 20
 

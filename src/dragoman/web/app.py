@@ -11,7 +11,7 @@ from dragoman.runtime import Runtime
 from dragoman.settings import Settings
 from dragoman.store import migrate
 from dragoman.store.accounts import user_accounts
-from dragoman.web import console, health
+from dragoman.web import console, health, unsubscribe
 from dragoman.web.api import (
     access_log,
     active_sessions,
@@ -25,10 +25,14 @@ from dragoman.web.api import (
     handoffs,
     holds,
     insights,
+    mail_templates,
+    mailboxes,
+    outbox,
     reference,
     replies,
     reviews,
     skills,
+    triggers,
 )
 from dragoman.web.http import problems
 from dragoman.web.http.bodies import BodyLimits, IncomingBodies
@@ -40,6 +44,37 @@ from dragoman.web.live import Hub
 from dragoman.web.login import code, login, reset, sso
 from dragoman.web.login.queue import LoginQueue
 from dragoman.web.webhook import routes
+
+_PARTS = (
+    health,
+    routes,
+    login,
+    code,
+    reset,
+    sso,
+    exports,
+    conversations,
+    classifier,
+    access_log,
+    deliveries,
+    outbox,
+    background_exports,
+    holds,
+    insights,
+    reviews,
+    replies,
+    handoff_settings,
+    handoffs,
+    active_sessions,
+    skills,
+    triggers,
+    mail_templates,
+    mailboxes,
+    unsubscribe,
+    events,
+    reference,
+)
+"""What has addresses beside the console, in the order in which these are tried."""
 
 
 class _Application(FastAPI):
@@ -82,30 +117,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     # Made now, so that the first unknown user's login takes no longer than the next.
     user_accounts.dummy_hash()
     problems.install(app)
-    for part in (
-        health,
-        routes,
-        login,
-        code,
-        reset,
-        sso,
-        exports,
-        conversations,
-        classifier,
-        access_log,
-        deliveries,
-        background_exports,
-        holds,
-        insights,
-        reviews,
-        replies,
-        handoff_settings,
-        handoffs,
-        active_sessions,
-        skills,
-        events,
-        reference,
-    ):
+    for part in _PARTS:
         app.include_router(part.router)
     console.install(app)
     settings = runtime.settings

@@ -22,6 +22,7 @@ from dragoman.store.accounts import reads
 from dragoman.store.accounts.reads import Read
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection, Database
+from dragoman.store.sending.outbox_list import ListedEntry, OutboxFilters
 from dragoman.web.auth import Principal, require
 
 Auditor = Annotated[Principal, Depends(require("audit.read"))]
@@ -35,6 +36,8 @@ LOG_READ = "access_log.read"
 DELIVERIES_LISTED = "deliveries.listed"
 DELIVERY_OPENED = "delivery.opened"
 QUESTIONS_LISTED = "questions.listed"
+OUTBOX_LISTED = "outbox.listed"
+ENTRY_OPENED = "outbox_entry.opened"
 
 MOST_STANDING = 50_000
 
@@ -91,6 +94,26 @@ async def questions_listed(
 ) -> None:
     """*identity* is shown what contacts wrote that was not understood, in the time that was *asked* for."""
     await _record(runtime, connection, identity, QUESTIONS_LISTED, _digest(asked), detail=asked)
+
+
+async def outbox_listed(runtime: Runtime, connection: Connection, identity: Principal, asked: OutboxFilters) -> None:
+    """*identity* is shown what was sent, narrowed as *asked*."""
+    detail = asked.to_json()
+    await _record(runtime, connection, identity, OUTBOX_LISTED, _digest(detail), detail=detail)
+
+
+async def entry_opened(runtime: Runtime, connection: Connection, identity: Principal, found: ListedEntry) -> None:
+    """*identity* is shown what that entry of the outbox says."""
+    await _record(
+        runtime,
+        connection,
+        identity,
+        ENTRY_OPENED,
+        str(found.outbox_entry_id),
+        session_id=found.session_id,
+        contact_id=found.contact_id,
+        detail={"outbox_entry_id": str(found.outbox_entry_id)},
+    )
 
 
 async def log_read(runtime: Runtime, connection: Connection, identity: Principal, asked: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated
@@ -20,10 +20,12 @@ from dragoman.runtime import Runtime
 from dragoman.services.exports import background_exports, export_conversations
 from dragoman.services.exports.background_exports import TooManyOpenError, open_file
 from dragoman.services.exports.export_conversations import Export, count, record, stream
-from dragoman.services.exports.formats import Format, Parts, shape
+from dragoman.services.exports.export_outbox import OutboxExport, OutboxFormat, record_export, stream_entries
+from dragoman.services.exports.formats import Format, Parts, Shape, shape
 from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.store.conversation_list.conversations import Filters
 from dragoman.store.exports import ExportRequest
+from dragoman.store.sending.outbox_list import OutboxFilters
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.http.dependencies import retention_cutoff, runtime_of
 from dragoman.web.http.shares import RETRY, ShareLimits, Shares
@@ -81,21 +83,50 @@ def download(request: Request, identity: Principal, export: Export) -> Streaming
     runtime = runtime_of(request)
     made = shape(export.kind, export.parts)
     name = _name(export.kind, runtime.clock.now(), made.extension)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    return _StreamedExport(
-        runtime, request.app.state.downloads, identity, export, media_type=made.media_type, headers=headers
+
+    async def put_on_record() -> None:
+        await record(runtime, export, administrator_of(identity), "export.streamed")
+
+    return _StreamedExport(request, identity, _pieces(runtime, export), put_on_record, made, name)
+
+
+def download_outbox(
+    request: Request, identity: Principal, filters: OutboxFilters, kind: OutboxFormat
+) -> StreamingResponse:
+    """The answer that streams the outbox as *identity* may see it; that it was asked for is on record."""
+    runtime = runtime_of(request)
+    export = OutboxExport(
+        tenant_id=identity.tenant_id,
+        filters=filters,
+        kind=kind,
+        visibility=identity.visibility,
+        cutoff=retention_cutoff(runtime, identity.retention_days),
     )
+    made = shape(kind, Parts())
+    name = f"outbox-{runtime.clock.now():%Y%m%dT%H%M%SZ}.{made.extension}"
+
+    async def put_on_record() -> None:
+        await record_export(runtime, export, administrator_of(identity))
+
+    return _StreamedExport(request, identity, stream_entries(runtime, export), put_on_record, made, name)
 
 
 class _StreamedExport(StreamingResponse):
     """A file that is sent while it is made. It holds a place for as long, and is refused before it is on record."""
 
     def __init__(
-        self, runtime: Runtime, shares: Shares, identity: Principal, export: Export, *,
-        media_type: str, headers: Mapping[str, str],
-    ) -> None:  # fmt: skip
-        super().__init__(_pieces(runtime, export), media_type=media_type, headers=headers)
-        self._runtime, self._shares, self._identity, self._export = runtime, shares, identity, export
+        self,
+        request: Request,
+        identity: Principal,
+        pieces: AsyncIterator[bytes],
+        put_on_record: Callable[[], Awaitable[None]],
+        made: Shape,
+        name: str,
+    ) -> None:
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+        super().__init__(pieces, media_type=made.media_type, headers=headers)
+        self._shares: Shares = request.app.state.downloads
+        self._identity, self._put_on_record = identity, put_on_record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises HTTPException, before anything is sent, where there is no place for it."""
@@ -109,7 +140,7 @@ class _StreamedExport(StreamingResponse):
         if self._shares.is_full(limits):
             raise HTTPException(503, "As many files are being sent as can be. Try again in a moment.", RETRY)
         with self._shares.hold(tenant_id, holder_id):
-            await record(self._runtime, self._export, administrator_of(self._identity), "export.streamed")
+            await self._put_on_record()
             await super().__call__(scope, receive, send)
 
 

@@ -15,7 +15,15 @@ LEAST_DIGITS = 3
 
 async def check_look_ups(runtime: Runtime, identity: Principal, filters: Filters) -> None:
     """Count the look-up that *filters* make. Raises TooManyLookUpsError."""
-    sought = {} if identity.visibility.unmasked else _sought(filters)
+    await _count(runtime, identity, {} if identity.visibility.unmasked else _sought(filters))
+
+
+async def check_recipient_look_up(runtime: Runtime, identity: Principal, recipient: str | None) -> None:
+    """Count that a recipient's number or address is looked for. Raises TooManyLookUpsError."""
+    await _count(runtime, identity, {"recipient": recipient} if recipient and not identity.visibility.unmasked else {})
+
+
+async def _count(runtime: Runtime, identity: Principal, sought: dict[str, str]) -> None:
     if sought:
         # On its own: it counts, whatever becomes of the request.
         async with runtime.database.tenant(identity.tenant_id) as connection:

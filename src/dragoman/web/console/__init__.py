@@ -14,6 +14,7 @@ from dragoman.web.console import (
     classifier,
     deliveries,
     dispatches,
+    email_templates,
     exports,
     failed_jobs,
     fragments,
@@ -25,12 +26,16 @@ from dragoman.web.console import (
     insights,
     live,
     logs,
+    mailboxes,
+    outbox,
     people,
+    received_mails,
     redaction,
     reviews,
     sign_on,
     simulator,
     skills,
+    triggers,
     views,
 )
 from dragoman.web.console.page import qr_code, render
@@ -45,6 +50,7 @@ def install(app: FastAPI) -> None:
     # Before the logs, whose addresses take any name for a session's.
     app.include_router(live.router)
     app.include_router(exports.router)
+    app.include_router(outbox.router)
     app.include_router(logs.router)
     app.include_router(fragments.router)
     app.include_router(full_view.router)
@@ -58,9 +64,13 @@ def install(app: FastAPI) -> None:
     # Before the registry, whose addresses take any name for a skill's.
     app.include_router(classifier.router)
     app.include_router(simulator.router)
+    app.include_router(received_mails.router)
     app.include_router(skills.router)
+    app.include_router(mailboxes.router)
     app.include_router(channels.router)
     app.include_router(canned_replies.router)
+    app.include_router(triggers.router)
+    app.include_router(email_templates.router)
     app.include_router(failed_jobs.router)
     app.include_router(deliveries.router)
     app.include_router(access_log.router)

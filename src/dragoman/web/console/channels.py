@@ -1,4 +1,4 @@
-"""Settings: the tenant's WhatsApp numbers, how they are, and their credentials, which are written and never shown."""
+"""Settings: the tenant's WhatsApp numbers and mailboxes, how they are, and credentials, which are never shown."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from dragoman.store.channels import channel_accounts, channel_events
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.handoff import templates
 from dragoman.store.sending import account_suspensions, cooldowns
+from dragoman.store.sending.outbox import MAIL
 from dragoman.web.auth import Principal, administrator_of, require
+from dragoman.web.console import mailboxes
 from dragoman.web.console.page import render
 from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-ADDRESS = "/communications/settings/channels"
+ADDRESS = mailboxes.ADDRESS
 WEBHOOK_FIELDS = (
     *("messages", "user_id_update", "user_preferences", "account_update", "phone_number_quality_update"),
     *("message_template_status_update", "message_template_components_update"),
@@ -35,12 +37,14 @@ NOTICES = 5
 NOTICES_SINCE = timedelta(days=14)
 """What the page shows of an account's history: that many events at most, and none from before."""
 
+NO_ACCOUNT = "There is no such channel account. It may belong to another tenant."
+
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 
 @router.get(ADDRESS)
 async def overview(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
-    """Show every number with its health."""
+    """Show every number and mailbox with its health."""
     now = runtime.clock.now()
     async with runtime.database.tenant(identity.tenant_id) as connection:
         accounts = await channel_accounts.list_all(connection, identity.tenant_id)
@@ -115,8 +119,10 @@ async def create(request: Request, runtime: RuntimeDependency, identity: Setting
 
 @router.get(f"{ADDRESS}/{{account_id}}")
 async def edit(request: Request, runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
-    """The form for a number that is there; its credentials are not shown."""
+    """The form for a number or mailbox that is there; its credentials are not shown."""
     account = await _account(runtime, identity, account_id)
+    if account.channel == MAIL:
+        return mailboxes.show_mailbox(request, account)
     values = {
         "display": account.display,
         "name": account.name,
@@ -129,9 +135,11 @@ async def edit(request: Request, runtime: RuntimeDependency, identity: Settings,
 
 @router.post(f"{ADDRESS}/{{account_id}}")
 async def change(request: Request, runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
-    """Change a number or its credentials, and ask Meta about it again."""
+    """Change a number or mailbox or its credentials, and check it again."""
     account = await _account(runtime, identity, account_id)
-    values = _values(await request.form())
+    if account.channel == MAIL:
+        return await mailboxes.change_by_form(request, runtime, identity, account)
+    values = _values(await request.form(max_files=0))
     wanted, wrong = _wanted(values)
     wrong |= manage_accounts.problems(wanted, unreadable=bool(manage_accounts.unreadable(runtime, account)))
     if wrong:
@@ -145,15 +153,15 @@ async def change(request: Request, runtime: RuntimeDependency, identity: Setting
 
 @router.post(f"{ADDRESS}/{{account_id}}/check")
 async def check(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
-    """Ask Meta about the number."""
+    """Ask Meta about the number, or the mail server about the mailbox."""
     account = await _account(runtime, identity, account_id)
     await manage_accounts.check(runtime, identity.tenant_id, account.channel_account_id)
-    return _back("checked")
+    return _back("mailbox-checked" if account.channel == MAIL else "checked")
 
 
 @router.post(f"{ADDRESS}/{{account_id}}/resume")
 async def resume(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
-    """Ask Meta about the number, and let it send again if nothing is wrong."""
+    """Check the number or mailbox, and let it send again if nothing is wrong."""
     account = await _account(runtime, identity, account_id)
     found = await manage_accounts.check(runtime, identity.tenant_id, account.channel_account_id)
     if not found.good:
@@ -165,7 +173,7 @@ async def resume(runtime: RuntimeDependency, identity: Settings, account_id: str
 @router.post(f"{ADDRESS}/{{account_id}}/try")
 async def try_now(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
     """Try one of the messages that wait for a number that cannot be reached, before its time."""
-    account = await _account(runtime, identity, account_id)
+    account = await _number(runtime, identity, account_id)
     tried = await manage_accounts.try_now(
         runtime, identity.tenant_id, account.channel_account_id, administrator_of(identity)
     )
@@ -175,7 +183,7 @@ async def try_now(runtime: RuntimeDependency, identity: Settings, account_id: st
 @router.post(f"{ADDRESS}/{{account_id}}/templates")
 async def fetch_templates(runtime: RuntimeDependency, identity: Settings, account_id: str) -> Response:
     """Ask Meta for the message templates of the number's business account."""
-    account = await _account(runtime, identity, account_id)
+    account = await _number(runtime, identity, account_id)
     done = await synchronise_templates.fetch_templates(
         runtime, identity.tenant_id, account.channel_account_id, administrator_of(identity)
     )
@@ -188,7 +196,10 @@ _DONE = {
     "added": ("The number is added. Now give Meta the webhook address below.", ""),
     "changed": ("The change is saved.", ""),
     "checked": ("Meta was asked; what it said stands with the number.", ""),
-    "resumed": ("The number sends again, what waited first.", ""),
+    "mailbox-added": ("The mailbox is added; whether it can send stands with it.", ""),
+    "mailbox-changed": ("The change is saved; whether it can send stands with it.", ""),
+    "mailbox-checked": ("The mail server was asked; what it said stands with the mailbox.", ""),
+    "resumed": ("It sends again, what waited first.", ""),
     "tried": ("One message is being tried. The others follow if WhatsApp takes it.", ""),
     "reached": ("WhatsApp answers again; what waited is being sent.", ""),
     "templates": ("The templates are fetched; what came of it stands with the number.", ""),
@@ -265,8 +276,16 @@ async def _account(runtime: RuntimeDependency, identity: Principal, account_id: 
     async with runtime.database.tenant(identity.tenant_id) as connection:
         accounts = await channel_accounts.list_all(connection, identity.tenant_id)
     found = next((account for account in accounts if str(account.channel_account_id) == account_id), None)
-    if found is None or found.channel != "whatsapp":
-        raise HTTPException(404, "There is no such channel account. It may belong to another tenant.")
+    if found is None:
+        raise HTTPException(404, NO_ACCOUNT)
+    return found
+
+
+async def _number(runtime: RuntimeDependency, identity: Principal, account_id: str) -> ChannelAccount:
+    """The account, which is to be a WhatsApp number: a mailbox has nothing of the kind."""
+    found = await _account(runtime, identity, account_id)
+    if found.channel == MAIL:
+        raise HTTPException(404, NO_ACCOUNT)
     return found
 
 

@@ -32,7 +32,7 @@ from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import NEWEST, Conversation, Filters, SortOrder
 from dragoman.store.database import Connection
-from dragoman.store.sending import account_suspensions, service_windows
+from dragoman.store.sending import account_suspensions, outbox_list, service_windows
 from dragoman.store.sending.account_suspensions import HeldReplies
 from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, deliveries, timeline, transcript, wording
@@ -77,6 +77,7 @@ class Detail:
     ``cut`` is the removal that truncated it; None where none has. ``integrity`` is how far its record is proved.
     ``window_until`` is when the contact's customer service window with this number closes or closed, by all that they
     wrote; None where they never did, or the channel knows no window. ``held_replies`` is what waits for the channel.
+    ``has_outbox_entries``: some of what was sent in it stands in the outbox list.
     """
 
     conversation: Conversation
@@ -92,6 +93,7 @@ class Detail:
     older: UUID | None
     cut: Cut | None
     integrity: Integrity
+    has_outbox_entries: bool
 
     @property
     def is_group(self) -> bool:
@@ -236,6 +238,7 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         older=older,
         cut=cut,
         integrity=await of_session(connection, tenant_id, conversation.session_id, conversation.event_count),
+        has_outbox_entries=await outbox_list.has_entries_of(connection, tenant_id, conversation.session_id),
     )
 
 

@@ -21,7 +21,7 @@ from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
 from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require, split_address
-from dragoman.web.console import choices, columns, detail, fragments, holds, reviews
+from dragoman.web.console import choices, columns, detail, fragments, holds, outbox, reviews
 from dragoman.web.console.page import off_the_loop, render, target_of, times_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
@@ -40,7 +40,7 @@ Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
     """Show the list, or the Email tab."""
     if request.query_params.get("tab") == "email":
-        return render(request, "logs/email.html")
+        return await outbox.show_tab(request, runtime, identity)
     # A closed drawer: the list beside it stands already.
     if target_of(request) == "drawer":
         return HTMLResponse("", headers={"Vary": "HX-Request, HX-Target"})

@@ -100,6 +100,15 @@ PAGES = (
         "/communications/settings/canned-replies",
         "communications.handoff_inbox:write",
     ),
+    MenuEntry("Communications", "Settings", "Triggers", "zap", "/communications/settings/triggers", "settings.admin"),
+    MenuEntry(
+        "Communications",
+        "Settings",
+        "Email Templates",
+        "mail",
+        "/communications/settings/email-templates",
+        "settings.admin",
+    ),
     MenuEntry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
     MenuEntry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
 )

@@ -114,6 +114,7 @@ async def simulator(request: Request, runtime: RuntimeDependency, identity: Deve
         "given": request.query_params.get("phone", ""),
         "examples": EXAMPLES,
         "standin": runtime.settings.standin_token is not None,
+        "has_mail": runtime.received_mails is not None,
         "items": [],
         "groups": [],
         "latest": None,

@@ -115,6 +115,17 @@ class Stretch:
     until: datetime
 
 
+_DELIVERIES = frozenset({"message.status", "outbox.changed"})
+"""Events that say how far something came that was to be sent."""
+
+_BESIDE = {
+    "message.status": "Delivery of the replies",
+    "trigger.fired": "Automation",
+    "outbox.changed": "Automation",
+}
+"""What no message has caused, by the first of it."""
+
+
 def entries_of(events: Sequence[Event], known_messages: Container[str] | None = None) -> list[TimelineEntry]:
     """Every event in words; where *known_messages* are given, no other message is pointed at."""
     return _explained([_entry(event, known_messages) for event in events])
@@ -124,8 +135,9 @@ def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry
     words = wording.EVENTS.get(event.type, wording.UNKNOWN)
     # What somebody wrote is told with their name, which the event has beside its payload.
     facts = Facts(event.payload, **{wording.ACTOR: event.actor_name})
-    failed = event.type == "message.status" and facts["status"] == "failed"
-    waits = event.type == "message.status" and facts["status"] in ("retrying", "held")
+    is_delivery = event.type in _DELIVERIES
+    failed = is_delivery and facts["status"] == "failed"
+    waits = is_delivery and facts["status"] in ("retrying", "held")
     named = wording.ACTORS.get(event.actor_kind, str(event.actor_kind))
     message = facts.get("message_id")
     known = isinstance(message, str) and (known_messages is None or message in known_messages)
@@ -287,8 +299,7 @@ def _group(
     dispatch: UUID | None, first: TimelineEntry, causes: Mapping[UUID, Message], *, again: bool
 ) -> DispatchGroup:
     if dispatch is None:
-        delivery = first.event.type == "message.status"
-        title = "Delivery of the replies" if delivery else "Without a message"
+        title = _BESIDE.get(first.event.type, "Without a message")
         return DispatchGroup(anchor=f"g{first.event.position}", title=title, message="")
     cause = causes.get(dispatch)
     shown = "Dispatch" if cause is None else f"“{cut(preview(cause.content), 80, mark='…')}”"

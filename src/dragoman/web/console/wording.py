@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from dragoman.domain.outbox_status import OutboxStatus
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import without_isolates
 from dragoman.domain.plurals import counted, times
@@ -124,6 +125,27 @@ MEDIA = {
 }
 
 CHANNELS = {"whatsapp": "WhatsApp", "email": "Email"}
+
+OUTBOX_CHANNELS = {**CHANNELS, "webhook": "Webhook"}
+"""What the outbox sends by."""
+
+ENTRY_STATUSES: dict[str, StateWords] = {
+    OutboxStatus.SCHEDULED: StateWords(label="Scheduled", hue="violet"),
+    OutboxStatus.PENDING: StateWords(label="Pending", hue="blue"),
+    OutboxStatus.RETRYING: StateWords(label="Retrying", hue="amber"),
+    OutboxStatus.SENT: StateWords(label="Sent", hue="green"),
+    OutboxStatus.FAILED: StateWords(label="Failed", hue="red"),
+    OutboxStatus.SKIPPED: StateWords(label="Skipped", hue="gray", hollow=True),
+    OutboxStatus.CANCELLED: StateWords(label="Cancelled", hue="gray"),
+}
+"""What the status of an entry of the outbox is called, and its pill."""
+
+ATTEMPT_RESULTS = {
+    "accepted": ("Accepted", "green"),
+    "refused": ("Refused", "red"),
+    "unanswered": ("No answer", "amber"),
+}
+"""What the result of an attempt is called, and its colour."""
 
 ACTORS = {"dispatcher": "Dispatcher", "agent": "Agent", "administrator": "Administrator", "system": "System"}
 
@@ -438,6 +460,59 @@ def _handoff_ended(facts: Facts) -> Markup:
     return who + Markup("after {} · {}").format(_seconds(facts["lasted_seconds"]), facts["reason"])
 
 
+_FIRED_ON = {
+    "resolved": "the conversation was resolved",
+    "expired": "the conversation expired",
+    "outcome": "a dispatch had this outcome",
+    "handoff_waiting": "it has waited for an agent",
+    "channel_stopped": "the channel was stopped",
+    "job_given_up": "something failed for the last time",
+    "request": "somebody asked for it by the API",
+    "schedule": "its time had come",
+}
+
+
+def _trigger_title(facts: Facts) -> Markup:
+    return Markup("Trigger fired: <code>{}</code>").format(facts["trigger"])
+
+
+def _trigger_fired(facts: Facts) -> Markup:
+    deliveries = facts["deliveries"]
+    said = [Markup("{}").format(_named(_FIRED_ON, facts["on"]))]
+    if isinstance(deliveries, list):
+        going = [one for one in deliveries if one.get("status") != "skipped"]
+        if going:
+            said.append(Markup("{} put in the outbox").format(counted(len(going), "message", "messages")))
+        said += [Markup("not sent: {}").format(one.get("reason")) for one in deliveries if one not in going]
+    return Markup(" · ").join(said)
+
+
+_OUTBOX_STATUSES = {
+    "sent": "The server took the message",
+    "failed": "Message failed",
+    "retrying": "Message is tried again",
+    "held": "Message waits",
+    "skipped": "Message not sent",
+    "cancelled": "Message cancelled",
+    "resent": "Message sent once more",
+}
+
+
+def _outbox_title(facts: Facts) -> Markup:
+    return Markup("{}").format(_named(_OUTBOX_STATUSES, facts["status"]))
+
+
+def _outbox_changed(facts: Facts) -> Markup:
+    said = [Markup("{}").format(_named(CHANNELS, facts["channel"]))]
+    if facts.get("trigger"):
+        said.append(Markup("trigger <code>{}</code>").format(facts["trigger"]))
+    if facts.get("attempts"):
+        said.append(Markup("{}").format(_counted(facts["attempts"], "attempt", "attempts")))
+    if facts.get("reason"):
+        said.append(Markup("{}").format(facts["reason"]))
+    return Markup(" · ").join(said)
+
+
 def _noted(facts: Facts) -> Markup:
     who = person(str(facts[ACTOR])) if facts.get(ACTOR) else "An agent"
     return Markup("{} wrote it for colleagues; the contact does not get it").format(who)
@@ -570,6 +645,8 @@ EVENTS: Mapping[str, EventWords] = {
     "note.added": EventWords(icon="pencil", hue="amber", title=_say("Internal note"), detail=_noted),
     "message.sent": EventWords(icon="send", title=_say("Reply written"), detail=_message_sent),
     "message.status": EventWords(icon="check-check", title=_status_title, detail=_status),
+    "trigger.fired": EventWords(icon="zap", hue="accent", title=_trigger_title, detail=_trigger_fired),
+    "outbox.changed": EventWords(icon="mail", title=_outbox_title, detail=_outbox_changed),
     "dispatch.orphaned": EventWords(
         icon="unlink", hue="red", about="error", title=_say("Dispatch lost its session"), detail=_orphaned
     ),

@@ -51,10 +51,12 @@ _EXPLANATIONS = {
 
 
 class ParameterError(BaseModel):
-    """What is wrong with one parameter."""
+    """What is wrong with one parameter; in a text also in which line, and with which of its variables."""
 
     parameter: str
     detail: str
+    line: int | None = None
+    variable: str | None = None
 
 
 class Problem(BaseModel):
@@ -77,6 +79,13 @@ class InvalidParameterError(Exception):
 
 
 @dataclass
+class InvalidParametersError(Exception):
+    """All that is wrong with what was sent, in its own order."""
+
+    errors: Sequence[ParameterError]
+
+
+@dataclass
 class TypedProblemError(Exception):
     """Is a refusal that programs tell from others of its status by its ``type``."""
 
@@ -90,6 +99,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InvalidParameterError, _invalid)
+    app.add_exception_handler(InvalidParametersError, _invalid)
     app.add_exception_handler(TypedProblemError, _typed)
     app.add_exception_handler(SignInRequired, _sign_in)
     app.add_exception_handler(NotFoundError, _not_found)
@@ -166,6 +176,8 @@ async def _typed(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         errors = [_parameter_error(found) for found in error.errors()]
+    elif isinstance(error, InvalidParametersError):
+        errors = list(error.errors)
     else:
         assert isinstance(error, InvalidParameterError)  # noqa: S101 - as above
         errors = [ParameterError(parameter=error.parameter, detail=error.detail)]

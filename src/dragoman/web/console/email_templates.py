@@ -1,0 +1,306 @@
+"""Shows the email templates that triggers send, each in versions, with a preview that can do no harm."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from dragoman.domain.errors import ChangeRefusedError, NotFoundError
+from dragoman.domain.triggers import FACTS, TriggerChannel
+from dragoman.rendering.templates import KINDS, EmailTemplate, RenderedEmail, TemplateError
+from dragoman.runtime import Runtime
+from dragoman.services.automation import manage_templates
+from dragoman.services.automation.manage_templates import LONGEST_LABEL, TemplateFaults
+from dragoman.store.automation import mail_templates, triggers
+from dragoman.store.automation.mail_templates import TemplateVersion
+from dragoman.web.auth import Principal, administrator_of, require
+from dragoman.web.automation_reads import preview_for
+from dragoman.web.console.outbox import MESSAGE_HEADERS, WITH_FRAMES
+from dragoman.web.console.page import render
+from dragoman.web.console.template_fields import (
+    TemplateFields,
+    changes_between,
+    fields_of_version,
+    read_template_fields,
+    template_faults,
+    template_of_fields,
+)
+from dragoman.web.console.trigger_fields import name_for
+from dragoman.web.console.trigger_words import FACT_WORDS
+from dragoman.web.http.dependencies import RuntimeDependency
+from dragoman.web.http.named_paths import RESERVED_NAMES
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+ADDRESS = "/communications/settings/email-templates"
+NEW = "new"
+
+Settings = Annotated[Principal, Depends(require("settings.admin"))]
+
+_DONE = {
+    "saved": "The template is saved. What is sent from now on is made of it.",
+    "same": "Nothing was different: no new version was made.",
+    "restored": "That version is back, as a new one.",
+    "retired": "The template is out of use. What was sent with it stays as it was.",
+}
+
+KIND_WORDS = {
+    "text": "Text",
+    "number": "Number",
+    "date": "Date",
+    "datetime": "Date and time",
+    "boolean": "Yes or no",
+    "url": "Web address",
+    "list": "List",
+    "money": "Amount of money",
+}
+
+# Mail is made for white. A link would open a window of its own, which a sandboxed frame cannot.
+_BEFORE = (
+    '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><base target="_blank">'
+    "<title>Preview</title><style>:root{color-scheme:light;background:#fff;color:#16191f;"
+    "font:15px/1.5 system-ui,sans-serif}.dgm-head{margin:0 0 12px;padding:0 0 10px;border-bottom:1px solid #d0d4dc;"
+    "font-weight:600;overflow-wrap:anywhere}.dgm-text{margin:12px 0 0;padding:10px 0 0;border-top:1px solid #d0d4dc;"
+    "white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,monospace;color:#474e5a}</style>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownVersion:
+    """A version of a template as the list has it, with what it changed in words."""
+
+    version: TemplateVersion
+    changes: str
+
+
+@router.get(ADDRESS)
+async def list_templates(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
+    """Show all templates that are in use, and which triggers send them."""
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        found = await mail_templates.list_all(connection, identity.tenant_id)
+        kept = await triggers.list_all(connection, identity.tenant_id)
+    users: dict[str, list[tuple[str, str]]] = {}
+    for one in kept:
+        if one.trigger.channel is TriggerChannel.EMAIL:
+            users.setdefault(one.trigger.template, []).append((one.trigger.name, one.trigger.label))
+    return render(
+        request,
+        "settings/email_templates.html",
+        found=found,
+        users=users,
+        done=_DONE.get(request.query_params.get("done", ""), ""),
+        address=ADDRESS,
+    )
+
+
+@router.get(f"{ADDRESS}/{NEW}")
+async def new(request: Request, runtime: RuntimeDependency, identity: Settings) -> Response:
+    """Show an empty form."""
+    return await _show(request, runtime, identity, None, TemplateFields())
+
+
+@router.get(f"{ADDRESS}/{{template_name}}")
+async def edit(request: Request, runtime: RuntimeDependency, identity: Settings, template_name: str) -> Response:
+    """Show one template."""
+    kept = await _kept(runtime, identity, template_name)
+    return await _show(request, runtime, identity, kept, fields_of_version(kept))
+
+
+@router.post(f"{ADDRESS}/{{template_name}}")
+async def change(request: Request, runtime: RuntimeDependency, identity: Settings, template_name: str) -> Response:
+    """Save the form as a new version, or show it with one more row."""
+    kept = None if template_name == NEW else await _kept(runtime, identity, template_name)
+    form = await request.form(max_files=0, max_fields=2000)
+    fields = read_template_fields(form)
+    if kept is not None:
+        fields = replace(fields, name=kept.name)
+    elif not fields.name:
+        fields = replace(fields, name=name_for(fields.label) or "")
+    if form.get("act") == "rows":
+        return await _show(request, runtime, identity, kept, fields)
+    attachments = [one for one in (kept.attachments if kept else ()) if one["sha256"] not in fields.left_out]
+    faults, mistake = await _check_new(runtime, identity, kept, fields), ""
+    if not faults:
+        try:
+            version = await manage_templates.save_template(
+                runtime, identity.tenant_id, fields.name, fields.label, template_of_fields(fields),
+                administrator_of(identity), attachments=attachments,
+            )  # fmt: skip
+        except TemplateFaults as error:
+            faults = template_faults(error.faults, fields)
+        except TemplateError as error:
+            faults = template_faults([error], fields)
+        except ChangeRefusedError as error:
+            mistake = str(error)
+        else:
+            done = "same" if kept and kept.version == version else "saved"
+            return RedirectResponse(f"{ADDRESS}/{fields.name}?done={done}", 303)
+    return await _show(request, runtime, identity, kept, fields, faults=faults, mistake=mistake, status_code=422)
+
+
+@router.post(f"{ADDRESS}/{{template_name}}/preview")
+async def preview_form(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Settings,
+    template_name: str,  # noqa: ARG001 - the form has it all; a new template has no name yet
+) -> Response:
+    """Show the form's template filled in, for the frame beside it; nothing is saved."""
+    form = await request.form(max_files=0, max_fields=2000)
+    fields = read_template_fields(form)
+    try:
+        template = template_of_fields(fields)
+        faults = await runtime.mail_templates.check(template)
+    except TemplateError as error:
+        return _framed_faults([error])
+    if faults:
+        return _framed_faults(faults)
+    return await _framed(runtime, identity, template, str(form.get("session", ""))[:100].strip())
+
+
+@router.get(f"{ADDRESS}/{{template_name}}/preview")
+async def preview_version(
+    runtime: RuntimeDependency, identity: Settings, template_name: str, version: int | None = None
+) -> Response:
+    """Show a version, or the current one, filled in with its samples, for a frame."""
+    found = await _kept(runtime, identity, template_name, version)
+    return await _framed(runtime, identity, EmailTemplate.from_json(found.source), "")
+
+
+@router.post(f"{ADDRESS}/{{template_name}}/restore")
+async def restore(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Settings,
+    template_name: str,
+    version: Annotated[int, Form(ge=1, le=2**31 - 1)],
+) -> Response:
+    """Save an earlier version as the newest one; also of a template that was out of use."""
+    found = await _kept(runtime, identity, template_name, version)
+    template = EmailTemplate.from_json(found.source)
+    try:
+        await manage_templates.save_template(
+            runtime, identity.tenant_id, found.name, found.label, template, administrator_of(identity),
+            attachments=found.attachments,
+        )  # fmt: skip
+    except TemplateFaults as error:
+        # It was good once; what templates may do has become less since.
+        fields = fields_of_version(found)
+        faults = template_faults(error.faults, fields)
+        return await _show(request, runtime, identity, found, fields, faults=faults, status_code=422)
+    return RedirectResponse(f"{ADDRESS}/{found.name}?done=restored", 303)
+
+
+@router.post(f"{ADDRESS}/{{template_name}}/retire")
+async def retire(request: Request, runtime: RuntimeDependency, identity: Settings, template_name: str) -> Response:
+    """Take the template out of use."""
+    kept = await _kept(runtime, identity, template_name)
+    try:
+        await manage_templates.retire_template(runtime, identity.tenant_id, kept.name, administrator_of(identity))
+    except ChangeRefusedError as error:
+        fields = fields_of_version(kept)
+        return await _show(request, runtime, identity, kept, fields, mistake=str(error), status_code=409)
+    return RedirectResponse(f"{ADDRESS}?done=retired", 303)
+
+
+async def _check_new(
+    runtime: Runtime, identity: Principal, kept: TemplateVersion | None, fields: TemplateFields
+) -> dict[str, list[str]]:
+    """What of name and label cannot be; a new template must not write over one that is there."""
+    faults: dict[str, list[str]] = {}
+    if not 1 <= len(fields.label) <= LONGEST_LABEL:
+        faults["label"] = [f"Say what it is called, in up to {LONGEST_LABEL} characters."]
+    if kept is not None:
+        return faults
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        if fields.name in RESERVED_NAMES or await mail_templates.get(connection, identity.tenant_id, fields.name):
+            faults["name"] = ["This name is taken: choose another one."]
+    return faults
+
+
+async def _framed(runtime: Runtime, identity: Principal, template: EmailTemplate, session: str) -> Response:
+    try:
+        session_id = UUID(session) if session else None
+        rendered = await preview_for(runtime, identity, template, session_id=session_id)
+    except TemplateError as error:
+        return _framed_faults([error])
+    except NotFoundError as error:
+        return _message(str(error), 404)
+    except ValueError:
+        return _message("The conversation is named by its id, as its page shows it.", 422)
+    except HTTPException as error:
+        return _message(str(error.detail), error.status_code)
+    return HTMLResponse(_document(rendered), headers=MESSAGE_HEADERS)
+
+
+def _document(rendered: RenderedEmail) -> str:
+    """The mail with its subject above it and its plain text below it."""
+    subject = f'<p class="dgm-head">{html.escape(rendered.subject)}</p>'
+    text = f'<div class="dgm-text">{html.escape(rendered.text)}</div>'
+    return f"{_BEFORE}{subject}{rendered.html or ''}{text}"
+
+
+def _framed_faults(faults: Sequence[TemplateError]) -> Response:
+    places = {"subject": "subject", "html": "HTML", "text": "text"}
+    lines = []
+    for one in faults:
+        place = f"In the {places[one.part]}{f', line {one.line}' if one.line else ''}: " if one.part else ""
+        lines.append(f"<li>{html.escape(place + one.message)}</li>")
+    return HTMLResponse(
+        f'{_BEFORE}<p class="dgm-head">It cannot be shown yet</p><ul>{"".join(lines)}</ul>', 422, MESSAGE_HEADERS
+    )
+
+
+def _message(text: str, status: int) -> Response:
+    return HTMLResponse(f'{_BEFORE}<p class="dgm-head">{html.escape(text)}</p>', status, MESSAGE_HEADERS)
+
+
+async def _kept(runtime: Runtime, identity: Principal, name: str, version: int | None = None) -> TemplateVersion:
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        found = await mail_templates.get(connection, identity.tenant_id, name.replace("\0", "")[:100], version=version)
+    if found is None:
+        raise NotFoundError("There is no such template. Somebody may have taken it out of use.")
+    return found
+
+
+async def _show(
+    request: Request,
+    runtime: Runtime,
+    identity: Principal,
+    kept: TemplateVersion | None,
+    fields: TemplateFields,
+    *,
+    faults: Mapping[str, list[str]] | None = None,
+    mistake: str = "",
+    status_code: int = 200,
+) -> Response:
+    versions: list[TemplateVersion] = []
+    if kept is not None:
+        async with runtime.database.tenant(identity.tenant_id) as connection:
+            versions = await mail_templates.versions(connection, identity.tenant_id, kept.name)
+    older: list[TemplateVersion | None] = [*versions[1:], None]
+    shown = [ShownVersion(one, changes_between(before, one)) for one, before in zip(versions, older, strict=False)]
+    answer = render(
+        request,
+        "settings/email_template.html",
+        status_code=status_code,
+        kept=kept,
+        own=f"{ADDRESS}/{kept.name if kept else NEW}",
+        fields=fields,
+        wrong={name: " ".join(said) for name, said in (faults or {}).items()},
+        mistake=mistake,
+        versions=shown,
+        kinds={kind: KIND_WORDS[kind] for kind in KINDS},
+        facts={name: FACT_WORDS[name] for name in FACTS},
+        done=_DONE.get(request.query_params.get("done", ""), ""),
+        address=ADDRESS,
+    )
+    answer.headers.update(WITH_FRAMES)
+    return answer

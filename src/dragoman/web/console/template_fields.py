@@ -1,0 +1,203 @@
+"""An email template as the fields of a form, which are all text: from its source, to it, and its faults at them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import FormData
+
+from dragoman.rendering.templates import (
+    BODY_SOURCE_LIMIT,
+    DESCRIPTION_LIMIT,
+    SUBJECT_SOURCE_LIMIT,
+    VARIABLES_LIMIT,
+    EmailTemplate,
+    TemplateError,
+    TemplateVariable,
+)
+from dragoman.store.automation.mail_templates import TemplateVersion
+
+LONGEST_SAMPLE = 10_000
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableRow:
+    """One variable of the template; an empty ``name`` is a row that nobody has filled in."""
+
+    name: str = ""
+    kind: str = "text"
+    required: bool = False
+    default: str = ""
+    sample: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateFields:
+    """What stands in the form. ``left_out`` names attachments, by SHA-256, that are to go."""
+
+    name: str = ""
+    label: str = ""
+    subject: str = ""
+    html: str = ""
+    text: str = ""
+    variables: tuple[VariableRow, ...] = ()
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> tuple[VariableRow, ...]:
+        """List the variables, with an empty row more."""
+        return (*self.variables[: VARIABLES_LIMIT - 1], VariableRow())
+
+
+def fields_of_version(version: TemplateVersion) -> TemplateFields:
+    """Fill the form in with *version*."""
+    template = EmailTemplate.from_json(version.source)
+    return TemplateFields(
+        name=version.name,
+        label=version.label,
+        subject=template.subject,
+        html=template.html or "",
+        text=template.text or "",
+        variables=tuple(_row(variable) for variable in template.variables),
+    )
+
+
+def _row(variable: TemplateVariable) -> VariableRow:
+    return VariableRow(
+        name=variable.name,
+        kind=variable.kind,
+        required=variable.required,
+        default=_shown(variable.default),
+        sample=_shown(variable.sample),
+        description=variable.description,
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def read_template_fields(form: FormData) -> TemplateFields:
+    """Take the fields from what a browser sent; browsers send line ends in their own way."""
+
+    def given(name: str, limit: int) -> str:
+        value = form.get(name, "")
+        # One more than is allowed, so that it is refused and not cut.
+        return value.replace("\0", "").replace("\r\n", "\n")[: limit + 1] if isinstance(value, str) else ""
+
+    rows = (
+        VariableRow(
+            name=given(f"variable.{n}", 100).strip(),
+            kind=given(f"kind.{n}", 20) or "text",
+            required=bool(given(f"required.{n}", 1)),
+            default=given(f"default.{n}", LONGEST_SAMPLE),
+            sample=given(f"sample.{n}", LONGEST_SAMPLE),
+            description=given(f"description.{n}", DESCRIPTION_LIMIT),
+        )
+        for n in range(VARIABLES_LIMIT + 1)
+    )
+    return TemplateFields(
+        name=given("name", 100).strip(),
+        label=given("label", 200).strip(),
+        subject=given("subject", SUBJECT_SOURCE_LIMIT),
+        html=given("html", BODY_SOURCE_LIMIT),
+        text=given("text", BODY_SOURCE_LIMIT),
+        variables=tuple(row for row in rows if row != VariableRow()),
+        left_out=frozenset(str(one)[:64] for one in form.getlist("left_out")),
+    )
+
+
+def template_of_fields(fields: TemplateFields) -> EmailTemplate:
+    """The template that the form stands for. Raises TemplateError."""
+    return EmailTemplate.from_json(
+        {
+            "subject": fields.subject,
+            "html": fields.html if fields.html.strip() else None,
+            "text": fields.text if fields.text.strip() else None,
+            "variables": [_variable(row) for row in fields.variables],
+        }
+    )
+
+
+def _variable(row: VariableRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "required": row.required,
+        "default": _value(row, row.default),
+        "sample": _value(row, row.sample),
+        "description": row.description,
+    }
+
+
+def _value(row: VariableRow, text: str) -> Any:
+    """What was typed as a default or sample, in the JSON form of its kind. Raises TemplateError."""
+    stripped = text.strip()
+    if not stripped:
+        return None
+    match row.kind:
+        case "list" | "money":
+            return _json(row, stripped)
+        case "number" if _NUMBER.fullmatch(stripped):
+            return float(stripped) if "." in stripped else int(stripped)
+        case "boolean" if stripped.lower() in ("true", "false"):
+            return stripped.lower() == "true"
+        case "text":
+            return text
+    return stripped
+
+
+def _json(row: VariableRow, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        like = '["a", "b"]' if row.kind == "list" else '{"amount": "12.50", "currency": "EUR"}'
+        fault = f"Default and sample of {row.name} are JSON, such as {like}."
+        raise TemplateError(fault, variable=row.name) from None
+
+
+def template_faults(faults: Iterable[TemplateError], fields: TemplateFields) -> dict[str, list[str]]:
+    """What is wrong, at the field of the form that it is about, each with its line."""
+    found: dict[str, list[str]] = {}
+    numbers = {row.name: number for number, row in enumerate(fields.variables)}
+    for one in faults:
+        place: str = one.part or ("variables" if one.variable else "")
+        if one.part is None and one.variable in numbers:
+            place = f"variable.{numbers[one.variable]}"
+        found.setdefault(place, []).append(f"Line {one.line}: {one.message}" if one.line else one.message)
+    return found
+
+
+def changes_between(older: TemplateVersion | None, newer: TemplateVersion) -> str:
+    """What *newer* has another way than *older*, in words."""
+    if older is None:
+        return "The first version"
+    before, after = EmailTemplate.from_json(older.source), EmailTemplate.from_json(newer.source)
+    parts = {
+        "the label": (older.label, newer.label),
+        "the subject": (before.subject, after.subject),
+        "the HTML": (before.html, after.html),
+        "the text": (before.text, after.text),
+        "the attachments": (list(older.attachments), list(newer.attachments)),
+    }
+    changed = [name for name, (was, is_) in parts.items() if was != is_]
+    changed += _changed_variables(
+        {one.name: one for one in before.variables}, {one.name: one for one in after.variables}
+    )
+    return f"Changed: {', '.join(changed)}" if changed else "The same as before"
+
+
+def _changed_variables(before: Mapping[str, TemplateVariable], after: Mapping[str, TemplateVariable]) -> Sequence[str]:
+    added = [f"variable {name} added" for name in after if name not in before]
+    gone = [f"variable {name} taken away" for name in before if name not in after]
+    other = [f"variable {name}" for name in after if name in before and after[name] != before[name]]
+    return [*added, *gone, *other]
