@@ -1,7 +1,8 @@
-"""``channel``: WhatsApp numbers from a terminal, for set-up, checks and whoever is called when one is stopped."""
+"""``channel``: WhatsApp numbers and mailboxes from a terminal, for set-up, checks and whoever mends a stopped one."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 from uuid import UUID
 
@@ -10,17 +11,22 @@ import typer
 from dragoman.cli.shared import JsonOption, TenantOption, err, show, tenant_id_of, with_runtime
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.runtime import Runtime
-from dragoman.services.channels import manage_accounts
+from dragoman.services.channels import manage_accounts, manage_mailboxes
 from dragoman.services.channels.manage_accounts import AccountSettings
+from dragoman.services.channels.manage_mailboxes import MAILS_PER_SECOND, MailboxSettings
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.sending import account_suspensions
+from dragoman.store.sending.outbox import MAIL
 
-channel = typer.Typer(help="Add, list, check and resume WhatsApp numbers.", no_args_is_help=True)
+channel = typer.Typer(help="Add, list, check and resume WhatsApp numbers and mailboxes.", no_args_is_help=True)
 
 Secret = Annotated[str, typer.Option(prompt=True, hide_input=True)]
 Number = Annotated[str, typer.Argument(metavar="PHONE_NUMBER_ID", help="As `dragoman channel list` shows it.")]
+AccountName = Annotated[
+    str, typer.Argument(metavar="ID", help="A phone number id or a mailbox, as `dragoman channel list` shows it.")
+]
 
 
 @channel.command("add")
@@ -52,6 +58,37 @@ def channel_add(
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         await manage_accounts.add(runtime, tenant_id, phone_number_id, wanted, COMMAND_LINE)
         err.print(f"{display} is there. Its webhook is {runtime.settings.base_url}/webhooks/whatsapp")
+
+    with_runtime(job)
+
+
+@channel.command("add-mailbox")
+def channel_add_mailbox(
+    address: str,
+    name: str,
+    tenant_slug: TenantOption,
+    smtp_url: Annotated[
+        str,
+        typer.Option(
+            prompt="Mail server, such as smtps://user:password@mail.example.org (empty: the installation's)",
+            hide_input=True,
+            prompt_required=True,
+            show_default=False,
+        ),
+    ] = "",
+    *,
+    mails_per_second: Annotated[
+        int, typer.Option(help="What the mailbox may send; 0 for no limit of ours.")
+    ] = MAILS_PER_SECOND,
+) -> None:
+    """Add a mailbox; its mail server's address is stored encrypted."""
+    wanted = MailboxSettings(name=name.strip(), mails_per_second=mails_per_second, smtp_url=smtp_url.strip())
+
+    async def job(runtime: Runtime) -> None:
+        _refuse(manage_mailboxes.mailbox_problems(runtime, wanted, address=address))
+        tenant_id = await tenant_id_of(runtime, tenant_slug)
+        await manage_mailboxes.add_mailbox(runtime, tenant_id, address, wanted, COMMAND_LINE)
+        err.print(f"{address.lower()} is there. `dragoman channel check` says whether it can send.")
 
     with_runtime(job)
 
@@ -92,11 +129,11 @@ def _state(account: ChannelAccount, *, unreadable: bool) -> str:
 
 
 @channel.command("check")
-def channel_check(phone_number_id: Number, tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """Ask Meta about a number: token, app secret, subscription. Exits with 1 if anything is wrong."""
+def channel_check(account_id: AccountName, tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
+    """Ask Meta about a number, or a mail server about a mailbox. Exits with 1 if anything is wrong."""
 
     async def job(runtime: Runtime) -> tuple[list[dict[str, object]], bool]:
-        tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
+        tenant_id, account = await _account(runtime, tenant_slug, account_id)
         found = await manage_accounts.check(runtime, tenant_id, account.channel_account_id)
         words = {True: "well", False: "wrong", None: "unknown"}
         return [{"what": f.name, "is": words[f.good], "said": f.said} for f in found.findings], found.good
@@ -118,7 +155,7 @@ def channel_rotate_secret(
     secret = "" if forget_earlier else str(typer.prompt("New app secret", hide_input=True))
 
     async def job(runtime: Runtime) -> list[str]:
-        tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
+        tenant_id, account = await _account(runtime, tenant_slug, phone_number_id, channels=("whatsapp",))
         wanted = AccountSettings(
             display=account.display,
             name=account.name,
@@ -142,15 +179,15 @@ def channel_rotate_secret(
 
 @channel.command("resume")
 def channel_resume(
-    phone_number_id: Number,
+    account_id: AccountName,
     tenant_slug: TenantOption,
     *,
-    unchecked: Annotated[bool, typer.Option(help="Also if Meta cannot be asked, or finds something wrong.")] = False,
+    unchecked: Annotated[bool, typer.Option(help="Also if nobody can be asked, or something is wrong.")] = False,
 ) -> None:
-    """Check a stopped number and let it send again, what waited first."""
+    """Check a stopped number or mailbox and let it send again, what waited first."""
 
     async def job(runtime: Runtime) -> bool:
-        tenant_id, account = await _account(runtime, tenant_slug, phone_number_id)
+        tenant_id, account = await _account(runtime, tenant_slug, account_id)
         found = await manage_accounts.check(runtime, tenant_id, account.channel_account_id)
         if not found.good and not unchecked:
             wrong = next(f for f in found.findings if f.good is not True)
@@ -160,13 +197,17 @@ def channel_resume(
     err.print("It sends again." if with_runtime(job) else "It was not stopped; holds, if any, have ended.")
 
 
-async def _account(runtime: Runtime, tenant_slug: str, phone_number_id: str) -> tuple[UUID, ChannelAccount]:
+async def _account(
+    runtime: Runtime, tenant_slug: str, named: str, *, channels: Collection[str] = ("whatsapp", MAIL)
+) -> tuple[UUID, ChannelAccount]:
+    """The account that is *named* by its phone number id or its mailbox, whatever its case."""
     tenant_id = await tenant_id_of(runtime, tenant_slug)
     async with runtime.database.tenant(tenant_id) as connection:
         accounts = await channel_accounts.list_all(connection, tenant_id)
-    found = next((a for a in accounts if a.channel == "whatsapp" and a.address == phone_number_id), None)
+    wanted = named.lower() if "@" in named else named
+    found = next((a for a in accounts if a.channel in channels and a.address == wanted), None)
     if found is None:
-        raise NotFoundError(f"tenant {tenant_slug} has no number {phone_number_id}")
+        raise NotFoundError(f"tenant {tenant_slug} has no {'mailbox' if '@' in named else 'number'} {named}")
     return tenant_id, found
 
 

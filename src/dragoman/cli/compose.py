@@ -11,10 +11,12 @@ import asyncpg
 import httpx
 
 from dragoman.channels.email.smtp import Smtp
+from dragoman.channels.email.transport import SmtpTransport
 from dragoman.classify.provider import Classifiers
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs.queue import PgQueue
-from dragoman.runtime import Clock, Keyring, Queue, Runtime, SystemClock, TimeOrderedIds
+from dragoman.rendering.renderer import TemplateRenderer
+from dragoman.runtime import Clock, Keyring, Queue, ReceivedMails, Runtime, SystemClock, TimeOrderedIds
 from dragoman.services.outbound.deliver import SEND_SECONDS
 from dragoman.settings import Settings
 from dragoman.skills.hosts.host_process import HostPlan
@@ -74,6 +76,7 @@ async def open_runtime(
     transport: httpx.AsyncBaseTransport | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     skills: SkillInvoker | None = None,
+    received_mails: ReceivedMails | None = None,
 ) -> AsyncIterator[Runtime]:
     """A runtime for as long as the block runs; *clock*, *queue* and so on replace the real ones.
 
@@ -94,6 +97,7 @@ async def open_runtime(
         trust_env=False,
     )
     http_skills = HttpSkills(settings.http_skill_private)
+    mail, mail_templates = SmtpTransport(), TemplateRenderer()
     try:
         yield Runtime(
             settings=settings,
@@ -108,9 +112,14 @@ async def open_runtime(
             blobs=blobs,
             http_skills=http_skills,
             mailer=mailer,
+            mail=mail,
+            mail_templates=mail_templates,
+            received_mails=received_mails,
             sleep=sleep,
         )
     finally:
+        await mail.close()
+        await mail_templates.close()
         await hosted.close()
         await http_skills.aclose()
         await http.aclose()

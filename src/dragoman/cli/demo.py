@@ -19,6 +19,7 @@ import asyncpg
 
 from dragoman.cli import logs, loop, past, standin
 from dragoman.cli.compose import locate_database, migrate_database, open_runtime
+from dragoman.cli.past_mail import set_up_mail
 from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.canned_reply import ReplyText
 from dragoman.domain.errors import ConfigurationError
@@ -158,6 +159,7 @@ async def _furnish(
         await import_flow(runtime, tenant_id, path.read_text(encoding="utf-8"), at=opened)
     await import_menu(runtime, tenant_id, DEFINITION.read_text(encoding="utf-8"), as_default=True, at=opened)
     await _set_up_handoff(runtime, tenant_id)
+    await set_up_mail(runtime, tenant_id, standin.mail_server(playing))
     access = {
         "base_url": runtime.settings.base_url,
         "tenant": SLUG,

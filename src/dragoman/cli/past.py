@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dragoman.cli import standin
 from dragoman.cli.compose import open_runtime
 from dragoman.cli.past_agents import DemoAgents
+from dragoman.cli.past_mail import PastMail
 from dragoman.cli.shared import err
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.nouns import Policy
@@ -46,6 +47,7 @@ from dragoman_shop.customers import Customer
 from dragoman_shop.steps import LAST_REPLY, SentAttachment, Step
 from dragoman_shop.unserved import unserved_ones
 from graph_standin.standin import Standin as Playing
+from mail_standin.server import MailStandin
 
 DAYS = 100
 CONVERSATIONS = 320
@@ -114,9 +116,13 @@ async def play(
         )
         switch.console = httpx.ASGITransport(create_app(runtime))
         switch.meta = httpx.ASGITransport(app, root_path=standin.PATH)
+        mail = MailStandin(standin.mail_box(settings, lambda: clock.now().timestamp()), port=playing.mail_port)
+        await mail.start()
         await synchronise_due(runtime, tenant_id)
         agents = await DemoAgents.load(runtime, tenant_id)
         await _Past(settings, runtime, tenant_id, playing, clock, queue, meta, agents).play(begin, until)
+        await runtime.mail.close()
+        await mail.close()
         await meta.close()
         await count_usage(runtime, tenant_id)
         await group_questions(runtime, tenant_id)
@@ -139,9 +145,12 @@ class _Past:
     handed_over: dict[Customer, UUID] = dataclasses.field(default_factory=dict)
     """The conversation of each contact whom the bot has handed over."""
 
+    mail: PastMail | None = None
+
     async def play(self, begin: datetime, until: datetime) -> None:
         """All scripts at once, each step at its time, and silences noticed when they are long enough."""
         end = until - begin
+        self.mail = PastMail(self.runtime, self.tenant_id, self.clock, until, self._settle)
         scripts = _with_some_just_now(conversations(CONVERSATIONS, SEED, days=DAYS), end)
         scripts = [*with_open_ones(scripts, SEED, end), *unusual_ones(SEED, end)]
         scripts += [Script(*unserved) for unserved in unserved_ones(end)]
@@ -196,7 +205,9 @@ class _Past:
         return self.agents.at_work(self.agents.at_work(now) + pause)
 
     async def _pass_silence(self, at: datetime) -> None:
-        """Let sessions end whose time comes before *at*."""
+        """Let sessions end whose time comes before *at*, and happen what comes by mail."""
+        if self.mail is not None:
+            await self.mail.pass_to(at)
         while self.silences and self.silences[0][0] < at:
             moment, had_person = heapq.heappop(self.silences)
             self.clock.move(moment)
@@ -208,6 +219,8 @@ class _Past:
     async def _settle(self) -> None:
         while await self.queue.run_due(self.runtime):
             await self.meta.drain()
+            if self.mail is not None:
+                await self.mail.fire()
 
     async def _take(self, person: Customer, step: Step) -> None:
         """One message of *person*, or what else happens."""

@@ -20,11 +20,13 @@ from dragoman.cli.demo import demo as make_demo
 from dragoman.cli.shared import settings_or_exit
 from dragoman.domain.errors import ConfigurationError
 from dragoman.jobs import worker as jobs_worker
+from dragoman.lmtp.server import serve_lmtp
 from dragoman.runtime import Runtime
 from dragoman.settings import Settings
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman.web.http.server import create_server_config
+from mail_standin.server import MailStandin
 
 log = structlog.get_logger()
 
@@ -66,10 +68,11 @@ def worker() -> None:
 
 
 async def _serve(settings: Settings, playing: standin.StandinCredentials | None) -> None:
-    listener = _listen(settings)
+    listener, mail_listener = _listen(settings), _listen_for_mail(settings)
     urls = await asyncio.to_thread(locate_database, settings)
     await migrate_database(urls)
-    async with open_runtime(settings, urls) as runtime:
+    received = standin.mail_box(settings) if playing is not None else None
+    async with open_runtime(settings, urls, received_mails=received) as runtime:
         stop = asyncio.Event()
         working = asyncio.create_task(_work(runtime, urls, stop))
         app = create_app(runtime)
@@ -78,19 +81,34 @@ async def _serve(settings: Settings, playing: standin.StandinCredentials | None)
         if playing is not None:
             other, meta = standin.application(settings, playing)
             served = Beside(app=app, other=other, path=standin.PATH)
+        mail = None if playing is None else await _mail_standin(settings, playing)
         try:
-            await _run_web(served, settings, listener, working, app.state.live.close)
+            async with serve_lmtp(runtime, mail_listener):
+                await _run_web(served, settings, listener, working, app.state.live.close)
         finally:
             stop.set()
             if meta is not None:
                 await meta.close()
+            if mail is not None:
+                await mail.close()
             with contextlib.suppress(asyncio.CancelledError):
                 await working
 
 
+async def _mail_standin(settings: Settings, playing: standin.StandinCredentials) -> MailStandin | None:
+    """The demo's mail server; without it mails wait, and all else works."""
+    made = MailStandin(standin.mail_box(settings), port=playing.mail_port)
+    try:
+        await made.start()
+    except OSError as error:
+        log.warning("mail_standin_not_started", port=playing.mail_port, error=error)
+        return None
+    return made
+
+
 async def _web(settings: Settings, urls: DatabaseURLs) -> None:
-    listener = _listen(settings)
-    async with open_runtime(settings, urls) as runtime:
+    listener, mail_listener = _listen(settings), _listen_for_mail(settings)
+    async with open_runtime(settings, urls) as runtime, serve_lmtp(runtime, mail_listener):
         app = create_app(runtime)
         await _run_web(app, settings, listener, None, app.state.live.close)
 
@@ -155,17 +173,26 @@ def _on_signals(act: Callable[[], None]) -> None:
 
 def _listen(settings: Settings) -> socket.socket:
     """Take the port before anything else is done, so that a second server says so at once."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return _bound(settings.host, settings.port, "DRAGOMAN_PORT")
+
+
+def _listen_for_mail(settings: Settings) -> socket.socket | None:
+    """Take the port that mails come to; None where none do."""
+    return None if settings.lmtp_port is None else _bound(settings.lmtp_host, settings.lmtp_port, "DRAGOMAN_LMTP_PORT")
+
+
+def _bound(host: str, port: int, variable: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Connections inherit it. What the system has received is read in one piece: so many bytes for each connection.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
         raise ConfigurationError(
-            f"{settings.host}:{settings.port} cannot be used ({error.strerror}); set DRAGOMAN_PORT to another port"
+            f"{host}:{port} cannot be used ({error.strerror}); set {variable} to another port"
         ) from error
     listener.listen(2048)
     return listener

@@ -1,10 +1,12 @@
-"""The demo's stand-in for Meta's side: its credentials, and where it answers."""
+"""Sets up the demo's stand-ins, for Meta's side and for a mail server: their credentials, and where they answer."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import secrets
+import socket
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from dragoman_shop.replies import TEMPLATES
 from graph_standin.app import create_app
 from graph_standin.config import Number, StandinConfig
 from graph_standin.standin import Standin as Playing
+from mail_standin.box import MailBox
 
 PATH = "/standin"
 PHONE_NUMBER_ID = "106540352242922"
@@ -26,7 +29,7 @@ DISPLAY_PHONE_NUMBER = "+43 1 555 0100"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StandinCredentials:
-    """Holds the credentials of the demo's only number, made at random on each machine."""
+    """Holds the credentials of the demo's only number, made at random on each machine, and the mail server's port."""
 
     token: str
     control_token: str
@@ -34,6 +37,7 @@ class StandinCredentials:
     verify_token: str
     phone_number_id: str = PHONE_NUMBER_ID
     waba_id: str = "102290129340398"
+    mail_port: int = 0
 
 
 def make() -> StandinCredentials:
@@ -43,7 +47,26 @@ def make() -> StandinCredentials:
         control_token=secrets.token_urlsafe(24),
         app_secret=secrets.token_hex(16),
         verify_token=secrets.token_urlsafe(16),
+        mail_port=_free_port(),
     )
+
+
+def _free_port() -> int:
+    """A port that nobody listens on now; mailboxes of the demo name it, so that it stays the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def mail_server(playing: StandinCredentials) -> str:
+    """Give the address of the mail server, as a mailbox names it."""
+    return f"smtp://127.0.0.1:{playing.mail_port}?tls=none"
+
+
+def mail_box(settings: Settings, clock: Callable[[], float] = time.time) -> MailBox:
+    """What the mail server has received."""
+    return MailBox(settings.data_directory / "mail-standin", clock)
 
 
 def _path(settings: Settings) -> Path:
