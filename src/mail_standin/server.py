@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -53,6 +54,8 @@ class MailStandin:
 
     async def start(self) -> None:
         """Begin to listen. Raises OSError where the port is taken."""
+        # The library tells of each command, with addresses.
+        logging.getLogger("mail.log").setLevel(logging.CRITICAL)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, "127.0.0.1", self._port)
 
