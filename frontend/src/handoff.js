@@ -120,13 +120,10 @@ const dress = (fresh, { composer: everything = false, said = false, emptied = fa
   if (said) one('[data-said]', old).replaceChildren(...one('[data-said]', now).childNodes);
   morphChildren(one('[data-facts]', old), one('[data-facts]', now));
   if (everything || changed) {
-    // What is being written stays, whoever has the conversation by now.
-    const [text, focused] = [one('#compose', old), document.activeElement?.id === 'compose'];
-    const written = text?.value ?? '';
+    const [form, focused] = [composer(), document.activeElement?.id === 'compose'];
     one('[data-foot]', old).replaceChildren(...one('[data-foot]', now).childNodes);
-    const field = one('#compose', old);
-    if (!emptied && field && written) field.value = written;
-    if (focused) field?.focus();
+    if (!emptied) keepWritten(form);
+    if (focused) one('#compose', old)?.focus();
   } else {
     const shared = all('.shared-draft', now);
     all('.shared-draft', old).forEach((each) => each.remove());
@@ -135,15 +132,32 @@ const dress = (fresh, { composer: everything = false, said = false, emptied = fa
   tick();
 };
 
+// What is being written stays, whoever has the conversation by now; above all, a note does not become an answer.
+const keepWritten = (before) => {
+  const form = composer();
+  if (!before || !form) return;
+  const written = one('#compose', before).value;
+  const { files } = one('[data-file]', before);
+  if (written) one('#compose', form).value = written;
+  if (written || before.dataset.chosen) showKind(before.dataset.kind);
+  if (written) one('[data-share]', form).checked = one('[data-share]', before).checked;
+  if (!files.length) return;
+  const field = one('[data-file]', form);
+  field.files = files;
+  field.dispatchEvent(new Event('change', { bubbles: true }));
+};
+
+// Counts what was done here: an answer that was asked for before that may tell of how it was, and is let go.
+let done = 0;
 const refreshTalk = async (how = {}) => {
-  const open = talk();
+  const [open, before] = [talk(), done];
   if (!open) return;
   const fresh = await partOf(`${open.dataset.address}?show=${show()}`, headers({ 'HX-Target': 'section#talk', 'X-By-Itself': '1' }));
-  if (talk() !== open) return;
+  if (talk() !== open || done !== before) return;
   dress(fresh, how);
-  const before = lastSeen();
+  const seen = lastSeen();
   await newer(open);
-  if (lastSeen() > before) look();
+  if (lastSeen() > seen) look();
 };
 
 const openTalk = async (id, { push = true, focus = true } = {}) => {
@@ -293,6 +307,7 @@ const submit = async (form) => {
   const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
   const open = talk();
   form.closest('[popover]')?.hidePopover();
+  done += 1;
   dress(document.importNode(one('template', read).content, true), { composer: true, said: true, emptied: isComposer });
   if (isComposer) one('#compose')?.focus();
   soon('*');
@@ -307,10 +322,11 @@ document.addEventListener('submit', (event) => {
 });
 
 // What the composer offers ---------------------------------------------------------------------------------------------------
-const setKind = (kind) => {
+const showKind = (kind) => {
   const form = composer();
-  if (!form || one(`[data-kind-set=${kind}]`, form).disabled) return;
+  if (!form || one(`[data-kind-set=${kind}]`, form).disabled) return false;
   form.dataset.kind = kind;
+  form.dataset.chosen = 'yes';
   form.action = form.dataset[kind];
   form.classList.toggle('noting', kind === 'note');
   all('[data-kind-set]', form).forEach((button) => button.setAttribute('aria-pressed', button.dataset.kindSet === kind));
@@ -319,7 +335,11 @@ const setKind = (kind) => {
   one('label[for=compose]', form).textContent = kind === 'note' ? 'Internal note' : field.dataset.labelAnswer;
   field.placeholder = kind === 'note' ? `A note for colleagues; ${name} does not get it` : `Write to ${name}`;
   one('[data-send] .lbl', form).textContent = kind === 'note' ? 'Add note' : 'Send';
-  field.focus();
+  return true;
+};
+const setKind = (kind) => {
+  if (!showKind(kind)) return;
+  one('#compose').focus();
   noteDraft();
 };
 export const insert = (text) => {

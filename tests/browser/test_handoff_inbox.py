@@ -7,7 +7,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, Locator, Page, Route, expect
 
 from dragoman.domain.canned_reply import ReplyText
 from dragoman.services.handoff.manage_canned_replies import add_reply
@@ -313,6 +313,63 @@ def test_what_was_begun_stays_while_somebody_claims(browser: Browser, own: Brows
     expect(ana.page.locator("#compose")).to_have_value("She rang this morning")
     ana.page.reload()
     expect(ana.page.locator("#compose")).to_have_value("She rang this morning")
+    ana.leave()
+
+
+def test_a_note_that_is_not_kept_yet_does_not_become_an_answer(
+    browser: Browser, own: BrowserServer, team: dict[str, str]
+) -> None:
+    asks_for_a_person(own)
+    ana = open_inbox(browser, own, team["Ana"])
+    open_talk(ana.page, "Nora Lang")
+    ana.page.route("**/draft", lambda route: route.abort())
+    ana.page.get_by_label("Internal note").fill("Not for her eyes")
+    ana.page.get_by_role("button", name="Claim").click()
+    expect(ana.page.get_by_text("You have it")).to_be_visible()
+    expect(ana.page.get_by_label("Internal note")).to_have_value("Not for her eyes")
+    ana.page.get_by_role("button", name="Add note").click()
+    expect(ana.page.locator(".msg.internal")).to_contain_text("Not for her eyes")
+    assert "Not for her eyes" not in sent_to(own)
+    ana.page.unroute_all()
+    ana.leave()
+
+
+def test_an_update_that_comes_late_takes_nothing_back(
+    browser: Browser, own: BrowserServer, team: dict[str, str]
+) -> None:
+    asks_for_a_person(own)
+    ana = open_inbox(browser, own, team["Ana"])
+    page = ana.page
+    open_talk(page, "Nora Lang")
+    held: list[tuple[Route, APIResponse]] = []
+    looks: list[str] = []
+
+    def hold_the_first(route: Route) -> None:
+        headers = route.request.headers
+        if headers.get("x-by-itself") and headers.get("hx-target") == "section#talk" and not held:
+            held.append((route, route.fetch()))
+        else:
+            route.fallback()
+
+    page.route(f"**{INBOX}/*?show=*", hold_the_first)
+    says(own, "Is somebody there?")
+    wait_until(lambda: page.evaluate("true") and held)
+
+    page.get_by_role("button", name="Claim").click()
+    expect(page.get_by_text("You have it")).to_be_visible()
+    page.evaluate(
+        "new MutationObserver(() => {"
+        " if (document.querySelector('[data-claim]')) document.body.dataset.wentBack = 1; })"
+        ".observe(document.querySelector('#talk'), { childList: true, subtree: true })"
+    )
+    page.get_by_label("Answer to Nora Lang").fill("Here I am")
+    page.on("request", lambda request: looks.append(request.url))
+    route, answer = held[0]
+    route.fulfill(response=answer)
+    wait_until(lambda: page.evaluate("true") and sum("/rows?" in look for look in looks) > 1)
+    expect(page.locator("body")).not_to_have_attribute("data-went-back", "1")
+    expect(page.get_by_label("Answer to Nora Lang")).to_have_value("Here I am")
+    page.unroute_all()
     ana.leave()
 
 

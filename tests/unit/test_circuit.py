@@ -45,6 +45,18 @@ def test_one_trial_goes_after_a_pause_and_the_pauses_grow_to_a_limit() -> None:
     assert pauses == [*TRIAL_PAUSES, TRIAL_PAUSES[-1], TRIAL_PAUSES[-1]]
 
 
+def test_a_few_go_at_once_and_the_pause_begins_with_the_last_of_them() -> None:
+    circuit = after(FAILURES_TO_OPEN)
+    for pause in TRIAL_PAUSES[1:]:
+        now = circuit.trial_at
+        assert now is not None
+        for _ in range(3):
+            assert circuit.may_try(now)
+            circuit = circuit.trying(now, at_once=3).failed(now, "still nothing")
+        assert not circuit.may_try(now)
+        assert circuit.trial_at == now + pause
+
+
 def test_a_failure_while_it_is_open_changes_neither_the_beginning_nor_the_next_trial() -> None:
     circuit = after(FAILURES_TO_OPEN)
     later = circuit.failed(NOW + timedelta(hours=1), "again")

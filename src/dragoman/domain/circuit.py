@@ -1,7 +1,7 @@
 """A circuit breaker: whether a channel can be reached at all, as far as the latest attempts tell.
 
-Closed, everything goes. After some failures in a row it opens: nothing goes but one message at a time, on trial, at
-pauses that grow. The first answer of the channel closes it.
+Closed, everything goes. After some failures in a row it opens: nothing goes but a few on trial, at pauses that grow.
+The first answer of the channel closes it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ FAILURES_TO_OPEN = 3
 TRIAL_PAUSES = tuple(timedelta(seconds=s) for s in (5, 10, 20, 40, 60))
 """Before each further trial; the last one goes on, for as long as the outage lasts."""
 
+MESSAGES_ON_TRIAL = 3
+"""So many messages go at a time where what fails may be a message and not the channel: no single one of them, which
+itself is the trouble, keeps all others waiting for the next trial.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
     """How a channel account's latest attempts went.
 
     ``failures`` counts those in a row that failed, from ``failing_since`` on, the latest for ``reason``. It is open
-    where ``open_since`` is given: then ``trial_at`` is when the next message may be tried, after ``trials`` of them.
+    where ``open_since`` is given: then ``trial_at`` is when the next one may be tried, after ``trials`` of them.
     """
 
     failures: int = 0
@@ -54,7 +59,10 @@ class Circuit:
         """Whether it is time for a trial."""
         return self.trial_at is not None and self.trial_at <= now
 
-    def trying(self, now: datetime) -> Circuit:
-        """With a trial under way: the next one is due after a pause, should nobody hear of this one again."""
+    def trying(self, now: datetime, *, at_once: int = 1) -> Circuit:
+        """With one more on trial; with the last of *at_once* the pause begins, should nobody hear of them again."""
         trials = self.trials + 1
-        return dataclasses.replace(self, trials=trials, trial_at=now + TRIAL_PAUSES[min(trials, len(TRIAL_PAUSES) - 1)])
+        rounds, begun = divmod(trials, at_once)
+        if begun:
+            return dataclasses.replace(self, trials=trials)
+        return dataclasses.replace(self, trials=trials, trial_at=now + TRIAL_PAUSES[min(rounds, len(TRIAL_PAUSES) - 1)])

@@ -70,7 +70,7 @@ async def resume(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by
 
 
 async def try_now(runtime: Runtime, tenant_id: UUID, channel_account_id: UUID, by: Administrator) -> bool:
-    """Have one message tried of an account that cannot be reached; False where it answers by now."""
+    """Have a few messages tried of an account that cannot be reached; False where it answers by now."""
     now = runtime.clock.now()
     async with runtime.database.tenant(tenant_id) as connection:
         circuit = await circuits.lock(connection, tenant_id, channel_account_id)

@@ -1,6 +1,6 @@
 """Whether a channel account's side can be reached, by a circuit breaker that all workers share.
 
-No transaction of its own. An account whose attempts fail in a row sends nothing but one message at a time on trial;
+No transaction of its own. An account whose attempts fail in a row sends nothing but a few messages at a time on trial;
 the others are parked, and go in their order, at the number's pace, once the channel answers. When it begins and when it
 ends is an event of the channel account, for whoever is to be alerted.
 """
@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from dragoman.domain.circuit import Circuit
+from dragoman.domain.circuit import MESSAGES_ON_TRIAL, Circuit
 from dragoman.domain.plurals import counted
 from dragoman.runtime import Job, Runtime
 from dragoman.services import counters
@@ -49,7 +49,7 @@ async def may_try(connection: Connection, tenant_id: UUID, entry: OutboxEntry, n
         return first
     if not first or not circuit.may_try(now):
         return False
-    await circuits.save(connection, tenant_id, entry.channel_account_id, circuit.trying(now))
+    await circuits.save(connection, tenant_id, entry.channel_account_id, circuit.trying(now, at_once=MESSAGES_ON_TRIAL))
     return True
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.circuit import Circuit
+from dragoman.domain.circuit import MESSAGES_ON_TRIAL, Circuit
 from dragoman.domain.plain_text import cut
 from dragoman.store.database import Connection
 
@@ -92,11 +92,10 @@ async def unpark_left_behind(connection: Connection, tenant_id: UUID, *, now: da
 
 
 async def unpark_for_trials(connection: Connection, tenant_id: UUID, *, now: datetime) -> list[UUID]:
-    """Let one waiting message of each account that is due for a trial go; their contacts.
+    """Let a few waiting messages of each account that is due for a trial go; their contacts.
 
-    The one that was tried least, and among these the oldest: a message that itself is the trouble must not be the only
-    one that is tried, and where answers are lost nobody gets one message many times. It is its contact's first. What
-    another transaction has in hand is left for the next look.
+    Those that were tried least, and among these the oldest: where answers are lost nobody gets one message many times.
+    Each is its contact's first. What another transaction has in hand is left for the next look.
     """
     rows = await connection.fetch(
         "UPDATE outbox_entry SET parked = false, due_at = $2 WHERE tenant_id = $1 AND outbox_entry_id IN ("
@@ -104,11 +103,13 @@ async def unpark_for_trials(connection: Connection, tenant_id: UUID, *, now: dat
         "WHERE o.tenant_id = $1 AND o.channel_account_id = a.channel_account_id AND o.parked AND NOT EXISTS ("
         "SELECT 1 FROM outbox_entry b WHERE b.tenant_id = $1 AND b.contact_id = o.contact_id "
         "AND b.channel_account_id = o.channel_account_id AND b.status IN ('PENDING', 'RETRYING') "
-        "AND b.sequence < o.sequence) ORDER BY o.attempts, o.sequence LIMIT 1 FOR UPDATE OF o SKIP LOCKED) AS one "
+        "AND b.sequence < o.sequence) ORDER BY o.attempts, o.sequence LIMIT $3 - a.trials % $3 "
+        "FOR UPDATE OF o SKIP LOCKED) AS one "
         "WHERE a.tenant_id = $1 AND a.open_since IS NOT NULL AND a.trial_at <= $2 AND a.stopped_at IS NULL "
         "AND a.disabled_at IS NULL) RETURNING contact_id",
         tenant_id,
         now,
+        MESSAGES_ON_TRIAL,
     )
     return [row["contact_id"] for row in rows]
 

@@ -200,7 +200,7 @@ _DONE = {
     "mailbox-changed": ("The change is saved; whether it can send stands with it.", ""),
     "mailbox-checked": ("The mail server was asked; what it said stands with the mailbox.", ""),
     "resumed": ("It sends again, what waited first.", ""),
-    "tried": ("One message is being tried. The others follow if WhatsApp takes it.", ""),
+    "tried": ("The first messages are being tried. The others follow if WhatsApp takes one.", ""),
     "reached": ("WhatsApp answers again; what waited is being sent.", ""),
     "templates": ("The templates are fetched; what came of it stands with the number.", ""),
     "templates-failed": ("The templates could not be fetched; why stands with the number.", "red"),
