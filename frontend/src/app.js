@@ -9,5 +9,4 @@ import './live.js';
 import './outbox.js';
 import './parts.js';
 import './preferences.js';
-import './simulator.js';
 import './status.js';
