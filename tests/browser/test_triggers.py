@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from dragoman.rendering.templates import EmailTemplate, TemplateVariable
 from dragoman.services.automation import manage_templates, manage_triggers
 from dragoman.services.automation.unsubscribe import PATH, unsubscribe_url
+from dragoman.services.automation.webhook_keys import add_webhook_key
 from dragoman.services.channels import manage_mailboxes
 from dragoman.services.channels.manage_mailboxes import MailboxSettings
 from dragoman.store.accounts.actions import COMMAND_LINE
@@ -39,6 +40,12 @@ NEWS = EmailTemplate(
         TemplateVariable(name="order", sample="VF-10023", required=False),
     ),
 )
+WEBHOOK: dict[str, Any] = {
+    "name": "tell_erp",
+    "label": "Tell the ERP",
+    "when": {"event": "request", "payload": {"order": "text"}},
+    "send": {"channel": "webhook", "url": "https://erp.example/hook", "values": {"order": {"variable": "order"}}},
+}
 RULE: dict[str, Any] = {
     "name": "waiting_too_long",
     "label": "Somebody waits too long",
@@ -62,8 +69,10 @@ async def _furnish(site: BrowserServer) -> None:
     await manage_mailboxes.add_mailbox(runtime, tenant_id, address, settings, COMMAND_LINE)
     for label in ("News", "News for colleagues"):
         await manage_templates.save_template(runtime, tenant_id, "news", label, NEWS, COMMAND_LINE)
-    trigger = manage_triggers.read_trigger(dict(RULE))
-    await manage_triggers.save_trigger(runtime, tenant_id, trigger, COMMAND_LINE, is_new=True, enable=True)
+    for rule in (RULE, WEBHOOK):
+        trigger = manage_triggers.read_trigger(dict(rule))
+        await manage_triggers.save_trigger(runtime, tenant_id, trigger, COMMAND_LINE, is_new=True, enable=True)
+    await add_webhook_key(runtime, tenant_id, WEBHOOK["name"], COMMAND_LINE)
 
 
 def has_nothing_out_of_sight(page: Page) -> bool:
@@ -130,6 +139,48 @@ def test_a_support_manager_writes_a_trigger_without_yaml(own_desk: Visitor) -> N
     dialog = page.get_by_role("dialog", name="Delete Tell the shop")
     dialog.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("link", name="Tell the shop", exact=True)).to_have_count(0)
+
+
+def test_a_webhook_is_written_keyed_and_tried(own_desk: Visitor) -> None:
+    page, site = own_desk.page, own_desk.site
+    session_id = site.converse("where is my order", phone="436991239011", name="Wanda Webhook")
+    page.goto(f"{TRIGGERS}/new")
+    form = page.locator("#rule")
+    form.locator("[name=label]").fill("Tell the ERP")
+    form.get_by_label("Success", exact=True).check()
+    expect(form.get_by_label("And to these addresses")).to_be_visible()
+    form.get_by_label("By webhook").check()
+    # What is for people only goes away.
+    for label in ("And to these addresses", "Email template", "Quiet hours from"):
+        expect(form.get_by_label(label)).to_be_hidden()
+    form.locator("[name=url]").fill("https://a:b@erp.example/hook")
+    form.locator("[name=data][value=contact_name]").check()
+    form.locator("[name=data][value=outcome]").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    address = page.locator("[name=url]")
+    expect(address).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("[name=data][value=contact_name]")).to_be_checked()
+    address.fill("https://erp.example/hook")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page).to_have_url(re.compile(f"{TRIGGERS}/tell_the_erp"))
+    keys = page.get_by_role("region", name="Signing keys")
+    expect(keys).to_contain_text("nothing is posted without one")
+    page.locator("[name=try_session]").fill(str(session_id))
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_role("region", name="Message 1", exact=True)).to_contain_text("no signing key")
+    keys.get_by_role("button", name="Add a key").click()
+    expect(keys.get_by_role("status")).to_contain_text("dsk_")
+    page.locator("[name=try_session]").fill(str(session_id))
+    page.get_by_role("button", name="Try it").click()
+    planned = page.get_by_role("region", name="Message 1", exact=True)
+    expect(planned).to_contain_text("erp.example")
+    expect(planned).to_contain_text('"contact_name": "Wanda Webhook"')
+    expect(planned).to_contain_text('"outcome": "')
+    expect(page.locator("body")).not_to_contain_text("dsk_")
+    keys.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("status").filter(has_text="The key is removed")).to_be_visible()
+    page.get_by_role("link", name="Triggers", exact=True).first.click()
+    expect(page.get_by_role("row").filter(has_text="Tell the ERP")).to_contain_text("Webhook to erp.example")
 
 
 def test_what_rows_cannot_say_is_edited_as_yaml(own_desk: Visitor) -> None:
@@ -217,8 +268,9 @@ def walk(page: Page, session_id: UUID | None = None) -> Iterator[str]:
         for event in ("schedule", "request", "handoff_waiting"):
             page.locator("[name=event]").select_option(event)
             yield event
-        page.get_by_label("By WhatsApp").check()
-        yield "by WhatsApp"
+        for channel in ("By WhatsApp", "By webhook"):
+            page.get_by_label(channel).check()
+            yield channel
         return
     for address in (TRIGGERS, TEMPLATES, CHANNELS, f"{CHANNELS}/mailboxes/new", f"{TEMPLATES}/news"):
         page.goto(address)
@@ -228,7 +280,11 @@ def walk(page: Page, session_id: UUID | None = None) -> Iterator[str]:
     yield "trigger"
     page.get_by_role("button", name="Delete").first.click()
     yield "deletion"
-    page.keyboard.press("Escape")
+    page.goto(f"{TRIGGERS}/tell_erp")
+    page.get_by_role("button", name="Add a key").click()
+    expect(page.locator(".once")).to_contain_text("dsk_")
+    yield "webhook"
+    page.goto(f"{TRIGGERS}/waiting_too_long")
     page.locator("[name=minutes]").fill("soon")
     page.locator("[name=addresses]").fill("")
     page.get_by_role("button", name="Save", exact=True).click()

@@ -97,7 +97,8 @@ async def test_w13_bytes_that_are_no_text_are_a_documented_400(
 ) -> None:
     asked = 0
     for method, path, operation in operations(app):
-        if "requestBody" not in operation:
+        # What takes a file takes any bytes.
+        if "application/json" not in operation.get("requestBody", {}).get("content", {}):
             continue
         answer = await client.request(
             method, address(path), content=b'{"format": "\xff\xfe"}',

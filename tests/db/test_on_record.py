@@ -52,6 +52,7 @@ CHANGES_NOTHING = {
     ("POST", f"{SETTINGS}/redaction/try"): "shows what would be stored of a text",
     ("POST", f"{SETTINGS}/canned-replies/preview"): "shows how a reply reads",
     ("POST", "/api/v1/mail-templates/preview"): "shows how a mail reads",
+    ("POST", "/api/v1/mail-templates/attachments"): "keeps a file that no version has yet; saving one is on record",
     ("POST", f"{SETTINGS}/email-templates/{{template_name}}/preview"): "shows how a mail reads",
     ("POST", "/api/v1/triggers/dry-run"): "shows what would be sent",
     ("POST", "/api/v1/triggers/{trigger_name:named}/dry-run"): "shows what would be sent",
@@ -147,6 +148,14 @@ TRIGGER_IS_BACK = (
     "INSERT INTO automation_trigger (tenant_id, name, spec, changed_at, changed_by) "
     f"SELECT tenant_id, 'tell_ops', '{json.dumps(TRIGGER)}', now(), 'Ada' FROM tenant"
 )
+POSTED = {**TRIGGER, "send": {"channel": "webhook", "url": "https://erp.example/"}, "to": None}
+AS_A_WEBHOOK = (
+    f"UPDATE automation_trigger SET spec = jsonb_strip_nulls('{json.dumps(POSTED)}'); DELETE FROM webhook_key"
+)
+WEBHOOK_KEY_IS_BACK = (
+    "INSERT INTO webhook_key (tenant_id, trigger_name, key_id, secret, created_at) SELECT DISTINCT tenant_id, "
+    "'tell_ops', before->>'key_id', ''::bytea, now() FROM administrator_action WHERE action = 'skill.key_removed'"
+)
 TEMPLATE_IS_BACK = "UPDATE email_template SET is_current = true WHERE version = 1"
 AS_A_MAILBOX = "UPDATE channel_account SET channel = 'email' WHERE channel = 'whatsapp'"
 
@@ -231,6 +240,10 @@ REQUESTS: dict[tuple[str, str], TriedRequest] = {
     ("POST", f"{TRIGGERS}/{{trigger_name}}/turn"): TriedRequest({"on": "1"}),
     ("POST", "/api/v1/triggers/{trigger_name:named}/disable"): TriedRequest(),
     ("POST", "/api/v1/triggers/{trigger_name:named}/enable"): TriedRequest(),
+    ("POST", f"{TRIGGERS}/{{trigger_name}}/keys"): TriedRequest(first=AS_A_WEBHOOK),
+    ("POST", "/api/v1/triggers/{trigger_name:named}/keys"): TriedRequest(),
+    ("POST", f"{TRIGGERS}/{{trigger_name}}/keys/{{key_id}}/remove"): TriedRequest(first=WEBHOOK_KEY_IS_BACK),
+    ("DELETE", "/api/v1/triggers/{trigger_name:named}/keys/{key_id}"): TriedRequest(first=WEBHOOK_KEY_IS_BACK),
     ("POST", f"{TRIGGERS}/{{trigger_name}}/delete"): TriedRequest(),
     ("DELETE", "/api/v1/triggers/{trigger_name:named}"): TriedRequest(first=TRIGGER_IS_BACK),
     ("PUT", "/api/v1/mail-templates/{template_name:named}"): TriedRequest(

@@ -287,6 +287,32 @@ async def test_whoever_sees_no_numbers_sees_no_recipients(client: httpx.AsyncCli
     assert await ids(client, masked, f"?recipient={ADDRESS}") == [str(mail)]
 
 
+async def test_what_a_trigger_filled_in_shows_no_number_of_anybody(
+    client: httpx.AsyncClient, tenant: TenantFixture
+) -> None:
+    """It may go to somebody who is no contact, and be about one."""
+    body = json.dumps({"data": {"contact_phone": PHONE, "contact_email": ADDRESS, "agent": "bo@example.com"}})
+    about = f"{PHONE} ({ADDRESS}) waits"
+    entries = [
+        await add_entry(
+            tenant, recipient="erp.example", recipient_kind="host", channel="webhook", email=None, subject=about,
+            content={"kind": "text", "body": body}, trigger_name="tell_erp",
+        ),
+        await add_entry(
+            tenant, recipient="ops@example.com", subject=about, content={"kind": "text", "body": about},
+            email=composed(about, html=f"<p>{about}</p>", text=about), trigger_name="tell_ops", reason=about,
+        ),
+    ]  # fmt: skip
+    masked, whole = bearer(await tenant.token("analyst")), bearer(await tenant.token("auditor"))
+    for path in ("", "/export?format=jsonl", *(f"/{entry}" for entry in entries)):
+        answer = await client.get(f"{API}{path}", headers=masked)
+        assert leaks(answer.text) == [], path
+        assert leaks((await client.get(f"{API}{path}", headers=whole)).text), path
+    assert "bo@example.com" not in (await client.get(f"{API}/{entries[0]}", headers=masked)).text
+    detail = (await client.get(f"{API}/{entries[1]}", headers=masked)).json()
+    assert detail["recipient"] == "o••••••@example.com"
+
+
 async def test_recipients_are_tried_so_often_and_no_more(client: httpx.AsyncClient, tenant: TenantFixture) -> None:
     masked = bearer(await tenant.token("analyst"))
     found = [

@@ -134,6 +134,8 @@ async def one_of_everything(runtime: Runtime, tenant: TenantFixture) -> dict[str
         "phrase_id": str(phrase_id),
         "trigger_name": str(TRIGGER["name"]),
         "template_name": str(TRIGGER["send"]["template"]),
+        "version": "1",
+        "number": "0",
     }
 
 

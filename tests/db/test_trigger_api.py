@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from dragoman.store.accounts import roles
-from dragoman.store.blobs import BlobKey
 
 from .automation_fixture import ASKED, TEMPLATE, TRIGGER, furnish_automation
 from .tenant_fixture import TenantFixture, bearer
@@ -76,6 +75,33 @@ async def test_a_trigger_is_written_turned_on_and_taken_away(
     assert await on_record(tenant) == [
         (f"trigger.{what}", "tell_ops") for what in ("added", "changed", "changed", "changed", "deleted")
     ]
+
+
+async def test_keys_of_webhooks_are_shown_once(
+    client: httpx.AsyncClient, tenant: TenantFixture, admin: dict[str, str], masked: dict[str, str]
+) -> None:
+    webhook = {**ASKED, "name": "erp", "send": {"channel": "webhook", "url": "https://erp.example/hook"}}
+    del webhook["to"]
+    for document in (webhook, TRIGGER):
+        made = await client.put(f"{TRIGGERS}/{document['name']}", json=document, headers=admin)
+        assert made.status_code == 200, made.text
+    assert (made.json()["template"], made.json()["keys"]) == ("news", [])
+    keys = [(await client.post(f"{TRIGGERS}/erp/keys", headers=admin)) for _ in range(3)]
+    assert [answer.status_code for answer in keys] == [201, 201, 409]
+    first, second = (answer.json() for answer in keys[:2])
+    assert first["key"].startswith("dsk_")
+    shown = await client.get(f"{TRIGGERS}/erp", headers=admin)
+    assert [one["key_id"] for one in shown.json()["keys"]] == sorted(
+        (first["key_id"], second["key_id"]), key=[one["key_id"] for one in shown.json()["keys"]].index
+    )
+    assert first["key"] not in shown.text
+    assert (await client.post(f"{TRIGGERS}/erp/keys", headers=masked)).status_code == 403
+    assert (await client.post(f"{TRIGGERS}/tell_ops/keys", headers=admin)).status_code == 404
+    assert (await client.delete(f"{TRIGGERS}/erp/keys/{first['key_id']}", headers=admin)).status_code == 204
+    assert (await client.delete(f"{TRIGGERS}/erp/keys/{first['key_id']}", headers=admin)).status_code == 404
+    assert [one for one in await on_record(tenant) if "key" in one[0]] == [
+        ("trigger.key_added", "erp"), ("trigger.key_added", "erp"), ("trigger.key_removed", "erp")
+    ]  # fmt: skip
 
 
 async def test_every_fault_of_a_definition_is_named_with_its_path(
@@ -247,15 +273,6 @@ async def test_every_fault_of_a_template_is_named_with_its_line_and_variable(
     assert by_part["variables"]["variable"] == "amount"
     for more in ({"html": None, "text": None}, {"variables": [{"name": "BAD"}]}, {"colour": 1}, {"label": " "}):
         assert (await client.put(f"{TEMPLATES}/news", json={**SOURCE, **more}, headers=admin)).status_code == 422
-    file = {"filename": "a.pdf", "mime_type": "application/pdf", "size": 3, "sha256": "0" * 64}
-    found = faults(await client.put(f"{TEMPLATES}/news", json={**SOURCE, "attachments": [file]}, headers=admin))
-    assert "attachments.0" in found
-    path = tenant.runtime.blobs.workspace / "a"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"abc")
-    await tenant.runtime.blobs.put(BlobKey(tenant.tenant_id, bytes(32)), path)
-    kept = await client.put(f"{TEMPLATES}/news", json={**SOURCE, "attachments": [file]}, headers=admin)
-    assert kept.json()["attachments"] == [file]
 
 
 async def test_a_template_is_looked_at_filled_in(

@@ -109,7 +109,7 @@ def sent_form(page: httpx.Response) -> dict[str, Any]:
 async def test_an_empty_page_says_what_a_trigger_is(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
     page = await client.get(TRIGGERS, headers=admin)
     assert page.status_code == 200
-    assert "A trigger sends a mail or a WhatsApp template by itself when something happens" in words(page)
+    assert "A trigger sends a mail, a WhatsApp template or a webhook by itself when something happens" in words(page)
     assert f'href="{TRIGGERS}/new"' in page.text
     assert "No email templates yet" in words(await client.get(TEMPLATES, headers=admin))
 

@@ -159,7 +159,7 @@ async def _furnish(
         await import_flow(runtime, tenant_id, path.read_text(encoding="utf-8"), at=opened)
     await import_menu(runtime, tenant_id, DEFINITION.read_text(encoding="utf-8"), as_default=True, at=opened)
     await _set_up_handoff(runtime, tenant_id)
-    await set_up_mail(runtime, tenant_id, standin.mail_server(playing))
+    await set_up_mail(runtime, tenant_id, standin.mail_server(playing), standin.order_system(playing))
     access = {
         "base_url": runtime.settings.base_url,
         "tenant": SLUG,

@@ -44,6 +44,7 @@ from dragoman_shop import pace
 from dragoman_shop.agents import Act
 from dragoman_shop.conversations import Script, conversations, unusual_ones, with_open_ones
 from dragoman_shop.customers import Customer
+from dragoman_shop.order_system import OrderSystem
 from dragoman_shop.steps import LAST_REPLY, SentAttachment, Step
 from dragoman_shop.unserved import unserved_ones
 from graph_standin.standin import Standin as Playing
@@ -117,12 +118,15 @@ async def play(
         switch.console = httpx.ASGITransport(create_app(runtime))
         switch.meta = httpx.ASGITransport(app, root_path=standin.PATH)
         mail = MailStandin(standin.mail_box(settings, lambda: clock.now().timestamp()), port=playing.mail_port)
+        orders = OrderSystem(port=playing.order_system_port)
         await mail.start()
+        await orders.start()
         await synchronise_due(runtime, tenant_id)
         agents = await DemoAgents.load(runtime, tenant_id)
         await _Past(settings, runtime, tenant_id, playing, clock, queue, meta, agents).play(begin, until)
         await runtime.mail.close()
         await mail.close()
+        await orders.close()
         await meta.close()
         await count_usage(runtime, tenant_id)
         await group_questions(runtime, tenant_id)

@@ -16,10 +16,12 @@ from uuid import UUID, uuid4
 import yaml
 
 from dragoman.domain.outbox_status import EntryAction, OutboxStatus
+from dragoman.domain.triggers import TriggerChannel
 from dragoman.rendering.templates import EmailTemplate
 from dragoman.runtime import Runtime
 from dragoman.services.automation import manage_templates, manage_triggers
 from dragoman.services.automation.fire_triggers import fire_by_request, fire_triggers
+from dragoman.services.automation.webhook_keys import add_webhook_key
 from dragoman.services.channels import manage_mailboxes
 from dragoman.services.channels.manage_mailboxes import MailboxSettings
 from dragoman.services.inbound.accept_email import accept_email
@@ -62,7 +64,7 @@ class MovableDemoClock(Protocol):
         ...
 
 
-async def set_up_mail(runtime: Runtime, tenant_id: UUID, server: str) -> None:
+async def set_up_mail(runtime: Runtime, tenant_id: UUID, server: str, order_system: str) -> None:
     """Give the tenant its mailboxes, templates and triggers; these are off as yet."""
     for address, name, smtp_url in ((MAILBOX, MAILBOX_NAME, server), (NEWSLETTER, NEWSLETTER_NAME, "")):
         settings = MailboxSettings(name=name, smtp_url=smtp_url)
@@ -71,7 +73,8 @@ async def set_up_mail(runtime: Runtime, tenant_id: UUID, server: str) -> None:
         source = EmailTemplate.from_json(template.source)
         await manage_templates.save_template(runtime, tenant_id, template.name, template.label, source, COMMAND_LINE)
     for path in TRIGGERS:
-        trigger = manage_triggers.read_trigger(yaml.safe_load(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8").replace("{order_system}", order_system)
+        trigger = manage_triggers.read_trigger(yaml.safe_load(text))
         await manage_triggers.save_trigger(runtime, tenant_id, trigger, COMMAND_LINE, is_new=True)
 
 
@@ -109,8 +112,11 @@ class PastMail:
             await fire_triggers(self.runtime, self.tenant_id)
 
     async def _turn_on(self) -> None:
+        admin = await self._admin()
         for path in TRIGGERS:
-            await manage_triggers.turn_trigger(self.runtime, self.tenant_id, path.stem, await self._admin(), on=True)
+            kept = await manage_triggers.turn_trigger(self.runtime, self.tenant_id, path.stem, admin, on=True)
+            if kept.trigger.channel is TriggerChannel.WEBHOOK:
+                await add_webhook_key(self.runtime, self.tenant_id, path.stem, admin)
         self.is_on = True
 
     async def _admin(self) -> Administrator:
@@ -150,6 +156,7 @@ class PastMail:
                 customer=person.name,
                 day="Thursday",
             )
+        await self._request("tell_warehouse", order="VF-48213", articles=2)
         await self._request("news", email="hedwig.larsen@example.org", order="VF-48213")
 
     async def _request(self, name: str, **payload: Any) -> None:

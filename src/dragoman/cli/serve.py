@@ -26,6 +26,7 @@ from dragoman.settings import Settings
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman.web.http.server import create_server_config
+from dragoman_shop.order_system import OrderSystem
 from mail_standin.server import MailStandin
 
 log = structlog.get_logger()
@@ -81,7 +82,7 @@ async def _serve(settings: Settings, playing: standin.StandinCredentials | None)
         if playing is not None:
             other, meta = standin.application(settings, playing)
             served = Beside(app=app, other=other, path=standin.PATH)
-        mail = None if playing is None else await _mail_standin(settings, playing)
+        others = [] if playing is None else await _other_standins(settings, playing)
         try:
             async with serve_lmtp(runtime, mail_listener):
                 await _run_web(served, settings, listener, working, app.state.live.close)
@@ -89,21 +90,26 @@ async def _serve(settings: Settings, playing: standin.StandinCredentials | None)
             stop.set()
             if meta is not None:
                 await meta.close()
-            if mail is not None:
-                await mail.close()
+            for one in others:
+                await one.close()
             with contextlib.suppress(asyncio.CancelledError):
                 await working
 
 
-async def _mail_standin(settings: Settings, playing: standin.StandinCredentials) -> MailStandin | None:
-    """The demo's mail server; without it mails wait, and all else works."""
-    made = MailStandin(standin.mail_box(settings), port=playing.mail_port)
-    try:
-        await made.start()
-    except OSError as error:
-        log.warning("mail_standin_not_started", port=playing.mail_port, error=error)
-        return None
-    return made
+async def _other_standins(settings: Settings, playing: standin.StandinCredentials) -> list[MailStandin | OrderSystem]:
+    """The demo's mail server and order system; without one of them what it would get waits, and all else works."""
+    begun: list[MailStandin | OrderSystem] = []
+    for port, one in (
+        (playing.mail_port, MailStandin(standin.mail_box(settings), port=playing.mail_port)),
+        (playing.order_system_port, OrderSystem(port=playing.order_system_port)),
+    ):
+        try:
+            await one.start()
+        except OSError as error:
+            log.warning("standin_not_started", standin=type(one).__name__, port=port, error=error)
+        else:
+            begun.append(one)
+    return begun
 
 
 async def _web(settings: Settings, urls: DatabaseURLs) -> None:

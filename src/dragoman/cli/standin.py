@@ -1,8 +1,9 @@
-"""Sets up the demo's stand-ins, for Meta's side and for a mail server: their credentials, and where they answer."""
+"""Sets up the demo's stand-ins (Meta's side, a mail server, an order system): credentials, and where they answer."""
 
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import secrets
 import socket
@@ -29,7 +30,7 @@ DISPLAY_PHONE_NUMBER = "+43 1 555 0100"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StandinCredentials:
-    """Holds the credentials of the demo's only number, made at random on each machine, and the mail server's port."""
+    """Holds the credentials of the demo's only number, made at random on each machine, and the other servers' ports."""
 
     token: str
     control_token: str
@@ -38,6 +39,7 @@ class StandinCredentials:
     phone_number_id: str = PHONE_NUMBER_ID
     waba_id: str = "102290129340398"
     mail_port: int = 0
+    order_system_port: int = 0
 
 
 def make() -> StandinCredentials:
@@ -48,11 +50,12 @@ def make() -> StandinCredentials:
         app_secret=secrets.token_hex(16),
         verify_token=secrets.token_urlsafe(16),
         mail_port=_free_port(),
+        order_system_port=_free_port(),
     )
 
 
 def _free_port() -> int:
-    """A port that nobody listens on now; mailboxes of the demo name it, so that it stays the same."""
+    """A port that nobody listens on now; mailboxes and triggers of the demo name it, so that it stays the same."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -62,6 +65,11 @@ def _free_port() -> int:
 def mail_server(playing: StandinCredentials) -> str:
     """Give the address of the mail server, as a mailbox names it."""
     return f"smtp://127.0.0.1:{playing.mail_port}?tls=none"
+
+
+def order_system(playing: StandinCredentials) -> str:
+    """Give the address of the order system, as a trigger names it."""
+    return f"http://127.0.0.1:{playing.order_system_port}"
 
 
 def mail_box(settings: Settings, clock: Callable[[], float] = time.time) -> MailBox:
@@ -89,10 +97,13 @@ def load(settings: Settings) -> StandinCredentials:
 
 
 def point_at(settings: Settings, standin: StandinCredentials) -> Settings:
-    """Turn the Graph API's address to the stand-in, unless the operator named another."""
+    """Turn the Graph API's address to the stand-in, unless the operator named another, and let webhooks come here."""
     local = f"http://127.0.0.1:{settings.port}{PATH}"
     own = settings.graph_url if settings.graph_url_given else local
-    return settings.model_copy(update={"graph_url": own, "standin_token": standin.control_token})
+    private = settings.http_skill_private
+    here = dataclasses.replace(private, networks=(*private.networks, ipaddress.ip_network("127.0.0.1")))
+    given = {"graph_url": own, "standin_token": standin.control_token, "http_skill_private": here}
+    return settings.model_copy(update=given)
 
 
 def application(

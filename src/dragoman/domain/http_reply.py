@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpReply:
-    """A reply; header names are in lower case. Only a success has its body."""
+    """A reply; header names are in lower case. ``body`` is that of a success, or how the answer to a notice begins."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -17,8 +17,12 @@ class HttpReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoReply:
-    """No reply that could be used came; ``message`` is ours alone and quotes nothing that the other side sent."""
+    """No reply that could be used came; ``message`` is ours alone and quotes nothing that the other side sent.
+
+    ``certain_not_sent``: nothing had been sent by then.
+    """
 
     error_class: str
     message: str
     may_retry: bool = False
+    certain_not_sent: bool = False

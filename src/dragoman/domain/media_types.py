@@ -60,6 +60,9 @@ _BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime
 
 UNKNOWN = "application/octet-stream"
 
+BY_NAME = frozenset({"application/zip", UNKNOWN})
+"""Types that the bytes of an office document or a text prove, which is what they are called says more about."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:

@@ -6,7 +6,8 @@ when: {event: outcome, outcomes: [SKILL_ERROR]}      expired, resolved, handoff_
                                                      job_given_up, request (payload), schedule (cron, zone)
 if: {variable: channel, eq: whatsapp}                a condition over the facts, as in a flow's branch
 to: [contact, agent, {address: ops@shop.example}]    contact, business_partner, agent, address, payload (its field)
-send: {channel: email, template: skill_error}        email, or whatsapp with the language of the template
+send: {channel: email, template: skill_error}        email, or whatsapp with the language of the template; or
+                                                     {channel: webhook, url: https://…}, to nobody else
 delay_minutes: 5
 once_per_minutes: 60
 quiet_hours: {from: "21:00", until: "08:00"}
@@ -40,6 +41,7 @@ MOST_RECIPIENTS = 20
 MOST_PAYLOAD = 50
 MOST_MINUTES = 60 * 24 * 90
 LONGEST_ADDRESS = 254
+LONGEST_URL = 2000
 
 _KEYS = ("name", "label", "when", "if", "to", "send", "delay_minutes", "once_per_minutes", "quiet_hours")
 _WHEN: Mapping[TriggerEvent, tuple[str, ...]] = {
@@ -51,6 +53,7 @@ _WHEN: Mapping[TriggerEvent, tuple[str, ...]] = {
 _SEND: Mapping[TriggerChannel, tuple[str, ...]] = {
     TriggerChannel.EMAIL: ("template", "from", "values"),
     TriggerChannel.WHATSAPP: ("template", "language", "from", "values"),
+    TriggerChannel.WEBHOOK: ("url", "values"),
 }
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 # A parameter of a WhatsApp template stands under its key: body.1, header.name, button.0.
@@ -70,7 +73,13 @@ def trigger_from_json(value: object) -> Trigger:
     if "if" in form:
         condition = read_condition(form.raw("if"), ("if",), problems, vocabulary)
     sending = _read_send(form, problems, vocabulary)
-    recipients = _read_recipients(form, problems, fields["event"], fields["payload"])
+    if sending["channel"] is TriggerChannel.WEBHOOK:
+        recipients: tuple[TriggerRecipient, ...] = ()
+        for key in ("to", "quiet_hours"):
+            if key in form:
+                form.fault("a webhook goes to its url, at any hour", key)
+    else:
+        recipients = _read_recipients(form, problems, fields["event"], fields["payload"])
     delay = form.whole_number("delay_minutes", default=0, low=0, high=MOST_MINUTES)
     once_per = form.whole_number("once_per_minutes", default=0, low=0, high=MOST_MINUTES)
     quiet_hours = _read_quiet_hours(form, problems)
@@ -156,6 +165,8 @@ def _read_send(form: Form, problems: list[DefinitionProblem], vocabulary: Vocabu
             problems.append(DefinitionProblem(path, f"{name!r} is no name of a variable; a template shows its own"))
         elif (operand := read_operand(value, path, problems, vocabulary)) is not None:
             values[name] = operand
+    if channel is TriggerChannel.WEBHOOK:
+        return {"channel": channel, "url": _read_url(send), "values": values}
     is_whatsapp = channel is TriggerChannel.WHATSAPP
     return {
         "channel": channel,
@@ -164,6 +175,13 @@ def _read_send(form: Form, problems: list[DefinitionProblem], vocabulary: Vocabu
         "sender": send.text("from", hint="a mailbox or number", required=False, limit=LONGEST_ADDRESS),
         "values": values,
     }
+
+
+def _read_url(send: Form) -> str:
+    url = send.text("url", hint="an address that begins with https://", limit=LONGEST_URL)
+    if url and not url.startswith(("https://", "http://")):
+        send.fault("url begins with https://, or with http:// for a host that the operator has listed", "url")
+    return url
 
 
 def _read_recipients(

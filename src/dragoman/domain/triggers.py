@@ -59,6 +59,7 @@ class TriggerChannel(StrEnum):
 
     EMAIL = "email"
     WHATSAPP = "whatsapp"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,8 @@ class QuietHours:
 class Trigger:
     """A rule: on ``event``, if ``condition`` is true, send ``template`` to ``recipients`` by ``channel``.
 
+    By webhook the ``values`` are posted to ``url`` instead, or all facts where none are named.
+
     ``payload`` declares what a request brings, by name. ``values`` are for the variables of the template, by name; what
     is not named there is taken from the fact of the same name. ``sender`` is the address of the mailbox or number that
     it is sent from, empty for the session's own or the tenant's first. ``once_per`` is how long a recipient gets
@@ -111,6 +114,7 @@ class Trigger:
     channel: TriggerChannel = TriggerChannel.EMAIL
     template: str = ""
     language: str = ""
+    url: str = ""
     sender: str = ""
     values: Mapping[str, Operand] = field(default_factory=dict)
     delay: timedelta = timedelta()
@@ -160,7 +164,7 @@ def trigger_to_json(trigger: Trigger) -> dict[str, Any]:
     if trigger.payload:
         when["payload"] = {name: str(type_) for name, type_ in trigger.payload.items()}
     send: dict[str, Any] = {"channel": str(trigger.channel)}
-    names = {"template": "template", "language": "language", "sender": "from"}
+    names = {"url": "url", "template": "template", "language": "language", "sender": "from"}
     send |= {key: given for name, key in names.items() if (given := getattr(trigger, name))}
     if trigger.values:
         send["values"] = {name: _operand_json(operand) for name, operand in trigger.values.items()}

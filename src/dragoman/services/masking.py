@@ -21,6 +21,7 @@ from dragoman.numbering import country_code
 HIDDEN = "••••••"
 SHOWN_DIGITS = 2
 
+_MAIL_ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _WAMID = re.compile(r"wamid\.[A-Za-z0-9+/=_-]+")
 _BETWEEN = r"[\s()./\-\u2010-\u2015]{0,4}"
 LEAST_PART = 5
@@ -70,7 +71,7 @@ class Mask:
 
     def also(self, number: str | None) -> Mask:
         """Make the same mask with one number more."""
-        return self if number is None else Mask([*self._numbers, number])
+        return self if number is None else type(self)([*self._numbers, number])
 
     @reads_outside_text
     def text(self, text: str) -> str:
@@ -120,6 +121,15 @@ class Mask:
         if name == "phones" and isinstance(held, list | tuple):
             return [phone(str(number)) for number in held]
         return self.value(held)
+
+
+class WholeMask(Mask):
+    """Hides every number and every mail address: in what a rule filled in they may be anybody's."""
+
+    @reads_outside_text
+    def text(self, text: str) -> str:
+        """Hide them in the text."""
+        return typed(_MAIL_ADDRESS.sub(lambda found: email(found.group()), super().text(text)))
 
 
 def _digits_in(run: str) -> int:

@@ -10,6 +10,7 @@ from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts import second_factors, single_sign_on
 from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.automation import webhook_keys
 from dragoman.store.catalogue import classifier_key, skill_keys
 from dragoman.store.channels import channel_accounts
 
@@ -27,6 +28,7 @@ async def reseal(runtime: Runtime) -> int:
         async with runtime.database.tenant(tenant_id) as connection:
             done = await channel_accounts.reseal(connection, tenant_id, again)
             done += await skill_keys.reseal(connection, tenant_id, again)
+            done += await webhook_keys.reseal(connection, tenant_id, again)
             done += await classifier_key.reseal(connection, tenant_id, again)
             done += await second_factors.reseal(connection, tenant_id, again)
             done += await single_sign_on.reseal(connection, tenant_id, again)

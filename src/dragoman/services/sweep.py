@@ -29,7 +29,7 @@ from dragoman.services.insights.count_usage import count_usage
 from dragoman.services.insights.group_questions import group_questions
 from dragoman.services.media.erase_media import erase_orphaned_blobs
 from dragoman.services.media.fetch_media import clean_workspace
-from dragoman.services.outbound import send_mail
+from dragoman.services.outbound import send_mail, send_webhooks
 from dragoman.services.outbound.apply_statuses import FRESH, apply_statuses
 from dragoman.store import exports, failed_jobs, media, migrate, tenants
 from dragoman.store.accounts.actions import SYSTEM
@@ -39,7 +39,7 @@ from dragoman.store.contacts import contacts
 from dragoman.store.database import UNAVAILABLE
 from dragoman.store.handoff import agent_requests, attention
 from dragoman.store.receiving import deliveries, limits, mailbox
-from dragoman.store.sending import circuits, mail_queue, outbox, pace
+from dragoman.store.sending import circuits, mail_queue, outbox, pace, webhook_queue
 
 log = structlog.get_logger()
 
@@ -93,6 +93,9 @@ async def _requeue_overdue(runtime: Runtime, tenant_id: UUID) -> int:
             "handle_inbound": await mailbox.overdue(connection, tenant_id, now=runtime.clock.now(), limit=BATCH),
             "deliver": await outbox.overdue(connection, tenant_id, now=now, limit=BATCH),
             send_mail.ENTRYPOINT: await mail_queue.overdue(connection, tenant_id, now=now, limit=BATCH),
+            send_webhooks.ENTRYPOINT: (
+                [tenant_id] if await webhook_queue.first_due_id(connection, tenant_id, now=now) else []
+            ),
             "apply_statuses": await deliveries.overdue(connection, tenant_id, since=now - FRESH),
             "fetch_media": await media.overdue(connection, tenant_id, now=now, limit=BATCH),
             background_exports.ENTRYPOINT: await exports.overdue(connection, tenant_id, limit=BATCH),

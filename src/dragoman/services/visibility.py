@@ -22,7 +22,7 @@ from dragoman.domain.search_words import text_of
 from dragoman.ledger.read import Event, Message
 from dragoman.services import masking
 from dragoman.services.handoff.read_inbox import WaitingConversation
-from dragoman.services.masking import Mask
+from dragoman.services.masking import Mask, WholeMask
 from dragoman.store.contacts import contacts
 from dragoman.store.contacts.contacts import Identity
 from dragoman.store.contacts.identities import ContactNote
@@ -164,8 +164,8 @@ class Visibility:
             recipient=hidden.recipient,
             contact_name=found.contact_name and _name(found.contact_name, hidden.mask),
             contact_phone=found.contact_phone and masking.phone(found.contact_phone),
-            subject=hidden.text(found.subject),
-            reason=hidden.text(found.reason),
+            subject=hidden.text(hidden.written.text(found.subject)),
+            reason=hidden.text(hidden.written.text(found.reason)),
         )
 
     def entry_detail(self, found: EntryDetail, masks: Masks) -> EntryDetail:
@@ -176,8 +176,8 @@ class Visibility:
         return dataclasses.replace(
             found,
             entry=self.entry(found.entry, masks),
-            content=found.content and _content(found.content, hidden.mask),
-            email=found.email and hidden.value(found.email),
+            content=found.content and _content(found.content, hidden.written),
+            email=found.email and hidden.value(_without_numbers(found.email, hidden.written)),
             attempts=[dataclasses.replace(one, answer=hidden.value(one.answer)) for one in found.attempts],
         )
 
@@ -274,9 +274,13 @@ EVERYTHING = Visibility(unmasked=True)
 
 @dataclass(frozen=True, slots=True)
 class _EntryMask:
-    """Hides whom an entry of the outbox went to: by the contact's numbers, and by the address that it went to."""
+    """Hides whom an entry of the outbox went to: by the contact's numbers, and by the address that it went to.
+
+    ``written`` is for what stands in it, which a trigger may have filled in with the numbers of others.
+    """
 
     mask: Mask
+    written: Mask
     recipient: str
     address: re.Pattern[str] | None
 
@@ -286,11 +290,14 @@ class _EntryMask:
         mask = Mask() if found.contact_id is None else masks.of(found.contact_id, found.contact_phone)
         digits = found.recipient.removeprefix("+")
         if digits.isdecimal():
-            return cls(mask.also(f"+{digits}"), masking.phone(f"+{digits}"), None)
+            mask = mask.also(f"+{digits}")
+        written = WholeMask() if found.trigger_name else mask
+        if digits.isdecimal():
+            return cls(mask, written, masking.phone(f"+{digits}"), None)
         if "@" not in found.recipient:
-            return cls(mask, mask.text(found.recipient), None)
+            return cls(mask, written, mask.text(found.recipient), None)
         address = re.compile(re.escape(found.recipient), re.IGNORECASE)
-        return cls(mask, mask.text(masking.email(found.recipient)), address)
+        return cls(mask, written, mask.text(masking.email(found.recipient)), address)
 
     def text(self, text: str) -> str:
         """What was written in it, or about it."""
@@ -301,6 +308,10 @@ class _EntryMask:
     def value(self, value: Any) -> Any:
         """The same for anything that JSON can hold."""
         return _each_text(self.mask.value(value), self.text)
+
+
+def _without_numbers(email: Mapping[str, Any], written: Mask) -> dict[str, Any]:
+    return {**email, **{part: written.text(email[part]) for part in ("subject", "text", "html") if email.get(part)}}
 
 
 def _each_text(value: Any, shown: Callable[[str], str]) -> Any:

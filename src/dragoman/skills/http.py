@@ -222,6 +222,32 @@ class HttpSkills:
         said = _UNQUOTED[type(failed)].format(host=host) if type(failed) in _UNQUOTED else str(failed)
         return NoReply(error_class=type(failed).__name__, message=said, may_retry=failed.may_retry)
 
+    async def notify(
+        self, address: str, body: bytes, headers: Mapping[str, str], *, seconds: float
+    ) -> HttpReply | NoReply:
+        """Post a JSON document to a receiver that a tenant chose, by the same rules as for a skill that may be private.
+
+        Whatever a success says, in whichever type, it is one; a redirect is not followed. The reply has how its body
+        begins. The caller has the deadline.
+        """
+        host = "the receiver"
+        try:
+            url = checked_url(address, allow_private=True)
+            host = url.host
+            request = _request("POST", url, {**_headers_of_json(url, body), **headers}, body, seconds)
+            async with (await self._within(_reach(url, allow_private=True))).send(request) as response:
+                said = await _beginning(response)
+                return HttpReply(status=response.status, headers=_headers_of(response), body=said)
+        except SkillCallError as error:
+            failed, is_certain = error, True
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+            failed = _connection_error(host, error, what="receiver")
+            is_certain = isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout)
+        return NoReply(
+            error_class=type(failed).__name__, message=str(failed), may_retry=failed.may_retry,
+            certain_not_sent=is_certain,
+        )  # fmt: skip
+
     async def _call(
         self, spec: SkillSpec, call: InvokeSkill, keys: Sequence[SigningKey], now: datetime, trace: CallTrace
     ) -> HttpAnswer:
@@ -361,6 +387,12 @@ async def _check_status(host: str, response: httpcore.Response, headers: dict[st
 
 async def _excerpt(response: httpcore.Response) -> str:
     """How the answer begins, where it comes quickly: what the skill's author wrote is the best explanation."""
+    text = shown((await _beginning(response)).decode("utf-8", "replace"))
+    return f": {text}" if text else ""
+
+
+async def _beginning(response: httpcore.Response) -> bytes:
+    """The first bytes of the answer's body, as far as they come quickly."""
     found = bytearray()
     try:
         async with asyncio.timeout(_EXCERPT_SECONDS):
@@ -370,8 +402,7 @@ async def _excerpt(response: httpcore.Response) -> str:
                     break
     except (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, OSError):
         pass
-    text = shown(bytes(found[:_EXCERPT_BYTES]).decode("utf-8", "replace"))
-    return f": {text}" if text else ""
+    return bytes(found[:_EXCERPT_BYTES])
 
 
 def _check_headers(host: str, headers: dict[str, str], most: int) -> None:

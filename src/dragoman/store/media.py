@@ -65,6 +65,13 @@ _SHOWN = (
 _WITH_OBJECT = "LEFT JOIN media_object o ON o.tenant_id = $1 AND o.sha256 = f.sha256"
 
 
+_OF_TEMPLATE = (
+    "EXISTS (SELECT 1 FROM email_template e WHERE e.tenant_id = $1 AND e.attachments @> "
+    "jsonb_build_array(jsonb_build_object('sha256', encode({sha256}, 'hex'))))"
+)
+"""Whether a template's mails have this content, in any version of it: what was sent can be sent again."""
+
+
 _REQUEST = bulk_insert(
     "media_file",
     {
@@ -318,9 +325,12 @@ async def erase_messages(
 
 
 async def is_referred_to(connection: Connection, tenant_id: UUID, sha256: bytes) -> bool:
-    """Whether any message has this content."""
+    """Whether any message has this content, or any version of a template."""
     found = await connection.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM media_file WHERE tenant_id = $1 AND sha256 = $2)", tenant_id, sha256
+        "SELECT EXISTS (SELECT 1 FROM media_file WHERE tenant_id = $1 AND sha256 = $2) "
+        f"OR {_OF_TEMPLATE.format(sha256='$2::bytea')}",
+        tenant_id,
+        sha256,
     )
     return bool(found)
 
@@ -334,15 +344,11 @@ async def purge_object(connection: Connection, tenant_id: UUID, sha256: bytes) -
 
 
 async def orphaned_blobs(connection: Connection, tenant_id: UUID, *, before: datetime, limit: int) -> list[bytes]:
-    """Contents that no message has: their last one was erased, or a worker died between storing and linking.
-
-    What goes with the mails of a template, in any of its versions, is kept.
-    """
+    """Contents that nothing has: the last message was erased, a worker died before linking, an upload was not saved."""
     rows = await connection.fetch(
         "SELECT o.sha256 FROM media_object o WHERE o.tenant_id = $1 AND o.stored_at < $2 AND NOT EXISTS "
-        "(SELECT 1 FROM media_file f WHERE f.tenant_id = $1 AND f.sha256 = o.sha256) AND NOT EXISTS "
-        "(SELECT 1 FROM email_template e WHERE e.tenant_id = $1 AND e.attachments @> "
-        "jsonb_build_array(jsonb_build_object('sha256', encode(o.sha256, 'hex')))) LIMIT $3",
+        "(SELECT 1 FROM media_file f WHERE f.tenant_id = $1 AND f.sha256 = o.sha256) "
+        f"AND NOT {_OF_TEMPLATE.format(sha256='o.sha256')} LIMIT $3",
         tenant_id,
         before,
         limit,

@@ -22,6 +22,7 @@ LEFT_OUT: Mapping[str, frozenset[str]] = {
     "skill_key": frozenset({"secret"}),
     "tenant": frozenset({"settings,classifier_key"}),
     "user_account": frozenset({"password_hash"}),
+    "webhook_key": frozenset({"secret"}),
 }
 """Columns that are not read out; after a comma, what of a column's JSON is not."""
 

@@ -194,4 +194,6 @@ def text_of_delivery(found: PlannedDelivery) -> str:
     """What the recipient would read, as plain text; empty for what cannot be sent."""
     if found.email:
         return str(found.email.get("text") or "")
+    if isinstance(found.content, Text):
+        return found.content.body
     return found.content.rendered if isinstance(found.content, Template) else ""

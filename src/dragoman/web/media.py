@@ -67,22 +67,34 @@ async def answer(
         )
     _refuse_unless_stored(identity.visibility.file(found))
     assert found.sha256 is not None and found.size is not None  # noqa: S101, PT018 - true of what is stored
-    etag = f'"{found.sha256.hex()}"'
+    mime_type = found.mime_type or UNKNOWN
+    content = carried if isinstance(carried, Media) else None
+    shown_as = disposition(content, mime_type, named=identity.visibility.unmasked)
+    return await send_file(
+        request, runtime, BlobKey(tenant_id, found.sha256), size=found.size, mime_type=mime_type, shown_as=shown_as
+    )
+
+
+async def send_file(
+    request: Request, runtime: Runtime, key: BlobKey, *, size: int, mime_type: str, shown_as: str
+) -> Response:
+    """Send a content of the media store, whole or in part, with *shown_as* as its disposition.
+
+    Raises NotFoundError, or HTTPException 416, 503 with the reason.
+    """
+    etag = f'"{key.sha256.hex()}"'
     headers = {**HEADERS, "ETag": etag}
     if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers=headers)
-    part = part_of(request.headers.get("range"), found.size)
+    part = part_of(request.headers.get("range"), size)
     if request.headers.get("if-range", etag) != etag:
         part = None
-    wanted = part or ByteRange(0, found.size)
-    body = await _begun(runtime, BlobKey(tenant_id, found.sha256), wanted)
-    mime_type = found.mime_type or UNKNOWN
+    wanted = part or ByteRange(0, size)
+    body = await _begun(runtime, key, wanted)
     headers["Content-Length"] = str(wanted.end - wanted.start)
-    headers["Content-Disposition"] = disposition(
-        carried if isinstance(carried, Media) else None, mime_type, named=identity.visibility.unmasked
-    )
+    headers["Content-Disposition"] = shown_as
     if part is not None:
-        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{found.size}"
+        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{size}"
     # A PDF, too, is only ever downloaded; its type tells the reader's machine what to open it with.
     shown = mime_type if mime_type in INLINE or mime_type == "application/pdf" else UNKNOWN
     return StreamingResponse(body, 206 if part is not None else 200, headers, shown)
@@ -149,6 +161,14 @@ def disposition(content: Media | None, mime_type: str, *, named: bool = True) ->
     """
     otherwise = f"{content.media if content else 'file'}{EXTENSIONS.get(mime_type, '')}"
     name = safe_filename(content.filename if content and named else None, otherwise=otherwise)
+    return f"{'inline' if mime_type in INLINE else 'attachment'}; {_filename_parameters(name)}"
+
+
+def saved_as(filename: str) -> str:
+    """The disposition of a file that is saved under that name, and not shown."""
+    return f"attachment; {_filename_parameters(safe_filename(filename, otherwise='file'))}"
+
+
+def _filename_parameters(name: str) -> str:
     plain = "".join(c if c.isascii() and c not in '"\\%' else "_" for c in name)
-    shown = "inline" if mime_type in INLINE else "attachment"
-    return f"{shown}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -34,7 +34,7 @@ from dragoman.domain.flows import VariableType
 from dragoman.domain.nouns import SYSTEM
 from dragoman.domain.outbox_status import OutboxStatus
 from dragoman.domain.outcomes import Outcome
-from dragoman.domain.triggers import FACTS, Trigger, TriggerChannel, TriggerEvent
+from dragoman.domain.triggers import FACTS, Trigger, TriggerEvent
 from dragoman.ledger import append, changes
 from dragoman.ledger.changes import FeedPosition
 from dragoman.ledger.read_types import TypedEvent, events_of_types
@@ -329,7 +329,7 @@ def _delivery(
 ) -> NewDelivery:
     return NewDelivery(
         outbox_entry_id=runtime.source.new_id(),
-        channel="email" if trigger.channel is TriggerChannel.EMAIL else "whatsapp",
+        channel=str(trigger.channel),
         recipient=one.recipient,
         recipient_kind=one.recipient_kind,
         content=one.content,

@@ -5,7 +5,7 @@ Transactions: one for each change, with the administrator's record of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.automation.fire_triggers import known_facts
 from dragoman.services.automation.plan_firing import DEFAULT_LOCALE
+from dragoman.services.automation.template_files import TemplateFile, check_sizes, hold_files
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.automation import facts as facts_store
 from dragoman.store.automation import mail_templates, triggers
@@ -42,21 +43,26 @@ async def save_template(
     template: EmailTemplate,
     by: Administrator,
     *,
-    attachments: Sequence[Mapping[str, Any]] = (),
+    attachments: Sequence[TemplateFile] = (),
 ) -> int:
-    """Keep *template* as the current version of that name; its number. Raises TemplateFaults, ChangeRefusedError."""
+    """Keep *template* as the current version of that name; its number.
+
+    Raises TemplateFaults, TemplateFileError, ChangeRefusedError, BlobsUnavailableError.
+    """
     if not NAME.fullmatch(name):
         raise ChangeRefusedError("The name has small letters, digits and underscores, and begins with a letter.")
     if not 1 <= len(label.strip()) <= LONGEST_LABEL:
         raise ChangeRefusedError(f"Say what the template is called, in up to {LONGEST_LABEL} characters.")
+    check_sizes([file.size for file in attachments])
     faults = [*await runtime.mail_templates.check(template), *check_samples(template)]
     if faults:
         raise TemplateFaults(faults=tuple(faults))
     async with runtime.database.tenant(tenant_id) as connection:
+        await hold_files(runtime, connection, tenant_id, attachments)
         before = await mail_templates.get(connection, tenant_id, name)
         version = await mail_templates.save_version(
-            connection, tenant_id, name, label=label.strip(), source=template.to_json(), attachments=attachments,
-            now=runtime.clock.now(), by_whom=by.name,
+            connection, tenant_id, name, label=label.strip(), source=template.to_json(),
+            attachments=[file.to_json() for file in attachments], now=runtime.clock.now(), by_whom=by.name,
         )  # fmt: skip
         if before is None or version != before.version:
             await put_on_record(

@@ -21,10 +21,12 @@ from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.automation.fire_triggers import known_facts, requested
 from dragoman.services.automation.plan_firing import Occurrence, PlannedDelivery, plan_firing
+from dragoman.skills.addresses import checked_url
+from dragoman.skills.call_errors import SkillCallError
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.automation import facts as facts_store
-from dragoman.store.automation import triggers
+from dragoman.store.automation import triggers, webhook_keys
 from dragoman.store.automation.facts import SessionFacts
 from dragoman.store.automation.triggers import KeptTrigger
 from dragoman.store.database import Connection
@@ -40,6 +42,11 @@ def read_trigger(document: object) -> Trigger:
     if trigger.event is TriggerEvent.SCHEDULE and not is_schedule(trigger.cron):
         fault = "cron is five fields (minute, hour, day, month, weekday), such as 0 8 * * 1-5"
         raise DefinitionError([DefinitionProblem(("when", "cron"), fault)])
+    if trigger.url:
+        try:
+            checked_url(trigger.url, allow_private=True)
+        except SkillCallError as error:
+            raise DefinitionError([DefinitionProblem(("send", "url"), str(error))]) from error
     return trigger
 
 
@@ -121,6 +128,7 @@ async def delete_trigger(runtime: Runtime, tenant_id: UUID, name: str, by: Admin
         if before is None:
             raise NotFoundError(NO_TRIGGER)
         await triggers.delete(connection, tenant_id, name)
+        await webhook_keys.remove_all(connection, tenant_id, name)
         await put_on_record(
             runtime, connection, tenant_id, "trigger.deleted", name, object_kind="trigger", by=by,
             before=_on_record(before),

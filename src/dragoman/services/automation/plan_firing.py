@@ -5,10 +5,12 @@ Transactions: one that reads who can be reached and what was sent lately. Templa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -23,7 +25,7 @@ from dragoman.rendering.templates import EmailTemplate, TemplateError
 from dragoman.runtime import Runtime
 from dragoman.services.automation.unsubscribe import unsubscribe_url
 from dragoman.store.automation import facts as facts_store
-from dragoman.store.automation import mail_templates
+from dragoman.store.automation import mail_templates, webhook_keys
 from dragoman.store.automation.facts import ReachableContact, SessionFacts
 from dragoman.store.automation.mail_templates import TemplateVersion
 from dragoman.store.channels import channel_accounts
@@ -36,6 +38,7 @@ _KINDS = {TriggerChannel.EMAIL: ("email",), TriggerChannel.WHATSAPP: ("wa_id", "
 _OWN_PEOPLE = frozenset({RecipientKind.AGENT, RecipientKind.ADDRESS})
 DEFAULT_LOCALE = "en"
 NOTHING: Content = Erased()
+WRITTEN_LATELY = "This trigger has written to this recipient within its period."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,8 @@ async def plan_firing(
     runtime: Runtime, tenant_id: UUID, trigger: Trigger, occurrence: Occurrence
 ) -> list[PlannedDelivery]:
     """What *trigger* sends for *occurrence*, which fulfils its condition."""
+    if trigger.channel is TriggerChannel.WEBHOOK:
+        return [await _plan_webhook(runtime, tenant_id, trigger, occurrence)]
     async with runtime.database.tenant(tenant_id) as connection:
         ground = await _read_ground(runtime, connection, tenant_id, trigger, occurrence)
     return [await _plan_one(runtime, tenant_id, trigger, occurrence, ground, target) for target in ground.targets]
@@ -252,7 +257,7 @@ def _standing_fault(trigger: Trigger, ground: _Ground, target: _Target) -> str:
     if trigger.channel is TriggerChannel.WHATSAPP and ground.channel_template is None:
         return f"WhatsApp lists no template {trigger.template} in {trigger.language} for this number."
     if target.address in ground.lately:
-        return "This trigger has written to this recipient within its period."
+        return WRITTEN_LATELY
     if target.address.lower() in ground.unsubscribed and target.recipient.kind not in _OWN_PEOPLE:
         return "The recipient has unsubscribed."
     return ""
@@ -331,3 +336,48 @@ def _channel_message(trigger: Trigger, occurrence: Occurrence, ground: _Ground) 
 
 def _one_line(value: Any) -> str:
     return "" if value is None else " ".join(str(value).split())
+
+
+NO_KEY = "The trigger has no signing key, and a webhook is not sent unsigned. Add one on the trigger's page."
+
+
+async def _plan_webhook(runtime: Runtime, tenant_id: UUID, trigger: Trigger, occurrence: Occurrence) -> PlannedDelivery:
+    now, receiver, fault = runtime.clock.now(), receiver_of(trigger), ""
+    async with runtime.database.tenant(tenant_id) as connection:
+        keys = await webhook_keys.of_triggers(connection, tenant_id, [trigger.name])
+        if not keys:
+            fault = NO_KEY
+        elif trigger.once_per:
+            since = now - trigger.once_per
+            if await facts_store.written_to_lately(connection, tenant_id, trigger.name, [receiver], since=since):
+                fault = WRITTEN_LATELY
+    status = OutboxStatus.SCHEDULED if trigger.delay else OutboxStatus.PENDING
+    return PlannedDelivery(
+        recipient=receiver,
+        recipient_kind="host",
+        described_as="webhook",
+        status=OutboxStatus.SKIPPED if fault else status,
+        due_at=now + trigger.delay,
+        content=Text(_document(trigger, occurrence)),
+        subject=trigger.label,
+        reason=fault,
+    )
+
+
+def receiver_of(trigger: Trigger) -> str:
+    """The host that a webhook goes to, as it stands in the outbox: the rest of the URL may be nobody's business."""
+    return urlsplit(trigger.url).netloc.lower()
+
+
+def _document(trigger: Trigger, occurrence: Occurrence) -> str:
+    """The body of a webhook: ASCII JSON, so that no middle box can spoil the signature by re-encoding it."""
+    facts = occurrence.facts
+    named = {name: _value(operand, facts) for name, operand in trigger.values.items()}
+    data = named or {name: value for name, value in facts.items() if name != "event"}
+    document = {
+        "trigger": trigger.name,
+        "event": str(occurrence.event),
+        "at": occurrence.at.isoformat(),
+        "data": data,
+    }
+    return json.dumps(document, separators=(",", ":"), allow_nan=False, default=str)

@@ -16,7 +16,7 @@ from dragoman.dispatch.effects import AnswerChecked, AnswerRefused
 from dragoman.domain import message_limits, service_window
 from dragoman.domain.answer import AnswerMessage, TemplateValues, as_text
 from dragoman.domain.content import Content, Media, Reaction, Template
-from dragoman.domain.media_types import HEAD_BYTES, TAIL_BYTES, UNKNOWN, look, safe_filename
+from dragoman.domain.media_types import BY_NAME, HEAD_BYTES, TAIL_BYTES, UNKNOWN, look, safe_filename
 from dragoman.domain.message_template import faults, render
 from dragoman.ledger.named_message import named_message
 from dragoman.runtime import WHATSAPP, Runtime
@@ -32,9 +32,6 @@ from dragoman.store.sending import marketing, service_windows
 REACTED_WITHIN = timedelta(days=30)
 """WhatsApp does not deliver a reaction to anything older:
 https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/reaction-messages"""
-
-_BY_NAME = ("application/zip", UNKNOWN)
-"""Types that the bytes of an office document or a text prove, which is what they are called says more about."""
 
 
 class _RefusedError(Exception):
@@ -161,7 +158,7 @@ async def _kept(runtime: Runtime, tenant_id: UUID, message: AnswerMessage) -> An
         return message
     found = look(file[:HEAD_BYTES], file[-TAIL_BYTES:])
     mime_type = found.mime_type
-    if content.media == "document" and mime_type in _BY_NAME:
+    if content.media == "document" and mime_type in BY_NAME:
         mime_type = content.mime_type or mimetypes.guess_type(content.filename or "")[0] or UNKNOWN
     animated = _is_animated(file)
     if wrong := message_limits.file_fault(content.media, mime_type, len(file), animated=animated):

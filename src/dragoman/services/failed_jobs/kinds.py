@@ -16,14 +16,14 @@ from dragoman.services.dispatching.give_up import give_up_message
 from dragoman.services.exports import background_exports
 from dragoman.services.failed_jobs.record_failure import GiveUp, Subject
 from dragoman.services.handoff import assign_waiting
-from dragoman.services.outbound import send_mail
+from dragoman.services.outbound import send_mail, send_webhooks
 from dragoman.services.outbound.apply_statuses import give_up_statuses
-from dragoman.services.outbound.give_up_reply import give_up_mail, give_up_reply, send_again
+from dragoman.services.outbound.give_up_reply import give_up_mail, give_up_reply, give_up_webhook, send_again
 from dragoman.store import exports, media
 from dragoman.store.database import Connection
 from dragoman.store.failed_jobs import FailedJob
 from dragoman.store.receiving import mailbox
-from dragoman.store.sending import mail_queue, outbox
+from dragoman.store.sending import mail_queue, outbox, webhook_queue
 
 Reopen = Callable[[Runtime, Connection, UUID, FailedJob, str], Awaitable[list[Job]]]
 """Undoes that a job was given up, for somebody by name; the jobs that follow. Raises ChangeRefusedError."""
@@ -60,6 +60,11 @@ async def _reply_of(connection: Connection, tenant_id: UUID, contact_id: UUID) -
 
 async def _mail_of(connection: Connection, tenant_id: UUID, channel_account_id: UUID) -> Mapping[str, str]:
     found = await mail_queue.first_due_id(connection, tenant_id, channel_account_id)
+    return {"outbox_entry_id": str(found)} if found is not None else {}
+
+
+async def _webhook_of(connection: Connection, tenant_id: UUID, key: UUID) -> Mapping[str, str]:  # noqa: ARG001 - a Subject
+    found = await webhook_queue.first_open_id(connection, tenant_id)
     return {"outbox_entry_id": str(found)} if found is not None else {}
 
 
@@ -182,6 +187,13 @@ KINDS: Mapping[str, JobKind] = {
         give_up=give_up_mail,
         reopen=_send_again,
         subject_of=_mail_of,
+    ),
+    send_webhooks.ENTRYPOINT: JobKind(
+        label="Send a webhook",
+        consequence="The webhook failed, and the next ones are sent.",
+        give_up=give_up_webhook,
+        reopen=_send_again,
+        subject_of=_webhook_of,
     ),
     "apply_statuses": JobKind(
         label="Apply delivery statuses",

@@ -1,8 +1,8 @@
-"""Let go of files: those past retention, those of messages that are to be erased, and those that no message has.
+"""Let go of files: those past retention, those of messages that are to be erased, and those that nothing has.
 
 Transactions: one for each part of the files, which are marked as erased with the reason; then one for each content
-that they had, in which it is deleted from the media store under its lock, if no other message has it. What a crash
-leaves between the two is found by :func:`erase_orphaned_blobs`.
+that they had, in which it is deleted from the media store under its lock, if no other message has it and no version of
+an email template. What a crash leaves between the two is found by :func:`erase_orphaned_blobs`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dragoman.store.blobs import BlobKey
 PART = 500
 
 STRAY_AFTER = timedelta(hours=1)
-"""A content that no message has may be one that is just being stored; after that long it is not."""
+"""A content that nothing has may be one that is just being stored, or stands in a form; after that long it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ async def erase_messages(runtime: Runtime, tenant_id: UUID, messages: Sequence[U
 
 
 async def erase_orphaned_blobs(runtime: Runtime, tenant_id: UUID) -> ErasedMedia:
-    """Delete contents that no message has. Raises BlobsUnavailableError."""
+    """Delete contents that neither a message nor a template has. Raises BlobsUnavailableError."""
     async with runtime.database.tenant(tenant_id) as connection:
         found = await media.orphaned_blobs(connection, tenant_id, before=runtime.clock.now() - STRAY_AFTER, limit=PART)
     return await erase_contents(runtime, tenant_id, found)
 
 
 async def erase_contents(runtime: Runtime, tenant_id: UUID, contents: Sequence[bytes | None]) -> ErasedMedia:
-    """Delete those of *contents* that no message has any more. Raises BlobsUnavailableError."""
+    """Delete those of *contents* that neither a message nor a template has. Raises BlobsUnavailableError."""
     erased = ErasedMedia()
     for sha256 in {content for content in contents if content is not None}:
         async with runtime.database.tenant(tenant_id) as connection:

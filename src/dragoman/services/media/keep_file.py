@@ -1,7 +1,7 @@
 """Keeps a file that is to be sent in the media store, and reads it again when it goes out.
 
 Transactions: one, which writes the content down before it is stored, so that none can lie in the store without being
-known. A content that no message refers to in the end is found and deleted as all such are.
+known. A content that nothing refers to in the end is found and deleted as all such are.
 """
 
 from __future__ import annotations

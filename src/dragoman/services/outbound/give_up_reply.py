@@ -14,10 +14,10 @@ import structlog
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.outbox_status import EntryAction
 from dragoman.runtime import Job, Runtime
-from dragoman.services.outbound import refusals, send_mail
+from dragoman.services.outbound import refusals, send_mail, send_webhooks
 from dragoman.services.outbound.manage_entries import check_action, try_again
 from dragoman.store.database import UNAVAILABLE, Connection
-from dragoman.store.sending import mail_queue, outbox, outbox_entries
+from dragoman.store.sending import mail_queue, outbox, outbox_entries, webhook_queue
 
 log = structlog.get_logger()
 
@@ -66,6 +66,27 @@ async def give_up_mail(
         if entry.status in outbox.OPEN:
             await refusals.fail(connection, tenant_id, entry, None, said, now, attempts=entry.attempts)
         job = Job(entrypoint=send_mail.ENTRYPOINT, tenant_id=tenant_id, key=channel_account_id)
+        await runtime.queue.enqueue(connection, [job])
+    return {"outbox_entry_id": str(first), **({"session_id": str(entry.session_id)} if entry.session_id else {})}
+
+
+async def give_up_webhook(
+    runtime: Runtime,
+    tenant_id: UUID,
+    key: UUID,  # noqa: ARG001 - a GiveUp
+    subject: Mapping[str, str],
+    reason: str,
+) -> dict[str, str] | None:
+    """Fail the webhook that would be posted first, if it is *subject*; its ids. None where that one was posted."""
+    now, said = runtime.clock.now(), f"could not be sent: {reason}"
+    async with runtime.database.tenant(tenant_id) as connection:
+        first = await webhook_queue.first_open_id(connection, tenant_id)
+        if first is None or str(first) != subject.get("outbox_entry_id"):
+            return None
+        entry = (await webhook_queue.lock(connection, tenant_id, [first]))[first]
+        if entry.status in outbox.OPEN:
+            await refusals.fail(connection, tenant_id, entry, None, said, now, attempts=entry.attempts)
+        job = Job(entrypoint=send_webhooks.ENTRYPOINT, tenant_id=tenant_id, key=tenant_id)
         await runtime.queue.enqueue(connection, [job])
     return {"outbox_entry_id": str(first), **({"session_id": str(entry.session_id)} if entry.session_id else {})}
 

@@ -22,8 +22,9 @@ from dragoman.services.audit.on_record import put_on_record
 from dragoman.services.outbound.wake import delivery_job
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Connection
-from dragoman.store.sending import outbox, outbox_entries
+from dragoman.store.sending import cooldowns, outbox, outbox_entries
 from dragoman.store.sending.outbox_entries import ManagedEntry
+from dragoman.store.sending.webhook_queue import WEBHOOK
 
 NOT_THERE = "There is no such entry any more."
 TAKEN_OVER = "A person has taken over the conversation since the bot wrote this message."
@@ -127,6 +128,7 @@ async def try_again(
 ) -> list[Job]:
     """Let a failed entry be sent after all, with an event on its session's timeline; the job that sends it."""
     reason = f"tried again by {by_whom}"
+    await _free_receiver(connection, tenant_id, entry)
     await outbox.mark_retrying(connection, tenant_id, entry.outbox_entry_id, due_at=now, reason=reason)
     await outbox.count_failures(connection, tenant_id, entry.outbox_entry_id, 0)
     await _record(connection, tenant_id, entry, OutboxStatus.RETRYING.lower(), reason, by_whom, now)
@@ -138,6 +140,7 @@ async def _resend(
 ) -> ActionResult:
     if await outbox_entries.has_open_copy(connection, tenant_id, entry.outbox_entry_id):
         raise ChangeRefusedError("A copy of it is being sent already.")
+    await _free_receiver(connection, tenant_id, entry)
     await outbox_entries.copy(connection, tenant_id, entry.outbox_entry_id, copy_id=copy_id, now=now)
     reason = f"sent once more by {by_whom}"
     await _record(connection, tenant_id, entry, "resent", reason, by_whom, now, copy_id=copy_id)
@@ -147,6 +150,12 @@ async def _resend(
         said="It is being sent once more, as a new entry.",
         new_entry_id=copy_id,
     )
+
+
+async def _free_receiver(connection: Connection, tenant_id: UUID, entry: ManagedEntry) -> None:
+    """Let a webhook go at once although its receiver did not answer lately: somebody says that it is well."""
+    if entry.channel == WEBHOOK:
+        await cooldowns.clear(connection, tenant_id, [entry.recipient])
 
 
 async def _cancel(

@@ -28,6 +28,7 @@ from dragoman.store.sending import account_suspensions, cooldowns, marketing, ou
 from dragoman.store.sending.cooldowns import Scope
 from dragoman.store.sending.mail_queue import MailEntry
 from dragoman.store.sending.outbox import OutboxEntry
+from dragoman.store.sending.webhook_queue import WebhookEntry
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ Those from 530 on are a mail server's, which are never the Graph API's.
 """
 
 
-EntryOnRecord = OutboxEntry | MailEntry
+EntryOnRecord = OutboxEntry | MailEntry | WebhookEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which job sends what was put in the outbox: chat messages contact by contact, mails by mailbox."""
+"""Which job sends what was put in the outbox: chat messages contact by contact, mails by mailbox, webhooks together."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from dragoman.runtime import Job
-from dragoman.services.outbound import send_mail
+from dragoman.services.outbound import send_mail, send_webhooks
 from dragoman.store.sending.outbox import MAIL, OutboundReply
+from dragoman.store.sending.webhook_queue import WEBHOOK
 
 
 def delivery_job(tenant_id: UUID, channel: str, contact_id: UUID | None, channel_account_id: UUID | None) -> Job | None:
     """The job that sends an entry; None for one that nobody can send, which stands there as skipped."""
+    if channel == WEBHOOK:
+        return Job(entrypoint=send_webhooks.ENTRYPOINT, tenant_id=tenant_id, key=tenant_id)
     entrypoint, key = (send_mail.ENTRYPOINT, channel_account_id) if channel == MAIL else ("deliver", contact_id)
     return None if key is None else Job(entrypoint=entrypoint, tenant_id=tenant_id, key=key)
 

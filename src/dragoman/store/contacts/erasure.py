@@ -87,6 +87,7 @@ KEPT: Mapping[str, str] = {
     "usage_state": "a time",
     "user_account": "people of ours",
     "verification": "counts",
+    "webhook_key": "keys of triggers",
 }
 
 

@@ -1,4 +1,6 @@
-"""Holds: the channel said that it takes nothing for a while, to a contact, from a number, or of a business account.
+"""Holds: nothing goes for a while to a contact, from a number, of a business account, or to a receiver of webhooks.
+
+The channel said so, or the receiver did not answer.
 
 They stand in the database, so that every worker keeps them, and end by themselves: nobody has to survive for that.
 """
@@ -19,6 +21,7 @@ class Scope(StrEnum):
     CONTACT = "contact"
     NUMBER = "number"
     CHANNEL = "channel"
+    RECEIVER = "receiver"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ STEPS = {
     Scope.CONTACT: CooldownSteps(1.0, 4.0, 3600.0),
     Scope.NUMBER: CooldownSteps(1.0, 2.0, 60.0),
     Scope.CHANNEL: CooldownSteps(15.0, 2.0, 900.0),
+    Scope.RECEIVER: CooldownSteps(5.0, 2.0, 300.0),
 }
 
 FORGIVEN_SECONDS = 600.0
@@ -112,7 +116,7 @@ async def in_force(connection: Connection, tenant_id: UUID, *, now: datetime) ->
     """The holds on numbers and business accounts; those on single contacts stand with their messages."""
     rows = await connection.fetch(
         "SELECT scope, subject, until, code, reason FROM send_hold "
-        "WHERE tenant_id = $1 AND scope <> 'contact' AND until > $2 ORDER BY until",
+        "WHERE tenant_id = $1 AND scope IN ('number', 'channel') AND until > $2 ORDER BY until",
         tenant_id,
         now,
     )
@@ -120,7 +124,7 @@ async def in_force(connection: Connection, tenant_id: UUID, *, now: datetime) ->
 
 
 async def clear(connection: Connection, tenant_id: UUID, subjects: list[str]) -> None:
-    """End the holds of a number and its business account before their time: an administrator says that all is well."""
+    """End holds, but those of contacts, before their time: an administrator says that all is well."""
     await connection.execute(
         "DELETE FROM send_hold WHERE tenant_id = $1 AND scope <> 'contact' AND subject = ANY($2)", tenant_id, subjects
     )

@@ -11,6 +11,7 @@ from dragoman.domain.handoff import is_fenced
 from dragoman.domain.outbox_status import OutboxStatus
 from dragoman.store.database import Connection
 from dragoman.store.sending.outbox import FENCE_ANEW
+from dragoman.store.sending.webhook_queue import WEBHOOK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class ManagedEntry:
     session_id: UUID | None
     message_id: UUID | None
     channel: str
+    recipient: str
     trigger_name: str
     status: OutboxStatus
     once: bool
@@ -39,14 +41,15 @@ class ManagedEntry:
     @property
     def is_fenced(self) -> bool:
         """Whether it must not go out, as a person has taken the session since the bot wrote it."""
-        return is_fenced(self.fence, self.session_fence, by_bot=not self.by_agent)
+        # A webhook is no word to the contact.
+        return self.channel != WEBHOOK and is_fenced(self.fence, self.session_fence, by_bot=not self.by_agent)
 
 
 async def lock(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -> ManagedEntry | None:
     """Read the entry, held until the transaction ends; None where this tenant has none of that id."""
     row = await connection.fetchrow(
-        "SELECT outbox_entry_id, contact_id, channel_account_id, session_id, message_id, channel, trigger_name, "
-        "status, once, by_agent, fence, content = $3 AS is_erased, "
+        "SELECT outbox_entry_id, contact_id, channel_account_id, session_id, message_id, channel, recipient, "
+        "trigger_name, status, once, by_agent, fence, content = $3 AS is_erased, "
         "coalesce((SELECT h.fence FROM handoff h WHERE h.tenant_id = $1 AND h.session_id = o.session_id), 0) "
         "AS session_fence, status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND attempts > 0 AND NOT EXISTS "
         "(SELECT FROM outbox_attempt a WHERE a.tenant_id = $1 AND a.outbox_entry_id = o.outbox_entry_id "

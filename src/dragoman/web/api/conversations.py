@@ -43,6 +43,7 @@ def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "No such conversation or export in this tenant",
         409: "Not now, or not again; the detail says why",
         410: "The file was erased",
+        413: "The body is larger than it may be",
         416: "The range lies outside of the file",
         422: "A parameter is unknown or cannot be used",
         429: "More than one may have or ask for at once; the detail says what",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
+from dragoman.domain.media_types import safe_filename
 from dragoman.rendering.templates import (
     BODY_SOURCE_LIMIT,
     DESCRIPTION_LIMIT,
@@ -26,9 +27,19 @@ from dragoman.rendering.templates import (
 from dragoman.runtime import Runtime
 from dragoman.services.automation import manage_templates
 from dragoman.services.automation.manage_templates import LONGEST_LABEL, NO_TEMPLATE, TemplateFaults
+from dragoman.services.automation.template_files import (
+    MEGABYTE,
+    MOST_FILE_BYTES,
+    MOST_FILES,
+    TemplateFile,
+    TemplateFileError,
+    is_proven,
+    keep_upload,
+    proof_of,
+)
 from dragoman.store.automation import mail_templates
 from dragoman.store.automation.mail_templates import TemplateVersion
-from dragoman.store.blobs import BlobKey, BlobsUnavailableError
+from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.triggers import Reader, Settings, check_name
 from dragoman.web.auth import Principal, administrator_of
@@ -39,8 +50,6 @@ from dragoman.web.http.problems import InvalidParameterError, InvalidParametersE
 TemplatePath = Annotated[str, Path(max_length=64, pattern="^[a-z][a-z0-9_]*$", description="The template's name")]
 
 router = APIRouter(prefix="/api/v1/mail-templates", tags=["mail templates"])
-
-MOST_ATTACHMENTS = 10
 
 _CHANGE = problems_of(400, 401, 403, 404, 409, 422)
 
@@ -64,7 +73,7 @@ class TemplateVariableResource(BaseModel):
 
 
 class TemplateAttachmentResource(BaseModel):
-    """Names a file of the media store that goes with each mail."""
+    """Names a file that goes with each mail, as the upload answers it and a version takes it. Its name may change."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,6 +81,14 @@ class TemplateAttachmentResource(BaseModel):
     mime_type: str = Field(max_length=100, pattern="^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$")
     size: int = Field(ge=0, description="In bytes")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", max_length=64)
+    proof: str = Field(
+        pattern="^[0-9a-f]{64}$", max_length=64, description="Shows that the file was uploaded here for mail templates"
+    )
+
+    @classmethod
+    def of(cls, runtime: Runtime, tenant_id: UUID, found: TemplateFile) -> Self:
+        """Show *found*."""
+        return cls(**found.to_json(), proof=proof_of(runtime, tenant_id, found))
 
 
 class TemplateSource(BaseModel):
@@ -98,7 +115,7 @@ class NewTemplateVersion(TemplateSource):
 
     label: str = Field(min_length=1, max_length=LONGEST_LABEL)
     attachments: list[TemplateAttachmentResource] = Field(
-        default_factory=list, max_length=MOST_ATTACHMENTS, description="Files that the media store has already"
+        default_factory=list, max_length=MOST_FILES, description="Files that were uploaded before"
     )
 
 
@@ -143,14 +160,14 @@ class MailTemplateResource(BaseModel):
     attachments: list[TemplateAttachmentResource]
 
     @classmethod
-    def of(cls, found: TemplateVersion) -> Self:
+    def of(cls, runtime: Runtime, tenant_id: UUID, found: TemplateVersion) -> Self:
         """Show *found*."""
         template = EmailTemplate.from_json(found.source)
         return cls(
             name=found.name, label=found.label, version=found.version, is_current=found.is_current,
             created_at=found.created_at, created_by=found.created_by, subject=template.subject, html=template.html,
             text=template.text, variables=[TemplateVariableResource.of(one) for one in template.variables],
-            attachments=[TemplateAttachmentResource(**one) for one in found.attachments],
+            attachments=_attachments(runtime, tenant_id, found),
         )  # fmt: skip
 
 
@@ -193,6 +210,7 @@ class PreviewResource(BaseModel):
     subject: str
     html: str | None
     text: str
+    attachments: list[TemplateAttachmentResource] = Field(description="Of a template that is kept")
 
 
 @router.get("", responses=problems_of(401, 403))
@@ -208,16 +226,52 @@ async def preview_mail_template(
     given: PreviewRequest, identity: Settings, runtime: RuntimeDependency
 ) -> PreviewResource:
     """See a template filled in with its samples, or with a conversation's facts. Nothing is kept or sent."""
+    attachments: list[TemplateAttachmentResource] = []
     if given.template is not None:
         template = given.template.template()
     else:
         kept = await read_version(runtime, identity, given.name or "", given.version)
         template = EmailTemplate.from_json(kept.source)
+        attachments = _attachments(runtime, identity.tenant_id, kept)
     try:
         rendered = await preview_for(runtime, identity, template, session_id=given.session_id)
     except TemplateError as error:
         raise faults_of([error], "template." if given.template is not None else "") from error
-    return PreviewResource(subject=rendered.subject, html=rendered.html, text=rendered.text)
+    return PreviewResource(subject=rendered.subject, html=rendered.html, text=rendered.text, attachments=attachments)
+
+
+@router.post(
+    "/attachments",
+    status_code=201,
+    responses=problems_of(401, 403, 413, 422, 503),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": f"The file itself, of up to {MOST_FILE_BYTES // MEGABYTE} MB",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
+        }
+    },
+)
+async def upload_mail_attachment(
+    request: Request,
+    identity: Settings,
+    runtime: RuntimeDependency,
+    filename: Annotated[str, Query(min_length=1, max_length=200, description="What the file is called in mails")],
+) -> TemplateAttachmentResource:
+    """Upload a file for the attachments of a version, and get what names it there. It is kept for an hour until then.
+
+    What it is, its own bytes say, and its name where these say little. An empty file is refused.
+    """
+    content = await request.body()
+    if len(content) > MOST_FILE_BYTES:
+        raise HTTPException(413, f"A file has no more than {MOST_FILE_BYTES // MEGABYTE} MB.")
+    try:
+        found = await keep_upload(runtime, identity.tenant_id, content=content, name=filename)
+    except TemplateFileError as error:
+        raise InvalidParameterError("body", str(error)) from error
+    except BlobsUnavailableError as error:
+        raise _store_away(error) from error
+    return TemplateAttachmentResource.of(runtime, identity.tenant_id, found)
 
 
 @router.get("/{template_name:named}", responses=problems_of(401, 403, 404, 422))
@@ -230,7 +284,8 @@ async def read_mail_template(
     ] = None,
 ) -> MailTemplateResource:
     """Show one version of a template."""
-    return MailTemplateResource.of(await read_version(runtime, identity, template_name, version))
+    found = await read_version(runtime, identity, template_name, version)
+    return MailTemplateResource.of(runtime, identity.tenant_id, found)
 
 
 @router.get("/{template_name:named}/versions", responses=problems_of(401, 403, 404, 422))
@@ -263,8 +318,7 @@ async def save_mail_template(
     """
     check_name(template_name)
     template = given.template()
-    attachments = [one.model_dump() for one in given.attachments]
-    await _check_attachments(runtime, identity, attachments)
+    attachments = _files(runtime, identity.tenant_id, given.attachments)
     try:
         await manage_templates.save_template(
             runtime, identity.tenant_id, template_name, given.label, template, administrator_of(identity),
@@ -272,9 +326,15 @@ async def save_mail_template(
         )  # fmt: skip
     except TemplateFaults as error:
         raise faults_of(error.faults) from error
+    except TemplateFileError as error:
+        number = "" if error.number is None else f".{error.number}"
+        raise InvalidParameterError(f"attachments{number}", str(error)) from error
     except ChangeRefusedError as error:
         raise InvalidParameterError("label", str(error)) from error
-    return MailTemplateResource.of(await read_version(runtime, identity, template_name, None))
+    except BlobsUnavailableError as error:
+        raise _store_away(error) from error
+    found = await read_version(runtime, identity, template_name, None)
+    return MailTemplateResource.of(runtime, identity.tenant_id, found)
 
 
 @router.delete("/{template_name:named}", status_code=204, responses=problems_of(401, 403, 404, 409, 422))
@@ -308,13 +368,26 @@ def faults_of(faults: Sequence[TemplateError], place: str = "") -> InvalidParame
     )  # fmt: skip
 
 
-async def _check_attachments(runtime: Runtime, identity: Principal, given: Sequence[Mapping[str, Any]]) -> None:
+def _attachments(runtime: Runtime, tenant_id: UUID, found: TemplateVersion) -> list[TemplateAttachmentResource]:
+    files = map(TemplateFile.from_json, found.attachments)
+    return [TemplateAttachmentResource.of(runtime, tenant_id, file) for file in files]
+
+
+def _files(runtime: Runtime, tenant_id: UUID, given: Sequence[TemplateAttachmentResource]) -> list[TemplateFile]:
+    """The files that are named. Raises InvalidParameterError for one that was not uploaded for mail templates."""
+    files = []
     for number, one in enumerate(given):
-        try:
-            size = await runtime.blobs.size(BlobKey(identity.tenant_id, bytes.fromhex(one["sha256"])))
-        except BlobsUnavailableError as error:
-            raise HTTPException(503, f"The media store cannot be reached: {error}") from error
-        if size != one["size"]:
+        file = TemplateFile(
+            filename=safe_filename(one.filename, otherwise="file"),
+            mime_type=one.mime_type, size=one.size, sha256=one.sha256,
+        )  # fmt: skip
+        if not is_proven(runtime, tenant_id, file, one.proof):
             raise InvalidParameterError(
-                f"attachments.{number}", "the media store has no such file; it takes those that messages brought"
+                f"attachments.{number}", "this is no file that was uploaded for mail templates; upload it first"
             )
+        files.append(file)
+    return files
+
+
+def _store_away(error: BlobsUnavailableError) -> HTTPException:
+    return HTTPException(503, f"The media store cannot be reached: {error}")

@@ -19,10 +19,12 @@ from dragoman.services.automation import manage_triggers
 from dragoman.services.automation.fire_triggers import fire_by_request
 from dragoman.services.automation.manage_triggers import DryRun, read_trigger
 from dragoman.services.automation.plan_firing import PlannedDelivery
+from dragoman.services.automation.webhook_keys import add_webhook_key, remove_webhook_key
 from dragoman.services.visibility import Visibility
-from dragoman.store.automation import firings, triggers
+from dragoman.store.automation import firings, triggers, webhook_keys
 from dragoman.store.automation.firings import Firing
 from dragoman.store.automation.triggers import KeptTrigger
+from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.automation_reads import text_of_delivery, try_for, visible_definition
@@ -73,7 +75,7 @@ class ListedTriggerResource(BaseModel):
     label: str
     event: TriggerEvent
     channel: TriggerChannel
-    template: str
+    template: str = Field(description="Empty for a webhook")
     version: int = Field(description="Grows with each change of the definition")
     enabled_at: datetime | None = Field(description="Since when it is on; null: it is off")
     changed_at: datetime
@@ -110,16 +112,35 @@ class TriggerListResource(BaseModel):
     items: list[ListedTriggerResource]
 
 
+class WebhookKeyResource(BaseModel):
+    """Names a key that signs the trigger's webhooks; its secret was shown when it was made."""
+
+    key_id: str
+    created_at: datetime
+
+
+class NewWebhookKeyResource(BaseModel):
+    """Holds a key that was made just now. ``key`` is answered this once: the receiver checks signatures with it."""
+
+    key_id: str
+    key: str
+
+
 class TriggerResource(ListedTriggerResource):
-    """Describes a trigger with the times that it fired last, the latest first."""
+    """Describes a trigger with the times that it fired last, the latest first, and the keys of its webhooks."""
 
     firings: list[FiringResource]
+    keys: list[WebhookKeyResource] = Field(description="What signs its webhooks, the oldest first")
 
     @classmethod
-    def of_kept(cls, kept: KeptTrigger, found: Sequence[Firing], seen: Visibility) -> Self:
+    def of_kept(cls, kept: KeptTrigger, found: Sequence[Firing], keys: Sequence[SealedKey], seen: Visibility) -> Self:
         """Show *kept* and *found* to those who see what *seen* says."""
         fields = _fields(kept, found[0].at if found else None, seen)
-        return cls(**fields, firings=[FiringResource.of(one, seen) for one in found])
+        return cls(
+            **fields,
+            firings=[FiringResource.of(one, seen) for one in found],
+            keys=[WebhookKeyResource(key_id=one.key_id, created_at=one.created_at) for one in keys],
+        )
 
 
 class DryRunRequest(BaseModel):
@@ -142,14 +163,16 @@ class UnsavedDryRunRequest(DryRunRequest):
 class PlannedDeliveryResource(BaseModel):
     """Describes a delivery that would go out. Without `audit.unmask` recipient and numbers are masked."""
 
-    recipient: str = Field(description="An address or a number; empty where nobody can be reached")
+    recipient: str = Field(description="An address, a number or a host; empty where nobody can be reached")
     described_as: str = Field(description="Which recipient of the definition that is")
     channel: TriggerChannel
-    sender: str = Field(description="The mailbox or number that it would go out from")
+    sender: str = Field(description="The mailbox or number that it would go out from; empty for a webhook")
     status: OutboxStatus = Field(description="SCHEDULED, PENDING or SKIPPED")
     reason: str = Field(description="Why it is skipped, or goes later than the delay alone says")
     due_at: datetime
-    subject: str = Field(description="Of a mail its subject, of a WhatsApp template its name")
+    subject: str = Field(
+        description="Of a mail its subject, of a WhatsApp template its name, of a webhook the trigger's label"
+    )
     text: str
     html: str | None
 
@@ -284,6 +307,29 @@ async def try_kept_trigger(
     return await _try(runtime, identity, kept.trigger, given)
 
 
+@router.post("/{trigger_name:named}/keys", status_code=201, responses=problems_of(401, 403, 404, 409, 422))
+async def add_trigger_key(
+    trigger_name: TriggerPath, identity: Settings, runtime: RuntimeDependency
+) -> NewWebhookKeyResource:
+    """Sign the trigger's webhooks with one more key, which is answered this once; two at a time."""
+    try:
+        key = await add_webhook_key(runtime, identity.tenant_id, trigger_name, administrator_of(identity))
+    except ChangeRefusedError as error:
+        raise HTTPException(409, str(error)) from error
+    return NewWebhookKeyResource(key_id=key.key_id, key=key.secret)
+
+
+@router.delete("/{trigger_name:named}/keys/{key_id}", status_code=204, responses=problems_of(401, 403, 404, 422))
+async def remove_trigger_key(
+    trigger_name: TriggerPath,
+    key_id: Annotated[str, Path(max_length=40, pattern="^[A-Za-z0-9_]+$")],
+    identity: Settings,
+    runtime: RuntimeDependency,
+) -> None:
+    """Sign the trigger's webhooks with this key no longer, and forget it."""
+    await remove_webhook_key(runtime, identity.tenant_id, trigger_name, key_id, administrator_of(identity))
+
+
 @router.post("/{trigger_name:named}/fire", status_code=202, responses=_CHANGE)
 async def fire_trigger(
     trigger_name: TriggerPath,
@@ -355,7 +401,8 @@ async def _resource(runtime: RuntimeDependency, identity: Principal, name: str) 
     kept = await _kept(runtime, identity, name)
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await firings.latest(connection, identity.tenant_id, name, limit=LATEST_FIRINGS)
-    return TriggerResource.of_kept(kept, found, identity.visibility)
+        keys = (await webhook_keys.of_triggers(connection, identity.tenant_id, [name])).get(name, ())
+    return TriggerResource.of_kept(kept, found, keys, identity.visibility)
 
 
 async def _try(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, File, Form, Path, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -18,12 +18,24 @@ from dragoman.rendering.templates import KINDS, EmailTemplate, RenderedEmail, Te
 from dragoman.runtime import Runtime
 from dragoman.services.automation import manage_templates
 from dragoman.services.automation.manage_templates import LONGEST_LABEL, TemplateFaults
+from dragoman.services.automation.template_files import (
+    MEGABYTE,
+    MOST_BYTES,
+    MOST_FILE_BYTES,
+    MOST_FILES,
+    TemplateFile,
+    TemplateFileError,
+)
 from dragoman.store.automation import mail_templates, triggers
 from dragoman.store.automation.mail_templates import TemplateVersion
+from dragoman.store.blobs import BlobKey, BlobsUnavailableError
+from dragoman.web import media
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.automation_reads import preview_for
+from dragoman.web.console.formatting import size
 from dragoman.web.console.outbox import MESSAGE_HEADERS, WITH_FRAMES
 from dragoman.web.console.page import render
+from dragoman.web.console.template_attachments import STORE_AWAY, kind_of, read_files, show_files, take_files
 from dragoman.web.console.template_fields import (
     TemplateFields,
     changes_between,
@@ -68,7 +80,9 @@ _BEFORE = (
     "<title>Preview</title><style>:root{color-scheme:light;background:#fff;color:#16191f;"
     "font:15px/1.5 system-ui,sans-serif}.dgm-head{margin:0 0 12px;padding:0 0 10px;border-bottom:1px solid #d0d4dc;"
     "font-weight:600;overflow-wrap:anywhere}.dgm-text{margin:12px 0 0;padding:10px 0 0;border-top:1px solid #d0d4dc;"
-    "white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,monospace;color:#474e5a}</style>"
+    "white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,monospace;color:#474e5a}"
+    ".dgm-files{margin:12px 0 0;padding:10px 0 0;border-top:1px solid #d0d4dc;overflow-wrap:anywhere}"
+    ".dgm-files ul{margin:4px 0 0;padding:0 0 0 20px}</style>"
 )
 
 
@@ -114,29 +128,39 @@ async def edit(request: Request, runtime: RuntimeDependency, identity: Settings,
 
 
 @router.post(f"{ADDRESS}/{{template_name}}")
-async def change(request: Request, runtime: RuntimeDependency, identity: Settings, template_name: str) -> Response:
-    """Save the form as a new version, or show it with one more row."""
+async def change(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Settings,
+    template_name: str,
+    file: Annotated[list[UploadFile] | None, File()] = None,
+) -> Response:
+    """Save the form as a new version, or show it with one more row. Files that come with it are kept in any case."""
     kept = None if template_name == NEW else await _kept(runtime, identity, template_name)
-    form = await request.form(max_files=0, max_fields=2000)
-    fields = read_template_fields(form)
+    form = await request.form()
+    files, trouble = await take_files(runtime, identity.tenant_id, form, file or ())
+    fields = replace(read_template_fields(form), files=files)
     if kept is not None:
         fields = replace(fields, name=kept.name)
     elif not fields.name:
         fields = replace(fields, name=name_for(fields.label) or "")
-    if form.get("act") == "rows":
+    if form.get("act") == "rows" and not trouble:
         return await _show(request, runtime, identity, kept, fields)
-    attachments = [one for one in (kept.attachments if kept else ()) if one["sha256"] not in fields.left_out]
     faults, mistake = await _check_new(runtime, identity, kept, fields), ""
+    if trouble:
+        faults["attachments"] = trouble
     if not faults:
         try:
             version = await manage_templates.save_template(
                 runtime, identity.tenant_id, fields.name, fields.label, template_of_fields(fields),
-                administrator_of(identity), attachments=attachments,
+                administrator_of(identity), attachments=fields.attachments,
             )  # fmt: skip
         except TemplateFaults as error:
             faults = template_faults(error.faults, fields)
         except TemplateError as error:
             faults = template_faults([error], fields)
+        except (TemplateFileError, BlobsUnavailableError) as error:
+            faults = _file_faults(error)
         except ChangeRefusedError as error:
             mistake = str(error)
         else:
@@ -162,7 +186,11 @@ async def preview_form(
         return _framed_faults([error])
     if faults:
         return _framed_faults(faults)
-    return await _framed(runtime, identity, template, str(form.get("session", ""))[:100].strip())
+    carried, _ = read_files(runtime, identity.tenant_id, form)
+    # Of files that were only just chosen, this form has the names.
+    chosen = [str(name) for name in form.getlist("file") if name]
+    files = [*map(_file_line, replace(fields, files=carried).attachments), *chosen]
+    return await _framed(runtime, identity, template, files, session=str(form.get("session", ""))[:100].strip())
 
 
 @router.get(f"{ADDRESS}/{{template_name}}/preview")
@@ -171,7 +199,28 @@ async def preview_version(
 ) -> Response:
     """Show a version, or the current one, filled in with its samples, for a frame."""
     found = await _kept(runtime, identity, template_name, version)
-    return await _framed(runtime, identity, EmailTemplate.from_json(found.source), "")
+    files = [_file_line(TemplateFile.from_json(one)) for one in found.attachments]
+    return await _framed(runtime, identity, EmailTemplate.from_json(found.source), files)
+
+
+@router.get(f"{ADDRESS}/{{template_name}}/versions/{{version}}/attachments/{{number}}")
+async def download_attachment(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Settings,
+    template_name: str,
+    version: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    number: Annotated[int, Path(ge=0)],
+) -> Response:
+    """Send one of a version's attachments, counted from 0, to be saved."""
+    found = await _kept(runtime, identity, template_name, version)
+    if number >= len(found.attachments):
+        raise NotFoundError("This version has no such attachment.")
+    file = TemplateFile.from_json(found.attachments[number])
+    key = BlobKey(identity.tenant_id, bytes.fromhex(file.sha256))
+    return await media.send_file(
+        request, runtime, key, size=file.size, mime_type=file.mime_type, shown_as=media.saved_as(file.filename)
+    )
 
 
 @router.post(f"{ADDRESS}/{{template_name}}/restore")
@@ -184,16 +233,18 @@ async def restore(
 ) -> Response:
     """Save an earlier version as the newest one; also of a template that was out of use."""
     found = await _kept(runtime, identity, template_name, version)
-    template = EmailTemplate.from_json(found.source)
+    template, fields = EmailTemplate.from_json(found.source), fields_of_version(found)
     try:
         await manage_templates.save_template(
             runtime, identity.tenant_id, found.name, found.label, template, administrator_of(identity),
-            attachments=found.attachments,
+            attachments=fields.attachments,
         )  # fmt: skip
     except TemplateFaults as error:
         # It was good once; what templates may do has become less since.
-        fields = fields_of_version(found)
         faults = template_faults(error.faults, fields)
+        return await _show(request, runtime, identity, found, fields, faults=faults, status_code=422)
+    except (TemplateFileError, BlobsUnavailableError) as error:
+        faults = _file_faults(error)
         return await _show(request, runtime, identity, found, fields, faults=faults, status_code=422)
     return RedirectResponse(f"{ADDRESS}/{found.name}?done=restored", 303)
 
@@ -225,7 +276,13 @@ async def _check_new(
     return faults
 
 
-async def _framed(runtime: Runtime, identity: Principal, template: EmailTemplate, session: str) -> Response:
+def _file_faults(error: TemplateFileError | BlobsUnavailableError) -> dict[str, list[str]]:
+    return {"attachments": [str(error) if isinstance(error, TemplateFileError) else STORE_AWAY]}
+
+
+async def _framed(
+    runtime: Runtime, identity: Principal, template: EmailTemplate, files: Sequence[str], *, session: str = ""
+) -> Response:
     try:
         session_id = UUID(session) if session else None
         rendered = await preview_for(runtime, identity, template, session_id=session_id)
@@ -237,14 +294,20 @@ async def _framed(runtime: Runtime, identity: Principal, template: EmailTemplate
         return _message("The conversation is named by its id, as its page shows it.", 422)
     except HTTPException as error:
         return _message(str(error.detail), error.status_code)
-    return HTMLResponse(_document(rendered), headers=MESSAGE_HEADERS)
+    return HTMLResponse(_document(rendered, files), headers=MESSAGE_HEADERS)
 
 
-def _document(rendered: RenderedEmail) -> str:
-    """The mail with its subject above it and its plain text below it."""
+def _document(rendered: RenderedEmail, files: Sequence[str]) -> str:
+    """The mail with its subject above it, and its plain text and its attachments below it."""
     subject = f'<p class="dgm-head">{html.escape(rendered.subject)}</p>'
     text = f'<div class="dgm-text">{html.escape(rendered.text)}</div>'
-    return f"{_BEFORE}{subject}{rendered.html or ''}{text}"
+    listed = "".join(f"<li>{html.escape(one)}</li>" for one in files)
+    attached = f'<div class="dgm-files"><b>Attachments</b><ul>{listed}</ul></div>' if files else ""
+    return f"{_BEFORE}{subject}{rendered.html or ''}{text}{attached}"
+
+
+def _file_line(file: TemplateFile) -> str:
+    return f"{file.filename} ({kind_of(file)}, {size(file.size)})"
 
 
 def _framed_faults(faults: Sequence[TemplateError]) -> Response:
@@ -294,6 +357,10 @@ async def _show(
         kept=kept,
         own=f"{ADDRESS}/{kept.name if kept else NEW}",
         fields=fields,
+        files=show_files(runtime, identity.tenant_id, fields.files, kept),
+        most_files=MOST_FILES,
+        most_bytes=MOST_BYTES // MEGABYTE,
+        most_at_once=MOST_FILE_BYTES // MEGABYTE,
         wrong={name: " ".join(said) for name, said in (faults or {}).items()},
         mistake=mistake,
         versions=shown,

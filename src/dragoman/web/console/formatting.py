@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -149,6 +150,14 @@ def milliseconds(value: object) -> str:
     if value < 1000:
         return f"{value:.0f} ms"
     return f"{value / 1000:.2f} s"
+
+
+def json_document(text: str) -> str:
+    """A JSON document as people read it, or *text* as it is where it is none."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
 
 
 def percent(value: object) -> str:

@@ -72,6 +72,7 @@ def _environment() -> Environment:
         money=formatting.money,
         duration=formatting.duration,
         milliseconds=formatting.milliseconds,
+        json_document=formatting.json_document,
         percent=formatting.percent,
         person=formatting.person,
         isolated=plain_text.isolated,

@@ -19,6 +19,7 @@ from dragoman.rendering.templates import (
     TemplateError,
     TemplateVariable,
 )
+from dragoman.services.automation.template_files import TemplateFile
 from dragoman.store.automation.mail_templates import TemplateVersion
 
 LONGEST_SAMPLE = 10_000
@@ -39,8 +40,16 @@ class VariableRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileRow:
+    """One file among the attachments; one that ``is_left_out`` is not among those of the next version."""
+
+    file: TemplateFile
+    is_left_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFields:
-    """What stands in the form. ``left_out`` names attachments, by SHA-256, that are to go."""
+    """What stands in the form. The ``files`` are read apart from the rest, since they have to be proven."""
 
     name: str = ""
     label: str = ""
@@ -48,12 +57,17 @@ class TemplateFields:
     html: str = ""
     text: str = ""
     variables: tuple[VariableRow, ...] = ()
-    left_out: frozenset[str] = frozenset()
+    files: tuple[FileRow, ...] = ()
 
     @property
     def rows(self) -> tuple[VariableRow, ...]:
         """List the variables, with an empty row more."""
         return (*self.variables[: VARIABLES_LIMIT - 1], VariableRow())
+
+    @property
+    def attachments(self) -> list[TemplateFile]:
+        """List the files that go with the mails from now on."""
+        return [row.file for row in self.files if not row.is_left_out]
 
 
 def fields_of_version(version: TemplateVersion) -> TemplateFields:
@@ -66,6 +80,7 @@ def fields_of_version(version: TemplateVersion) -> TemplateFields:
         html=template.html or "",
         text=template.text or "",
         variables=tuple(_row(variable) for variable in template.variables),
+        files=tuple(FileRow(file=TemplateFile.from_json(one)) for one in version.attachments),
     )
 
 
@@ -112,7 +127,6 @@ def read_template_fields(form: FormData) -> TemplateFields:
         html=given("html", BODY_SOURCE_LIMIT),
         text=given("text", BODY_SOURCE_LIMIT),
         variables=tuple(row for row in rows if row != VariableRow()),
-        left_out=frozenset(str(one)[:64] for one in form.getlist("left_out")),
     )
 
 

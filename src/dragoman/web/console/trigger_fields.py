@@ -71,7 +71,10 @@ class ValueChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerFields:
-    """What stands in the form. ``condition_yaml`` is None where the condition stands in rows."""
+    """What stands in the form. ``condition_yaml`` is None where the condition stands in rows.
+
+    ``data`` are the facts that a webhook brings under their own names; other values of it stand in ``values``.
+    """
 
     name: str = ""
     label: str = ""
@@ -90,6 +93,8 @@ class TriggerFields:
     whatsapp_template: str = ""
     email_sender: str = ""
     whatsapp_sender: str = ""
+    url: str = ""
+    data: frozenset[str] = frozenset()
     values: Mapping[str, ValueChoice] = field(default_factory=dict)
     delay_minutes: str = ""
     once_per_minutes: str = ""
@@ -124,7 +129,8 @@ def fields_of(trigger: Trigger) -> TriggerFields:
     if trigger.condition is not None and rows is None:
         yaml = dump_definition(condition_to_json(trigger.condition))
     to_fields = {one.value for one in trigger.recipients if one.kind is RecipientKind.PAYLOAD}
-    is_mail = trigger.channel is TriggerChannel.EMAIL
+    is_mail, is_whatsapp = trigger.channel is TriggerChannel.EMAIL, trigger.channel is TriggerChannel.WHATSAPP
+    data = _own_names(trigger) if trigger.channel is TriggerChannel.WEBHOOK else frozenset()
     begin = TriggerFields()
     return TriggerFields(
         name=trigger.name,
@@ -141,18 +147,25 @@ def fields_of(trigger: Trigger) -> TriggerFields:
         addresses="\n".join(one.value for one in trigger.recipients if one.kind is RecipientKind.ADDRESS),
         channel=trigger.channel,
         email_template=trigger.template if is_mail else "",
-        whatsapp_template="" if is_mail else f"{trigger.template}|{trigger.language}",
+        whatsapp_template=f"{trigger.template}|{trigger.language}" if is_whatsapp else "",
         email_sender=trigger.sender if is_mail else "",
-        whatsapp_sender="" if is_mail else trigger.sender,
+        whatsapp_sender=trigger.sender if is_whatsapp else "",
+        url=trigger.url,
+        data=data,
         values={
             name: ValueChoice(f"fact:{given.variable}") if isinstance(given, Of) else ValueChoice("text", _text(given))
             for name, given in trigger.values.items()
+            if name not in data
         },
         delay_minutes=_minutes(trigger.delay.total_seconds()),
         once_per_minutes=_minutes(trigger.once_per.total_seconds()),
         quiet_from=f"{trigger.quiet_hours.begin:%H:%M}" if trigger.quiet_hours else "",
         quiet_until=f"{trigger.quiet_hours.end:%H:%M}" if trigger.quiet_hours else "",
     )
+
+
+def _own_names(trigger: Trigger) -> frozenset[str]:
+    return frozenset(name for name, given in trigger.values.items() if isinstance(given, Of) and given.variable == name)
 
 
 def _minutes(seconds: float) -> str:
@@ -232,6 +245,8 @@ def read_fields(form: FormData) -> TriggerFields:
         whatsapp_template=given("whatsapp_template"),
         email_sender=given("email_sender"),
         whatsapp_sender=given("whatsapp_sender"),
+        url=given("url"),
+        data=frozenset(_clean(one)[:100] for one in form.getlist("data")),
         values={
             name.removeprefix("from."): ValueChoice(_clean(held)[:200], given(f"text.{name.removeprefix('from.')}"))
             for name, held in form.multi_items()
@@ -259,12 +274,14 @@ def definition_of_fields(fields: TriggerFields) -> tuple[dict[str, Any], dict[st
     condition = _condition(fields, faults)
     if condition is not None:
         document["if"] = condition
-    document["to"] = _recipients(fields)
+    is_webhook = fields.channel == TriggerChannel.WEBHOOK
+    if not is_webhook:
+        document["to"] = _recipients(fields)
     document["send"] = _send(fields)
     for name in ("delay_minutes", "once_per_minutes"):
         if (text := getattr(fields, name)) not in ("", "0"):
             document[name] = _whole(text)
-    if fields.quiet_from or fields.quiet_until:
+    if (fields.quiet_from or fields.quiet_until) and not is_webhook:
         document["quiet_hours"] = {"from": fields.quiet_from or None, "until": fields.quiet_until or None}
     return document, faults
 
@@ -326,9 +343,13 @@ def _send(fields: TriggerFields) -> dict[str, Any]:
     if fields.channel == TriggerChannel.WHATSAPP:
         name, _, language = fields.whatsapp_template.partition("|")
         send |= {"template": name or None, "language": language or None, "from": fields.whatsapp_sender or None}
+    elif fields.channel == TriggerChannel.WEBHOOK:
+        send["url"] = fields.url or None
     else:
         send |= {"template": fields.email_template or None, "from": fields.email_sender or None}
     values: dict[str, Any] = {}
+    if fields.channel == TriggerChannel.WEBHOOK:
+        values |= {name: {"variable": name} for name in fields.facts if name in fields.data}
     for name, choice in fields.values.items():
         if choice.source == "text":
             values[name] = choice.text
@@ -397,6 +418,7 @@ _FIELDS: Mapping[Path, str] = {
     ("when", "payload"): "payload",
     ("to",): "to",
     ("send", "channel"): "channel",
+    ("send", "url"): "url",
     ("send", "template"): "template",
     ("send", "language"): "template",
     ("send", "from"): "sender",

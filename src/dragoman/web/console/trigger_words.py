@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dragoman.domain.plurals import counted
 from dragoman.domain.triggers import RecipientKind, Trigger, TriggerChannel, TriggerEvent, TriggerRecipient
 from dragoman.services import masking
+from dragoman.services.automation.plan_firing import receiver_of
 from dragoman.services.visibility import Visibility
 from dragoman.web.console.wording import OUTCOMES
 
@@ -54,7 +55,11 @@ RECIPIENTS: Mapping[RecipientKind, str] = {
     RecipientKind.AGENT: "the agent who has the conversation",
 }
 
-CHANNEL_VERBS = {TriggerChannel.EMAIL: "mail", TriggerChannel.WHATSAPP: "WhatsApp template"}
+CHANNEL_VERBS = {
+    TriggerChannel.EMAIL: "mail",
+    TriggerChannel.WHATSAPP: "WhatsApp template",
+    TriggerChannel.WEBHOOK: "webhook",
+}
 
 _DAILY = re.compile(r"([0-9]{1,2}) ([0-9]{1,2}) \* \* (\*|1-5)")
 
@@ -81,6 +86,8 @@ def _schedule(cron: str) -> str:
 
 def recipients_in_words(trigger: Trigger, seen: Visibility) -> str:
     """Whom *trigger* writes to, for those who see what *seen* says."""
+    if trigger.channel is TriggerChannel.WEBHOOK:
+        return receiver_of(trigger)
     return " and ".join(_recipient(one, seen) for one in trigger.recipients) or "nobody"
 
 

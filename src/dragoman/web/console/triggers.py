@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
@@ -23,11 +23,14 @@ from dragoman.runtime import Runtime
 from dragoman.services.automation import manage_triggers
 from dragoman.services.automation.manage_triggers import DryRun, read_trigger
 from dragoman.services.automation.trigger_yaml import read_trigger_yaml, trigger_to_yaml
+from dragoman.services.automation.webhook_keys import add_webhook_key, remove_webhook_key
 from dragoman.services.catalogue.import_definitions import FaultyFileError, FileFault
-from dragoman.store.automation import firings, mail_templates, triggers
+from dragoman.skills.signing import SigningKey
+from dragoman.store.automation import firings, mail_templates, triggers, webhook_keys
 from dragoman.store.automation.firings import Firing
 from dragoman.store.automation.mail_templates import TemplateVersion
 from dragoman.store.automation.triggers import KeptTrigger
+from dragoman.store.catalogue.skill_keys import MOST, SealedKey
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.conversation_list.conversations import TooSlowError
@@ -70,6 +73,7 @@ _DONE = {
     "on": "The trigger is on. It fires for what happens from now on.",
     "off": "The trigger is off. What it has scheduled is still sent, unless it is cancelled in the outbox.",
     "deleted": "The trigger is deleted. What it has sent stays in the outbox.",
+    "key_removed": "The key is removed. Nothing is signed with it any more.",
 }
 
 
@@ -86,7 +90,10 @@ class TriggerTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerPage:
-    """What the page of one trigger shows; ``yaml`` is what somebody wrote there, None for the trigger as it is."""
+    """What the page of one trigger shows; ``yaml`` is what somebody wrote there, None for the trigger as it is.
+
+    ``key`` was made just now, and is shown this once.
+    """
 
     fields: TriggerFields
     faults: Mapping[str, str]
@@ -94,6 +101,7 @@ class TriggerPage:
     yaml: str | None = None
     yaml_faults: tuple[FileFault, ...] = ()
     trial: TriggerTrial = TriggerTrial()
+    key: SigningKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,8 @@ class _Choices:
     def variables(self, fields: TriggerFields) -> list[tuple[str, str]]:
         """What the chosen template wants, each with what it is; and what is given that it does not want."""
         found: dict[str, str] = {}
+        if fields.channel == TriggerChannel.WEBHOOK:
+            return [(name, "posted under this name") for name, choice in fields.values.items() if choice.source]
         if fields.channel == TriggerChannel.WHATSAPP:
             for kept in self.channel_templates:
                 if f"{kept.template.name}|{kept.template.language}" == fields.whatsapp_template:
@@ -232,6 +242,25 @@ async def delete(runtime: RuntimeDependency, identity: Settings, trigger_name: s
     return RedirectResponse(f"{ADDRESS}?done=deleted", 303)
 
 
+@router.post(f"{ADDRESS}/{{trigger_name}}/keys")
+async def add_key(request: Request, runtime: RuntimeDependency, identity: Settings, trigger_name: str) -> Response:
+    """Make a key that signs the trigger's webhooks, and show it once."""
+    kept = await _kept(runtime, identity, trigger_name)
+    page = TriggerPage(fields=fields_of(kept.trigger), faults={})
+    try:
+        key = await add_webhook_key(runtime, identity.tenant_id, kept.trigger.name, administrator_of(identity))
+    except ChangeRefusedError as error:
+        return await _show(request, runtime, identity, kept, replace(page, mistake=str(error)), status_code=409)
+    return await _show(request, runtime, identity, kept, replace(page, key=key))
+
+
+@router.post(f"{ADDRESS}/{{trigger_name}}/keys/{{key_id}}/remove")
+async def remove_key(runtime: RuntimeDependency, identity: Settings, trigger_name: str, key_id: str) -> Response:
+    """Sign the trigger's webhooks with that key no longer."""
+    await remove_webhook_key(runtime, identity.tenant_id, trigger_name, key_id[:100], administrator_of(identity))
+    return RedirectResponse(f"{ADDRESS}/{trigger_name}?done=key_removed#keys", 303)
+
+
 async def _save(
     request: Request,
     runtime: Runtime,
@@ -331,6 +360,7 @@ async def _show(
 ) -> Response:
     tenant_id = identity.tenant_id
     fired: list[Firing] = []
+    keys: Sequence[SealedKey] = ()
     async with runtime.database.tenant(tenant_id) as connection:
         accounts = await channel_accounts.list_all(connection, tenant_id)
         waba_ids = {one.waba_id for one in accounts if one.waba_id}
@@ -341,6 +371,8 @@ async def _show(
         )
         if kept is not None:
             fired = await firings.latest(connection, tenant_id, kept.trigger.name, limit=LATEST_FIRINGS)
+            found = await webhook_keys.of_triggers(connection, tenant_id, [kept.trigger.name])
+            keys = found.get(kept.trigger.name, ())
     fields = page.fields.with_room()
     return render(
         request,
@@ -355,6 +387,9 @@ async def _show(
         choices=choices,
         variables=choices.variables(page.fields),
         fired=fired,
+        keys=keys,
+        key=page.key,
+        most_keys=MOST,
         events=trigger_words.EVENTS,
         recipients=trigger_words.RECIPIENTS,
         of_sessions=[str(each) for each in OF_SESSIONS],

@@ -503,7 +503,7 @@ def _outbox_title(facts: Facts) -> Markup:
 
 
 def _outbox_changed(facts: Facts) -> Markup:
-    said = [Markup("{}").format(_named(CHANNELS, facts["channel"]))]
+    said = [Markup("{}").format(_named(OUTBOX_CHANNELS, facts["channel"]))]
     if facts.get("trigger"):
         said.append(Markup("trigger <code>{}</code>").format(facts["trigger"]))
     if facts.get("attempts"):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from starlette.convertors import Convertor, register_url_convertor
 
-FIXED_WORDS = ("dry-run", "preview")
+FIXED_WORDS = ("attachments", "dry-run", "preview")
 """What stands for itself."""
 
 RESERVED_NAMES = frozenset({"new", *FIXED_WORDS})
