@@ -1,5 +1,5 @@
 // The open conversation: panes on a phone, the timeline's filter, and the way between messages and steps.
-import { all, isNarrow, one, remember, say, whenever } from './page.js';
+import { all, giveFocus, isNarrow, one, remember, say, whenever } from './page.js';
 import { bring, settle } from './parts.js';
 
 let keepFocus = false;
@@ -17,7 +17,7 @@ document.addEventListener('htmx:after:swap', (event) => {
   if (event.detail?.ctx?.target?.id !== 'drawer') return;
   const drawer = one('.drawer > .dr');
   const morphed = event.detail.ctx.swap?.startsWith?.('innerMorph');
-  if (drawer && !keepFocus && !morphed) one('#dr-name').focus({ preventScroll: true });
+  if (drawer && !keepFocus && !morphed) giveFocus(one('#dr-name'));
   keepFocus = false;
 });
 
@@ -28,7 +28,7 @@ document.addEventListener('htmx:before:swap', (event) => {
 });
 document.addEventListener('htmx:after:swap', (event) => {
   if (event.detail?.ctx?.target?.id !== 'drawer' || one('.drawer > .dr') || !opener) return;
-  (one(`#row-${opener} .row-link`) ?? one('#main'))?.focus();
+  giveFocus(one(`#row-${opener} .row-link`) ?? one('#main'));
 });
 
 const light = (drawer, target) => {

@@ -2,7 +2,7 @@
 // form that is sent once, however often one clicks and whatever the network does.
 import { countTimes, length, put } from './durations.js';
 import { morphChildren, morphRows } from './morph.js';
-import { all, isNarrow, one, partOf, remember, say, whenever } from './page.js';
+import { all, giveFocus, isNarrow, one, partOf, remember, say, whenever } from './page.js';
 import { newer, settle } from './parts.js';
 import { openStream } from './stream.js';
 
@@ -180,7 +180,7 @@ const closeTalk = async () => {
   history.pushState({}, '', `${address()}?${part()}`);
   one('#talk').replaceChildren();
   markOpen();
-  one(`#wait-${id} .wait-link`)?.focus();
+  giveFocus(one(`#wait-${id} .wait-link`));
 };
 const begun = (focus) => {
   markOpen();
@@ -188,7 +188,7 @@ const begun = (focus) => {
   settle(talk());
   tick();
   look();
-  if (focus) one('#talk-name').focus({ preventScroll: true });
+  if (focus) giveFocus(one('#talk-name'));
 };
 addEventListener('popstate', () => { if (inbox()) location.reload(); });
 
@@ -309,7 +309,7 @@ const submit = async (form) => {
   form.closest('[popover]')?.hidePopover();
   done += 1;
   dress(document.importNode(one('template', read).content, true), { composer: true, said: true, emptied: isComposer });
-  if (isComposer) one('#compose')?.focus();
+  if (isComposer) giveFocus(one('#compose'));
   soon('*');
   await newer(open).catch(() => {});
   one('.talk .chat').scrollTop = one('.talk .chat').scrollHeight;

@@ -2,7 +2,7 @@
 import { keepFocusOnce } from './drawer.js';
 import { escape as leaveTalk, keys as handoffKeys } from './handoff.js';
 import { togglePause } from './live.js';
-import { all, isNarrow, one, remember, whenever } from './page.js';
+import { all, isField, isNarrow, one, remember, whenever } from './page.js';
 
 const step = (by) => {
   const links = all('.row-link');
@@ -44,7 +44,7 @@ const actions = {
 
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.matches?.('input:not([type=checkbox]),textarea,select,[contenteditable]');
+  const typing = isField(event.target);
   if (event.key === 'Escape') {
     if (one(':popover-open')) return;
     if (typing) {

@@ -21,6 +21,12 @@ export const whenever = (action) => {
   document.addEventListener('htmx:after:swap', () => action());
 };
 
+// An answer may come late: by then somebody may write elsewhere, and what is typed must not go astray.
+export const isField = (element) => element?.matches?.('input:not([type=checkbox]),textarea,select,[contenteditable]') ?? false;
+export const giveFocus = (element) => {
+  if (!isField(document.activeElement)) element?.focus({ preventScroll: true });
+};
+
 export const isNarrow = () => matchMedia('(max-width: 699px)').matches;
 
 // A part of a page, as the server rendered it. A template reads table rows, too, and nothing that it reads runs.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import LOGS, Visitor
+from tests.waiting import wait_until
 
 
 def test_a_walk_through_the_logs_by_keyboard(desk: Visitor) -> None:
@@ -50,6 +51,31 @@ def test_escape_from_inside_the_drawer_returns_to_the_row(desk: Visitor) -> None
     page.keyboard.press("Tab")
     page.keyboard.press("Escape")
     expect(page.locator("#rows .row-link").nth(3)).to_be_focused()
+
+
+def test_an_answer_that_comes_late_takes_the_focus_from_no_field(desk: Visitor) -> None:
+    page = desk.page
+    field = page.get_by_role("searchbox", name="Phone")
+    held: list[Route] = []
+
+    def hold_the_drawer(route: Route) -> None:
+        if route.request.headers.get("hx-target") == "aside#drawer":
+            held.append(route)
+        else:
+            route.fallback()
+
+    page.route("**/*", hold_the_drawer)
+    page.keyboard.press("j")
+    for key, drawers in (("Enter", 1), ("Escape", 0)):
+        page.keyboard.press(key)
+        wait_until(lambda: page.evaluate("true") and held)
+        page.keyboard.press("/")
+        expect(field).to_be_focused()
+        held.pop().continue_()
+        expect(page.locator(".dr")).to_have_count(drawers)
+        expect(field).to_be_focused()
+        field.press("Escape")
+    page.unroute_all()
 
 
 def test_the_sheet_of_keys_and_its_switch(desk: Visitor) -> None:

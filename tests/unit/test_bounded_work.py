@@ -32,7 +32,7 @@ from dragoman.domain.flows import Validation, Variable, VariableType
 from dragoman.domain.message_template import MessageTemplate
 from dragoman.domain.nouns import Parameter, ParameterKind
 from dragoman.domain.search_words import Search
-from dragoman.services.masking import Mask
+from dragoman.services.masking import Mask, WholeMask
 from dragoman.skills.hosts.output import CHUNK, Lines
 from dragoman.web.console.formatting import Times
 from dragoman.web.console.transcript import items
@@ -235,6 +235,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "domain.split.split": lambda reader, text: reader(text, 160),
     "services.exports.evidence_pages._message": _evidence,
     "services.masking.Mask.text": lambda reader, text: reader(Mask(["+436601234567", "+4312"]), text),
+    "services.masking.WholeMask.text": lambda reader, text: reader(WholeMask(["+436601234567", "+4312"]), text),
     "skills.hosts.output.Lines.feed": lambda _, text: _relay(text),
     "skills.http_answer.read_answer": lambda reader, text: (
         _or_refused(reader, text.encode("utf-8", "replace"), None),
@@ -291,16 +292,16 @@ KNOWN_SHORT = {
 
 def _unreached(module: ModuleType) -> set[str]:
     patterns = {name for name, _ in _patterns(module)} - {""}
-    functions: dict[str, ast.AST] = {}
+    functions: dict[str, list[ast.AST]] = {}
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            functions[node.name] = node
+            functions.setdefault(node.name, []).append(node)
     uses = {
-        name: {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-        | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
-        for name, node in functions.items()
+        name: {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+        | {n.attr for node in nodes for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        for name, nodes in functions.items()
     }
-    reading = {name for name, node in functions.items() if _looks_for(node, patterns)}
+    reading = {name for name, nodes in functions.items() if any(_looks_for(node, patterns) for node in nodes)}
     reached = {name.rpartition(".")[2] for name in OUTSIDE_TEXT_READERS if name.startswith(f"{module.__name__}.")}
     while more := {
         name for name in functions if name not in reached and any(name in uses[r] for r in reached if r in uses)
