@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -18,6 +19,7 @@ from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
 from dragoman.runtime import SystemClock
+from dragoman.services import sweep
 from dragoman.store import embedded, migrate
 from dragoman.store.accounts import user_accounts
 from dragoman.store.database import Database
@@ -54,6 +56,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def rewrite_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are to be written instead of compared; the environment works where options do not."""
     return bool(request.config.getoption("--rewrite-golden") or os.environ.get("REWRITE_GOLDEN"))
+
+
+class _Watched:
+    """A log whose errors are remembered."""
+
+    def __init__(self, log: Any) -> None:
+        self._log, self.errors = log, list[str]()
+
+    def error(self, event: str, **about: object) -> None:
+        self.errors.append(f"{event} {about}")
+        self._log.error(event, **about)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+@pytest.fixture(autouse=True)
+def sweep_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A worker goes on when its look for overdue work breaks for a tenant; here it must not break unseen."""
+    watched = _Watched(sweep.log)
+    monkeypatch.setattr(sweep, "log", watched)
+    yield watched.errors
+    assert watched.errors == []
 
 
 def _in_memory() -> Path | None:

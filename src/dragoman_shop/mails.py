@@ -86,8 +86,8 @@ TEMPLATES = (
         source={
             "subject": "{{ contact_name }} has waited for {{ waiting_minutes }} minutes",
             "html": None,
-            "text": "{{ contact_name }} waits for an agent since {{ waiting_minutes }} minutes.\n\n"
-            "They wrote last:\n{{ last_message }}\n\n{{ link }}\n",
+            "text": "{{ contact_name }} has been waiting for an agent for {{ waiting_minutes }} minutes.\n\n"
+            "Their last message:\n{{ last_message }}\n\n{{ link }}\n",
             "variables": [
                 _variable("contact_name", "Ana Lima"),
                 {"name": "waiting_minutes", "kind": "number", "required": False, "sample": 12, "description": ""},

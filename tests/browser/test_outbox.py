@@ -54,7 +54,8 @@ async def furnish_outbox(site: BrowserServer) -> dict[str, UUID]:
                      "email": None, "content": template_content(rendered="Hello Ada, your order VF-1 is here."),
                      "subject": "order_update", "contact_id": contact_id, "session_id": session_id},
         "skipped": {"status": "SKIPPED", "recipient": "", "reason": "The contact has no email address.",
-                    "subject": "Your invoice", "trigger_name": "invoice.due"},
+                    "subject": "Your invoice", "trigger_name": "invoice.due", "email": None,
+                    "content": {"kind": "text", "body": ""}},
         "retrying": {"status": "RETRYING", "recipient": "dora@example.com", "attempts": 1, "trigger_name": "",
                      "subject": "Re: Where is my order?", "reason": "The mail server was busy (421).", "email": None},
         "cancelled": {"status": "CANCELLED", "recipient": "emil@example.com", "reason": "Cancelled by Ana Lima."},
@@ -133,6 +134,14 @@ def test_keys_step_through_the_entries(own_desk: Visitor, entries: dict[str, UUI
     expect(row(page, "ada@example.com").get_by_role("link", name="ada@example.com")).to_be_focused()
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox", name="Recipient")).to_be_focused()
+
+
+def test_what_was_skipped_before_it_was_written_says_so(own_desk: Visitor, entries: dict[str, UUID]) -> None:
+    page = own_desk.page
+    page.goto(f"{ENTRY}/{entries['skipped']}")
+    message = page.get_by_role("region", name="Message")
+    expect(message).to_contain_text("It was skipped before it was written.")
+    expect(message).not_to_contain_text("Erased")
 
 
 def test_filters_are_set_and_taken_away(own_desk: Visitor, entries: dict[str, UUID]) -> None:

@@ -205,6 +205,8 @@ async def test_a_sender_that_died_before_the_answer_leaves_an_unanswered_attempt
     assert await deliver(shop.runtime, shop.tenant_id, contact_id) == 1
     attempts = await shop.rows("SELECT number, result FROM outbox_attempt ORDER BY number")
     assert [(a["number"], a["result"]) for a in attempts] == [(1, "unanswered"), (2, "accepted")]
+    (entry,) = await shop.rows("SELECT possible_duplicate FROM outbox_entry")
+    assert entry["possible_duplicate"], "the dead sender's message may have arrived, too"
 
 
 async def test_a_refusal_that_may_pass_is_tried_again_later(shop: Harness) -> None:

@@ -365,7 +365,7 @@ async def test_what_is_dismissed_is_off_the_list_and_on_record(
 
 
 async def test_one_tenants_trouble_does_not_keep_the_sweep_from_another(
-    counting: Harness, monkeypatch: pytest.MonkeyPatch
+    counting: Harness, monkeypatch: pytest.MonkeyPatch, sweep_errors: list[str]
 ) -> None:
     shop = counting
     other = await shop.another_tenant("other")
@@ -381,5 +381,8 @@ async def test_one_tenants_trouble_does_not_keep_the_sweep_from_another(
     shop.queue._jobs.clear()
     monkeypatch.setattr(mailbox, "overdue", overdue)
     await sweep.requeue_overdue(shop.runtime)
+    (error,) = sweep_errors
+    assert str(shop.tenant_id) in error
+    sweep_errors.clear()
     await other.settle()
     assert (await outcomes(other))[-1] == "SUCCESS"

@@ -79,6 +79,22 @@ async def minutes(shop: Harness, count: int, writes: Callable[[int], list[tuple[
     await run(shop)
 
 
+@pytest.mark.parametrize(
+    ("error", "in_doubt"), [(httpx.ReadTimeout("silence"), True), (httpx.ConnectError("no"), False)]
+)
+async def test_what_is_sent_again_in_doubt_is_marked(
+    shop: Harness, broken: BrokenTransport, error: Exception, in_doubt: bool
+) -> None:
+    """Where the request never left nobody can have got it twice."""
+    broken.breaks = lambda _: error if broken.tried == 1 else None
+    await shop.say("answer")
+    for _ in range(20):
+        await run(shop)
+        shop.clock.move(seconds=30)
+    (entry,) = await shop.rows("SELECT status, attempts, possible_duplicate FROM outbox_entry")
+    assert (entry["status"], entry["attempts"], entry["possible_duplicate"]) == ("SENT", 2, in_doubt)
+
+
 def steady(minute: int) -> list[tuple[str, str]]:
     """Every few minutes two of three contacts write, each again and again."""
     return [] if minute % 4 else [(f"43660100000{(minute // 4 + n) % 3}", "answer") for n in range(2)]

@@ -151,6 +151,8 @@ async def test_who_cannot_be_reached_is_skipped_with_the_reason(shop: Harness, c
         ("SKIPPED", "No agent with a known email address has the conversation."),
         ("SKIPPED", "What was given is no email address."),
     }
+    # What was never written is not called erased, and has the template's label where its subject would stand.
+    assert {(entry["content"]["kind"], entry["subject"]) for entry in await sent(shop)} == {("text", "News")}
 
 
 async def test_a_contact_by_mail_is_written_to_and_may_unsubscribe_by_one_request(shop: Harness, calls: Calls) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 import asyncpg
 
 from dragoman.jobs.entrypoints import ENTRYPOINTS
+from dragoman.jobs.queue import payload
 from dragoman.jobs.run_job import run_job
 from dragoman.runtime import Clock, Job, Runtime
 from dragoman.store.database import Connection
@@ -64,6 +65,8 @@ class ImmediateQueue:
         now = self._clock.now()
         remembered = []
         for job in jobs:
+            # What PgQueuer could not carry is refused here, too.
+            payload(job.tenant_id, job.key)
             due = now + job.delay
             known = next((one for one in self._jobs if one.job == job and one.due <= due), None)
             if known is None:

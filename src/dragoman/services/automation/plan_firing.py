@@ -15,7 +15,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from dragoman.domain import message_template
-from dragoman.domain.content import Content, Erased, Text
+from dragoman.domain.content import Content, Text
 from dragoman.domain.flows import Of, Operand
 from dragoman.domain.outbox_status import OutboxStatus
 from dragoman.domain.text_values import is_email
@@ -37,7 +37,7 @@ from dragoman.store.handoff.templates import KeptTemplate
 _KINDS = {TriggerChannel.EMAIL: ("email",), TriggerChannel.WHATSAPP: ("wa_id", "wa_user_id")}
 _OWN_PEOPLE = frozenset({RecipientKind.AGENT, RecipientKind.ADDRESS})
 DEFAULT_LOCALE = "en"
-NOTHING: Content = Erased()
+NOTHING: Content = Text("")
 WRITTEN_LATELY = "This trigger has written to this recipient within its period."
 
 
@@ -221,7 +221,7 @@ async def _plan_one(
         "channel_account_id": account and account.channel_account_id,
         "sender": account.address if account else "",
         "due_at": due_at,
-        "subject": trigger.template,
+        "subject": ground.template.label if ground.template else trigger.template,
     }
     fault = target.fault or _standing_fault(trigger, ground, target)
     if not fault:

@@ -244,12 +244,7 @@ async def _note_unanswered(connection: Connection, tenant_id: UUID, entry: Outbo
         connection, tenant_id, entry.outbox_entry_id, entry.attempts, since=entry.created_at
     ):
         return
-    died = outbox.Attempt(
-        outbox_entry_id=entry.outbox_entry_id,
-        number=entry.attempts,
-        result="unanswered",
-        answer={"reason": "the worker stopped before it saw the answer; the channel may have taken the message"},
-    )
+    died = outbox.abandoned(entry.outbox_entry_id, entry.attempts, doubt="the channel may have taken the message")
     await outbox.record_attempts(connection, tenant_id, [died], at=now)
 
 
@@ -379,10 +374,10 @@ def _recorded(one: _Finish) -> outbox.Attempt | None:
                 outbox_entry_id=entry_id, number=number, result="refused", http_status=http_status, code=code,
                 answer=body, duration_ms=duration_ms,
             )  # fmt: skip
-        case Unanswered(reason=reason):
+        case Unanswered(reason=reason, certain_not_sent=certain):
             return outbox.Attempt(
-                outbox_entry_id=entry_id, number=number, result="unanswered", answer={"reason": reason},
-                duration_ms=duration_ms,
+                outbox_entry_id=entry_id, number=number, result="unanswered",
+                answer={"reason": reason, "may_have_arrived": not certain}, duration_ms=duration_ms,
             )  # fmt: skip
         case LimitError() as error:
             return outbox.Attempt(
@@ -421,15 +416,13 @@ async def _sent(
         return []
     ids = {entry_id: wamid for entry_id, (wamid, _) in taken.items()}
     await outbox.mark_sent(connection, tenant_id, ids, now=now)
-    additions = [
-        append.Addition(session_id=entry.session_id, events=[event])
+    sent = [
+        (entry, wamid, number)
         for entry_id, (wamid, number) in taken.items()
         # Statuses may have come before the answer, under our correlation, and moved the entry on already.
         if (entry := entries[entry_id]).delivery is None
-        and entry.session_id is not None
-        and (event := refusals.status_event(entry, "sent", now, wamid=wamid, attempts=number)) is not None
     ]
-    await append.append_all(connection, tenant_id, additions)
+    await refusals.record_sent(connection, tenant_id, sent, now)
     waiting = await deliveries.accounts_waiting(connection, tenant_id, list(ids.values()))
     # A reaction may have been quicker than the answer that told us the message's id.
     contacts = {entries[entry_id].contact_id for entry_id in taken}

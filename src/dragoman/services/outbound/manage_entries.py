@@ -24,7 +24,6 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Connection
 from dragoman.store.sending import cooldowns, outbox, outbox_entries
 from dragoman.store.sending.outbox_entries import ManagedEntry
-from dragoman.store.sending.webhook_queue import WEBHOOK
 
 NOT_THERE = "There is no such entry any more."
 TAKEN_OVER = "A person has taken over the conversation since the bot wrote this message."
@@ -154,7 +153,7 @@ async def _resend(
 
 async def _free_receiver(connection: Connection, tenant_id: UUID, entry: ManagedEntry) -> None:
     """Let a webhook go at once although its receiver did not answer lately: somebody says that it is well."""
-    if entry.channel == WEBHOOK:
+    if entry.channel == outbox.WEBHOOK:
         await cooldowns.clear(connection, tenant_id, [entry.recipient])
 
 

@@ -8,6 +8,7 @@ that stands there for this message already is not repeated.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -330,6 +331,19 @@ async def record_status(
     if event is not None and entry.session_id is not None:
         errors = 1 if status == "failed" else 0
         await append.append_events(connection, tenant_id, entry.session_id, [event], errors=errors)
+
+
+async def record_sent(
+    connection: Connection, tenant_id: UUID, sent: Iterable[tuple[EntryOnRecord, str | None, int]], now: datetime
+) -> None:
+    """Put on the timelines that entries went out, each with the channel's id and the number of the attempt."""
+    additions = [
+        append.Addition(session_id=entry.session_id, events=[event])
+        for entry, wamid, number in sent
+        if entry.session_id is not None
+        and (event := status_event(entry, "sent", now, wamid=wamid, attempts=number)) is not None
+    ]
+    await append.append_all(connection, tenant_id, additions)
 
 
 def status_event(

@@ -295,15 +295,7 @@ async def _threads(
 async def _note_abandoned(connection: Connection, tenant_id: UUID, entries: Sequence[MailEntry], now: datetime) -> None:
     """Put on record what a worker that died had begun: nobody knows whether its server took the mail."""
     died = [
-        outbox.Attempt(
-            outbox_entry_id=entry.outbox_entry_id,
-            number=entry.attempts,
-            result="unanswered",
-            answer={
-                "reason": "the worker stopped before it saw the answer; the mail server may have taken the mail",
-                "may_have_arrived": True,
-            },
-        )
+        outbox.abandoned(entry.outbox_entry_id, entry.attempts, doubt="the mail server may have taken the mail")
         for entry in entries
         if entry.is_abandoned
     ]
@@ -379,15 +371,13 @@ async def _sent(
     if not taken:
         return
     await outbox.mark_sent(connection, tenant_id, {key: name for key, (name, _) in taken.items()}, now=now)
-    additions = [
-        append.Addition(session_id=entry.session_id, events=[event])
+    sent = [
+        (entry, message_id, number)
         for entry_id, (message_id, number) in taken.items()
         # An answer is kept again where it is not known whether that was committed.
         if (entry := entries[entry_id]).status in outbox.OPEN
-        and entry.session_id is not None
-        and (event := refusals.status_event(entry, "sent", now, wamid=message_id, attempts=number)) is not None
     ]
-    await append.append_all(connection, tenant_id, additions)
+    await refusals.record_sent(connection, tenant_id, sent, now)
     # A bounce may have been quicker than the answer that told us that the mail was taken.
     waiting = await deliveries.accounts_waiting(connection, tenant_id, [name for name, _ in taken.values()])
     jobs = [Job(entrypoint="apply_statuses", tenant_id=tenant_id, key=account_id) for account_id in waiting]

@@ -135,15 +135,7 @@ async def _note_abandoned(
 ) -> None:
     """Put on record what a worker that died had begun: nobody knows whether the receiver has it."""
     died = [
-        outbox.Attempt(
-            outbox_entry_id=entry.outbox_entry_id,
-            number=entry.attempts,
-            result="unanswered",
-            answer={
-                "reason": "the worker stopped before it saw the answer; the receiver may have got it",
-                "may_have_arrived": True,
-            },
-        )
+        outbox.abandoned(entry.outbox_entry_id, entry.attempts, doubt="the receiver may have got it")
         for entry in entries
         if entry.is_abandoned
     ]
@@ -214,15 +206,12 @@ async def _taken(
     if not names:
         return
     await outbox.mark_sent(connection, tenant_id, names, now=now)
-    additions = [
-        append.Addition(session_id=entry.session_id, events=[event])
+    sent = [
+        (entry, None, one.attempt.entry.attempts)
         for one in results
-        if (entry := entries.get(one.attempt.entry.outbox_entry_id)) is not None
-        and entry.status in outbox.OPEN
-        and entry.session_id is not None
-        and (event := refusals.status_event(entry, "sent", now, attempts=one.attempt.entry.attempts)) is not None
+        if (entry := entries.get(one.attempt.entry.outbox_entry_id)) is not None and entry.status in outbox.OPEN
     ]
-    await append.append_all(connection, tenant_id, additions)
+    await refusals.record_sent(connection, tenant_id, sent, now)
 
 
 async def _follow(

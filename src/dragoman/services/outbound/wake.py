@@ -7,8 +7,7 @@ from uuid import UUID
 
 from dragoman.runtime import Job
 from dragoman.services.outbound import send_mail, send_webhooks
-from dragoman.store.sending.outbox import MAIL, OutboundReply
-from dragoman.store.sending.webhook_queue import WEBHOOK
+from dragoman.store.sending.outbox import MAIL, WEBHOOK, OutboundReply
 
 
 def delivery_job(tenant_id: UUID, channel: str, contact_id: UUID | None, channel_account_id: UUID | None) -> Job | None:

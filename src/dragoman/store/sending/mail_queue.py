@@ -84,8 +84,7 @@ async def claim_due(
     What another transaction holds is left to it.
     """
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS}, o.attempts > 0 AND NOT EXISTS (SELECT FROM outbox_attempt a WHERE a.tenant_id = $1 "
-        "AND a.outbox_entry_id = o.outbox_entry_id AND a.number = o.attempts AND a.at >= o.created_at) AS is_abandoned "
+        f"SELECT {_COLUMNS}, {outbox.IS_UNANSWERED} AS is_abandoned "
         "FROM outbox_entry o WHERE o.tenant_id = $1 AND o.channel_account_id = $2 AND o.channel = 'email' "
         "AND o.status IN ('PENDING', 'RETRYING') AND NOT o.parked AND o.due_at <= $3 "
         "ORDER BY o.due_at, o.sequence LIMIT $4 FOR UPDATE OF o SKIP LOCKED",

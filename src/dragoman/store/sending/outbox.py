@@ -15,8 +15,11 @@ from dragoman.store.database import Connection
 
 OPEN = ("SCHEDULED", "PENDING", "RETRYING")
 
-MAIL = "email"
-"""What goes by mail is sent by its mailbox (:mod:`~dragoman.store.sending.mail_queue`), the rest by its contact."""
+MAIL, WEBHOOK = "email", "webhook"
+"""What goes by mail is sent by its mailbox (:mod:`~dragoman.store.sending.mail_queue`), webhooks together
+(:mod:`~dragoman.store.sending.webhook_queue`), the rest contact by contact."""
+
+_BY_CONTACT = f"o.channel NOT IN ('{MAIL}', '{WEBHOOK}')"
 
 FORWARD = ("sent", "delivered", "read", "played")
 """Delivery statuses only move along this line; failed is terminal (whatsapp facts, section 1)."""
@@ -224,12 +227,11 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Seque
         "AND b.channel_account_id = o.channel_account_id AND b.sequence < o.sequence "
         "AND b.status IN ('PENDING', 'RETRYING')) AS passed_over FROM outbox_entry o "
         "WHERE tenant_id = $1 AND o.contact_id = q.contact_id AND status IN ('PENDING', 'RETRYING') "
-        "AND channel <> $3 AND (NOT parked OR EXISTS (SELECT 1 FROM channel_account a WHERE a.tenant_id = $1 "
+        f"AND {_BY_CONTACT} AND (NOT parked OR EXISTS (SELECT 1 FROM channel_account a WHERE a.tenant_id = $1 "
         "AND a.channel_account_id = o.channel_account_id AND a.stopped_at IS NULL AND a.open_since IS NULL)) "
         "ORDER BY sequence LIMIT 1 FOR UPDATE OF o) AS e",
         tenant_id,
         contact_ids,
-        MAIL,
     )
     return {row["contact_id"]: _entry(row) for row in rows}
 
@@ -237,12 +239,11 @@ async def first_open(connection: Connection, tenant_id: UUID, contact_ids: Seque
 async def first_open_id(connection: Connection, tenant_id: UUID, contact_id: UUID) -> UUID | None:
     """The contact's oldest entry that waits for nothing but its turn, by its id; its content is not read."""
     found: UUID | None = await connection.fetchval(
-        "SELECT outbox_entry_id FROM outbox_entry WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND status IN ('PENDING', 'RETRYING') AND channel <> $3 AND NOT parked "
-        "ORDER BY sequence LIMIT 1",
+        "SELECT o.outbox_entry_id FROM outbox_entry o WHERE o.tenant_id = $1 AND o.contact_id = $2 "
+        f"AND o.status IN ('PENDING', 'RETRYING') AND {_BY_CONTACT} AND NOT o.parked "
+        "ORDER BY o.sequence LIMIT 1",
         tenant_id,
         contact_id,
-        MAIL,
     )
     return found
 
@@ -297,11 +298,18 @@ async def advance(
     await _ADVANCE.execute(connection, rows, tenant_id, now)
 
 
-REPEATS_IN_DOUBT = (
-    "o.possible_duplicate OR (o.attempts > 0 AND EXISTS (SELECT FROM outbox_attempt a WHERE a.tenant_id = {tenant_id} "
-    "AND a.outbox_entry_id = o.outbox_entry_id AND a.number = o.attempts AND a.at >= o.created_at "
-    "AND a.answer @> '{{\"may_have_arrived\": true}}'))"
+_ANSWERED = (
+    "EXISTS (SELECT FROM outbox_attempt a WHERE a.tenant_id = o.tenant_id AND a.outbox_entry_id = o.outbox_entry_id "
+    "AND a.number = o.attempts AND a.at >= o.created_at"
 )
+
+IS_UNANSWERED = f"(o.attempts > 0 AND NOT {_ANSWERED}))"
+"""SQL: whether the latest attempt at an outbox_entry o has no answer on record: it is under way, or its worker died."""
+
+IS_IN_DOUBT = f"(o.attempts > 0 AND {_ANSWERED} AND a.answer -> 'may_have_arrived' = 'true'))"
+"""SQL: whether the latest attempt may have reached somebody although its answer was never seen."""
+
+REPEATS_IN_DOUBT = f"o.possible_duplicate OR {IS_IN_DOUBT}"
 """SQL: whether the attempt that begins now repeats one that may have reached somebody, or an earlier one did."""
 
 _BEGIN = BulkStatement(
@@ -408,6 +416,17 @@ _RECORD = bulk_insert(
     },
     once={"at": "timestamptz"},
 )
+
+
+def abandoned(outbox_entry_id: UUID, number: int, *, doubt: str) -> Attempt:
+    """The attempt of a worker that died; *doubt* says who may have taken it without anybody having seen that."""
+    reason = f"the worker stopped before it saw the answer; {doubt}"
+    return Attempt(
+        outbox_entry_id=outbox_entry_id,
+        number=number,
+        result="unanswered",
+        answer={"reason": reason, "may_have_arrived": True},
+    )
 
 
 async def record_attempts(
@@ -564,13 +583,11 @@ async def overdue(connection: Connection, tenant_id: UUID, *, now: datetime, lim
         "SELECT o.contact_id FROM outbox_entry o "
         "LEFT JOIN lease l ON l.tenant_id = o.tenant_id AND l.name = 'outbound:' || o.contact_id "
         "WHERE o.tenant_id = $1 AND o.status IN ('PENDING', 'RETRYING') AND NOT o.parked "
-        "AND o.due_at <= $2 "
-        "AND o.channel <> $4 AND (l.owner IS NULL OR l.deadline < clock_timestamp()) "
+        f"AND o.due_at <= $2 AND {_BY_CONTACT} AND (l.owner IS NULL OR l.deadline < clock_timestamp()) "
         "GROUP BY o.contact_id ORDER BY min(o.sequence) LIMIT $3",
         tenant_id,
         now,
         limit,
-        MAIL,
     )
     return [row["contact_id"] for row in rows]
 

@@ -10,8 +10,7 @@ from dragoman.domain import erasure
 from dragoman.domain.handoff import is_fenced
 from dragoman.domain.outbox_status import OutboxStatus
 from dragoman.store.database import Connection
-from dragoman.store.sending.outbox import FENCE_ANEW
-from dragoman.store.sending.webhook_queue import WEBHOOK
+from dragoman.store.sending.outbox import FENCE_ANEW, IS_IN_DOUBT, IS_UNANSWERED, WEBHOOK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +50,8 @@ async def lock(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID) -
         "SELECT outbox_entry_id, contact_id, channel_account_id, session_id, message_id, channel, recipient, "
         "trigger_name, status, once, by_agent, fence, content = $3 AS is_erased, "
         "coalesce((SELECT h.fence FROM handoff h WHERE h.tenant_id = $1 AND h.session_id = o.session_id), 0) "
-        "AS session_fence, status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND attempts > 0 AND NOT EXISTS "
-        "(SELECT FROM outbox_attempt a WHERE a.tenant_id = $1 AND a.outbox_entry_id = o.outbox_entry_id "
-        "AND a.number = o.attempts AND a.at >= o.created_at) AS is_under_way, attempts > 0 AND EXISTS "
-        "(SELECT FROM outbox_attempt a WHERE a.tenant_id = $1 AND a.outbox_entry_id = o.outbox_entry_id "
-        "AND a.number = o.attempts AND a.at >= o.created_at AND a.result = 'unanswered' "
-        "AND a.answer @> '{\"may_have_arrived\": true}') AS is_in_doubt "
+        f"AS session_fence, status IN ('SCHEDULED', 'PENDING', 'RETRYING') AND {IS_UNANSWERED} AS is_under_way, "
+        f"{IS_IN_DOUBT} AS is_in_doubt "
         "FROM outbox_entry o WHERE tenant_id = $1 AND outbox_entry_id = $2 FOR UPDATE OF o",
         tenant_id,
         outbox_entry_id,

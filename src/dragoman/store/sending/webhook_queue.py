@@ -16,8 +16,7 @@ from uuid import UUID
 
 from dragoman.domain.content import Content, from_json
 from dragoman.store.database import Connection
-
-WEBHOOK = "webhook"
+from dragoman.store.sending import outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +67,8 @@ async def claim_due(
     What another transaction holds is left to it.
     """
     rows = await connection.fetch(
-        f"{_RECEIVERS} SELECT one.* FROM free, LATERAL (SELECT {_COLUMNS}, o.due_at, o.attempts > 0 AND NOT EXISTS ("
-        "SELECT FROM outbox_attempt a WHERE a.tenant_id = $1 AND a.outbox_entry_id = o.outbox_entry_id "
-        "AND a.number = o.attempts AND a.at >= o.created_at) AS is_abandoned FROM outbox_entry o "
+        f"{_RECEIVERS} SELECT one.* FROM free, LATERAL (SELECT {_COLUMNS}, o.due_at, "
+        f"{outbox.IS_UNANSWERED} AS is_abandoned FROM outbox_entry o "
         f"WHERE {_DUE} AND o.recipient = free.recipient ORDER BY o.due_at, o.sequence LIMIT $4 "
         "FOR UPDATE OF o SKIP LOCKED) AS one ORDER BY one.due_at LIMIT $3",
         tenant_id,
