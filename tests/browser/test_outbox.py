@@ -142,6 +142,7 @@ def test_what_was_skipped_before_it_was_written_says_so(own_desk: Visitor, entri
     message = page.get_by_role("region", name="Message")
     expect(message).to_contain_text("It was skipped before it was written.")
     expect(message).not_to_contain_text("Erased")
+    expect(page.locator(".facts > div").filter(has_text="Sent")).to_contain_text("Never")
 
 
 def test_filters_are_set_and_taken_away(own_desk: Visitor, entries: dict[str, UUID]) -> None:
