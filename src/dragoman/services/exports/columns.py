@@ -111,7 +111,9 @@ OUTBOX_ENTRY = (
     ExportColumn("contact_id", "id", "The contact; empty for who is none"),
     ExportColumn("contact_name", "text", "The contact's name as it is now"),
     ExportColumn("channel", "id", "`email`, `whatsapp` or `webhook`"),
-    ExportColumn("subject", "text", "Of a mail its subject, of a template its name"),
+    ExportColumn(
+        "subject", "text", "Of a mail its subject, of a WhatsApp template its name, of a webhook its trigger's"
+    ),
     ExportColumn("trigger", "text", "The automation that sent it; empty for replies", "trigger_name"),
     ExportColumn("by_agent", "boolean", "Whether an agent wrote it"),
     ExportColumn("status", "id", "Status, as in the API"),
