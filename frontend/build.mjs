@@ -9,7 +9,7 @@ const out = process.argv[2] ?? 'dist';
 await mkdir(out, { recursive: true });
 
 const result = await build({
-  entryPoints: ['src/app.js', 'src/app.css', 'src/agents.css', 'src/automation.css', 'src/outbox.css', 'src/skills.css', 'src/insights.css', 'src/simulator.css', 'src/charts.js', 'src/files.js', 'src/simulator.js'],
+  entryPoints: ['src/app.js', 'src/agents.js', 'src/app.css', 'src/agents.css', 'src/automation.css', 'src/outbox.css', 'src/skills.css', 'src/insights.css', 'src/simulator.css', 'src/charts.js', 'src/drag.js', 'src/files.js', 'src/simulator.js'],
   outdir: out,
   bundle: true,
   minify: true,

@@ -1,8 +1,6 @@
 import 'htmx.org/dist/htmx.esm.js';
-import './active.js';
 import './columns.js';
 import './drawer.js';
-import './handoff.js';
 import './keyboard.js';
 import './list.js';
 import './live.js';
@@ -10,3 +8,4 @@ import './outbox.js';
 import './parts.js';
 import './preferences.js';
 import './status.js';
+import './strip.js';

@@ -1,23 +1,16 @@
 // The column chooser: check, drag, or move with the arrow keys; each change asks for the list anew.
-import Sortable from 'sortablejs/modular/sortable.core.esm.js';
-import { all, one, say, whenever } from './page.js';
+import { all, one, say } from './page.js';
 
 const changed = (list) => list.closest('form').dispatchEvent(new Event('moved', { bubbles: true }));
 
-whenever(() => all('[data-sortable]').forEach((list) => {
-  if (list.dataset.ready) return;
-  list.dataset.ready = 'yes';
-  Sortable.create(list, {
-    handle: '.grip',
-    animation: 140,
-    forceFallback: true,
-    fallbackTolerance: 4,
-    onEnd: (event) => {
-      say(`Moved to position ${event.newIndex + 1} of ${list.children.length}`);
-      changed(list);
-    },
-  });
-}));
+// Dragging is a seventh of all script, and few drag: it comes when the chooser is opened.
+document.addEventListener('toggle', (event) => {
+  if (event.target.id !== 'columns' || event.newState !== 'open' || one('script[data-drag]')) return;
+  const script = document.createElement('script');
+  script.dataset.drag = '';
+  script.src = event.target.dataset.drag;
+  document.head.append(script);
+}, true);
 
 document.addEventListener('keydown', (event) => {
   const grip = event.target.closest?.('.grip');

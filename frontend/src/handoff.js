@@ -1,6 +1,7 @@
 // The Handoff Inbox: the queue and the open conversation kept up to date, what an agent writes kept on the server, and a
 // form that is sent once, however often one clicks and whatever the network does.
 import { countTimes, length, put } from './durations.js';
+import { useKeys } from './keyboard.js';
 import { morphChildren, morphRows } from './morph.js';
 import { all, giveFocus, isNarrow, one, partOf, remember, say, whenever } from './page.js';
 import { newer, settle } from './parts.js';
@@ -452,7 +453,7 @@ const step = (by) => {
   next.scrollIntoView({ block: 'nearest' });
 };
 const pop = (id) => { one(`#${id}`)?.togglePopover(); one(`#${id} :is(input:not([type=hidden]),textarea,select)`)?.focus(); };
-export const keys = {
+const keys = {
   j: () => step(1),
   k: () => step(-1),
   r: () => setKind('answer'),
@@ -461,7 +462,7 @@ export const keys = {
   a: () => { if (one('[data-claim]')) one('[data-claim]').click(); else pop(one('#assign') ? 'assign' : 'take-over'); },
   '?': () => one('#keys')?.togglePopover(),
 };
-export const escape = () => { if (talk() && isNarrow()) closeTalk(); };
+if (inbox()) useKeys(keys, () => { if (talk() && isNarrow()) closeTalk(); });
 
 // Live ----------------------------------------------------------------------------------------------------------------
 const waiting = new Set();

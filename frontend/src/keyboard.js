@@ -1,6 +1,5 @@
 // Single keys, with a switch to turn them off (WCAG 2.1.4). With the drawer open J and K step the drawer.
 import { keepFocusOnce } from './drawer.js';
-import { escape as leaveTalk, keys as handoffKeys } from './handoff.js';
 import { togglePause } from './live.js';
 import { all, isField, isNarrow, one, remember, whenever } from './page.js';
 
@@ -42,6 +41,11 @@ const actions = {
   l: () => togglePause(),
 };
 
+// A page whose keys are others: what each does, and what Escape does there.
+let ownKeys = null;
+let leave = () => one('.dr [data-close]')?.click();
+export const useKeys = (keys, escape) => { ownKeys = keys; leave = escape; };
+
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = isField(event.target);
@@ -51,11 +55,10 @@ document.addEventListener('keydown', (event) => {
       // The browser would empty a search field, and a moment later the list would be another one.
       event.preventDefault();
       event.target.blur();
-    } else if (one('[data-inbox]')) leaveTalk();
-    else one('.dr [data-close]')?.click();
+    } else leave();
     return;
   }
-  const known = one('[data-inbox]') ? handoffKeys : actions;
+  const known = ownKeys ?? actions;
   if (typing || one('[data-keys-toggle]')?.checked === false || !known[event.key]) return;
   event.preventDefault();
   known[event.key]();

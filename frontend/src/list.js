@@ -8,12 +8,27 @@ document.addEventListener('click', (event) => {
   one('.row-link', row).click();
 });
 
+// The list as an address narrows it, in the place of the one that stands there.
+export const showList = (address) => htmx.ajax('GET', address, {
+  source: '#list', target: '#list', swap: 'outerMorph', headers: { 'HX-Target': 'section#list' },
+});
+
+document.addEventListener('click', (event) => {
+  const only = event.target.closest('a.only');
+  if (!only || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  showList(only.href);
+});
+
 whenever(() => {
   const open = one('.drawer > .dr')?.dataset.session;
   all('.row-link').forEach((link) => {
     if (open && link.closest('tr').id === `row-${open}`) link.setAttribute('aria-current', 'true');
     else link.removeAttribute('aria-current');
   });
+  const links = all('.row-link');
+  const place = links.findIndex((link) => link.hasAttribute('aria-current'));
+  all('[data-position]').forEach((part) => { part.textContent = place < 0 ? '' : `${place + 1} of ${links.length}`; });
   const current = one('.facets a[aria-current]');
   const bar = current?.parentElement;
   if (bar && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = current.offsetLeft - bar.clientWidth / 2;
@@ -25,8 +40,7 @@ document.addEventListener('htmx:after:swap', (event) => {
   // Choosing columns says itself what was done, and leaves the result as it was.
   if (!event.detail.ctx.sourceElement?.closest?.('#columns')) say(list.dataset.announce);
   one('.scroll', list)?.scrollTo({ top: 0 });
-  all('.chip.sel').forEach((chip) => chip.classList.toggle('on', one('select', chip).value !== ''));
-  countFilters();
+  followQuery();
   // The open conversation's neighbours and links belong to the list as it was.
   const open = one('.drawer > .dr');
   if (open) {
@@ -43,12 +57,47 @@ document.addEventListener('htmx:after:swap', (event) => {
   }
 });
 
-// How many of the filters behind the button are set; the sort is none.
-const countFilters = () => {
-  const set = all('#more :is(input, select)').filter((field) => field.value !== '' && field.name !== 'sort').length;
+// The form says what the list shows, whatever changed it: a chip, a cell, a bar. What somebody types in stays.
+const followQuery = () => {
+  const given = new URLSearchParams(one('#list').dataset.query);
+  all('#filters :is(input, select)[name]').forEach((field) => {
+    const values = given.getAll(field.name);
+    if (field.type === 'checkbox') field.checked = values.some((value) => value.replace(/^!/, '') === field.value);
+    else if (field.type === 'radio') field.checked = Boolean(given.get(field.name.replace(/_is$/, ''))?.startsWith('!')) === (field.value === 'not');
+    else if (field === document.activeElement) return;
+    else if (field.type === 'date') field.value = (values[0] ?? '').slice(0, 10);
+    else if (field.type === 'time') field.value = (given.get(field.name.replace(/_time$/, '')) ?? '').slice(11, 16);
+    else field.value = values[0] ?? '';
+  });
+  showChosen();
+};
+
+// What is chosen stands on the button before its list; how many filters are set behind the other one is counted.
+const showChosen = () => {
+  all('[data-picks]').forEach((button) => {
+    const list = one(`#pick-${button.dataset.picks}`);
+    const chosen = all('input[type=checkbox]:checked', list);
+    const not = one('input[type=radio][value=not]', list).checked;
+    const single = `${not ? 'Not ' : ''}${chosen[0]?.nextElementSibling.textContent}`;
+    const many = `${chosen.length} ${not ? 'excluded' : 'selected'}`;
+    one('.chip-v', button).textContent = ['Any', single][chosen.length] ?? many;
+    button.classList.toggle('on', chosen.length > 0);
+  });
+  const names = all('#more :is(input, select)')
+    .filter((field) => (field.type === 'checkbox' ? field.checked : field.value !== '' && field.type !== 'time'))
+    .map((field) => field.name);
+  const set = new Set(names).size;
   one('[data-count-set]').textContent = set ? ` · ${set}` : '';
   one('#more-button').classList.toggle('on', set > 0);
 };
+document.addEventListener('change', (event) => { if (event.target.closest?.('#filters')) showChosen(); });
+
+// The figures come after the list. Those of the outcomes stand beside them in their filter.
+document.addEventListener('htmx:after:swap', (event) => {
+  if (event.detail?.ctx?.target?.id !== 'figures') return;
+  const counts = new Map((one('.facets-row').dataset.outcomes ?? '').trim().split(/\s+/).map((pair) => pair.split('=')));
+  all('#pick-outcome [name=outcome]').forEach((box) => { box.parentElement.dataset.n = counts.get(box.value) ?? ''; });
+});
 
 // A message that was found is lit up as soon as its conversation stands in the drawer.
 let wanted = '';
@@ -74,14 +123,3 @@ document.addEventListener('toggle', (event) => {
   const query = one('#list').dataset.query;
   htmx.ajax('GET', `/communications/automation/logs/export/count${query}`, { source: '#export', target: '#export-count', swap: 'innerMorph' });
 }, true);
-
-// A chip with a value can be emptied without opening its list.
-document.addEventListener('click', (event) => {
-  const clear = event.target.closest('[data-clear]');
-  if (!clear) return;
-  event.preventDefault();
-  const field = one(`#${clear.dataset.clear}`);
-  field.value = '';
-  field.dispatchEvent(new Event('change', { bubbles: true }));
-  field.focus();
-});

@@ -1,6 +1,7 @@
 // The rows of the list, kept up to date. While nobody reads them they follow the list's head; else only what they say
 // changes, where they are, and a pill says how many new ones there are.
 import htmx from 'htmx.org/dist/htmx.esm.js';
+import { showList } from './list.js';
 import { morph } from './morph.js';
 import { all, one, partOf } from './page.js';
 
@@ -18,6 +19,7 @@ export const holding = () => {
   const query = new URLSearchParams(one('#list').dataset.query);
   return query.has('cursor') || query.has('sort')
     || (scroll?.scrollTop ?? 0) > 8
+    || one('#main').scrollTop > 8
     || Boolean(rows?.contains(document.activeElement))
     || (!getSelection().isCollapsed && Boolean(rows?.contains(getSelection().anchorNode)))
     || Date.now() - moved < STILL;
@@ -60,9 +62,7 @@ const bring = (row, changed) => {
 };
 
 // The whole list, through htmx: where there were no rows there is no place to put any.
-const reload = (query) => htmx.ajax('GET', location.pathname.replace(/\/logs\/.*/, '/logs') + query, {
-  source: '#list', target: '#list', swap: 'outerMorph', headers: { 'HX-Target': 'section#list' },
-});
+const reload = (query) => showList(location.pathname.replace(/\/logs\/.*/, '/logs') + query);
 
 export const followHead = async () => {
   const query = one('#list').dataset.query;

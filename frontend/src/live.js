@@ -36,6 +36,16 @@ const announce = (count) => {
   silence = setTimeout(() => { silence = 0; announce(0); }, QUIET);
 };
 
+// The figures above the list cost more than its rows, and need not be of this second.
+const FIGURES_EVERY = 10_000;
+let figures = 0;
+const freshFigures = () => {
+  figures ||= setTimeout(() => {
+    figures = 0;
+    if (!paused && !document.hidden) one('#figures')?.dispatchEvent(new Event('stale'));
+  }, FIGURES_EVERY);
+};
+
 let timer = 0;
 let busy = false;
 let free = 0;
@@ -51,6 +61,7 @@ const flush = async () => {
     if (open && (ids.includes(open) || ids.includes('*'))) await refreshDrawer(one('.dr'));
     // A list that cannot be shown has nothing to follow.
     if (one('#list') && !one('#list [role="alert"]')) announce(holding() ? await refreshRows(ids) : await followHead());
+    freshFigures();
   } catch {
     // Whatever it was, it is asked for again: nothing that was heard may be lost.
     ids.forEach((id) => waiting.add(id));

@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import LOGS, Visitor
+from tests.browser.filters import tick
 from tests.browser.people import GALLERY, HOSTILE, MARINA
 
 
@@ -16,7 +17,7 @@ def chat(page: Page, text: str) -> object:
 
 def test_a_row_opens_its_drawer_under_an_address_of_its_own(desk: Visitor) -> None:
     page = desk.page
-    page.get_by_role("combobox", name="Outcome").select_option("To Agent")
+    tick(page, "Outcome", "To Agent")
     page.wait_for_url("**outcome=TO_AGENT")
     page.locator("#rows tr").filter(has_text="Marina Duarte").locator("td").nth(4).click()
     expect(page.get_by_role("heading", name="Marina Duarte")).to_be_focused()

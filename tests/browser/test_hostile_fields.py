@@ -54,7 +54,7 @@ def test_names_that_administrators_give_stay_text(own_desk: Visitor, text: str) 
 
     page.goto(LOGS)
     page.get_by_role("button", name="Views").click()
-    page.get_by_label("Save this list as").fill(text)
+    page.get_by_label("Name of the view").fill(text)
     page.get_by_role("button", name="Save view").click()
     page.get_by_role("button", name="Views").click()
     expect(page.locator("#views")).to_contain_text(text)

@@ -10,12 +10,13 @@ from tests.browser.conftest import DESK, LOGS, Visitor
 from tests.browser.people import MARINA
 
 FIRST_VISIT = 120_000
-FURTHER_PAGE = 15_000
+FURTHER_PAGE = 16_500
+"""The list, and the figures above it."""
 
 
 def test_a_found_message_stands_in_its_row_and_is_lit_up_in_the_drawer(desk: Visitor) -> None:
     page = desk.page
-    page.get_by_role("searchbox", name="Text of the transcript").fill("QUEBR* -lampada")
+    page.get_by_role("searchbox", name="Search messages and names").fill("QUEBR* -lampada")
     row = page.get_by_role("row").filter(has_text=MARINA.name)
     expect(row.locator("mark")).to_have_text("quebrado")
     expect(page.locator("#rows tr")).to_have_count(1)
@@ -35,15 +36,17 @@ def test_further_filters_and_the_sort_are_in_the_address(desk: Visitor) -> None:
     more = page.get_by_role("dialog", name="More filters")
     more.get_by_label("Errors").select_option("With errors")
     expect(page).to_have_url(re.compile(r"\?errors=true$"))
-    more.get_by_label("Sort by").select_option("Most messages")
-    expect(page).to_have_url(re.compile(r"\?errors=true&sort=-messages$"))
     expect(page.get_by_role("button", name="Filters · 1")).to_be_attached()
+    page.keyboard.press("Escape")
+    page.get_by_role("columnheader", name="Message Count").get_by_role("link").click()
+    expect(page).to_have_url(re.compile(r"\?errors=true&sort=-messages$"))
+    expect(page.get_by_role("columnheader", name="Message Count")).to_have_attribute("aria-sort", "descending")
     for flag in page.locator("#rows tr").all():
         expect(flag.locator(".warnflag")).to_have_count(1)
     page.reload()
     expect(page.locator("#more [name=errors]")).to_have_value("true")
     page.goto(f"{LOGS}?outcome=!SUCCESS&from=2020-01-01&to=2020-01-02")
-    page.get_by_role("link", name="Not Success").click()
+    page.get_by_role("link", name="Remove filter: Not Success").click()
     expect(page).to_have_url(re.compile(r"\?from=2020-01-01&to=2020-01-02$"))
     response = page.goto(f"{LOGS}?from=yesterday")
     assert response is not None
@@ -76,7 +79,7 @@ def test_views_are_saved_shared_begun_with_and_deleted(own_desk: Visitor, browse
     page = own_desk.page
     page.goto(f"{LOGS}?outcome=SUCCESS&cols=contact,outcome")
     _views(page)
-    page.get_by_label("Save this list as").fill("Good ones")
+    page.get_by_label("Name of the view").fill("Good ones")
     page.get_by_label("Share with everyone").check()
     page.get_by_role("button", name="Save view").click()
     expect(page.get_by_role("navigation", name="Primary").get_by_role("link", name="Good ones")).to_be_visible()
@@ -84,7 +87,7 @@ def test_views_are_saved_shared_begun_with_and_deleted(own_desk: Visitor, browse
     page.get_by_role("navigation", name="Primary").get_by_role("link", name="Good ones").click()
     expect(page).to_have_url(re.compile(r"\?outcome=SUCCESS&cols=contact,outcome$"))
     _views(page)
-    page.get_by_role("button", name="Begin with Good ones").click()
+    page.get_by_role("button", name="Use as default view: Good ones").click()
     # From elsewhere the bare address begins with it; within the list it means all.
     page.goto("/simulator")
     page.goto(LOGS)

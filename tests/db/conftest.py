@@ -18,6 +18,7 @@ from dragoman.services.exports import export_conversations
 from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.store.blobs.local import LocalBlobs
+from dragoman.store.conversation_list import counts
 from dragoman.store.database import Connection, Database
 from dragoman.web.app import create_app
 from tests.waiting import PATIENCE_S
@@ -59,6 +60,7 @@ def refuse(request: httpx.Request) -> httpx.Response:
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the product only does while it is quick, it does here on a slow machine too."""
     monkeypatch.setattr(export_conversations, "COUNT_SECONDS", PATIENCE_S)
+    monkeypatch.setattr(counts, "SECONDS", PATIENCE_S)
 
 
 @pytest.fixture

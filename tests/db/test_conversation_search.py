@@ -29,6 +29,7 @@ from dragoman.store.conversation_list.conversations import (
 )
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, FilterField
 from dragoman.store.embedded import DatabaseURLs
+from tests.filters import filters_of
 
 from .tenant_fixture import TenantFixture
 
@@ -43,7 +44,7 @@ async def page(tenant: TenantFixture, filters: Filters, **options: Any) -> Page:
 
 
 async def ids(tenant: TenantFixture, **filters: Any) -> list[UUID]:
-    return [item.session_id for item in (await page(tenant, Filters(**filters))).items]
+    return [item.session_id for item in (await page(tenant, filters_of(**filters))).items]
 
 
 async def spoken(tenant: TenantFixture, number: int, *texts: str, **columns: Any) -> UUID:
@@ -216,16 +217,21 @@ async def test_what_is_searched_for_is_read_once_for_finding_and_marking(
 async def test_a_list_that_is_empty_names_the_filter_that_made_it_so(
     tenant: TenantFixture, client: httpx.AsyncClient, each: FilterField
 ) -> None:
-    value = {bool: "true", State: "OPEN", Outcome: "NONE", datetime: "2020-01-01"}.get(each.kind.api_type, "email")
+    value = {bool: "true", State: "OPEN", Outcome: "NONE", datetime: "2020-01-01", UUID: str(UUID(int=7))}.get(
+        each.kind.api_type, "email"
+    )
     headers = await tenant.cookie(await tenant.user("administrator"))
     answer = await client.get(LOGS, params={each.console: value}, headers=headers)
     assert answer.status_code == 200
     assert "No conversations match" in answer.text
     said = each.called.get(value) or (each.chip or each.label) + ": " + value
-    said = {"state": "Open", "outcome": "None", "skill_intent": value}.get(each.console, said)
+    said = {
+        "state": "Open", "outcome": "None", "skill_intent": value, "channel": "Email", "contact": "One contact",
+    }.get(each.console, said)  # fmt: skip
     # A day is one of the page's zone, and says which that is.
     said = said.replace("2020-01-01", "1 Jan 2020 (UTC)")
-    assert re.search(rf'<a class="btn line" href="{LOGS}">{re.escape(said)}\s', answer.text)
+    (chip,) = re.findall(rf'<a class="chip on removable" href="{LOGS}"(.*?)</a>', answer.text, re.DOTALL)
+    assert re.search(rf">\s*{re.escape(said)}\s*<", chip)
 
 
 async def test_a_list_that_takes_too_long_is_given_up(tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from dragoman.domain.states import State
 from dragoman.runtime import Runtime
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Filters, MalformedCursorError, Page
+from tests.filters import filters_of
 
 from .tenant_fixture import TenantFixture
 
@@ -27,7 +28,7 @@ async def page(tenant: TenantFixture, filters: Filters, **options: Any) -> Page:
 
 
 async def ids(tenant: TenantFixture, **filters: Any) -> set[UUID]:
-    return {item.session_id for item in (await page(tenant, Filters(**filters))).items}
+    return {item.session_id for item in (await page(tenant, filters_of(**filters))).items}
 
 
 async def test_pages_are_in_order_and_meet_without_gap_or_overlap(tenant: TenantFixture) -> None:
@@ -152,7 +153,7 @@ async def test_neighbours_are_those_of_the_filtered_list(tenant: TenantFixture) 
         assert await around(0, Filters()) == (None, made[1])
         assert await around(2, Filters()) == (made[1], made[3])
         assert await around(4, Filters()) == (made[3], None)
-        assert await around(2, Filters(outcome=Outcome.SUCCESS)) == (made[0], made[4])
+        assert await around(2, Filters(outcome=(Outcome.SUCCESS,))) == (made[0], made[4])
 
 
 async def test_one_session_has_what_stands_on_its_row(tenant: TenantFixture) -> None:
@@ -188,7 +189,7 @@ async def test_the_select_knows_current_and_retired_skills_by_their_latest_label
                 "VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 tenant.tenant_id, name, version, {"label": label}, NOON, retired_at, current,
             )  # fmt: skip
-        assert await conversations.skills_and_intents(connection, tenant.tenant_id) == [
+        assert await conversations.skills(connection, tenant.tenant_id) == [
             ("finance.invoices", "Invoices"),
             ("orders.status", "Order status"),
         ]

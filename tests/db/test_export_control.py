@@ -78,7 +78,7 @@ async def test_that_something_was_taken_away_is_on_record(client: httpx.AsyncCli
         "export",
     )
     assert first["after"] == {"format": "csv", "transcript": False, "timeline": False, "masked": True, "filters": {}}
-    assert second["after"]["filters"] == {"outcome": "SUCCESS"}
+    assert second["after"]["filters"] == {"outcome": ["SUCCESS"]}
     assert (second["after"]["masked"], second["after"]["transcript"]) == (False, True)
 
 
@@ -105,11 +105,16 @@ async def test_what_takes_long_to_count_is_not_counted(
 
 def test_filters_survive_being_stored() -> None:
     every = Filters(
-        phone="0660", intent="a", skill="b", skill_or_intent="c", state=State.ACTIVE, outcome=Outcome.SUCCESS,
-        not_state=State.EXPIRED, not_outcome=Outcome.NONE, not_skill_or_intent="d", channel=uuid4(),
-        business_partner="BP-1", agent="Olga", errors=False, tag="t", reviewed=True, q="x", whole_phone=True,
+        phone="0660", intent=("a",), skill=("b",), skill_or_intent=("c", "e"), state=(State.ACTIVE,),
+        outcome=(Outcome.SUCCESS, Outcome.HANDOFF), not_state=(State.EXPIRED,), not_outcome=(Outcome.NONE,),
+        not_skill_or_intent=("d",), channel=(uuid4(), "email"), contact=uuid4(),
+        business_partner="BP-1", agent=("Olga",), errors=False, tag=("t",), reviewed=True, q="x", whole_phone=True,
         since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2026, 2, 1, tzinfo=UTC),
     )  # fmt: skip
-    for filters in (every, Filters(), Filters(channel="email", business_partner=UUID(int=3))):
+    for filters in (every, Filters(), Filters(channel=("email",), business_partner=UUID(int=3))):
         assert Filters.from_json(json.loads(json.dumps(filters.to_json()))) == filters
     assert Filters().to_json() == {}
+    # Exports that were asked for when each filter took one value.
+    assert Filters.from_json({"state": "ACTIVE", "channel": "email"}) == Filters(
+        state=(State.ACTIVE,), channel=("email",)
+    )

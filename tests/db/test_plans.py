@@ -26,7 +26,7 @@ from bench.load.people import COMMON_SKILL, RARE_SKILL
 from bench.load.vocabulary import COMMON_WORD, RARE_WORD
 from bench.log_screens import screens
 
-from dragoman.domain.outcomes import Outcome
+from dragoman.domain.outcomes import FAILURES, Outcome
 from dragoman.domain.search_words import Search
 from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.states import State
@@ -158,14 +158,17 @@ async def every_filter(connection: Connection, tenant_id: UUID) -> dict[str, tup
         query = ConversationQuery.model_validate(given)
         wanted[screen.name] = (query.filters(), query.order)
     single = {
-        "skill or intent, common": Filters(skill_or_intent=COMMON_SKILL),
-        "skill or intent, rare": Filters(skill_or_intent=RARE_SKILL),
-        "not an outcome": Filters(not_outcome=Outcome.SUCCESS),
-        "not a state": Filters(not_state=State.RESOLVED),
-        "channel": Filters(channel="whatsapp"),
+        "skill or intent, common": Filters(skill_or_intent=(COMMON_SKILL,)),
+        "skill or intent, rare": Filters(skill_or_intent=(RARE_SKILL,)),
+        "not an outcome": Filters(not_outcome=(Outcome.SUCCESS,)),
+        "all failures": Filters(outcome=tuple(FAILURES)),
+        "two skills or intents": Filters(skill_or_intent=(COMMON_SKILL, RARE_SKILL)),
+        "not two states": Filters(not_state=(State.RESOLVED, State.EXPIRED)),
+        "not a state": Filters(not_state=(State.RESOLVED,)),
+        "channel": Filters(channel=("whatsapp",)),
         "skill calls": Filters(ran=SkillCalls(skill=COMMON_SKILL)),
         "failed calls": Filters(ran=SkillCalls.parse(f"{COMMON_SKILL},failed,2020-01-01,2100-01-01")),
-        "tag": Filters(tag="nothing"),
+        "tag": Filters(tag=("nothing",)),
         "reviewed": Filters(reviewed=True),
         "errors": Filters(errors=True),
         "words": Filters(q=COMMON_WORD),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -13,13 +13,15 @@ from starlette.datastructures import QueryParams
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
 from dragoman.web.console import columns
+from dragoman.web.console.formatting import Times
 from dragoman.web.console.query import ADDRESS, ListQuery
 
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SESSION = UUID("0190f2c4-0000-7000-8000-000000000001")
 
 
 def read(text: str, **cookies: str) -> ListQuery:
-    return ListQuery.read(QueryParams(text), cookies, UTC)
+    return ListQuery.read(QueryParams(text), cookies, Times(UTC, "UTC", NOW))
 
 
 def test_the_bare_list_has_a_bare_address() -> None:
@@ -33,9 +35,9 @@ def test_filters_reach_the_store() -> None:
     assert query.filter_errors() == []
     filters = query.filters()
     assert filters.phone == "+43 660"
-    assert filters.skill_or_intent == "orders.status"
-    assert filters.state is State.EXPIRED
-    assert filters.outcome is Outcome.NONE
+    assert filters.skill_or_intent == ("orders.status",)
+    assert filters.state == (State.EXPIRED,)
+    assert filters.outcome == (Outcome.NONE,)
 
 
 def test_an_address_keeps_the_filters_and_a_change_starts_at_the_newest() -> None:
@@ -85,6 +87,6 @@ def test_unknown_columns_are_left_out_and_the_link_stays() -> None:
     )
 )
 def test_an_address_reads_back_as_itself(given: dict[str, str]) -> None:
-    query = ListQuery.read(QueryParams(given), {}, UTC)
-    again = ListQuery.read(QueryParams(query.string.removeprefix("?")), {}, UTC)
+    query = ListQuery.read(QueryParams(given), {}, Times(UTC, "UTC", NOW))
+    again = ListQuery.read(QueryParams(query.string.removeprefix("?")), {}, Times(UTC, "UTC", NOW))
     assert again == query

@@ -27,6 +27,7 @@ from dragoman.web.console.transcript import Bubble, items
 from tests.browser.records import START, event, message
 
 TEMPLATES = Path(dragoman.__file__).parent / "web" / "templates"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 VIENNA = ZoneInfo("Europe/Vienna")
 
 
@@ -51,7 +52,7 @@ DAYS = [
 
 @pytest.mark.parametrize(("zone", "day", "begins", "hours"), DAYS)
 def test_a_day_was_that_of_utc_whatever_the_zone_of_the_page(zone: str, day: str, begins: str, hours: int) -> None:
-    query = ListQuery.read(QueryParams({"from": day, "to": day}), {}, ZoneInfo(zone))
+    query = ListQuery.read(QueryParams({"from": day, "to": day}), {}, Times(ZoneInfo(zone), zone, NOW))
     assert query.filter_errors() == []
     filters = query.filters()
     assert filters.since == at(begins)
@@ -80,7 +81,7 @@ def test_days_meet_and_none_ends_before_it_begins(day: date, zone: tzinfo) -> No
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/New_York", "UTC"])
 def test_a_day_beyond_the_calendar_is_refused_in_every_zone(given_day: str, zone: str) -> None:
     for name, read in (("from", first_moment), ("to", last_moment)):
-        query = ListQuery.read(QueryParams({name: given_day}), {}, ZoneInfo(zone))
+        query = ListQuery.read(QueryParams({name: given_day}), {}, Times(ZoneInfo(zone), zone, NOW))
         try:
             expected = read(given_day, ZoneInfo(zone))
         except ValueError:
@@ -91,7 +92,7 @@ def test_a_day_beyond_the_calendar_is_refused_in_every_zone(given_day: str, zone
 
 def test_an_exact_time_is_the_same_in_every_zone() -> None:
     for zone in ("UTC", "Europe/Vienna", "America/New_York"):
-        query = ListQuery.read(QueryParams({"from": "2026-11-23T08:30:00+01:00"}), {}, ZoneInfo(zone))
+        query = ListQuery.read(QueryParams({"from": "2026-11-23T08:30:00+01:00"}), {}, Times(ZoneInfo(zone), zone, NOW))
         assert query.filters().since == at("2026-11-23T07:30Z")
 
 

@@ -103,11 +103,16 @@ def _uuid(text: str) -> UUID:
 
 
 def _filters(given: list[str]) -> Filters:
-    pairs = dict(text.partition("=")[::2] for text in given)
+    pairs: dict[str, list[str]] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        pairs.setdefault(name, []).append(value)
     if paged := {"cursor", "limit"} & pairs.keys():
         raise ConfigurationError(f"an export is always whole; leave out {', '.join(sorted(paged))}")
     try:
-        return ConversationQuery.model_validate(pairs).filters()
+        return ConversationQuery.model_validate(
+            {name: values if len(values) > 1 else values[0] for name, values in pairs.items()}
+        ).filters()
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigurationError(f"--filter {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

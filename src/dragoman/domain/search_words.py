@@ -310,6 +310,10 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
+LEAD = 12
+"""How many characters of a snippet stand before what was found."""
+
+
 class Piece(NamedTuple):
     """A part of a text, and whether it is what was searched for."""
 
@@ -321,7 +325,8 @@ class Piece(NamedTuple):
 def snippet(text: str, search: Search, width: int = 140) -> tuple[Piece, ...]:
     """Cut about *width* characters of *text* around the first thing found, in pieces; line breaks become spaces."""
     marks = search.marks(text)
-    begin = max(0, marks[0][0] - width // 3) if marks else 0
+    # Close to the beginning: a narrow column shows no more than that.
+    begin = max(0, marks[0][0] - LEAD) if marks else 0
     if begin:
         # Not in the middle of a word, where there are words.
         space = text.find(" ", begin, marks[0][0])

@@ -14,6 +14,7 @@ CHANNEL_PATTERN = f"^({'|'.join(sorted(CHANNEL_KINDS))}|[0-9a-f]{{8}}(-[0-9a-f]{
 """What :func:`channel_of` takes, for a document."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_MINUTE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?", re.ASCII)
 # RFC 3339, 5.6. A plus sign that was not percent-encoded arrives as a space.
 _MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)([Zz]|[-+ ]\d{2}:\d{2})", re.ASCII)
 
@@ -55,6 +56,32 @@ def day_of(value: str) -> date:
     if not is_day(value):
         raise ValueError("use a day, such as 2026-11-23")
     return date.fromisoformat(value)
+
+
+def is_minute(value: str) -> bool:
+    """Whether it is written as a day with a time of day, which needs a zone to be a moment."""
+    return _MINUTE.fullmatch(value) is not None
+
+
+def minute_of(value: str, zone: tzinfo) -> datetime:
+    """Read a day with a time of day as clocks in *zone* show it; of one that comes twice, the first. Raises ValueError.
+
+    The moment is in UTC. A time that the clocks leave out is as long after midnight as it says.
+    """
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time is out of range") from error
+
+
+def first_moment_in(value: str, zone: tzinfo) -> datetime:
+    """Read the first moment of a day, or a day with a time of day, in *zone*; else an exact time. Raises ValueError."""
+    return minute_of(value, zone) if is_minute(value) else first_moment(value, zone)
+
+
+def last_moment_in(value: str, zone: tzinfo) -> datetime:
+    """Read the end of a day, or a day with a time of day, in *zone*; else an exact time. Raises ValueError."""
+    return minute_of(value, zone) if is_minute(value) else last_moment(value, zone)
 
 
 def first_moment(value: str, zone: tzinfo = UTC) -> datetime:

@@ -27,8 +27,11 @@ TAG_PATTERN = f"^{_TAG.pattern}$"
 NOTE_PATTERN = r"^[^\x00-\x08\x0b-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x08\x0b-\x1f\x7f]*$"
 """What is taken, for a document: some text without control characters."""
 
-TAGGED = "s.session_id IN (SELECT t.session_id FROM review_tag t WHERE t.tenant_id = s.tenant_id AND t.tag = {})"
-"""The list's condition for a tag; its place takes the tag as :func:`tag_of` gives it."""
+TAGGED = (
+    "s.session_id IN (SELECT t.session_id FROM review_tag t "
+    "WHERE t.tenant_id = s.tenant_id AND t.tag = ANY ({}::text[]))"
+)
+"""The list's condition for tags, of which one must be there; its place takes them as :func:`folded` gives them."""
 
 REVIEWED = "EXISTS (SELECT FROM review_mark r WHERE r.tenant_id = s.tenant_id AND r.session_id = s.session_id)"
 """The list's condition for what has been looked at; with NOT before it for what has not."""

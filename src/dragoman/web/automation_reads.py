@@ -104,10 +104,10 @@ async def latest_fitting(runtime: Runtime, identity: Principal, trigger: Trigger
     Raises TooSlowError.
     """
     asked = {
-        TriggerEvent.RESOLVED: [Filters(state=State.RESOLVED)],
-        TriggerEvent.EXPIRED: [Filters(state=State.EXPIRED)],
-        TriggerEvent.HANDOFF_WAITING: [Filters(state=State.WITH_AGENT)],
-        TriggerEvent.OUTCOME: [Filters(outcome=outcome) for outcome in trigger.outcomes],
+        TriggerEvent.RESOLVED: [Filters(state=(State.RESOLVED,))],
+        TriggerEvent.EXPIRED: [Filters(state=(State.EXPIRED,))],
+        TriggerEvent.HANDOFF_WAITING: [Filters(state=(State.WITH_AGENT,))],
+        TriggerEvent.OUTCOME: [Filters(outcome=tuple(trigger.outcomes))],
     }.get(trigger.event, [])
     found: list[Conversation] = []
     async with runtime.database.tenant(identity.tenant_id) as connection:

@@ -32,11 +32,12 @@ async def _count(runtime: Runtime, identity: Principal, sought: dict[str, str]) 
 
 def _sought(filters: Filters) -> dict[str, str]:
     """What is looked for that may be a number; what is said in texts is not looked for by digits at all."""
-    return {
-        field.name: value
+    sought = {
+        field.name: [text for text in (value if field.several else [value]) if isinstance(text, str)]
         for field, value in filters.given()
-        if isinstance(value, str) and field.name != "q" and _may_be_number(value)
+        if field.name != "q"
     }
+    return {name: " ".join(texts) for name, texts in sought.items() if any(_may_be_number(text) for text in texts)}
 
 
 def _may_be_number(text: str) -> bool:

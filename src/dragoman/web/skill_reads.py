@@ -16,5 +16,5 @@ async def skill_for(runtime: Runtime, identity: Principal, name: str) -> SkillDe
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await read_skill(connection, identity.tenant_id, name, now=runtime.clock.now(), kept_since=kept_since)
         if found.failures:
-            await audited_reads.listed(runtime, connection, identity, Filters(skill=name))
+            await audited_reads.listed(runtime, connection, identity, Filters(skill=(name,)))
     return found

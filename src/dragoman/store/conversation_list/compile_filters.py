@@ -17,16 +17,9 @@ async def compile_filters(
     """*filters* for the list's SQL; reads what it must to know ids. Words are found from *transcripts_since* on."""
     found = CompiledFilters()
     given = filters.given()
-    # What leaves out one value comes first: its choice has all the others, and the first choices are split into scans.
-    for field, unwanted in given:
-        if field.negates and field.condition:
-            wanted = getattr(filters, field.negates)
-            if wanted is None:
-                found.add(field.condition(unwanted))
-            elif wanted is unwanted:
-                found.impossible = True
-    for field, value in given:
-        if field.condition and not field.negates:
+    # What leaves out values comes first: its choice has all the others, and the first choices are split into scans.
+    for field, value in sorted(given, key=lambda pair: not pair[0].negates):
+        if field.condition:
             found.add(field.condition(value))
     lookup = FilterLookup(
         connection=connection,

@@ -40,8 +40,10 @@ class CompiledFilters:
         return self.phones is not None or self.words is not None
 
     def add(self, condition: Condition | list[Condition]) -> None:
-        """Narrow it by a condition, or by a choice."""
+        """Narrow it by a condition, or by a choice; one that has nothing to choose from fits nothing."""
         if isinstance(condition, Condition):
             self.conditions.append(condition)
-        else:
+        elif condition:
             self.choices.append(condition)
+        else:
+            self.impossible = True

@@ -42,11 +42,13 @@ __all__ = [
     "among",
     "bounded",
     "by_ids",
+    "flows",
     "get",
+    "intents",
     "neighbours",
     "of_contact",
     "page",
-    "skills_and_intents",
+    "skills",
 ]
 
 STATEMENT_SECONDS = 5
@@ -343,26 +345,44 @@ async def of_contact(connection: Connection, tenant_id: UUID, contact_id: UUID, 
 
 async def agents(connection: Connection, tenant_id: UUID, most: int = 200) -> list[str]:
     """The names of up to *most* agents who have or had a session, in order; one step in an index for each."""
+    return await _values_of(connection, tenant_id, "agent_name", most)
+
+
+async def intents(connection: Connection, tenant_id: UUID, most: int = 200) -> list[str]:
+    """Up to *most* intents that any session has, in order; one step in an index for each."""
+    return await _values_of(connection, tenant_id, "intent", most)
+
+
+async def _values_of(connection: Connection, tenant_id: UUID, column: str, most: int) -> list[str]:
     rows = await connection.fetch(
-        "WITH RECURSIVE names AS ("
-        " (SELECT agent_name FROM session WHERE tenant_id = $1 AND agent_name IS NOT NULL ORDER BY agent_name LIMIT 1)"
-        " UNION ALL SELECT (SELECT s.agent_name FROM session s WHERE s.tenant_id = $1 AND s.agent_name > n.agent_name"
-        " ORDER BY s.agent_name LIMIT 1) FROM names n WHERE n.agent_name IS NOT NULL)"
-        " SELECT agent_name FROM names WHERE agent_name IS NOT NULL LIMIT $2",
+        "WITH RECURSIVE found AS ("
+        f" (SELECT {column} AS value FROM session WHERE tenant_id = $1 AND {column} IS NOT NULL"
+        f"  ORDER BY {column} LIMIT 1)"
+        f" UNION ALL SELECT (SELECT s.{column} FROM session s WHERE s.tenant_id = $1 AND s.{column} > f.value"
+        f"  ORDER BY s.{column} LIMIT 1) FROM found f WHERE f.value IS NOT NULL)"
+        " SELECT value FROM found WHERE value IS NOT NULL LIMIT $2",
         tenant_id,
         most,
     )
-    return [row["agent_name"] for row in rows]
+    return [row["value"] for row in rows]
 
 
-async def skills_and_intents(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
-    """Every skill that the tenant has or had, as (name, label) in the order of labels: for a select."""
-    rows = await connection.fetch(
-        "SELECT DISTINCT ON (name) name, coalesce(spec->>'label', name) AS label FROM skill "
-        "WHERE tenant_id = $1 ORDER BY name, current DESC, registered_at DESC",
-        tenant_id,
-    )
-    return sorted(((row["name"], row["label"]) for row in rows), key=lambda pair: (pair[1].casefold(), pair[0]))
+async def skills(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
+    """Every skill that the tenant has or had, as (name, label) in the order of labels."""
+    return await _labelled(connection, tenant_id, "SELECT DISTINCT ON (name) name, spec->>'label' AS label FROM skill "
+                           "WHERE tenant_id = $1 ORDER BY name, current DESC, registered_at DESC")  # fmt: skip
+
+
+async def flows(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
+    """Every flow that the tenant has or had, as (name, label) in the order of labels."""
+    return await _labelled(connection, tenant_id, "SELECT DISTINCT ON (name) name, definition->>'label' AS label "
+                           "FROM flow WHERE tenant_id = $1 ORDER BY name, current DESC, version DESC")  # fmt: skip
+
+
+async def _labelled(connection: Connection, tenant_id: UUID, sql: str) -> list[tuple[str, str]]:
+    rows = await connection.fetch(sql, tenant_id)
+    found = [(row["name"], row["label"] or row["name"]) for row in rows]
+    return sorted(found, key=lambda pair: (pair[1].casefold(), pair[0]))
 
 
 def _conversation(row: Record) -> Conversation:

@@ -7,9 +7,9 @@ docs/how-to-add.md says how one is added.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,9 @@ from dragoman.domain.text_values import (
     CHANNEL_PATTERN,
     channel_of,
     first_moment,
+    first_moment_in,
     last_moment,
+    last_moment_in,
     partner_of,
     true_or_false,
     without_nul,
@@ -66,8 +68,8 @@ NAME = ValueKind(str, without_nul, 120)
 YES_OR_NO = ValueKind(bool, true_or_false, refusal="is not true or false.")
 STATE = ValueKind(State, State, refusal=f"is not a state. Use one of {', '.join(State)}.")
 OUTCOME = ValueKind(Outcome, Outcome, refusal=f"is not an outcome. Use one of {', '.join(Outcome)}.")
-SINCE = ValueKind(datetime, first_moment, read_by_zone=first_moment)
-UNTIL = ValueKind(datetime, last_moment, read_by_zone=last_moment)
+SINCE = ValueKind(datetime, first_moment, read_by_zone=first_moment_in)
+UNTIL = ValueKind(datetime, last_moment, read_by_zone=last_moment_in)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +78,11 @@ class FilterField:
 
     ``api`` is its name among the API's parameters and ``console`` that in the console's addresses; without a name it
     cannot be given there. ``description`` is the API's. ``condition`` makes SQL of its value, a list being a choice;
-    ``look_up`` does so where something must be read first: a filter has one of the two. ``negates`` names the filter
-    whose values it leaves out; the console writes it as that one's value after an exclamation mark. ``chip`` is a
-    shorter label for the button that removes it, and ``called`` what its values are called. ``may_be_number``: what
-    was typed may be a phone number, and is hidden from those who may see none.
+    ``look_up`` does so where something must be read first: a filter has one of the two. One that takes ``several``
+    values has a tuple of them in ``Filters``, of which a session must fit one, and its parameter may be given again.
+    ``negates`` names the filter whose values it leaves out; the console writes it as that one's value after an
+    exclamation mark. ``chip`` is a shorter label for the button that removes it, and ``called`` what its values are
+    called. ``may_be_number``: what was typed may be a phone number, and is hidden from those who may see none.
     """
 
     name: str
@@ -93,11 +96,21 @@ class FilterField:
     condition: Callable[[Any], Condition | list[Condition]] | None = None
     look_up: Callable[[FilterLookup, CompiledFilters, Any], Awaitable[None]] | None = None
     negates: str = ""
+    several: bool = False
     may_be_number: bool = False
 
     def __post_init__(self) -> None:
         if (self.condition is None) == (self.look_up is None):
             raise ValueError(f"the filter {self.name} needs either a condition or a look-up")
+
+    def read(self, texts: Sequence[str], zone: tzinfo = UTC) -> Any:
+        """Read its value from the texts that were given, days being those of *zone*; the last one where it takes one.
+
+        Raises ValueError.
+        """
+        if not self.several:
+            return self.kind.read_in(zone, texts[-1])
+        return tuple(dict.fromkeys(self.kind.read_in(zone, text) for text in texts))
 
 
 def _column(name: str, operator: str = "=") -> Callable[[Any], Condition]:
@@ -108,25 +121,36 @@ def _either(holds: str, holds_not: str) -> Callable[[bool], Condition]:
     return lambda wanted: Condition(holds if wanted else holds_not)
 
 
-def _any_other(column: str, values: type[StrEnum]) -> Callable[[StrEnum], list[Condition]]:
+def _any_of(name: str) -> Callable[[Sequence[Any]], list[Condition]]:
+    # Each by itself, so that each is an ordered scan.
+    equal = _column(name)
+    return lambda wanted: [equal(value) for value in wanted]
+
+
+def _any_other(column: str, values: type[StrEnum]) -> Callable[[Sequence[StrEnum]], list[Condition]]:
     # All the others, so that each is an ordered scan: were the value most of the list, a walk would be long.
     equal = _column(column)
-    return lambda unwanted: [equal(other) for other in values if other is not unwanted]
+    return lambda unwanted: [equal(other) for other in values if other not in unwanted]
 
 
-def _skill_or_intent(name: str) -> list[Condition]:
+def _skill_or_intent(names: Sequence[str]) -> list[Condition]:
+    # No session fits two of the conditions, or it would stand in the list twice.
+    by_intent = "(s.intent = {} AND (s.skill IS NULL OR s.skill <> ALL ({}::text[])))"
     return [
-        Condition("s.skill = {}", (name,)),
-        Condition("(s.intent = {} AND s.skill IS DISTINCT FROM {})", (name, name)),
+        *(Condition("s.skill = {}", (name,)) for name in names),
+        *(Condition(by_intent, (name, list(names))) for name in names),
     ]
 
 
-def _neither(name: str) -> Condition:
-    return Condition("(s.skill IS DISTINCT FROM {} AND s.intent IS DISTINCT FROM {})", (name, name))
+def _neither(names: Sequence[str]) -> Condition:
+    return Condition(
+        "((s.skill IS NULL OR s.skill <> ALL ({}::text[])) AND (s.intent IS NULL OR s.intent <> ALL ({}::text[])))",
+        (list(names), list(names)),
+    )
 
 
-def _tagged(tag: str) -> Condition:
-    return Condition(reviews.TAGGED, (reviews.folded(tag),))
+def _tagged(tags: Sequence[str]) -> Condition:
+    return Condition(reviews.TAGGED, ([reviews.folded(tag) for tag in tags],))
 
 
 FILTERS: tuple[FilterField, ...] = (
@@ -146,7 +170,8 @@ FILTERS: tuple[FilterField, ...] = (
         label="Intent",
         api="intent",
         description="Intent, by its exact name",
-        condition=_column("intent"),
+        condition=_any_of("intent"),
+        several=True,
     ),
     FilterField(
         name="skill",
@@ -154,7 +179,8 @@ FILTERS: tuple[FilterField, ...] = (
         label="Skill",
         api="skill",
         description="Skill, by its exact name",
-        condition=_column("skill"),
+        condition=_any_of("skill"),
+        several=True,
     ),
     FilterField(
         name="skill_or_intent",
@@ -162,24 +188,27 @@ FILTERS: tuple[FilterField, ...] = (
         label="Skill / Intent",
         console="skill_intent",
         condition=_skill_or_intent,
+        several=True,
     ),
     FilterField(
         name="state",
         kind=STATE,
         label="State",
         api="state",
-        description="State of the session",
+        description="State of the session; may be given several times",
         console="state",
-        condition=_column("state"),
+        condition=_any_of("state"),
+        several=True,
     ),
     FilterField(
         name="outcome",
         kind=OUTCOME,
         label="Outcome",
         api="outcome",
-        description="Outcome of the session",
+        description="Outcome of the session; may be given several times",
         console="outcome",
-        condition=_column("outcome"),
+        condition=_any_of("outcome"),
+        several=True,
     ),
     FilterField(
         name="channel",
@@ -189,6 +218,7 @@ FILTERS: tuple[FilterField, ...] = (
         description="`whatsapp`, `email`, or a channel account's id",
         console="channel",
         look_up=by_channel,
+        several=True,
     ),
     FilterField(
         name="not_state",
@@ -198,6 +228,7 @@ FILTERS: tuple[FilterField, ...] = (
         description="Any state but this one",
         condition=_any_other("state", State),
         negates="state",
+        several=True,
     ),
     FilterField(
         name="not_outcome",
@@ -207,8 +238,16 @@ FILTERS: tuple[FilterField, ...] = (
         description="Any outcome but this one",
         condition=_any_other("outcome", Outcome),
         negates="outcome",
+        several=True,
     ),
-    FilterField(name="not_skill_or_intent", kind=NAME, label="Not skill or intent", condition=_neither),
+    FilterField(
+        name="not_skill_or_intent",
+        kind=NAME,
+        label="Not skill or intent",
+        condition=_neither,
+        negates="skill_or_intent",
+        several=True,
+    ),
     FilterField(
         name="business_partner",
         kind=ValueKind(str, partner_of, 120),
@@ -226,7 +265,8 @@ FILTERS: tuple[FilterField, ...] = (
         api="agent",
         description="Name of the agent who has or had it",
         console="agent",
-        condition=_column("agent_name"),
+        condition=_any_of("agent_name"),
+        several=True,
     ),
     FilterField(
         name="errors",
@@ -254,6 +294,7 @@ FILTERS: tuple[FilterField, ...] = (
         description="Tag that a reviewer put on it",
         console="tag",
         condition=_tagged,
+        several=True,
     ),
     FilterField(
         name="reviewed",
@@ -294,6 +335,15 @@ FILTERS: tuple[FilterField, ...] = (
         description="Last activity before this RFC 3339 time, or up to the end of this day (UTC)",
         console="to",
         condition=_column("last_activity_at", "<"),
+    ),
+    FilterField(
+        name="contact",
+        kind=ValueKind(UUID, UUID, refusal="is not a contact's id."),
+        label="Contact",
+        api="contact",
+        description="All sessions of one contact, by its id",
+        console="contact",
+        condition=_column("contact_id"),
     ),
     FilterField(name="session_id", kind=ValueKind(UUID, UUID), label="Session", condition=_column("session_id")),
 )

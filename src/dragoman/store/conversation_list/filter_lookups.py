@@ -6,6 +6,7 @@ have enough of it. Which of the two it is, is found out by asking an index for a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -47,20 +48,16 @@ async def by_partner(lookup: FilterLookup, found: CompiledFilters, partner: UUID
     found.add(Condition("s.business_partner_id = {}", (partner,)))
 
 
-async def by_channel(lookup: FilterLookup, found: CompiledFilters, channel: UUID | str) -> None:
-    """Narrow *found* to a channel account, or to all of a kind."""
-    if isinstance(channel, UUID):
-        found.add(Condition("s.channel_account_id = {}", (channel,)))
-        return
-    # A kind is its accounts, of which there are few: each has an index in the list's order.
-    accounts = await lookup.connection.fetch(
+async def by_channel(lookup: FilterLookup, found: CompiledFilters, channels: Sequence[UUID | str]) -> None:
+    """Narrow *found* to channel accounts, a kind of channel being all of its accounts."""
+    # There are few accounts, and each has an index in the list's order.
+    known = await lookup.connection.fetch(
         "SELECT channel_account_id, channel FROM channel_account WHERE tenant_id = $1", lookup.tenant_id
     )
-    of_kind = [row["channel_account_id"] for row in accounts if row["channel"] == channel]
-    if not of_kind:
-        found.impossible = True
-    elif len(of_kind) < len(accounts):
-        found.add([Condition("s.channel_account_id = {}", (account,)) for account in of_kind])
+    of_kinds = [row["channel_account_id"] for row in known if row["channel"] in channels]
+    accounts = list(dict.fromkeys([*(each for each in channels if isinstance(each, UUID)), *of_kinds]))
+    if len(of_kinds) < len(known) or not known:
+        found.add([Condition("s.channel_account_id = {}", (account,)) for account in accounts])
 
 
 async def by_phone(lookup: FilterLookup, found: CompiledFilters, phone: str) -> None:

@@ -49,7 +49,7 @@ NEWEST = SortOrder()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What the list is narrowed to; a field that is None narrows nothing. All that are given must fit.
+    """What the list is narrowed to; a field that is None narrows nothing. All that are given must fit, of a tuple one.
 
     Each has its entry in :data:`~dragoman.store.conversation_list.filter_catalogue.FILTERS`, but ``whole_phone``: with
     it a phone fits only as a whole number, and ``q`` looks for no digits, for readers who may not see the digits, and
@@ -60,29 +60,30 @@ class Filters:
     ``agent`` is the name of the agent who has or had it. ``since`` (inclusive) and ``until`` (exclusive) bound the
     last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
     :meth:`dragoman.domain.search_words.Search.parse`. ``ran``: a skill was
-    called in it. ``tag`` and ``reviewed`` are what reviewers left on it.
+    called in it. ``tag`` and ``reviewed`` are what reviewers left on it. ``contact`` is the id of the one who wrote,
     ``session_id`` is one session. The ``not_…`` fields leave out what they name.
     """
 
     phone: str | None = None
-    intent: str | None = None
-    skill: str | None = None
-    skill_or_intent: str | None = None
-    state: State | None = None
-    outcome: Outcome | None = None
-    not_state: State | None = None
-    not_outcome: Outcome | None = None
-    not_skill_or_intent: str | None = None
-    channel: UUID | str | None = None
+    intent: tuple[str, ...] | None = None
+    skill: tuple[str, ...] | None = None
+    skill_or_intent: tuple[str, ...] | None = None
+    state: tuple[State, ...] | None = None
+    outcome: tuple[Outcome, ...] | None = None
+    not_state: tuple[State, ...] | None = None
+    not_outcome: tuple[Outcome, ...] | None = None
+    not_skill_or_intent: tuple[str, ...] | None = None
+    channel: tuple[UUID | str, ...] | None = None
     business_partner: UUID | str | None = None
-    agent: str | None = None
+    agent: tuple[str, ...] | None = None
     errors: bool | None = None
     ran: SkillCalls | None = None
-    tag: str | None = None
+    tag: tuple[str, ...] | None = None
     reviewed: bool | None = None
     q: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    contact: UUID | None = None
     whole_phone: bool = False
     session_id: UUID | None = None
 
@@ -94,7 +95,7 @@ class Filters:
         """Those that are set, under their names, as JSON can hold them."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value if isinstance(value, int) else value.isoformat() if isinstance(value, datetime) else str(value)
+            name: _json_value(value)
             for name, value in given.items()
             if value is not None and (name != "whole_phone" or value)
         }
@@ -105,9 +106,18 @@ class Filters:
         return cls(**{name: _stored_value(name, value) for name, value in stored.items()})
 
 
-_READERS = {each.name: each.kind.read for each in FILTERS}
+_FIELDS = {each.name: each for each in FILTERS}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_json_value(one) for one in value]
+    return value if isinstance(value, int) else value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _stored_value(name: str, value: Any) -> Any:
     # JSON has numbers and truth itself; a name that is no filter is for the class to refuse.
-    return value if isinstance(value, int) or name not in _READERS else _READERS[name](value)
+    if isinstance(value, int) or name not in _FIELDS:
+        return value
+    # What was stored when a filter took one value only has no list.
+    return _FIELDS[name].read(value if isinstance(value, list) else [value])

@@ -43,6 +43,12 @@ class StatementValues:
         return condition.sql.format(*(self.add(value) for value in condition.values))
 
 
+def joined_choice(choice: Sequence[Condition]) -> Condition:
+    """Write the conditions of a choice as one, which no index answers in the list's order."""
+    text = " OR ".join(condition.sql for condition in choice)
+    return Condition(f"({text})", tuple(value for condition in choice for value in condition.values))
+
+
 def branches(narrowed: CompiledFilters, order: SortOrder) -> list[list[Condition]]:
     """The conditions of each ordered scan: the product of the choices while it is small and the indexes' order fits."""
     split: list[list[Condition]] = []
@@ -53,8 +59,7 @@ def branches(narrowed: CompiledFilters, order: SortOrder) -> list[list[Condition
             split.append(choice)
             count *= len(choice)
         else:
-            text = " OR ".join(condition.sql for condition in choice)
-            joined.append(Condition(f"({text})", tuple(v for condition in choice for v in condition.values)))
+            joined.append(joined_choice(choice))
     return [[*narrowed.conditions, *joined, *picked] for picked in itertools.product(*split)]
 
 

@@ -94,7 +94,7 @@ async def list_active_sessions(
             )
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
-        asked = Filters(state=State.WITH_AGENT) if query.state == "WITH_AGENT" else Filters()
+        asked = Filters(state=(State.WITH_AGENT,)) if query.state == "WITH_AGENT" else Filters()
         await audited_reads.listed(runtime, connection, identity, asked)
         contacts = [one.conversation.contact_id for one in found.items]
         masks = await identity.visibility.masks(connection, identity.tenant_id, contacts)

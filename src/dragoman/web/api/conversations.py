@@ -23,7 +23,7 @@ from dragoman.store.database import Connection
 from dragoman.store.media import of_messages as files_of
 from dragoman.web import audited_reads, media, search_snippets
 from dragoman.web.api import resources
-from dragoman.web.api.filters import ConversationQuery, PartQuery, given_once
+from dragoman.web.api.filters import ConversationQuery, PartQuery, filters_given_once, given_once
 from dragoman.web.auth import Principal, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
@@ -58,7 +58,7 @@ router = APIRouter(prefix="/api/v1", tags=["conversations"])
 
 @router.get(
     "/conversations",
-    dependencies=[Depends(given_once), Depends(share_of_searches)],
+    dependencies=[Depends(filters_given_once), Depends(share_of_searches)],
     responses=problems_of(401, 403, 422, 429, 503),
 )
 async def list_conversations(

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field, StrictBool
 
 from dragoman.services.exports.formats import Format, Parts, shape
-from dragoman.web.api.filters import BooleansOfJson, FilteredQuery, given_once
+from dragoman.web.api.filters import BooleansOfJson, FilteredQuery, filters_given_once
 from dragoman.web.downloads import Exporter, download, evidence_of, export_of, is_for_background
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import MEDIA_TYPE, InvalidParameterError, Problem
@@ -59,7 +59,7 @@ class ExportOrder(BooleansOfJson, ExportQuery):
 
 @router.get(
     "/conversations/export",
-    dependencies=[Depends(given_once)],
+    dependencies=[Depends(filters_given_once)],
     response_class=StreamingResponse,
     responses=_ANSWERS,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from dragoman.store.conversation_list.conversations import Filters, Sort, SortOrder
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, NAME, WORDS, FilterField, ValueKind
 from dragoman.web.http.problems import InvalidParameterError
+
+MOST_VALUES = 50
+"""Of one filter."""
 
 _ORDERS = f"^-?({'|'.join(Sort)})$"
 
@@ -77,7 +80,14 @@ def _parameter(field: FilterField) -> Any:
         of = text_of(kind)
     elif kind.api_type is datetime:
         of = Annotated[datetime, BeforeValidator(from_text(kind.read))]
+    if field.several:
+        of = Annotated[list[of], BeforeValidator(_listed), Field(min_length=1, max_length=MOST_VALUES)]
     return of | None, Field(None, alias=field.api, description=field.description)
+
+
+def _listed(value: object) -> object:
+    """One value where several may be: whoever has one need not write a list."""
+    return value if isinstance(value, list) else [value]
 
 
 _PARAMETERS = {field.name: _parameter(field) for field in FILTERS if field.api}
@@ -113,17 +123,30 @@ class FilteredQuery(_FilterQuery):
 
     def filters(self) -> Filters:
         """Give the same to the store."""
-        return Filters(**{name: getattr(self, name) for name in _PARAMETERS})
+        given: dict[str, Any] = {name: getattr(self, name) for name in _PARAMETERS}
+        for name, value in given.items():
+            # Each value once: what is asked for twice is one choice.
+            given[name] = tuple(dict.fromkeys(value)) if isinstance(value, list) else value
+        return Filters(**given)
 
 
 class ConversationQuery(FilteredQuery, PageQuery):
     """A part of the Conversation Logs, narrowed by what is given."""
 
 
-def given_once(request: Request) -> None:
-    """Refuse a parameter that is given twice: taking either value would be a guess."""
-    seen: set[str] = set()
-    for name, _ in request.query_params.multi_items():
-        if name in seen:
-            raise InvalidParameterError(name[:100], "given more than once")
-        seen.add(name)
+def given_once_but(several: Collection[str]) -> Callable[[Request], None]:
+    """Make the dependency that refuses a parameter that is given twice, other than *several*: either is a guess."""
+
+    def check(request: Request) -> None:
+        seen: set[str] = set()
+        for name, _ in request.query_params.multi_items():
+            if name in seen and name not in several:
+                raise InvalidParameterError(name[:100], "given more than once")
+            seen.add(name)
+
+    return check
+
+
+given_once = given_once_but(())
+filters_given_once = given_once_but({field.api for field in FILTERS if field.several})
+"""For the routes that narrow the Conversation Logs: a filter that takes several values may be given again."""

@@ -126,7 +126,7 @@ async def list_handoffs(
             )
         except MalformedCursorError as error:
             raise InvalidParameterError("cursor", str(error)) from error
-        await audited_reads.listed(runtime, connection, identity, Filters(state=State.WITH_AGENT))
+        await audited_reads.listed(runtime, connection, identity, Filters(state=(State.WITH_AGENT,)))
         items = await show_all(runtime, connection, identity, found.items)
     return HandoffPage(items=items, next_cursor=found.next_cursor)
 

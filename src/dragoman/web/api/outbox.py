@@ -23,7 +23,7 @@ from dragoman.store.conversation_list.conversations import MalformedCursorError
 from dragoman.store.conversation_list.filter_catalogue import WORDS, ValueKind
 from dragoman.store.sending.outbox_list import REPLIES, EntryDetail, ListedEntry, OutboxFilters, OutboxSort
 from dragoman.web.api.conversations import Reader, problems_of
-from dragoman.web.api.filters import Cursor, StrictQuery, from_text, text_of
+from dragoman.web.api.filters import Cursor, StrictQuery, from_text, given_once_but, text_of
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.downloads import Exporter, download_outbox
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -327,13 +327,7 @@ class ActionResults(BaseModel):
     items: list[ActionResultResource]
 
 
-def given_once_but_status(request: Request) -> None:
-    """Refuse a parameter that is given twice, other than the status: taking either value would be a guess."""
-    seen: set[str] = set()
-    for name, _ in request.query_params.multi_items():
-        if name in seen and name != "status":
-            raise InvalidParameterError(name[:100], "given more than once")
-        seen.add(name)
+given_once_but_status = given_once_but({"status"})
 
 
 @router.get("", dependencies=[Depends(given_once_but_status)], responses=problems_of(401, 403, 422, 429, 503))

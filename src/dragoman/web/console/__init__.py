@@ -37,6 +37,7 @@ from dragoman.web.console import (
     skills,
     triggers,
     views,
+    volume,
 )
 from dragoman.web.console.page import qr_code, render
 from dragoman.web.http.compression import Bundle
@@ -49,6 +50,7 @@ def install(app: FastAPI) -> None:
     app.include_router(views.router)
     # Before the logs, whose addresses take any name for a session's.
     app.include_router(live.router)
+    app.include_router(volume.router)
     app.include_router(exports.router)
     app.include_router(outbox.router)
     app.include_router(logs.router)

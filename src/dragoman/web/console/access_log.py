@@ -224,5 +224,6 @@ def _facts(before: Mapping[str, Any], after: Mapping[str, Any], times: Times) ->
 def _text(name: str, value: Any, times: Times) -> str:
     if value is None:
         return ""
-    text = said(name, value, times) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    is_filter = isinstance(value, str) or (name in NAMES and isinstance(value, list))
+    text = said(name, value, times) if is_filter else json.dumps(value, ensure_ascii=False)
     return cut(text, LONGEST_VALUE, mark="…")

@@ -152,7 +152,7 @@ async def _list(
         )
     except MalformedCursorError as error:
         raise HTTPException(422, "cursor is not a place in this list. Start again from the oldest session.") from error
-    asked = Filters(state=State.WITH_AGENT) if show == "WITH_AGENT" else Filters()
+    asked = Filters(state=(State.WITH_AGENT,)) if show == "WITH_AGENT" else Filters()
     await audited_reads.listed(runtime, connection, identity, asked)
     return {
         "sessions": await _masked(connection, identity, found.items),

@@ -11,11 +11,12 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.conversation_list import conversations
 from dragoman.store.database import Connection
+from dragoman.web.console import wording
 
 SORTS = {
-    "": "Newest activity",
+    "": "Latest activity",
     "activity": "Oldest activity",
-    "-started": "Newest start",
+    "-started": "Latest start",
     "started": "Oldest start",
     "-duration": "Longest",
     "duration": "Shortest",
@@ -24,24 +25,66 @@ SORTS = {
 }
 """What the list can be sorted by, as addresses and as people name it."""
 
+Named = list[tuple[str, str]]
+"""Names with what people call them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """``skills`` as (name, label), ``accounts``, the ``agents`` that any session knows, and reviewers' ``tags``."""
+    """Holds each list of choices; ``intents`` are neither skill nor flow, ``tags`` are those of reviewers.
 
-    skills: list[tuple[str, str]]
+    Intents and agents are those that any session knows.
+    """
+
+    intents: Named
+    flows: Named
+    skills: Named
     accounts: list[ChannelAccount]
     agents: list[str]
     tags: list[str]
     sorts: dict[str, str]
 
+    @property
+    def options(self) -> dict[str, list[tuple[str, Named]]]:
+        """Is what can be ticked in each filter that takes several values, in titled groups."""
+        accounts = [(str(each.channel_account_id), each.display) for each in self.accounts]
+        return {
+            "skill_intent": [("Intents", self.intents), ("Flows", self.flows), ("Skills", self.skills)],
+            "outcome": [("Outcome", [(key, words.label) for key, words in wording.OUTCOMES.items()])],
+            "channel": [("All of a kind", list(wording.CHANNELS.items())), ("Accounts", accounts)],
+            "agent": [("Agent", [(name, name) for name in self.agents])],
+            "tag": [("Tag", [(name, name) for name in self.tags])],
+        }
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Is what people call each intent, flow and skill."""
+        return dict([*self.intents, *self.flows, *self.skills])
+
 
 async def load(connection: Connection, tenant_id: UUID, visibility: Visibility = EVERYTHING) -> Choices:
     """Read them, as *visibility* may see them; each is short."""
+    flows = await conversations.flows(connection, tenant_id)
+    skills = await conversations.skills(connection, tenant_id)
+    known = {name for name, _ in (*flows, *skills)}
+    others = [name for name in await conversations.intents(connection, tenant_id) if name not in known]
     return Choices(
-        skills=await conversations.skills_and_intents(connection, tenant_id),
+        intents=[(name, label_of(name)) for name in others],
+        flows=flows,
+        skills=skills,
         accounts=await channel_accounts.list_all(connection, tenant_id),
         agents=await conversations.agents(connection, tenant_id),
         tags=visibility.tags(await reviews.known_tags(connection, tenant_id)),
         sorts=SORTS,
     )
+
+
+async def labels(connection: Connection, tenant_id: UUID) -> dict[str, str]:
+    """Read what people call each flow and skill."""
+    return dict([*await conversations.flows(connection, tenant_id), *await conversations.skills(connection, tenant_id)])
+
+
+def label_of(intent: str) -> str:
+    """Write an intent that nobody gave a label as words: ``talk_to_human`` as "Talk to human"."""
+    words = intent.replace("_", " ").replace(".", " ")
+    return f"{words[:1].upper()}{words[1:]}"

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dragoman.store.conversation_list.filters import Sort
+
 
 @dataclass(frozen=True, slots=True)
 class ListColumn:
-    """One column; ``key`` stands in addresses and in the remembered choice."""
+    """One column; ``key`` stands in addresses and in the remembered choice. Its heading sorts the list by ``sort``."""
 
     key: str
     label: str
     shown: bool = True
     numeric: bool = False
+    sort: Sort | None = None
 
 
 COLUMNS = {
@@ -24,10 +27,10 @@ COLUMNS = {
         ListColumn("outcome", "Outcome"),
         ListColumn("intent", "Intent / Skill"),
         ListColumn("last", "Last User Message"),
-        ListColumn("messages", "Message Count", numeric=True),
-        ListColumn("started", "Started", shown=False),
-        ListColumn("activity", "Last activity", shown=False),
-        ListColumn("duration", "Duration", shown=False, numeric=True),
+        ListColumn("messages", "Message Count", numeric=True, sort=Sort.MESSAGES),
+        ListColumn("activity", "Last Activity", sort=Sort.ACTIVITY),
+        ListColumn("started", "Started", shown=False, sort=Sort.STARTED),
+        ListColumn("duration", "Duration", shown=False, numeric=True, sort=Sort.DURATION),
         ListColumn("channel", "Channel", shown=False),
         ListColumn("agent", "Agent", shown=False),
         ListColumn("cost", "Cost", shown=False, numeric=True),

@@ -128,7 +128,7 @@ def _row(runtime: Runtime, identity: Principal, found: ExportRequest, times: Tim
     return {
         "export": found,
         "seen": seen,
-        "filters": [(NAMES[name], _said(name, value, times)) for name, value in shown.items() if name in NAMES],
+        "filters": [(NAMES[name], said(name, value, times)) for name, value in shown.items() if name in NAMES],
         "there": seen and offered(runtime, found),
         "may_cancel": found.open and may_cancel(identity, found),
         "may_delete": not found.open and may_cancel(identity, found),
@@ -136,16 +136,10 @@ def _row(runtime: Runtime, identity: Principal, found: ExportRequest, times: Tim
     }
 
 
-def _said(name: str, value: str | bool, times: Times) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return said(name, value, times)
-
-
 async def _export(
     request: Request, runtime: Runtime, identity: Principal, given: QueryParams, kind: Format, parts: Parts
 ) -> Export:
-    query = ListQuery.read(given, {}, times_of(request).zone)
+    query = ListQuery.read(given, {}, times_of(request))
     if filter_errors := query.filter_errors():
         raise HTTPException(422, f"{filter_errors[0].parameter} {filter_errors[0].advice}")
     return await export_of(runtime, identity, query.filters(), kind, parts)

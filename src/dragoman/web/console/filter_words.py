@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from dragoman.domain import skill_calls
 from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.console.formatting import Times
+from dragoman.web.console.wording import OUTCOMES, STATES, OutcomeWords, StateWords
 
 NAMES = {each.name: each.label for each in FILTERS}
 """What each filter is called."""
 
+_LABELS: Mapping[str, Mapping[str, StateWords] | Mapping[str, OutcomeWords]] = {
+    "state": STATES, "not_state": STATES, "outcome": OUTCOMES, "not_outcome": OUTCOMES,
+}  # fmt: skip
 _MOMENTS = frozenset(each.name for each in FILTERS if each.kind.api_type is datetime)
 
 
-def said(name: str, value: str, times: Times) -> str:
-    """Write the *value* of the filter called *name* for this reader; one that says enough itself stays as it is."""
+def said(name: str, value: str | bool | list[str], times: Times) -> str:
+    """Write the *value* of the filter called *name*, as JSON has it; one that says enough itself stays as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " or ".join(said(name, one, times) for one in value)
     if name == "ran":
         return calls(value, times)
-    return times.asked(value) if name in _MOMENTS else value
+    if name in _MOMENTS:
+        return times.asked(value)
+    return _LABELS[name][value].label if value in _LABELS.get(name, {}) else value
 
 
 def calls(text: str, times: Times) -> str:

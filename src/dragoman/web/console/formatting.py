@@ -56,6 +56,9 @@ class Times:
             if text_values.is_day(text):
                 day = date.fromisoformat(text)
                 return f"{day.day} {day:%b %Y} ({self.zone_name})"
+            if text_values.is_minute(text):
+                at = datetime.fromisoformat(text)
+                return f"{at.day} {at:%b %Y, %H:%M} ({self.zone_name})"
             return self.full(text_values.moment(text))
         except (ValueError, OverflowError):
             return text

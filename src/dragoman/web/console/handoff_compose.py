@@ -11,10 +11,10 @@ from dragoman.domain.plain_text import first_name, visible_name
 from dragoman.runtime import Runtime
 from dragoman.store.channels import channel_accounts
 from dragoman.store.contacts import contacts
-from dragoman.store.conversation_list import conversations
 from dragoman.store.handoff import agents, canned_replies, templates
 from dragoman.store.handoff.templates import KeptTemplate
 from dragoman.web.auth import Principal
+from dragoman.web.console import choices
 from dragoman.web.console.detail import ConversationReader
 
 
@@ -45,7 +45,7 @@ async def compose_context(runtime: Runtime, identity: Principal, reading: Conver
     contact = await contacts.load(connection, tenant_id, conversation.contact_id, now=now)
     account = await channel_accounts.load(connection, tenant_id, conversation.channel_account_id)
     language = contact.locale.partition("-")[0]
-    labels = dict(await conversations.skills_and_intents(connection, tenant_id))
+    labels = await choices.labels(connection, tenant_id)
     # What its reader may not see is not put into a text for them either: a name may be a number.
     shown = conversation.contact_name if reading.shown.contact_name == conversation.contact_name else ""
     name = visible_name(shown) or ""

@@ -290,7 +290,7 @@ async def _queue(request: Request, runtime: Runtime, connection: Connection, ide
         )
     except MalformedCursorError as error:
         raise HTTPException(422, "cursor is not a place in this list. Start again from the longest wait.") from error
-    await audited_reads.listed(runtime, connection, identity, Filters(state=State.WITH_AGENT))
+    await audited_reads.listed(runtime, connection, identity, Filters(state=(State.WITH_AGENT,)))
     policy = (await skills.dispatch_rules(connection, identity.tenant_id)).policy
     return {
         "show": show,

@@ -13,7 +13,7 @@ from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, Page
 from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require
-from dragoman.web.console import columns
+from dragoman.web.console import choices, columns
 from dragoman.web.console.logs import PAGE_SIZE
 from dragoman.web.console.page import render, times_of
 from dragoman.web.console.query import ADDRESS, ListQuery
@@ -31,7 +31,7 @@ MOST_IDS = 100
 @router.get(f"{ADDRESS}/rows", dependencies=[Depends(share_of_searches)])
 async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -> Response:
     """The rows of the list that the query names; with ``ids`` those of these sessions, marked where they do not fit."""
-    query = ListQuery.read(request.query_params, request.cookies, times_of(request).zone)
+    query = ListQuery.read(request.query_params, request.cookies, times_of(request))
     ids = _ids(request.query_params.get("ids", ""))
     if query.filter_errors():
         raise HTTPException(422, f"{query.filter_errors()[0].parameter} {query.filter_errors()[0].advice}")
@@ -39,7 +39,7 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
     since = retention_cutoff(runtime, identity.retention_days)
     await check_look_ups(runtime, identity, query.filters())
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        labels = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
+        labels = await choices.labels(connection, identity.tenant_id)
         left: list[Conversation] = []
         if ids:
             fitting = await conversations.among(connection, identity.tenant_id, filters, ids, transcripts_since=since)

@@ -17,11 +17,12 @@ from dragoman.runtime import Runtime
 from dragoman.store.accounts.look_ups import TooManyLookUpsError
 from dragoman.store.conversation_list import conversations, saved_views
 from dragoman.store.conversation_list.conversations import MalformedCursorError, Page, TooSlowError
+from dragoman.store.conversation_list.find_by_id import find_by_id, is_id
 from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
 from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require, split_address
-from dragoman.web.console import choices, columns, detail, fragments, holds, outbox, reviews
+from dragoman.web.console import choices, columns, detail, fragments, holds, outbox, reviews, volume
 from dragoman.web.console.page import off_the_loop, render, target_of, times_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
@@ -44,15 +45,13 @@ async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -
     # A closed drawer: the list beside it stands already.
     if target_of(request) == "drawer":
         return HTMLResponse("", headers={"Vary": "HX-Request, HX-Target"})
-    query = ListQuery.read(request.query_params, request.cookies, times_of(request).zone)
+    query = ListQuery.read(request.query_params, request.cookies, times_of(request))
     if "col" in request.query_params and target_of(request) != "list":
         return _remember(RedirectResponse(query.address(), 303), query)
     filter_errors = await _filter_errors(runtime, identity, query)
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        if is_first_visit(request) and identity.user_id is not None:
-            kept = await saved_views.default_query(connection, identity.tenant_id, identity.user_id)
-            if kept and identity.visibility.may_open(kept):
-                return RedirectResponse(f"{ADDRESS}{kept}", 303)
+        if elsewhere := await _elsewhere(request, connection, identity, query):
+            return elsewhere
         since = (await changes.read(connection, identity.tenant_id, None)).place
         cutoff = retention_cutoff(runtime, identity.retention_days)
         whole = target_of(request) != "list"
@@ -67,7 +66,7 @@ async def logs(request: Request, runtime: RuntimeDependency, identity: Reader) -
 @router.get(f"{ADDRESS}/{{session_id}}", dependencies=[Depends(share_of_searches)])
 async def conversation(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """Show one conversation: as a fragment for the drawer, beside its list, or alone (``view=full``)."""
-    query = ListQuery.read(request.query_params, request.cookies, times_of(request).zone)
+    query = ListQuery.read(request.query_params, request.cookies, times_of(request))
     now = runtime.clock.now()
     filter_errors = await _filter_errors(runtime, identity, query)
     async with runtime.database.tenant(identity.tenant_id) as connection:
@@ -84,7 +83,7 @@ async def conversation(request: Request, runtime: RuntimeDependency, identity: R
         template, status = "logs/_drawer.html", 200
         if target != "drawer" and full:
             template = "logs/conversation.html"
-            context["labels"] = dict(await conversations.skills_and_intents(connection, identity.tenant_id))
+            context["labels"] = await choices.labels(connection, identity.tenant_id)
         elif target != "drawer":
             template = "logs/page.html"
             shown = await _list(runtime, connection, identity, query, reading.cutoff, [], whole=True)
@@ -93,6 +92,23 @@ async def conversation(request: Request, runtime: RuntimeDependency, identity: R
     return await off_the_loop(
         lambda: render(request, template, status_code=status, **{**context, **detail.view(request, active, now)})
     )
+
+
+async def _elsewhere(
+    request: Request, connection: Connection, identity: Principal, query: ListQuery
+) -> Response | None:
+    """Lead to somebody's default view when they come, or to what they look for by its id; None where they stay here."""
+    if is_first_visit(request) and identity.user_id is not None:
+        kept = await saved_views.default_query(connection, identity.tenant_id, identity.user_id)
+        return RedirectResponse(f"{ADDRESS}{kept}", 303) if kept and identity.visibility.may_open(kept) else None
+    named = next((text for text in (query["q"], query["phone"]) if is_id(text)), "")
+    found = await find_by_id(connection, identity.tenant_id, named) if named else None
+    if found is None:
+        return None
+    place = f"{ADDRESS}/{found.session_id}{'' if found.message_id is None else f'#m-{found.message_id}'}"
+    if target_of(request):
+        return HTMLResponse("", headers={"HX-Redirect": place})
+    return RedirectResponse(place, 303)
 
 
 def is_first_visit(request: Request) -> bool:
@@ -157,11 +173,15 @@ async def _list(
         "found": search_snippets.pieces(page, identity.visibility, masks),
         "page": page,
         "choices": offered,
-        "labels": dict(offered.skills),
+        "labels": offered.labels,
         "columns": [columns.COLUMNS[key] for key in query.columns],
         "offered": columns.offered(query.columns),
         "all_columns": tuple(columns.COLUMNS),
         "views": views,
+        "account_names": {str(each.channel_account_id): each.display for each in offered.accounts},
+        "facets": None,
+        "bars": [],
+        **volume.words(),
         "announcement": _announcement(page, query, filter_errors),
     }
 

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from dragoman.domain import plain_text, plurals
-from dragoman.domain.text_values import is_day
+from dragoman.domain.text_values import is_day, is_minute
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
 from dragoman.web.console import assets, attachments, chat_text, filter_words, formatting, wording
@@ -52,6 +52,7 @@ def _environment() -> Environment:
         STATES=wording.STATES,
         OUTCOMES=wording.OUTCOMES,
         CHANNELS=wording.CHANNELS,
+        SENDERS=wording.SENDERS,
         FILTERS={each.console: each for each in FILTERS if each.console},
         MEDIA=wording.MEDIA,
         DELIVERIES=wording.DELIVERIES,
@@ -61,7 +62,7 @@ def _environment() -> Environment:
         order_total=attachments.total,
         map_address=attachments.map_address,
     )
-    made.tests.update(long=chat_text.is_long, jumbo=chat_text.is_jumbo, day=is_day)
+    made.tests.update(long=chat_text.is_long, jumbo=chat_text.is_jumbo, day=is_day, minute=is_minute)
     made.filters.update(
         chat=chat_text.chat,
         plain=attachments.plain,

@@ -6,26 +6,42 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from urllib.parse import urlencode
 from uuid import UUID
 
 from starlette.datastructures import QueryParams
 
+from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.conversations import NEWEST, Filters, SortOrder
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, NEGATIONS, FilterField
 from dragoman.web.console import columns
+from dragoman.web.console.formatting import Times
 
 ADDRESS = "/communications/automation/logs"
 COOKIE = "columns"
 _LONGEST = 200
+_MOST_VALUES = 50
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 CONSOLE_FILTERS = tuple(sorted((each for each in FILTERS if each.console), key=lambda each: each.name != "q"))
 """The filters that an address may have, in their order there: the words first."""
 
+_NAMES = frozenset(each.console for each in CONSOLE_FILTERS)
+
 NOT = "!"
 """Before a value of a filter that can be negated: any but this one."""
+
+PERIODS: Mapping[str, tuple[str, timedelta]] = {
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+}
+"""Times up to now, by their text in addresses: what each is called, and how long it is."""
+
+_PERIOD_STARTS_EVERY = timedelta(minutes=5)
+"""A list that is followed live asks for the same list for some minutes; each other one is an entry on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +54,23 @@ class FilterError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
-    """One view of the list: the text of each filter under its name in addresses, and how the list is shown.
+    """One view of the list: the texts of each filter under its name in addresses, and how the list is shown.
 
-    An empty text narrows nothing; ``columns`` are the shown ones in order. Days are those of ``zone``, that of the page
-    which shows them: an address and a saved view keep the day, and whoever opens them has theirs.
+    Without a text a filter narrows nothing; ``last`` is one of :data:`PERIODS`, up to ``now``. ``columns`` are those
+    that are shown, in order. Days are those of ``zone``, that of the page which shows them: an address and a saved view
+    keep the day, and whoever opens them has theirs.
     """
 
-    texts: Mapping[str, str]
+    texts: Mapping[str, tuple[str, ...]]
+    last: str = ""
     sort: str = ""
     cursor: str = ""
     columns: tuple[str, ...] = field(default=columns.DEFAULT)
     zone: tzinfo = UTC
+    now: datetime = field(default=datetime(1970, 1, 1, tzinfo=UTC), compare=False)
 
     @classmethod
-    def read(cls, given: QueryParams, cookies: Mapping[str, str], zone: tzinfo) -> ListQuery:
+    def read(cls, given: QueryParams, cookies: Mapping[str, str], times: Times) -> ListQuery:
         """The query as given, not yet checked; columns that are not named are the remembered ones."""
         sort = given.get("sort", "").strip()
         if "col" in given:
@@ -59,16 +78,26 @@ class ListQuery:
         else:
             keys = (given.get("cols") or cookies.get(COOKIE, "")).replace("%2C", ",").split(",")
         return cls(
-            texts={each.console: given.get(each.console, "").strip() for each in CONSOLE_FILTERS},
+            texts={each.console: _texts(each, given) for each in CONSOLE_FILTERS},
+            last=given.get("last", "").strip(),
             sort="" if sort == str(NEWEST) else sort,
             cursor=given.get("cursor", "").strip(),
             columns=columns.chosen(keys),
-            zone=zone,
+            zone=times.zone,
+            now=times.now,
         )
 
     def __getitem__(self, name: str) -> str:
-        """The text of the filter that addresses call *name*."""
-        return self.texts[name]
+        """The text of the filter that addresses call *name*; the first one where it has several."""
+        return next(iter(self.texts[name]), "")
+
+    def chosen(self, name: str) -> tuple[str, ...]:
+        """The values of a filter that takes several, without the mark of those that are left out."""
+        return tuple(text.removeprefix(NOT) for text in self.texts[name])
+
+    def is_negated(self, name: str) -> bool:
+        """Whether the values of the filter are to be left out."""
+        return self[name].startswith(NOT)
 
     def filter_errors(self) -> list[FilterError]:
         """What of it cannot be used; :meth:`filters` may be called when this is empty."""
@@ -78,32 +107,50 @@ class ListQuery:
                 found[name] = f"is longer than {_LONGEST} characters."
             elif _CONTROL.search(text):
                 found[name] = "holds a control character."
-        for name, wanted, text in self._asked():
+        for name, texts in self.texts.items():
+            if len(texts) > _MOST_VALUES:
+                found[name] = f"has more than {_MOST_VALUES} values."
+        for name, wanted, texts in self._asked():
             try:
-                wanted.kind.read_in(self.zone, text)
+                wanted.read(texts, self.zone)
             except ValueError as error:
                 found.setdefault(name, wanted.kind.refusal or f"cannot be used: {error}.")
+        if self.last and self.last not in PERIODS:
+            found.setdefault("last", f"cannot be used: use one of {', '.join(PERIODS)}.")
         try:
             self.order  # noqa: B018 - reading it is the check
         except ValueError as error:
             found.setdefault("sort", f"cannot be used: {error}.")
+        if not found:
+            filters = self.filters()
+            if filters.since is not None and filters.until is not None and filters.since > filters.until:
+                found["to"] = "is before the beginning of the time. Choose a later end, or an earlier beginning."
         return [FilterError(name, advice) for name, advice in found.items()]
 
     def filters(self) -> Filters:
         """Give the same to the store."""
-        return Filters(**{wanted.name: wanted.kind.read_in(self.zone, text) for _, wanted, text in self._asked()})
+        filters = Filters(**{wanted.name: wanted.read(texts, self.zone) for _, wanted, texts in self._asked()})
+        if not self.last:
+            return filters
+        since = self.now - PERIODS[self.last][1]
+        since -= timedelta(seconds=since.timestamp() % _PERIOD_STARTS_EVERY.total_seconds())
+        return dataclasses.replace(filters, since=max(since, filters.since or since))
 
-    def _asked(self) -> Iterator[tuple[str, FilterField, str]]:
-        """Each filter that is set: its name here, which one is meant, and the text of its value."""
+    def _asked(self) -> Iterator[tuple[str, FilterField, tuple[str, ...]]]:
+        """Each filter that is set: its name here, which one is meant, and the texts of its values."""
         for each in CONSOLE_FILTERS:
-            text = self.texts[each.console]
-            if text.startswith(NOT) and each.name in NEGATIONS:
-                yield each.console, NEGATIONS[each.name], text.removeprefix(NOT)
-            elif text:
-                yield each.console, each, text
+            texts = self.texts[each.console]
+            negation = NEGATIONS.get(each.name)
+            unwanted = tuple(text.removeprefix(NOT) for text in texts if negation and text.startswith(NOT))
+            wanted = texts if not unwanted else tuple(text for text in texts if not text.startswith(NOT))
+            if negation is not None and unwanted:
+                yield each.console, negation, unwanted
+            if wanted:
+                yield each.console, each, wanted
 
     def _parts(self) -> list[tuple[str, str]]:
-        return [*self.texts.items(), ("sort", self.sort), ("cursor", self.cursor)]
+        given = [(name, text) for name, texts in self.texts.items() for text in texts]
+        return [*given, ("last", self.last), ("sort", self.sort), ("cursor", self.cursor)]
 
     @property
     def order(self) -> SortOrder:
@@ -118,7 +165,13 @@ class ListQuery:
     @property
     def set_filters(self) -> list[str]:
         """The filters that are set, by their names in addresses."""
-        return [name for name, text in self.texts.items() if text]
+        return [*(name for name, texts in self.texts.items() if texts), *(["last"] if self.last else [])]
+
+    @property
+    def set_values(self) -> list[tuple[str, str]]:
+        """Each value that is set, with the name of its filter in addresses."""
+        given = [(name, text) for name, texts in self.texts.items() for text in texts]
+        return [*given, *([("last", self.last)] if self.last else [])]
 
     @property
     def own_columns(self) -> bool:
@@ -134,9 +187,46 @@ class ListQuery:
         text = urlencode([(name, value) for name, value in parts if value], safe=",!")
         return f"?{text}" if text else ""
 
-    def address(self, session_id: UUID | None = None, **changes: str) -> str:
-        """The list's address, or that of one conversation in it; with *changes* it starts at the newest."""
-        texts = {name: changes.get(name, text) for name, text in self.texts.items()}
-        others = {name: text for name, text in changes.items() if name not in texts}
-        changed = dataclasses.replace(self, texts=texts, **{"cursor": "", **others}) if changes else self  # type: ignore[arg-type]
+    def address(self, session_id: UUID | None = None, /, **changes: str | tuple[str, ...]) -> str:
+        """The list's address, or that of one conversation in it; with *changes* it starts at the newest.
+
+        An empty text takes a filter away, a tuple gives it several values.
+        """
+        changed = self
+        if changes:
+            texts = {**self.texts, **{name: _tuple(value) for name, value in changes.items() if name in _NAMES}}
+            others = {name: value for name, value in changes.items() if name not in _NAMES}
+            changed = dataclasses.replace(self, texts=texts, **{"cursor": "", **others})  # type: ignore[arg-type]
         return f"{ADDRESS}{'' if session_id is None else f'/{session_id}'}{changed.string}"
+
+    def without(self, name: str, text: str) -> str:
+        """The list's address without one of the values of a filter."""
+        if name not in _NAMES:
+            return self.address(**{name: ""})
+        return self.address(**{name: tuple(other for other in self.texts[name] if other != text)})
+
+    def cleared(self) -> str:
+        """The list's address without any filter; columns and order stay."""
+        return self.address(**dict.fromkeys(self.set_filters, ""))
+
+
+def _tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,) if value else ()
+
+
+def _texts(each: FilterField, given: QueryParams) -> tuple[str, ...]:
+    """The texts of one filter: of one that takes a single value the last, which a form sends where it has two fields.
+
+    A form leaves out what is ticked where it says so (``outcome_is=not``), and gives a day's time of day beside the day
+    (``from_time``).
+    """
+    name = each.console
+    texts = [text for text in (text.strip() for text in given.getlist(name)) if text]
+    if each.several:
+        if given.get(f"{name}_is") == "not":
+            texts = [f"{NOT}{text.removeprefix(NOT)}" for text in texts]
+        return tuple(dict.fromkeys(texts))
+    clock = given.get(f"{name}_time", "").strip()
+    if texts and clock and is_day(texts[-1]):
+        return (f"{texts[-1]}T{clock}",)
+    return tuple(texts[-1:])

@@ -79,9 +79,8 @@ async def change(request: Request, runtime: RuntimeDependency, identity: Reader,
 
 
 def _query(request: Request, form: FormData) -> ListQuery:
-    return ListQuery.read(
-        QueryParams(str(form.get("query", "")).removeprefix("?")), cookies={}, zone=times_of(request).zone
-    )
+    given = QueryParams(str(form.get("query", "")).removeprefix("?"))
+    return ListQuery.read(given, {}, times_of(request))
 
 
 def _person(identity: Principal) -> UUID:

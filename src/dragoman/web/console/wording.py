@@ -124,6 +124,9 @@ MEDIA = {
     "sticker": ("Sticker", "sticker"),
 }
 
+SENDERS = {"contact": "Contact", "bot": "Bot", "agent": "Agent"}
+"""Who wrote a message."""
+
 CHANNELS = {"whatsapp": "WhatsApp", "email": "Email"}
 
 OUTBOX_CHANNELS = {**CHANNELS, "webhook": "Webhook"}

@@ -1,0 +1,17 @@
+// Dragging of columns in their chooser.
+import Sortable from 'sortablejs/modular/sortable.core.esm.js';
+import { all, say } from './page.js';
+
+all('[data-sortable]').forEach((list) => {
+  Sortable.create(list, {
+    handle: '.grip',
+    animation: 140,
+    forceFallback: true,
+    fallbackTolerance: 4,
+    onEnd: (event) => {
+      say(`Moved to position ${event.newIndex + 1} of ${list.children.length}`);
+      list.closest('form').dispatchEvent(new Event('moved', { bubbles: true }));
+    },
+  });
+  list.dataset.ready = 'yes';
+});

@@ -1,0 +1,145 @@
+"""The figures above the list: each is what the list holds when it is narrowed to it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from dragoman.domain.outcomes import FAILURES, Outcome
+from dragoman.domain.states import State
+from dragoman.store.conversation_list import conversations, counts
+from dragoman.store.conversation_list.counts import FacetCounts, VolumeBar
+from dragoman.store.conversation_list.filters import Filters
+from tests.filters import filters_of
+
+from .tenant_fixture import TenantFixture
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SKILLS = (None, "orders.status", "finance.invoices")
+INTENTS = (None, "orders.status", "greeting")
+AGENTS = (None, "Olga", "Ana")
+ENDED = (State.RESOLVED, State.EXPIRED)
+
+
+async def listed(tenant: TenantFixture, filters: Filters) -> list[UUID]:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        found = await conversations.page(connection, tenant.tenant_id, filters, cursor=None, limit=500)
+    return [item.session_id for item in found.items]
+
+
+async def facets(tenant: TenantFixture, filters: Filters) -> FacetCounts | None:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        return await counts.count_facets(connection, tenant.tenant_id, filters)
+
+
+async def volume(tenant: TenantFixture, filters: Filters, bounds: list[datetime]) -> list[VolumeBar] | None:
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        return await counts.count_volume(connection, tenant.tenant_id, filters, bounds)
+
+
+async def fill(tenant: TenantFixture, number: int, chance: random.Random) -> None:
+    for _ in range(number):
+        await tenant.session(
+            state=chance.choice([*State]),
+            outcome=chance.choice([*Outcome]),
+            skill=chance.choice(SKILLS),
+            intent=chance.choice(INTENTS),
+            agent_name=chance.choice(AGENTS),
+            last_activity_at=NOON - timedelta(minutes=chance.randrange(600)),
+        )
+
+
+async def test_several_values_find_what_each_finds_once_in_order(tenant: TenantFixture) -> None:
+    chance = random.Random(22)
+    await fill(tenant, 60, chance)
+    every = await listed(tenant, Filters())
+    for name, values in (
+        ("state", tuple(State)),
+        ("outcome", tuple(Outcome)),
+        ("skill", SKILLS[1:]),
+        ("intent", INTENTS[1:]),
+        ("skill_or_intent", ("orders.status", "finance.invoices", "greeting")),
+        ("agent", AGENTS[1:]),
+    ):
+        alone = {value: set(await listed(tenant, filters_of(**{name: value}))) for value in values}
+        for wanted in itertools.islice(itertools.combinations(values, 2), 12):
+            either = alone[wanted[0]] | alone[wanted[1]]
+            assert await listed(tenant, filters_of(**{name: wanted})) == [one for one in every if one in either]
+            if name in ("state", "outcome", "skill_or_intent"):
+                neither = await listed(tenant, filters_of(**{f"not_{name}": wanted}))
+                assert neither == [one for one in every if one not in either]
+                left = filters_of(**{name: wanted, f"not_{name}": wanted[0]})
+                assert set(await listed(tenant, left)) == alone[wanted[1]] - alone[wanted[0]]
+
+
+async def test_each_count_is_what_its_list_holds(tenant: TenantFixture) -> None:
+    await fill(tenant, 60, random.Random(23))
+    for filters in (
+        Filters(),
+        filters_of(state=State.RESOLVED),
+        filters_of(outcome=tuple(FAILURES)),
+        filters_of(not_state=State.OPEN, skill_or_intent=("orders.status", "greeting")),
+        filters_of(agent="Olga", not_outcome=(Outcome.SUCCESS, Outcome.NONE), errors=False),
+        filters_of(since=NOON - timedelta(hours=3), phone="0660"),
+        filters_of(channel="email"),
+    ):
+        found = await facets(tenant, filters)
+        assert found is not None
+        without_state = {name: value for name, value in given(filters).items() if "state" not in name}
+        without_outcome = {name: value for name, value in given(filters).items() if "outcome" not in name}
+        assert found.total == len(await listed(tenant, filters_of(**without_state)))
+        for state in State:
+            assert found.states[state] == len(await listed(tenant, filters_of(**without_state, state=state)))
+        for outcome in Outcome:
+            assert found.outcomes[outcome] == len(await listed(tenant, filters_of(**without_outcome, outcome=outcome)))
+        failed = await listed(tenant, filters_of(**without_outcome, outcome=tuple(FAILURES)))
+        assert found.failures == len(failed)
+
+
+def given(filters: Filters) -> dict[str, object]:
+    return {field.name: value for field, value in filters.given()}
+
+
+async def test_what_is_more_than_is_counted_is_only_said_to_be_more(
+    tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "MOST_COUNTED", 3)
+    for outcome in [Outcome.SUCCESS] * 5 + [Outcome.SKILL_ERROR] * 3 + [Outcome.RATE_LIMITED]:
+        await tenant.session(outcome=outcome, state=State.RESOLVED)
+    found = await facets(tenant, Filters())
+    assert found is not None
+    assert (found.total, found.outcomes[Outcome.SUCCESS], found.outcomes[Outcome.SKILL_ERROR]) == (4, 4, 3)
+    assert found.failures == 4
+
+
+async def test_each_bar_is_what_its_time_holds(tenant: TenantFixture) -> None:
+    await fill(tenant, 80, random.Random(24))
+    bounds = [NOON - timedelta(minutes=each) for each in (600, 420, 300, 120, 45, 1)]
+    for filters in (Filters(), filters_of(outcome=Outcome.SKILL_ERROR), filters_of(state=ENDED, since=NOON)):
+        bars = await volume(tenant, filters, bounds)
+        assert bars is not None
+        assert [(bar.start, bar.end) for bar in bars] == list(itertools.pairwise(bounds))
+        asked = {name: value for name, value in given(filters).items() if name != "since"}
+        for bar in bars:
+            within = {"since": bar.start, "until": bar.end}
+            assert bar.total == len(await listed(tenant, filters_of(**asked, **within)))
+            failures = set(await listed(tenant, filters_of(outcome=tuple(FAILURES), **within)))
+            assert bar.failed == len(failures & set(await listed(tenant, filters_of(**asked, **within))))
+
+
+async def test_another_tenants_sessions_are_not_counted(tenant: TenantFixture) -> None:
+    await fill(await TenantFixture.build(tenant.runtime, "neighbour"), 5, random.Random(25))
+    await tenant.session(state=State.RESOLVED, outcome=Outcome.SUCCESS, last_activity_at=NOON)
+    found = await facets(tenant, Filters())
+    bars = await volume(tenant, Filters(), [NOON - timedelta(days=1), NOON + timedelta(days=1)])
+    assert found is not None
+    assert bars is not None
+    assert (found.total, Counter(found.states)[State.RESOLVED], bars[0].total) == (1, 1, 1)
+    assert (await facets(tenant, filters_of(channel=uuid4()))) == FacetCounts(
+        0, dict.fromkeys(State, 0), dict.fromkeys(Outcome, 0)
+    )
