@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from dragoman.domain.outcomes import FAILURES, Outcome
@@ -15,6 +18,7 @@ from dragoman.domain.states import State
 from dragoman.store.conversation_list import conversations, counts
 from dragoman.store.conversation_list.counts import FacetCounts, VolumeBar
 from dragoman.store.conversation_list.filters import Filters
+from dragoman.store.database import Connection
 from tests.filters import filters_of
 
 from .tenant_fixture import TenantFixture
@@ -143,3 +147,52 @@ async def test_another_tenants_sessions_are_not_counted(tenant: TenantFixture) -
     assert (await facets(tenant, filters_of(channel=uuid4()))) == FacetCounts(
         0, dict.fromkeys(State, 0), dict.fromkeys(Outcome, 0)
     )
+
+
+LOGS = "/communications/automation/logs"
+
+
+async def test_the_page_has_its_figures_or_none_where_counting_takes_long(
+    tenant: TenantFixture, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(tenant, 6, random.Random(26))
+    headers = await tenant.cookie(await tenant.user("administrator"))
+    whole = (await client.get(f"{LOGS}/figures", headers=headers)).text
+    assert re.search(r'>All <span class="n">6</span>', whole)
+    assert 'role="img" aria-label="6 conversations' in whole
+    table = {**headers, "HX-Request": "true", "HX-Target": "div#volume-table"}
+    assert "<table" in (await client.get(f"{LOGS}/figures", headers=table)).text
+    monkeypatch.setattr(counts, "SECONDS", 0.02)
+
+    async def slow(connection: Connection, *_: Any, **__: Any) -> None:
+        await connection.execute("SELECT pg_sleep(30)")
+
+    monkeypatch.setattr(counts, "compile_filters", slow)
+    without = await client.get(f"{LOGS}/figures", headers=headers)
+    assert without.status_code == 200
+    assert "All failures" in without.text
+    assert "too many conversations to draw" in without.text
+    assert 'class="n"' not in without.text
+    assert (await client.get(f"{LOGS}/figures?state=NOPE", headers=headers)).status_code == 422
+
+
+async def test_a_reader_who_sees_no_numbers_cannot_count_by_them(
+    tenant: TenantFixture, client: httpx.AsyncClient
+) -> None:
+    await tenant.session(contact_phone="+436601234567", last_activity_at=NOON)
+    seeing, blind = [await tenant.cookie(await tenant.user(role)) for role in ("administrator", "analyst")]
+    for headers, number, expected in ((seeing, "66012", 1), (blind, "66012", 0), (blind, "+436601234567", 1)):
+        shown = (await client.get(f"{LOGS}/figures", params={"phone": number}, headers=headers)).text
+        assert f'>All <span class="n">{expected}</span>' in shown
+
+
+async def test_the_api_takes_a_filter_several_times(tenant: TenantFixture, client: httpx.AsyncClient) -> None:
+    await fill(tenant, 30, random.Random(27))
+    headers = await tenant.cookie(await tenant.user("administrator"))
+    given = "outcome=SUCCESS&outcome=SKILL_ERROR&state_not=OPEN&state_not=ACTIVE"
+    answer = await client.get(f"/api/v1/conversations?{given}", headers=headers)
+    asked = filters_of(outcome=(Outcome.SUCCESS, Outcome.SKILL_ERROR), not_state=(State.OPEN, State.ACTIVE))
+    assert [item["session_id"] for item in answer.json()["items"]] == [str(one) for one in await listed(tenant, asked)]
+    twice = await client.get("/api/v1/conversations?phone=1&phone=2", headers=headers)
+    assert twice.status_code == 422
+    assert "given more than once" in twice.text

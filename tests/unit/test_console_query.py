@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -90,3 +91,50 @@ def test_an_address_reads_back_as_itself(given: dict[str, str]) -> None:
     query = ListQuery.read(QueryParams(given), {}, Times(UTC, "UTC", NOW))
     again = ListQuery.read(QueryParams(query.string.removeprefix("?")), {}, Times(UTC, "UTC", NOW))
     assert again == query
+
+
+def test_a_filter_takes_several_values_and_leaves_out_several() -> None:
+    query = read("outcome=SUCCESS&outcome=HANDOFF&outcome=SUCCESS&state=!OPEN&state=!ACTIVE")
+    filters = query.filters()
+    assert filters.outcome == (Outcome.SUCCESS, Outcome.HANDOFF)
+    assert filters.not_state == (State.OPEN, State.ACTIVE)
+    assert query.string == "?state=!OPEN&state=!ACTIVE&outcome=SUCCESS&outcome=HANDOFF"
+    assert query.without("outcome", "SUCCESS") == f"{ADDRESS}?state=!OPEN&state=!ACTIVE&outcome=HANDOFF"
+    assert query.address(outcome="NONE") == f"{ADDRESS}?state=!OPEN&state=!ACTIVE&outcome=NONE"
+    assert query.cleared() == ADDRESS
+    assert [error.parameter for error in read("&".join(["tag=a"] * 60)).filter_errors()] == []
+    assert [error.parameter for error in read("&".join(f"tag={n}" for n in range(60))).filter_errors()] == ["tag"]
+
+
+def test_a_form_says_at_once_that_what_is_ticked_is_left_out() -> None:
+    assert read("outcome=SUCCESS&outcome=NONE&outcome_is=not").filters().not_outcome == (Outcome.SUCCESS, Outcome.NONE)
+    assert read("outcome=!SUCCESS&outcome_is=not").string == "?outcome=!SUCCESS"
+    assert read("outcome=SUCCESS&outcome_is=").filters().outcome == (Outcome.SUCCESS,)
+
+
+def test_a_time_up_to_now_follows_the_clock_and_gives_way_to_an_exact_one() -> None:
+    query = read("last=24h&outcome=NONE")
+    assert query.filters().since == NOW - timedelta(hours=24)
+    assert query.string == "?outcome=NONE&last=24h"
+    assert query.set_values == [("outcome", "NONE"), ("last", "24h")]
+    assert read("last=24h&from=2026-11-01").string == "?from=2026-11-01"
+    assert [error.parameter for error in read("last=2h").filter_errors()] == ["last"]
+    # The list of one minute is that of the next, so that following it live is one entry on record, not hundreds.
+    soon = ListQuery.read(QueryParams("last=24h"), {}, Times(UTC, "UTC", NOW + timedelta(seconds=90)))
+    assert soon.filters() == read("last=24h").filters()
+
+
+def test_a_day_may_have_a_time_of_day() -> None:
+    assert read("from=2026-11-20&from_time=09:30").string == "?from=2026-11-20T09%3A30"
+    assert read("from=&from_time=09:30").string == ""
+    vienna = Times(ZoneInfo("Europe/Vienna"), "Europe/Vienna", NOW)
+    query = ListQuery.read(QueryParams("from=2026-11-20T09:30&to=2026-11-20T17:00"), {}, vienna)
+    assert query.filters().since == datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+    assert query.filters().until == datetime(2026, 11, 20, 16, tzinfo=UTC)
+    for text in ("from=2026-11-20T25:00", "from=2026-11-20T09:30:00", "from=2026-02-30T09:30"):
+        assert (read(text).filter_errors() == []) == (text == "from=2026-11-20T09:30:00")
+
+
+def test_an_end_before_the_beginning_is_an_error() -> None:
+    assert [error.parameter for error in read("from=2026-11-20&to=2026-11-10").filter_errors()] == ["to"]
+    assert read("from=2026-11-20&to=2026-11-20").filter_errors() == []

@@ -14,7 +14,7 @@ _OF_CHANNEL = re.compile(r"wamid\.[A-Za-z0-9+/=_-]{8,190}|<[^<>\s]{1,180}@[^<>\s
 
 @dataclass(frozen=True, slots=True)
 class FoundConversation:
-    """A session, and the message of it that the id named; None where it named the session or its thread."""
+    """Names a session, and the message of it that the id meant; None where it meant the session or its thread."""
 
     session_id: UUID
     message_id: UUID | None = None

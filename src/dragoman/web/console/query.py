@@ -77,9 +77,11 @@ class ListQuery:
             keys = given.getlist("col")
         else:
             keys = (given.get("cols") or cookies.get(COOKIE, "")).replace("%2C", ",").split(",")
+        texts = {each.console: _texts(each, given) for each in CONSOLE_FILTERS}
         return cls(
-            texts={each.console: _texts(each, given) for each in CONSOLE_FILTERS},
-            last=given.get("last", "").strip(),
+            texts=texts,
+            # Whoever gives an exact time has done with the time up to now that the form still holds.
+            last="" if texts["from"] or texts["to"] else given.get("last", "").strip(),
             sort="" if sort == str(NEWEST) else sort,
             cursor=given.get("cursor", "").strip(),
             columns=columns.chosen(keys),
@@ -200,13 +202,13 @@ class ListQuery:
         return f"{ADDRESS}{'' if session_id is None else f'/{session_id}'}{changed.string}"
 
     def without(self, name: str, text: str) -> str:
-        """The list's address without one of the values of a filter."""
+        """Write the list's address without one of the values of a filter."""
         if name not in _NAMES:
             return self.address(**{name: ""})
         return self.address(**{name: tuple(other for other in self.texts[name] if other != text)})
 
     def cleared(self) -> str:
-        """The list's address without any filter; columns and order stay."""
+        """Write the list's address without any filter; columns and order stay."""
         return self.address(**dict.fromkeys(self.set_filters, ""))
 
 

@@ -129,9 +129,9 @@ def _round_times(start: datetime, end: datetime, length: timedelta, zone: tzinfo
     day -= timedelta(days=day.toordinal() % days)
     while (mark := first_moment(day.isoformat(), zone)) < end:
         following = first_moment((day + timedelta(days=days)).isoformat(), zone)
-        while mark < min(following, end):
+        yield mark
+        while length < timedelta(days=1) and (mark := mark + length) < min(following, end):
             yield mark
-            mark += length
         day += timedelta(days=days)
 
 
