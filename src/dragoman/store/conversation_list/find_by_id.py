@@ -13,7 +13,7 @@ _OF_CHANNEL = re.compile(r"wamid\.[A-Za-z0-9+/=_-]{8,190}|<[^<>\s]{1,180}@[^<>\s
 
 
 @dataclass(frozen=True, slots=True)
-class FoundConversation:
+class IdMatch:
     """Names a session, and the message of it that the id meant; None where it meant the session or its thread."""
 
     session_id: UUID
@@ -25,7 +25,7 @@ def is_id(text: str) -> bool:
     return _OURS.fullmatch(text) is not None or _OF_CHANNEL.fullmatch(text) is not None
 
 
-async def find_by_id(connection: Connection, tenant_id: UUID, text: str) -> FoundConversation | None:
+async def find_by_id(connection: Connection, tenant_id: UUID, text: str) -> IdMatch | None:
     """Find what the id names: a session, a message by our id or the channel's, or the latest session of a thread."""
     if _OURS.fullmatch(text):
         row = await connection.fetchrow(
@@ -51,4 +51,4 @@ async def find_by_id(connection: Connection, tenant_id: UUID, text: str) -> Foun
         )
     else:
         return None
-    return None if row is None else FoundConversation(row["session_id"], row["message_id"])
+    return None if row is None else IdMatch(row["session_id"], row["message_id"])
