@@ -31,7 +31,7 @@ from dragoman.domain.search_words import Search
 from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.states import State
 from dragoman.store import embedded
-from dragoman.store.conversation_list import conversations
+from dragoman.store.conversation_list import conversations, counts
 from dragoman.store.conversation_list.filters import NEWEST, Filters, Sort, SortOrder
 from dragoman.store.database import Connection, Database
 from dragoman.store.embedded import DatabaseURLs
@@ -221,6 +221,7 @@ async def test_no_list_reads_a_table_from_end_to_end(database: Database, tenant_
 async def test_nor_do_the_facets(database: Database, tenant_id: UUID) -> None:
     async with noted(database, tenant_id) as (connection, asked):
         await choices.load(connection, tenant_id)
+        await counts.count_facets(connection, tenant_id, Filters(skill_or_intent=(COMMON_SKILL,)))
         statements = list(asked)
         assert len(statements) >= 3
         for statement, values in statements:

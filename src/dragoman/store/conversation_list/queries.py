@@ -45,6 +45,13 @@ class StatementValues:
 
 def joined_choice(choice: Sequence[Condition]) -> Condition:
     """Write the conditions of a choice as one, which no index answers in the list's order."""
+    if (
+        len(choice) > 1
+        and {condition.sql for condition in choice} == {equal := choice[0].sql}
+        and equal.endswith("= {}")
+    ):
+        # The planner knows what a list of values is; of as many comparisons it makes a poor guess.
+        return Condition(f"{equal.removesuffix('{}')}ANY ({{}})", ([condition.values[0] for condition in choice],))
     text = " OR ".join(condition.sql for condition in choice)
     return Condition(f"({text})", tuple(value for condition in choice for value in condition.values))
 
@@ -73,24 +80,35 @@ def select(
     limit: int,
     extra: Sequence[Condition] = (),
 ) -> tuple[str, StatementValues]:
-    """The statement for up to *limit* sessions in *order*, from *after* on, without the tests of *narrowed*."""
+    """The statement for up to *limit* sessions in *order*, from *after* on, without the tests of *narrowed*.
+
+    With several scans each finds up to *limit* of them by itself, of which only their places are read; *columns* are
+    read of those that remain.
+    """
     values = StatementValues()
     place = f"s.{COLUMNS[order.sort]}"
     direction, beyond = ("DESC", "<") if order.descending else ("ASC", ">")
     sorted_by = f"ORDER BY {place} {direction}, s.session_id {direction} LIMIT {limit:d}"
+    scans = branches(narrowed, order)
+    read = columns if len(scans) == 1 else f"s.session_id, {place} AS place"
     parts = []
-    for conditions in branches(narrowed, order):
+    for conditions in scans:
         where = [f"s.tenant_id = {values.add(tenant_id)}"]
         where += [values.fill(condition) for condition in (*conditions, *extra)]
         if after is not None:
             where.append(
                 f"({place}, s.session_id) {beyond} ({values.add(after.value)}, {values.add(after.session_id)})"
             )
-        parts.append(f"SELECT {columns} FROM session s WHERE {' AND '.join(where)} {sorted_by}")
+        parts.append(f"SELECT {read} FROM session s WHERE {' AND '.join(where)} {sorted_by}")
     if len(parts) == 1:
         return parts[0], values
     union = " UNION ALL ".join(f"({part})" for part in parts)
-    return f"SELECT * FROM ({union}) AS s {sorted_by}", values
+    found = (
+        f"SELECT session_id AS found_id FROM ({union}) AS every "
+        f"ORDER BY place {direction}, session_id {direction} LIMIT {limit:d}"
+    )
+    same = f"s.tenant_id = {values.add(tenant_id)} AND s.session_id = found.found_id"
+    return f"SELECT {columns} FROM ({found}) AS found JOIN session s ON {same} {sorted_by}", values
 
 
 def scan(
