@@ -85,7 +85,7 @@ class _Paths:
 
 
 def demo() -> None:
-    """Make the demo tenant with its conversations; says how to log in. A second run changes nothing."""
+    """Make the demo tenant with its conversations; says how to log in. A second run only tells it again."""
     settings = settings_or_exit()
     logs.configure(settings.log_format, level=logging.WARNING)
     paths = _Paths(settings.data_directory / "demo.json", settings.data_directory / "demo.complete")
@@ -98,7 +98,18 @@ def demo() -> None:
         urls = locate_database(settings)
         loop.run(_make(settings, urls, paths))
         paths.complete.touch()
-    _tell(json.loads(paths.access.read_text()), settings)
+    access = json.loads(paths.access.read_text()) | {"base_url": settings.base_url}
+    access["standin"]["url"] = f"{settings.base_url}{standin.PATH}"
+    _write(paths.access, access)
+    _tell(access, settings)
+
+
+def _write(path: Path, access: dict[str, Any]) -> None:
+    """Replace the file for scripts, readable by this user only; who reads it meanwhile finds all of it."""
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(access, indent=1))
+    new.replace(path)
 
 
 async def _make(settings: Settings, urls: DatabaseURLs, paths: _Paths) -> None:
@@ -110,8 +121,7 @@ async def _make(settings: Settings, urls: DatabaseURLs, paths: _Paths) -> None:
     settings = standin.point_at(settings, playing)
     async with open_runtime(settings, urls) as runtime:
         tenant_id, access = await _furnish(runtime, playing, now - timedelta(days=past.DAYS))
-    paths.access.touch(mode=0o600)
-    paths.access.write_text(json.dumps(access, indent=1))
+    _write(paths.access, access)
     await past.play(settings, urls, tenant_id, playing, until=now)
 
 
