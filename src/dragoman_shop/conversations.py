@@ -6,7 +6,7 @@ Knows nothing of the dispatcher: it plays contacts, as the world does.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from dragoman_shop import open_now, unusual
@@ -74,9 +74,9 @@ def with_open_ones(scripts: list[Script], seed: int, end: timedelta) -> list[Scr
     return [*scripts, *open_ones]
 
 
-def unusual_ones(seed: int, end: timedelta) -> list[Script]:
-    """Those of the last hours that go another way than most."""
-    return [Script(person, start, steps) for person, start, steps in unusual.stories_told(seed, end)]
+def unusual_ones(seed: int, begin: datetime, until: datetime) -> list[Script]:
+    """Those that go another way than most, nearly all of them in the last hours before *until*."""
+    return [Script(person, start, steps) for person, start, steps in unusual.stories_told(seed, begin, until)]
 
 
 def _cared_for(scripts: list[Script], seed: int) -> list[Script]:

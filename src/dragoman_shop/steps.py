@@ -13,6 +13,9 @@ from typing import Any
 LAST_REPLY = "{last_reply}"
 """Stands in a message where the channel's id of the bot's latest message to this contact belongs."""
 
+SERVICE, TRADE = "service", "trade"
+"""The two numbers that Voltfair has: everybody's, and the one for trade customers."""
+
 
 @dataclass(frozen=True, slots=True)
 class SentAttachment:
@@ -28,7 +31,8 @@ class Step:
 
     It was written *late_seconds* before. What ``sender`` has stands in place of the contact's own ``from``, ``name``
     and ids; with ``to`` it is staff who write, in the app of the shop's phone. An ``event``, a webhook's field and
-    value, is sent instead of a message.
+    value, is sent instead of a message. ``number`` is the one that is written to. With ``is_worker_stopped`` the worker
+    that handles it is stopped while the skill runs.
     """
 
     pause_seconds: float
@@ -37,6 +41,8 @@ class Step:
     late_seconds: float = 0.0
     sender: Mapping[str, str | None] = field(default_factory=dict)
     event: tuple[str, dict[str, Any]] | None = None
+    number: str = SERVICE
+    is_worker_stopped: bool = False
 
 
 def text(body: str) -> dict[str, Any]:
@@ -65,6 +71,16 @@ def reaction(emoji: str) -> dict[str, Any]:
 def image(caption: str | None = None) -> dict[str, Any]:
     """A photo; its file comes as the step's attachment."""
     return {"type": "image", "image": {"mime_type": "image/png", **({"caption": caption} if caption else {})}}
+
+
+def video(caption: str) -> dict[str, Any]:
+    """A film; its file comes as the step's attachment."""
+    return {"type": "video", "video": {"caption": caption}}
+
+
+def recording() -> dict[str, Any]:
+    """A sound file that is no voice note; its file comes as the step's attachment."""
+    return {"type": "audio", "audio": {"voice": False}}
 
 
 def voice_note() -> dict[str, Any]:

@@ -1,18 +1,38 @@
-"""Conversations of the last hours that go another way than most: one story each, by people who appear in no other."""
+"""Conversations that go another way than most: one story each, by people who appear in no other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from random import Random
 from typing import Any
 
+from dragoman_shop import films, recordings
 from dragoman_shop.customers import Customer
-from dragoman_shop.steps import Step, answer_to_last, number_change, reaction, text
+from dragoman_shop.papers import invoice
+from dragoman_shop.pictures import parcel, winking
+from dragoman_shop.steps import (
+    TRADE,
+    SentAttachment,
+    Step,
+    answer_to_last,
+    contact_card,
+    document,
+    image,
+    location,
+    number_change,
+    reaction,
+    recording,
+    sticker,
+    text,
+    video,
+    voice_note,
+)
 from dragoman_shop.stories import Tale
 
 MINUTE, HOUR = 60.0, 3600.0
+DAY_HOURS = 24.0
 BLANK = "\u3164"
 """A name that nobody sees: people write it where a phone wants one."""
 
@@ -21,6 +41,17 @@ GROUP_NAME = "Kitchen at Mill Lane 4"
 
 BRAZILIAN_USER_ID = "BR.47110000000000000009"
 """One person has one user id, in whichever spelling their number comes."""
+
+
+SUNDAY, TUESDAY_TO_SUNDAY_S = 6, 5 * DAY_HOURS * HOUR
+ARRIVES = time(13, 41)
+"""When what was written on a Tuesday comes, on a Sunday."""
+
+PASTED_ORDERS = 24
+"""More than a contact may write in a minute."""
+
+BROKEN_DEVICES = 12
+"""More than a session's budget pays for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +92,12 @@ def talks_in_a_group(tale: Tale) -> None:
 
 
 def was_without_a_network(tale: Tale) -> None:
-    """Writes in the mountains; it arrives hours later."""
+    """Writes in the mountains on a Tuesday; it arrives on Sunday, too late to be answered by free text."""
     send_after(
-        tale, text("Wo ist meine Bestellung VF-40771? Bin bis heute Abend auf der Hütte."), late_seconds=3.4 * HOUR
-    )
+        tale, text("Wo ist meine Bestellung VF-40771? Bin bis Sonntag auf der Hütte."),
+        late_seconds=TUESDAY_TO_SUNDAY_S + 4.65 * HOUR,
+    )  # fmt: skip
+    send_after(tale, text("Wieder im Tal! Wo ist meine Bestellung VF-40771?"), 6 * MINUTE)
     tale.say("thanks")
 
 
@@ -118,6 +151,70 @@ def changes_the_number(tale: Tale) -> None:
     send_after(tale, text("¿Y mi pedido VF-33019?"), 2 * MINUTE, sender={"from": new})
 
 
+def sends_all_kinds_of_things(tale: Tale) -> None:
+    """Sends whatever a phone can send, and says in between what it is about."""
+    paper = invoice("VF-70215", ("Washing machine Aqua 8", "449,00 EUR"))
+    things: tuple[tuple[dict[str, Any], SentAttachment | None], ...] = (
+        (image("This is how the parcel came"), SentAttachment("image/png", parcel(17))),
+        (video("And this is how the drum turns"), SentAttachment(films.MIME_TYPE, films.turning_drum())),
+        (recording(), SentAttachment(recordings.MIME_TYPE, recordings.hummed(4, seconds=3))),
+        (voice_note(), SentAttachment(recordings.MIME_TYPE, recordings.hummed(2))),
+        (document("Invoice VF-70215.pdf"), SentAttachment("application/pdf", paper)),
+        (sticker(), SentAttachment("image/webp", winking())),
+        (location(51.5072, -0.1276, "Home"), None),
+        (contact_card("Margot Ellery", "+44 7700 900945"), None),
+    )
+    for place, (message, attachment) in enumerate(things):
+        if place % 2 == 0:
+            # The bot hands over what it does not understand three times in a row.
+            send_after(tale, text("Where is my order VF-70215?"), MINUTE)
+        send_after(tale, message, 20.0, attachment=attachment)
+    tale.say("thanks")
+
+
+def pastes_a_list(tale: Tale) -> None:
+    """Pastes the numbers of a whole list of orders, one message each: more than a minute takes."""
+    for number in range(PASTED_ORDERS):
+        send_after(tale, text(f"Wo ist meine Bestellung VF-{61200 + 7 * number}?"), 0.4)
+
+
+def writes_to_both_numbers(tale: Tale) -> None:
+    """Writes to the number for trade customers while the other one still talks with them."""
+    send_after(tale, text("Opening hours please"))
+    send_after(tale, text("Opening hours of the trade counter please"), MINUTE, number=TRADE)
+
+
+def orders_for_a_building(tale: Tale) -> None:
+    """Orders as a trade customer, on the number for those."""
+    send_after(tale, text("Where is my order VF-88120?"), number=TRADE)
+    send_after(tale, text("Is the induction hob in stock?"), 2 * MINUTE, number=TRADE)
+
+
+def reports_a_whole_building(tale: Tale) -> None:
+    """Reports one broken device after another, until the session's budget is used up."""
+    devices = ("fridge", "oven", "washing machine", "dishwasher", "dryer", "hob", "kettle", "freezer", "toaster")
+    for place in range(BROKEN_DEVICES):
+        device = devices[place % len(devices)]
+        send_after(tale, text("I want to report a defect"), MINUTE)
+        send_after(tale, text(f"The {device} in flat {place + 1} will not turn on any more"), 30.0)
+
+
+def loses_the_worker(tale: Tale) -> None:
+    """Asks, and the worker is stopped while it looks: nobody knows what became of it, so it is not done twice."""
+    send_after(tale, text("Wo ist meine Bestellung VF-40932?"), is_worker_stopped=True)
+
+
+def wrote_before_retention(tale: Tale) -> None:
+    """Wrote so long ago that retention has taken what was said."""
+    send_after(tale, text("Where is my order VF-10077?"))
+    tale.say("thanks")
+
+
+VISITOR = Customer("+447700900980", "Yusuf Aksoy", "en")
+"""Who writes whenever the demo's server starts, so that a conversation is in progress."""
+
+GREETING = "Hello"
+
 UNUSUAL: tuple[Unusual, ...] = (
     Unusual(Customer("+447700900861", "Hannah Whitlock", "en"), 2.2, is_answered_from_the_phone),
     Unusual(Customer("+447700900868", "Nadia Radcliffe", "en"), 1.4, talks_in_a_group),
@@ -129,14 +226,31 @@ UNUSUAL: tuple[Unusual, ...] = (
     Unusual(Customer("+447700900924", BLANK, "en"), 4.2, tells_nothing),
     Unusual(Customer("+5511998000903", "Thiago Peixoto", "pt"), 2.7, has_two_spellings),
     Unusual(Customer("+34699000910", "Rocío Cabrera", "es"), 3.3, changes_the_number),
+    Unusual(Customer("+447700900938", "Margot Ellery", "en"), 5.6, sends_all_kinds_of_things),
+    Unusual(Customer("+4366099911903", "Henrike Oltmanns", "de"), 7.4, pastes_a_list),
+    Unusual(Customer("+447700900952", "Nora Lindqvist", "en"), 8.1, writes_to_both_numbers),
+    Unusual(Customer("+447700900959", "Dominic Harrow", "en"), 9.3, orders_for_a_building),
+    Unusual(Customer("+447700900966", "Gareth Prosser", "en"), 10.2, reports_a_whole_building),
+    Unusual(Customer("+4366099911910", "Marlene Egger", "de"), 11.7, loses_the_worker),
+    Unusual(Customer("+447700900973", "Agnes Thornbury", "en"), 98.5 * DAY_HOURS, wrote_before_retention),
 )
 
 
-def stories_told(seed: int, end: timedelta) -> list[tuple[Customer, timedelta, tuple[Step, ...]]]:
-    """Who tells each story, when it begins if the period ends at *end*, and its steps."""
+def stories_told(seed: int, begin: datetime, until: datetime) -> list[tuple[Customer, timedelta, tuple[Step, ...]]]:
+    """Who tells each story, how long after *begin* it begins if the period ends at *until*, and its steps."""
     random, found = Random(seed), []  # noqa: S311 - the same stories each time, no secrets
     for unusual in UNUSUAL:
         tale = Tale(random, unusual.person)
         unusual.story(tale)
-        found.append((unusual.person, end - timedelta(hours=unusual.hours_ago), tuple(tale.steps)))
+        starts = until - timedelta(hours=unusual.hours_ago)
+        if unusual.story is was_without_a_network:
+            starts = latest_sunday(until)
+        found.append((unusual.person, starts - begin, tuple(tale.steps)))
     return found
+
+
+def latest_sunday(until: datetime) -> datetime:
+    """The last Sunday before *until* on which the message that was late had come."""
+    day = until - timedelta(days=(until.weekday() - SUNDAY) % 7)
+    found = datetime.combine(day.date(), ARRIVES, until.tzinfo)
+    return found if found < until - timedelta(hours=1) else found - timedelta(days=7)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from cryptography.fernet import Fernet
 
@@ -20,20 +22,25 @@ from dragoman.cli.compose import open_runtime
 from dragoman.domain.handoff import service_level
 from dragoman.domain.nouns import Policy
 from dragoman.domain.outbox_status import OutboxStatus
+from dragoman.domain.outcomes import Outcome
 from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.audit.verify_audit import verify_audit
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
 from dragoman.settings import Settings
+from dragoman.store.accounts import login_sessions, user_accounts
 from dragoman.store.catalogue import skills
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.store.handoff import agents
 from dragoman.store.insights import questions, usage
+from dragoman.web.app import create_app
 from dragoman_shop.agents import AGENTS
 from dragoman_shop.care import WAYS, Way
 from dragoman_shop.conversations import Script, conversations, with_open_ones
 from dragoman_shop.open_now import SCENES
+from dragoman_shop.registry import RETIRED
 from dragoman_shop.unserved import QUESTIONS
-from dragoman_shop.unusual import GROUP_NAME, UNUSUAL
+from dragoman_shop.unusual import GROUP_NAME, UNUSUAL, VISITOR
+from dragoman_shop.utterances import SAID
 from tests.usage_by_hand import differences
 
 UNTIL = SystemClock().now()
@@ -43,6 +50,7 @@ UNTIL = SystemClock().now()
 class MadeDemo:
     """A demo that was made, as it is at its beginning; ``access`` is what scripts are told."""
 
+    playing: standin.StandinCredentials
     runtime: Runtime
     tenant_id: UUID
     clock: past.MovedClock
@@ -66,10 +74,34 @@ class MadeDemo:
 
 
 def short(count: int, seed: int, *, days: int) -> list[Script]:
-    """Those of the demo's conversations that come to a person, and the last few."""
+    """Those of the demo's conversations that come to a person, one of each kind that the tour shows, the last few."""
     scripts = conversations(count, seed, days=days)
     last = scripts[-len(past.JUST_NOW) :]
-    return [*(script for script in scripts if script.escalates and script not in last), *last]
+    shown = [latest(scripts, is_on(subject)) for subject in ("status_of", "pay", "cancel")]
+    # Some of them go on with something else, which has another outcome.
+    shown += filter(is_on("points"), scripts)
+    shown += [latest(scripts, lambda script: len(script.steps) == 1), latest(scripts, pays_by_menu)]
+    wanted = [script for script in scripts if script.escalates or script in shown]
+    return [*(script for script in wanted if script not in last), *last]
+
+
+def latest(scripts: list[Script], is_wanted: Callable[[Script], bool]) -> Script:
+    """The last of those that are over when the demo begins."""
+    return next(one for one in reversed(scripts[: -len(past.JUST_NOW)]) if not one.escalates and is_wanted(one))
+
+
+def is_on(subject: str) -> Callable[[Script], bool]:
+    """Whether a conversation begins with this subject."""
+
+    def is_wanted(script: Script) -> bool:
+        begins = script.steps[0].message.get("text", {}).get("body", "")
+        return any(begins.startswith(said.partition("{")[0]) for said in SAID[subject][script.person.language])
+
+    return is_wanted
+
+
+def pays_by_menu(script: Script) -> bool:
+    return any("menu:pay" in json.dumps(step.message) for step in script.steps)
 
 
 @pytest.fixture
@@ -85,7 +117,7 @@ async def made(database_urls: DatabaseURLs, tmp_path: Path, monkeypatch: pytest.
     await past.play(settings, database_urls, tenant_id, playing, until=UNTIL)
     clock = past.MovedClock(UNTIL)
     async with open_runtime(settings, database_urls, clock=clock) as runtime:
-        yield MadeDemo(runtime, tenant_id, clock, access)
+        yield MadeDemo(playing, runtime, tenant_id, clock, access)
 
 
 async def test_the_demo_has_every_way_in_which_agents_work_and_nobody_is_stuck(made: MadeDemo) -> None:
@@ -96,6 +128,8 @@ async def test_the_demo_has_every_way_in_which_agents_work_and_nobody_is_stuck(m
     await check_open(made, open_ones)
     await check_unusual(made)
     await check_outbox(made)
+    await check_tour(made)
+    await check_visit(made)
     await check_that_it_lasts(made, open_ones)
     verdict = await verify_audit(made.runtime, made.tenant_id)
     assert (verdict.breaches, verdict.trouble) == ((), "")
@@ -111,7 +145,9 @@ async def check_usage(made: MadeDemo) -> None:
 
     today = UNTIL.replace(hour=0, minute=0, second=0, microsecond=0)
     dispatches = 0
-    for back in range(-1, past.DAYS + 1):
+    (removal,) = await rows("SELECT cut_before FROM retention_run")
+    # What retention has removed of the log stays in the figures, and has nothing left to be compared with.
+    for back in range(-1, (today - removal["cut_before"]).days + 1):
         since, until = today - timedelta(days=back), today - timedelta(days=back - 1)
         async with made.runtime.database.tenant(made.tenant_id) as connection:
             found = await usage.figures(connection, made.tenant_id, since, until)
@@ -195,7 +231,7 @@ async def check_unusual(made: MadeDemo) -> None:
         "count(m.*) FILTER (WHERE m.at - m.channel_at > interval '3 hours') AS late, "
         "count(m.*) FILTER (WHERE m.kind = 'reaction' AND m.at > s.resolved_at) AS afterwards, "
         "count(m.*) FILTER (WHERE q.session_id <> m.session_id) AS quoted "
-        "FROM session s JOIN message m USING (tenant_id, session_id) LEFT JOIN outbox_entry o "
+        "FROM session s LEFT JOIN message m USING (tenant_id, session_id) LEFT JOIN outbox_entry o "
         "ON (o.tenant_id, o.channel_message_id) = (m.tenant_id, m.reply_to) "
         "LEFT JOIN message q ON (q.tenant_id, q.message_id) = (o.tenant_id, o.message_id) GROUP BY 1, 2, 3"
     )
@@ -207,11 +243,143 @@ async def check_unusual(made: MadeDemo) -> None:
     assert "agent Phone app" in echoed["senders"]
     assert set(group["senders"]) == {"contact Nadia Radcliffe", "contact Owen Radcliffe"}
     assert [row["late"] for row in found["Leonhard Pichler"]] == [1]
+    assert [row["items"] for row in found["Agnes Thornbury"]] == [0], "retention has removed them"
+    assert len(found["Dominic Harrow"]) == 1
     assert sorted(row["quoted"] for row in found["Bridget Colley"]) == [0, 1]
     assert [row["afterwards"] for row in found["Solène Garrigue"]] == [1]
     assert len(found["@quiet.heron"]) == len(found["+447700900917"]) == len(found[""]) == 1
     assert [row["items"] for row in found["Thiago Peixoto"]] == [4]
     assert [(row["items"], row["contact_phone"]) for row in found["Rocío Cabrera"]] == [(5, "+34699000905")]
+
+
+TOUR = re.compile(r"\[([^\]]+)\]\(http://127\.0\.0\.1:8000(/[^)]+)\)")
+LOGS = "/communications/automation/logs"
+README = Path(__file__).parents[2] / "README.md"
+
+
+async def check_tour(made: MadeDemo) -> None:
+    """Every link of the README's tour leads to what it promises."""
+    tour = dict(TOUR.findall(README.read_text(encoding="utf-8")))
+    promised = {**{words_of(outcome): with_outcome(outcome) for outcome in Outcome}, **PROMISED}
+    assert tour.keys() == promised.keys()
+    headers = await as_admin(made)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(create_app(made.runtime)), base_url=made.runtime.settings.base_url
+    ) as browser:
+        for label, address in tour.items():
+            page = await browser.get(address, headers=headers)
+            assert page.status_code == 200, label
+            ids = re.findall(rf'href="{LOGS}/([0-9a-f-]{{36}})', page.text)
+            await promised[label](made, [UUID(session_id) for session_id in dict.fromkeys(ids)], page.text)
+            for session_id in ids[:1]:
+                opened = await browser.get(f"{LOGS}/{session_id}", headers=headers)
+                assert opened.status_code == 200, label
+
+
+async def as_admin(made: MadeDemo) -> dict[str, str]:
+    """The header of a browser in which the demo's administrator is logged in."""
+    async with made.runtime.database.tenant(made.tenant_id) as connection:
+        users = {user.email: user for user in await user_accounts.list_all(connection, made.tenant_id)}
+        admin = users[made.access["users"]["admin"]["email"]]
+        ticket = await login_sessions.open_login_session(
+            connection, made.tenant_id, admin.user_id, now=made.clock.now()
+        )
+    return {"Cookie": f"dragoman_session={ticket.secret}"}
+
+
+Promise = Callable[[MadeDemo, list[UUID], str], Awaitable[None]]
+
+
+def words_of(outcome: Outcome) -> str:
+    return outcome.replace("_", " ").title()
+
+
+def with_outcome(outcome: Outcome) -> Promise:
+    async def holds(made: MadeDemo, ids: list[UUID], page: str) -> None:
+        assert {row["outcome"] for row in await of_sessions(made, ids)} == {outcome}
+
+    return holds
+
+
+async def of_sessions(made: MadeDemo, ids: list[UUID]) -> list[Any]:
+    assert ids
+    listed = ", ".join(f"'{session_id}'" for session_id in ids)
+    return await made.rows(f"SELECT * FROM session WHERE session_id IN ({listed})")
+
+
+async def of_messages(made: MadeDemo, ids: list[UUID]) -> list[Any]:
+    assert ids
+    listed = ", ".join(f"'{session_id}'" for session_id in ids)
+    return await made.rows(f"SELECT * FROM message WHERE session_id IN ({listed})")
+
+
+async def agents_wrote(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    wrote = {row["session_id"] for row in await of_messages(made, ids) if row["sender"] == "agent"}
+    assert wrote
+    assert {row["outcome"] for row in await of_sessions(made, [*wrote])} <= {Outcome.TO_AGENT, Outcome.HANDOFF}
+
+
+async def came_late(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    days = [
+        (row["channel_at"].weekday(), row["at"].weekday())
+        for row in await of_messages(made, ids)
+        if row["channel_at"] and row["at"] - row["channel_at"] > timedelta(days=1)
+    ]
+    assert days == [(1, 6)]
+
+
+async def has_another_number(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    (notice,) = [as_dict(row["content"]) for row in await of_messages(made, ids) if row["kind"] == "system"]
+    assert "34699000905" in json.dumps(notice)
+
+
+async def sent_everything(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    sent = [row for row in await of_messages(made, ids) if row["sender"] == "contact"]
+    media = [as_dict(row["content"])["media"] for row in sent if row["kind"] == "media"]
+    assert sorted(media) == ["audio", "document", "image", "sticker", "video", "voice"]
+    assert {row["kind"] for row in sent} == {"text", "media", "location", "contacts"}
+    files = await made.rows("SELECT DISTINCT state FROM media_file")
+    assert "stored" in {row["state"] for row in files}
+
+
+async def is_retired(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    assert RETIRED["loyalty.points"] in html.unescape(page)
+    assert "Ada Moreno" in page
+
+
+async def is_truncated(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    (session,) = await of_sessions(made, ids)
+    (removal,) = await made.rows("SELECT cut_before FROM retention_run")
+    assert session["started_at"] < removal["cut_before"]
+    assert await of_messages(made, ids) == []
+
+
+async def wrote_to_both(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    numbers = {row["channel_display"] for row in await of_sessions(made, ids)}
+    assert numbers == {standin.DISPLAY_PHONE_NUMBER, standin.TRADE_DISPLAY_PHONE_NUMBER}
+
+
+PROMISED: dict[str, Promise] = {
+    "Jonas Weber's conversations": agents_wrote,
+    "Leonhard Pichler": came_late,
+    "+34 699 00 09 10": has_another_number,
+    "Margot Ellery": sent_everything,
+    "Loyalty points": is_retired,
+    "Agnes Thornbury": is_truncated,
+    "Nora Lindqvist": wrote_to_both,
+}
+
+
+async def check_visit(made: MadeDemo) -> None:
+    """Whoever starts the demo's server is written to, by the signed webhook."""
+    console = httpx.ASGITransport(create_app(made.runtime))
+    settings = made.runtime.settings
+    _, meta = standin.application(settings, made.playing, http=lambda: httpx.AsyncClient(transport=console))
+    await standin.greet(made.playing, meta)
+    await meta.close()
+    (arrived,) = await made.rows("SELECT c.phone, c.display_name FROM mailbox m JOIN contact c "
+                                 "USING (tenant_id, contact_id) WHERE m.progress <> 'done'")  # fmt: skip
+    assert tuple(arrived) == (VISITOR.phone, VISITOR.name)
 
 
 async def check_that_it_lasts(made: MadeDemo, open_ones: dict[str, Any]) -> None:

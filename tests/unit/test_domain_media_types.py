@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragoman.domain.media_types import INLINE, TAIL_BYTES, UNKNOWN, MediaFacts, look, sniff
-from dragoman_shop import papers, pictures, recordings
+from dragoman_shop import films, papers, pictures, recordings
 
 
 def jpeg(width: int, height: int, orientation: int | None = None) -> bytes:
@@ -48,6 +48,7 @@ FILM = b"\0\0\0\x18ftypmp42" + b"\0" * 12 + b"\0\0\0\x6cmoov\0\0\0\x64mvhd" + st
         (jpeg(640, 480, orientation=6), MediaFacts(mime_type="image/jpeg", width=480, height=640)),
         (b"GIF89a" + struct.pack("<HH", 30, 20), MediaFacts(mime_type="image/gif", width=30, height=20)),
         (recordings.hummed(0), MediaFacts(mime_type="audio/ogg", seconds=4.0)),
+        (films.turning_drum(), MediaFacts(mime_type="video/mp4", seconds=2.0)),
         (OPUS, MediaFacts(mime_type="audio/ogg", seconds=3.0)),
         (sound(), MediaFacts(mime_type="audio/wav", seconds=1.5)),
         (FILM, MediaFacts(mime_type="video/mp4", seconds=7.5)),

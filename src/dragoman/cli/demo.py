@@ -24,7 +24,7 @@ from dragoman.cli.shared import err, settings_or_exit
 from dragoman.domain.canned_reply import ReplyText
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.nouns import BusinessPartner, MenuItem, ParameterKind, Policy
-from dragoman.domain.policies import DAYS, Holiday
+from dragoman.domain.policies import DAYS, Budget, Holiday
 from dragoman.runtime import Runtime, SystemClock
 from dragoman.services.access import people
 from dragoman.services.catalogue import manage_skills
@@ -67,6 +67,9 @@ HANDOFF_TIMES = {
     "absent_seconds": 0,
 }
 """Three days, so that what is open today is still open tomorrow, and nobody is lost over Christmas."""
+
+BUDGET = Budget(cost_micros=5000)
+"""What a session may cost: several times as much as nearly all of them do."""
 
 WEEKDAYS, WEEKEND = ["08:00-20:00"], ["09:00-18:00"]
 HOURS = {day: WEEKEND if day in ("saturday", "sunday") else WEEKDAYS for day in DAYS}
@@ -143,15 +146,20 @@ async def _furnish(
         credentials = WhatsAppCredentials(
             token=playing.token, app_secret=playing.app_secret, verify_token=playing.verify_token
         )
-        account = ChannelAccount(
-            channel_account_id=runtime.source.new_id(),
-            channel="whatsapp",
-            address=playing.phone_number_id,
-            display=standin.DISPLAY_PHONE_NUMBER,
-            name=f"{NAME} service",
-            secrets=runtime.keyring.encrypt(credentials.to_bytes()),
+        numbers = (
+            (playing.phone_number_id, standin.DISPLAY_PHONE_NUMBER, f"{NAME} service"),
+            (playing.trade_phone_number_id, standin.TRADE_DISPLAY_PHONE_NUMBER, f"{NAME} trade"),
         )
-        await channel_accounts.add(connection, tenant_id, account, waba_id=playing.waba_id, now=opened)
+        for phone_number_id, display, name in numbers:
+            account = ChannelAccount(
+                channel_account_id=runtime.source.new_id(),
+                channel="whatsapp",
+                address=phone_number_id,
+                display=display,
+                name=name,
+                secrets=runtime.keyring.encrypt(credentials.to_bytes()),
+            )
+            await channel_accounts.add(connection, tenant_id, account, waba_id=playing.waba_id, now=opened)
         for partner in BUSINESS_PARTNERS:
             record = BusinessPartner(
                 business_partner_id=runtime.source.new_id(), number=partner.number, name=partner.name
@@ -159,7 +167,7 @@ async def _furnish(
             await contacts.add_business_partner(connection, tenant_id, record, partner.phones, now=opened)
         await _register_skills(runtime, connection, tenant_id, opened)
         menu = tuple(MenuItem(skill=name, titles=titles) for name, titles in MENU.items())
-        await skills.set_policy(connection, tenant_id, Policy(menu=menu))
+        await skills.set_policy(connection, tenant_id, Policy(menu=menu, budget=BUDGET))
     users = await _add_users(runtime, tenant_id, opened)
     await _retire_skills(runtime, tenant_id, opened + timedelta(days=past.DAYS // 2))
     token = await people.make_token(

@@ -8,6 +8,8 @@ what happened then has its time. All of it stays in this process: no port is ope
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -25,19 +27,25 @@ from dragoman.cli.compose import open_runtime
 from dragoman.cli.past_agents import DemoAgents
 from dragoman.cli.past_mail import PastMail
 from dragoman.cli.shared import err
+from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from dragoman.domain.errors import DragomanError
 from dragoman.domain.nouns import Policy
 from dragoman.jobs.immediate import ImmediateQueue
 from dragoman.runtime import Runtime
+from dragoman.services import sweep
+from dragoman.services.catalogue.change_policy import change_policy
 from dragoman.services.catalogue.train_classifier import measure_live_version
 from dragoman.services.channels.synchronise_templates import synchronise_due
 from dragoman.services.dispatching.expire_sessions import expire_sessions
 from dragoman.services.handoff.watch_handoffs import watch_handoffs
 from dragoman.services.insights.count_usage import count_usage
 from dragoman.services.insights.group_questions import group_questions
+from dragoman.services.retention import apply_retention
 from dragoman.settings import Settings
 from dragoman.skills.invoker import InProcessSkills
 from dragoman.skills.registry import load_entry_points
+from dragoman.store.accounts.actions import COMMAND_LINE
+from dragoman.store.database import owner_connection
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
 from dragoman_shop import pace
@@ -45,7 +53,7 @@ from dragoman_shop.agents import Act
 from dragoman_shop.conversations import Script, conversations, unusual_ones, with_open_ones
 from dragoman_shop.customers import Customer
 from dragoman_shop.order_system import OrderSystem
-from dragoman_shop.steps import LAST_REPLY, SentAttachment, Step
+from dragoman_shop.steps import LAST_REPLY, SERVICE, TRADE, SentAttachment, Step
 from dragoman_shop.unserved import unserved_ones
 from graph_standin.standin import Standin as Playing
 from mail_standin.server import MailStandin
@@ -55,6 +63,12 @@ CONVERSATIONS = 320
 SEED = 20261123
 
 JUST_NOW = tuple(timedelta(minutes=minutes) for minutes in (14, 9, 6, 4, 2.5, 1))
+
+RESTART = timedelta(seconds=40)
+"""So long after a worker was stopped another one looks after what it had begun."""
+
+OPEN_QUESTION_SECONDS = 12 * 60 * 60
+"""How long a question of the bot stays open once the demo begins."""
 
 IDLE = timedelta(seconds=max(Policy().idle_active_seconds, Policy().idle_awaiting_seconds) + 5)
 """After that long without a message every session has expired."""
@@ -77,6 +91,22 @@ class MovedClock:
     def move(self, at: datetime) -> None:
         """Set it; it never goes back."""
         self._at, self._set = max(at, self.now()), time.monotonic()
+
+
+class _StoppableSkills(InProcessSkills):
+    """Calls the skills here, but for one that never returns: its worker will be stopped meanwhile."""
+
+    def __init__(self, clock: MovedClock) -> None:
+        super().__init__(load_entry_points(), clock.now)
+        self.hanging: asyncio.Event | None = None
+        """Set by the skill that hangs, as soon as it runs; None where none is to."""
+
+    async def invoke(self, call: InvokeSkill) -> SkillReturned | SkillRaised:
+        """Make one attempt, or none."""
+        if self.hanging is not None:
+            self.hanging.set()
+            await asyncio.Event().wait()
+        return await super().invoke(call)
 
 
 class _Switch(httpx.AsyncBaseTransport):
@@ -104,7 +134,7 @@ async def play(
     queue = ImmediateQueue(clock)
     switch = _Switch()
     # In this process: the scripts' pace, and the moved clock, are the skills' too.
-    shop = InProcessSkills(load_entry_points(), clock.now)
+    shop = _StoppableSkills(clock)
     async with open_runtime(
         settings, urls, clock=clock, queue=queue, transport=switch, sleep=clock.sleep, skills=shop
     ) as runtime:
@@ -123,7 +153,7 @@ async def play(
         await orders.start()
         await synchronise_due(runtime, tenant_id)
         agents = await DemoAgents.load(runtime, tenant_id)
-        await _Past(settings, runtime, tenant_id, playing, clock, queue, meta, agents).play(begin, until)
+        await _Past(settings, runtime, tenant_id, playing, clock, queue, shop, meta, agents).play(begin, until)
         await runtime.mail.close()
         await mail.close()
         await orders.close()
@@ -131,6 +161,9 @@ async def play(
         await count_usage(runtime, tenant_id)
         await group_questions(runtime, tenant_id)
         await measure_live_version(runtime, tenant_id)
+        await change_policy(runtime, tenant_id, COMMAND_LINE, _leave_questions_open)
+        async with owner_connection(urls.owner) as owner:
+            await apply_retention.run(runtime, owner, by_whom="schedule")
 
 
 @dataclasses.dataclass(slots=True)
@@ -141,6 +174,7 @@ class _Past:
     playing: standin.StandinCredentials
     clock: MovedClock
     queue: ImmediateQueue
+    shop: _StoppableSkills
     meta: Playing
     agents: DemoAgents
     silences: list[tuple[datetime, bool]] = dataclasses.field(default_factory=list)
@@ -156,7 +190,7 @@ class _Past:
         end = until - begin
         self.mail = PastMail(self.runtime, self.tenant_id, self.clock, until, self._settle)
         scripts = _with_some_just_now(conversations(CONVERSATIONS, SEED, days=DAYS), end)
-        scripts = [*with_open_ones(scripts, SEED, end), *unusual_ones(SEED, end)]
+        scripts = [*with_open_ones(scripts, SEED, end), *unusual_ones(SEED, begin, until)]
         scripts += [Script(*unserved) for unserved in unserved_ones(end)]
         order = itertools.count()
         agenda = [(begin + script.start, next(order), script, 0) for script in scripts]
@@ -184,6 +218,8 @@ class _Past:
         """One step and all that follows from it; whether the conversation goes on as it was written."""
         if isinstance(step, Step):
             await self._take(person, step)
+            if step.is_worker_stopped:
+                await self._stop_worker()
         elif not await self.agents.act(self.handed_over[person], step, person.name, person.language):
             return False
         await self._settle()
@@ -220,6 +256,18 @@ class _Past:
                 await watch_handoffs(self.runtime, self.tenant_id)
                 await self._settle()
 
+    async def _stop_worker(self) -> None:
+        """Handle what has come as a worker that is stopped while the skill runs; another finds what it had begun."""
+        self.shop.hanging = asyncio.Event()
+        worker = asyncio.create_task(self.queue.run_due(self.runtime))
+        await self.shop.hanging.wait()
+        worker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await worker
+        self.shop.hanging = None
+        self.clock.move(self.clock.now() + RESTART)
+        await sweep.requeue_overdue(self.runtime)
+
     async def _settle(self) -> None:
         while await self.queue.run_due(self.runtime):
             await self.meta.drain()
@@ -228,7 +276,7 @@ class _Past:
 
     async def _take(self, person: Customer, step: Step) -> None:
         """One message of *person*, or what else happens."""
-        about: dict[str, Any] = {"phone_number_id": self.playing.phone_number_id}
+        about: dict[str, Any] = {"phone_number_id": self._number(step)}
         if step.event is not None:
             about |= {"field": step.event[0], "value": step.event[1]}
         else:
@@ -237,6 +285,10 @@ class _Past:
         answer = await self._standin("/inbound", json=about, token=self.playing.control_token)
         if answer.get("status") != 200:
             raise DragomanError(f"the webhook answered {answer.get('status')}: {answer.get('text')}")
+
+    def _number(self, step: Step) -> str:
+        """The id of the number that is written to."""
+        return {SERVICE: self.playing.phone_number_id, TRADE: self.playing.trade_phone_number_id}[step.number]
 
     async def _message(self, person: Customer, step: Step) -> dict[str, Any]:
         message = self._filled(person, step.message)
@@ -271,6 +323,11 @@ class _Past:
         )
         answer: dict[str, Any] = response.json()
         return answer
+
+
+def _leave_questions_open(policy: Policy) -> Policy:
+    """Let contacts take their time from now on, so that what is in progress still is when somebody looks."""
+    return dataclasses.replace(policy, idle_awaiting_seconds=OPEN_QUESTION_SECONDS)
 
 
 def _with_some_just_now(scripts: list[Script], end: timedelta) -> list[Script]:

@@ -78,16 +78,20 @@ async def _serve(settings: Settings, playing: standin.StandinCredentials | None)
         working = asyncio.create_task(_work(runtime, urls, stop))
         app = create_app(runtime)
         served: ASGIApp = app
-        meta = None
+        meta, visit = None, None
         if playing is not None:
             other, meta = standin.application(settings, playing)
             served = Beside(app=app, other=other, path=standin.PATH)
+            # The port is open already: who writes waits until it is served.
+            visit = asyncio.create_task(standin.greet(playing, meta))
         others = [] if playing is None else await _other_standins(settings, playing)
         try:
             async with serve_lmtp(runtime, mail_listener):
                 await _run_web(served, settings, listener, working, app.state.live.close)
         finally:
             stop.set()
+            if visit is not None:
+                visit.cancel()
             if meta is not None:
                 await meta.close()
             for one in others:

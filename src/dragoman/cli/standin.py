@@ -18,6 +18,8 @@ from dragoman.cli.asgi import ASGIApp
 from dragoman.domain.errors import ConfigurationError
 from dragoman.settings import Settings
 from dragoman_shop.replies import TEMPLATES
+from dragoman_shop.steps import text
+from dragoman_shop.unusual import GREETING, VISITOR
 from graph_standin.app import create_app
 from graph_standin.config import Number, StandinConfig
 from graph_standin.standin import Standin as Playing
@@ -26,17 +28,21 @@ from mail_standin.box import MailBox
 PATH = "/standin"
 PHONE_NUMBER_ID = "106540352242922"
 DISPLAY_PHONE_NUMBER = "+43 1 555 0100"
+TRADE_PHONE_NUMBER_ID = "106540352242930"
+TRADE_DISPLAY_PHONE_NUMBER = "+43 1 555 0119"
+"""The number for trade customers, under the same business account."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StandinCredentials:
-    """Holds the credentials of the demo's only number, made at random on each machine, and the other servers' ports."""
+    """Holds the credentials of the demo's numbers, made at random on each machine, and the other servers' ports."""
 
     token: str
     control_token: str
     app_secret: str
     verify_token: str
     phone_number_id: str = PHONE_NUMBER_ID
+    trade_phone_number_id: str = TRADE_PHONE_NUMBER_ID
     waba_id: str = "102290129340398"
     mail_port: int = 0
     order_system_port: int = 0
@@ -106,6 +112,12 @@ def point_at(settings: Settings, standin: StandinCredentials) -> Settings:
     return settings.model_copy(update=given)
 
 
+async def greet(standin: StandinCredentials, played: Playing) -> None:
+    """Let somebody write to the demo, as a contact does: a conversation is in progress whenever it was started."""
+    about = {"phone_number_id": standin.phone_number_id, "from": VISITOR.phone.lstrip("+"), "name": VISITOR.name}
+    await played.play({**about, "message": text(GREETING)})
+
+
 def application(
     settings: Settings,
     standin: StandinCredentials,
@@ -121,14 +133,18 @@ def application(
     config = StandinConfig(
         webhook_url=f"http://127.0.0.1:{settings.port}/webhooks/whatsapp",
         control_token=standin.control_token,
-        numbers=(
+        numbers=tuple(
             Number(
-                phone_number_id=standin.phone_number_id,
+                phone_number_id=phone_number_id,
                 token=standin.token,
                 app_secret=standin.app_secret,
-                display_phone_number=DISPLAY_PHONE_NUMBER,
+                display_phone_number=display,
                 waba_id=standin.waba_id,
-            ),
+            )
+            for phone_number_id, display in (
+                (standin.phone_number_id, DISPLAY_PHONE_NUMBER),
+                (standin.trade_phone_number_id, TRADE_DISPLAY_PHONE_NUMBER),
+            )
         ),
         journal_path=settings.data_directory / "standin-journal.jsonl",
         public_url=f"http://127.0.0.1:{settings.port}{PATH}",
