@@ -76,6 +76,22 @@ async def test_a_contact_over_the_limit_is_on_record_told_once_and_served_in_the
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
 
 
+async def test_a_contact_gets_no_second_share_when_the_clock_begins_a_new_minute(shop: Harness) -> None:
+    await set_policy(shop, limits=Limits(contact_per_minute=3))
+    now = shop.clock.now()
+    shop.clock.move(seconds=59 - now.second - now.microsecond / 1e6 + (60 if now.second == 59 else 0))
+    for _ in range(6):
+        await shop.say("answer")
+        shop.clock.move(seconds=0.4)
+    await shop.settle()
+    assert await outcomes(shop) == {"SUCCESS": 3, "RATE_LIMITED": 3}
+    shop.clock.move(seconds=57.7)
+    for _ in range(2):
+        await shop.say("answer")
+    await shop.settle()
+    assert await outcomes(shop) == {"SUCCESS": 4, "RATE_LIMITED": 4}, "only the first one is a minute old"
+
+
 @pytest.mark.parametrize(
     "on", [Limits(tenant_per_second=25, channel_account_per_second=0), Limits(channel_account_per_second=25)]
 )
@@ -102,7 +118,7 @@ async def test_a_message_that_one_limit_refuses_does_not_count_for_the_others(sh
     await at_once(shop)
     assert await outcomes(shop) == {"SUCCESS": 3, "RATE_LIMITED": 5}
     taken = {r["scope"]: r["taken"] for r in await shop.rows(
-        "SELECT scope, sum(taken)::int AS taken FROM rate_window WHERE scope <> 'contact' GROUP BY scope"
+        "SELECT scope, sum(taken)::int AS taken FROM rate_window GROUP BY scope"
     )}  # fmt: skip
     assert taken == {"tenant": 3, "channel_account": 3}
 
@@ -157,10 +173,11 @@ async def test_what_waited_while_no_worker_ran_is_not_refused_for_that(shop: Har
 async def test_old_windows_are_forgotten_by_two_sweeps_at_once(shop: Harness) -> None:
     await shop.say("answer")
     await shop.settle()
-    assert len(await shop.rows("SELECT 1 FROM rate_window")) == 3
+    assert len(await shop.rows("SELECT 1 FROM rate_window")) == 2
+    assert len(await shop.rows("SELECT 1 FROM contact_rate")) == 1
     shop.clock.move(seconds=limits.KEPT.total_seconds() + 61)
     await asyncio.gather(sweep.clean_up(shop.runtime), sweep.clean_up(shop.runtime))
-    assert await shop.rows("SELECT 1 FROM rate_window") == []
+    assert await shop.rows("SELECT 1 FROM rate_window UNION ALL SELECT 1 FROM contact_rate") == []
 
 
 async def test_who_talks_on_one_number_is_busy_on_the_other_until_that_session_ends(shop: Harness) -> None:

@@ -51,6 +51,7 @@ from dragoman.domain.policies import (
 )
 from dragoman.domain.states import TERMINAL, State
 from dragoman.store.catalogue.skills import policy_from_json, policy_to_json
+from dragoman.store.receiving import contact_rates
 from dragoman.store.receiving.limits import SHARDS, RateBucket, rate_buckets
 from tests.scenarios.driver import CountingSource, drain
 from tests.unit.test_dispatch_core import CONTACT, NOW
@@ -152,22 +153,63 @@ def test_a_part_reads_back_as_it_was_written(kind: Any) -> None:
 
 @given(st.integers(1, 10_000))
 def test_the_shards_of_a_window_have_the_limit_between_them(allowed: int) -> None:
-    window = RateBucket(scope="tenant", subject_id=UUID(int=1), start=NOW, seconds=1, allowed=allowed)
+    window = RateBucket(scope="tenant", subject_id=UUID(int=1), start=NOW, allowed=allowed)
     parts = [window.part(shard) for shard in range(window.shards)]
     assert sum(parts) == allowed
     assert min(parts) > 0
     assert len(parts) <= SHARDS
 
 
-def test_a_limit_of_nought_is_off_and_windows_begin_at_whole_minutes_and_seconds() -> None:
+def test_a_limit_of_nought_is_off_and_seconds_are_those_of_the_clock() -> None:
     at = datetime(2026, 3, 2, 9, 0, 59, 999_999, tzinfo=UTC)
-    ids = UUID(int=1), UUID(int=2), UUID(int=3)
+    ids = UUID(int=1), UUID(int=2)
     found = rate_buckets(Limits(tenant_per_second=0), *ids, at)
     assert [(w.scope, w.subject_id.int, w.start.second, w.start.microsecond) for w in found] == [
-        ("contact", 3, 0, 0),
         ("channel_account", 2, 59, 0),
     ]
-    assert rate_buckets(Limits(contact_per_minute=0, channel_account_per_second=0, tenant_per_second=0), *ids, at) == []
+    assert rate_buckets(Limits(channel_account_per_second=0, tenant_per_second=0), *ids, at) == []
+
+
+def admitted_of(arrivals: list[float], allowed: int) -> tuple[list[datetime], list[datetime]]:
+    """What of the arrivals, in seconds and as they are handled, is admitted and what refused."""
+    kept: list[datetime] = []
+    admitted, refused = [], []
+    for seconds in arrivals:
+        at = NOW + timedelta(seconds=seconds)
+        if contact_rates.has_room(kept, at, allowed):
+            kept = contact_rates.with_one_more(kept, at, allowed)
+            admitted.append(at)
+        else:
+            refused.append(at)
+    return admitted, refused
+
+
+def in_minute_from(begin: datetime, times: list[datetime]) -> int:
+    return sum(begin <= time < begin + contact_rates.PERIOD for time in times)
+
+
+ARRIVALS = st.lists(st.floats(0, 300, allow_nan=False), max_size=120)
+
+
+@given(ARRIVALS.map(sorted), st.integers(1, 25))
+def test_no_minute_has_more_than_a_contacts_limit_wherever_it_begins(arrivals: list[float], allowed: int) -> None:
+    admitted, refused = admitted_of(arrivals, allowed)
+    assert all(in_minute_from(begin, admitted) <= allowed for begin in admitted)
+    for at in refused:
+        before = sum(at - contact_rates.PERIOD < time <= at for time in admitted)
+        assert before == allowed, "it would have been one too many"
+
+
+@given(st.lists(st.floats(0, 300, allow_nan=False), max_size=40), st.integers(10, 25))
+def test_the_limit_holds_in_whatever_order_the_messages_are_handled(arrivals: list[float], allowed: int) -> None:
+    admitted, _ = admitted_of(arrivals, allowed)
+    assert all(in_minute_from(begin, admitted) <= allowed for begin in admitted)
+
+
+def test_a_limit_that_was_lowered_refuses_nobody_for_what_was_long_ago() -> None:
+    kept = [NOW + timedelta(seconds=seconds) for seconds in range(20)]
+    assert contact_rates.has_room(kept, NOW + timedelta(minutes=5), allowed=2)
+    assert not contact_rates.has_room(kept, NOW + timedelta(seconds=30), allowed=2)
 
 
 VIENNA = routing_from_json(HOURS).hours

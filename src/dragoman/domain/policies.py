@@ -47,8 +47,9 @@ _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much may come in, in fixed windows by the time of receipt; and how long a message waits for its session.
+    """How much may come in, by the time of receipt; and how long a message waits for its session.
 
+    ``contact_per_minute`` holds for any minute, wherever it begins, the others for each second of the clock.
     ``busy_wait_seconds`` is how long a message may wait because one earlier dispatch of its contact held the session.
     """
 

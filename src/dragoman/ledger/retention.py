@@ -87,6 +87,7 @@ STAYS = {
     "contact": "who the contacts are, for as long as they are contacts: erased with them",
     "contact_alias": "what contacts were ever known by, so that they are found: erased with them",
     "contact_identity": "how contacts are reached: erased with them",
+    "contact_rate": "when a contact's latest messages came, for a day",
     "directory": _DEFINITIONS,
     "email_template": _DEFINITIONS,
     "flow": _DEFINITIONS,

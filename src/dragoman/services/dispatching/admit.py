@@ -62,8 +62,7 @@ async def within_limits(
     if not asking:
         return refused
     for message_id, full in (await limits.admit_all(connection, tenant_id, asking, policy.limits)).items():
-        bucket = full.bucket
-        refusal = Refusal(limit=bucket.scope, allowed=bucket.allowed, window_seconds=bucket.seconds, notify=full.notify)
+        refusal = Refusal(limit=full.scope, allowed=full.allowed, window_seconds=full.seconds, notify=full.notify)
         await mailbox.mark_refused(connection, tenant_id, message_id, {"refused": _stored(refusal)})
         refused[message_id] = refusal
     return refused

@@ -41,6 +41,7 @@ KEPT: Mapping[str, str] = {
     "checkpoint": "digests of seals",
     "checkpoint_due": "ids of ours",
     "checkpoint_leaf": "seals",
+    "contact_rate": "ids of ours and times, for a day",
     "classifier_version": "definitions",
     "delivery_item": "digests of the channel's ids, and what became of them",
     "directory": "where tenants' accounts are found",

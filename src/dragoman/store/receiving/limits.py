@@ -1,10 +1,11 @@
-"""Rate limits: fixed windows by a message's time of receipt, counted in the transaction that loads it.
+"""Rate limits by a message's time of receipt, counted in the transaction that loads it.
 
-All workers count in the same rows, so the limits hold whatever their number, and what waited while no worker ran is
-not refused for that. A bucket with a high limit is spread over shards, each with its part of the limit: transactions
-of different contacts then seldom wait for each other's row. One statement counts a whole batch: it locks rows in one
-order (the tenant's, the channel account's, the contact's) and never one that is seen to be full, so waiting never goes
-in a circle. Where a row fills up while it is waited for, the transaction is begun anew.
+A contact's holds for any minute (:mod:`~dragoman.store.receiving.contact_rates`), those of a channel account and of the
+tenant for each second of the clock. All workers count in the same rows, so the limits hold whatever their number, and
+what waited while no worker ran is not refused for that. A bucket with a high limit is spread over shards, each with its
+part of the limit: transactions of different contacts then seldom wait for each other's row. One statement counts a
+whole batch: it locks rows in one order (the tenant's, the channel account's) and never one that is seen to be full, so
+waiting never goes in a circle. Where a row fills up while it is waited for, the transaction is begun anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from uuid import UUID
 from dragoman.domain.policies import Limits
 from dragoman.store.batching import ContendedError
 from dragoman.store.database import Connection, Record
+from dragoman.store.receiving import contact_rates
 
 CONTACT = "contact"
 CHANNEL_ACCOUNT = "channel_account"
@@ -29,24 +31,22 @@ _LEAST_PER_SHARD = 4
 KEPT = timedelta(days=1)
 """How long a bucket's rows are of use: until its last message was loaded."""
 
-_MINUTE = 60
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateBucket:
-    """One limit on one subject, for the stretch of time that a message falls into."""
+    """One limit on one subject, for the second that a message falls into."""
 
     scope: str
     subject_id: UUID
     start: datetime
-    seconds: int
     allowed: int
 
     @property
     def shards(self) -> int:
-        """Over how many rows the bucket is spread; a contact's is counted under the contact's lease, in one."""
-        return 1 if self.scope == CONTACT else max(1, min(SHARDS, self.allowed // _LEAST_PER_SHARD))
+        """Over how many rows the bucket is spread."""
+        return max(1, min(SHARDS, self.allowed // _LEAST_PER_SHARD))
 
     def part(self, shard: int) -> int:
         """How much of the limit a shard has; the parts add up to the limit."""
@@ -55,26 +55,24 @@ class RateBucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateRefusal:
-    """The bucket that is full, and whether the contact is still to be told so in this minute."""
+    """The limit that is used up, for how many seconds it is, and whether the contact is still to be told so."""
 
-    bucket: RateBucket
+    scope: str
+    allowed: int
+    seconds: int
     notify: bool
 
 
-def rate_buckets(
-    limits: Limits, tenant_id: UUID, channel_account_id: UUID, contact_id: UUID, received_at: datetime
-) -> list[RateBucket]:
-    """The limits that are on for this message, in the order in which they are looked at."""
+def rate_buckets(limits: Limits, tenant_id: UUID, channel_account_id: UUID, received_at: datetime) -> list[RateBucket]:
+    """The limits of a second that are on for this message, in the order in which they are looked at."""
     wanted = (
-        (CONTACT, contact_id, _MINUTE, limits.contact_per_minute),
-        (CHANNEL_ACCOUNT, channel_account_id, 1, limits.channel_account_per_second),
-        (TENANT, tenant_id, 1, limits.tenant_per_second),
+        (CHANNEL_ACCOUNT, channel_account_id, limits.channel_account_per_second),
+        (TENANT, tenant_id, limits.tenant_per_second),
     )
+    start = _second(received_at)
     return [
-        RateBucket(
-            scope=scope, subject_id=subject, start=_start(received_at, seconds), seconds=seconds, allowed=allowed
-        )
-        for scope, subject, seconds, allowed in wanted
+        RateBucket(scope=scope, subject_id=subject, start=start, allowed=allowed)
+        for scope, subject, allowed in wanted
         if allowed > 0
     ]
 
@@ -92,41 +90,62 @@ class Asking:
 async def admit_all(
     connection: Connection, tenant_id: UUID, asking: Sequence[Asking], limits: Limits
 ) -> dict[UUID, RateRefusal]:
-    """Count each message in all its buckets and mark it as counted, or in none: the refused ones by their id.
+    """Count each message against all its limits and mark it as counted, or against none: the refused ones by their id.
 
     A refusal is the caller's to mark. To be called last in a transaction: what it locks, others wait for. Raises
     ContendedError where a bucket filled up meanwhile.
     """
     wanted = {
-        one.message_id: rate_buckets(limits, tenant_id, one.channel_account_id, one.contact_id, one.received_at)
-        for one in asking
+        one.message_id: rate_buckets(limits, tenant_id, one.channel_account_id, one.received_at) for one in asking
     }
     distinct = list(dict.fromkeys(bucket for of_one in wanted.values() for bucket in of_one))
-    if not distinct:
+    by_contact = limits.contact_per_minute > 0
+    if not distinct and not by_contact:
         return {}
-    room = await _room(connection, tenant_id, distinct)
-    full: dict[UUID, RateBucket] = {}
+    room = await _room(connection, tenant_id, distinct) if distinct else {}
+    known = await contact_rates.admitted_of(connection, tenant_id, {a.contact_id for a in asking}) if by_contact else {}
+    admitted: dict[UUID, Sequence[datetime]] = {}
+    full: dict[UUID, RateBucket | None] = {}
     claims: Counter[tuple[RateBucket, int]] = Counter()
-    for message_id, of_one in wanted.items():
-        shards = {bucket: _shard(bucket, room[bucket], message_id) for bucket in of_one}
-        first_full = next((bucket for bucket in of_one if shards[bucket] is None), None)
-        if first_full is not None:
-            full[message_id] = first_full
+    for one in asking:
+        times = admitted.get(one.contact_id, known.get(one.contact_id, ()))
+        if by_contact and not contact_rates.has_room(times, one.received_at, limits.contact_per_minute):
+            full[one.message_id] = None
             continue
+        shards = {bucket: _shard(bucket, room[bucket], one.message_id) for bucket in wanted[one.message_id]}
+        first_full = next((bucket for bucket, shard in shards.items() if shard is None), None)
+        if first_full is not None:
+            full[one.message_id] = first_full
+            continue
+        if by_contact:
+            admitted[one.contact_id] = contact_rates.with_one_more(times, one.received_at, limits.contact_per_minute)
         for bucket, shard in shards.items():
             if shard is not None:
                 room[bucket][shard] -= 1
                 claims[bucket, shard] += 1
-    if claims:
-        counted = [message_id for message_id in wanted if message_id not in full]
+    counted = [message_id for message_id in wanted if message_id not in full]
+    if counted:
+        await contact_rates.save(connection, tenant_id, admitted)
         done = await _count(connection, tenant_id, claims, counted)
         if len(done) < len(claims):
             raise ContendedError(f"{len(claims) - len(done)} of {len(claims)} buckets filled up meanwhile")
     by_id = {one.message_id: one for one in asking}
     return {
-        message_id: RateRefusal(bucket=bucket, notify=await _notify(connection, tenant_id, by_id[message_id], limits))
+        message_id: await _refusal(connection, tenant_id, by_id[message_id], bucket, limits)
         for message_id, bucket in full.items()
     }
+
+
+async def _refusal(
+    connection: Connection, tenant_id: UUID, asking: Asking, bucket: RateBucket | None, limits: Limits
+) -> RateRefusal:
+    """Say what is used up: the bucket, or the contact's own limit."""
+    return RateRefusal(
+        scope=bucket.scope if bucket else CONTACT,
+        allowed=bucket.allowed if bucket else limits.contact_per_minute,
+        seconds=1 if bucket else int(contact_rates.PERIOD.total_seconds()),
+        notify=await contact_rates.notify(connection, tenant_id, asking.contact_id, asking.received_at),
+    )
 
 
 def _shard(bucket: RateBucket, room: Mapping[int, int], message_id: UUID) -> int | None:
@@ -139,13 +158,13 @@ def _shard(bucket: RateBucket, room: Mapping[int, int], message_id: UUID) -> int
 
 
 async def purge(connection: Connection, tenant_id: UUID, *, before: datetime) -> None:
-    """Remove the rows of buckets whose window began before that time."""
+    """Remove what is of no use since before that time."""
     await connection.execute("DELETE FROM rate_window WHERE tenant_id = $1 AND window_start < $2", tenant_id, before)
+    await contact_rates.purge(connection, tenant_id, before=before)
 
 
-def _start(at: datetime, seconds: int) -> datetime:
-    passed = int((at - _EPOCH).total_seconds())
-    return _EPOCH + timedelta(seconds=passed - passed % seconds)
+def _second(at: datetime) -> datetime:
+    return _EPOCH + timedelta(seconds=int((at - _EPOCH).total_seconds()))
 
 
 async def _room(
@@ -169,7 +188,7 @@ async def _room(
     }
 
 
-_ORDER = {TENANT: 0, CHANNEL_ACCOUNT: 1, CONTACT: 2}
+_ORDER = {TENANT: 0, CHANNEL_ACCOUNT: 1}
 """In which order rows are locked, whoever counts."""
 
 
@@ -198,18 +217,3 @@ async def _count(
     )
     done = {(row["scope"], row["subject_id"], row["window_start"], row["shard"]) for row in rows}
     return {(w, shard) for w, shard in ordered if (w.scope, w.subject_id, w.start, shard) in done}
-
-
-async def _notify(connection: Connection, tenant_id: UUID, asking: Asking, limits: Limits) -> bool:
-    """Whether the contact was not told in this minute, whatever limit it was; from now on they were."""
-    notify: bool | None = await connection.fetchval(
-        "INSERT INTO rate_window AS w (tenant_id, scope, subject_id, window_start, shard, allowed, taken, told) "
-        "VALUES ($1, $2, $3, $4, 0, $5, 0, true) ON CONFLICT (tenant_id, scope, subject_id, window_start, shard) "
-        "DO UPDATE SET told = true WHERE NOT w.told RETURNING true",
-        tenant_id,
-        CONTACT,
-        asking.contact_id,
-        _start(asking.received_at, _MINUTE),
-        limits.contact_per_minute,
-    )
-    return bool(notify)
