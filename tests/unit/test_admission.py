@@ -86,7 +86,7 @@ def test_a_policy_survives_being_stored() -> None:
         ("limits", {"contact_per_minute": -1}, "whole number"),
         ("limits", {"contact_per_minute": True}, "whole number"),
         ("limits", {"per_hour": 3}, "has no per_hour"),
-        ("limits", [], "it was {'contact"),
+        ("limits", [], "limits is \\[\\]; use a mapping"),
         ("routing", {"hours": []}, "must be a mapping"),
         ("budget", {"messages": "many"}, "whole number"),
         ("confirmation", {"channel": "pigeon"}, "same_number or other_number"),
@@ -123,7 +123,10 @@ def test_a_policy_survives_being_stored() -> None:
         ("classifier", MODEL | {"phrases": -1}, "classifier.phrases is -1"),
         ("classifier", MODEL | {"api_key": "sk"}, "classifier has no api_key"),
         ("misses", 3, "has no misses"),
-        ("threshold", "high", "it was 0.5"),
+        ("threshold", "high", "threshold is 'high'; use a number"),
+        ("threshold", float("nan"), "negative or endless"),
+        ("misses_before_handoff", 1.5, "use a whole number"),
+        ("limits", 7, "use a mapping"),
         ("retry_base_seconds", -0.5, "negative"),
         ("menu", [{"skil": "x"}], "menu cannot be used"),
     ],
@@ -144,6 +147,20 @@ def test_a_change_leaves_the_rest_as_it_was() -> None:
     for nothing in nothings:
         with pytest.raises(ConfigurationError):
             changed(before, nothing)
+
+
+def test_a_number_that_was_written_without_a_fraction_may_get_one_later() -> None:
+    whole = changed(Policy(), {"retry_cap_seconds": 8, "threshold": 1})
+    stored = policy_from_json(policy_to_json(whole))
+    assert changed(stored, {"retry_cap_seconds": 0.5, "threshold": 0.4}) == dataclasses.replace(
+        Policy(), retry_cap_seconds=0.5, threshold=0.4
+    )
+
+
+def test_what_an_earlier_version_stored_without_a_fraction_is_read_as_one() -> None:
+    stored = policy_from_json({"retry_cap_seconds": 8})
+    assert isinstance(stored.retry_cap_seconds, float)
+    assert changed(stored, {"retry_cap_seconds": 0.5}).retry_cap_seconds == 0.5
 
 
 @given(st.sampled_from([Limits, Budget, Confirmation, HandoffRules]))

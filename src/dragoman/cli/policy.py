@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,9 @@ def policy_set(file: File, tenant_slug: TenantOption) -> None:
     err.print(f"The policy of {tenant_slug} is set.")
 
 
+_KINDS = {float: "a number", int: "a whole number", str: "a text", list: "a list", dict: "a mapping"}
+
+
 def changed(known: Policy, given: object) -> Policy:
     """*known* with the fields that *given* names; a part such as ``limits`` may be given in part, lists only whole.
 
@@ -58,19 +62,17 @@ def changed(known: Policy, given: object) -> Policy:
     """
     if not isinstance(given, dict) or not given:
         raise ConfigurationError("the file must name fields of the policy; `dragoman tenant policy show` prints them")
-    merged = skills.policy_to_json(known)
+    merged, defaults = skills.policy_to_json(known), skills.policy_to_json(Policy())
     for name, value in given.items():
         if name not in merged:
             raise ConfigurationError(f"a policy has no {name}; it has {', '.join(merged)}")
-        old = merged[name]
-        if isinstance(old, dict) and isinstance(value, dict):
-            merged[name] = {**old, **value}
-        elif type(value) is type(old) or (isinstance(old, float) and type(value) is int):
-            merged[name] = value
-        else:
-            raise ConfigurationError(f"{name} is {value!r}; it was {old!r}")
-        if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-            raise ConfigurationError(f"{name} is {value!r}; it cannot be negative")
+        # Not by what is stored: somebody may have set 8 where 0.5 is as good.
+        kind = type(defaults[name])
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ConfigurationError(f"{name} is {value!r}; use {_KINDS[kind]}")
+        if isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise ConfigurationError(f"{name} is {value!r}; it cannot be negative or endless")
+        merged[name] = {**merged[name], **value} if isinstance(value, dict) else value
     try:
         return skills.policy_from_json(merged)
     except TypeError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 from uuid import UUID
 
 from dragoman.dispatch.verification import BUILT_IN
@@ -238,7 +238,12 @@ def policy_from_json(value: dict[str, Any]) -> Policy:
     """
     menu = tuple(MenuItem(**item) for item in value.get("menu", ()))
     parts = {name: read(value[name]) for name, read in _PARTS.items() if name in value}
-    return Policy(**{**value, "menu": menu, **parts})
+    numbers = {name: float(value[name]) for name in _FRACTIONS if name in value}
+    return Policy(**{**value, "menu": menu, **numbers, **parts})
+
+
+_FRACTIONS = tuple(name for name, kind in get_type_hints(Policy).items() if kind is float)
+"""Fields that may have a fraction, also where one was written without."""
 
 
 _PARTS: dict[str, Callable[[object], Any]] = {
