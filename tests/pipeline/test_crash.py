@@ -58,6 +58,9 @@ async def test_a_dispatch_whose_worker_died_during_the_skill_is_orphaned_once(sh
     (row,) = await shop.rows("SELECT session_id, state, outcome, outcome_reason, dispatch_count FROM session")
     assert (row["state"], row["outcome"], row["dispatch_count"]) == ("ACTIVE", "DISPATCH_ORPHANED", 1)
     assert "test.slow" in row["outcome_reason"]
+    (lost,) = [e for e in await shop.timeline(row["session_id"]) if e["type"] == "dispatch.orphaned"]
+    told = lost["payload"]
+    assert (told["skill"], told["attempt"], told["worker"]) == ("test.slow", 1, shop.runtime.owner)
     assert len(await shop.journal()) == 1
 
     calls.go_on.set()  # the dead worker was only slow: its result comes now
@@ -69,6 +72,33 @@ async def test_a_dispatch_whose_worker_died_during_the_skill_is_orphaned_once(sh
     assert [e["payload"]["late_result"] for e in late] == ["done at last"]
     assert len([e for e in timeline if e["type"] == "outcome.assigned"]) == 1
     assert (await verify_audit(shop.runtime, shop.tenant_id)).breaches == ()
+
+
+async def test_an_orphan_names_its_skill_though_the_worker_died_between_two_attempts(
+    shop: Harness, calls: Calls
+) -> None:
+    pausing = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        pausing.set()
+        await asyncio.Event().wait()
+
+    calls.failures_left = 2
+    await shop.say("flaky")
+    contact_id = await contact_of(shop)
+    dying = asyncio.create_task(handle(replace(shop.runtime, sleep=pause), shop.tenant_id, contact_id))
+    await pausing.wait()
+    await steal(shop, f"inbound:{contact_id}")
+    assert await handle(shop.runtime, shop.tenant_id, contact_id) == 1
+    dying.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await dying
+    (row,) = await shop.rows("SELECT session_id, outcome, outcome_reason FROM session")
+    assert row["outcome"] == "DISPATCH_ORPHANED"
+    assert "between two attempts of test.flaky" in row["outcome_reason"]
+    (lost,) = [e for e in await shop.timeline(row["session_id"]) if e["type"] == "dispatch.orphaned"]
+    assert (lost["payload"]["skill"], lost["payload"]["attempt"]) == ("test.flaky", None)
+    assert lost["payload"]["worker"] == shop.runtime.owner
 
 
 async def test_after_an_orphan_the_next_message_is_served(shop: Harness, calls: Calls) -> None:

@@ -26,22 +26,25 @@ def orphaned(
     skill: str | None,
     attempt: int | None,
     reason: str,
+    worker: str | None = None,
     by: Actor = SYSTEM,
 ) -> Turn:
     """The turn that closes the lost dispatch and asks the contact to write again.
 
-    Nothing is sent where a person has the conversation or the session ended meanwhile.
+    Nothing is sent where a person has the conversation or the session ended meanwhile. A *skill* without an *attempt*
+    was in the pause before the next one; *worker* is who had it.
     """
     draft = Draft(session, now=now, source=source, dispatch_id=dispatch_id, actor=by)
     draft.count_error()
     # Nobody knows whether the flow's skill did its work, so the flow cannot go on.
     draft.change(flow=None)
-    draft.record(DispatchOrphaned(reason=reason, skill=skill, attempt=attempt))
+    draft.record(DispatchOrphaned(reason=reason, skill=skill, attempt=attempt, worker=worker))
     if session.state is State.PROCESSING:
         draft.move(State.ACTIVE, "the dispatch that was running is lost")
     if session.state is not State.WITH_AGENT and session.state not in TERMINAL:
         draft.say(Text(sentence("orphaned", contact.locale)))
-    during = f" while {skill} was running (attempt {attempt})" if skill else ""
+    running = f" while {skill} was running (attempt {attempt})" if attempt else f" between two attempts of {skill}"
+    during = running if skill else ""
     draft.close(Outcome.DISPATCH_ORPHANED, f"the dispatch was lost{during}: {reason}")
     return draft.cut(final=True)
 

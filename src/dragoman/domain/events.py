@@ -532,13 +532,18 @@ class OutboxChanged(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchOrphaned(Payload):
-    """A dispatch lost its session before it completed; what it still finds out is not sent."""
+    """A dispatch lost its session before it completed; what it still finds out is not sent.
+
+    ``skill`` is the one that was being called, by the process that ``worker`` names. Without an ``attempt`` it was in
+    the pause before the next one.
+    """
 
     type: ClassVar[str] = "dispatch.orphaned"
     label: ClassVar[str] = "Dispatch orphaned"
     reason: str
     skill: str | None = None
     attempt: int | None = None
+    worker: str | None = None
     late_result: str | None = None
 
 

@@ -20,7 +20,7 @@ from dragoman.dispatch.aside import is_aside
 from dragoman.dispatch.turn import Turn
 from dragoman.dispatch.verification import with_code
 from dragoman.domain.content import Media
-from dragoman.domain.events import HandoffRequested, SkillInvoked
+from dragoman.domain.events import HandoffRequested, SkillInvoked, SkillRetryScheduled
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
@@ -102,7 +102,9 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
     if not commits:
         return
     now = runtime.clock.now()
-    new = await mailbox.mark_progress(connection, tenant_id, [_progress(commit) for commit in commits], now=now)
+    new = await mailbox.mark_progress(
+        connection, tenant_id, [_progress(commit) for commit in commits], worker=runtime.owner, now=now
+    )
     commits = [commit for commit in commits if commit.work.waiting.message.message_id in new]
     if not commits:
         return
@@ -224,11 +226,13 @@ _PROTOCOL: LeaseProtocol[ClaimNext | CommitTurn, DispatchWork] = LeaseProtocol(
 def _progress(commit: CommitTurn) -> mailbox.DispatchProgress:
     turn = commit.turn
     invoked = next((e.payload for e in turn.events if isinstance(e.payload, SkillInvoked)), None)
+    retried = next((e.payload for e in turn.events if isinstance(e.payload, SkillRetryScheduled)), None)
+    called = invoked or retried
     return mailbox.DispatchProgress(
         message_id=commit.work.waiting.message.message_id,
         part=commit.part,
         session_id=turn.session.session_id,
-        skill=invoked.skill if invoked else None,
+        skill=called.skill if called else None,
         attempt=invoked.attempt if invoked else None,
         outcome=str(turn.session.outcome) if turn.final else None,
     )

@@ -264,7 +264,12 @@ async def close_orphan(runtime: Runtime, lease: Lease, work: DispatchWork) -> Di
             if waiting.session_id is None:
                 raise TypeError("a dispatch that was begun has a session")
             payloads: tuple[Payload, ...] = (
-                DispatchOrphaned(reason=reason, skill=waiting.running_skill),
+                DispatchOrphaned(
+                    reason=reason,
+                    skill=waiting.running_skill,
+                    attempt=waiting.running_attempt,
+                    worker=waiting.running_worker,
+                ),
                 OutcomeAssigned(
                     outcome=Outcome.DISPATCH_ORPHANED,
                     reason="the session had ended before the dispatch was found; the session's own outcome stays",
@@ -281,7 +286,7 @@ async def close_orphan(runtime: Runtime, lease: Lease, work: DispatchWork) -> Di
                 session_id=waiting.session_id,
                 outcome=Outcome.DISPATCH_ORPHANED,
             )
-            await mailbox.mark_progress(connection, lease.tenant_id, [done], now=now)
+            await mailbox.mark_progress(connection, lease.tenant_id, [done], worker=runtime.owner, now=now)
             wanted = NextMessage(lease=lease, contact_id=waiting.contact_id)
             return (await load_work(runtime, connection, lease.tenant_id, [wanted])).get(waiting.contact_id)
     turn = orphaned(
@@ -292,6 +297,7 @@ async def close_orphan(runtime: Runtime, lease: Lease, work: DispatchWork) -> Di
         contact=work.contact,
         skill=waiting.running_skill,
         attempt=waiting.running_attempt,
+        worker=waiting.running_worker,
         reason=reason,
     )
     return await _commit(runtime, work, turn, waiting.parts + 1)
@@ -317,6 +323,7 @@ async def _record_late(
         actor=SYSTEM,
         payload=DispatchOrphaned(
             reason="the result came after the dispatch had lost its session; it was not sent",
+            worker=runtime.owner,
             late_result=cut(said, 500),
         ),
         dispatch_id=work.waiting.dispatch_id,

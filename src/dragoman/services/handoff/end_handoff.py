@@ -117,6 +117,7 @@ async def _give_up_dispatch(held: HeldSession, by: Actor, reason: str) -> Sessio
         contact=work.contact,
         skill=work.waiting.running_skill,
         attempt=work.waiting.running_attempt,
+        worker=work.waiting.running_worker,
         reason=f"{by.name} released the session: {reason}",
         by=by,
     )

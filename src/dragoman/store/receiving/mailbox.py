@@ -92,6 +92,7 @@ class Waiting:
     session_id: UUID | None
     running_skill: str | None
     running_attempt: int | None
+    running_worker: str | None
     admission: Mapping[str, Any] | None
     sender: Identity | None
     code_open: bool
@@ -237,9 +238,9 @@ async def next_waiting(
         "AND c.digest IS NOT NULL AND c.expires_at > $3) AS code_open "
         "FROM unnest($2::uuid[]) AS q(contact_id) CROSS JOIN LATERAL (SELECT message_id, dispatch_id, contact_id, "
         f"channel_account_id, channel_message_id, received_at, channel_at, content, {', '.join(_CONTEXT)}, "
-        "trace_id, progress, parts, session_id, running_skill, running_attempt, admission, sender_kind, sender, "
-        "attached_to, delivery_id, delivery_item, redacted, abandoned, retried_by, recorded_in, author, from_us "
-        "FROM mailbox WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
+        "trace_id, progress, parts, session_id, running_skill, running_attempt, running_worker, admission, "
+        "sender_kind, sender, attached_to, delivery_id, delivery_item, redacted, abandoned, retried_by, recorded_in, "
+        "author, from_us FROM mailbox WHERE tenant_id = $1 AND contact_id = q.contact_id AND progress <> 'done' "
         "AND (held_until IS NULL OR held_until <= $3) "
         # Who turned out to be somebody else has their messages brought there first.
         "AND (progress = 'running' OR NOT EXISTS (SELECT FROM contact c WHERE c.tenant_id = $1 "
@@ -282,6 +283,7 @@ def _waiting(row: Any) -> Waiting:
         session_id=row["session_id"],
         running_skill=row["running_skill"],
         running_attempt=row["running_attempt"],
+        running_worker=row["running_worker"],
         admission=row["admission"],
         sender=Identity(kind=row["sender_kind"], value=row["sender"]) if row["sender"] else None,
         code_open=row["code_open"],
@@ -309,7 +311,10 @@ def _revision(row: Any) -> Revision | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchProgress:
-    """Part number *part* (from 1) of a message's dispatch; with *outcome* the dispatch is done."""
+    """Part number *part* (from 1) of a message's dispatch; with *outcome* the dispatch is done.
+
+    A *skill* without an *attempt* is in the pause before its next one.
+    """
 
     message_id: UUID
     part: int
@@ -322,16 +327,16 @@ class DispatchProgress:
 _MARK_PROGRESS = BulkStatement(
     "UPDATE mailbox AS m SET parts = r.part, "
     "progress = CASE WHEN r.outcome IS NULL THEN 'running' ELSE 'done' END, "
-    "session_id = r.session_id, running_skill = r.skill, running_attempt = r.attempt, outcome = r.outcome, "
-    "done_at = CASE WHEN r.outcome IS NOT NULL THEN {now} END FROM {rows} "
+    "session_id = r.session_id, running_skill = r.skill, running_attempt = r.attempt, running_worker = {worker}, "
+    "outcome = r.outcome, done_at = CASE WHEN r.outcome IS NOT NULL THEN {now} END FROM {rows} "
     "WHERE m.tenant_id = {tenant_id} AND m.message_id = r.message_id AND m.parts = r.part - 1 RETURNING m.message_id",
     {"message_id": "uuid", "part": "int", "session_id": "uuid", "skill": "text", "attempt": "int", "outcome": "text"},
-    once={"now": "timestamptz"},
+    once={"now": "timestamptz", "worker": "text"},
 )
 
 
 async def mark_progress(
-    connection: Connection, tenant_id: UUID, made: Sequence[DispatchProgress], *, now: datetime
+    connection: Connection, tenant_id: UUID, made: Sequence[DispatchProgress], *, worker: str, now: datetime
 ) -> set[UUID]:
     """Count parts of dispatches as on record; the messages whose part had not been counted before.
 
@@ -339,7 +344,7 @@ async def mark_progress(
     row knows that it must not run the dispatch again.
     """
     parts = [(p.message_id, p.part, p.session_id, p.skill, p.attempt, p.outcome) for p in made]
-    rows = await _MARK_PROGRESS.fetch(connection, parts, tenant_id, now)
+    rows = await _MARK_PROGRESS.fetch(connection, parts, tenant_id, now, worker)
     return {row["message_id"] for row in rows}
 
 
@@ -402,8 +407,9 @@ async def reopen(
     """
     contact_id: UUID | None = await connection.fetchval(
         "UPDATE mailbox SET progress = 'waiting', parts = 0, dispatch_id = $3, outcome = NULL, done_at = NULL, "
-        "session_id = NULL, running_skill = NULL, running_attempt = NULL, abandoned = 0, retried_by = $4, "
-        "recorded_in = $5 WHERE tenant_id = $1 AND message_id = $2 AND progress = 'done' RETURNING contact_id",
+        "session_id = NULL, running_skill = NULL, running_attempt = NULL, running_worker = NULL, "
+        "abandoned = 0, retried_by = $4, recorded_in = $5 "
+        "WHERE tenant_id = $1 AND message_id = $2 AND progress = 'done' RETURNING contact_id",
         tenant_id,
         message_id,
         dispatch_id,

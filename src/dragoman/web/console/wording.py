@@ -360,7 +360,10 @@ def _status(facts: Facts) -> Markup:
 def _orphaned(facts: Facts) -> Markup:
     parts = [Markup('<span class="why">{}</span>').format(facts["reason"])]
     if facts.get("skill"):
-        parts.append(Markup("while <code>{}</code> ran").format(facts["skill"]))
+        words = "ran" if facts.get("attempt") else "was being called"
+        parts.append(Markup("while <code>{}</code> {}").format(facts["skill"], words))
+    if facts.get("worker"):
+        parts.append(Markup("worker <code>{}</code>").format(facts["worker"]))
     if facts.get("late_result"):
         parts.append(Markup("late result: {}").format(facts["late_result"]))
     return Markup(" · ").join(parts)
