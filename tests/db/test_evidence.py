@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import random
+import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from dragoman.services.audit.verify_bundle import BundleVerdict, NoBundleError, 
 from dragoman.services.exports import export_conversations
 from dragoman.services.exports.background_exports import prepare_export
 from dragoman.services.exports.bundle import DIGEST, MANIFEST, dump
+from dragoman.store.embedded import DatabaseURLs
 
 from .tenant_fixture import TenantFixture, bearer
 from .test_export_control import LOGS, recorded
@@ -140,6 +143,38 @@ async def test_what_is_in_it(client: httpx.AsyncClient, tenant: TenantFixture, t
     made = [action for action in await recorded(tenant) if action["action"] == "bundle.made"]
     assert made[-1]["object_id"] == verdict.manifest_sha256
     assert made[-1]["after"] == {"conversations": 2, "masked": False}
+    cookie = await tenant.cookie(await tenant.user("auditor"))
+    assert verdict.manifest_sha256 in (await client.get("/communications/automation/exports", headers=cookie)).text
+
+
+async def test_a_digest_can_be_made_by_hand_as_the_readme_says(
+    client: httpx.AsyncClient, tenant: TenantFixture
+) -> None:
+    session_id = await conversation(tenant, "Grüß Gott, 你好")
+    files = members(await fetch(client, tenant))
+    (by_hand,) = re.findall(r"json\.dumps\(content, (.+)\)\.encode\(\)", " ".join(files["README.txt"].decode().split()))
+    assert by_hand == 'sort_keys=True, separators=(",", ":"), ensure_ascii=False'
+    records = [json.loads(line) for line in files[f"records/{session_id}.jsonl"].splitlines()]
+    (content,) = [record["content"] for record in records if record["record"] == "message"]
+    written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    digests = [r["event"]["payload"].get("content_digest") for r in records if r["record"] == "event"]
+    assert hashlib.sha256(written).hexdigest() in digests
+
+
+async def test_the_command_tells_the_digest_of_the_manifest(
+    runtime: Runtime, tenant: TenantFixture, database_urls: DatabaseURLs, tmp_path: Path
+) -> None:
+    await conversation(tenant, "Hello")
+    environment = {
+        "DRAGOMAN_DATABASE_URL": database_urls.application,
+        "DRAGOMAN_DATA_DIR": str(tmp_path),
+        "DRAGOMAN_SECRET_KEY": runtime.settings.secret_key,
+    }
+    file = tmp_path / "evidence.zip"
+    words = ["export", str(file), "--bundle", "--tenant", tenant.slug]
+    done = await asyncio.to_thread(CliRunner(env=environment).invoke, command_line, words)
+    assert done.exit_code == 0, done.output
+    assert hashlib.sha256(members(file.read_bytes())[MANIFEST]).hexdigest() in done.output
 
 
 async def test_no_byte_can_be_changed_unnoticed(

@@ -55,7 +55,7 @@ def export(
     if session is not None:
         wanted = dataclasses.replace(wanted, session_id=_uuid(session))
 
-    async def job(runtime: Runtime) -> int:
+    async def job(runtime: Runtime) -> tuple[int, str]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         async with runtime.database.tenant(tenant_id) as connection:
             own = await tenants.retention_days(connection, tenant_id)
@@ -70,12 +70,15 @@ def export(
         await record(runtime, what, COMMAND_LINE, "export.streamed", file=file.name)
         return await _write(runtime, what, file)
 
-    done = with_runtime(job)
+    done, manifest_sha256 = with_runtime(job)
     err.print(f"{counted(done, 'conversation is', 'conversations are')} in {file}.")
+    if manifest_sha256:
+        err.print(f"SHA-256 of its manifest, to be noted elsewhere: {manifest_sha256}")
 
 
-async def _write(runtime: Runtime, what: Export, file: Path) -> int:
-    done = 0
+async def _write(runtime: Runtime, what: Export, file: Path) -> tuple[int, str]:
+    """Write the file; how many conversations are in it, and the SHA-256 of a bundle's manifest."""
+    done, manifest_sha256 = 0, ""
     unfinished = file.with_name(f"{file.name}.part")
     with err.status("Exporting") as status:
 
@@ -84,15 +87,19 @@ async def _write(runtime: Runtime, what: Export, file: Path) -> int:
             done = rows
             status.update(f"Exporting: {counted(rows, 'conversation', 'conversations')}")
 
+        def note(digest: str) -> None:
+            nonlocal manifest_sha256
+            manifest_sha256 = digest
+
         try:
             with unfinished.open("wb") as handle:
-                async with aclosing(stream(runtime, what, count)) as pieces:
+                async with aclosing(stream(runtime, what, count, note)) as pieces:
                     async for piece in pieces:
                         handle.write(piece)
             unfinished.replace(file)
         finally:
             unfinished.unlink(missing_ok=True)
-    return done
+    return done, manifest_sha256
 
 
 def _uuid(text: str) -> UUID:

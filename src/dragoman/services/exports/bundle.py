@@ -52,8 +52,9 @@ needs neither a database nor the installation that made the bundle. By hand: man
 manifest.json, which has the SHA-256 of every other file. In records/SESSION.jsonl each line with an "event" has its
 "seal", which is SHA-256 over the seal before it (32 bytes; zeros before the first, or "start" in the manifest where
 retention removed the beginning) followed by the bytes of the "event" object as it stands there. The last seal is the
-session's "head" in the manifest. "content_digest" in an event is the SHA-256 of a message's "content", as JSON with
-sorted keys and without spaces.
+session's "head" in the manifest. "content_digest" in an event is the SHA-256 of a message's "content", as JSON in UTF-8
+with sorted keys and without spaces, in which letters beyond ASCII stand as they are and not as \\u escapes: in Python
+json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode().
 
 An event "contact.erased" names in "left" the events before it that lost what they said of a contact who was erased,
 by position, each with the SHA-256 of the bytes of its "event" object as it stands. Of these the seal is that of what

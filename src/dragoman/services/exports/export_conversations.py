@@ -72,9 +72,14 @@ class Export:
 
 
 async def stream(
-    runtime: Runtime, export: Export, progress: Callable[[int], None] = lambda _: None
+    runtime: Runtime,
+    export: Export,
+    progress: Callable[[int], None] = lambda _: None,
+    sealed: Callable[[str], None] = lambda _: None,
 ) -> AsyncGenerator[bytes, None]:
     """The file, piece by piece; *progress* hears how many conversations are in it so far.
+
+    At the end of an evidence bundle *sealed* hears the SHA-256 of its manifest.
 
     A failure is raised in the middle: what has been given until then is not a whole file, and must not pass for one.
     """
@@ -102,6 +107,7 @@ async def stream(
                 yield last
         if isinstance(made, BundleWriter):
             await _record_bundle(runtime, export, made.manifest_sha256, done)
+            sealed(made.manifest_sha256)
     finally:
         made.close()
 

@@ -27,6 +27,36 @@ COMMAND_LINE = Administrator("command line", via="command line")
 SYSTEM = Administrator("system", via="system")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleMade:
+    """An evidence bundle that was made: by the SHA-256 of its manifest it is known again."""
+
+    at: datetime
+    manifest_sha256: str
+    conversations: int
+    masked: bool
+
+
+async def bundles_made(connection: Connection, tenant_id: UUID, *, since: datetime, limit: int) -> list[BundleMade]:
+    """List the bundles made since then, the last one first."""
+    rows = await connection.fetch(
+        "SELECT at, object_id, after FROM administrator_action WHERE tenant_id = $1 AND at >= $2 "
+        "AND action = 'bundle.made' ORDER BY at DESC, action_id DESC LIMIT $3",
+        tenant_id,
+        since,
+        limit,
+    )
+    return [
+        BundleMade(
+            at=row["at"],
+            manifest_sha256=row["object_id"],
+            conversations=row["after"].get("conversations", 0),
+            masked=row["after"].get("masked", False),
+        )
+        for row in rows
+    ]
+
+
 async def record(
     connection: Connection,
     tenant_id: UUID,

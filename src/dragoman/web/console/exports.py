@@ -17,6 +17,7 @@ from dragoman.services.exports.background_exports import offered
 from dragoman.services.exports.export_conversations import BACKGROUND_FROM, Export, count
 from dragoman.services.exports.formats import Format, Parts
 from dragoman.store import exports
+from dragoman.store.accounts import actions
 from dragoman.store.exports import ExportRequest
 from dragoman.web.auth import Principal
 from dragoman.web.console.filter_words import NAMES, said
@@ -76,10 +77,13 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Exporte
     """The tenant's exports, with how far they are; asked for again by the page while one is under way."""
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.recent(connection, identity.tenant_id, limit=SHOWN)
+        since = runtime.clock.now() - background_exports.KEPT
+        bundles = await actions.bundles_made(connection, identity.tenant_id, since=since, limit=SHOWN)
     times = times_of(request)
     rows = [_row(runtime, identity, each, times) for each in found]
     context: dict[str, Any] = {
         "rows": rows,
+        "bundles": bundles,
         "address": EXPORTS,
         "under_way": sum(each.open for each in found),
         "kept": background_exports.KEPT.days,
