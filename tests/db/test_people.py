@@ -347,7 +347,7 @@ async def test_who_has_locked_themselves_out_is_helped_from_a_terminal(
     assert (await client.get("/account", headers=was_signed_in)).status_code == 303
     assert secret_of(await log_in(client, email=agent.email, password=password))
 
-    assert "is auditor now" in (await run("role", agent.email.upper(), "auditor")).output
+    assert "now has the role auditor" in (await run("role", agent.email.upper(), "auditor")).output
     assert (await run("disable", agent.email)).exit_code == 0
     assert (await user_ids(tenant))[agent.email].disabled_at is not None
     assert (await run("enable", agent.email)).exit_code == 0

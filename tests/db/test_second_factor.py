@@ -358,5 +358,5 @@ async def test_the_command_line(person: EnrolledPerson, database_urls: DatabaseU
     assert (await run("tenant", "second-factor", "everybody")).exit_code == 0
     assert "setup" in (await person.password()).headers["location"]
     assert (await run("tenant", "second-factor", "optional")).exit_code == 0
-    assert "neither" in str((await run("tenant", "second-factor", "nobody")).exception)
+    assert "use everybody or optional" in str((await run("tenant", "second-factor", "nobody")).exception)
     assert json.dumps(await person.actions()).count("tenant.second_factor") == 2

@@ -290,7 +290,7 @@ def _use_the_command_line(tmp_path: Path) -> None:
         {"name": "test.survey", "version": 1, "label": "Survey", "steps": 4, "retired": "no"}
     ]
     assert run(cli.flow, "retire", "test.survey").exit_code == 0
-    assert "It is retired" in run(cli.flow, "import", str(good)).stderr
+    assert "It is still retired" in run(cli.flow, "import", str(good)).stderr
     assert run(cli.flow, "restore", "test.survey").exit_code == 0
     assert "is now at version 1" in run(cli.menu, "import", str(menu), "--default").stderr
     menu.write_text(run(cli.menu, "export").stdout)

@@ -219,7 +219,7 @@ async def test_the_command_line(place: ErasurePlace, database_urls: DatabaseURLs
     done = await run("export", "shop", str(file), "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["media"] == 1
-    assert "is there already" in str((await run("export", "shop", str(file))).exception)
+    assert "already exists" in str((await run("export", "shop", str(file))).exception)
     assert "--yes" in str((await run("delete", "shop")).exception)
     deleted = await run("delete", "shop", "--yes", "--json")
     assert deleted.exit_code == 0, deleted.output

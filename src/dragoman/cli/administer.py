@@ -28,7 +28,7 @@ tenant.add_typer(policy, name="policy")
 tenant.command("retention")(tenant_retention)
 tenant.command("export")(tenant_export)
 tenant.command("delete")(tenant_delete)
-user = typer.Typer(help="Create, list, change and shut out users.", no_args_is_help=True)
+user = typer.Typer(help="Create, list, change and disable users.", no_args_is_help=True)
 token = typer.Typer(help="Create, list and revoke API tokens.", no_args_is_help=True)
 skill = typer.Typer(help="List, register, retire and restore skills.", no_args_is_help=True)
 skill.add_typer(key, name="key")
@@ -48,7 +48,7 @@ def tenant_create(slug: str, name: str) -> None:
             await tenants.create_tenant(connection, tenant_id, slug=slug, name=name, now=now)
             await skills.register(connection, tenant_id, specs, now=now, by=COMMAND_LINE)
             await on_record(runtime, connection, tenant_id, "tenant.created", slug, after={"name": name})
-        err.print(f"Tenant {slug} is there, with {counted(len(specs), 'skill', 'skills')}.")
+        err.print(f"Tenant {slug} is created, with {counted(len(specs), 'skill', 'skills')}.")
 
     with_runtime(job)
 
@@ -68,7 +68,7 @@ def tenant_list(*, as_json: JsonOption = False) -> None:
                 rows.append({"slug": found.slug, "name": found.name, "id": found.tenant_id})
         return rows
 
-    show(with_runtime(job), as_json=as_json, empty="There is no tenant yet: dragoman tenant create SLUG NAME")
+    show(with_runtime(job), as_json=as_json, empty="No tenants yet. Create one: dragoman tenant create SLUG NAME")
 
 
 @user.command("create")
@@ -78,7 +78,7 @@ def user_create(email: str, name: str, role: str, password: Secret, tenant_slug:
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         await people.add_user(runtime, tenant_id, COMMAND_LINE, email=email, name=name, role=role, password=password)
-        err.print(f"{email} may log in.")
+        err.print(f"{email} can log in.")
 
     with_runtime(job)
 
@@ -98,43 +98,43 @@ def user_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None
 
 @user.command("disable")
 def user_disable(email: str, tenant_slug: TenantOption) -> None:
-    """Shut a user out at once."""
+    """Disable a user at once; all their sessions end."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id, user_id = await _found(runtime, tenant_slug, email)
         await people.disable(runtime, tenant_id, COMMAND_LINE, user_id)
-        err.print(f"{email} is shut out.")
+        err.print(f"{email} is disabled.")
 
     with_runtime(job)
 
 
 @user.command("enable")
 def user_enable(email: str, tenant_slug: TenantOption) -> None:
-    """Let a user in again who was shut out."""
+    """Enable a user who was disabled."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id, user_id = await _found(runtime, tenant_slug, email)
         await people.enable(runtime, tenant_id, COMMAND_LINE, user_id)
-        err.print(f"{email} may log in again.")
+        err.print(f"{email} can log in again.")
 
     with_runtime(job)
 
 
 @user.command("role")
 def user_role(email: str, role: str, tenant_slug: TenantOption) -> None:
-    """Give a user another role; it holds from their next request on."""
+    """Change a user's role, effective from their next request."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id, user_id = await _found(runtime, tenant_slug, email)
         await people.change_role(runtime, tenant_id, COMMAND_LINE, user_id, role)
-        err.print(f"{email} is {role} now.")
+        err.print(f"{email} now has the role {role}.")
 
     with_runtime(job)
 
 
 @user.command("reset-password")
 def user_reset_password(email: str, tenant_slug: TenantOption) -> None:
-    """Give a user a new password, print it once, and end their sessions: for whoever has locked themselves out."""
+    """Set a new password, print it once, and end the user's sessions: for users who are locked out."""
 
     async def job(runtime: Runtime) -> str:
         tenant_id, user_id = await _found(runtime, tenant_slug, email)
@@ -145,41 +145,45 @@ def user_reset_password(email: str, tenant_slug: TenantOption) -> None:
 
 @user.command("reset-second-factor")
 def user_reset_second_factor(email: str, tenant_slug: TenantOption) -> None:
-    """Remove a user's second factor and end their sessions: for whoever has lost it and the recovery codes."""
+    """Remove a user's second factor and end their sessions: for users who lost it and their recovery codes."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id, user_id = await _found(runtime, tenant_slug, email)
         await second_factor.take_away(runtime, tenant_id, COMMAND_LINE, user_id)
 
     with_runtime(job)
-    err.print(f"{email} signs in without a second factor.")
+    err.print(f"{email} now signs in without a second factor.")
 
 
 @tenant.command("second-factor")
 def tenant_second_factor(
     who: Annotated[str, typer.Argument(help="`everybody`, or `optional`.")], tenant_slug: TenantOption
 ) -> None:
-    """Say whether everybody of a tenant signs in with a second factor."""
+    """Set whether all users of a tenant need a second factor, or whether it is optional."""
     if who not in {"everybody", "optional"}:
-        raise ConfigurationError(f"{who!r} is neither everybody nor optional")
+        raise ConfigurationError(f"{who!r} is not valid; use everybody or optional")
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         await second_factor.demand(runtime, tenant_id, COMMAND_LINE, everybody=who == "everybody")
 
     with_runtime(job)
-    err.print(f"The second factor is for {who}." if who == "everybody" else "The second factor is optional.")
+    err.print(
+        "The second factor is now required of everybody."
+        if who == "everybody"
+        else "The second factor is now optional."
+    )
 
 
 @tenant.command("sign-on-off")
 def tenant_sign_on_off(tenant_slug: TenantOption) -> None:
-    """Remove a tenant's single sign-on, so that passwords are the way in again: for when the provider is gone."""
+    """Turn off a tenant's single sign-on, so that users sign in with passwords: for when its provider is gone."""
 
     async def job(runtime: Runtime) -> None:
         await single_sign_on.remove(runtime, await tenant_id_of(runtime, tenant_slug), COMMAND_LINE)
 
     with_runtime(job)
-    err.print(f"{tenant_slug} signs in with passwords.")
+    err.print(f"Users of {tenant_slug} now sign in with passwords.")
 
 
 async def _found(runtime: Runtime, tenant_slug: str, email: str) -> tuple[UUID, UUID]:
@@ -197,10 +201,10 @@ def token_create(
     name: str,
     tenant_slug: TenantOption,
     *,
-    role: Annotated[str, typer.Option(help="What the token may do: a role's name.")] = "developer",
+    role: Annotated[str, typer.Option(help="The role whose permissions the token has.")] = "developer",
     days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it expires.")] = 90,
 ) -> None:
-    """Create an API token and print it: it cannot be shown again."""
+    """Create an API token and print it. It is not shown again."""
 
     async def job(runtime: Runtime) -> str:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -225,7 +229,7 @@ def token_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> Non
             for t in found
         ]  # fmt: skip
 
-    show(with_runtime(job), as_json=as_json, empty="This tenant has no API token yet.")
+    show(with_runtime(job), as_json=as_json, empty="This tenant has no API tokens yet.")
 
 
 @token.command("revoke")
@@ -233,19 +237,19 @@ def token_revoke(
     token_id: Annotated[UUID, typer.Argument(help="The token's id, as `dragoman token list` shows it.")],
     tenant_slug: TenantOption,
 ) -> None:
-    """Make an API token useless at once."""
+    """Revoke an API token at once."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         await people.revoke_token(runtime, tenant_id, COMMAND_LINE, token_id)
 
     with_runtime(job)
-    err.print(f"Token {token_id} opens nothing any more.")
+    err.print(f"Token {token_id} is revoked.")
 
 
 @skill.command("list")
 def skill_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """List the registry: current versions, retired ones included."""
+    """List the skills in their current versions, including retired ones."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -256,7 +260,7 @@ def skill_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> Non
             for s in found.values()
         ]
 
-    show(with_runtime(job), as_json=as_json, empty="The registry is empty.")
+    show(with_runtime(job), as_json=as_json, empty="No skills are registered.")
 
 
 @skill.command("register")
@@ -264,7 +268,7 @@ def skill_register(
     tenant_slug: TenantOption,
     manifest: Annotated[Path | None, typer.Argument(help="The manifest of a skill behind HTTP, YAML or JSON.")] = None,
 ) -> None:
-    """Register the skill of MANIFEST; without one, bring the registry up to the installed Python packages."""
+    """Register the skill in MANIFEST; without it, register all skills of the installed Python packages."""
 
     async def job(runtime: Runtime) -> list[str]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -278,7 +282,7 @@ def skill_register(
 def skill_retire(
     name: str,
     tenant_slug: TenantOption,
-    reason: Annotated[str, typer.Option(help="Why: it stands on the record and on the skill's page.", prompt=True)],
+    reason: Annotated[str, typer.Option(help="The reason, shown on the skill's page and kept on record.", prompt=True)],
 ) -> None:
     """Take a skill out of use; its history stays."""
 
@@ -286,7 +290,7 @@ def skill_retire(
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         return await manage_skills.retire_skill(runtime, tenant_id, name, COMMAND_LINE, reason=reason)
 
-    err.print(f"{name} is retired." if with_runtime(job) else f"{name} was retired already.")
+    err.print(f"{name} is retired." if with_runtime(job) else f"{name} was already retired.")
 
 
 @skill.command("restore")
@@ -294,7 +298,7 @@ def skill_restore(
     name: str,
     tenant_slug: TenantOption,
     *,
-    reason: Annotated[str, typer.Option(help="Why: it stands on the record and on the skill's page.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, shown on the skill's page and kept on record.")] = "",
 ) -> None:
     """Put a retired skill back into use."""
 
@@ -302,4 +306,4 @@ def skill_restore(
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         return await manage_skills.restore_skill(runtime, tenant_id, name, COMMAND_LINE, reason=reason)
 
-    err.print(f"{name} is in use again." if with_runtime(job) else f"{name} is in use already.")
+    err.print(f"{name} is in use again." if with_runtime(job) else f"{name} is already in use.")

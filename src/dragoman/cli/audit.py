@@ -24,19 +24,19 @@ from dragoman.services.audit.verify_bundle import verify_bundle
 from dragoman.store import tenants
 from dragoman.store.blobs import BlobsUnavailableError
 
-audit = typer.Typer(help="Prove and check the record.", no_args_is_help=True)
+audit = typer.Typer(help="Verify the audit log and sign checkpoints of it.", no_args_is_help=True)
 
 
 @audit.callback()
 def _group() -> None:
-    """Prove and check the record."""
+    """Verify the audit log and sign checkpoints of it."""
 
 
 KeyOption = Annotated[
     list[str],
     typer.Option(
         "--public-key",
-        help="A public key (hex) whose signatures count, instead of this installation's; may be given several times.",
+        help="A public key (hex) to trust instead of this installation's; can be repeated.",
     ),
 ]
 
@@ -47,7 +47,8 @@ def verify(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
     session: Annotated[str | None, typer.Option(help="Only this session; needs --tenant.")] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="An evidence bundle instead; needs no database.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(help="Verify this evidence bundle instead; needs no database.", exists=True, dir_okay=False),
     ] = None,
     public_key: KeyOption = [],  # noqa: B006 - Typer reads it
     as_json: JsonOption = False,
@@ -60,7 +61,7 @@ def verify(
     trusted = {_key(text) for text in public_key} or None
     if bundle is not None:
         if tenant is not None or session is not None:
-            raise ConfigurationError("--bundle goes without --tenant and --session")
+            raise ConfigurationError("--bundle cannot be combined with --tenant or --session")
         _verify_bundle(bundle, trusted, as_json=as_json)
         return
     if session is not None and tenant is None:
@@ -106,7 +107,7 @@ def _print_verdicts(verdicts: Sequence[AuditVerdict], *, as_json: bool, trusted:
         for text in trouble:
             err.print(text, style="red", markup=False)
         if trusted is None and counted["checkpoints"] and checkpoint_key.public_key(settings_or_exit()) is None:
-            err.print("No public key is known here, so that each checkpoint was taken to be signed by the key in it.")
+            err.print("No public key is known here, so each checkpoint was checked with the key that it contains.")
         shortened = f" ({counted['truncated']} shortened by retention)" if counted["truncated"] else ""
         err.print(
             f"{plurals.counted(counted['events'], 'audit event', 'audit events')} of "
@@ -121,9 +122,11 @@ def _print_verdicts(verdicts: Sequence[AuditVerdict], *, as_json: bool, trusted:
 def make_checkpoint(
     *,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
-    every_session: Annotated[bool, typer.Option("--all", help="Look at every session; after a restore, say.")] = False,
+    every_session: Annotated[
+        bool, typer.Option("--all", help="Look at every session, for example after a restore.")
+    ] = False,
     new_key: Annotated[
-        bool, typer.Option("--new-key", help="Go on although the checkpoint before was signed with another key.")
+        bool, typer.Option("--new-key", help="Continue although the previous checkpoint was signed with another key.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,14 +149,14 @@ def make_checkpoint(
         made = with_runtime(job)
     except BlobsUnavailableError as error:
         raise DragomanError(
-            f"what was made is not outside the database yet, and will be by the next run: {error}"
+            f"the checkpoint could not be written outside the database; the next run will retry: {error}"
         ) from error
     show(made, as_json=as_json, empty="Nothing has changed since the latest checkpoint.")
 
 
 @audit.command("key")
 def key(*, as_json: JsonOption = False) -> None:
-    """Print the public key that checkpoints are checked with; it is made now where there is none yet."""
+    """Print the public key that verifies checkpoints; it is created on first use."""
     public = public_bytes(checkpoint_key.signing_key(settings_or_exit()))
     pem = checkpoint_key.pem(public)
     document = json.dumps({"public_key": public.hex(), "pem": pem}, indent=1)
@@ -202,7 +205,9 @@ def _verify_bundle(path: Path, trusted: Trusted, *, as_json: bool) -> None:
                 f"were signed with {', '.join(verdict.keys)}"
             )
             if trusted is None:
-                err.print("Compare that key with the one that the installation gives, or say it with --public-key.")
+                err.print(
+                    "Compare that key with the installation's (`dragoman audit key`), or pass it with --public-key."
+                )
         if verdict.masked:
             err.print("Phone numbers are masked: the checksums were checked, the chains of seals cannot be.")
         err.print(f"SHA-256 of the manifest: {verdict.manifest_sha256}")

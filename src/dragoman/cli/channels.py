@@ -40,7 +40,7 @@ def channel_add(
     verify_token: Secret,
     *,
     waba_id: Annotated[str | None, typer.Option(help="The WhatsApp Business Account's id.")] = None,
-    messages_per_second: Annotated[int, typer.Option(help="What the number may send; 0 for no limit of ours.")] = 80,
+    messages_per_second: Annotated[int, typer.Option(help="The most that the number sends; 0 for no limit.")] = 80,
 ) -> None:
     """Add a WhatsApp number; its credentials are stored encrypted."""
     wanted = AccountSettings(
@@ -57,7 +57,7 @@ def channel_add(
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         await manage_accounts.add(runtime, tenant_id, phone_number_id, wanted, COMMAND_LINE)
-        err.print(f"{display} is there. Its webhook is {runtime.settings.base_url}/webhooks/whatsapp")
+        err.print(f"{display} is added. Its webhook is {runtime.settings.base_url}/webhooks/whatsapp")
 
     with_runtime(job)
 
@@ -78,7 +78,7 @@ def channel_add_mailbox(
     ] = "",
     *,
     mails_per_second: Annotated[
-        int, typer.Option(help="What the mailbox may send; 0 for no limit of ours.")
+        int, typer.Option(help="The most that the mailbox sends; 0 for no limit.")
     ] = MAILS_PER_SECOND,
 ) -> None:
     """Add a mailbox; its mail server's address is stored encrypted."""
@@ -88,14 +88,14 @@ def channel_add_mailbox(
         _refuse(manage_mailboxes.mailbox_problems(runtime, wanted, address=address))
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         await manage_mailboxes.add_mailbox(runtime, tenant_id, address, wanted, COMMAND_LINE)
-        err.print(f"{address.lower()} is there. `dragoman channel check` says whether it can send.")
+        err.print(f"{address.lower()} is added. `dragoman channel check` tests whether it can send.")
 
     with_runtime(job)
 
 
 @channel.command("list")
 def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """List a tenant's channel accounts and how they are, without their credentials."""
+    """List a tenant's numbers and mailboxes with their status, without credentials."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -117,7 +117,7 @@ def channel_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> N
             for a in found
         ]
 
-    show(with_runtime(job), as_json=as_json, empty="This tenant has no channel account yet.")
+    show(with_runtime(job), as_json=as_json, empty="This tenant has no numbers or mailboxes yet.")
 
 
 def _state(account: ChannelAccount, *, unreadable: bool) -> str:
@@ -130,7 +130,7 @@ def _state(account: ChannelAccount, *, unreadable: bool) -> str:
 
 @channel.command("check")
 def channel_check(account_id: AccountName, tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """Ask Meta about a number, or a mail server about a mailbox. Exits with 1 if anything is wrong."""
+    """Check a number with Meta, or a mailbox with its mail server. Exits with 1 if anything is wrong."""
 
     async def job(runtime: Runtime) -> tuple[list[dict[str, object]], bool]:
         tenant_id, account = await _account(runtime, tenant_slug, account_id)
@@ -149,9 +149,9 @@ def channel_rotate_secret(
     phone_number_id: Number,
     tenant_slug: TenantOption,
     *,
-    forget_earlier: Annotated[bool, typer.Option(help="Only stop to trust the secret before the latest.")] = False,
+    forget_earlier: Annotated[bool, typer.Option(help="Only stop trusting the previous secret.")] = False,
 ) -> None:
-    """Take a new app secret; the present one is trusted beside it until the next call, or --forget-earlier."""
+    """Set a new app secret; the old one stays valid until the next rotation or --forget-earlier."""
     secret = "" if forget_earlier else str(typer.prompt("New app secret", hide_input=True))
 
     async def job(runtime: Runtime) -> list[str]:
@@ -172,9 +172,9 @@ def channel_rotate_secret(
     if not changed:
         err.print("Nothing has changed.")
     elif forget_earlier:
-        err.print("Only the latest app secret is trusted now.")
+        err.print("Only the latest app secret is valid now.")
     else:
-        err.print("Both app secrets are trusted; once Meta signs with the new one, call this with --forget-earlier.")
+        err.print("Both app secrets are valid. Once Meta signs with the new one, run this again with --forget-earlier.")
 
 
 @channel.command("resume")
@@ -182,19 +182,19 @@ def channel_resume(
     account_id: AccountName,
     tenant_slug: TenantOption,
     *,
-    unchecked: Annotated[bool, typer.Option(help="Also if nobody can be asked, or something is wrong.")] = False,
+    unchecked: Annotated[bool, typer.Option(help="Resume even if the check fails or cannot be made.")] = False,
 ) -> None:
-    """Check a stopped number or mailbox and let it send again, what waited first."""
+    """Check a stopped number or mailbox and resume sending, starting with what is queued."""
 
     async def job(runtime: Runtime) -> bool:
         tenant_id, account = await _account(runtime, tenant_slug, account_id)
         found = await manage_accounts.check(runtime, tenant_id, account.channel_account_id)
         if not found.good and not unchecked:
             wrong = next(f for f in found.findings if f.good is not True)
-            raise ConfigurationError(f"{wrong.name}: {wrong.said} (--unchecked resumes it nevertheless)")
+            raise ConfigurationError(f"{wrong.name}: {wrong.said} (use --unchecked to resume anyway)")
         return await manage_accounts.resume(runtime, tenant_id, account.channel_account_id, COMMAND_LINE)
 
-    err.print("It sends again." if with_runtime(job) else "It was not stopped; holds, if any, have ended.")
+    err.print("Sending is resumed." if with_runtime(job) else "It was not stopped. Any pauses have been lifted.")
 
 
 async def _account(

@@ -25,12 +25,14 @@ from dragoman.services.dispatching.classify_text import classify_text
 from dragoman.store.accounts.actions import COMMAND_LINE
 from dragoman.store.catalogue import classifier_key, skills
 
-classifier = typer.Typer(help="Set up what reads messages that no rule settles.", no_args_is_help=True)
-key = typer.Typer(help="Add and remove the key for the server of a language model.", no_args_is_help=True)
+classifier = typer.Typer(
+    help="Train, test and set up the classifier, which finds out what a message asks for.", no_args_is_help=True
+)
+key = typer.Typer(help="Add or remove the API key of a language model.", no_args_is_help=True)
 classifier.add_typer(key, name="key")
 
 Words = Annotated[str, typer.Argument(metavar="TEXT", help="What a contact might write.")]
-Language = Annotated[str, typer.Option(help="The contact's language, as a tag.")]
+Language = Annotated[str, typer.Option(help="The contact's language, such as en or pt-BR.")]
 
 MOST_LABELLED = 5000
 """Lines of a file that a classifier is measured on: a language model is paid for each."""
@@ -42,7 +44,7 @@ _KEY = re.compile(r"[!-~]{1,1000}")
 def classifier_try(
     text: Words, tenant_slug: TenantOption, *, locale: Language = "en", as_json: JsonOption = False
 ) -> None:
-    """Read TEXT as a message that no rule settles, with what the tenant chose. Exits with 1 if a language model fails.
+    """Run the tenant's classifier on TEXT. Exits with 1 if a language model fails.
 
     A language model is really asked, and paid for; no session pays.
     """
@@ -55,7 +57,7 @@ def classifier_try(
 
     found = with_runtime(job)
     rows = [{"intent": each.intent, "confidence": each.confidence} for each in found.candidates]
-    show(rows, as_json=as_json, empty="Nothing is known to the classifier: no skill has phrases.")
+    show(rows, as_json=as_json, empty="The classifier knows no skills: none has phrases.")
     failed = found.failure
     cost = found.cost_micros + (failed.cost_micros if failed else 0)
     err.print(
@@ -73,10 +75,10 @@ def classifier_try(
 def classifier_train(
     tenant_slug: TenantOption,
     *,
-    live: Annotated[bool, typer.Option("--put-live", help="Put it live if phrases wait for it.")] = False,
+    live: Annotated[bool, typer.Option("--put-live", help="Put it live if it has new phrases.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and measure the local classifier's next version: with the phrases that wait, if any do."""
+    """Train and measure the next version of the local classifier, with any new phrases."""
 
     async def job(runtime: Runtime) -> MeasuredVersion:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -89,19 +91,19 @@ def classifier_train(
         measured = with_runtime(job)
     _show_scores(measured.version, measured.phrases, measured.scores, as_json=as_json)
     if live:
-        err.print("It reads every message from now on.")
+        err.print("It is live from now on.")
 
 
 @classifier.command("evaluate")
 def classifier_evaluate(
     tenant_slug: TenantOption,
     file: Annotated[
-        Path | None, typer.Argument(help="Lines of CSV: what somebody wrote, and the intent that is right.")
+        Path | None, typer.Argument(help="A CSV file: a message and its correct intent on each line.")
     ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what reads messages now: on FILE, or without one the local classifier on phrases it had not seen.
+    """Measure the live classifier on FILE; without it, the local classifier on held-out phrases.
 
     On FILE a language model is really asked, and paid for. Its scores are kept with its version.
     """
@@ -123,10 +125,10 @@ def classifier_evaluate(
 def classifier_compare(
     tenant_slug: TenantOption,
     *,
-    days: Annotated[int, typer.Option(min=1, max=90, help="Of how many last days the messages are.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=90, help="How many days of messages to compare.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
-    """Read what was written lately with the live version and with the next one; shows what would change."""
+    """Compare the live version with the next one on recent messages, and show what would change."""
 
     async def job(runtime: Runtime) -> Trial:
         return await train_classifier.try_next_version(runtime, await tenant_id_of(runtime, tenant_slug), days=days)
@@ -142,7 +144,7 @@ def classifier_compare(
         }
         for one in trial.changed
     ]
-    show(rows, as_json=as_json, empty="No message would be read otherwise.")
+    show(rows, as_json=as_json, empty="No message would be classified differently.")
     err.print(
         f"Of {counted(trial.messages, 'message', 'messages')}: {trial.newly_understood} newly understood, "
         f"{trial.no_longer_understood} no longer, {trial.other_intent} taken for something else, "
@@ -180,7 +182,7 @@ def _show_scores(version: str, phrases: int, scores: Scores, *, as_json: bool) -
 
 @key.command("add")
 def key_add(tenant_slug: TenantOption) -> None:
-    """Ask for the key and store it encrypted, in place of the one that there may be. Holds from the next message.
+    """Ask for the API key and store it encrypted, replacing any other. Effective from the next message.
 
     It is for the server that the policy names now: another one is never sent it.
     """
@@ -198,12 +200,12 @@ def key_add(tenant_slug: TenantOption) -> None:
             await on_record(runtime, connection, tenant_id, "classifier.key_added", tenant_slug)
 
     with_runtime(job)
-    err.print(f"Requests to the language model of {tenant_slug} have this key from now on.")
+    err.print(f"Requests to the language model of {tenant_slug} now use this key.")
 
 
 @key.command("remove")
 def key_remove(tenant_slug: TenantOption) -> None:
-    """Remove the key: requests go without one."""
+    """Remove the API key: requests are sent without one."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -212,4 +214,4 @@ def key_remove(tenant_slug: TenantOption) -> None:
             await on_record(runtime, connection, tenant_id, "classifier.key_removed", tenant_slug)
 
     with_runtime(job)
-    err.print(f"Requests to the language model of {tenant_slug} go without a key from now on.")
+    err.print(f"Requests to the language model of {tenant_slug} are now sent without a key.")

@@ -25,7 +25,7 @@ group = typer.Typer(help="Erase and merge contacts.", no_args_is_help=True)
 
 @group.command("merge")
 def merge(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """Merge contacts that have one number in two spellings, as the worker does every hour."""
+    """Merge contacts that are one number in two spellings, as workers do every hour."""
 
     async def job(runtime: Runtime) -> MergeReport:
         return await merge_spellings(runtime, await tenant_id_of(runtime, tenant_slug), COMMAND_LINE)
@@ -35,22 +35,22 @@ def merge(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
         sys.stdout.write(json.dumps({"numbers": done.numbers, "contacts": done.contacts}) + "\n")
     else:
         contacts = counted(done.contacts, "contact", "contacts")
-        err.print(f"{contacts} became another one, for {counted(done.numbers, 'number', 'numbers')}.")
+        err.print(f"{contacts} merged, for {counted(done.numbers, 'number', 'numbers')}.")
 
 
 @group.command("erase")
 def erase(
-    contact: Annotated[str, typer.Argument(help="A phone number, an address, or an id.")],
+    contact: Annotated[str, typer.Argument(help="A phone number, an email address, or an id.")],
     tenant_slug: TenantOption,
     *,
     reason: Annotated[
-        str, typer.Option(help="Goes on record for good: name the request, not the person.")
+        str, typer.Option(help="Kept on record for good: name the request, not the person.")
     ] = "at the contact's request",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase a contact: name, numbers, messages, files; the record stays and can be checked. It cannot be undone."""
+    """Erase a contact: name, numbers, messages, files. The record can still be verified. This cannot be undone."""
     if wrong := erase_contact.fault(reason):
         raise ConfigurationError(wrong)
     settings = settings_or_exit()
@@ -68,7 +68,9 @@ def erase(
 
     if not dry_run and not yes:
         if not sys.stdin.isatty():
-            raise ConfigurationError("this cannot be undone; say --yes, or --dry-run to see what would go")
+            raise ConfigurationError(
+                "this cannot be undone; confirm with --yes, or use --dry-run to see what would be erased"
+            )
         _show(loop.run(job(rehearse=True)), dry_run=True)
         typer.confirm("Erase it? This cannot be undone.", abort=True, err=True)
     done = loop.run(job(rehearse=dry_run))

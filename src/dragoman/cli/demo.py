@@ -88,7 +88,7 @@ class _Paths:
 
 
 def demo() -> None:
-    """Make the demo tenant with its conversations; says how to log in. A second run only tells it again."""
+    """Create the demo tenant with its conversations and print how to log in. Later runs only print it again."""
     settings = settings_or_exit()
     logs.configure(settings.log_format, level=logging.WARNING)
     paths = _Paths(settings.data_directory / "demo.json", settings.data_directory / "demo.complete")

@@ -26,19 +26,21 @@ from dragoman.web.api.filters import ConversationQuery
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to: its ending (.csv, .zip, .jsonl, .parquet) is the format.")],
+    file: Annotated[
+        Path, typer.Argument(help="The file to write; its ending (.csv, .zip, .jsonl, .parquet) sets the format.")
+    ],
     tenant_slug: TenantOption,
     *,
     filters: Annotated[
-        list[str], typer.Option("--filter", help="A filter of the API, as name=value; may be given several times.")
+        list[str], typer.Option("--filter", help="A filter of the API, as name=value; can be repeated.")
     ] = [],  # noqa: B006 - Typer reads it
-    transcript: Annotated[bool, typer.Option("--transcript", help="With the messages.")] = False,
-    timeline: Annotated[bool, typer.Option("--timeline", help="With the audit events.")] = False,
-    bundle: Annotated[bool, typer.Option("--bundle", help="An evidence bundle (.zip).")] = False,
+    transcript: Annotated[bool, typer.Option("--transcript", help="Include the messages.")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Include the audit events.")] = False,
+    bundle: Annotated[bool, typer.Option("--bundle", help="Write an evidence bundle (.zip).")] = False,
     session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
-    masked: Annotated[bool, typer.Option("--masked", help="With phone numbers masked.")] = False,
+    masked: Annotated[bool, typer.Option("--masked", help="Mask phone numbers.")] = False,
 ) -> None:
-    """Write the conversations that fit all filters to FILE; --transcript and --timeline make a ZIP of CSV.
+    """Export the conversations that match all filters to FILE; --transcript and --timeline make a ZIP of CSV files.
 
     With --bundle it is evidence, which `dragoman audit verify --bundle FILE` checks.
     """
@@ -73,7 +75,7 @@ def export(
     done, manifest_sha256 = with_runtime(job)
     err.print(f"{counted(done, 'conversation is', 'conversations are')} in {file}.")
     if manifest_sha256:
-        err.print(f"SHA-256 of its manifest, to be noted elsewhere: {manifest_sha256}")
+        err.print(f"SHA-256 of its manifest (note it elsewhere): {manifest_sha256}")
 
 
 async def _write(runtime: Runtime, what: Export, file: Path) -> tuple[int, str]:
@@ -115,7 +117,7 @@ def _filters(given: list[str]) -> Filters:
         name, _, value = text.partition("=")
         pairs.setdefault(name, []).append(value)
     if paged := {"cursor", "limit"} & pairs.keys():
-        raise ConfigurationError(f"an export is always whole; leave out {', '.join(sorted(paged))}")
+        raise ConfigurationError(f"an export is always complete; leave out {', '.join(sorted(paged))}")
     try:
         return ConversationQuery.model_validate(
             {name: values if len(values) > 1 else values[0] for name, values in pairs.items()}

@@ -33,7 +33,7 @@ File = Annotated[Path, typer.Argument(help="A YAML file; - for standard input.",
 
 @flow.command("import")
 def flow_import(file: File, tenant_slug: TenantOption) -> None:
-    """Take a flow in; sessions that are in an older version stay in it."""
+    """Import a flow; sessions that are in an older version continue with it."""
 
     async def job(runtime: Runtime, tenant_id: UUID, text: str) -> Imported:
         return await import_flow(runtime, tenant_id, text)
@@ -41,7 +41,9 @@ def flow_import(file: File, tenant_slug: TenantOption) -> None:
     done = _import(file, tenant_slug, job)
     _tell("Flow", done)
     if done.retired:
-        err.print(f"It is retired: dragoman flow restore {done.name} --tenant {tenant_slug}", markup=False)
+        err.print(
+            f"It is still retired. To use it: dragoman flow restore {done.name} --tenant {tenant_slug}", markup=False
+        )
 
 
 @flow.command("export")
@@ -61,7 +63,7 @@ def flow_export(name: str, tenant_slug: TenantOption) -> None:
 
 @flow.command("list")
 def flow_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """List flows in their current versions, retired ones included."""
+    """List flows in their current versions, including retired ones."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -78,12 +80,12 @@ def flow_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None
             for f in found.values()
         ]
 
-    show(with_runtime(job), as_json=as_json, empty="There are no flows yet: dragoman flow import FILE")
+    show(with_runtime(job), as_json=as_json, empty="No flows yet. Import one: dragoman flow import FILE")
 
 
 @flow.command("retire")
 def flow_retire(name: str, tenant_slug: TenantOption) -> None:
-    """Let nobody begin a flow any more; who is in it goes on, and its history stays."""
+    """Retire a flow: nobody can start it any more; running sessions continue, and its history is kept."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -116,7 +118,7 @@ def menu_import(
     *,
     default: Annotated[bool, typer.Option("--default", help="Offer this menu to contacts from now on.")] = False,
 ) -> None:
-    """Take a menu in; the first one is the default without being told."""
+    """Import a menu. The first one becomes the default."""
 
     async def job(runtime: Runtime, tenant_id: UUID, text: str) -> Imported:
         return await import_menu(runtime, tenant_id, text, as_default=default)
@@ -127,7 +129,7 @@ def menu_import(
 @menu.command("export")
 def menu_export(
     tenant_slug: TenantOption,
-    name: Annotated[str | None, typer.Argument(help="Its name; the default menu without one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The menu's name; without it, the default menu.")] = None,
 ) -> None:
     """Print a menu's current version as YAML."""
 
@@ -153,7 +155,7 @@ def menu_list(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None
             found = await menus.list_all(connection, tenant_id)
         return [{"name": m.name, "version": m.version, "default": "yes" if d else "no"} for m, d in found]
 
-    show(with_runtime(job), as_json=as_json, empty="There is no menu yet: dragoman menu import FILE")
+    show(with_runtime(job), as_json=as_json, empty="No menus yet. Import one: dragoman menu import FILE")
 
 
 def _import(file: Path, tenant_slug: str, job: Callable[[Runtime, UUID, str], Awaitable[Imported]]) -> Imported:
@@ -182,12 +184,12 @@ def _read(file: Path) -> str:
         with file.open("rb") as handle:
             data = handle.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise ConfigurationError(f"{file} is larger than {MAX_BYTES // 1024} KiB; that is no flow and no menu")
+        raise ConfigurationError(f"{file} is larger than {MAX_BYTES // 1024} KiB; too large for a flow or a menu")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{file}:{line}: the file is not in UTF-8") from error
+        raise ConfigurationError(f"{file}:{line}: the file is not UTF-8") from error
 
 
 def _tell(what: str, done: Imported) -> None:

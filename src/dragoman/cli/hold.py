@@ -14,7 +14,7 @@ from dragoman.services.retention import legal_holds
 from dragoman.store import legal_holds as store
 from dragoman.store.accounts.actions import COMMAND_LINE
 
-group = typer.Typer(help="Keep sessions from retention for the law.", no_args_is_help=True)
+group = typer.Typer(help="Put sessions on legal hold.", no_args_is_help=True)
 
 Session = Annotated[UUID, typer.Argument(metavar="SESSION_ID", help="As the conversation's page shows it.")]
 
@@ -23,7 +23,7 @@ Session = Annotated[UUID, typer.Argument(metavar="SESSION_ID", help="As the conv
 def add(
     session_id: Session, tenant_slug: TenantOption, reason: Annotated[str, typer.Option(help="Why it must be kept.")]
 ) -> None:
-    """Hold a session: nothing of it is removed until the hold is lifted."""
+    """Put a session on legal hold: retention removes nothing of it until the hold is lifted."""
     if wrong := legal_holds.fault(reason):
         raise ConfigurationError(wrong)
 
@@ -32,23 +32,23 @@ def add(
         await legal_holds.place_hold(runtime, tenant_id, session_id, reason, COMMAND_LINE)
 
     with_runtime(job)
-    err.print("The session is held.")
+    err.print("The session is on legal hold.")
 
 
 @group.command("lift")
 def lift(session_id: Session, tenant_slug: TenantOption) -> None:
-    """Lift a hold; the next run of retention removes what has left the window."""
+    """Lift a legal hold; the next retention run removes what is past the retention period."""
 
     async def job(runtime: Runtime) -> None:
         await legal_holds.lift_hold(runtime, await tenant_id_of(runtime, tenant_slug), session_id, COMMAND_LINE)
 
     with_runtime(job)
-    err.print("The session is held no longer.")
+    err.print("The legal hold is lifted.")
 
 
 @group.command("list")
 def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """List the tenant's holds, the latest first."""
+    """List the tenant's legal holds, latest first."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -56,4 +56,4 @@ def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
             found = await store.of(connection, tenant_id)
         return [{"session": h.session_id, "reason": h.reason, "by": h.by_whom, "at": h.at} for h in found]
 
-    show(with_runtime(job), as_json=as_json, empty="Nothing is held.")
+    show(with_runtime(job), as_json=as_json, empty="No legal holds.")

@@ -13,7 +13,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.insights.count_usage import rebuild_usage
 from dragoman.services.insights.group_questions import group_questions
 
-group = typer.Typer(help="The figures of Skill Usage Insights.", no_args_is_help=True)
+group = typer.Typer(help="Maintain the figures of Skill Usage Insights.", no_args_is_help=True)
 
 
 @group.callback()
@@ -23,7 +23,7 @@ def insights() -> None:
 
 @group.command("rebuild")
 def rebuild(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """Forget all counts and count the audit log anew. Until it is done, pages show less than there is."""
+    """Count all figures again from the audit log. Until it is done, pages show figures that are too low."""
 
     async def job(runtime: Runtime) -> int:
         tenant_id = await tenant_id_of(runtime, tenant_slug)

@@ -22,7 +22,7 @@ FailedJobId = Annotated[UUID, typer.Argument(metavar="JOB_ID", help="As `dragoma
 
 @group.command("list")
 def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """List what was given up, the latest first, then what is still tried."""
+    """List failed jobs: those given up first, then those still being retried; latest first."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -42,26 +42,26 @@ def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
             for one in found
         ]
 
-    show(with_runtime(job), as_json=as_json, empty="Nothing has failed.")
+    show(with_runtime(job), as_json=as_json, empty="No failed jobs.")
 
 
 @group.command("retry")
 def retry(failed_job_id: FailedJobId, tenant_slug: TenantOption) -> None:
-    """Have a job that was given up tried again."""
+    """Retry a job that was given up."""
 
     async def job(runtime: Runtime) -> None:
         await retry_job(runtime, await tenant_id_of(runtime, tenant_slug), failed_job_id, COMMAND_LINE)
 
     with_runtime(job)
-    err.print("It is being tried again.")
+    err.print("The job is being retried.")
 
 
 @group.command("dismiss")
 def dismiss(failed_job_id: FailedJobId, tenant_slug: TenantOption) -> None:
-    """Take a job that was given up off the list."""
+    """Dismiss a job that was given up: it leaves the list."""
 
     async def job(runtime: Runtime) -> None:
         await dismiss_job(runtime, await tenant_id_of(runtime, tenant_slug), failed_job_id, COMMAND_LINE)
 
     with_runtime(job)
-    err.print("It is off the list.")
+    err.print("The job is dismissed.")

@@ -34,7 +34,7 @@ from dragoman.store.database import UNAVAILABLE
 
 app = typer.Typer(
     name="dragoman",
-    help="A dispatcher for WhatsApp conversations whose every decision is on record.",
+    help="A dispatcher for WhatsApp and email conversations that records every decision.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,7 +64,7 @@ app.add_typer(classifier.classifier, name="classifier")
 
 @app.command()
 def migrate() -> None:
-    """Bring roles, schema and partitions of the database up to date."""
+    """Update the database: roles, schema and partitions."""
     settings = settings_or_exit()
     loop.run(migrate_database(locate_database(settings)))
     err.print("The database is up to date.")
@@ -78,8 +78,8 @@ def secret_key() -> None:
 
 @app.command("reseal")
 def reseal_secrets() -> None:
-    """Encrypt all credentials again under DRAGOMAN_SECRET_KEY; DRAGOMAN_EARLIER_SECRET_KEY can then be thrown away."""
-    err.print(f"{with_runtime(reseal)} secrets are sealed under the present key.")
+    """Re-encrypt all credentials with DRAGOMAN_SECRET_KEY; then DRAGOMAN_EARLIER_SECRET_KEY is no longer needed."""
+    err.print(f"{with_runtime(reseal)} secrets are now encrypted with the current key.")
 
 
 def main() -> None:
@@ -89,9 +89,9 @@ def main() -> None:
     except DragomanError as error:
         err.print(f"dragoman: {error}", style="red", markup=False)
     except InvalidToken:
-        err.print("dragoman: channel credentials were sealed under another DRAGOMAN_SECRET_KEY", style="red")
+        err.print("dragoman: the channel credentials were encrypted with a different DRAGOMAN_SECRET_KEY", style="red")
     except asyncpg.UndefinedTableError:
-        err.print("dragoman: the database is not migrated; run `dragoman migrate`", style="red")
+        err.print("dragoman: the database is not up to date; run `dragoman migrate`", style="red")
     except OSError as error:
         err.print(f"dragoman: {type(error).__name__}: {error}", style="red", markup=False)
     except UNAVAILABLE as error:

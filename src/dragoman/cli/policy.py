@@ -25,7 +25,7 @@ File = Annotated[Path, typer.Argument(help="A YAML file; - for standard input.",
 
 @policy.command("show")
 def policy_show(tenant_slug: TenantOption) -> None:
-    """Print the tenant's policy as YAML, with every field: what `set` takes."""
+    """Print the tenant's whole policy as YAML, in the form that `set` takes."""
 
     async def job(runtime: Runtime) -> dict[str, Any]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -37,12 +37,12 @@ def policy_show(tenant_slug: TenantOption) -> None:
 
 @policy.command("set")
 def policy_set(file: File, tenant_slug: TenantOption) -> None:
-    """Set what the file names; fields and parts that it leaves out stay as they are. Holds from the next message."""
+    """Change the fields that the file names; all others keep their values. Effective from the next message."""
     text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     try:
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigurationError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)

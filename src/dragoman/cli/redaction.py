@@ -14,14 +14,14 @@ from dragoman.services.inbound import redaction
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import COMMAND_LINE
 
-group = typer.Typer(help="Say what is taken out of messages before they are stored.", no_args_is_help=True)
+group = typer.Typer(help="Choose what is removed from messages before they are stored.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The rule's name.")]
 
 
 @group.command("list")
 def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
-    """List the rules: those that are ready-made, and the tenant's own patterns."""
+    """List the built-in rules and the tenant's own patterns."""
 
     async def job(runtime: Runtime) -> list[dict[str, object]]:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -35,13 +35,13 @@ def list_all(tenant_slug: TenantOption, *, as_json: JsonOption = False) -> None:
 
 @group.command("on")
 def turn_on(name: Name, tenant_slug: TenantOption) -> None:
-    """Turn a ready-made rule on."""
+    """Turn on a built-in rule."""
     _turn(name, tenant_slug, on=True)
 
 
 @group.command("off")
 def turn_off(name: Name, tenant_slug: TenantOption) -> None:
-    """Turn a ready-made rule off: what it would have found is stored from now on."""
+    """Turn off a built-in rule: what it would have found is stored from now on."""
     _turn(name, tenant_slug, on=False)
 
 
@@ -55,7 +55,9 @@ def _turn(name: str, tenant_slug: str, *, on: bool) -> None:
 
 @group.command("add")
 def add(
-    name: Name, pattern: Annotated[str, typer.Argument(help="In the syntax of RE2.")], tenant_slug: TenantOption
+    name: Name,
+    pattern: Annotated[str, typer.Argument(help="A regular expression in RE2 syntax.")],
+    tenant_slug: TenantOption,
 ) -> None:
     """Add a pattern of the tenant's own."""
 
@@ -79,10 +81,10 @@ def remove(name: Name, tenant_slug: TenantOption) -> None:
 
 @group.command("try")
 def try_out(
-    text: Annotated[str, typer.Argument(help="What a contact could write; - for standard input.")],
+    text: Annotated[str, typer.Argument(help="Text that a contact might write; - for standard input.")],
     tenant_slug: TenantOption,
 ) -> None:
-    """Print what would be stored of a text."""
+    """Print a text as it would be stored."""
 
     async def job(runtime: Runtime) -> str:
         rules = await redaction.rules_of(runtime, await tenant_id_of(runtime, tenant_slug))

@@ -31,27 +31,27 @@ from dragoman.store.database import owner_connection
 
 MOST_DAYS = 36_500
 
-group = typer.Typer(help="Remove what is older than the retention window.", no_args_is_help=True)
+group = typer.Typer(help="Remove what is older than the retention period.", no_args_is_help=True)
 
 
 @group.callback()
 def _group() -> None:
-    """Remove what is older than the retention window."""
+    """Remove what is older than the retention period."""
 
 
 @group.command("run")
 def run(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Drop the time partitions that have left the window, and what tenants with a shorter one keep no longer."""
+    """Remove everything past the retention period, also of tenants with a shorter one."""
     settings = settings_or_exit()
     urls = locate_database(settings)
 
     async def job() -> RetentionPlan:
         async with open_runtime(settings, urls) as runtime, owner_connection(urls.owner) as connection:
-            with err.status("Looking for what is to go") as status:
+            with err.status("Looking for what is to be removed") as status:
                 if dry_run:
                     return await apply_retention.plan(
                         connection, now=runtime.clock.now(), days=runtime.settings.retention_days
@@ -75,7 +75,7 @@ def _show(done: RetentionPlan, *, dry_run: bool) -> None:
          "sessions": s.sessions, **{t: s.rows[t] for t in sorted(done.rows)}}
         for s in done.shares
     ]  # fmt: skip
-    show(rows, as_json=False, empty="Nothing is older than the window.")
+    show(rows, as_json=False, empty="Nothing is older than the retention period.")
     names = ", ".join(p.name for p in done.partitions) or "none"
     err.print(f"Partitions {'that would be dropped' if dry_run else 'dropped'}: {names}")
 
@@ -103,12 +103,12 @@ def as_document(done: RetentionPlan, *, dry_run: bool) -> dict[str, Any]:
 
 
 def tenant_retention(
-    days: Annotated[str, typer.Argument(help="A number of days, or `installation` to go by its window again.")],
+    days: Annotated[str, typer.Argument(help="A number of days, or `installation` for the installation's period.")],
     tenant_slug: TenantOption,
 ) -> None:
-    """Shorten a tenant's retention window; what is older is not shown from now on, and removed by the next run."""
+    """Shorten a tenant's retention period; older content is hidden at once and removed by the next run."""
     if days != "installation" and (not days.isdecimal() or not 1 <= int(days) <= MOST_DAYS):
-        raise ConfigurationError(f"{days!r} is no window; use 1 to {MOST_DAYS} days, or installation")
+        raise ConfigurationError(f"{days!r} is not a retention period; use 1 to {MOST_DAYS} days, or installation")
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)

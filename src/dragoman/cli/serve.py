@@ -39,10 +39,10 @@ def serve(
     *,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Make the demo if there is none, and serve the stand-in for Meta's side."),
+        typer.Option("--demo", help="Create the demo on first use, and serve the stand-in for WhatsApp."),
     ] = False,
 ) -> None:
-    """Run web and worker in one process, after bringing the database up to date."""
+    """Update the database, then run web and worker in one process."""
     settings = settings_or_exit()
     if demo:
         # In this process: a second start of Python would take half of the time that a warm start has.
@@ -55,14 +55,14 @@ def serve(
 
 
 def web() -> None:
-    """Run the web process alone: pages, API and webhooks. The database must be migrated."""
+    """Run a web process: pages, API and webhooks. Run `dragoman migrate` first."""
     settings = settings_or_exit()
     logs.configure(settings.log_format)
     loop.run(_web(settings, locate_database(settings)))
 
 
 def worker() -> None:
-    """A worker process alone: dispatches, sends, expires. Run as many as you like."""
+    """Run a worker process: it dispatches, sends and expires. Run as many as you need."""
     settings = settings_or_exit()
     logs.configure(settings.log_format)
     loop.run(_worker(settings, locate_database(settings)))

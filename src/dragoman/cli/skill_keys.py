@@ -39,7 +39,7 @@ def register_manifest(path: Path, tenant_slug: str) -> list[str]:
 
 @key.command("add")
 def key_add(name: str, tenant_slug: TenantOption) -> None:
-    """Make a key for skill NAME and print it: it cannot be shown again. Two at a time are in use."""
+    """Create a key for skill NAME and print it. It is not shown again. A skill has at most two keys."""
 
     async def job(runtime: Runtime) -> SigningKey:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
@@ -63,12 +63,12 @@ def key_list(name: str, tenant_slug: TenantOption, *, as_json: JsonOption = Fals
 
 @key.command("remove")
 def key_remove(name: str, key_id: str, tenant_slug: TenantOption) -> None:
-    """Sign calls of skill NAME with KEY_ID no longer."""
+    """Remove KEY_ID: calls of skill NAME are no longer signed with it."""
 
     async def job(runtime: Runtime) -> None:
         tenant_id = await tenant_id_of(runtime, tenant_slug)
         await manage_skills.remove_key(runtime, tenant_id, name, key_id, COMMAND_LINE)
-        err.print(f"Calls of {name} are signed with {key_id} no longer.")
+        err.print(f"Calls of {name} are no longer signed with {key_id}.")
 
     with_runtime(job)
 

@@ -22,13 +22,13 @@ Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's slug.")]
 
 def tenant_export(
     slug: Slug,
-    to: Annotated[Path, typer.Argument(help="A ZIP file that is not there yet.")],
+    to: Annotated[Path, typer.Argument(help="The ZIP file to create; it must not exist.")],
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Write everything of a tenant into a ZIP: its tables as JSON lines, and its media; nothing that opens a door."""
+    """Export all data of a tenant as a ZIP: its tables as JSON lines, and its media; no passwords or keys."""
     if to.exists():
-        raise ConfigurationError(f"{to} is there already")
+        raise ConfigurationError(f"{to} already exists")
     settings = settings_or_exit()
     urls = locate_database(settings)
 
@@ -47,13 +47,13 @@ def tenant_export(
 def tenant_delete(
     slug: Slug,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete everything of a tenant. It cannot be undone; checkpoints outside the database stay."""
+    """Delete a tenant with all its data. This cannot be undone; checkpoints outside the database are kept."""
     if not yes:
         if not sys.stdin.isatty():
-            raise ConfigurationError("this cannot be undone; say --yes")
+            raise ConfigurationError("this cannot be undone; confirm with --yes")
         if typer.prompt("This cannot be undone. Type the slug to go on", err=True) != slug:
             raise typer.Abort
     settings = settings_or_exit()

@@ -130,7 +130,7 @@ async def run(
     try:
         await retention.hold_the_holds(connection)
         now = runtime.clock.now()
-        progress("Looking for what is to go")
+        progress("Looking for what is to be removed")
         planned = await plan(connection, now=now, days=runtime.settings.retention_days)
         run_id = runtime.source.new_id()
         for share in planned.shares:
