@@ -39,7 +39,7 @@ from dragoman_shop.conversations import Script, conversations, with_open_ones
 from dragoman_shop.open_now import SCENES
 from dragoman_shop.registry import RETIRED
 from dragoman_shop.unserved import QUESTIONS
-from dragoman_shop.unusual import GROUP_NAME, UNUSUAL, VISITOR
+from dragoman_shop.unusual import GROUP_NAME, SUNDAY, UNUSUAL, VISITOR, latest_sunday
 from dragoman_shop.utterances import SAID
 from tests.usage_by_hand import differences
 
@@ -377,9 +377,11 @@ async def check_visit(made: MadeDemo) -> None:
     _, meta = standin.application(settings, made.playing, http=lambda: httpx.AsyncClient(transport=console))
     await standin.greet(made.playing, meta)
     await meta.close()
-    (arrived,) = await made.rows("SELECT c.phone, c.display_name FROM mailbox m JOIN contact c "
-                                 "USING (tenant_id, contact_id) WHERE m.progress <> 'done'")  # fmt: skip
-    assert tuple(arrived) == (VISITOR.phone, VISITOR.name)
+    arrived = await made.rows(
+        "SELECT c.display_name FROM mailbox m JOIN contact c USING (tenant_id, contact_id) "
+        f"WHERE m.progress <> 'done' AND c.phone = '{VISITOR.phone}'"
+    )
+    assert [row["display_name"] for row in arrived] == [VISITOR.name]
 
 
 async def check_that_it_lasts(made: MadeDemo, open_ones: dict[str, Any]) -> None:
@@ -400,6 +402,14 @@ def is_closed(last: datetime) -> bool:
 
 def as_dict(payload: Any) -> dict[str, Any]:
     return json.loads(payload) if isinstance(payload, str) else dict(payload)
+
+
+def test_the_late_message_comes_on_a_sunday_whenever_the_demo_is_made() -> None:
+    for hours in range(14 * 24):
+        until = UNTIL + timedelta(hours=hours)
+        arrives = latest_sunday(until)
+        assert arrives.weekday() == SUNDAY
+        assert timedelta(hours=1) <= until - arrives <= timedelta(days=7, hours=1)
 
 
 def test_each_way_of_care_is_told_by_the_demos_own_count_of_conversations() -> None:
