@@ -2,7 +2,7 @@
 // does to sessions, to one or to all that are ticked, each after a confirmation with a reason.
 import { countTimes, put } from './durations.js';
 import { morphChildren, morphRows } from './morph.js';
-import { all, one, partOf, say } from './page.js';
+import { all, one, partOf, request, say } from './page.js';
 
 const EVERY = 3000;
 
@@ -93,7 +93,7 @@ document.addEventListener('submit', async (event) => {
   button.disabled = true;
   busy = true;
   try {
-    const response = await fetch(form.action, { method: 'POST', body: new FormData(form), headers });
+    const response = await request(form.action, { method: 'POST', body: new FormData(form), headers });
     if (!response.ok) throw new Error(String(response.status));
     const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
     all('[data-tick]').forEach((box) => { box.checked = false; });

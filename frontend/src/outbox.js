@@ -3,7 +3,7 @@
 import htmx from 'htmx.org/dist/htmx.esm.js';
 import { put } from './durations.js';
 import { morph, morphChildren, morphRows } from './morph.js';
-import { all, one, partOf, say } from './page.js';
+import { all, one, partOf, request, say } from './page.js';
 
 const EVERY = 4000;
 const STILL = 1500;
@@ -142,7 +142,7 @@ document.addEventListener('submit', async (event) => {
   const data = new FormData(form, event.submitter);
   try {
     // The form has a field of that name.
-    const response = await fetch(form.getAttribute('action'), {
+    const response = await request(form.getAttribute('action'), {
       method: 'POST', body: data, headers: asFragment(inDrawer ? 'aside#drawer' : 'section#outbox'),
     });
     if (!response.ok) throw new Error(String(response.status));

@@ -29,9 +29,17 @@ export const giveFocus = (element) => {
 
 export const isNarrow = () => matchMedia('(max-width: 699px)').matches;
 
+// What the page asks for when somebody acts. Once the session has ended the login is shown, which leads back to this address.
+export const request = async (address, options) => {
+  const response = await fetch(address, options);
+  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  return response;
+};
+
 // A part of a page, as the server rendered it. A template reads table rows, too, and nothing that it reads runs.
 export const partOf = async (address, headers = {}) => {
-  const response = await fetch(address, { headers: { 'HX-Request': 'true', ...headers } });
+  // By itself it leads nowhere: something may stand there that nobody has sent yet.
+  const response = await (headers['X-By-Itself'] ? fetch : request)(address, { headers: { 'HX-Request': 'true', ...headers } });
   if (!response.ok) throw new Error(`${response.status} for ${address}`);
   const read = new DOMParser().parseFromString(`<template>${await response.text()}</template>`, 'text/html');
   return document.importNode(one('template', read).content, true);

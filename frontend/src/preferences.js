@@ -1,5 +1,5 @@
 // Theme, row height and time zone live in cookies, so that the server renders the right ones at once.
-import { all, one, remember, say } from './page.js';
+import { all, one, remember, request, say } from './page.js';
 
 const root = document.documentElement;
 
@@ -63,7 +63,7 @@ export const copy = async (text, done, button) => {
 const copyWhole = async (address) => {
   one('#take-away')?.hidePopover();
   try {
-    const answer = await fetch(address);
+    const answer = await request(address, { headers: { 'HX-Request': 'true' } });
     if (!answer.ok) throw new Error(`${answer.status}`);
     await copy(await answer.text(), 'Transcript copied');
   } catch {

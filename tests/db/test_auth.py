@@ -107,7 +107,8 @@ async def test_a_role_without_the_permission_is_refused(
         await connection.execute("UPDATE api_token SET role = 'retired role' WHERE tenant_id = $1", tenant.tenant_id)
     answer = await client.get("/api/v1/conversations", headers=bearer(token))
     assert answer.status_code == 403
-    assert "communications.access:read" in answer.json()["detail"]
+    assert answer.json()["permission"] == "communications.access:read"
+    assert answer.json()["detail"] == "You don’t have access. Ask an administrator for “Read conversations”."
 
 
 def test_the_ready_made_roles() -> None:
@@ -194,7 +195,7 @@ async def test_a_wrong_login_is_refused(client: httpx.AsyncClient, tenant: Tenan
         answer = await log_in(client, email, password)
         assert answer.status_code == 401, (email, password)
         assert "set-cookie" not in answer.headers
-        assert "do not fit" in answer.text
+        assert "Incorrect email or password." in answer.text
 
 
 async def test_an_unknown_users_login_does_the_same_work(
@@ -413,3 +414,26 @@ async def test_a_visitor_comes_back_to_the_page_after_the_login(client: httpx.As
     )
     assert part.status_code == 401
     assert part.headers["hx-redirect"] == "/login?next=%2Fcommunications%2Fautomation%2Flogs%3Fq%3D1"
+
+
+async def test_the_filter_that_was_being_set_was_lost_with_the_session(client: httpx.AsyncClient) -> None:
+    page = "http://127.0.0.1:8000/communications/automation/logs"
+    headers = {"HX-Request": "true", "HX-Target": "section#list", "HX-Current-URL": page}
+    part = await client.get("/communications/automation/logs?outcome=SKILL_ERROR", headers=headers)
+    assert part.headers["hx-redirect"] == ("/login?next=%2Fcommunications%2Fautomation%2Flogs%3Foutcome%3DSKILL_ERROR")
+    # What is part of a page has no address of its own that could be returned to.
+    newer = await client.get(f"/communications/automation/logs/{uuid4()}/newer?message=1", headers=headers)
+    assert newer.headers["hx-redirect"] == "/login?next=%2Fcommunications%2Fautomation%2Flogs"
+
+
+async def test_a_form_sent_after_the_session_ended_led_to_the_first_page(client: httpx.AsyncClient) -> None:
+    page, save = "/communications/settings/users?x=1", "/communications/settings/users"
+    host = str(client.base_url.netloc, "ascii")
+    for referer, leads_to in (
+        (f"http://{host}{page}", "/login?next=%2Fcommunications%2Fsettings%2Fusers%3Fx%3D1"),
+        (f"http://evil.example{page}", "/login"),
+        (f"http://{host}/logout", "/login"),
+        ("", "/login"),
+    ):
+        answer = await client.post(save, headers={"Referer": referer} if referer else {})
+        assert (answer.status_code, answer.headers["location"]) == (303, leads_to)

@@ -19,10 +19,8 @@ from dragoman.runtime import Runtime
 from dragoman.services.access import people
 from dragoman.store.accounts import api_tokens, user_accounts
 from dragoman.store.accounts.actions import Administrator
-from dragoman.store.accounts.roles import PERMISSIONS
 from dragoman.store.embedded import DatabaseURLs
 from dragoman.web.app import create_app
-from dragoman.web.console.people import MAY
 from dragoman.web.login.queue import LoginQueue
 
 from .tenant_fixture import PASSWORD, AdvancingClock, TenantFixture, bearer
@@ -53,10 +51,6 @@ async def record(tenant: TenantFixture) -> list[tuple[str, str, dict[str, Any], 
 async def user_ids(tenant: TenantFixture) -> dict[str, Any]:
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         return {user.email: user for user in await user_accounts.list_all(connection, tenant.tenant_id)}
-
-
-def test_every_permission_has_a_name_for_people() -> None:
-    assert MAY.keys() == PERMISSIONS
 
 
 async def test_somebody_is_added_changed_shut_out_and_let_in(client: httpx.AsyncClient, tenant: TenantFixture) -> None:

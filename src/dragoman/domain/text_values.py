@@ -6,8 +6,14 @@ Each reader raises ValueError with what to write.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TypeVar
 from uuid import UUID
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 CHANNEL_KINDS = frozenset({"whatsapp", "email"})
 CHANNEL_PATTERN = f"^({'|'.join(sorted(CHANNEL_KINDS))}|[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})$"
@@ -31,6 +37,32 @@ def true_or_false(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError("use true or false")
     return text == "true"
+
+
+def read_choice(choices: type[Choice], text: str) -> Choice:
+    """Read one of an enumeration's values. Raises ValueError with the nearest one and all that there are."""
+    try:
+        return choices(text)
+    except ValueError:
+        raise ValueError(choice_refusal(choices, text)) from None
+
+
+def choice_refusal(choices: Iterable[str], text: str) -> str:
+    """Say what to write instead of *text*, which is none of *choices*: the nearest one, if any is near, and all."""
+    allowed = [str(each) for each in choices]
+    by_form = {_form(each): each for each in reversed(allowed)}
+    near = get_close_matches(_form(text[:_LONGEST_CHOICE]), by_form, n=1)
+    hint = f"Did you mean {by_form[near[0]]}? " if near else ""
+    return f"not an allowed value. {hint}Allowed values: {', '.join(allowed)}"
+
+
+_LONGEST_CHOICE = 60
+"""Characters of a text that are compared with the choices: what is longer is near none."""
+
+
+def _form(text: str) -> str:
+    # Case and separators are what people get wrong.
+    return re.sub(r"[^a-z0-9]+", "", text.lower())
 
 
 def moment(text: str) -> datetime:

@@ -14,7 +14,6 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from fastapi import Depends
-from starlette.exceptions import HTTPException
 
 from dragoman.runtime import Runtime
 from dragoman.services.visibility import UNMASK
@@ -23,7 +22,7 @@ from dragoman.store.accounts.reads import Read
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection, Database
 from dragoman.store.sending.outbox_list import ListedEntry, OutboxFilters
-from dragoman.web.auth import Principal, require
+from dragoman.web.auth import MissingPermissionError, Principal, require
 
 Auditor = Annotated[Principal, Depends(require("audit.read"))]
 """Who may read the record of what was read and done."""
@@ -122,9 +121,9 @@ async def log_read(runtime: Runtime, connection: Connection, identity: Principal
 
 
 def check_phone(identity: Principal, phone: str | None) -> None:
-    """Raise HTTPException 403 where somebody who sees no numbers looks for one by its parts."""
+    """Raise MissingPermissionError where somebody who sees no numbers looks for one by its parts."""
     if phone and not identity.visibility.unmasked:
-        raise HTTPException(403, f"To look for a number needs the permission {UNMASK}.")
+        raise MissingPermissionError(UNMASK)
 
 
 async def _record(

@@ -8,13 +8,14 @@ and demands such a declaration of each that is not on its list of public ones.
 import hmac
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 from uuid import UUID
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.handoff import Agent
+from dragoman.domain.permissions import access_refusal
 from dragoman.services.visibility import UNMASK, Visibility
 from dragoman.store.accounts import api_tokens, login_sessions
 from dragoman.store.accounts.actions import Administrator
@@ -58,6 +59,15 @@ class Principal:
 
 class SignInRequired(Exception):  # noqa: N818 - says what is to be done, and is answered by a redirect to it
     """Nobody is signed in, and the route wants somebody."""
+
+
+class MissingPermissionError(HTTPException):
+    """Is the refusal, with 403, of what needs a permission that who asks does not have."""
+
+    def __init__(self, permission: str) -> None:
+        """Say whom to ask for *permission*."""
+        super().__init__(403, access_refusal(permission))
+        self.permission = permission
 
 
 async def identify(request: Request) -> Principal | None:
@@ -115,7 +125,7 @@ def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Princi
 class Require:
     """A dependency that gives the Identity, or refuses; ``permission`` None asks only for someone signed in.
 
-    Raises SignInRequired, and HTTPException 403 for a missing permission or a forged unsafe request.
+    Raises SignInRequired, MissingPermissionError, and HTTPException 403 for a forged unsafe request.
     """
 
     permission: str | None
@@ -126,7 +136,7 @@ class Require:
         if identity is None:
             raise SignInRequired
         if self.permission is not None and not identity.may(self.permission):
-            raise HTTPException(403, f"This needs the permission {self.permission}.")
+            raise MissingPermissionError(self.permission)
         if identity.via == "session" and request.method not in SAFE_METHODS:
             await _check_forgery(request, identity)
         return identity
@@ -179,6 +189,11 @@ def check_origin(request: Request) -> None:
     # The Host header too, since one installation may be reached under several names.
     if origin != f"{own.scheme}://{own.netloc}" and split_address(origin).netloc != request.headers.get("host"):
         raise HTTPException(403, "The request came from another site.")
+
+
+def login_address(wanted: str) -> str:
+    """The login's address, which leads on to *wanted*; to the first page where that is empty."""
+    return f"/login?{urlencode({'next': wanted})}" if wanted not in {"", "/"} else "/login"
 
 
 def split_address(given: str) -> SplitResult:

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from starlette.exceptions import HTTPException
-
 from dragoman.domain.content import Content, Template, Text
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.states import State
@@ -29,7 +27,7 @@ from dragoman.services.visibility import Visibility
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.web import audited_reads
-from dragoman.web.auth import Principal
+from dragoman.web.auth import MissingPermissionError, Principal
 
 READ_CONVERSATIONS = "communications.access:read"
 NO_CONVERSATION = "There is no such conversation. It may belong to another tenant."
@@ -66,7 +64,7 @@ async def try_for(
 ) -> DryRun:
     """See what *trigger* would send, as *identity* may see it.
 
-    Raises NotFoundError, ChangeRefusedError, and HTTPException 403 for who may not read the conversation.
+    Raises NotFoundError, ChangeRefusedError, and MissingPermissionError for who may not read the conversation.
     """
     if session_id is not None:
         await _open(runtime, identity, session_id)
@@ -83,7 +81,7 @@ async def preview_for(
 ) -> RenderedEmail:
     """See *template* filled in with samples, or with the facts of a conversation, as *identity* may see it.
 
-    Raises TemplateError, NotFoundError, and HTTPException 403 for who may not read the conversation.
+    Raises TemplateError, NotFoundError, and MissingPermissionError for who may not read the conversation.
     """
     if session_id is not None:
         await _open(runtime, identity, session_id)
@@ -124,7 +122,7 @@ def wants_conversation(trigger: Trigger) -> bool:
 
 async def _open(runtime: Runtime, identity: Principal, session_id: UUID) -> Conversation:
     if not identity.may(READ_CONVERSATIONS):
-        raise HTTPException(403, f"To look at a conversation needs the permission {READ_CONVERSATIONS}.")
+        raise MissingPermissionError(READ_CONVERSATIONS)
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await conversations.get(connection, identity.tenant_id, session_id)
         if found is None:

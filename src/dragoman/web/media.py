@@ -60,7 +60,7 @@ async def answer(
     async with runtime.database.tenant(tenant_id) as connection:
         found = await media.in_session(connection, tenant_id, session_id, message_id, cutoff=cutoff)
         if found is None:
-            raise NotFoundError("There is no such file. It may belong to another tenant, or never have been sent.")
+            raise NotFoundError("There is no such file. The link may be incomplete, or belong to another tenant.")
         carried = await read.content_of(connection, tenant_id, session_id, message_id)
         await audited_reads.part_opened(
             runtime, connection, identity, audited_reads.FILE_OPENED, session_id, message_id

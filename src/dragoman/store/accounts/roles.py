@@ -9,21 +9,10 @@ from types import MappingProxyType
 from uuid import UUID
 
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
+from dragoman.domain.permissions import PERMISSION_WORDS
 from dragoman.store.database import Connection
 
-PERMISSIONS = frozenset(
-    {
-        "communications.access:read",
-        "communications.access:write",
-        "communications.access:admin",
-        "communications.handoff_inbox:read",
-        "communications.handoff_inbox:write",
-        "audit.export",
-        "audit.read",
-        "audit.unmask",
-        "settings.admin",
-    }
-)
+PERMISSIONS = frozenset(PERMISSION_WORDS)
 
 ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     {

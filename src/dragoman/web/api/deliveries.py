@@ -8,7 +8,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, BeforeValidator, Field
-from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.text_values import first_moment, last_moment
@@ -20,7 +19,7 @@ from dragoman.store.receiving.delivery_list import ITEMS_SHOWN, DeliveredItem, D
 from dragoman.web import audited_reads
 from dragoman.web.api.conversations import problems_of
 from dragoman.web.api.filters import PageQuery, Words, from_text, given_once
-from dragoman.web.auth import Principal, require
+from dragoman.web.auth import MissingPermissionError, Principal, require
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.problems import InvalidParameterError
 
@@ -142,7 +141,7 @@ async def show_delivery(
 async def show_delivery_body(delivery_id: UUID, identity: Administrator, runtime: RuntimeDependency) -> DeliveryBody:
     """Show what was delivered. It is of whoever wrote, so that it needs `audit.unmask`."""
     if not identity.visibility.unmasked:
-        raise HTTPException(403, f"What was delivered holds phone numbers. It needs the permission {UNMASK}.")
+        raise MissingPermissionError(UNMASK)
     async with runtime.database.tenant(identity.tenant_id) as connection:
         cutoff = retention_cutoff(runtime, identity.retention_days)
         found = await delivery_list.get(connection, identity.tenant_id, delivery_id, cutoff=cutoff)

@@ -47,7 +47,7 @@ async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conv
     except ValueError:
         found = None
     if found is None:
-        raise HTTPException(404, "There is no such conversation. It may belong to another tenant, or the link is cut.")
+        raise HTTPException(404, "The link may be incomplete, or belong to another tenant.")
     return found
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
 
 from dragoman.domain.errors import AlreadyTakenError, ChangeRefusedError, ConfigurationError
+from dragoman.domain.permissions import PERMISSION_WORDS
 from dragoman.domain.plain_text import cut
 from dragoman.services.access import people, second_factor
 from dragoman.store import tenants
@@ -19,19 +20,6 @@ from dragoman.store.accounts.roles import PERMISSIONS, ROLES
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render, sentence
 from dragoman.web.http.dependencies import RuntimeDependency
-
-MAY = {
-    "communications.access:read": "Read conversations",
-    "communications.access:write": "Review and simulate",
-    "communications.access:admin": "See what the channel sent",
-    "communications.handoff_inbox:read": "See the handoff inbox",
-    "communications.handoff_inbox:write": "Answer contacts",
-    "audit.unmask": "See phone numbers",
-    "audit.export": "Export",
-    "audit.read": "Read the access log",
-    "settings.admin": "Change settings",
-}
-"""What each permission is called."""
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -219,7 +207,7 @@ async def _roles(
         status_code=422 if mistake else 200,
         ready=_may(ROLES),
         own=own,
-        may=MAY,
+        may=PERMISSION_WORDS,
         address=ROLE_PAGE,
         mistake=mistake,
         given=given,
@@ -283,7 +271,8 @@ async def _tokens(
 
 def _may(known: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
     """Each role with what it may do, in words."""
-    return {
-        role: ["Everything"] if granted == PERMISSIONS else [MAY[one] for one in MAY if one in granted]
-        for role, granted in known.items()
-    }
+
+    def named(granted: frozenset[str]) -> list[str]:
+        return [words.label for one, words in PERMISSION_WORDS.items() if one in granted]
+
+    return {role: ["Everything"] if granted == PERMISSIONS else named(granted) for role, granted in known.items()}

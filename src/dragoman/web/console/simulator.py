@@ -18,7 +18,6 @@ from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Depends, File, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.exceptions import HTTPException
 
 from dragoman.channels.whatsapp.contents import content_of
 from dragoman.domain.content import Content
@@ -35,7 +34,7 @@ from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection
 from dragoman.web import audited_reads
-from dragoman.web.auth import Principal, require
+from dragoman.web.auth import MissingPermissionError, Principal, require
 from dragoman.web.console import attachments, drafts, timeline, transcript
 from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.examples import EXAMPLES
@@ -50,7 +49,7 @@ Writer = Annotated[Principal, Depends(require("communications.access:write"))]
 def _sees_numbers(identity: Writer) -> Principal:
     """Whoever may use the simulator, where they may see numbers: it shows and takes those of all contacts."""
     if not identity.visibility.unmasked:
-        raise HTTPException(403, f"The simulator shows phone numbers, which needs the permission {UNMASK}.")
+        raise MissingPermissionError(UNMASK)
     return identity
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 import structlog
 from fastapi import FastAPI, Request
@@ -19,11 +20,20 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from dragoman.domain.errors import NotFoundError
+from dragoman.domain.text_values import choice_refusal
 from dragoman.store.accounts.look_ups import TooManyLookUpsError
 from dragoman.store.conversation_list.conversations import TooSlowError
 from dragoman.store.database import UNAVAILABLE, is_unstorable
-from dragoman.web.auth import SAFE_METHODS, SignInRequired, split_address
+from dragoman.web.auth import (
+    SAFE_METHODS,
+    MissingPermissionError,
+    SignInRequired,
+    identify,
+    login_address,
+    split_address,
+)
 from dragoman.web.console import render
+from dragoman.web.console.menu import current_address
 from dragoman.web.http.dependencies import request_id_of
 from dragoman.web.http.middleware import route_of
 
@@ -37,17 +47,59 @@ _FOR_PROGRAMS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics")
 
 _EXPLANATIONS = {
     400: "The request could not be read.",
-    403: "You may not do this.",
-    404: "There is nothing at this address.",
-    405: "This address does not take that method.",
-    408: "The request did not come in time.",
-    413: "The body is too large.",
-    415: "This address does not take that kind of body.",
-    422: "Some of what was sent cannot be used.",
-    429: "Too many attempts. Wait a little and try again.",
-    500: "Something went wrong on our side. The request id helps to find it in the logs.",
+    403: "You don’t have access. Ask an administrator.",
+    404: "The link may be incomplete, or belong to another tenant.",
+    405: "This address does not support that method.",
+    408: "The request took too long to arrive. Try again.",
+    410: "It has been deleted.",
+    413: "The request is too large.",
+    415: "This address does not accept that content type.",
+    422: "Some of the values cannot be used.",
+    429: "Too many requests. Wait a moment and try again.",
+    500: "Something went wrong on our side. Try again; if it happens again, send the request id to an administrator.",
     503: "The database cannot be reached right now. Try again in a few seconds.",
 }
+
+
+_TITLES = {
+    403: "No access",
+    404: "Page not found",
+    410: "No longer available",
+    422: "Check the values",
+    429: "Too many requests",
+    500: "Something went wrong",
+    503: "Not available right now",
+}
+"""How a page is headed; programs get HTTP's own phrase."""
+
+_SAID: Mapping[str, str] = {
+    "extra_forbidden": "no such parameter",
+    "missing": "is required",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "use true or false",
+    "bool_type": "use true or false",
+    "string_type": "must be text",
+    "uuid_parsing": "must be an id, such as 0190f2c4-0000-7000-8000-000000000001",
+    "uuid_type": "must be an id, such as 0190f2c4-0000-7000-8000-000000000001",
+    "list_type": "must be a list",
+    "dict_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+    "json_invalid": "the body is not valid JSON",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+}
+"""What is said of a value, by Pydantic's type of error; of one that is not here what Pydantic says."""
 
 
 class ParameterError(BaseModel):
@@ -60,13 +112,14 @@ class ParameterError(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error as it is answered; ``errors`` stands only where parameters were wrong."""
+    """Describes an error. `errors` is there only where parameters were wrong, `permission` where one is missing."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
     request_id: str
+    permission: str | None = None
     errors: list[ParameterError] | None = None
 
 
@@ -115,6 +168,7 @@ def answer(
     errors: Sequence[ParameterError] = (),
     headers: Mapping[str, str] | None = None,
     kind: str = "about:blank",
+    permission: str | None = None,
 ) -> Response:
     """The problem as a page where a browser asks for one, else as problem+json."""
     title = _title(status)
@@ -125,6 +179,7 @@ def answer(
         status=status,
         detail=detail,
         request_id=request_id_of(request),
+        permission=permission,
         errors=list(errors) or None,
     )
     if not _wants_page(request):
@@ -153,17 +208,22 @@ async def unexpected(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - narrows what Starlette's signature leaves open
     headers = dict(error.headers or {})
+    if _wants_page(request):
+        # Where no route asked, who is signed in still gets the menu; without a database there is nobody to show.
+        with contextlib.suppress(*UNAVAILABLE):
+            await identify(request)
     if error.status_code == 405:
         # The framework names the methods of the first route that has the path; others may take other methods.
-        headers["Allow"] = ", ".join(sorted(_methods_of(request)))
-    return answer(request, error.status_code, str(error.detail), headers=headers)
+        headers["Allow"] = ", ".join(sorted(_methods_of(request, request.scope["path"])))
+    permission = error.permission if isinstance(error, MissingPermissionError) else None
+    return answer(request, error.status_code, str(error.detail), headers=headers, permission=permission)
 
 
-def _methods_of(request: Request) -> set[str]:
-    """Every method that the request's address takes."""
+def _methods_of(request: Request, path: str) -> set[str]:
+    """Every method that *path* takes."""
     found: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
-        if route.methods and route.path_regex.match(request.scope["path"]):
+        if route.methods and route.path_regex.match(path):
             found |= route.methods
     return found | ({"HEAD"} if "GET" in found else set())
 
@@ -206,30 +266,47 @@ async def _sign_in(request: Request, _error: Exception) -> Response:
             "Send a bearer token that is valid, or log in.",
             headers={"WWW-Authenticate": 'Bearer realm="dragoman"'},
         )
-    target = request.url.path
-    query = request.url.query
     if "hx-request" in request.headers:
         # A redirect would be followed by the fetch and put the login page into a part of this one.
-        current = split_address(request.headers.get("hx-current-url", ""))
-        return Response(status_code=401, headers={"HX-Redirect": _login_address(current.path, current.query)})
-    if request.method not in SAFE_METHODS:
-        target, query = "", ""
-    return RedirectResponse(_login_address(target, query), 303)
+        return Response(status_code=401, headers={"HX-Redirect": login_address(_page_of_part(request))})
+    return RedirectResponse(login_address(_page_wanted(request)), 303)
 
 
-def _login_address(path: str, query: str) -> str:
-    wanted = f"{path}?{query}" if query else path
-    return f"/login?{urlencode({'next': wanted})}" if wanted not in {"", "/"} else "/login"
+def _page_wanted(request: Request) -> str:
+    """The page that *request* asks for, or the one whose form it sends; empty for none."""
+    if request.method in SAFE_METHODS:
+        return _written(request.url.path, request.url.query)
+    before = split_address(request.headers.get("referer", ""))
+    is_ours = before.netloc == request.headers.get("host") and "GET" in _methods_of(request, before.path)
+    return _written(before.path, before.query) if is_ours else ""
+
+
+def _page_of_part(request: Request) -> str:
+    """The page that shows the part that is asked for: with the filters that are being set, where the page has some."""
+    path, query = request.url.path, request.url.query
+    if request.method in SAFE_METHODS and query and current_address(path) == path:
+        return _written(path, query)
+    current = split_address(request.headers.get("hx-current-url", ""))
+    return _written(current.path, current.query)
+
+
+def _written(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 def _parameter_error(found: Mapping[str, Any]) -> ParameterError:
     # The location is ("query", "limit"), ("path", "session_id"), ("body", "items", 3, "name").
     inner = found["loc"][1:] or found["loc"]
-    detail = "no such parameter" if found["type"] == "extra_forbidden" else found["msg"]
-    return ParameterError(
-        parameter=".".join(map(str, inner))[:100],
-        detail=detail.removeprefix("Value error, "),
-    )
+    return ParameterError(parameter=".".join(map(str, inner))[:100], detail=_said_of(found))
+
+
+def _said_of(found: Mapping[str, Any]) -> str:
+    context = found.get("ctx", {})
+    if found["type"] in {"enum", "literal_error"}:
+        # Pydantic writes the choices as a text: 'a', 'b' or 'c'.
+        return choice_refusal(re.findall(r"'([^']*)'", context["expected"]), str(found["input"])[:100])
+    said = _SAID.get(found["type"])
+    return said.format_map(context) if said is not None else found["msg"].removeprefix("Value error, ")
 
 
 def _wants_page(request: Request) -> bool:
@@ -245,7 +322,7 @@ def _page(request: Request, problem: Problem) -> Response:
             request,
             "error.html",
             status=problem.status,
-            title=problem.title,
+            title=_TITLES.get(problem.status, problem.title),
             detail=problem.detail,
             request_id=problem.request_id,
         )

@@ -7,6 +7,7 @@ names opens these pages and nothing else, and another takes its place at the end
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
 from starlette.exceptions import HTTPException
@@ -18,7 +19,7 @@ from dragoman.services.access import second_factor
 from dragoman.services.access.second_factor import ThrottledError
 from dragoman.store.accounts import login_sessions
 from dragoman.store.accounts.login_sessions import PendingLogin
-from dragoman.web.auth import check_origin, same, session_cookie
+from dragoman.web.auth import check_origin, login_address, same, session_cookie
 from dragoman.web.console import qr_code, render
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.login.login import safe_next, sign_in
@@ -32,7 +33,7 @@ CODE, SETUP = "/login/code", "/login/setup"
 @router.get(CODE)
 async def show_code(request: Request, runtime: RuntimeDependency, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
     """Show the form for the code."""
-    pending = await _pending(request, runtime, "code")
+    pending = await _pending(request, runtime, "code", next)
     if isinstance(pending, Response):
         return pending
     return render(request, "login_code.html", pending=pending, next=safe_next(next), mistake="")
@@ -47,7 +48,7 @@ async def give_code(
     next: Annotated[str, Form()] = "",  # noqa: A002 - the field's name in the form
 ) -> Response:
     """Sign in with a code; answers the form again, with 401 or 429, otherwise."""
-    pending = await _pending(request, runtime, "code", csrf_token)
+    pending = await _pending(request, runtime, "code", next, csrf_token)
     if isinstance(pending, Response):
         return pending
     try:
@@ -63,7 +64,7 @@ async def give_code(
 @router.get(SETUP)
 async def show_setup(request: Request, runtime: RuntimeDependency, next: str = "") -> Response:  # noqa: A002 - the parameter's public name
     """Show the QR code, and the form for the first code."""
-    pending = await _pending(request, runtime, "setup")
+    pending = await _pending(request, runtime, "setup", next)
     if isinstance(pending, Response):
         return pending
     setup = await second_factor.begin(runtime, pending.tenant_id, pending.user_id)
@@ -82,7 +83,7 @@ async def set_up(
     next: Annotated[str, Form()] = "",  # noqa: A002 - the field's name in the form
 ) -> Response:
     """Confirm the authenticator with its first code, sign in, and show the recovery codes, once."""
-    pending = await _pending(request, runtime, "setup", csrf_token)
+    pending = await _pending(request, runtime, "setup", next, csrf_token)
     if isinstance(pending, Response):
         return pending
     try:
@@ -99,15 +100,16 @@ async def set_up(
 
 
 async def _pending(
-    request: Request, runtime: Runtime, awaits: str, csrf_token: str | None = None
+    request: Request, runtime: Runtime, awaits: str, wanted: str, csrf_token: str | None = None
 ) -> PendingLogin | RedirectResponse:
     """Whose password was right here; where to go if nobody's was lately, or something else is awaited."""
     secret = session_cookie(request)
     found = await login_sessions.pending_login(runtime.database, secret or "", now=runtime.clock.now())
     if found is None:
-        return RedirectResponse("/login", 303)
+        return RedirectResponse(login_address(wanted), 303)
     if found.awaits != awaits:
-        return RedirectResponse(SETUP if found.awaits == "setup" else CODE, 303)
+        step = SETUP if found.awaits == "setup" else CODE
+        return RedirectResponse(f"{step}?{urlencode({'next': wanted})}" if wanted else step, 303)
     if csrf_token is not None:
         check_origin(request)
         if not same(csrf_token, found.csrf_token):

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 router = APIRouter(include_in_schema=False)
 
 HOME = "/communications/automation/logs"
-WRONG = "Email and password do not fit."
+WRONG = "Incorrect email or password."
 
 
 # A path on this site: no second slash or backslash that a browser would read as a host, no control characters.

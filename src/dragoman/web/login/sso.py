@@ -48,7 +48,7 @@ async def come_back(request: Request, runtime: RuntimeDependency) -> Response:
         arrival = await single_sign_on.arrive(runtime, request.cookies.get(COOKIE, ""), answer)
     except (SignOnError, ProviderError) as error:
         LOGINS.labels("refused").inc()
-        return _refused(request, error)
+        return _refused(request, error, "")
     await login_failures.succeeded(runtime.database, login_failures.sign_on(client_of(request)))
     response = RedirectResponse(safe_next(arrival.next), 303)
     response.delete_cookie(COOKIE, path=PLACE)
@@ -71,7 +71,7 @@ async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str
     try:
         departure = await single_sign_on.depart(runtime, slug, safe_next(next))
     except (SignOnError, ProviderError) as error:
-        return _refused(request, error)
+        return _refused(request, error, next)
     response = RedirectResponse(departure.to, 303)
     response.set_cookie(
         COOKIE, departure.remembered, max_age=int(GOOD_FOR.total_seconds()), path=PLACE, httponly=True,
@@ -81,12 +81,13 @@ async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str
     return response
 
 
-def _refused(request: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception, wanted: str) -> Response:
     if isinstance(error, ProviderError):
         log.warning("single_sign_on_failed", error=error)
     said = "The provider could not be asked, or its answer could not be used. Tell an administrator: it is in the log."
     response: Response = render(
-        request, "login_sso.html", mistake=said if isinstance(error, ProviderError) else str(error), next=safe_next("")
-    )
+        request, "login_sso.html", mistake=said if isinstance(error, ProviderError) else str(error),
+        next=safe_next(wanted),
+    )  # fmt: skip
     response.status_code = 403
     return response
