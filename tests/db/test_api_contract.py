@@ -268,3 +268,55 @@ def test_w17_what_a_note_takes_is_declared(app: FastAPI) -> None:
     pattern = reference.document(app)["components"]["schemas"]["NewNote"]["properties"]["body"]["pattern"]
     assert all(re.search(pattern, text) for text in ("a", " two\n\tlines ", "ä"))
     assert not any(re.search(pattern, text) for text in ("", " \n", "a\0", "bell\x07", "\x7f"))
+
+
+def choices_of(described: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """The values that a parameter's schema lists, if it is a text of a few."""
+    found = schema_of(described, schema)
+    for inner in [found, found.get("items", {}), *found.get("anyOf", [])]:
+        values: list[str] = schema_of(described, inner).get("enum", [])
+        if values:
+            return values
+    return []
+
+
+async def test_a_value_that_is_nearly_right_was_refused_without_a_hint(
+    app: FastAPI, client: httpx.AsyncClient, administrator: dict[str, str]
+) -> None:
+    """Whatever parameter has a list of values: the answer names them all and the nearest, and no class of ours."""
+    described, asked = reference.document(app), set()
+    for method, path, operation in operations(app):
+        for parameter in operation.get("parameters", []):
+            values = choices_of(described, parameter["schema"])
+            if not values or parameter["in"] != "query":
+                continue
+            name, wrong = parameter["name"], f"{values[0].swapcase()}x"
+            answer = await client.request(method, address(path), params={name: wrong}, headers=administrator)
+            assert answer.status_code == 422, (path, name)
+            said = [error["detail"] for error in answer.json()["errors"] if error["parameter"] == name]
+            assert said == [f"not an allowed value. Did you mean {values[0]}? Allowed values: {', '.join(values)}"], (
+                path,
+                name,
+            )
+            asked.add((path, name))
+    assert {("/api/v1/outbox", "sort"), ("/api/v1/outbox", "status"), ("/api/v1/access-log", "kind")} <= asked
+    assert {("/api/v1/conversations", "outcome"), ("/api/v1/conversations", "state")} <= asked
+
+
+async def test_a_refused_value_says_what_to_write_in_plain_words(
+    client: httpx.AsyncClient, administrator: dict[str, str]
+) -> None:
+    for address_, name, said in (
+        ("/api/v1/conversations?outcome=skill_error", "outcome", "Did you mean SKILL_ERROR?"),
+        ("/api/v1/conversations?limit=many", "limit", "must be a whole number"),
+        ("/api/v1/conversations?limit=0", "limit", "must be 1 or more"),
+        ("/api/v1/conversations?limit=999", "limit", "must be 200 or less"),
+        ("/api/v1/conversations?errors=perhaps", "errors", "use true or false"),
+        ("/api/v1/outbox?session=x", "session", "must be an id, such as 0190f2c4-0000-7000-8000-000000000001"),
+        ("/api/v1/conversations/export", "format", "is required"),
+    ):
+        answer = await client.get(address_, headers=administrator)
+        assert answer.status_code == 422, address_
+        (error,) = answer.json()["errors"]
+        assert error["parameter"] == name
+        assert said in error["detail"], address_

@@ -122,13 +122,13 @@ async def test_filters_stand_in_the_address_and_can_be_taken_away_one_by_one(
         assert f'href="{TAB}&amp;status=FAILED,SENT"' in html
         assert f"{ENTRY}/{failed}?status=FAILED,SENT&amp;channel=email" in html
     for query, why in {
-        "status=NOPE": "Status is one of SCHEDULED",
-        "channel=fax": "Channel is one of",
+        "status=NOPE": "Allowed values: SCHEDULED",
+        "channel=fax": "Channel: not an allowed value",
         "from=soon": "From: use a day",
-        "session=x": "Session wants the id",
-        "sort=up": "Sort is one of",
+        "session=x": "Session: use the id",
+        "sort=up": "Sort: not an allowed value",
         "cursor=AAAA": "names no place in this list",
-        f"recipient={'x' * 400}": "Recipient has up to",
+        f"recipient={'x' * 400}": "Recipient: at most",
         "trigger=%00": "must not contain",
     }.items():
         html = await page(client, administrator, f"{TAB}&{query}", 422)

@@ -114,6 +114,28 @@ def test_what_a_record_says_of_a_day_is_the_moment() -> None:
         filter_times.on_record({"from": "", "to": "soon"}, VIENNA)
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("2026-11-24", "2026-11-23"),
+        ("2026-11-25", "2026-11-23"),
+        ("2026-11-23T10:00:00Z", "2026-11-23T09:00:00Z"),
+        ("2026-11-25T10:00:00Z", "2026-11-23"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna", "Pacific/Kiritimati"])
+def test_from_after_to_was_an_empty_list(first: str, last: str, zone: str) -> None:
+    with pytest.raises(ValueError, match="“From” is after “To”"):
+        filter_times.bounds({"from": first, "to": last}, ZoneInfo(zone))
+
+
+def test_a_day_that_an_island_left_out_is_no_mistake() -> None:
+    apia = ZoneInfo("Pacific/Apia")
+    since, until = filter_times.bounds({"from": "2011-12-30", "to": "2011-12-30"}, apia)
+    assert since == until
+    assert filter_times.bounds({"from": "2026-11-23", "to": ""}, UTC) == (at("2026-11-23T00:00Z"), None)
+
+
 def field(value: str, zone: str = "Europe/Vienna") -> str:
     times = Times.for_zone(zone, START)
     written = environment.get_template("_filter_days.html").module.day_field("from", "From", value, times)  # type: ignore[attr-defined]

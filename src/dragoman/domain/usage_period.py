@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+from dragoman.domain.text_values import choice_refusal
 from dragoman.domain.usage import quarters_around
 
 PRESETS = {"7d": 7, "30d": 30, "90d": 90}
@@ -55,7 +56,7 @@ def usage_period(preset: str, first: str, last: str, *, zone: tzinfo, now: datet
     elif preset == CUSTOM:
         begin, end = _day("From", first), min(_day("To", last), today)
     else:
-        raise ValueError(f"Choose one of {', '.join(PRESETS)}, or custom.")
+        raise ValueError(f"Period: {choice_refusal([*PRESETS, CUSTOM], preset)}.")
     if begin > end:
         raise ValueError("The first day is after the last one, or has not come yet. Choose an earlier first day.")
     kept = _first_kept(cutoff, zone)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from dragoman.domain import content
 from dragoman.domain.outbox_status import EntryAction, OutboxStatus
 from dragoman.domain.plain_text import visible_name
-from dragoman.domain.text_values import first_moment, last_moment
+from dragoman.domain.text_values import choice_refusal, first_moment, last_moment
 from dragoman.runtime import Runtime
 from dragoman.services.exports.export_outbox import OutboxFormat
 from dragoman.services.outbound.manage_entries import ActionResult, act
@@ -57,8 +57,8 @@ else:
 
 def _read_statuses(given: object) -> object:
     """Refuse what is no status by the parameter's own name. Raises ValueError."""
-    if isinstance(given, list) and not all(one in list(OutboxStatus) for one in given):
-        raise ValueError(f"use one of {', '.join(OutboxStatus)}")
+    if isinstance(given, list) and (unknown := [one for one in given if one not in list(OutboxStatus)]):
+        raise ValueError(choice_refusal(OutboxStatus, str(unknown[0])))
     return given
 
 

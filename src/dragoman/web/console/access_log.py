@@ -20,7 +20,6 @@ from dragoman.store.accounts.access_log import AccessEntry, AccessFilters, Acces
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, MalformedCursorError, TooSlowError
 from dragoman.web import audited_reads
-from dragoman.web.console import filter_times
 from dragoman.web.console.filter_times import RecordQuery
 from dragoman.web.console.filter_words import NAMES, said
 from dragoman.web.console.formatting import Times
@@ -129,19 +128,19 @@ class _AccessQuery(RecordQuery):
 
     def filters(self) -> AccessFilters:
         """The same for the store. Raises ValueError with what to do."""
-        if self["kind"] not in KINDS:
-            raise ValueError("kind is read or change.")
+        kind = self.choice("kind", "Kind", _KINDS)
+        since, until = self.bounds()
         try:
             session_id = UUID(self["session"]) if self["session"] else None
         except ValueError:
-            raise ValueError("Session wants the id of a conversation, as its page shows it.") from None
+            raise ValueError("Session: use the id of a conversation, as its page shows it.") from None
         return AccessFilters(
-            kind=_KINDS.get(self["kind"]),
+            kind=_KINDS.get(kind),
             actor=without_nul(self["actor"]) or None,
             session_id=session_id,
             phone=without_nul(self["phone"]) or None,
-            since=filter_times.bound(self.given, "from", self.zone),
-            until=filter_times.bound(self.given, "to", self.zone),
+            since=since,
+            until=until,
         )
 
 

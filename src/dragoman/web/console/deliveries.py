@@ -19,7 +19,6 @@ from dragoman.store.receiving import delivery_list
 from dragoman.store.receiving.delivery_list import DeliveryFilters, DeliveryPage, Fate
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, require
-from dragoman.web.console import filter_times
 from dragoman.web.console.filter_times import RecordQuery
 from dragoman.web.console.page import off_the_loop, render
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
@@ -53,13 +52,13 @@ class _DeliveryQuery(RecordQuery):
 
     def filters(self) -> DeliveryFilters:
         """The same for the store. Raises ValueError with what to do."""
-        if self["fate"] and self["fate"] not in FATES:
-            raise ValueError(f"Fate is one of {', '.join(FATES)}.")
+        fate = self.choice("fate", "Result", FATES)
+        since, until = self.bounds()
         return DeliveryFilters(
             message=without_nul(self["message"]) or None,
-            fate=Fate(self["fate"]) if self["fate"] else None,
-            since=filter_times.bound(self.given, "from", self.zone),
-            until=filter_times.bound(self.given, "to", self.zone),
+            fate=Fate(fate) if fate else None,
+            since=since,
+            until=until,
         )
 
 

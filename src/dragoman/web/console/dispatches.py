@@ -21,7 +21,6 @@ from dragoman.store.insights import usage
 from dragoman.store.insights.usage import InvocationFilters, InvocationPage
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, require
-from dragoman.web.console import filter_times
 from dragoman.web.console.filter_times import RecordQuery
 from dragoman.web.console.page import render
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
@@ -51,13 +50,13 @@ class _CallQuery(RecordQuery):
 
     def filters(self) -> InvocationFilters:
         """The same for the store. Raises ValueError with what to do."""
-        if self["result"] and self["result"] not in RESULTS:
-            raise ValueError(f"Result is one of {', '.join(RESULTS)}.")
+        result = self.choice("result", "Result", RESULTS)
+        since, until = self.bounds()
         return InvocationFilters(
             skill=without_nul(self["skill"]) or None,
-            result=InvocationResult(self["result"]) if self["result"] else None,
-            since=filter_times.bound(self.given, "from", self.zone),
-            until=filter_times.bound(self.given, "to", self.zone),
+            result=InvocationResult(result) if result else None,
+            since=since,
+            until=until,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import ClassVar, Self
@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 
+from dragoman.domain.text_values import choice_refusal, day_of, is_day
 from dragoman.store.conversation_list.filter_catalogue import SINCE, UNTIL, ValueKind
 from dragoman.web.console.page import times_of
 
@@ -26,6 +27,17 @@ def bound(given: Mapping[str, str], name: str, zone: tzinfo) -> datetime | None:
     except ValueError as error:
         raise ValueError(f"{label}: {error}.") from error
     return moment
+
+
+def bounds(given: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+    """Read the filters ``from`` and ``to``. Raises ValueError with what to do, also where they cannot both hold."""
+    since, until = bound(given, "from", zone), bound(given, "to", zone)
+    if since is not None and until is not None:
+        first, last = given["from"], given["to"]
+        # A day ends where the next one begins, and in some zones a day was left out.
+        if since > until or (is_day(first) and is_day(last) and day_of(first) > day_of(last)):
+            raise ValueError("“From” is after “To”. Choose an earlier “From” or a later “To”.")
+    return since, until
 
 
 def on_record(given: Mapping[str, str], zone: tzinfo) -> dict[str, str]:
@@ -62,6 +74,16 @@ class RecordQuery:
     def narrowed(self) -> bool:
         """Whether anything but the tab is given."""
         return any(value for name, value in self.given.items() if name != self.TAB)
+
+    def choice(self, name: str, label: str, choices: Iterable[str]) -> str:
+        """Give the filter *name* if it is empty or one of *choices*. Raises ValueError with these and the nearest."""
+        if self[name] and self[name] not in (allowed := list(choices)):
+            raise ValueError(f"{label}: {choice_refusal(allowed, self[name])}.")
+        return self[name]
+
+    def bounds(self) -> tuple[datetime | None, datetime | None]:
+        """Read ``from`` and ``to``. Raises ValueError with what to do."""
+        return bounds(self.given, self.zone)
 
     def asked(self) -> dict[str, str]:
         """What is given, for the record. Raises ValueError."""

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import NotFoundError
 from dragoman.domain.outbox_status import EntryAction, OutboxStatus
-from dragoman.domain.text_values import without_nul
+from dragoman.domain.text_values import choice_refusal, without_nul
 from dragoman.runtime import Runtime
 from dragoman.services.exports.export_outbox import OutboxFormat
 from dragoman.services.outbound.manage_entries import ActionResult, act
@@ -26,7 +26,7 @@ from dragoman.store.conversation_list.conversations import MalformedCursorError,
 from dragoman.store.sending import outbox_list
 from dragoman.store.sending.outbox_list import EntryDetail, ListedEntry, OutboxFilters, OutboxPage, OutboxSort
 from dragoman.web.auth import Principal, administrator_of, require
-from dragoman.web.console import filter_times, wording
+from dragoman.web.console import wording
 from dragoman.web.console.filter_times import RecordQuery
 from dragoman.web.console.page import render, target_of, times_of
 from dragoman.web.console.query import ADDRESS as LOGS
@@ -123,32 +123,29 @@ class OutboxListQuery(RecordQuery):
     @property
     def sort(self) -> OutboxSort:
         """Is the order of the list. Raises ValueError with what to do."""
-        try:
-            return OutboxSort(self["sort"] or OutboxSort.NEWEST)
-        except ValueError:
-            raise ValueError(f"Sort is one of {', '.join(OutboxSort)}.") from None
+        return OutboxSort(self.choice("sort", "Sort", OutboxSort) or OutboxSort.NEWEST)
 
     def filters(self) -> OutboxFilters:
         """Give the same to the store. Raises ValueError with what to do."""
         for status in self.statuses:
             if status not in list(OutboxStatus):
-                raise ValueError(f"Status is one of {', '.join(OutboxStatus)}.")
-        if self["channel"] and self["channel"] not in CHANNELS:
-            raise ValueError(f"Channel is one of {', '.join(CHANNELS)}.")
+                raise ValueError(f"Status: {choice_refusal(OutboxStatus, status)}.")
+        channel = self.choice("channel", "Channel", CHANNELS)
+        since, until = self.bounds()
         if len(self["recipient"]) > LONGEST_RECIPIENT:
-            raise ValueError(f"Recipient has up to {LONGEST_RECIPIENT} characters.")
+            raise ValueError(f"Recipient: at most {LONGEST_RECIPIENT} characters.")
         try:
             session_id = UUID(self["session"]) if self["session"] else None
         except ValueError:
-            raise ValueError("Session wants the id of a conversation, as its page shows it.") from None
+            raise ValueError("Session: use the id of a conversation, as its page shows it.") from None
         return OutboxFilters(
             statuses=frozenset(map(OutboxStatus, self.statuses)),
             trigger=without_nul(self["trigger"]) or None,
-            channel=self["channel"] or None,
+            channel=channel or None,
             recipient=without_nul(self["recipient"]) or None,
             session_id=session_id,
-            since=filter_times.bound(self.given, "from", self.zone),
-            until=filter_times.bound(self.given, "to", self.zone),
+            since=since,
+            until=until,
         )
 
     def query(self, **changed: str) -> str:

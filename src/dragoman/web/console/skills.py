@@ -12,7 +12,7 @@ from starlette.datastructures import FormData
 
 from dragoman.domain.errors import ChangeRefusedError, ConfigurationError
 from dragoman.domain.skill_differences import LEVEL_NAMES
-from dragoman.domain.text_values import without_nul
+from dragoman.domain.text_values import choice_refusal, without_nul
 from dragoman.services.catalogue import manage_skills
 from dragoman.services.catalogue.import_definitions import skill_to_yaml
 from dragoman.services.catalogue.read_skills import list_skills
@@ -63,7 +63,7 @@ class _SkillQuery(RecordQuery):
 
 def _one_of(label: str, given: str, known: dict[str, Any]) -> Any:
     if given and given not in known:
-        raise ValueError(f"{label} is one of {', '.join(known)}.")
+        raise ValueError(f"{label}: {choice_refusal(known, given)}.")
     return known.get(given)
 
 
