@@ -197,7 +197,9 @@ def test_a_page_that_one_may_not_see_is_not_in_the_menu_and_refused(visitor: Vis
     response = page.goto("/simulator")
     assert response is not None
     assert response.status == 403
-    expect(page.get_by_role("heading", level=1)).to_have_text("Forbidden")
+    expect(page.get_by_role("heading", level=1)).to_have_text("No access")
+    expect(page.get_by_role("alert")).to_contain_text("Ask an administrator for “Review and simulate”")
+    expect(page.get_by_role("navigation", name="Primary")).to_contain_text("Logs")
 
 
 def test_a_stranger_is_sent_to_the_login_and_back(visitor: Visitor) -> None:
