@@ -60,14 +60,14 @@ class AccessEntryResource(BaseModel):
     at: datetime
     kind: Literal["read", "change"]
     actor: AccessActorResource
-    via: str | None = Field(description="`session` or `token`, of what was read")
+    via: str | None = Field(description="`session` or `token`, for reads")
     action: str
     object_kind: str
     object_id: str
     session_id: UUID | None
-    before: dict[str, Any] = Field(description="What a change found")
-    after: dict[str, Any] = Field(description="What a change left; of what was read, what was asked for")
-    numbers_shown: bool | None = Field(description="Whether phone numbers were shown to who read")
+    before: dict[str, Any] = Field(description="Values before the change")
+    after: dict[str, Any] = Field(description="Values after the change; for reads, what was requested")
+    numbers_shown: bool | None = Field(description="Whether phone numbers were shown in full")
 
 
 class AccessLogPage(BaseModel):

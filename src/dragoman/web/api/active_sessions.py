@@ -30,18 +30,18 @@ router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
 class ActiveQuery(PageQuery):
     """Which part of which list is wanted."""
 
-    state: Show = Field("WITH_AGENT", description="WITH_AGENT, or all that are in progress")
+    state: Show = Field("WITH_AGENT", description="WITH_AGENT, or all active sessions")
 
 
 class DispatchResource(BaseModel):
     """Describes a dispatch that was begun and has not ended."""
 
-    skill: str | None = Field(description="The step that it is at")
+    skill: str | None = Field(description="The current step")
     attempt: int | None
     received_at: datetime = Field(description="When its message came")
     held_since: datetime | None = Field(description="Since when its worker has the contact's lease; null for none")
-    heard_at: datetime | None = Field(description="When its worker was last heard of")
-    looks_stuck: bool = Field(description="Whether the worker was heard of longer ago than a lease allows")
+    heard_at: datetime | None = Field(description="When its worker last reported")
+    looks_stuck: bool = Field(description="Whether the worker's last report is overdue")
 
     @classmethod
     def of(cls, found: RunningDispatch | None) -> Self | None:
@@ -64,9 +64,11 @@ class ActiveSessionResource(BaseModel):
     channel: str
     state: str
     started_at: datetime
-    owner: OwnerResource | None = Field(description="The agent who has it; null in the queue, and with the bot")
-    waiting_since: datetime | None = Field(description="Since when the contact waits for a person's answer")
-    asked: str | None = Field(description="What kind of question is open to the contact")
+    owner: OwnerResource | None = Field(
+        description="The agent handling it; null in the queue, and while the bot handles it"
+    )
+    waiting_since: datetime | None = Field(description="Since when the contact has been waiting for an agent's reply")
+    asked: str | None = Field(description="Which kind of question the contact has been asked")
     dispatch: DispatchResource | None
 
 

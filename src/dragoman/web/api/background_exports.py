@@ -44,12 +44,12 @@ class ExportResource(BaseModel):
     format: Literal["csv", "jsonl", "parquet", "bundle"]
     transcript: bool
     timeline: bool
-    masked: bool = Field(description="Made without phone numbers")
+    masked: bool = Field(description="Whether phone numbers are masked")
     filters: dict[str, Any] | None
     state: State
-    reason: str = Field(description="Why it failed or waits; empty otherwise")
-    rows_expected: int | None = Field(description="How many conversations there were to be; null where unknown")
-    rows_done: int = Field(description="How many are in it so far")
+    reason: str = Field(description="Why it failed or is waiting; otherwise empty")
+    rows_expected: int | None = Field(description="Expected number of conversations; null if unknown")
+    rows_done: int = Field(description="How many it contains so far")
     size: int | None = Field(description="Of the file, in bytes")
     sha256: str | None = Field(description="Of the file, in hex")
     finished_at: datetime | None

@@ -41,7 +41,7 @@ class WaitingPhraseResource(BaseModel):
     locale: str
     added_at: datetime
     added_by: str
-    removed: bool = Field(description="It goes with the next version")
+    removed: bool = Field(description="It is removed with the next version")
 
     @classmethod
     def of(cls, found: AddedPhrase, seen: Visibility) -> Self:
@@ -59,9 +59,9 @@ class ClassifierVersionResource(BaseModel):
     version: str
     trained_at: datetime
     phrases: int
-    live_at: datetime | None = Field(description="When it went live the last time; null for one that never did")
-    live_by: str = Field(description="Empty where the registry changed under it")
-    accuracy: float | None = Field(description="On phrases that it had not seen; null where it was not measured")
+    live_at: datetime | None = Field(description="When it last went live; null if never")
+    live_by: str = Field(description="Empty if the registry has changed since")
+    accuracy: float | None = Field(description="On phrases it was not trained on; null if not measured")
 
     @classmethod
     def of(cls, found: ClassifierVersion) -> Self:
@@ -88,15 +88,15 @@ class MeasurementResource(BaseModel):
 
     version: str
     scores: dict[str, Any] = Field(description="Accuracy, intents with precision and recall, confusions, curve")
-    conflicts: list[ConflictResource] = Field(description="Phrases that two skills compete for, the likest first")
+    conflicts: list[ConflictResource] = Field(description="Conflicting phrases of two skills, most similar first")
 
 
 class ClassifierResource(BaseModel):
     """Says how the local classifier stands."""
 
-    live: MeasurementResource | None = Field(description="Null where the live version has not been measured")
+    live: MeasurementResource | None = Field(description="Null if the live version has not been measured")
     threshold: float
-    refused_share: float | None = Field(description="The share of good questions that is asked back at the threshold")
+    refused_share: float | None = Field(description="Share of valid questions the bot asks again at this threshold")
     waiting: list[WaitingPhraseResource]
     versions: list[ClassifierVersionResource]
 
@@ -168,7 +168,7 @@ class TrialResource(BaseModel):
 class TrialQuery(StrictQuery):
     """Says of which messages a trial is."""
 
-    days: int = Field(TRIED_DAYS, ge=1, le=90, description="Of how many last days")
+    days: int = Field(TRIED_DAYS, ge=1, le=90, description="How many past days to test on")
 
 
 class LiveOrder(BaseModel):
@@ -176,7 +176,7 @@ class LiveOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: str = Field("", max_length=40, description="Only if the next version still is this one")
+    version: str = Field("", max_length=40, description="Only if this is still the next version")
 
 
 class LiveVersion(BaseModel):

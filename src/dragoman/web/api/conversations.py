@@ -37,17 +37,17 @@ Administrator = Annotated[Principal, Depends(require("communications.access:admi
 def problems_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that a route may answer with, for the OpenAPI document."""
     titles = {
-        400: "The body is not JSON",
-        401: "Nobody is signed in",
+        400: "The body is not valid JSON",
+        401: "Not signed in",
         403: "A permission is missing",
         404: "No such conversation or export in this tenant",
-        409: "Not now, or not again; the detail says why",
+        409: "Not possible in the current state; see the detail",
         410: "The file was erased",
-        413: "The body is larger than it may be",
-        416: "The range lies outside of the file",
-        422: "A parameter is unknown or cannot be used",
-        429: "More than one may have or ask for at once; the detail says what",
-        503: "The database cannot be reached, or the process is full or stopping; try again",
+        413: "The body is too large",
+        416: "The range is outside the file",
+        422: "A parameter is unknown or not valid",
+        429: "Too many requests at once; see the detail",
+        503: "Temporarily unavailable; try again",
     }
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}

@@ -34,7 +34,9 @@ class DeliveryQuery(PageQuery):
     message: Words | None = Field(
         None, description="The channel's id of a message, such as `wamid.…`; its statuses too"
     )
-    fate: Fate | None = Field(None, description="What became of an item; `held` and `unmatched` are statuses")
+    fate: Fate | None = Field(
+        None, description="How an item was processed; `held` and `unmatched` are delivery statuses"
+    )
     from_: Annotated[datetime, BeforeValidator(from_text(first_moment))] | None = Field(
         None, alias="from", description="Delivered at or after this RFC 3339 time or day (UTC)"
     )
@@ -50,12 +52,12 @@ class DeliveryQuery(PageQuery):
 class DeliveredItemResource(BaseModel):
     """Describes an item of a delivery, and what became of it."""
 
-    place: int = Field(description="From 0, in the order in which they stand in the delivery")
+    place: int = Field(description="Position in the delivery, from 0")
     fate: str = Field(description="message, status, held, unmatched, duplicate or kept")
     id: str | None = Field(description="The channel's id of the message")
-    status: str | None = Field(description="The channel's word for what became of a message of ours")
-    reason: str = Field(description="Why, or what was done with a status; empty where there is nothing to say")
-    difference: Any = Field(description="In what a duplicate differs from what came first")
+    status: str | None = Field(description="Delivery status of an outgoing message, as the channel reports it")
+    reason: str = Field(description="Reason, or how a status was handled; may be empty")
+    difference: Any = Field(description="How a duplicate differs from the first one")
     session_id: UUID | None = Field(description="Where the message is, once it has a session")
     message_id: UUID | None
 
@@ -74,11 +76,11 @@ class ListedDeliveryResource(BaseModel):
     delivery_id: UUID
     at: datetime
     channel: str
-    channel_account_id: UUID | None = Field(description="Null where it was for none of ours")
+    channel_account_id: UUID | None = Field(description="Null if it was not for any known account")
     size_bytes: int
     item_count: int
     items: list[DeliveredItemResource] = Field(
-        description=f"In a list the first {ITEMS_SHOWN}, or those of the message that was looked for"
+        description=f"In lists the first {ITEMS_SHOWN}, or those that match the message filter"
     )
 
     @classmethod
@@ -101,7 +103,9 @@ class DeliveryPageResource(BaseModel):
 class DeliveryBody(BaseModel):
     """Holds what was delivered, as it is kept."""
 
-    body: Any = Field(description="JSON as it came, or the text of an email; redacted, and without what was erased")
+    body: Any = Field(
+        description="JSON as received, or the text of an email; redacted, and without anything that was erased"
+    )
 
 
 @router.get("", dependencies=[Depends(given_once)], responses=problems_of(401, 403, 422, 503))

@@ -47,7 +47,7 @@ class EventsQuery(BaseModel):
 
     session_id: UUID | None = Field(None, description="Changes of this session only")
     last_event_id: Annotated[str, Field(max_length=4000)] = Field(
-        "", description="Where to go on from, for clients that cannot send the header `Last-Event-ID`"
+        "", description="Where to resume, for clients that cannot send the header `Last-Event-ID`"
     )
 
 

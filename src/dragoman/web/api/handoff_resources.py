@@ -81,15 +81,17 @@ class HandoffResource(BaseModel):
     channel: str
     channel_account_id: UUID
     state: str
-    owner: OwnerResource | None = Field(description="Who has it; null in the queue, and once the human part has ended")
+    owner: OwnerResource | None = Field(
+        description="Who is handling it; null in the queue, and once the handoff has ended"
+    )
     escalated_at: datetime
-    waiting_since: datetime | None = Field(description="Since when the contact waits for a person's answer")
+    waiting_since: datetime | None = Field(description="Since when the contact has been waiting for an agent's reply")
     claimed_at: datetime | None
-    answered_at: datetime | None = Field(description="The first answer of a person")
+    answered_at: datetime | None = Field(description="The first reply of an agent")
     ended_at: datetime | None
-    service_level: str = Field(description="good, soon (past 80 % of the tenant's target), late, or none")
+    service_level: str = Field(description="good, soon (over 80 % of the target), late, or none")
     last_message: LastMessageResource | None
-    unread: int = Field(description="Messages that the reader has not seen")
+    unread: int = Field(description="Messages the current user has not read")
     window_until: datetime | None = Field(
         description="When the contact's customer service window closes or closed: after that templates only"
     )

@@ -40,9 +40,9 @@ class BusinessHoursResource(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    time_zone: str = Field(description="As IANA names it, such as `Europe/Vienna`")
+    time_zone: str = Field(description="IANA name, such as `Europe/Vienna`")
     weekly: dict[str, list[str]] = Field(
-        description=f"Spans such as `08:00-17:30` by weekday ({', '.join(DAYS)}); a day that is left out is closed"
+        description=f"Opening hours such as `08:00-17:30` by weekday ({', '.join(DAYS)}); days left out are closed"
     )
     holidays: list[HolidayResource]
 
@@ -52,21 +52,21 @@ class HandoffSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    target_seconds: StrictInt = Field(description="How long a contact may wait for a person's answer")
-    unattended_seconds: StrictInt = Field(description="A session that waits so long with nobody is reported")
-    idle_seconds: StrictInt = Field(description="A human part in which nobody wrote for so long ends")
+    target_seconds: StrictInt = Field(description="Target for how long a contact waits for an agent's reply")
+    unattended_seconds: StrictInt = Field(description="A session that nobody has claimed for this long is reported")
+    idle_seconds: StrictInt = Field(description="A handoff ends when nobody has written for this long")
     absent_seconds: StrictInt = Field(
-        description="An agent who is away for so long while a contact waits gives it back"
+        description="A session returns to the queue if its agent is away for this long while the contact waits"
     )
     phone_app_silence_seconds: StrictInt = Field(
         default=HandoffRules().phone_app_silence_seconds,
-        description="After staff wrote from the app of the business's phone, the bot keeps silent for so long",
+        description="How long the bot stays silent after staff replied from the phone app",
     )
-    automatic: StrictBool = Field(description="Whether sessions are assigned to present agents by themselves")
-    cap: StrictInt = Field(ge=1, le=MOST_SESSIONS, description="How many sessions one agent gets by assignment")
+    automatic: StrictBool = Field(description="Whether sessions are assigned to available agents automatically")
+    cap: StrictInt = Field(ge=1, le=MOST_SESSIONS, description="Maximum number of sessions assigned to one agent")
     hours: BusinessHoursResource
     closed_text: dict[str, str] = Field(
-        description="What contacts are told outside business hours, by language; `{{when}}` becomes the time when "
+        description="Message outside business hours, by language; `{{when}}` is replaced by the time when "
         "people are back"
     )
 
@@ -92,7 +92,7 @@ class NewAgentProfile(BaseModel):
     languages: list[str] = Field(description="Language tags such as `de`")
     topics: list[str] = Field(description="Names of skills or flows")
     cap: Annotated[StrictInt, Field(ge=0, le=MOST_SESSIONS)] | None = Field(
-        description=f"How many sessions they get by assignment, 0 to {MOST_SESSIONS}; null for the tenant's number"
+        description=f"Maximum number of assigned sessions, 0 to {MOST_SESSIONS}; null for the tenant's default"
     )
 
 
@@ -105,8 +105,8 @@ class AgentResource(BaseModel):
     languages: list[str]
     topics: list[str]
     cap: int | None
-    available: bool = Field(description="Whether they take new sessions, as they say themselves")
-    present: bool = Field(description="Whether they are available, and were there within the last minutes")
+    available: bool = Field(description="Whether they accept new sessions")
+    present: bool = Field(description="Whether they are available and were active within the last minutes")
     seen_at: datetime | None
     last_assigned_at: datetime | None
     open_sessions: int

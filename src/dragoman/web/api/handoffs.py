@@ -89,7 +89,7 @@ class FilledTemplate(_Given):
 class NewAnswer(_Given):
     """Brings an answer to the contact: a text, or a template."""
 
-    request_id: UUID = Field(description="A new one for each answer: with the same one it is sent once, however often")
+    request_id: UUID = Field(description="Use a new one for each reply; with the same one it is sent only once")
     text: str | None = Field(default=None, min_length=1, max_length=drafts.LENGTH, pattern=r"\S")
     template: FilledTemplate | None = None
     reply_to: UUID | None = Field(default=None, description="The `message_id` that it quotes")
@@ -97,14 +97,14 @@ class NewAnswer(_Given):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if (self.text is None) == (self.template is None):
-            raise ValueError("give text or template, one of them")
+            raise ValueError("give either text or template")
         return self
 
 
 class NewAgentNote(_Given):
     """Brings a note for colleagues."""
 
-    request_id: UUID = Field(description="A new one for each note: with the same one it is written once")
+    request_id: UUID = Field(description="Use a new one for each note; with the same one it is written only once")
     text: str = Field(min_length=1, max_length=NOTE_LENGTH, pattern=r"\S")
 
 

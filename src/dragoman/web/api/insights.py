@@ -70,7 +70,7 @@ class NamedSkillFigures(SkillFigures):
     """Counts the dispatches of a skill, and says what it is called."""
 
     skill: str
-    label: str = Field(description="Its full name where it is retired")
+    label: str = Field(description="Its full name if it is retired")
     retired: bool
 
 
@@ -79,15 +79,15 @@ class FiguresResource(BaseModel):
 
     since: datetime
     until: datetime
-    total: SkillFigures = Field(description="Of all skills together")
-    success_rate: float | None = Field(description="Of the dispatches that have ended")
-    error_rate: float | None = Field(description="Failed or lost, of the dispatches that have ended")
+    total: SkillFigures = Field(description="Total of all skills")
+    success_rate: float | None = Field(description="Of completed dispatches")
+    error_rate: float | None = Field(description="Failed or lost, of completed dispatches")
     classifier_cost_micros: int
     classifier_runs: int
-    sessions: int = Field(description="Conversations that were begun")
+    sessions: int = Field(description="Conversations that were started")
     handoffs: int
     handoff_rate: float | None
-    claims: int = Field(description="Handoffs that somebody took")
+    claims: int = Field(description="Handoffs that an agent claimed")
     p50_wait_ms: float | None
     p95_wait_ms: float | None
     not_understood: int = Field(description="Messages")
@@ -117,7 +117,7 @@ class StretchResource(BaseModel):
 class InsightsResource(BaseModel):
     """Figures of a time, of the time before (null where the record does not go back so far), by skill and by day."""
 
-    counted_at: datetime | None = Field(description="What was on record then is in the figures")
+    counted_at: datetime | None = Field(description="Everything recorded up to this time is included")
     cut_by_retention: bool
     figures: FiguresResource
     before: FiguresResource | None
@@ -168,13 +168,13 @@ class InvocationResource(BaseModel):
     """Describes one dispatch of a skill."""
 
     session_id: UUID
-    position: int = Field(description="Of the event that tells how it ended, or that it began")
+    position: int = Field(description="Of the event that records how it ended, or that it started")
     at: datetime
     skill: str
     skill_version: str
     result: InvocationResult
     attempts: int
-    duration_ms: float | None = Field(description="All attempts together, without the pauses between them")
+    duration_ms: float | None = Field(description="Total of all attempts, without the pauses between them")
     cost_micros: int
     error_class: str
     contact_id: UUID
@@ -206,12 +206,12 @@ class QuestionResource(BaseModel):
 
     group_id: UUID
     messages: int
-    conversations: int | None = Field(description="Null where there are too many to count")
+    conversations: int | None = Field(description="Null if there are too many to count")
     last_at: datetime
-    best_guess: str = Field(description="What the classifier most often thought of first; empty for none")
+    best_guess: str = Field(description="The classifier's most frequent best guess; empty if none")
     confidence: float | None
-    decision: str | None = Field(description="phrase or out_of_scope; null for an open question")
-    intent: str | None = Field(description="The skill or flow whose phrases they became")
+    decision: str | None = Field(description="phrase or out_of_scope; null if unanswered")
+    intent: str | None = Field(description="The skill or flow they were added to")
     decided_at: datetime | None
     decided_by: str
     examples: list[QuestionExampleResource]
@@ -235,8 +235,8 @@ class QuestionResource(BaseModel):
 class QuestionsResource(BaseModel):
     """Holds the most frequent questions of a time that nobody answers, and those that were decided on."""
 
-    messages: int = Field(description="That were not understood; of the latest 20,000")
-    wordless: int = Field(description="Of these, without words")
+    messages: int = Field(description="Not understood; of the latest 20,000")
+    wordless: int = Field(description="Of these, messages without text")
     open_groups: int
     open: list[QuestionResource]
     decided: list[QuestionResource]

@@ -62,9 +62,9 @@ class TemplateVariableResource(BaseModel):
     name: str = Field(max_length=NAME_LIMIT)
     kind: VariableKind = "text"
     required: bool = True
-    default: Any = Field(None, description="What it has where nothing is given")
+    default: Any = Field(None, description="Default value")
     description: str = Field("", max_length=DESCRIPTION_LIMIT)
-    sample: Any = Field(None, description="What it has in a preview")
+    sample: Any = Field(None, description="Value in a preview")
 
     @classmethod
     def of(cls, found: TemplateVariable) -> Self:
@@ -115,7 +115,7 @@ class NewTemplateVersion(TemplateSource):
 
     label: str = Field(min_length=1, max_length=LONGEST_LABEL)
     attachments: list[TemplateAttachmentResource] = Field(
-        default_factory=list, max_length=MOST_FILES, description="Files that were uploaded before"
+        default_factory=list, max_length=MOST_FILES, description="Files that were uploaded earlier"
     )
 
 
@@ -192,10 +192,10 @@ class PreviewRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    template: TemplateSource | None = Field(None, description="One that is not kept")
-    name: str | None = Field(None, max_length=64, description="One that is kept")
-    version: int | None = Field(None, ge=1, le=2**31 - 1, description="With a name; else the current one")
-    session_id: UUID | None = Field(None, description="A conversation whose facts take the samples' places")
+    template: TemplateSource | None = Field(None, description="A template that is not saved")
+    name: str | None = Field(None, max_length=64, description="A saved template")
+    version: int | None = Field(None, ge=1, le=2**31 - 1, description="Needs a name; default: the current one")
+    session_id: UUID | None = Field(None, description="A conversation whose data is used instead of the samples")
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -210,7 +210,7 @@ class PreviewResource(BaseModel):
     subject: str
     html: str | None
     text: str
-    attachments: list[TemplateAttachmentResource] = Field(description="Of a template that is kept")
+    attachments: list[TemplateAttachmentResource] = Field(description="Of a saved template")
 
 
 @router.get("", responses=problems_of(401, 403))
@@ -256,7 +256,7 @@ async def upload_mail_attachment(
     request: Request,
     identity: Settings,
     runtime: RuntimeDependency,
-    filename: Annotated[str, Query(min_length=1, max_length=200, description="What the file is called in mails")],
+    filename: Annotated[str, Query(min_length=1, max_length=200, description="File name in emails")],
 ) -> TemplateAttachmentResource:
     """Upload a file for the attachments of a version, and get what names it there. It is kept for an hour until then.
 
@@ -279,9 +279,7 @@ async def read_mail_template(
     template_name: TemplatePath,
     identity: Reader,
     runtime: RuntimeDependency,
-    version: Annotated[
-        int | None, Query(ge=1, le=2**31 - 1, description="The current one where it is left out")
-    ] = None,
+    version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Default: the current one")] = None,
 ) -> MailTemplateResource:
     """Show one version of a template."""
     found = await read_version(runtime, identity, template_name, version)

@@ -44,14 +44,14 @@ class MailboxResource(BaseModel):
 
     mailbox_id: UUID
     address: str
-    name: str = Field(description="What stands beside the address in each mail")
-    mails_per_second: int = Field(description="0 is no limit of ours")
+    name: str = Field(description="Sender name shown next to the address in each email")
+    mails_per_second: int = Field(description="0 means no limit")
     state: Literal["sending", "stopped", "unreachable", "unreadable"] = Field(
-        description="`stopped` until somebody acts; `unreadable`: its mail server's address cannot be decrypted"
+        description="`stopped` until someone resumes it; `unreadable`: its mail server's address cannot be decrypted"
     )
-    since: datetime | None = Field(description="Since when it is stopped or not reachable")
+    since: datetime | None = Field(description="Since when it has been stopped or unreachable")
     reason: str
-    waiting: int = Field(description="How many mails wait until it can send again")
+    waiting: int = Field(description="How many emails are waiting until it can send again")
 
     @classmethod
     def of(cls, account: ChannelAccount, *, unreadable: str, waiting: int) -> Self:
@@ -84,7 +84,7 @@ class NewMailbox(BaseModel):
 
     address: str = Field(max_length=254)
     name: str = Field(max_length=60)
-    mails_per_second: StrictInt = Field(MAILS_PER_SECOND, description="0 is no limit of ours")
+    mails_per_second: StrictInt = Field(MAILS_PER_SECOND, description="0 means no limit")
     smtp_url: str = Field("", max_length=LONGEST_SERVER, repr=False, description=_SERVER)
 
 

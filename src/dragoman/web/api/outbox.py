@@ -69,12 +69,12 @@ class NarrowedOutboxQuery(StrictQuery):
         [], max_length=len(OutboxStatus), description="May be given several times"
     )
     trigger: TriggerName | None = Field(
-        None, description=f"The automation that sent it, by its exact name; `{REPLIES}` for replies, which none did"
+        None, description=f"The trigger that sent it, by its exact name; `{REPLIES}` for replies"
     )
-    channel: Literal["email", "whatsapp", "webhook"] | None = Field(None, description="What it was sent by")
+    channel: Literal["email", "whatsapp", "webhook"] | None = Field(None, description="How it was sent")
     recipient: RecipientText | None = Field(
         None,
-        description="An address or a number, or how it begins; whole for who may not see it (`audit.unmask`)",
+        description="The beginning of an address or number; without `audit.unmask` the complete one",
     )
     from_: Annotated[datetime, BeforeValidator(from_text(first_moment))] | None = Field(
         None, alias="from", description="Written at or after this RFC 3339 time or day (UTC)"
@@ -104,7 +104,7 @@ class OutboxQuery(NarrowedOutboxQuery):
         OutboxSort.NEWEST,
         description="`-created`, newest first; `-sent`, sent last first; `sent`, never sent first, then the oldest",
     )
-    cursor: Cursor | None = Field(None, description="`next_cursor` of the part before")
+    cursor: Cursor | None = Field(None, description="`next_cursor` of the previous page")
     limit: int = Field(50, ge=1, le=200, description="How many items at most")
 
 
@@ -135,19 +135,19 @@ class OutboxEntryResource(BaseModel):
     outbox_entry_id: UUID
     recipient: str
     recipient_kind: str = Field(description="What kind of address the recipient is, such as `email` or `wa_id`")
-    contact: EntryContact | None = Field(description="Null for who is no contact")
+    contact: EntryContact | None = Field(description="Null if the recipient is not a contact")
     channel: str
-    subject: str = Field(description="Of a mail its subject, of a template its name")
-    trigger: str | None = Field(description="The automation that sent it; null for replies")
-    by_agent: bool = Field(description="Whether a reply is an agent's; else it is the bot's")
+    subject: str = Field(description="Subject of an email, or name of a template")
+    trigger: str | None = Field(description="The trigger that sent it; null for replies")
+    by_agent: bool = Field(description="Whether an agent wrote the reply; otherwise the bot did")
     status: OutboxStatus
-    reason: str = Field(description="Why that status; empty where there is nothing to say")
+    reason: str = Field(description="Reason for the status; may be empty")
     created_at: datetime
-    due_at: datetime = Field(description="When it is or was to be sent, or to be tried next")
-    sent_at: datetime | None = Field(description="When the server took it")
-    attempts: int = Field(description="How often it was tried")
-    delivery: str | None = Field(description="How far it came after it was sent: sent, delivered, read, played, failed")
-    possible_duplicate: bool = Field(description="Whether it was tried again although an answer was never seen")
+    due_at: datetime = Field(description="When it is due, or will be retried")
+    sent_at: datetime | None = Field(description="When the server accepted it")
+    attempts: int = Field(description="Number of attempts")
+    delivery: str | None = Field(description="Delivery status after sending: sent, delivered, read, played or failed")
+    possible_duplicate: bool = Field(description="Whether it was retried although an earlier attempt got no response")
     resend_of: UUID | None = Field(description="The entry of which it is a copy")
     session_id: UUID | None = Field(description="The conversation that it belongs to")
     message_id: UUID | None = Field(description="The message in that conversation's transcript")
@@ -197,9 +197,9 @@ class AttemptResource(BaseModel):
     number: int
     at: datetime
     result: str = Field(description="accepted, refused or unanswered")
-    response_code: int | None = Field(description="The HTTP status; of a mail the SMTP code")
+    response_code: int | None = Field(description="The HTTP status; for emails the SMTP code")
     code: int | None = Field(description="The channel's own code of an error")
-    answer: Any = Field(description="What the server said")
+    answer: Any = Field(description="The server's response")
     duration_ms: float | None
 
 
@@ -253,11 +253,11 @@ class AccountOfEntry(BaseModel):
 class EntryDetailResource(OutboxEntryResource):
     """Describes an entry with what it says, each attempt at it, and its copies."""
 
-    account: AccountOfEntry | None = Field(description="Null where no channel account sends it")
+    account: AccountOfEntry | None = Field(description="Null if no channel account sends it")
     content: dict[str, Any] | None = Field(description="`kind` beside the fields of that kind, as in a transcript")
     email: MailResource | None = Field(description="A composed mail; null for a plain reply")
     attempt_log: list[AttemptResource] = Field(description="The first attempt first")
-    copies: list[CopyResource] = Field(description="What was made by sending it once more")
+    copies: list[CopyResource] = Field(description="Entries created by resending it")
 
     @classmethod
     def of_detail(cls, found: EntryDetail) -> Self:
@@ -286,7 +286,10 @@ class EntryDetailResource(OutboxEntryResource):
         )  # fmt: skip
 
 
-_REQUEST_ID = Field(default=None, description="A new one for each action: with the same one it is done once")
+_REQUEST_ID = Field(
+    default=None,
+    description="Use a new one for each action; repeating a request with the same one has no further effect",
+)
 
 
 class EntryOrder(BaseModel):

@@ -46,7 +46,7 @@ class CannedReplyText(BaseModel):
     shortcut: str = Field(
         min_length=1,
         max_length=LONGEST_SHORTCUT,
-        description="Small letters, digits, - and _",
+        description="Lowercase letters, digits, - and _",
         json_schema_extra={"pattern": SHORTCUT_PATTERN},
     )
     title: str = Field(min_length=1, max_length=LONGEST_TITLE)
@@ -99,8 +99,8 @@ class TemplateResource(BaseModel):
     name: str
     language: str
     category: str
-    status: str = Field(description="WhatsApp's word, such as APPROVED")
-    quality: str = Field(description="WhatsApp's word; empty where it is not known")
+    status: str = Field(description="As WhatsApp reports it, such as APPROVED")
+    quality: str = Field(description="As WhatsApp reports it; empty if unknown")
     header_format: str = Field(description="text, image, video or document; empty for no header")
     header: str
     body: str
@@ -108,9 +108,9 @@ class TemplateResource(BaseModel):
     buttons: list[TemplateButtonResource]
     fields: list[TemplateFieldResource]
     can_be_sent: bool
-    unsupported: list[str] = Field(description="Parts that cannot be filled in here")
+    unsupported: list[str] = Field(description="Parts that cannot be filled in through the API")
     synchronised_at: datetime
-    gone_at: datetime | None = Field(description="Since when WhatsApp does not list it any more")
+    gone_at: datetime | None = Field(description="When WhatsApp stopped listing it")
 
 
 class TemplateResources(BaseModel):
@@ -125,7 +125,10 @@ async def list_canned_replies(
     runtime: RuntimeDependency,
     language: Annotated[
         str | None,
-        Query(pattern="^[a-z]{2,3}$", description="Those in this language, and those for any that have none in it"),
+        Query(
+            pattern="^[a-z]{2,3}$",
+            description="Those in this language, and those for any language without one of their own",
+        ),
     ] = None,
 ) -> CannedReplyList:
     """List the canned replies."""
@@ -175,7 +178,7 @@ async def list_message_templates(
     async with runtime.database.tenant(identity.tenant_id) as connection:
         accounts = await channel_accounts.load_all(connection, identity.tenant_id, [channel_account_id])
         if channel_account_id not in accounts:
-            raise NotFoundError("There is no such channel account.")
+            raise NotFoundError("There is no such channel account. The id may belong to another tenant.")
         waba_id = accounts[channel_account_id].waba_id
         found = await templates.list_all(connection, identity.tenant_id, [waba_id] if waba_id else [])
     return TemplateResources(items=[_template(kept) for kept in found])

@@ -33,9 +33,7 @@ class ContactResource(BaseModel):
 
     id: UUID
     phone: str | None = Field(description="E.164, with the plus sign; a contact may have none")
-    name: str | None = Field(
-        description="As they call themselves, or their username with an at sign; null without both"
-    )
+    name: str | None = Field(description="Profile name, or username with an at sign; null if both are missing")
     username: str | None = Field(description="The channel's handle today, without an at sign")
     user_id: str | None = Field(description="The id under which the channel's portfolio knows them, if any")
     business_partner: BusinessPartnerResource | None
@@ -54,7 +52,7 @@ class ConversationItem(BaseModel):
     skill: str | None
     last_user_message: str
     last_user_message_deleted_after_days: int | None = Field(
-        description="Where retention removed the text of the latest message: the days of the rule by which it went"
+        description="If retention removed the text of the latest message: the retention period in days"
     )
     message_count: int
     started_at: datetime
@@ -68,7 +66,7 @@ class MatchResource(BaseModel):
     message_id: UUID
     ordinal: int
     sender: str
-    snippet: str = Field(description="The part of its text around what was found")
+    snippet: str = Field(description="Excerpt of the text around the match")
 
 
 class FoundConversation(ConversationItem):
@@ -151,14 +149,14 @@ class MediaResource(BaseModel):
     """The file that came with a message. What describes it is null unless ``state`` is ``stored``."""
 
     state: Literal["pending", "stored", "failed", "erased"]
-    reason: str = Field(description="Why it is not there (yet); empty when it is")
-    mime_type: str | None = Field(description="What its bytes are, whatever its sender said")
+    reason: str = Field(description="Why it is not available (yet); empty if it is")
+    mime_type: str | None = Field(description="Detected from the content, whatever the sender declared")
     size: int | None = Field(description="Bytes")
     sha256: str | None = Field(description="In hex")
     width: int | None
     height: int | None
     seconds: float | None
-    url: str | None = Field(description="Where to get it, with the same permission as the transcript")
+    url: str | None = Field(description="Download address; needs the same permission as the transcript")
 
 
 class TranscriptMessage(BaseModel):

@@ -80,7 +80,7 @@ TagName = Annotated[
     str,
     Path(
         max_length=200,
-        description="Letters, digits, spaces and . : / + - _; it begins with a letter or digit",
+        description="Letters, digits, spaces and . : / + - _, starting with a letter or digit",
         json_schema_extra={"pattern": reviews.TAG_PATTERN},
     ),
 ]
@@ -145,7 +145,7 @@ async def delete_note(session_id: UUID, note_id: UUID, identity: Reviewer, runti
             now=runtime.clock.now(),
         )
     if not deleted:
-        raise NotFoundError("There is no such note of yours.")
+        raise NotFoundError("You have no such note.")
 
 
 @router.put("/tags/{tag:path}", status_code=204, responses=problems_of(401, 403, 404, 422))

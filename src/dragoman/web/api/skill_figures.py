@@ -14,12 +14,12 @@ class SkillFigures(BaseModel):
 
     dispatches: int
     succeeded: int
-    failed: int = Field(description="After their last attempt")
-    lost: int = Field(description="Their worker died or stalled, or their session ended under them")
+    failed: int = Field(description="After the last attempt")
+    lost: int = Field(description="The worker died or stalled, or the session ended meanwhile")
     running: int
-    average_ms: float | None = Field(description="All attempts together, without the pauses between them")
-    p50_ms: float | None = Field(description="Within 2.5 %")
-    p95_ms: float | None = Field(description="Within 2.5 %")
+    average_ms: float | None = Field(description="Total of all attempts, without the pauses between them")
+    p50_ms: float | None = Field(description="Accurate to 2.5 %")
+    p95_ms: float | None = Field(description="Accurate to 2.5 %")
     cost_micros: int
 
     @classmethod

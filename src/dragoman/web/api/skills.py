@@ -164,7 +164,7 @@ class HistoryResource(BaseModel):
     by: str
     via: str
     reason: str
-    differences: list[str] = Field(description="What this version has another way than the one registered before it")
+    differences: list[str] = Field(description="What changed compared with the version registered before")
 
     @classmethod
     def of(cls, entry: HistoryEntry, seen: Visibility) -> Self:
@@ -210,9 +210,9 @@ class SkillResource(BaseModel):
     timeout_seconds: float
     attempts: int
     cost_micros: int
-    url: str | None = Field(description="Where it is called; null for one that is not behind HTTP")
+    url: str | None = Field(description="URL of an HTTP skill; otherwise null")
     parameters: dict[str, Any] = Field(description="JSON Schema")
-    answer: dict[str, Any] | None = Field(description="JSON Schema of its answer's data, if it has one")
+    answer: dict[str, Any] | None = Field(description="JSON Schema of its response data, if it has one")
     phrases: list[PhraseResource]
     keywords: list[str]
     keys: list[KeyResource]
@@ -257,7 +257,7 @@ class RegistrationResource(BaseModel):
     changed: bool
     dry_run: bool
     differences: list[str]
-    key: NewKeyResource | None = Field(description="The first key of a skill that had none; shown this once")
+    key: NewKeyResource | None = Field(description="The first key of a new skill; shown only once")
 
     @classmethod
     def of(cls, done: Registration, *, dry_run: bool) -> Self:
@@ -284,13 +284,13 @@ class TriedCallResource(BaseModel):
     url: str
     headers: dict[str, str]
     body: str
-    status: int | None = Field(description="Of HTTP; null where no answer came, and for a skill in Python")
+    status: int | None = Field(description="HTTP status; null if there was no response, and for Python skills")
     answer: str
     duration_ms: float
-    fit: str = Field(description="Whether the answer has the form and the schema of one: fits, does not fit, unknown")
-    error_class: str = Field(description="Empty for a call that succeeded")
+    fit: str = Field(description="Whether the response is valid: fits, does not fit, or unknown")
+    error_class: str = Field(description="Empty if the call succeeded")
     problem: str
-    replies: list[str] = Field(description="What a contact would have read")
+    replies: list[str] = Field(description="What would have been sent to the contact")
 
     @classmethod
     def of(cls, tried: TriedCall) -> Self:
@@ -352,7 +352,7 @@ async def register_skill(
     name: Name,
     identity: Administrator,
     runtime: RuntimeDependency,
-    dry_run: Annotated[bool, Query(description="Say what would change, and change nothing")] = False,
+    dry_run: Annotated[bool, Query(description="Only report what would change")] = False,
 ) -> RegistrationResource:
     """Make the manifest the skill's current version. A skill that had no key gets one, which is answered once.
 

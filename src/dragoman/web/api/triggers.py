@@ -52,12 +52,12 @@ class FiringResource(BaseModel):
 
     firing_id: UUID
     at: datetime
-    version: int = Field(description="The trigger's version then")
-    fired_for: str = Field(description="What it fired for; it fires once for each")
+    version: int = Field(description="The trigger's version at that time")
+    fired_for: str = Field(description="What it fired for; each fires only once")
     session_id: UUID | None
-    entries: int = Field(description="How many deliveries it put in the outbox")
-    skipped: int = Field(description="How many of these are not sent; the outbox says why")
-    reason: str = Field(description="Why there is none")
+    entries: int = Field(description="How many messages it put in the outbox")
+    skipped: int = Field(description="How many of these are not sent; see the outbox for the reasons")
+    reason: str = Field(description="Reason")
 
     @classmethod
     def of(cls, found: Firing, seen: Visibility) -> Self:
@@ -76,8 +76,8 @@ class ListedTriggerResource(BaseModel):
     event: TriggerEvent
     channel: TriggerChannel
     template: str = Field(description="Empty for a webhook")
-    version: int = Field(description="Grows with each change of the definition")
-    enabled_at: datetime | None = Field(description="Since when it is on; null: it is off")
+    version: int = Field(description="Increases with each change of the definition")
+    enabled_at: datetime | None = Field(description="When it was turned on; null if it is off")
     changed_at: datetime
     changed_by: str
     last_fired_at: datetime | None
@@ -148,9 +148,9 @@ class DryRunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    session_id: UUID | None = Field(None, description="For a trigger that fires for what happens in a conversation")
+    session_id: UUID | None = Field(None, description="For triggers that fire for events in a conversation")
     payload: dict[str, Any] = Field(
-        default_factory=dict, max_length=MOST_FIELDS, description="What a request would bring, by name"
+        default_factory=dict, max_length=MOST_FIELDS, description="Sample values of a request, by name"
     )
 
 
@@ -163,15 +163,15 @@ class UnsavedDryRunRequest(DryRunRequest):
 class PlannedDeliveryResource(BaseModel):
     """Describes a delivery that would go out. Without `audit.unmask` recipient and numbers are masked."""
 
-    recipient: str = Field(description="An address, a number or a host; empty where nobody can be reached")
-    described_as: str = Field(description="Which recipient of the definition that is")
+    recipient: str = Field(description="An address, a number or a host; empty if nobody can be reached")
+    described_as: str = Field(description="Which recipient of the definition this is")
     channel: TriggerChannel
-    sender: str = Field(description="The mailbox or number that it would go out from; empty for a webhook")
+    sender: str = Field(description="The mailbox or number it would be sent from; empty for a webhook")
     status: OutboxStatus = Field(description="SCHEDULED, PENDING or SKIPPED")
-    reason: str = Field(description="Why it is skipped, or goes later than the delay alone says")
+    reason: str = Field(description="Why it is skipped, or sent later than the delay")
     due_at: datetime
     subject: str = Field(
-        description="Of a mail its subject, of a WhatsApp template its name, of a webhook the trigger's label"
+        description="Subject of an email, name of a WhatsApp template, or the trigger's label for a webhook"
     )
     text: str
     html: str | None
@@ -190,7 +190,7 @@ class DryRunResource(BaseModel):
     """Says what a trigger would do now. Nothing was sent or written down."""
 
     condition_holds: bool
-    facts: dict[str, Any] = Field(description="What the condition and the template know, by name")
+    facts: dict[str, Any] = Field(description="Facts available to the condition and the template, by name")
     deliveries: list[PlannedDeliveryResource]
 
     @classmethod
@@ -220,7 +220,7 @@ class FiredResource(BaseModel):
     at: datetime
     entries: int
     skipped: int
-    reason: str = Field(description="Why there is no entry; empty where there is one")
+    reason: str = Field(description="Why there is no entry; empty if there is one")
 
 
 @router.get("", responses=problems_of(401, 403))
@@ -342,7 +342,7 @@ async def fire_trigger(
             max_length=LONGEST_KEY,
             min_length=1,
             pattern="^[!-~]+$",
-            description="Asked again with the same key, the trigger does not fire again: the first firing is answered",
+            description="A repeated request with the same key fires nothing; it returns the first result",
         ),
     ] = None,
 ) -> FiredResource:
