@@ -12,7 +12,7 @@ const ticked = () => all('[data-tick]:checked');
 
 const showTicked = () => {
   const [boxes, chosen] = [all('[data-tick]'), ticked()];
-  put(one('[data-ticked]'), chosen.length ? `${chosen.length} ticked` : 'None ticked');
+  put(one('[data-ticked]'), chosen.length ? `${chosen.length} selected` : 'None selected');
   one('[data-act-on-ticked=end]').disabled = !chosen.length;
   // One that neither an agent nor a dispatch has is not released; the answer says so for each.
   one('[data-act-on-ticked=release]').disabled = !chosen.some((box) => box.dataset.canRelease === 'yes');
@@ -101,7 +101,7 @@ document.addEventListener('submit', async (event) => {
     form.closest('[popover]').hidePopover();
     dress(document.importNode(one('template', read).content, true), { told: true });
   } catch {
-    say('It could not be done. Try again.');
+    say('That did not work. Try again.');
   }
   busy = false;
   button.disabled = false;

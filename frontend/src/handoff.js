@@ -31,7 +31,7 @@ const tick = () => {
   const window_ = one('[data-until]');
   if (!window_) return;
   const left = (Date.parse(window_.dataset.until) - Date.now()) / 1000;
-  put(window_, left > 0 ? `Free text for ${length(left)} more` : 'The 24 hours are over: templates only');
+  put(window_, left > 0 ? `Free text for another ${length(left)}` : '24-hour window closed: templates only');
   window_.classList.toggle('soon', left > 0 && left < 3600);
   // The server decides; the page only stops offering what it would refuse.
   if (left <= 0 && !one('[data-kind-set=answer]')?.disabled) refreshTalk({ composer: true }).catch(() => {});
@@ -96,9 +96,9 @@ const tellNews = (before) => {
   const written = rows.filter((row) => row.dataset.mine === 'yes'
     && Number(row.dataset.unread) > Number(before.get(row.id)?.unread ?? row.dataset.unread));
   const given = rows.filter((row) => row.dataset.mine === 'yes' && before.has(row.id) && before.get(row.id).mine === 'no');
-  if (given.length && given.some((row) => row.id !== `wait-${talk()?.dataset.session}`)) notify('A conversation was given to you');
-  else if (written.length) notify('A contact of yours has written');
-  else if (added.length) notify('A new conversation waits');
+  if (given.length && given.some((row) => row.id !== `wait-${talk()?.dataset.session}`)) notify('A conversation was assigned to you');
+  else if (written.length) notify('New message from one of your contacts');
+  else if (added.length) notify('A new conversation is waiting');
 };
 const showNotify = () => {
   const button = one('[data-notify]');
@@ -229,12 +229,12 @@ const here = async (fields = {}) => {
 const setPresent = async (button) => {
   const available = button.getAttribute('aria-pressed') !== 'true';
   if (!await here({ available })) {
-    say('It could not be changed. Try again.');
+    say('That did not work. Try again.');
     return;
   }
   button.setAttribute('aria-pressed', available);
   put(one('span', button), available ? 'Available' : 'Away');
-  say(available ? 'New conversations are given to you' : 'No new conversations are given to you');
+  say(available ? 'New conversations will be assigned to you' : 'No new conversations will be assigned to you');
 };
 setInterval(() => { if (inbox()) here(); }, HERE_EVERY);
 
@@ -281,8 +281,8 @@ const sent = async (form, to) => {
       // It may have arrived; its key sees to it that it is done once.
     }
     if (attempt === TRIES) return null;
-    say('Not sent yet. It is tried again.');
-    draftState('Not sent yet. It is tried again.');
+    say('Not sent yet. Trying again.');
+    draftState('Not sent yet. Trying again.');
     await wait(Math.min(500 * 2 ** attempt, 8000) * (0.75 + Math.random() / 2));
   }
 };
@@ -299,7 +299,7 @@ const submit = async (form) => {
   if (!response || ![200, 409].includes(response.status)) {
     delete form.dataset.busy;
     all('button', form).forEach((button) => { button.disabled = false; });
-    const text = response?.status === 404 ? 'This conversation is not here any more.' : 'It could not be done. Try again.';
+    const text = response?.status === 404 ? 'This conversation is no longer in the inbox.' : 'That did not work. Try again.';
     say(text);
     draftState(text);
     if (isComposer) noteDraft();
@@ -332,9 +332,9 @@ const showKind = (kind) => {
   form.classList.toggle('noting', kind === 'note');
   all('[data-kind-set]', form).forEach((button) => button.setAttribute('aria-pressed', button.dataset.kindSet === kind));
   const field = one('#compose', form);
-  const name = field.dataset.labelAnswer.replace('Answer to ', '');
+  const name = field.dataset.labelAnswer.replace('Reply to ', '');
   one('label[for=compose]', form).textContent = kind === 'note' ? 'Internal note' : field.dataset.labelAnswer;
-  field.placeholder = kind === 'note' ? `A note for colleagues; ${name} does not get it` : `Write to ${name}`;
+  field.placeholder = kind === 'note' ? `A note for colleagues; ${name} does not see it` : `Write to ${name}`;
   one('[data-send] .lbl', form).textContent = kind === 'note' ? 'Add note' : 'Send';
   return true;
 };

@@ -22,7 +22,7 @@ const showTicked = () => {
   const tickAll = one('[data-tick-entries]');
   if (!tickAll) return;
   const [boxes, chosen] = [all('[data-tick-entry]'), ticked()];
-  put(one('[data-entries-ticked]'), chosen.length ? `${chosen.length} ticked` : 'None ticked');
+  put(one('[data-entries-ticked]'), chosen.length ? `${chosen.length} selected` : 'None selected');
   all('[data-on-ticked]').forEach((button) => { button.disabled = !chosen.length; });
   tickAll.checked = boxes.length > 0 && chosen.length === boxes.length;
   tickAll.indeterminate = chosen.length > 0 && chosen.length < boxes.length;
@@ -123,11 +123,11 @@ const told = (place) => {
   else place.focus?.();
 };
 const failed = (form) => {
-  say('It could not be done. Try again.');
+  say('That did not work. Try again.');
   const place = one('[data-told]', form.dataset.entryAct === 'drawer' ? one('#drawer') : list());
   const banner = document.createElement('p');
   banner.className = 'banner red';
-  banner.textContent = 'It could not be done. Try again.';
+  banner.textContent = 'That did not work. Try again.';
   place.replaceChildren(banner);
 };
 

@@ -22,10 +22,10 @@ const lost = (text) => {
   note.timer = setTimeout(() => { note.hidden = true; }, 6000);
 };
 document.addEventListener('htmx:error', (event) => {
-  if (!quiet(event)) lost('The server did not answer. Check the connection and try again.');
+  if (!quiet(event)) lost('No response from the server. Check your connection and try again.');
 });
 document.addEventListener('htmx:response:error', (event) => {
   const status = event.detail?.ctx?.response?.status ?? 0;
-  if (status === 429 && !quiet(event)) lost('Several searches of yours are under way. Try again when one has ended.');
-  if (status >= 500) lost('The server could not answer. Try again in a moment.');
+  if (status === 429 && !quiet(event)) lost('You have several searches running. Try again when one has finished.');
+  if (status >= 500) lost('The server had a problem. Try again in a moment.');
 });

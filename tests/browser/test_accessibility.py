@@ -133,7 +133,7 @@ def settings(visitor: Visitor, size: str) -> Iterator[str]:
     expect(page.get_by_role("group", name="Languages")).to_be_visible()
     yield "agent"
     page.goto(f"{SETTINGS}/redaction")
-    page.get_by_label("What a contact could write").fill("my card is 4111 1111 1111 1111")
+    page.get_by_label("Sample message").fill("my card is 4111 1111 1111 1111")
     page.get_by_role("button", name="Try", exact=True).click()
     expect(page.get_by_text("my card is [card number redacted]")).to_be_visible()
     yield "redaction"
@@ -159,16 +159,16 @@ def records(visitor: Visitor, size: str) -> Iterator[str]:
     page.get_by_role("region", name="Deliveries").get_by_role("link").first.click()
     expect(page.get_by_role("heading", name="Delivery", exact=True)).to_be_visible()
     yield "delivery"
-    page.get_by_role("link", name="Show what was delivered").click()
-    expect(page.get_by_role("region", name="What was delivered")).to_be_visible()
+    page.get_by_role("link", name="Show delivered data").click()
+    expect(page.get_by_role("region", name="Delivered data")).to_be_visible()
     yield "what was delivered"
     page.goto("/account")
-    _press(page, "Set it up")
+    _press(page, "Set up")
     expect(page.get_by_role("img", name="QR code of the key below")).to_be_visible()
     yield "second factor"
     page.goto(LOGS)
     _press(page, "Export")
-    _press(page, "In the background")
+    _press(page, "Export in background")
     expect(page.get_by_role("article").first).to_contain_text("Done")
     yield "exports"
 
@@ -201,7 +201,7 @@ def sessions(visitor: Visitor, size: str) -> Iterator[str]:
     page.goto(f"{ACTIVE}?state=all")
     expect(page.get_by_text("Looks stuck.")).to_be_visible()
     yield "sessions"
-    page.get_by_label("All shown").check()
+    page.get_by_label("Select all shown").check()
     page.get_by_role("button", name="Release", exact=True).first.click()
     expect(page.get_by_role("dialog", name="Release")).to_be_visible()
     yield "confirmation"
@@ -227,15 +227,15 @@ def insights(visitor: Visitor, size: str) -> Iterator[str]:
         page.goto(f"{INSIGHTS}/calls{query}")
         yield f"dispatches {query}"
     page.goto(INSIGHTS)
-    page.get_by_text("Answer it…").first.click()
-    page.get_by_label("Which skill or flow answers it").first.select_option(label="Product availability")
+    page.get_by_text("Teach the bot…").first.click()
+    page.get_by_label("Skill or flow that answers it").first.select_option(label="Product availability")
     page.get_by_role("button", name="Add as training phrases").first.click()
     expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()
     page.evaluate(unfold)
     yield "added"
     page.goto("/communications/skills/classifier?try=1")
     yield "classifier, not measured"
-    _press(page, "Measure it now")
+    _press(page, "Measure now")
     expect(page.get_by_role("status").filter(has_text="has been measured")).to_be_visible()
     page.evaluate(unfold)
     yield "classifier"
@@ -252,14 +252,14 @@ def skills(visitor: Visitor, size: str) -> Iterator[str]:
     yield "built in"
     page.goto(f"{SKILLS}/billing.copy")
     page.get_by_label("number").fill("none")
-    _press(page, "Make the call")
+    _press(page, "Run test call")
     expect(page.get_by_role("alert")).to_be_visible()
     yield "values that do not fit"
     page.get_by_label("number").fill("VF-12345")
     page.get_by_label("pin").fill("1234")
-    _press(page, "Make the call")
+    _press(page, "Run test call")
     expect(page.locator(".trial-result")).to_contain_text("AddressRefusedError")
-    _press(page, "Add a key")
+    _press(page, "Add key")
     expect(page.get_by_text("dsk_")).to_be_visible()
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     yield "new key"
@@ -281,7 +281,7 @@ def simulator(visitor: Visitor, size: str) -> Iterator[str]:
     expect(page.locator(".msgs > li").last).to_be_in_viewport()
     yield "phone"
     _press(page, "Attach")
-    page.locator("summary", has_text="A file of your own").click()
+    page.locator("summary", has_text="Your own file").click()
     yield "attach"
 
 
@@ -382,7 +382,7 @@ def test_axe_finds_nothing_between_password_and_code(
 def test_axe_finds_nothing_on_other_ways_in(browser: Browser, site: BrowserServer, axe: str, theme: str) -> None:
     visitor = Visitor.enter(browser, site, color_scheme=theme)
     visitor.page.goto("/login")
-    visitor.page.get_by_role("link", name="Forgotten your password?").click()
+    visitor.page.get_by_role("link", name="Forgot your password?").click()
     visitor.page.get_by_label("Email").fill("nobody@shop.example")
     assert violations(visitor.page, axe, {"runOnly": RULES}) == []
     visitor.page.keyboard.press("Enter")

@@ -87,7 +87,7 @@ def test_many_are_ended_by_keyboard_and_each_that_is_refused_says_why(own_desk: 
     page.keyboard.type("a mistake")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="Released: Quirin Queued.")).to_be_visible()
-    expect(page.get_by_role("alert")).to_contain_text("Asta Asked: Neither an agent nor a running dispatch")
+    expect(page.get_by_role("alert")).to_contain_text("Asta Asked: Neither an agent nor the bot")
     # The dialog is left by Escape, and the focus is where it was.
     end = page.get_by_role("button", name="End the session of Asta Asked")
     end.focus()

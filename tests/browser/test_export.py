@@ -77,8 +77,8 @@ def test_in_the_background_and_the_evidence_of_every_conversation(desk: Visitor)
     page = desk.page
     open_control(page)
     page.get_by_label("Evidence bundle").check()
-    expect(page.get_by_text("With each conversation")).to_be_hidden()
-    page.get_by_role("button", name="In the background").click()
+    expect(page.get_by_text("Include for each conversation")).to_be_hidden()
+    page.get_by_role("button", name="Export in background").click()
     page.wait_for_url(f"**{EXPORTS}")
     expect(page.get_by_role("heading", name="Exports")).to_be_visible()
     # The page asks by itself how far it is.

@@ -49,5 +49,5 @@ def test_a_failed_job_can_be_read_and_dismissed(browser: Browser, own: BrowserSe
     assert not job.evaluate(wide)
     assert not page.get_by_role("region", name="Failed jobs").evaluate(wide)
     job.get_by_role("button", name="Dismiss").click()
-    expect(page.get_by_text("Nothing has failed")).to_be_visible()
+    expect(page.get_by_text("No failed jobs")).to_be_visible()
     visitor.leave()

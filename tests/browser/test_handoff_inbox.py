@@ -111,7 +111,7 @@ def test_one_shift(browser: Browser, own: BrowserServer, team: dict[str, str]) -
     expect(page.locator(".msg.internal")).to_contain_text("Internal note")
 
     page.get_by_role("button", name="Resolve").click()
-    page.get_by_role("dialog", name="Resolve the conversation").get_by_label("Question answered").check()
+    page.get_by_role("dialog", name="Resolve conversation").get_by_label("Question answered").check()
     page.get_by_role("dialog").get_by_role("button", name="Resolve").click()
     expect(page.get_by_text("This conversation has ended.")).to_be_visible()
     expect(row(page, "Nora Lang")).to_have_count(0)
@@ -256,7 +256,7 @@ def test_a_canned_reply_is_filled_in_and_its_gap_is_not_sent(
     page.get_by_role("button", name="Claim").click()
     expect(page.get_by_text("You have it")).to_be_visible()
     page.get_by_role("button", name="Canned replies").click()
-    page.get_by_label("Find a canned reply").fill("greet")
+    page.get_by_label("Search canned replies").fill("greet")
     page.get_by_role("button", name="Greeting").click()
     expect(page.locator("#compose")).to_have_value("Hello Nora, Ana Silva of ⟦business partner⟧ here.")
     page.get_by_role("button", name="Send").click()
@@ -296,7 +296,7 @@ def test_the_keyboard_alone_takes_a_conversation_and_ends_it(
     expect(page.locator("#compose")).to_have_value("")
     page.keyboard.press("Escape")
     page.keyboard.press("e")
-    expect(page.get_by_role("dialog", name="Resolve the conversation")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Resolve conversation")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.get_by_text("This conversation has ended.")).to_be_visible()
     ana.leave()
@@ -381,7 +381,7 @@ def test_a_later_part_of_the_queue_stays_while_contacts_write(
     asks_for_a_person(own, "Second Waiting", "436601112202")
     ana = open_inbox(browser, own, team["Ana"])
     expect(row(ana.page, "First Waiting")).to_be_visible()
-    ana.page.get_by_role("link", name="Shorter waits").click()
+    ana.page.get_by_role("link", name="Next page").click()
     expect(row(ana.page, "Second Waiting")).to_be_visible()
     says(own, "still here", "Second Waiting", "436601112202")
     expect(row(ana.page, "Second Waiting")).to_contain_text("still here")
@@ -419,10 +419,10 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
     page.get_by_role("button", name="Claim").click()
     expect(page.get_by_text("You have it")).to_be_visible()
     page.locator("#compose").fill("Hello")
-    for name in ("Send", "Emoji", "Give back", "Return to bot", "Resolve"):
+    for name in ("Send", "Emoji", "Return to queue", "Return to bot", "Resolve"):
         expect(page.get_by_role("button", name=name, exact=name != "Send")).to_be_in_viewport(ratio=1)
     page.get_by_role("button", name="Resolve").click()
-    expect(page.get_by_role("dialog", name="Resolve the conversation")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Resolve conversation")).to_be_visible()
     assert violations(page, axe, {"runOnly": RULES}) == []
     page.keyboard.press("Escape")
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")

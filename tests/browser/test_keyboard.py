@@ -83,7 +83,7 @@ def test_the_sheet_of_keys_and_its_switch(desk: Visitor) -> None:
     page.keyboard.press("?")
     sheet = page.get_by_role("dialog", name="Keyboard shortcuts")
     expect(sheet).to_be_visible()
-    sheet.get_by_label("Single-key shortcuts are on").uncheck()
+    sheet.get_by_label("Use single-key shortcuts").uncheck()
     page.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
     page.keyboard.press("j")

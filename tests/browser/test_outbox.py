@@ -140,7 +140,7 @@ def test_what_was_skipped_before_it_was_written_says_so(own_desk: Visitor, entri
     page = own_desk.page
     page.goto(f"{ENTRY}/{entries['skipped']}")
     message = page.get_by_role("region", name="Message")
-    expect(message).to_contain_text("It was skipped before it was written.")
+    expect(message).to_contain_text("Skipped before the message was created.")
     expect(message).not_to_contain_text("Erased")
     expect(page.locator(".facts > div").filter(has_text="Sent")).to_contain_text("Never")
 
@@ -151,7 +151,7 @@ def test_filters_are_set_and_taken_away(own_desk: Visitor, entries: dict[str, UU
     page.get_by_role("button", name="Status").click()
     for label in ("Failed", "Scheduled"):
         page.get_by_role("dialog", name="Statuses").get_by_label(label).check()
-    page.get_by_role("button", name="Show these").click()
+    page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("2 shown, newest first")).to_be_visible()
     page.get_by_role("link", name="Remove the filter Status: Failed").click()
     expect(page.get_by_text("1 shown, newest first")).to_be_visible()
@@ -246,7 +246,7 @@ def test_many_are_cancelled_by_keyboard_and_each_that_is_refused_says_why(
     expect(page.get_by_text("2 ticked")).to_be_visible()
     cancel.focus()
     page.keyboard.press("Enter")
-    question = page.get_by_role("dialog", name="Cancel what is ticked?")
+    question = page.get_by_role("dialog", name="Cancel the selected entries?")
     question.get_by_role("button", name="Cancel entries").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="1 entry is cancelled.")).to_be_visible()

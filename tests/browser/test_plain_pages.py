@@ -24,8 +24,8 @@ MORE = (
     "/communications/settings/canned-replies/new",
 )
 
-# Beside each button with words stands a copy of it for a moment, which is as wide as its words want. Menus that open over
-# the page have rows, which are as wide as the menu; a square one shows its icon alone.
+# Beside each button with words stands a copy of it for a moment, which is as wide as its words want. Menus that open
+# over the page have rows, which are as wide as the menu; a square one shows its icon alone.
 STRETCHED = """() => [...document.querySelectorAll('main .btn')].flatMap((button) => {
   const { width, height } = button.getBoundingClientRect();
   const words = button.innerText.trim();

@@ -88,7 +88,7 @@ def test_a_support_manager_writes_a_trigger_without_yaml(own_desk: Visitor) -> N
     furnish_automation(site)
     session_id = site.converse("where is my order", phone="436991239001", name="Tina Try")
     page.goto(TRIGGERS)
-    page.get_by_role("link", name="Write a trigger").click()
+    page.get_by_role("link", name="New trigger").click()
     form = page.locator("#rule")
     form.locator("[name=label]").fill("Tell the shop")
     # The fields of an event appear by its choice.
@@ -148,10 +148,10 @@ def test_a_webhook_is_written_keyed_and_tried(own_desk: Visitor) -> None:
     form = page.locator("#rule")
     form.locator("[name=label]").fill("Tell the ERP")
     form.get_by_label("Success", exact=True).check()
-    expect(form.get_by_label("And to these addresses")).to_be_visible()
+    expect(form.get_by_label("Other addresses")).to_be_visible()
     form.get_by_label("By webhook").check()
     # What is for people only goes away.
-    for label in ("And to these addresses", "Email template", "Quiet hours from"):
+    for label in ("Other addresses", "Email template", "Quiet hours from"):
         expect(form.get_by_label(label)).to_be_hidden()
     form.locator("[name=url]").fill("https://a:b@erp.example/hook")
     form.locator("[name=data][value=contact_name]").check()
@@ -168,7 +168,7 @@ def test_a_webhook_is_written_keyed_and_tried(own_desk: Visitor) -> None:
     page.locator("[name=try_session]").fill(str(session_id))
     page.get_by_role("button", name="Try it").click()
     expect(page.get_by_role("region", name="Message 1", exact=True)).to_contain_text("no signing key")
-    keys.get_by_role("button", name="Add a key").click()
+    keys.get_by_role("button", name="Add key").click()
     expect(keys.get_by_role("status")).to_contain_text("dsk_")
     page.locator("[name=try_session]").fill(str(session_id))
     page.get_by_role("button", name="Try it").click()
@@ -198,11 +198,11 @@ def test_what_rows_cannot_say_is_edited_as_yaml(own_desk: Visitor) -> None:
     page.get_by_text("The same definition, as a text").click()
     yaml = page.locator("[name=yaml]")
     yaml.fill(yaml.input_value().replace("minutes: 10", "minutes: soon"))
-    page.get_by_role("button", name="Save the YAML").click()
+    page.get_by_role("button", name="Save YAML").click()
     expect(page.get_by_text("minutes is a whole number")).to_be_visible()
     expect(yaml).to_have_value(re.compile("minutes: soon"))
     yaml.fill(yaml.input_value().replace("minutes: soon", "minutes: 20"))
-    page.get_by_role("button", name="Save the YAML").click()
+    page.get_by_role("button", name="Save YAML").click()
     expect(page.locator("[name=minutes]")).to_have_value("20")
 
 
@@ -232,18 +232,18 @@ def test_a_template_is_changed_and_looked_at_in_a_frame_that_can_do_nothing(own_
     expect(versions.first).to_contain_text("Changed: the subject, the HTML")
     page.get_by_role("link", name="Show version 1", exact=True).click()
     expect(frame.get_by_role("paragraph").filter(has_text="About Marina")).to_be_visible()
-    page.get_by_role("button", name="Bring back version 1", exact=True).click()
+    page.get_by_role("button", name="Restore version 1", exact=True).click()
     expect(page.locator("[name=subject]")).to_have_value(NEWS.subject)
     expect(versions).to_have_count(4)
-    page.get_by_role("button", name="Take out of use").first.click()
-    page.get_by_role("dialog").get_by_role("button", name="Take out of use").click()
+    page.get_by_role("button", name="Retire").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Retire").click()
     expect(page.get_by_role("alert")).to_contain_text("It is used by waiting_too_long.")
 
 
 def test_a_mailbox_is_added_beside_the_numbers(own_desk: Visitor) -> None:
     page = own_desk.page
     page.goto(CHANNELS)
-    page.get_by_role("link", name="Add a mailbox").click()
+    page.get_by_role("link", name="Add mailbox").click()
     page.locator("[name=address]").fill("help@added.example")
     page.locator("form [name=name]").fill("Voltfair")
     page.locator("[name=smtp_url]").fill("smtp://127.0.0.1:1")
@@ -281,7 +281,7 @@ def walk(page: Page, session_id: UUID | None = None) -> Iterator[str]:
     page.get_by_role("button", name="Delete").first.click()
     yield "deletion"
     page.goto(f"{TRIGGERS}/tell_erp")
-    page.get_by_role("button", name="Add a key").click()
+    page.get_by_role("button", name="Add key").click()
     expect(page.locator(".once")).to_contain_text("dsk_")
     yield "webhook"
     page.goto(f"{TRIGGERS}/waiting_too_long")
@@ -347,5 +347,5 @@ def test_unsubscribing_needs_one_button(browser: Browser, own: BrowserServer, ax
     page.get_by_role("button", name="Unsubscribe").click()
     expect(page.get_by_role("status")).to_contain_text("No more automatic mails")
     page.goto(f"{PATH}/nothing")
-    expect(page.get_by_role("heading", level=1)).to_have_text("This link leads nowhere")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link does not work")
     visitor.leave()

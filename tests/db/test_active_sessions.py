@@ -95,13 +95,13 @@ async def test_the_page_says_who_has_a_session_and_what_it_waits_for(
     await with_agent(tenant)
     await tenant.session(state="AWAITING_USER", outcome="IN_PROGRESS", awaiting={"kind": "code"})
     page = (await client.get(f"{ADDRESS}?state=all", headers=await administrator(tenant))).text
-    for words in (OWNER, f"An answer of <bdi>{OWNER}</bdi>", "Nobody, in the queue", "one-time code"):
+    for words in (OWNER, f"A reply from <bdi>{OWNER}</bdi>", "Unassigned", "one-time code"):
         assert words in page
 
 
 @pytest.mark.parametrize(
     ("heard_seconds_ago", "stuck", "words"),
-    [(1.0, False, "Still works"), (3600.0, True, "last heard of"), (None, True, "No worker has it any more")],
+    [(1.0, False, "Still running"), (3600.0, True, "last reported"), (None, True, "No worker is processing it")],
 )
 async def test_what_stuck_means_is_said(
     client: httpx.AsyncClient,
@@ -161,7 +161,7 @@ async def test_each_of_many_is_released_by_itself_and_the_page_tells_which(
     answer = await client.post(f"{ADDRESS}/release", data=given, headers=cookie)
     assert answer.status_code == 200
     assert "Released: Contact 0, Contact 1." in answer.text
-    assert "Wanda Waits: Neither an agent nor a running dispatch has this conversation now." in answer.text
+    assert "Wanda Waits: Neither an agent nor the bot is working on this conversation." in answer.text
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         rows = await connection.fetch("SELECT session_id, state FROM session")
         acts = await connection.fetch("SELECT action, object_id, before, after, actor_name FROM administrator_action")

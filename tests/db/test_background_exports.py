@@ -111,7 +111,7 @@ async def test_from_the_form_to_the_file(
     assert found["filters"] == {"outcome": "SUCCESS"}
     assert (await client.get(f"{API}/{job.key}/file", headers=auditor)).status_code == 404
     page = (await client.get(PAGE, headers=auditor)).text
-    assert "Waits for a worker" in page
+    assert "Waiting to start" in page
     assert "every 2s" in page
     assert await prepare_export(runtime, tenant.tenant_id, job.key) == "done"
     found = await seen(client, auditor, job.key)

@@ -96,7 +96,7 @@ async def test_what_cannot_be_filled_is_not_saved(
         await add_reply(runtime, tenant.tenant_id, reply(body="{{contact.secret}}"), COMMAND_LINE)
     monkeypatch.setattr(manage_canned_replies, "MOST_REPLIES", 1)
     made = await add_reply(runtime, tenant.tenant_id, reply(), COMMAND_LINE)
-    with pytest.raises(ConfigurationError, match="as many as there may be"):
+    with pytest.raises(ConfigurationError, match="the maximum"):
         await add_reply(runtime, tenant.tenant_id, reply("more"), COMMAND_LINE)
     with pytest.raises(ConfigurationError, match=r"contact\.secret"):
         await change_reply(runtime, tenant.tenant_id, made, reply(body="{{contact.secret}}"), COMMAND_LINE)

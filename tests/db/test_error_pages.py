@@ -119,4 +119,4 @@ async def test_from_after_to_is_told_in_every_list_of_records(
     answer = await client.get(f"{page}{joint}from=2026-11-24&to=2026-11-23", headers=await person(tenant))
     assert answer.status_code == 422
     assert "“From” is after “To”" in text_of(answer)
-    assert "Show everything" in text_of(answer)
+    assert "Clear all filters" in text_of(answer)

@@ -86,7 +86,7 @@ async def test_what_takes_long_to_count_is_not_counted(
     client: httpx.AsyncClient, tenant: TenantFixture, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = bearer(await tenant.token("auditor"))
-    assert "No conversation fits" in (await client.get(f"{LOGS}/export/count", headers=headers)).text
+    assert "No conversations match" in (await client.get(f"{LOGS}/export/count", headers=headers)).text
 
     async def slow(connection: Any, *_: Any, **__: Any) -> int:
         await connection.execute("SELECT pg_sleep(20)")

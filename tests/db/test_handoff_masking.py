@@ -107,6 +107,6 @@ async def test_looking_is_not_acting(
     headers = bearer(await tenant.token("watcher"))
     page = await client.get(f"{INBOX}/{session_id}", headers=headers)
     assert page.status_code == 200
-    assert "Answering needs another permission" in page.text
+    assert "To reply, ask an administrator" in page.text
     fields = {"request_id": str(uuid4()), "text": "x", "reason": "x"}
     assert (await client.post(f"{INBOX}/{session_id}/{path}", headers=headers, data=fields)).status_code == 403

@@ -98,11 +98,11 @@ async def test_what_changes_nothing_is_not_on_record(client: httpx.AsyncClient, 
 @pytest.mark.parametrize(
     ("name", "form", "said"),
     [
-        ("times", {**TIMES, "target": "<b>"}, "“Answer within” is a whole number."),
+        ("times", {**TIMES, "target": "<b>"}, "“Reply target” must be a whole number."),
         ("times", {**TIMES, "cap": "0"}, "an agent takes 1 to 1000 sessions"),
         ("times", {**TIMES, "idle": "9999"}, "a year is the longest"),
         ("hours", {"time_zone": "Mars/Olympus"}, "is not known"),
-        ("hours", {"time_zone": "UTC", "sunday": "10-9<b>"}, "Sunday: “10-9&lt;b&gt;” cannot be used"),
+        ("hours", {"time_zone": "UTC", "sunday": "10-9<b>"}, "Sunday: “10-9&lt;b&gt;” is not valid"),
         ("holidays", {"date": "soon"}, "is no date like"),
         ("holidays", {"date": "2026-12-24", "name": "x" * 81}, "at most 80 characters"),
         ("holidays/remove", {"date": "01-01"}, "There is no holiday 01-01."),
@@ -129,7 +129,7 @@ async def test_the_same_holiday_is_not_added_twice(client: httpx.AsyncClient, te
     holiday = {"date": "2026-12-24"}
     assert (await client.post(f"{PAGE}/holidays", data=holiday, headers=cookie)).status_code == 303
     again = await client.post(f"{PAGE}/holidays", data=holiday, headers=cookie)
-    assert (again.status_code, "2026-12-24 is a holiday already." in again.text) == (422, True)
+    assert (again.status_code, "2026-12-24 is already a holiday." in again.text) == (422, True)
 
 
 async def test_an_agent_takes_what_they_are_set_to_take(
@@ -156,7 +156,7 @@ async def test_an_agent_takes_what_they_are_set_to_take(
         ({**form, "topic": ["orders.nothing"]}, "there is no skill or flow orders.nothing"),
         ({**form, "others": "Klingon!"}, "is no language"),
         ({**form, "cap": "1001"}, "an agent takes 0 to 1000 sessions"),
-        ({**form, "cap": "many"}, "is a whole number"),
+        ({**form, "cap": "many"}, "must be a whole number"),
     ):
         refused = await client.post(page, data=wrong, headers=cookie)
         assert (refused.status_code, said in refused.text) == (422, True), said
@@ -171,12 +171,12 @@ async def test_who_is_present_is_shown(client: httpx.AsyncClient, tenant: Tenant
     cookie = await signed_in(client, tenant)
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         await agents.mark_seen(connection, tenant.tenant_id, ana.user_id, runtime.clock.now())
-    assert (await client.get(PAGE, headers=cookie)).text.count(">Present<") == 1
+    assert (await client.get(PAGE, headers=cookie)).text.count(">Available<") == 1
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         now = runtime.clock.now()
         await agents.set_available(connection, tenant.tenant_id, ana.user_id, available=False, now=now)
     shown = (await client.get(PAGE, headers=cookie)).text
-    assert (">Present<" in shown, ">Takes no new ones<" in shown) == (False, True)
+    assert (">Available<" in shown, ">Not accepting new sessions<" in shown) == (False, True)
 
 
 async def test_the_api_gives_and_takes_the_same(client: httpx.AsyncClient, tenant: TenantFixture) -> None:

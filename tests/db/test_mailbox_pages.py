@@ -85,11 +85,11 @@ async def test_what_is_wrong_stands_at_its_field(
     form = {"address": "x", "name": "", "mails_per_second": "many", "smtp_url": "ftp://user:geheim@x"}
     wrong = await client.post(f"{CHANNELS}/mailboxes", data=form, headers=admin)
     assert wrong.status_code == 422
-    assert "4 fields need another look" in words(wrong)
+    assert "4 fields need your attention" in words(wrong)
     assert "geheim" not in wrong.text
     await furnish_automation(tenant)
     taken = {"address": "help@house.example", "name": "x", "mails_per_second": "1", "smtp_url": ""}
-    assert "set up already" in words(await client.post(f"{CHANNELS}/mailboxes", data=taken, headers=admin))
+    assert "already set up" in words(await client.post(f"{CHANNELS}/mailboxes", data=taken, headers=admin))
 
 
 async def test_a_mailbox_is_no_number(client: httpx.AsyncClient, tenant: TenantFixture, admin: dict[str, str]) -> None:

@@ -81,7 +81,7 @@ async def test_an_empty_outbox_says_what_will_stand_there(
 ) -> None:
     html = await page(client, administrator, TAB)
     assert "No automation deliveries yet" in html
-    assert "Nothing fits these filters" in await page(client, administrator, f"{TAB}&status=FAILED")
+    assert "No entries match these filters" in await page(client, administrator, f"{TAB}&status=FAILED")
 
 
 async def test_a_row_says_what_was_sent_to_whom_and_how_it_stands(
@@ -125,15 +125,15 @@ async def test_filters_stand_in_the_address_and_can_be_taken_away_one_by_one(
         "status=NOPE": "Allowed values: SCHEDULED",
         "channel=fax": "Channel: not an allowed value",
         "from=soon": "From: use a day",
-        "session=x": "Session: use the id",
+        "session=x": "Session: enter a conversation’s ID",
         "sort=up": "Sort: not an allowed value",
-        "cursor=AAAA": "names no place in this list",
+        "cursor=AAAA": "This page of the list no longer exists",
         f"recipient={'x' * 400}": "Recipient: at most",
         "trigger=%00": "must not contain",
     }.items():
         html = await page(client, administrator, f"{TAB}&{query}", 422)
         assert why in text_of(html), query
-        assert "Show everything" in html
+        assert "Clear all filters" in html
 
 
 async def test_pages_and_the_order_by_sending(
@@ -199,7 +199,7 @@ async def test_what_is_no_html_is_text_or_a_bubble(
         (plain, "&lt;script&gt;alert(1)&lt;/script&gt;"),
         (template, "Hello &lt;b&gt;"),
         (reply, "This one"),
-        (nothing, "Nothing can be shown of it."),
+        (nothing, "No content to show."),
     ):
         html = await page(client, administrator, f"{ENTRY}/{entry_id}")
         assert said in html
@@ -282,13 +282,13 @@ async def test_several_at_once_are_counted_and_what_was_left_says_why(
     answer = await act(client, administrator, "retry", *failed, sent)
     assert answer.status_code == 200
     words = text_of(answer.text)
-    assert "2 entries are being tried again." in words
-    assert "1 entry was left as it is: bo@example.com : Only what has failed is tried again" in words
+    assert "2 entries are being retried." in words
+    assert "1 entry was not changed: bo@example.com : Only what has failed is tried again" in words
     # The list is still the one that it was.
     assert shown(answer.text) == {str(one) for one in (*failed, sent)}
     nothing = await act(client, administrator, "cancel")
     assert nothing.status_code == 409
-    assert "No entry is ticked." in nothing.text
+    assert "No entries are selected." in nothing.text
     assert (await act(client, administrator, "delete", sent)).status_code == 422
     assert (await act(client, administrator, "retry", uuid4())).status_code == 404
 

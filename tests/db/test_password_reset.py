@@ -101,7 +101,7 @@ async def place(runtime: Runtime, clock: AdvancingClock) -> AsyncIterator[ResetP
 
 
 async def test_from_the_mail_to_another_password(place: ResetPlace) -> None:
-    assert "Forgotten your password?" in (await place.browser.get("/login")).text
+    assert "Forgot your password?" in (await place.browser.get("/login")).text
     cookie = await place.tenant.cookie(place.user)
     await place.ask(f" {place.user.email.upper()} ")
     await place.work()
@@ -176,7 +176,7 @@ async def test_of_two_at_once_one_sets_it(place: ResetPlace) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "again", "said"),
-    [("short", None, "at least 12"), (NEW, "something else", "not the same twice"), ("password1234", None, "guessed")],
+    [("short", None, "at least 12"), (NEW, "something else", "do not match"), ("password1234", None, "guessed")],
 )
 async def test_a_bad_password_uses_nothing_up(place: ResetPlace, wanted: str, again: str | None, said: str) -> None:
     await place.ask(place.user.email)

@@ -88,10 +88,10 @@ async def test_somebody_is_added_changed_shut_out_and_let_in(client: httpx.Async
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"name": "", "email": "a@b.example", "role": "agent"}, "Give the person a name."),
+        ({"name": "", "email": "a@b.example", "role": "agent"}, "Enter a name."),
         ({"name": "A", "email": "nonsense", "role": "agent"}, "is not an email address."),
-        ({"name": "A", "email": "administrator@house.example", "role": "agent"}, "exists already."),
-        ({"name": "A", "email": "a@b.example", "role": "emperor"}, "'emperor' is no role;"),
+        ({"name": "A", "email": "administrator@house.example", "role": "agent"}, "already exists."),
+        ({"name": "A", "email": "a@b.example", "role": "emperor"}, "'emperor' is not a role;"),
     ],
 )
 async def test_what_cannot_be_added_is_said(
@@ -169,7 +169,7 @@ async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(
     [
         ({"name": "", "permission": ["audit.read"]}, "is no name of a role"),
         ({"name": "two words", "permission": ["audit.read"]}, "is no name of a role"),
-        ({"name": "agent", "permission": ["audit.read"]}, "is a ready-made role"),
+        ({"name": "agent", "permission": ["audit.read"]}, "is a built-in role"),
         ({"name": "nothing"}, "permits something"),
         ({"name": "magic", "permission": ["audit.magic"]}, "no such permission"),
     ],
@@ -193,7 +193,7 @@ async def test_a_ready_made_role_and_another_tenants_are_not_changed(
         for address in (f"{ROLE_PAGE}/{name}", f"{ROLE_PAGE}/{name}/delete"):
             answer = await client.post(address, data={"permission": ["settings.admin"]}, headers=headers)
             assert answer.status_code == 404
-    with pytest.raises(ConfigurationError, match="'theirs' is no role"):
+    with pytest.raises(ConfigurationError, match="'theirs' is not a role"):
         await tenant.token("theirs")
 
 
@@ -238,8 +238,8 @@ async def test_one_changes_ones_own_password_and_is_out_everywhere(
     elsewhere = secret_of(await log_in(client, "agent@house.example"))
     new = "kupfer lampe tisch wolke"
     for known, wanted, again, said in (
-        ("wrong", new, new, "not your present password"),
-        (PASSWORD, new, "different", "not the same twice"),
+        ("wrong", new, new, "current password is not correct"),
+        (PASSWORD, new, "different", "do not match"),
         (PASSWORD, "short", "short", "at least 12"),
     ):
         given = {"known": known, "wanted": wanted, "again": again}

@@ -97,7 +97,7 @@ async def test_m3_the_address_of_somebody_shut_out_is_given_to_a_new_user_by_pag
     # The first one comes in again only when the address is free.
     refused = await client.post(f"{USERS}/{left.user_id}/enable", headers=headers)
     assert refused.status_code == 422
-    assert "belongs to another user by now" in unescape(refused.text)
+    assert "now belongs to another user" in unescape(refused.text)
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         both = [u for u in await user_accounts.list_all(connection, tenant.tenant_id) if u.email == left.email]
     assert [user.disabled_at is None for user in both] == [True, False]
@@ -129,7 +129,7 @@ async def test_m3_the_address_of_somebody_shut_out_is_given_to_a_new_user_by_com
         runtime, other.tenant_id, BY, email=left.email, name="Elsewhere", role="agent", password=words
     )
     refused = await run("user", "enable", left.email)
-    assert "belongs to another user by now" in str(refused.exception)
+    assert "now belongs to another user" in str(refused.exception)
 
 
 async def test_m3_two_users_at_once_do_not_get_one_address(runtime: Runtime, tenant: TenantFixture) -> None:

@@ -84,7 +84,7 @@ async def test_one_writes_to_a_mailbox_as_anybody(
     assert (row["sender"], row["reply_to"]) == ("ana@example.org", "1@shop.example")
     wrong = await client.post(PAGE, headers=admin, data={**form, "sender": "nobody"})
     assert wrong.status_code == 422
-    assert "An email address" in wrong.text
+    assert "Enter an email address" in wrong.text
 
 
 async def test_an_installation_without_the_stand_in_has_no_such_page(runtime: Runtime, tenant: TenantFixture) -> None:

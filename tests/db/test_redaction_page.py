@@ -55,6 +55,6 @@ async def test_trying_stores_nothing(client: httpx.AsyncClient, tenant: TenantFi
     tried = await client.post(f"{PAGE}/try", data={**csrf, "text": "mine is 4111 1111 1111 1111 <b>"})
     assert "mine is [card number redacted] &lt;b&gt;" in tried.text
     nothing = await client.post(f"{PAGE}/try", data={**csrf, "text": "order 4711"})
-    assert "Nothing is taken out" in nothing.text
+    assert "Nothing is removed" in nothing.text
     async with runtime.database.tenant(tenant.tenant_id) as connection:
         assert await connection.fetchval("SELECT count(*) FROM administrator_action") == 0

@@ -130,7 +130,7 @@ async def test_the_list_says_what_each_skill_is(
     for shown in ("Order status", "orders.status", "Service desk", "Phone Matched", "In use", "Python", "Built in"):
         assert shown in words(page)
     assert "Order status" in words(await client.get(f"{PAGE}?status=in_use&kind=python&q=DESK", headers=admin))
-    assert "Nothing is retired." in words(await client.get(f"{PAGE}?status=retired", headers=admin))
+    assert "No skills are retired." in words(await client.get(f"{PAGE}?status=retired", headers=admin))
     for wrong in ("status=x", "kind=x"):
         refused = await client.get(f"{PAGE}?{wrong}", headers=admin)
         assert refused.status_code == 422
@@ -156,10 +156,10 @@ async def test_the_page_of_a_skill_says_what_leads_to_it_and_what_changed(
     answer = await client.get(f"{PAGE}/orders.status", headers=admin)
     page = words(answer)
     for shown in (
-        "Tells where an order is.", "The contact’s number must belong to a business partner.", "VF-[0-9]{5}",
+        "Tells where an order is.", "The contact’s number must match a business partner.", "VF-[0-9]{5}",
         "Flow Guided return returns.guided, step look", "Menu main, node where", "track",
         "Version 2 registered", "by the command line", "Label was “Order status”, is “Where is it?”.",
-        "The first version on record.",
+        "First recorded version.",
     ):  # fmt: skip
         assert shown in page, shown
     assert "wo ist &lt;meine&gt; Bestellung" in answer.text
@@ -197,7 +197,7 @@ async def test_a_second_click_changes_nothing_and_says_so(
             assert done.headers["location"].endswith(f"done={told}")
         assert len(await records(tenant, action)) == 1
         page = await client.get(f"{PAGE}/orders.status?done={again}", headers=admin)
-        assert "nothing has changed" in page.text
+        assert "already" in page.text
 
 
 async def test_without_a_reason_nothing_is_retired(
@@ -206,7 +206,7 @@ async def test_without_a_reason_nothing_is_retired(
     await register(tenant, STATUS)
     refused = await client.post(f"{PAGE}/orders.status/retire", data={"reason": "  "}, headers=admin)
     assert refused.status_code == 409
-    assert "Say why the skill is retired" in refused.text
+    assert "Enter a reason." in refused.text
     for reason in ({}, {"reason": ""}, {"reason": " "}, {"reason": "\x1c"}, {"reason": "x" * 501}):
         answer = await client.post(f"{API}/orders.status/retire", json=reason, headers=token)
         assert answer.status_code == 422, reason
@@ -333,13 +333,13 @@ async def test_a_new_key_is_shown_once_and_keys_are_two_at_most(
     assert first not in shown.text
     page = await client.get(f"{PAGE}/billing.copy", headers=admin)
     assert "dsk_" not in page.text
-    assert "Add a key" not in words(page)
+    assert "Add key" not in words(page)
     assert (await client.post(f"{PAGE}/billing.copy/keys", headers=admin)).status_code == 409
     assert (await client.post(f"{API}/billing.copy/keys", headers=token)).status_code == 409
     keys = [key["key_id"] for key in (await client.get(f"{API}/billing.copy", headers=token)).json()["keys"]]
     assert (await client.post(f"{PAGE}/billing.copy/keys/{keys[0]}/remove", headers=admin)).status_code == 303
     assert (await client.delete(f"{API}/billing.copy/keys/{keys[1]}", headers=token)).status_code == 204
-    assert "It has no key" in words(await client.get(f"{PAGE}/billing.copy", headers=admin))
+    assert "There is no key" in words(await client.get(f"{PAGE}/billing.copy", headers=admin))
     await register(tenant, STATUS)
     assert (await client.post(f"{PAGE}/orders.status/keys", headers=admin)).status_code == 404
 
@@ -361,7 +361,7 @@ async def test_a_test_call_shows_what_was_sent_and_what_came(
     assert request.headers["idempotency-key"] == request.json["idempotency_key"]
     page = words(shown)
     for told in (
-        "The skill answered.", "Status 200", "Answer Fits", "It is <on> its way.", "Dragoman-Signature v1=",
+        "The skill responded.", "Status 200", "Response Valid", "It is <on> its way.", "Dragoman-Signature v1=",
         '"pages": 2', request.json["idempotency_key"], '"pin": "[redacted]"',
     ):  # fmt: skip
         assert told in page, told
@@ -435,7 +435,7 @@ async def test_values_that_do_not_fit_make_no_call(
         assert shown.status_code == 422
         assert "This has no whole number" in shown.text
         assert "This is needed" in shown.text
-        for written, told in (("[1]", "are an object"), ("{", "is none")):
+        for written, told in (("[1]", "are an object"), ("{", "not valid JSON")):
             shown = await client.post(f"{PAGE}/billing.copy/test-call", data={"json": written}, headers=admin)
             assert shown.status_code == 422
             assert told in shown.text
@@ -453,7 +453,7 @@ async def test_some_skills_cannot_be_tried_and_the_page_says_why(
 ) -> None:
     await register(tenant, STATUS)
     page = words(await client.get(f"{PAGE}/identity.confirm", headers=admin))
-    assert "No test call can be made of it. The dispatcher itself is this skill’s code" in page
+    assert "This skill cannot be tested here. The dispatcher itself is this skill’s code" in page
     assert (await client.post(f"{API}/identity.confirm/test-call", json={}, headers=token)).status_code == 409
     # A Python skill that no package provides here.
     given = {"parameters": {"number": "VF-12345"}}
@@ -567,7 +567,7 @@ async def test_a_test_call_is_bounded_in_time_and_number(
         await server.arrived(try_skill.AT_ONCE)
         refused = await client.post(address, json={}, headers=token)
         assert refused.status_code == 409
-        assert "Other test calls are still being made" in refused.text
+        assert "Other test calls are still running" in refused.text
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

@@ -585,7 +585,7 @@ async def test_holds_over_the_api_and_in_the_drawer(
     assert (await client.get(f"/api/v1/conversations/{session_id}", headers=admin)).json()["truncated_at"] is None
     panel = {**admin, "HX-Request": "true", "HX-Target": "section#hold"}
     answer = await client.post(f"{page}/hold", data={"reason": "again"}, headers=panel)
-    assert (answer.status_code, "held already" in answer.text) == (409, True)
+    assert (answer.status_code, "already on legal hold" in answer.text) == (409, True)
     assert (await client.post(f"{page}/hold/lift", headers=auditor)).status_code == 403
     answer = await client.post(f"{page}/hold/lift", headers=panel)
     assert (answer.status_code, "Put on legal hold" in answer.text) == (200, True)

@@ -204,7 +204,7 @@ async def test_recovery_codes_work_once_each(person: EnrolledPerson) -> None:
         assert (await person.give(code)).status_code == 303
     await person.password()
     assert (await person.give(person.codes[0])).status_code == 401
-    assert "8 of your recovery codes" in await _account(person, person.codes[2], left=True)
+    assert "8 recovery codes are left" in await _account(person, person.codes[2], left=True)
     assert (await person.actions()).count("user.recovery_code_used") == 3
 
 
@@ -212,7 +212,7 @@ async def _account(person: EnrolledPerson, code: str, *, left: bool) -> str:
     answer = await person.give(code)
     assert answer.status_code == 303
     page = (await person.browser.get("/account")).text
-    return page.replace("7 of your", "8 of your") if left else page
+    return page.replace("7 recovery", "8 recovery") if left else page
 
 
 async def test_guesses_are_slowed_down_and_an_account_is_not_lost(person: EnrolledPerson) -> None:
@@ -303,7 +303,7 @@ async def test_my_account(person: EnrolledPerson) -> None:
     assert (await post("/remove", code=person.code)).status_code == 422
     person.clock.advance(seconds=30)
     assert (await post("/remove", code=person.code)).status_code == 303
-    assert "Set it up" in (await person.browser.get("/account")).text
+    assert "Set up" in (await person.browser.get("/account")).text
     assert await person.actions() == [
         "user.second_factor_added", "user.recovery_codes_renewed", "user.second_factor_removed"
     ]  # fmt: skip

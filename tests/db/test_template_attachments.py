@@ -197,7 +197,7 @@ async def test_the_form_believes_no_file_without_its_proof(
     ):  # fmt: skip
         answer = await client.post(f"{PAGES}/new", data={**FORM, "attachment": [wrong, wrong]}, headers=browser)
         assert answer.status_code == 422, wrong
-        assert said_at(answer, "attachments") == "A file in the form was not uploaded here. Add it again."
+        assert said_at(answer, "attachments") == "One of the files was not uploaded here. Add it again."
         assert carried(answer) == []
     assert (
         await client.post(f"{PAGES}/new", data={**FORM, "attachment": " ".join(parts)}, headers=browser)

@@ -109,7 +109,9 @@ def sent_form(page: httpx.Response) -> dict[str, Any]:
 async def test_an_empty_page_says_what_a_trigger_is(client: httpx.AsyncClient, admin: dict[str, str]) -> None:
     page = await client.get(TRIGGERS, headers=admin)
     assert page.status_code == 200
-    assert "A trigger sends a mail, a WhatsApp template or a webhook by itself when something happens" in words(page)
+    assert "A trigger automatically sends an email, a WhatsApp template or a webhook when something happens" in words(
+        page
+    )
     assert f'href="{TRIGGERS}/new"' in page.text
     assert "No email templates yet" in words(await client.get(TEMPLATES, headers=admin))
 
@@ -142,7 +144,7 @@ async def test_a_trigger_is_written_with_the_form(
         "quiet_hours": {"from": "21:00", "until": "08:00"},
     }  # fmt: skip
     page = await client.get(made.headers["location"], headers=admin)
-    assert "It is off: try it, and turn it on." in words(page)
+    assert "It is off: test it, then turn it on." in words(page)
     assert field(page, "value.0") == "whatsapp, email"
     assert field(page, "once_per_minutes") == "60"
     # Saved as it stands, nothing changes.
@@ -202,8 +204,8 @@ async def test_what_is_wrong_stands_at_its_field_and_nothing_that_was_typed_is_l
     answer = await client.post(f"{TRIGGERS}/new", data=wrong, headers=admin)
     assert answer.status_code == 422
     for name, said in {
-        "label": "This is needed", "outcomes": "This is needed", "fact.1": "number", "to": "This is needed",
-        "template": "This is needed", "delay_minutes": "whole number", "quiet_hours": "This is needed",
+        "label": "Required", "outcomes": "Required", "fact.1": "number", "to": "Required",
+        "template": "Required", "delay_minutes": "whole number", "quiet_hours": "Required",
         "zone": "no time zone",
     }.items():  # fmt: skip
         assert said in said_at(answer, name)
@@ -211,7 +213,7 @@ async def test_what_is_wrong_stands_at_its_field_and_nothing_that_was_typed_is_l
     cron = {**FORM, "event": "schedule", "cron": "never", "to": []}
     assert "five fields" in said_at(await client.post(f"{TRIGGERS}/new", data=cron, headers=admin), "cron")
     taken = {**FORM, "name": "new"}
-    assert "taken" in said_at(await client.post(f"{TRIGGERS}/new", data=taken, headers=admin), "name")
+    assert "already in use" in said_at(await client.post(f"{TRIGGERS}/new", data=taken, headers=admin), "name")
     await furnish_automation(tenant)
     taken = {**FORM, "name": "tell_ops"}
     assert "already" in said_at(await client.post(f"{TRIGGERS}/new", data=taken, headers=admin), "name")
@@ -246,7 +248,7 @@ async def test_a_trigger_is_written_as_yaml(
     assert "name: quick" in html.unescape(page.text)
     renamed = yaml.replace("7", "news").replace("name: quick", "name: slow")
     other = await client.post(f"{TRIGGERS}/quick/yaml", data={"yaml": renamed}, headers=admin)
-    assert "the name stays quick" in words(other)
+    assert "the name cannot change from quick" in words(other)
     again = await client.post(f"{TRIGGERS}/new/yaml", data={"yaml": yaml.replace("7", "news")}, headers=admin)
     assert "There is a trigger quick already" in words(again)
 
@@ -258,19 +260,19 @@ async def test_a_trigger_is_tried_turned_on_and_deleted(
     own = f"{TRIGGERS}/tell_ops"
     trying = {**FORM, "outcomes": ["SUCCESS"], "operator.1": "ge", "value.1": "0", "act": "try", "delay_minutes": ""}
     none = await client.post(own, data=trying, headers=admin)
-    assert "No conversation fits this trigger yet" in words(none)
+    assert "No conversation matches this trigger yet" in words(none)
     session_id = await tenant.session(contact_name="Bo Berg")
     for asked in ({}, {"try_session": str(session_id)}):
         seen = await client.post(own, data={**trying, **asked, "quiet_from": "", "quiet_until": ""}, headers=admin)
         assert seen.status_code == 200, words(seen)
         assert "Pending ops@shop.example" in words(seen)
-        assert "Skipped Nobody contact The contact has no known email address." in words(seen)
+        assert "Skipped No recipient contact The contact has no known email address." in words(seen)
         assert "call +436601234567. Order A-17" in words(seen)
         assert f"/communications/automation/logs/{session_id}" in seen.text
     bad = await client.post(own, data={**trying, "try_session": "x"}, headers=admin)
-    assert "named by its id" in words(bad)
+    assert "Enter a conversation’s ID" in words(bad)
     unheld = await client.post(own, data={**trying, "value.0": "email"}, headers=admin)
-    assert "Its condition is not true" in words(unheld)
+    assert "The condition is not met" in words(unheld)
     asked_for = sent_form(await client.get(f"{TRIGGERS}/parcel", headers=admin))
     tried = {**asked_for, "act": "try", "try.email": "bo@example.org", "try.order": "A-18"}
     assert "bo@example.org" in words(await client.post(f"{TRIGGERS}/parcel", data=tried, headers=admin))
@@ -283,7 +285,7 @@ async def test_a_trigger_is_tried_turned_on_and_deleted(
     assert (await client.post(f"{own}/delete", headers=admin)).headers["location"] == f"{TRIGGERS}?done=deleted"
     assert (await client.get(own, headers=admin)).status_code == 404
     log = words(await client.get("/access-log?kind=change", headers=admin))
-    for done in ("Wrote a trigger", "Changed a trigger", "Deleted a trigger", "Saved an email template"):
+    for done in ("Created a trigger", "Changed a trigger", "Deleted a trigger", "Saved an email template"):
         assert done in log
 
 
@@ -309,7 +311,7 @@ async def test_a_template_is_written_previewed_and_brought_back(
     await client.post(own, data={**SOURCE, "subject": "Your order"}, headers=admin)
     page = await client.get(own, headers=admin)
     assert "Changed: the subject" in words(page)
-    assert "The first version" in words(page)
+    assert "First version" in words(page)
     assert "frame-src 'self'" in page.headers["content-security-policy"]
     back = await client.post(f"{own}/restore", data={"version": "1"}, headers=admin)
     assert back.headers["location"] == f"{own}?done=restored"

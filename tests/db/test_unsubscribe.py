@@ -80,7 +80,7 @@ async def test_a_link_that_is_none_leads_nowhere(client: httpx.AsyncClient, tena
     for method in ("GET", "POST"):
         answer = await client.request(method, f"/unsubscribe/{token}")
         assert answer.status_code == 404
-        assert "This link leads nowhere" in answer.text
+        assert "This link does not work" in answer.text
     cut = path_of(tenant)[:-3]
     assert (await client.post(cut)).status_code == 404
     assert not await is_off(tenant)

@@ -828,12 +828,12 @@ class Schedule:
         elif session.state is State.WITH_AGENT:
             self._write_turn(handoff.release(session, ADA, self.now, self.source, reason="stuck"))
         else:
-            raise ChangeRefusedError("Neither an agent nor a running dispatch has this conversation now.")
+            raise ChangeRefusedError("Neither an agent nor the bot is working on this conversation.")
         self._wake("inbound")
 
     def _ended(self, session: Session) -> None:
         if session.state in TERMINAL:
-            raise ChangeRefusedError("This conversation has ended already.")
+            raise ChangeRefusedError("This conversation has already ended.")
         if session.state is State.PROCESSING:
             session = self._give_up_dispatch(session)
         self._ends(end_session(session, ADA, "ended", self.now, self.source))

@@ -142,10 +142,10 @@ async def test_a_number_is_added_checked_and_on_record_without_its_credentials(
     ("wrong", "says"),
     [
         ({"phone_number_id": "+43"}, "digits only"),
-        ({"phone_number_id": PHONE_NUMBER_ID}, "set up already"),
+        ({"phone_number_id": PHONE_NUMBER_ID}, "already set up"),
         ({"token": ""}, "A new number needs it"),
         ({"token": "ein Schlüssel"}, "letters beyond ASCII"),
-        ({"messages_per_second": "many"}, "A whole number"),
+        ({"messages_per_second": "many"}, "Enter a whole number"),
         ({"display": ""}, "as people write it"),
     ],
 )
@@ -217,7 +217,7 @@ async def test_a_stopped_number_says_so_everywhere_and_is_resumed_only_when_it_i
     page = await ana.get(ADDRESS)
     assert "Stopped since" in plain(page)
     assert "payment method" in plain(page)
-    assert "1 message waits" in plain(page)
+    assert "1 message is waiting" in plain(page)
     ready = await shop.web.get("/readyz", headers=HERE)
     assert ready.json()["checks"]["channels"].startswith("1 stopped")
     assert "dragoman_channel_accounts_stopped 1.0" in (await shop.web.get("/metrics", headers=HERE)).text
@@ -379,7 +379,7 @@ async def test_a_number_that_cannot_be_read_still_receives_by_its_tenants_app_an
     page = plain(await ana.get(ADDRESS))
     assert "Credentials unreadable" in page
     assert "DRAGOMAN_EARLIER_SECRET_KEY" in page
-    assert "1 message waits" in page
+    assert "1 message is waiting" in page
 
     # A credential that is left empty has nothing to stay.
     number = f"{ADDRESS}/{shop.channel_account_id}"

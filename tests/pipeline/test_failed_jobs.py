@@ -331,9 +331,9 @@ async def test_a_message_that_was_given_up_is_retried_and_stands_in_the_transcri
         metrics = (await shop.web.get("/metrics", headers=HERE)).text
         assert 'dragoman_failed_jobs{job="handle_inbound",state="given_up"} 1.0' in metrics
         answer = await ana.post(f"{ADDRESS}/{job['failed_job_id']}/retry")
-        assert "tried again" in plain(await ana.get(answer.headers["location"]))
+        assert "being retried" in plain(await ana.get(answer.headers["location"]))
         await shop.settle()
-        assert "Nothing has failed" in plain(await ana.get(ADDRESS))
+        assert "No failed jobs" in plain(await ana.get(ADDRESS))
         again = await ana.post(f"{ADDRESS}/{job['failed_job_id']}/retry")
         assert again.status_code == 404
         assert "already" in plain(again)
@@ -358,7 +358,7 @@ async def test_what_is_dismissed_is_off_the_list_and_on_record(
     (job,) = await given_up(shop)
     async with await enter(shop, "administrator") as ana:
         await ana.post(f"{ADDRESS}/{job['failed_job_id']}/dismiss")
-        assert "Nothing has failed" in plain(await ana.get(ADDRESS))
+        assert "No failed jobs" in plain(await ana.get(ADDRESS))
     (action,) = await shop.rows("SELECT action FROM administrator_action WHERE action LIKE 'job.%'")
     assert action["action"] == "job.dismissed"
     assert await outcomes(shop) == ["DISPATCH_ORPHANED"]

@@ -72,7 +72,7 @@ async def test_two_at_once_make_one_copy(shop: Harness, server: MailServer) -> N
     of = (shop.runtime, shop.tenant_id, EntryAction.RESEND, [entry["outbox_entry_id"]], ADMIN)
     await manage_entries.act(*of, request_id=uuid4())
     (second,) = await manage_entries.act(*of, request_id=uuid4())
-    assert (second.done, second.said) == (False, "A copy of it is being sent already.")
+    assert (second.done, second.said) == (False, "A copy is already being sent.")
 
 
 async def test_what_is_cancelled_is_not_sent(shop: Harness, server: MailServer) -> None:

@@ -167,7 +167,7 @@ async def test_the_page_leads_from_waiting_phrases_to_the_next_version(shop: Har
     order = {"intent": "test.answer", "phrases": list(NORWAY)}
     await shop.web.post(f"/api/v1/insights/questions/{group}/phrases", json=order, headers=admin)
     page = (await shop.web.get(ADDRESS, headers=admin)).text
-    assert f"{len(NORWAY)} phrases wait" in page
+    assert f"{len(NORWAY)} changes to phrases" in page
     assert "has not been measured yet" in page
     assert (await shop.web.post(f"{ADDRESS}/measure", headers=admin)).status_code == 303
     tried = (await shop.web.get(f"{ADDRESS}?try=1", headers=admin)).text
@@ -179,7 +179,7 @@ async def test_the_page_leads_from_waiting_phrases_to_the_next_version(shop: Har
     assert (stale.status_code, "Try the next version again" in stale.text) == (409, True)
     assert (await shop.web.post(f"{ADDRESS}/live", data={"version": given[1]}, headers=admin)).status_code == 303
     after = (await shop.web.get(ADDRESS, headers=admin)).text
-    assert "Nothing waits" in after
+    assert "No changes: the live version" in after
     await sweep.count_usage_everywhere(shop.runtime)
     auditor = await bearer(shop, "auditor")
     assert (await shop.web.get(f"{ADDRESS}?try=1", headers=auditor)).status_code == 200

@@ -170,7 +170,7 @@ async def _check_forgery(request: Request, identity: Principal) -> None:
         # A route that takes files has had its form read by now; elsewhere a file would only be left open.
         given = (await request.form(max_files=0)).get(CSRF_FIELD)
     if not isinstance(given, str) or not same(given, identity.csrf_token or ""):
-        raise HTTPException(403, "The form's token is missing or old. Go back, reload the page, and try again.")
+        raise HTTPException(403, "This page has expired. Go back, reload it, and try again.")
 
 
 def check_origin(request: Request) -> None:

@@ -74,7 +74,7 @@ async def change_role(runtime: Runtime, tenant_id: UUID, by: Administrator, user
 async def disable(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID) -> None:
     """Shut a user out at once, and end their sessions. Raises ChangeRefusedError, NotFoundError."""
     if by.user_id == user_id:
-        raise ChangeRefusedError("You cannot shut yourself out; another administrator can.")
+        raise ChangeRefusedError("You cannot deactivate your own account. Ask another administrator.")
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id, leaves=True)
         if user.disabled_at is None:
@@ -125,7 +125,7 @@ async def change_own_password(
     # Between the transactions: while passwords are looked at nobody waits for the user's row.
     async with turn:
         if not await user_accounts.verify_password(before, known[: passwords.LONGEST]):
-            raise ChangeRefusedError("That is not your present password.")
+            raise ChangeRefusedError("Your current password is not correct.")
         await login_failures.succeeded(runtime.database, counted)
         wrong = await asyncio.to_thread(passwords.problem, wanted, email=user.email, name=user.name)
         if wrong:
@@ -134,7 +134,7 @@ async def change_own_password(
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         if await user_accounts.password_hash_of(connection, tenant_id, user_id) != before:
-            raise ChangeRefusedError("Your password was changed meanwhile.")
+            raise ChangeRefusedError("Your password was changed in the meantime. Try again.")
         await user_accounts.set_password(connection, tenant_id, user_id, after)
         await _record(runtime, connection, tenant_id, "user.password_changed", user, Administrator(user.name, user_id))
 
@@ -176,9 +176,9 @@ async def delete_role(runtime: Runtime, tenant_id: UUID, by: Administrator, name
 async def make_token(runtime: Runtime, tenant_id: UUID, by: Administrator, *, name: str, role: str, days: int) -> str:
     """An API token, which is returned and stands nowhere else. Raises ChangeRefusedError, ConfigurationError."""
     if not name.strip() or len(name) > 80:
-        raise ChangeRefusedError("Give the token a name of at most 80 characters, such as the script that will use it.")
+        raise ChangeRefusedError("Enter a name of up to 80 characters, such as the script that will use the token.")
     if not 1 <= days <= 3650:
-        raise ChangeRefusedError("A token is good for 1 to 3650 days.")
+        raise ChangeRefusedError("Tokens can be valid for 1 to 3650 days.")
     now = runtime.clock.now()
     token_id = runtime.source.new_id()
     async with runtime.database.tenant(tenant_id) as connection:
@@ -226,7 +226,9 @@ async def _locked(connection: Connection, tenant_id: UUID, user_id: UUID, *, lea
         raise NotFoundError(f"no user {user_id}")
     keepers = {u.user_id for u in users.values() if u.role == KEEPER and u.disabled_at is None}
     if leaves and keepers == {user_id}:
-        raise ChangeRefusedError(f"{isolated(user.name)} is the last administrator; make somebody else one first.")
+        raise ChangeRefusedError(
+            f"{isolated(user.name)} is the last administrator. Make another user an administrator first."
+        )
     return user
 
 

@@ -71,7 +71,7 @@ async def begin(runtime: Runtime, tenant_id: UUID, user_id: UUID) -> Setup:
         )  # fmt: skip
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is not None:
-            raise ChangeRefusedError("You have a second factor already.")
+            raise ChangeRefusedError("You already have a second factor.")
         user = next(u for u in await user_accounts.list_all(connection, tenant_id) if u.user_id == user_id)
         tenant = await tenants.get(connection, tenant_id)
     secret = runtime.keyring.decrypt(factor.secret).decode()
@@ -85,7 +85,7 @@ async def confirm(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
     async with runtime.database.tenant(tenant_id) as connection:
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is not None:
-            raise ChangeRefusedError("There is no second factor to confirm; begin anew.")
+            raise ChangeRefusedError("Set-up has expired. Start again.")
         if not await _taken(runtime, connection, tenant_id, user_id, factor, code):
             raise ChangeRefusedError(_WRONG)
         codes = await _new_codes(connection, tenant_id, user_id)
@@ -122,7 +122,7 @@ async def give_up(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
     """A user signs in without from now on, if the tenant lets them. Raises ChangeRefusedError, ThrottledError."""
     async with runtime.database.tenant(tenant_id) as connection:
         if await tenants.wants_second_factor(connection, tenant_id):
-            raise ChangeRefusedError("Everybody here signs in with a second factor.")
+            raise ChangeRefusedError("Your organisation requires a second factor.")
     await check(runtime, tenant_id, user_id, code)
     async with runtime.database.tenant(tenant_id) as connection:
         if await second_factors.remove(connection, tenant_id, user_id):
@@ -136,7 +136,7 @@ async def take_away(runtime: Runtime, tenant_id: UUID, by: Administrator, user_i
     rid of it.
     """
     if by.user_id == user_id:
-        raise ChangeRefusedError("Remove your own second factor under your name, with a code.")
+        raise ChangeRefusedError("Remove your own second factor under My account.")
     async with runtime.database.tenant(tenant_id) as connection:
         if not any(user.user_id == user_id for user in await user_accounts.list_all(connection, tenant_id)):
             raise NotFoundError(f"no user {user_id}")

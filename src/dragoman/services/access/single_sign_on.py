@@ -107,7 +107,7 @@ async def arrive(runtime: Runtime, kept: str, answer: Mapping[str, str]) -> Sign
     async with runtime.database.tenant(tenant_id) as connection:
         settings = await store.of(connection, tenant_id)
     if settings is None:
-        raise SignOnError("There is no single sign-on here any more.")
+        raise SignOnError("Single sign-on is no longer set up for your organisation.")
     # RFC 9207: an answer of another provider than the one that was asked.
     if answer.get("iss", settings.issuer) != settings.issuer:
         raise SignOnError("This answer is another provider's. Begin again.")
@@ -142,7 +142,7 @@ async def _settings(runtime: Runtime, slug: str) -> tuple[UUID, SingleSignOn]:
         if settings is not None:
             return tenant_id, settings
     # The same for whoever has none: which organisations are here is nobody's business.
-    raise SignOnError("There is no single sign-on under that name.")
+    raise SignOnError("No organisation with that name uses single sign-on.")
 
 
 async def _user(runtime: Runtime, tenant_id: UUID, settings: SingleSignOn, claims: Mapping[str, Any]) -> UUID:
@@ -225,9 +225,9 @@ async def configure(
         before = await store.of(connection, tenant_id)
         known = await roles.list_all(connection, tenant_id)
     if not client_id or not (secret or before) or not claim:
-        raise ChangeRefusedError("Issuer, client, its secret and a claim are needed.")
+        raise ChangeRefusedError("Enter issuer, client ID, client secret and claim.")
     if not pairs or len(pairs) > MOST_ROLES:
-        raise ChangeRefusedError(f"Say which values give which role: one line each, at most {MOST_ROLES}.")
+        raise ChangeRefusedError(f"Enter which claim value gives which role: one per line, at most {MOST_ROLES}.")
     if unknown := sorted({role for _, role in pairs} - known.keys()):
         raise ChangeRefusedError(f"There is no role {unknown[0]}.")
     await identity_provider.discover(runtime, issuer)

@@ -50,9 +50,9 @@ async def save_template(
     Raises TemplateFaults, TemplateFileError, ChangeRefusedError, BlobsUnavailableError.
     """
     if not NAME.fullmatch(name):
-        raise ChangeRefusedError("The name has small letters, digits and underscores, and begins with a letter.")
+        raise ChangeRefusedError("Use lowercase letters, digits and underscores, starting with a letter.")
     if not 1 <= len(label.strip()) <= LONGEST_LABEL:
-        raise ChangeRefusedError(f"Say what the template is called, in up to {LONGEST_LABEL} characters.")
+        raise ChangeRefusedError(f"Enter a label of up to {LONGEST_LABEL} characters.")
     check_sizes([file.size for file in attachments])
     faults = [*await runtime.mail_templates.check(template), *check_samples(template)]
     if faults:

@@ -164,7 +164,7 @@ async def try_trigger(
         if session is None:
             raise NotFoundError("There is no such conversation.")
     elif trigger.event in OF_SESSIONS:
-        raise ChangeRefusedError("Name a conversation: this trigger fires for what happens in one.")
+        raise ChangeRefusedError("Enter a conversation’s ID: this trigger runs for events in conversations.")
     if trigger.event is TriggerEvent.REQUEST:
         occurrence = requested(runtime, trigger, payload or {}, session, "dry-run")
     else:

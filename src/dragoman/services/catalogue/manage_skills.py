@@ -87,7 +87,7 @@ async def retire_skill(
         spec = await _locked(connection, tenant_id, name)
         reason = _checked(reason)
         if not reason:
-            raise ChangeRefusedError("Say why the skill is retired: the reason stands on the record.")
+            raise ChangeRefusedError("Enter a reason. It is recorded in the history.")
         if spec.retired:
             return False
         now = at or runtime.clock.now()

@@ -278,12 +278,12 @@ async def put_live(runtime: Runtime, tenant_id: UUID, by: Administrator, *, vers
     wanted = await vocabulary_of(runtime, tenant_id, wanted=True)
     following = await asyncio.to_thread(local.version_of, wanted)
     if version and version != following:
-        raise ChangeRefusedError("Phrases were added or removed since you tried it. Try the next version again.")
+        raise ChangeRefusedError("Phrases have changed since your test. Test the next version again.")
     async with runtime.database.tenant(tenant_id) as connection:
         await tenants.lock(connection, tenant_id)
         waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
         if not waiting:
-            raise ChangeRefusedError("No phrase waits: the live version knows all there is.")
+            raise ChangeRefusedError("There are no changes: the live version includes all phrases.")
         await phrases.put_live(connection, tenant_id)
         now = runtime.clock.now()
         found = ClassifierVersion(
@@ -322,10 +322,10 @@ async def set_refusal_budget(runtime: Runtime, tenant_id: UUID, by: Administrato
     Raises ChangeRefusedError for a share that is none, or that cannot be had.
     """
     if not 0 < share < 1:
-        raise ChangeRefusedError("The share of good questions that may be asked back is between 0 and 1.")
+        raise ChangeRefusedError("The share of valid questions the bot may ask again must be between 0 and 1.")
     found = (await measure_version(runtime, tenant_id)).scores
     if not found.curve or not any(one.recall is not None for one in found.intents if one.intent != OUT_OF_SCOPE):
-        raise ChangeRefusedError("There are too few phrases to measure by: give every skill several.")
+        raise ChangeRefusedError("There are too few phrases to measure. Add several to every skill.")
     least = refused_at(found, 0.0)
     if share <= least:
         raise ChangeRefusedError(

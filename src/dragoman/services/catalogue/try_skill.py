@@ -114,7 +114,7 @@ async def try_skill(
             raise ChangeRefusedError(refused)
         call = _call(runtime, spec, read_values(runtime, spec, given, locale), locale)
         if _running.get(tenant_id, 0) >= AT_ONCE:
-            raise ChangeRefusedError("Other test calls are still being made. Wait until they have ended.")
+            raise ChangeRefusedError("Other test calls are still running. Try again when they have finished.")
         _running[tenant_id] = _running.get(tenant_id, 0) + 1
         try:
             # On record before it goes out: it may do something, whatever becomes of this process.

@@ -160,7 +160,7 @@ async def open_file(runtime: Runtime, tenant_id: UUID, export_id: UUID, by: Admi
     async with runtime.database.tenant(tenant_id) as connection:
         found = await exports.get(connection, tenant_id, export_id)
     if found is None or not offered(runtime, found) or found.size is None:
-        raise NotFoundError("This export has no file, or none any more.")
+        raise NotFoundError("This export has no file. It may have been deleted.")
     key = exports.key(tenant_id, export_id, found.attempts)
     if not await runtime.blobs.has(key):
         raise NotFoundError("The file of this export is gone from the media store.")
@@ -241,7 +241,7 @@ def _reason(error: Exception) -> str:
         return "The worker's disk is full." if full else f"The worker cannot write the file: {error.strerror}."
     if isinstance(error, DragomanError):
         return str(error)
-    return "Something went wrong on our side; the worker's log says what."
+    return "Something went wrong on our side. Details are in the worker’s log."
 
 
 def _clear(path: Path) -> None:

@@ -52,7 +52,7 @@ async def attach_file(
     client = runtime.client(AccountAccess(address=account.address, token=credentials.token))
     answer = await client.upload(content, mime_type, filename)
     if isinstance(answer, Refused):
-        raise ChangeRefusedError(f"WhatsApp does not take this file: {answer.message}")
+        raise ChangeRefusedError(f"WhatsApp does not accept this file: {answer.message}")
     if isinstance(answer, Unanswered):
         raise ChangeRefusedError("WhatsApp could not be reached. The file was not sent; try again.")
     shown = caption.strip() if media in ("image", "video", "document") else ""

@@ -60,7 +60,7 @@ async def add_holiday(runtime: Runtime, tenant_id: UUID, by: Administrator, holi
     def change(policy: Policy) -> Policy:
         known = policy.routing.hours.holidays
         if any(one.written == holiday.written for one in known):
-            raise AlreadyTakenError(f"{holiday.written} is a holiday already")
+            raise AlreadyTakenError(f"{holiday.written} is already a holiday")
         return _with_holidays(policy, (*known, holiday))
 
     await change_policy(runtime, tenant_id, by, change)

@@ -69,7 +69,7 @@ async def release_session(
         elif held.session.state is State.WITH_AGENT:
             await held.write(handoff.release(held.session, by, held.now, runtime.source, reason=reason))
         else:
-            raise ChangeRefusedError("Neither an agent nor a running dispatch has this conversation now.")
+            raise ChangeRefusedError("Neither an agent nor the bot is working on this conversation.")
         held.wake("handle_inbound")
         held.assign_others()
 
@@ -92,7 +92,7 @@ async def end_session(
     async with hold_session(runtime, tenant_id, session_id, at_once=True) as held:
         session = held.session
         if session.state in TERMINAL:
-            raise ChangeRefusedError("This conversation has ended already.")
+            raise ChangeRefusedError("This conversation has already ended.")
         await _record(held, recorded, "session.ended", reason)
         if session.state is State.PROCESSING:
             session = await _give_up_dispatch(held, by, reason)

@@ -34,7 +34,7 @@ async def add_reply(runtime: Runtime, tenant_id: UUID, reply: ReplyText, by: Adm
         # So that two who add at once do not go over the limit together.
         await tenants.lock(connection, tenant_id)
         if await canned_replies.count(connection, tenant_id) >= MOST_REPLIES:
-            raise ConfigurationError(f"there are {MOST_REPLIES} canned replies already, as many as there may be")
+            raise ConfigurationError(f"you already have {MOST_REPLIES} canned replies, the maximum")
         await canned_replies.save(connection, tenant_id, made)
         await _record(
             runtime, connection, tenant_id, made.canned_reply_id, by, "canned_reply.added", after=asdict(reply)
@@ -75,7 +75,7 @@ def _kept(runtime: Runtime, canned_reply_id: UUID, reply: ReplyText, by: Adminis
 async def _known(connection: Connection, tenant_id: UUID, canned_reply_id: UUID) -> CannedReply:
     known = await canned_replies.get(connection, tenant_id, canned_reply_id, lock=True)
     if known is None:
-        raise NotFoundError("There is no such canned reply. Somebody may have deleted it meanwhile.")
+        raise NotFoundError("This canned reply no longer exists. Someone may have deleted it.")
     return known
 
 

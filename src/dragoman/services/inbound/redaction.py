@@ -120,9 +120,9 @@ async def add(runtime: Runtime, tenant_id: UUID, by: Administrator, name: str, p
 
     def change(wanted: dict[str, Any]) -> None:
         if name in wanted["patterns"]:
-            raise AlreadyTakenError(f"there is a pattern {name} already")
+            raise AlreadyTakenError(f"a pattern {name} already exists")
         if len(wanted["patterns"]) >= MOST_PATTERNS:
-            raise ConfigurationError(f"there are {MOST_PATTERNS} patterns already, which is as many as there may be")
+            raise ConfigurationError(f"you already have {MOST_PATTERNS} patterns, the maximum")
         wanted["patterns"] = {**wanted["patterns"], name: pattern}
 
     await _change(runtime, tenant_id, by, change)

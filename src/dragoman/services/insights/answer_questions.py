@@ -63,13 +63,13 @@ async def add_phrases(
 
 async def _check(connection: Connection, tenant_id: UUID, intent: str, texts: Sequence[str]) -> None:
     if not texts:
-        raise ChangeRefusedError("Give at least one phrase.")
+        raise ChangeRefusedError("Enter at least one phrase.")
     if len(texts) > MOST_AT_ONCE:
         raise ChangeRefusedError(f"Add at most {MOST_AT_ONCE} phrases at once.")
     if any(len(text) > LONGEST for text in texts):
-        raise ChangeRefusedError(f"A phrase has at most {LONGEST} characters. Shorten it to what tells what is wanted.")
+        raise ChangeRefusedError(f"Phrases can have up to {LONGEST} characters. Shorten it to the essential words.")
     if any("\0" in text for text in texts):
-        raise ChangeRefusedError("A phrase cannot hold the character U+0000.")
+        raise ChangeRefusedError("Phrases cannot contain the character U+0000.")
     if intent == OUT_OF_SCOPE:
         return
     vocabulary = (await skills.dispatch_rules(connection, tenant_id)).vocabulary
@@ -82,9 +82,9 @@ async def _decide(
 ) -> None:
     question = await questions.lock_decision(connection, tenant_id, group_id)
     if question is None:
-        raise NotFoundError("This question is not there any more.")
+        raise NotFoundError("This question no longer exists.")
     if question.decision is not None:
-        raise ChangeRefusedError(f"{question.decided_by} has decided on this question already.")
+        raise ChangeRefusedError(f"{question.decided_by} has already handled this question.")
     nothing = intent == OUT_OF_SCOPE
     await questions.decide(
         connection, tenant_id, group_id, decision="out_of_scope" if nothing else "phrase",
@@ -98,7 +98,7 @@ async def reopen_question(runtime: Runtime, tenant_id: UUID, by: Administrator, 
         await tenants.lock(connection, tenant_id)
         question = await questions.lock_decision(connection, tenant_id, group_id)
         if question is None:
-            raise NotFoundError("This question is not there any more.")
+            raise NotFoundError("This question no longer exists.")
         if question.decision is None:
             return
         await questions.decide(

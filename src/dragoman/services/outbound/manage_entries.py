@@ -111,7 +111,7 @@ def check_action(action: EntryAction, entry: ManagedEntry) -> None:
     if entry.status not in ALLOWED[action]:
         raise ChangeRefusedError(_REFUSED[action].format(status=entry.status.lower()))
     if entry.is_erased:
-        raise ChangeRefusedError("Its contact was erased, and with them what it said.")
+        raise ChangeRefusedError("The contact was erased, and the message content with them.")
     if action is EntryAction.CANCEL:
         if entry.is_under_way:
             raise ChangeRefusedError(UNDER_WAY)
@@ -138,7 +138,7 @@ async def _resend(
     connection: Connection, tenant_id: UUID, entry: ManagedEntry, copy_id: UUID, by_whom: str, now: datetime
 ) -> ActionResult:
     if await outbox_entries.has_open_copy(connection, tenant_id, entry.outbox_entry_id):
-        raise ChangeRefusedError("A copy of it is being sent already.")
+        raise ChangeRefusedError("A copy is already being sent.")
     await _free_receiver(connection, tenant_id, entry)
     await outbox_entries.copy(connection, tenant_id, entry.outbox_entry_id, copy_id=copy_id, now=now)
     reason = f"sent once more by {by_whom}"

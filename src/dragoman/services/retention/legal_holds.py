@@ -44,7 +44,7 @@ async def place_hold(runtime: Runtime, tenant_id: UUID, session_id: UUID, reason
     async with runtime.database.tenant(tenant_id) as connection:
         await _begin(connection, tenant_id, session_id)
         if not await legal_holds.insert(connection, tenant_id, hold):
-            raise AlreadyTakenError("The session is held already; lift that hold first to give another reason.")
+            raise AlreadyTakenError("The session is already on legal hold. Lift it first to enter another reason.")
         await _record_on_sessions(runtime, connection, tenant_id, hold, HoldPut(reason=hold.reason), by)
 
 
@@ -54,7 +54,7 @@ async def lift_hold(runtime: Runtime, tenant_id: UUID, session_id: UUID, by: Adm
         await _begin(connection, tenant_id, session_id)
         held = await legal_holds.of(connection, tenant_id, [session_id])
         if not held or not await legal_holds.delete(connection, tenant_id, session_id, now=runtime.clock.now()):
-            raise NotFoundError("The session is not held.")
+            raise NotFoundError("The session is not on legal hold.")
         await _record_on_sessions(runtime, connection, tenant_id, held[0], HoldLifted(reason=held[0].reason), by)
 
 

@@ -55,7 +55,7 @@ async def list_all(connection: Connection, tenant_id: UUID) -> dict[str, frozens
 async def check(connection: Connection, tenant_id: UUID, role: str) -> None:
     """Raise ConfigurationError unless somebody may have *role*."""
     if role not in (known := await list_all(connection, tenant_id)):
-        raise ConfigurationError(f"{role!r} is no role; use one of {', '.join(sorted(known))}")
+        raise ConfigurationError(f"{role!r} is not a role; use one of {', '.join(sorted(known))}")
 
 
 async def add(
@@ -63,10 +63,12 @@ async def add(
 ) -> None:
     """Make a role. Raises ConfigurationError for what cannot be one, AlreadyTakenError for a name that is taken."""
     if not _NAME.fullmatch(name):
-        raise ConfigurationError(f"{name!r} is no name of a role; use small letters, digits and hyphens, 40 at most")
+        raise ConfigurationError(
+            f"{name!r} cannot be a role’s name; use lowercase letters, digits and hyphens, at most 40"
+        )
     _check(permissions)
     if name in ROLES:
-        raise AlreadyTakenError(f"{name} is a ready-made role")
+        raise AlreadyTakenError(f"{name} is a built-in role")
     status = await connection.execute(
         "INSERT INTO role (tenant_id, name, permissions, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         tenant_id,
@@ -75,7 +77,7 @@ async def add(
         now,
     )
     if status == "INSERT 0 0":
-        raise AlreadyTakenError(f"a role {name} exists already")
+        raise AlreadyTakenError(f"a role {name} already exists")
 
 
 async def change(connection: Connection, tenant_id: UUID, name: str, permissions: Collection[str]) -> frozenset[str]:
@@ -115,6 +117,6 @@ async def delete(connection: Connection, tenant_id: UUID, name: str) -> frozense
 
 def _check(permissions: Collection[str]) -> None:
     if not permissions:
-        raise ConfigurationError("a role permits something; choose at least one permission")
+        raise ConfigurationError("choose at least one permission")
     if unknown := set(permissions) - PERMISSIONS:
         raise ConfigurationError(f"{', '.join(sorted(unknown))}: no such permission")

@@ -93,7 +93,7 @@ async def create_user(
     if not address:
         raise ConfigurationError(f"{email!r} is not an email address")
     if not await directory.enter(connection, tenant_id, directory.LOGIN_EMAIL, address, user_id):
-        raise AlreadyTakenError(f"a user {address} exists already")
+        raise AlreadyTakenError(f"a user {address} already exists")
     await connection.execute(
         "INSERT INTO user_account (tenant_id, user_id, email, name, password_hash, role, created_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -159,7 +159,7 @@ async def enable_user(connection: Connection, tenant_id: UUID, user_id: UUID) ->
     if user["disabled_at"] is None:
         return
     if not await directory.enter(connection, tenant_id, directory.LOGIN_EMAIL, user["email"], user_id):
-        raise AlreadyTakenError(f"the address {user['email']} belongs to another user by now")
+        raise AlreadyTakenError(f"the address {user['email']} now belongs to another user")
     await connection.execute(
         "UPDATE user_account SET disabled_at = NULL WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id
     )

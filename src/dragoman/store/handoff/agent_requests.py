@@ -31,7 +31,7 @@ async def begin(connection: Connection, tenant_id: UUID, request_id: UUID, sessi
         "SELECT session_id FROM agent_request WHERE tenant_id = $1 AND request_id = $2", tenant_id, request_id
     )
     if taken_for != session_id:
-        raise ChangeRefusedError("This request was made for another conversation. Send it with a key of its own.")
+        raise ChangeRefusedError("This request key was used for another conversation. Use a new one.")
     return False
 
 

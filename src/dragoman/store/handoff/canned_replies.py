@@ -86,7 +86,7 @@ async def save(connection: Connection, tenant_id: UUID, canned: CannedReply) -> 
         )
     except asyncpg.UniqueViolationError as error:
         place = f"in {reply.language}" if reply.language else "for any language"
-        raise AlreadyTakenError(f"there is a reply /{reply.shortcut} {place} already") from error
+        raise AlreadyTakenError(f"a reply /{reply.shortcut} {place} already exists") from error
 
 
 async def delete(connection: Connection, tenant_id: UUID, canned_reply_id: UUID) -> None:

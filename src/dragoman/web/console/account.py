@@ -40,7 +40,7 @@ async def change_password(request: Request, runtime: RuntimeDependency, identity
     user_id = _user(identity)
     form = await request.form(max_files=0)
     known, wanted, again = (str(form.get(name, "")) for name in ("known", "wanted", "again"))
-    mistake = "The new password is not the same twice." if wanted != again else ""
+    mistake = "The two passwords do not match." if wanted != again else ""
     if not mistake:
         try:
             await people.change_own_password(
@@ -153,5 +153,5 @@ async def _page(
 
 def _user(identity: Principal) -> UUID:
     if identity.user_id is None:
-        raise HTTPException(404, "An API token has no account of its own.")
+        raise HTTPException(404, "API tokens have no account page.")
     return identity.user_id

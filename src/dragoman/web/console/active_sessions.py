@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.domain.states import State
+from dragoman.domain.text_values import choice_refusal
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.read_active import ActiveSession, read_active
 from dragoman.services.handoff.release_sessions import Action, SessionResult, act_on_sessions
@@ -42,17 +43,17 @@ Reason = Annotated[str, Form(max_length=500)]
 Where = Annotated[str, Form(max_length=200)]
 
 ASKED = {
-    "parameter": "The contact's answer to a question",
-    "rephrase": "The contact to say it in other words",
-    "menu": "The contact's choice from the menu",
-    "confirm": "The contact's yes or no",
-    "code": "The contact's one-time code",
-    "flow": "The contact's answer in a flow",
+    "parameter": "The contact’s answer to a question",
+    "rephrase": "The contact to rephrase",
+    "menu": "The contact’s menu choice",
+    "confirm": "The contact’s confirmation",
+    "code": "The contact’s one-time code",
+    "flow": "The contact’s answer in a flow",
 }
 """What a session waits for, by the kind of question that is open."""
 
 DONE = {"release": "Released", "end": "Ended"}
-NOTHING_TICKED = "No session is ticked."
+NOTHING_TICKED = "No sessions are selected."
 
 
 @router.get(ADDRESS)
@@ -151,7 +152,7 @@ async def _list(
             lease_seconds=runtime.settings.lease_seconds,
         )
     except MalformedCursorError as error:
-        raise HTTPException(422, "cursor is not a place in this list. Start again from the oldest session.") from error
+        raise HTTPException(422, "This page of the list no longer exists. Start again from the first page.") from error
     asked = Filters(state=(State.WITH_AGENT,)) if show == "WITH_AGENT" else Filters()
     await audited_reads.listed(runtime, connection, identity, asked)
     return {
@@ -197,4 +198,4 @@ def _shown(given: str) -> Show:
     for show in SHOWN:
         if show == given:
             return show
-    raise HTTPException(422, f"state is {' or '.join(SHOWN)}.")
+    raise HTTPException(422, f"state: {choice_refusal(SHOWN, given)}.")

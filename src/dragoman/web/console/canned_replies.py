@@ -36,9 +36,9 @@ Reader = Annotated[Principal, Depends(require("communications.handoff_inbox:writ
 Settings = Annotated[Principal, Depends(require(CHANGE))]
 
 _DONE = {
-    "added": "The reply is there for everybody who answers contacts.",
-    "changed": "The change is saved.",
-    "deleted": "The reply is deleted.",
+    "added": "Reply added. All agents can use it.",
+    "changed": "Changes saved.",
+    "deleted": "Reply deleted.",
 }
 
 _STATUS_LOOKS = {"APPROVED": "green", "PENDING": "amber", "IN_APPEAL": "amber", "ARCHIVED": "gray"}
@@ -165,7 +165,7 @@ async def _existing(runtime: RuntimeDependency, identity: Principal, canned_repl
     async with runtime.database.tenant(identity.tenant_id) as connection:
         canned = await canned_replies.get(connection, identity.tenant_id, canned_reply_id)
     if canned is None:
-        raise NotFoundError("There is no such canned reply. Somebody may have deleted it meanwhile.")
+        raise NotFoundError("This canned reply no longer exists. Someone may have deleted it.")
     return canned
 
 
@@ -217,7 +217,7 @@ def _by_business_account(
     shown = [
         ShownTemplate(
             kept=one,
-            status="Not listed any more" if one.gone_at else one.template.status.capitalize().replace("_", " "),
+            status="No longer available" if one.gone_at else one.template.status.capitalize().replace("_", " "),
             look="gray" if one.gone_at else _STATUS_LOOKS.get(one.template.status, "red"),
             preview=preview(one.template, {}),
         )

@@ -37,7 +37,7 @@ NOTICES = 5
 NOTICES_SINCE = timedelta(days=14)
 """What the page shows of an account's history: that many events at most, and none from before."""
 
-NO_ACCOUNT = "There is no such channel account. It may belong to another tenant."
+NO_ACCOUNT = "There is no such channel. The link may be incomplete, or belong to another tenant."
 
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
@@ -110,7 +110,7 @@ async def create(request: Request, runtime: RuntimeDependency, identity: Setting
         try:
             made = await manage_accounts.add(runtime, identity.tenant_id, number, wanted, administrator_of(identity))
         except AlreadyTakenError:
-            wrong["phone_number_id"] = "This number is set up already, here or for another tenant."
+            wrong["phone_number_id"] = "This number is already set up, here or for another tenant."
         else:
             await manage_accounts.check(runtime, identity.tenant_id, made)
             return _back("added")
@@ -193,19 +193,19 @@ async def fetch_templates(runtime: RuntimeDependency, identity: Settings, accoun
 
 
 _DONE = {
-    "added": ("The number is added. Now give Meta the webhook address below.", ""),
-    "changed": ("The change is saved.", ""),
-    "checked": ("Meta was asked; what it said stands with the number.", ""),
-    "mailbox-added": ("The mailbox is added; whether it can send stands with it.", ""),
-    "mailbox-changed": ("The change is saved; whether it can send stands with it.", ""),
-    "mailbox-checked": ("The mail server was asked; what it said stands with the mailbox.", ""),
-    "resumed": ("It sends again, what waited first.", ""),
-    "tried": ("The first messages are being tried. The others follow if WhatsApp takes one.", ""),
-    "reached": ("WhatsApp answers again; what waited is being sent.", ""),
-    "templates": ("The templates are fetched; what came of it stands with the number.", ""),
-    "templates-failed": ("The templates could not be fetched; why stands with the number.", "red"),
+    "added": ("Number added. Now set up the webhook in Meta, as shown below.", ""),
+    "changed": ("Changes saved.", ""),
+    "checked": ("Check finished. See the results at the number.", ""),
+    "mailbox-added": ("Mailbox added. See the check results at the mailbox.", ""),
+    "mailbox-changed": ("Changes saved. See the check results at the mailbox.", ""),
+    "mailbox-checked": ("Check finished. See the results at the mailbox.", ""),
+    "resumed": ("Sending again, starting with the waiting messages.", ""),
+    "tried": ("Trying the first messages. The others follow when WhatsApp accepts one.", ""),
+    "reached": ("WhatsApp is reachable again. Waiting messages are being sent.", ""),
+    "templates": ("Templates fetched. See the result at the number.", ""),
+    "templates-failed": ("Templates could not be fetched. See the reason at the number.", "red"),
     "no-business-account": (synchronise_templates.NO_BUSINESS_ACCOUNT, "red"),
-    "still": ("Not resumed: the check found something wrong, which stands with the number.", "red"),
+    "still": ("Not resumed: the check found a problem. See the results at the number.", "red"),
 }
 
 
@@ -258,7 +258,7 @@ def _wanted(values: dict[str, str]) -> tuple[AccountSettings, dict[str, str]]:
         if values[name].isdecimal() and len(values[name]) < 6:
             numbers[name] = int(values[name])
         else:
-            wrong[name] = "A whole number; 0 is no limit of ours."
+            wrong[name] = "Enter a whole number; 0 means no limit."
     wanted = AccountSettings(
         display=values["display"],
         name=values["name"],

@@ -35,10 +35,10 @@ Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
 
 _DONE = {
-    "live": "The next version is live. It reads every message from now on.",
-    "removed": "The phrases are taken out with the next version.",
-    "measured": "The live version has been measured.",
-    "threshold": "The threshold is changed. It holds from the next message on.",
+    "live": "Published. The new version is used from now on.",
+    "removed": "Phrases removed. This takes effect with the next version.",
+    "measured": "Live version measured.",
+    "threshold": "Threshold changed. It applies from the next message.",
 }
 
 

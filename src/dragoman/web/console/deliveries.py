@@ -36,8 +36,8 @@ Administrator = Annotated[Principal, Depends(require(PERMISSION))]
 FATES: dict[str, tuple[str, str]] = {
     Fate.MESSAGE: ("Message", "green"),
     Fate.STATUS: ("Status", "blue"),
-    Fate.HELD: ("Status held", "amber"),
-    Fate.UNMATCHED: ("Status of no message", "gray"),
+    Fate.HELD: ("Status waiting", "amber"),
+    Fate.UNMATCHED: ("Status without message", "gray"),
     Fate.DUPLICATE: ("Duplicate", "gray"),
     Fate.KEPT: ("Kept", "amber"),
 }
@@ -75,9 +75,9 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Adminis
             )  # fmt: skip
             await audited_reads.deliveries_listed(runtime, connection, identity, query.asked())
         except MalformedCursorError:
-            mistake = "The address names no place in this list. Start again from the newest."
+            mistake = "This page of the list no longer exists. Start again from the newest."
         except TooSlowError:
-            mistake = "The list took too long to find. Narrow it, by dates for instance."
+            mistake = "The search took too long. Narrow it down, for example by date."
         except ValueError as error:
             mistake = str(error)
     return render(
@@ -104,7 +104,7 @@ async def of_message(
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await delivery_of(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
     if found is None:
-        raise NotFoundError("No delivery is kept of this message.")
+        raise NotFoundError("The delivery of this message is not stored.")
     delivery_id, place = found
     return RedirectResponse(f"{ADDRESS}/{delivery_id}#item-{place}", 303)
 
@@ -114,13 +114,13 @@ async def shown(request: Request, runtime: RuntimeDependency, identity: Administ
     """Show one delivery with all its items; with ``body=1`` what was delivered, too."""
     with_body = request.query_params.get("body") == "1"
     if with_body and not identity.visibility.unmasked:
-        raise HTTPException(403, "What was delivered holds phone numbers, which you may not see.")
+        raise HTTPException(403, "You don’t have access. Ask an administrator for “See phone numbers”.")
     body: Any = None
     async with runtime.database.tenant(identity.tenant_id) as connection:
         cutoff = retention_cutoff(runtime, identity.retention_days)
         found = await delivery_list.get(connection, identity.tenant_id, delivery_id, cutoff=cutoff)
         if found is None:
-            raise NotFoundError("There is no such delivery, or none any more.")
+            raise NotFoundError("This delivery does not exist or has been deleted.")
         await audited_reads.delivery_opened(runtime, connection, identity, delivery_id, with_body=with_body)
         if with_body:
             body = await read_body(connection, identity.tenant_id, found)

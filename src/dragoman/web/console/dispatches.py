@@ -73,7 +73,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Reader)
             found = await usage.invocations(connection, identity.tenant_id, kept, cursor=cursor, limit=PAGE_SIZE)
             await _on_record(runtime, connection, identity, filters)
         except MalformedCursorError:
-            mistake = "The address names no place in this list. Start again from the newest."
+            mistake = "This page of the list no longer exists. Start again from the newest."
         except ValueError as error:
             mistake = str(error)
         known = await skills.labels(connection, identity.tenant_id)

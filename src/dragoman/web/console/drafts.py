@@ -104,7 +104,7 @@ def _file(fields: Fields, file: File | None) -> Message:
         case "image" | "video" | "audio":
             pass
         case _:
-            raise DraftError("A file goes as an image, a video, audio, a voice note, a document or a sticker.")
+            raise DraftError("Send files as image, video, audio, voice note, document or sticker.")
     if fields.get("caption") and kind in {"image", "video", "document"}:
         part["caption"] = fields["caption"]
     return {"type": kind, kind: part}
@@ -140,16 +140,16 @@ def _location(fields: Fields) -> Message:
     try:
         place: Message = {"latitude": float(fields["latitude"]), "longitude": float(fields["longitude"])}
     except (KeyError, ValueError):
-        raise DraftError("Latitude and longitude are numbers, such as 48.2082 and 16.3738.") from None
+        raise DraftError("Latitude and longitude must be numbers, such as 48.2082 and 16.3738.") from None
     if not (abs(place["latitude"]) <= 90 and abs(place["longitude"]) <= 180):
-        raise DraftError("Latitude lies between -90 and 90, longitude between -180 and 180.")
+        raise DraftError("Latitude must be between -90 and 90, longitude between -180 and 180.")
     return {"type": "location", "location": place | _given(fields, "name=place", "address")}
 
 
 def _contact(fields: Fields) -> Message:
     name = fields.get("card", "").strip() or fields.get("number", "").strip()
     if not name:
-        raise DraftError("A card needs a name or a number.")
+        raise DraftError("Enter a name or a number for the card.")
     card: Message = {"name": {"formatted_name": name, "first_name": name.partition(" ")[0]}}
     if number := fields.get("number"):
         card["phones"] = [{"phone": number, "type": "CELL"}]
@@ -193,7 +193,7 @@ def _advert(fields: Fields) -> Message:
 def _number(fields: Fields) -> Message:
     new = "".join(filter(str.isdecimal, fields.get("new", "")))
     if not 6 <= len(new) <= 15:
-        raise DraftError("A new number has 6 to 15 digits.")
+        raise DraftError("Enter a number with 6 to 15 digits.")
     said = f"The contact changed their number to {new}"
     return {"type": "system", "system": {"type": "user_changed_number", "body": said, "wa_id": new}}
 

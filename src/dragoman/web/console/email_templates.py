@@ -57,10 +57,10 @@ NEW = "new"
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 _DONE = {
-    "saved": "The template is saved. What is sent from now on is made of it.",
-    "same": "Nothing was different: no new version was made.",
-    "restored": "That version is back, as a new one.",
-    "retired": "The template is out of use. What was sent with it stays as it was.",
+    "saved": "Template saved. New emails use it from now on.",
+    "same": "No changes, so no new version was created.",
+    "restored": "Version restored as a new version.",
+    "retired": "Template retired. Emails already sent are not affected.",
 }
 
 KIND_WORDS = {
@@ -71,7 +71,7 @@ KIND_WORDS = {
     "boolean": "Yes or no",
     "url": "Web address",
     "list": "List",
-    "money": "Amount of money",
+    "money": "Amount",
 }
 
 # Mail is made for white. A link would open a window of its own, which a sandboxed frame cannot.
@@ -215,7 +215,7 @@ async def download_attachment(
     """Send one of a version's attachments, counted from 0, to be saved."""
     found = await _kept(runtime, identity, template_name, version)
     if number >= len(found.attachments):
-        raise NotFoundError("This version has no such attachment.")
+        raise NotFoundError("This version does not have this attachment.")
     file = TemplateFile.from_json(found.attachments[number])
     key = BlobKey(identity.tenant_id, bytes.fromhex(file.sha256))
     return await media.send_file(
@@ -267,12 +267,12 @@ async def _check_new(
     """What of name and label cannot be; a new template must not write over one that is there."""
     faults: dict[str, list[str]] = {}
     if not 1 <= len(fields.label) <= LONGEST_LABEL:
-        faults["label"] = [f"Say what it is called, in up to {LONGEST_LABEL} characters."]
+        faults["label"] = [f"Enter a label of up to {LONGEST_LABEL} characters."]
     if kept is not None:
         return faults
     async with runtime.database.tenant(identity.tenant_id) as connection:
         if fields.name in RESERVED_NAMES or await mail_templates.get(connection, identity.tenant_id, fields.name):
-            faults["name"] = ["This name is taken: choose another one."]
+            faults["name"] = ["This name is already in use. Choose another one."]
     return faults
 
 
@@ -291,7 +291,7 @@ async def _framed(
     except NotFoundError as error:
         return _message(str(error), 404)
     except ValueError:
-        return _message("The conversation is named by its id, as its page shows it.", 422)
+        return _message("Enter a conversation’s ID.", 422)
     except HTTPException as error:
         return _message(str(error.detail), error.status_code)
     return HTMLResponse(_document(rendered, files), headers=MESSAGE_HEADERS)
@@ -329,7 +329,7 @@ async def _kept(runtime: Runtime, identity: Principal, name: str, version: int |
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await mail_templates.get(connection, identity.tenant_id, name.replace("\0", "")[:100], version=version)
     if found is None:
-        raise NotFoundError("There is no such template. Somebody may have taken it out of use.")
+        raise NotFoundError("This template does not exist. Someone may have retired it.")
     return found
 
 

@@ -11,6 +11,7 @@ from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.errors import NotFoundError
+from dragoman.domain.text_values import choice_refusal
 from dragoman.runtime import Runtime
 from dragoman.services.exports import background_exports
 from dragoman.services.exports.background_exports import offered
@@ -60,7 +61,7 @@ async def export(request: Request, runtime: RuntimeDependency, identity: Exporte
     form = await request.form(max_files=0)
     kind = str(form.get("format", ""))
     if kind not in get_args(Format):
-        raise HTTPException(422, f"Choose one of the formats {', '.join(get_args(Format))}.")
+        raise HTTPException(422, f"format: {choice_refusal(get_args(Format), kind)}.")
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
     wanted = await _export(request, runtime, identity, given, kind, parts)  # type: ignore[arg-type]
@@ -122,7 +123,7 @@ async def _found(runtime: Runtime, identity: Principal, export_id: UUID) -> Expo
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.get(connection, identity.tenant_id, export_id)
     if found is None:
-        raise NotFoundError("There is no such export.")
+        raise NotFoundError("This export does not exist or has been deleted.")
     return found
 
 

@@ -26,8 +26,8 @@ MOST_SHOWN = 200
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 _DONE = {
-    "retried": "It is being tried again. Should it fail again, it comes back here.",
-    "dismissed": "It is off the list.",
+    "retried": "The job is being retried. If it fails again, it will appear here.",
+    "dismissed": "Job dismissed.",
 }
 
 

@@ -75,7 +75,7 @@ async def assign(
         to = Agent(agent_id=colleague.user_id, name=colleague.name)
         of = (runtime, identity.tenant_id, session_id, to)
         await own_session.assign_session(*of, by=agent_of(identity), reason=reason.strip())
-        return f"{isolated(to.name)} has this conversation now"
+        return f"{isolated(to.name)} is now handling this conversation"
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -117,7 +117,7 @@ async def claim(request: Request, runtime: RuntimeDependency, identity: Writer, 
 
     async def do() -> str:
         await own_session.claim_session(runtime, identity.tenant_id, session_id, agent_of(identity))
-        return "You have this conversation now"
+        return "This conversation is now assigned to you"
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -131,7 +131,7 @@ async def take_over(
     async def do() -> str:
         me = agent_of(identity)
         await own_session.take_over_session(runtime, identity.tenant_id, session_id, me, reason=reason.strip())
-        return "You have this conversation now"
+        return "This conversation is now assigned to you"
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -145,7 +145,7 @@ async def unassign(
     async def do() -> str:
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await own_session.unassign_session(*of, reason=reason.strip() or NO_REASON)
-        return "The conversation is back in the queue"
+        return "Returned to the queue"
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -159,7 +159,7 @@ async def return_to_bot(
     async def do() -> str:
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await end_handoff.return_to_bot(*of, note=note.strip())
-        return "The bot answers the next message"
+        return "Returned to the bot. It will answer the next message"
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -178,7 +178,7 @@ async def resolve(
     async def do() -> str:
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await end_handoff.resolve_session(*of, reason=other.strip() or reason.strip())
-        return "The conversation is resolved"
+        return "Conversation resolved"
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -283,7 +283,7 @@ async def _content(
             caption=text,
         )
     if not text.strip():
-        raise ChangeRefusedError("The answer is empty.")
+        raise ChangeRefusedError("Write a reply first.")
     return Text(text.strip())
 
 

@@ -36,22 +36,22 @@ LANGUAGES = {
 UNITS = {"seconds": 1, "minutes": 60, "hours": 60 * 60, "days": 24 * 60 * 60}
 
 TIMES = {
-    "target": ("Answer within", "How long a contact may wait for a person’s answer. 0 sets no target."),
+    "target": ("Reply target", "How long a contact should wait at most for an agent’s reply. 0 means no target."),
     "unattended": (
-        "Report a session that nobody takes after",
-        "An event then stands on its timeline. 0 reports none.",
+        "Report unclaimed sessions after",
+        "Adds an event to the timeline. 0 turns this off.",
     ),
     "idle": (
-        "End a conversation in which nobody writes after",
-        "The bot answers the contact’s next message. 0 lets it go on until somebody ends it.",
+        "End inactive conversations after",
+        "The bot then answers the contact’s next message. 0 turns this off.",
     ),
     "absent": (
-        "Give a session back when its agent is away for",
-        "Only while the contact waits for an answer. 0 leaves it with the agent.",
+        "Return sessions to the queue when the agent is away for",
+        "Only while the contact is waiting for a reply. 0 turns this off.",
     ),
     "phone_app_silence": (
-        "Keep the bot silent after staff wrote from the phone app for",
-        "Counted from their last message to the contact. 0 lets the bot answer at once.",
+        "Pause the bot after replies from the phone app for",
+        "Counted from the last message to the contact. 0 turns this off.",
     ),
 }
 """What each time is called and what it does; its field is ``…_seconds`` in the policy."""
@@ -94,7 +94,7 @@ def written_times(rules: HandoffRules) -> dict[str, str]:
 def read_times(fields: Mapping[str, str]) -> dict[str, int | bool]:
     """Read the policy's part ``handoff`` from the form's fields. Raises ConfigurationError."""
     found: dict[str, int | bool] = {"automatic": fields["automatic"] == "yes"}
-    found["cap"] = _whole_number(fields["cap"], "Sessions for one agent")
+    found["cap"] = _whole_number(fields["cap"], "Maximum sessions per agent")
     for name, (label, _) in TIMES.items():
         unit = UNITS.get(fields[f"{name}_unit"])
         if unit is None:
@@ -105,7 +105,7 @@ def read_times(fields: Mapping[str, str]) -> dict[str, int | bool]:
 
 def _whole_number(text: str, label: str) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-        raise ConfigurationError(f"“{label}” is a whole number")
+        raise ConfigurationError(f"“{label}” must be a whole number")
     return int(text)
 
 
@@ -144,7 +144,7 @@ def _read_spans(day: str, text: str) -> list[str]:
             routing_from_json({"hours": {"weekly": {day: [span]}}})
         except ConfigurationError as error:
             raise ConfigurationError(
-                f"{day.capitalize()}: “{span}” cannot be used; write hours like 08:00-12:00, 13:00-17:30"
+                f"{day.capitalize()}: “{span}” is not valid; enter hours such as 08:00-12:00, 13:00-17:30"
             ) from error
     return spans
 
@@ -179,7 +179,7 @@ def read_profile(fields: Mapping[str, str], languages: list[str], topics: list[s
     return AgentProfile(
         languages=tuple(dict.fromkeys([*languages, *others])),
         topics=tuple(dict.fromkeys(topics)),
-        cap=_whole_number(fields["cap"], "Sessions at once") if fields["cap"] else None,
+        cap=_whole_number(fields["cap"], "Maximum sessions") if fields["cap"] else None,
     )
 
 

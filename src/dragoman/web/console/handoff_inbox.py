@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.handoff import service_level
 from dragoman.domain.nouns import Policy
 from dragoman.domain.states import TERMINAL, State
+from dragoman.domain.text_values import choice_refusal
 from dragoman.ledger import changes, pages
 from dragoman.ledger.pages import LATEST, EventFilter, PageAnchor
 from dragoman.ledger.read import Event
@@ -60,7 +61,7 @@ GAVE_UP = EventFilter(
 REASONS = ("Solved", "Question answered", "The contact did not answer", "Duplicate", "Spam", "Other")
 """What agents choose from when they resolve a conversation; they may write their own."""
 
-NOT_HANDED_OVER = "This conversation is not with an agent. It may have been returned to the bot, or the link is cut."
+NOT_HANDED_OVER = "This conversation is not with an agent. The bot may have it, or the link may be incomplete."
 
 
 @router.get(ADDRESS)
@@ -149,7 +150,7 @@ async def file(
     try:
         named = UUID(session_id), UUID(message_id)
     except ValueError:
-        raise HTTPException(404, "There is no such file. The link may be cut.") from None
+        raise HTTPException(404, "There is no such file. The link may be incomplete.") from None
     async with runtime.database.tenant(identity.tenant_id) as connection:
         await reader_of(connection, runtime, identity, session_id)
     return await media.answer(request, runtime, identity, *named)
@@ -289,7 +290,7 @@ async def _queue(request: Request, runtime: Runtime, connection: Connection, ide
             since=cutoff,
         )
     except MalformedCursorError as error:
-        raise HTTPException(422, "cursor is not a place in this list. Start again from the longest wait.") from error
+        raise HTTPException(422, "This page of the list no longer exists. Start again from the first page.") from error
     await audited_reads.listed(runtime, connection, identity, Filters(state=(State.WITH_AGENT,)))
     policy = (await skills.dispatch_rules(connection, identity.tenant_id)).policy
     return {
@@ -323,7 +324,7 @@ def _shown(request: Request) -> Show:
     for show in SHOWN:
         if show == given:
             return show
-    raise HTTPException(422, f"show is {', '.join(SHOWN)}.")
+    raise HTTPException(422, f"show: {choice_refusal(SHOWN, given)}.")
 
 
 async def _masked(connection: Connection, identity: Principal, found: InboxPage) -> list[WaitingConversation]:

@@ -198,9 +198,9 @@ async def _agent(
 def _standing(hours: BusinessHours, now: datetime) -> str:
     """Whether people are there at this moment, in words."""
     if routing.is_open(hours, now):
-        return "By these hours people are there now."
+        return "You are open now."
     opens = routing.opens_at(hours, now)
     if opens is None:
-        return "By these hours nobody is there now, nor in the next weeks."
+        return "You are closed now and for the next weeks."
     written = f"{opens:%A}, {opens.day} {opens:%B %Y, %H:%M} ({hours.time_zone})"
-    return f"By these hours nobody is there now; people are back on {written}."
+    return f"You are closed now and open again on {written}."

@@ -51,7 +51,7 @@ Where = Annotated[str, Form(max_length=200)]
 
 SERIES: Mapping[str, tuple[str, str, frozenset[Outcome]]] = {
     "served": ("Served", "green", frozenset({Outcome.SUCCESS})),
-    "people": ("Handed to people", "violet", frozenset({Outcome.HANDOFF, Outcome.TO_AGENT})),
+    "people": ("Handed to agents", "violet", frozenset({Outcome.HANDOFF, Outcome.TO_AGENT})),
     "failed": (
         "Failed",
         "red",
@@ -276,9 +276,9 @@ async def _masked(connection: Connection, identity: Principal, found: Questions)
 
 
 _DONE = {
-    "phrases": "The phrases are added. The classifier learns them with its next version: try it and put it live.",
-    "out_of_scope": "Marked as out of scope. The classifier learns it with its next version.",
-    "reopened": "The question is open again. Phrases that were added stay on the skill's page.",
+    "phrases": "Phrases added. The classifier uses them from its next version: test it, then publish it.",
+    "out_of_scope": "Marked as out of scope. The classifier uses this from its next version.",
+    "reopened": "Question reopened. Phrases that were added stay on the skill’s page.",
 }
 
 

@@ -46,7 +46,7 @@ async def create(request: Request, runtime: RuntimeDependency, identity: Setting
                 runtime, identity.tenant_id, values["address"], wanted, administrator_of(identity)
             )
         except AlreadyTakenError:
-            wrong["address"] = "This mailbox is set up already, here or for another tenant."
+            wrong["address"] = "This mailbox is already set up, here or for another tenant."
         else:
             await manage_accounts.check(runtime, identity.tenant_id, made)
             return RedirectResponse(f"{ADDRESS}?done=mailbox-added", 303)
@@ -66,7 +66,7 @@ async def change_by_form(request: Request, runtime: Runtime, identity: Principal
     wanted, wrong = _wanted(values, form, is_new=False)
     wrong = {**mailbox_problems(runtime, wanted), **wrong}
     if manage_accounts.unreadable(runtime, account) and wanted.smtp_url is None:
-        wrong.setdefault("smtp_url", "The present one cannot be read.")
+        wrong.setdefault("smtp_url", "The current one cannot be read.")
     if wrong:
         return _form(request, account, values, wrong)
     account_id = account.channel_account_id
@@ -88,7 +88,7 @@ def _wanted(values: dict[str, str], form: FormData, *, is_new: bool) -> tuple[Ma
     wrong: dict[str, str] = {}
     pace = values["mails_per_second"]
     if not (pace.isdecimal() and len(pace) < 6):
-        wrong["mails_per_second"] = "A whole number; 0 is no limit of ours."
+        wrong["mails_per_second"] = "Enter a whole number; 0 means no limit."
     smtp_url: str | None = values["smtp_url"] or None
     if is_new or form.get("own_server_goes"):
         smtp_url = values["smtp_url"]

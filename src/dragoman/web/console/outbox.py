@@ -73,13 +73,13 @@ _BEFORE_MESSAGE = (
 )
 
 DONE = {
-    EntryAction.RETRY: ("entry is being tried again", "entries are being tried again"),
-    EntryAction.RESEND: ("entry is being sent once more", "entries are being sent once more"),
+    EntryAction.RETRY: ("entry is being retried", "entries are being retried"),
+    EntryAction.RESEND: ("entry is being sent again", "entries are being sent again"),
     EntryAction.CANCEL: ("entry is cancelled", "entries are cancelled"),
 }
 """What is said of the entries to which something was done."""
 
-NOTHING_TICKED = "No entry is ticked."
+NOTHING_TICKED = "No entries are selected."
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class OutboxListQuery(RecordQuery):
         try:
             session_id = UUID(self["session"]) if self["session"] else None
         except ValueError:
-            raise ValueError("Session: use the id of a conversation, as its page shows it.") from None
+            raise ValueError("Session: enter a conversation’s ID.") from None
         return OutboxFilters(
             statuses=frozenset(map(OutboxStatus, self.statuses)),
             trigger=without_nul(self["trigger"]) or None,
@@ -200,9 +200,9 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader, i
     try:
         wanted = [UUID(one) for one in ids.split(",") if one]
     except ValueError:
-        raise HTTPException(422, "ids wants the ids of entries, with commas between them.") from None
+        raise HTTPException(422, "ids: list the IDs of entries, separated by commas.") from None
     if len(wanted) > MOST_WATCHED:
-        raise HTTPException(422, f"ids has up to {MOST_WATCHED} ids.")
+        raise HTTPException(422, f"ids: at most {MOST_WATCHED} IDs.")
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await read_some(runtime, connection, identity, wanted)
     return render(request, "outbox/_rows.html", **_words(), **_rows(OutboxListQuery.read(request), identity, found))
@@ -213,7 +213,7 @@ async def export(request: Request, runtime: RuntimeDependency, identity: Exporte
     """Send the list as a file."""
     kind = request.query_params.get("format", "")
     if kind not in get_args(OutboxFormat):
-        raise HTTPException(422, f"Choose one of the formats {', '.join(get_args(OutboxFormat))}.")
+        raise HTTPException(422, f"format: {choice_refusal(get_args(OutboxFormat), kind)}.")
     try:
         filters = OutboxListQuery.read(request).filters()
     except ValueError as error:
@@ -263,7 +263,7 @@ async def show_message(runtime: RuntimeDependency, identity: Reader, outbox_entr
         found = await read_entry(runtime, connection, identity, outbox_entry_id)
     html = found.email and found.email.get("html")
     if not html:
-        raise NotFoundError("This entry is no mail with HTML.")
+        raise NotFoundError("This entry has no HTML email.")
     return HTMLResponse(f"{_BEFORE_MESSAGE}{html}", headers=MESSAGE_HEADERS)
 
 
@@ -311,9 +311,9 @@ async def _list(runtime: Runtime, identity: Principal, query: OutboxListQuery) -
                 runtime, connection, identity, filters, cursor=query["cursor"] or None, limit=PAGE_SIZE, sort=sort
             )
     except MalformedCursorError:
-        mistake = "The address names no place in this list. Start again from the newest."
+        mistake = "This page of the list no longer exists. Start again from the newest."
     except TooSlowError:
-        mistake = "The list took too long to find. Narrow it, by dates for instance."
+        mistake = "The search took too long. Narrow it down, for example by date."
     except ValueError as error:
         mistake = str(error)
     return {

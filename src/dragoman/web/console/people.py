@@ -44,7 +44,7 @@ async def add(request: Request, runtime: RuntimeDependency, identity: Settings) 
     form = await request.form(max_files=0)
     given = {name: cut(str(form.get(name, "")).strip(), 200) for name in ("email", "name", "role")}
     if not given["name"]:
-        return await _users(request, runtime, identity, mistake="Give the person a name.", given=given)
+        return await _users(request, runtime, identity, mistake="Enter a name.", given=given)
     password = people.made_up_password()
     try:
         user = await people.add_user(
@@ -130,7 +130,7 @@ async def make(request: Request, runtime: RuntimeDependency, identity: Settings)
     form = await request.form(max_files=0)
     given = {name: cut(str(form.get(name, "")).strip(), 200) for name in ("name", "role", "days")}
     if not given["days"].isdecimal() or len(given["days"]) > 5:
-        return await _tokens(request, runtime, identity, mistake="Days is a whole number.", given=given)
+        return await _tokens(request, runtime, identity, mistake="“Valid for” must be a number of days.", given=given)
     try:
         made = await people.make_token(
             runtime, identity.tenant_id, administrator_of(identity), name=given["name"], role=given["role"],

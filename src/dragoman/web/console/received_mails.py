@@ -87,7 +87,7 @@ def _text(part: object) -> str:
 
 def _box(runtime: Runtime) -> ReceivedMails:
     if runtime.received_mails is None:
-        raise HTTPException(404, "This installation sends its mails to a real mail server. The demo keeps them here.")
+        raise HTTPException(404, "This installation sends emails to a real mail server. Only the demo shows them here.")
     return runtime.received_mails
 
 
@@ -108,7 +108,7 @@ async def message(runtime: RuntimeDependency, identity: Developer, name: str) ->
     """Send the mail's HTML, for the frame in which it is shown."""
     html = _mail(runtime, name).message.get_body(("html",))
     if html is None:
-        raise NotFoundError("This mail has no HTML.")
+        raise NotFoundError("This email has no HTML.")
     return HTMLResponse(_text(html), headers=MESSAGE_HEADERS)
 
 
@@ -129,9 +129,9 @@ async def write(
     sender, text = sender.strip(), text.strip()
     wrong = {}
     if not is_email(sender):
-        wrong["sender"] = "An email address, such as ana@example.org."
+        wrong["sender"] = "Enter an email address, such as ana@example.org."
     if not text:
-        wrong["text"] = "Write something."
+        wrong["text"] = "Enter a text."
     if not found:
         wrong["mailbox"] = "Choose a mailbox."
     if wrong:
@@ -184,7 +184,7 @@ async def _show(
 def _mail(runtime: Runtime, name: str) -> KeptMail:
     found = _box(runtime).get(name)
     if found is None:
-        raise NotFoundError("There is no such mail. Older ones go when there are many.")
+        raise NotFoundError("This email does not exist. Older emails are deleted.")
     return found
 
 

@@ -19,9 +19,9 @@ ADDRESS = "/communications/settings/redaction"
 LONGEST_TRIED = 4096
 
 ABOUT = {
-    "card": "Payment card numbers, in any grouping: known issuers, lengths and the check digit.",
-    "iban": "International bank account numbers: country, length and check digits.",
-    "token": "JSON Web Tokens, bearer credentials, private keys, and keys that services mark as theirs.",
+    "card": "Payment card numbers in any format (issuer, length and check digit are verified).",
+    "iban": "International bank account numbers (country, length and check digits are verified).",
+    "token": "JSON Web Tokens, bearer tokens, private keys, and API keys of well-known services.",
 }
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)

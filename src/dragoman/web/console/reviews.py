@@ -63,7 +63,7 @@ async def delete(
             of_anybody=identity.may(ADMIN),
             now=runtime.clock.now(),
         ):
-            raise HTTPException(404, "There is no such note of yours.")
+            raise HTTPException(404, "You have no such note.")
 
     return await _answer(request, runtime, identity, session_id, do, "Note deleted")
 

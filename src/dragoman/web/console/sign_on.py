@@ -67,7 +67,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         value, equals, role = (part.strip() for part in line.rpartition("="))
         if not (value and equals and role):
-            raise ChangeRefusedError(f"{cut(line, 80)!r} is no line like value = role.")
+            raise ChangeRefusedError(f"{cut(line, 80)!r} is not a line like: value = role.")
         pairs.append((value, role.lower()))
     return pairs
 

@@ -192,9 +192,9 @@ async def _write(
     except drafts.DraftError as error:
         return str(error)
     except StandinUnreachableError as error:
-        return f"The stand-in did not take the message: {error}."
+        return f"The simulated WhatsApp did not accept the message: {error}."
     if played.status != 200:
-        return f"The webhook answered {played.status or 'nothing'}: {cut(played.text, 200)}"
+        return f"The webhook responded {played.status or 'with nothing'}: {cut(played.text, 200)}"
     sent = OnItsWay(
         wamid=played.wamid, at=runtime.clock.now(), content=content_of(message, ()), reply_to=draft.reply_to
     )
@@ -221,7 +221,7 @@ async def _chat(request: Request, runtime: RuntimeDependency, identity: Principa
         since = min((session.started_at for session in sessions), default=None)
         arrived = [r for r in await simulate.received(runtime, phone) if since is None or r.at >= since]
     except StandinUnreachableError as error:
-        arrived, trouble = [], f"The stand-in cannot be reached: {error}."
+        arrived, trouble = [], f"The simulated WhatsApp cannot be reached: {error}."
     waiting = _pending.missing(identity.tenant_id, phone, {message.channel_message_id for message in recorded})
     both = [
         *recorded,

@@ -46,9 +46,9 @@ KIND_SENTENCES = {
 }
 
 LEVEL_SENTENCES = {
-    Level.UNVERIFIED: "Everybody who writes may use it.",
-    Level.PHONE_MATCHED: "The contact’s number must belong to a business partner.",
-    Level.CONTACT_CONFIRMED: "The contact must have confirmed who they are, by a one-time code for instance.",
+    Level.UNVERIFIED: "Anyone can use it.",
+    Level.PHONE_MATCHED: "The contact’s number must match a business partner.",
+    Level.CONTACT_CONFIRMED: "The contact must have confirmed their identity, for example with a one-time code.",
 }
 
 PARAMETER_KINDS = {
@@ -56,11 +56,11 @@ PARAMETER_KINDS = {
     ParameterKind.INTEGER: "A whole number",
     ParameterKind.NUMBER: "A number",
     ParameterKind.DATE: "A date",
-    ParameterKind.EMAIL: "An e-mail address",
+    ParameterKind.EMAIL: "An email address",
     ParameterKind.BOOLEAN: "Yes or no",
-    ParameterKind.PATTERN: "Text of a certain form",
+    ParameterKind.PATTERN: "Text matching a pattern",
     ParameterKind.CHOICE: "One of several",
-    ParameterKind.LOCATION: "A place",
+    ParameterKind.LOCATION: "A location",
 }
 
 
@@ -142,7 +142,7 @@ def who(by: Administrator) -> str:
         case "command line" | "system":
             return f"the {by.via}"
         case _:
-            return by.name or "somebody who is not on record"
+            return by.name or "an unknown user"
 
 
 def by_language(phrases: Iterable[ShownPhrase]) -> list[tuple[str, str, list[ShownPhrase]]]:
@@ -204,11 +204,11 @@ def consequence(found: SkillDetail) -> list[str]:
     """What retiring a skill will do, as sentences."""
     told = [
         "Contacts who ask for it will be told that it is no longer available; the outcome will be Skill Retired.",
-        "Conversations that are in it now are finished.",
+        "Conversations currently using it will be completed.",
     ]
     named = [use for use in found.uses if not use.retired]
     if named:
-        told.append(f"Still named by {_listed([_named(use) for use in named])}; what they do at that place will fail.")
+        told.append(f"Still used by {_listed([_named(use) for use in named])}; these steps will fail.")
     return told
 
 

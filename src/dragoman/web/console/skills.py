@@ -38,11 +38,11 @@ Reason = Annotated[str, Form(max_length=5000)]
 STATUSES = {"in_use": "In use", "retired": "Retired"}
 
 _DONE = {
-    "retired": "The skill is retired. Who asks for it is told so from the next message on.",
-    "was_retired": "It was retired before; nothing has changed.",
-    "restored": "The skill is in use again, from the next message on.",
-    "was_restored": "It is in use already; nothing has changed.",
-    "key_removed": "Calls are signed with that key no longer.",
+    "retired": "Skill retired. Contacts who ask for it are told from the next message.",
+    "was_retired": "The skill was already retired.",
+    "restored": "Skill restored. It is available from the next message.",
+    "was_restored": "The skill is already in use.",
+    "key_removed": "Key removed. Calls are no longer signed with it.",
 }
 
 
@@ -179,7 +179,7 @@ async def test_call(request: Request, runtime: RuntimeDependency, identity: Chan
             )
         except ParameterValuesError as error:
             form = TrialForm(values=form.values, written=form.written, locale=form.locale, faults=error.faults)
-            mistake = "No call was made: some of the values do not fit."
+            mistake = "Not run: some values are not valid."
         except ChangeRefusedError as error:
             mistake = str(error)
     status = 200 if tried else 422
@@ -203,7 +203,7 @@ def _trial(sent: FormData) -> tuple[TrialForm, dict[str, Any], str]:
     try:
         given = json.loads(written)
     except (ValueError, RecursionError) as error:
-        return form, {}, f"What is written as JSON is none: {error}."
+        return form, {}, f"This is not valid JSON: {error}."
     if not isinstance(given, dict):
         return form, {}, 'The values as JSON are an object, such as {"number": "VF-12345"}.'
     return form, given, ""

@@ -28,7 +28,7 @@ from dragoman.store.blobs import BlobsUnavailableError
 from dragoman.web.console.template_fields import FileRow
 
 STORE_AWAY = "The media store cannot be reached right now. Try again in a few seconds."
-UNPROVEN = "A file in the form was not uploaded here. Add it again."
+UNPROVEN = "One of the files was not uploaded here. Add it again."
 
 _FAMILIES = {"image": "Picture", "audio": "Sound", "video": "Film", "text": "Text"}
 _KINDS = {"application/pdf": "PDF", "application/zip": "ZIP archive"}

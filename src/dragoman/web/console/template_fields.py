@@ -175,7 +175,7 @@ def _json(row: VariableRow, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         like = '["a", "b"]' if row.kind == "list" else '{"amount": "12.50", "currency": "EUR"}'
-        fault = f"Default and sample of {row.name} are JSON, such as {like}."
+        fault = f"Default and sample of {row.name} must be JSON, such as {like}."
         raise TemplateError(fault, variable=row.name) from None
 
 
@@ -194,7 +194,7 @@ def template_faults(faults: Iterable[TemplateError], fields: TemplateFields) -> 
 def changes_between(older: TemplateVersion | None, newer: TemplateVersion) -> str:
     """What *newer* has another way than *older*, in words."""
     if older is None:
-        return "The first version"
+        return "First version"
     before, after = EmailTemplate.from_json(older.source), EmailTemplate.from_json(newer.source)
     parts = {
         "the label": (older.label, newer.label),
@@ -207,11 +207,11 @@ def changes_between(older: TemplateVersion | None, newer: TemplateVersion) -> st
     changed += _changed_variables(
         {one.name: one for one in before.variables}, {one.name: one for one in after.variables}
     )
-    return f"Changed: {', '.join(changed)}" if changed else "The same as before"
+    return f"Changed: {', '.join(changed)}" if changed else "No changes"
 
 
 def _changed_variables(before: Mapping[str, TemplateVariable], after: Mapping[str, TemplateVariable]) -> Sequence[str]:
     added = [f"variable {name} added" for name in after if name not in before]
-    gone = [f"variable {name} taken away" for name in before if name not in after]
+    gone = [f"variable {name} removed" for name in before if name not in after]
     other = [f"variable {name}" for name in after if name in before and after[name] != before[name]]
     return [*added, *gone, *other]

@@ -22,7 +22,7 @@ OPERATORS = {
     "eq": "is",
     "ne": "is not",
     "contains": "contains",
-    "in": "is one of (with commas)",
+    "in": "is one of (comma-separated)",
     "lt": "is less than",
     "le": "is at most",
     "gt": "is more than",
@@ -402,7 +402,7 @@ def faults_by_field(problems: Sequence[DefinitionProblem], fields: TriggerFields
         # "when needs minutes: how long …" stands at what misses it, not at what is missing.
         key, colon, hint = text.partition(" needs ")[2].partition(": ")
         if colon and key.isidentifier():
-            path, text = (*path, key), f"This is needed: {hint}"
+            path, text = (*path, key), f"Required: {hint}"
         found.setdefault(_field_at(path, fields), f"{text[:1].upper()}{text[1:]}.")
     return found
 

@@ -17,19 +17,19 @@ EVENTS: Mapping[TriggerEvent, str] = {
     TriggerEvent.RESOLVED: "A conversation is resolved",
     TriggerEvent.EXPIRED: "A conversation expires",
     TriggerEvent.HANDOFF_WAITING: "A conversation waits for an agent",
-    TriggerEvent.CHANNEL_STOPPED: "A number or mailbox is stopped",
-    TriggerEvent.JOB_GIVEN_UP: "A job is given up",
-    TriggerEvent.REQUEST: "A program asks for it",
-    TriggerEvent.SCHEDULE: "At certain times",
+    TriggerEvent.CHANNEL_STOPPED: "A number or mailbox stops sending",
+    TriggerEvent.JOB_GIVEN_UP: "A job fails",
+    TriggerEvent.REQUEST: "A program requests it",
+    TriggerEvent.SCHEDULE: "On a schedule",
 }
 """What a trigger may wait for, as the form offers it."""
 
 FACT_WORDS: Mapping[str, str] = {
     "event": "what happened",
     "date": "the day (UTC)",
-    "reason": "the reason of the outcome, or of what went wrong",
-    "link": "the address of the conversation in the logs",
-    "session_id": "the conversation’s id",
+    "reason": "the reason for the outcome or error",
+    "link": "link to the conversation in the logs",
+    "session_id": "the conversation’s ID",
     "contact_name": "the contact’s name",
     "contact_phone": "the contact’s number",
     "contact_email": "the contact’s email address",
@@ -39,13 +39,13 @@ FACT_WORDS: Mapping[str, str] = {
     "channel_name": "the number or mailbox",
     "state": "the conversation’s state, such as RESOLVED",
     "outcome": "the outcome, such as SKILL_ERROR",
-    "intent": "what the contact wanted",
-    "skill": "the skill that ran last",
-    "message_count": "how many messages there are",
-    "last_message": "what the contact wrote last",
+    "intent": "the intent",
+    "skill": "the last skill",
+    "message_count": "number of messages",
+    "last_message": "the contact’s last message",
     "agent": "the agent’s name",
-    "waiting_minutes": "how long the contact has waited",
-    "job": "which job was given up",
+    "waiting_minutes": "how long the contact has waited, in minutes",
+    "job": "which job failed",
 }
 """What each fact is."""
 
@@ -81,7 +81,7 @@ def _schedule(cron: str) -> str:
     if found := _DAILY.fullmatch(" ".join(cron.split())):
         days = "Every day" if found[3] == "*" else "From Monday to Friday"
         return f"{days} at {int(found[2]):02}:{int(found[1]):02}"
-    return f"At the times {cron}"
+    return f"On the schedule {cron}"
 
 
 def recipients_in_words(trigger: Trigger, seen: Visibility) -> str:

@@ -68,12 +68,12 @@ LATEST_FIRINGS = 10
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 _DONE = {
-    "added": "The trigger is kept. It is off: try it, and turn it on.",
-    "saved": "The change is saved.",
-    "on": "The trigger is on. It fires for what happens from now on.",
-    "off": "The trigger is off. What it has scheduled is still sent, unless it is cancelled in the outbox.",
-    "deleted": "The trigger is deleted. What it has sent stays in the outbox.",
-    "key_removed": "The key is removed. Nothing is signed with it any more.",
+    "added": "Trigger saved. It is off: test it, then turn it on.",
+    "saved": "Changes saved.",
+    "on": "Trigger turned on. It runs for events from now on.",
+    "off": "Trigger turned off. Scheduled messages are still sent unless you cancel them in the outbox.",
+    "deleted": "Trigger deleted. Its messages stay in the outbox.",
+    "key_removed": "Key removed. Webhooks are no longer signed with it.",
 }
 
 
@@ -116,7 +116,7 @@ class _Choices:
         """What the chosen template wants, each with what it is; and what is given that it does not want."""
         found: dict[str, str] = {}
         if fields.channel == TriggerChannel.WEBHOOK:
-            return [(name, "posted under this name") for name, choice in fields.values.items() if choice.source]
+            return [(name, "sent under this name") for name, choice in fields.values.items() if choice.source]
         if fields.channel == TriggerChannel.WHATSAPP:
             for kept in self.channel_templates:
                 if f"{kept.template.name}|{kept.template.language}" == fields.whatsapp_template:
@@ -216,7 +216,7 @@ async def change_yaml(
         faulty = replace(page, yaml_faults=error.faults)
         return await _show(request, runtime, identity, kept, faulty, status_code=422)
     if kept is not None and trigger.name != kept.trigger.name:
-        said = FileFault(1, f"the name stays {kept.trigger.name}; write a new trigger for another name")
+        said = FileFault(1, f"the name cannot change from {kept.trigger.name}; create a new trigger for another name")
         return await _show(request, runtime, identity, kept, replace(page, yaml_faults=(said,)), status_code=422)
     return await _save(request, runtime, identity, kept, trigger, page)
 
@@ -272,7 +272,7 @@ async def _save(
     by, mistake = administrator_of(identity), ""
     faults: dict[str, str] = {}
     if trigger.name in RESERVED_NAMES:
-        faults["name"] = "This name is taken: choose another one."
+        faults["name"] = "This name is already in use. Choose another one."
     else:
         try:
             await manage_triggers.save_trigger(runtime, identity.tenant_id, trigger, by, is_new=kept is None)
@@ -308,12 +308,12 @@ async def _try(runtime: Runtime, identity: Principal, trigger: Trigger, asked: T
     try:
         session_id = UUID(asked.session) if asked.session else None
     except ValueError:
-        return replace(asked, mistake="The conversation is named by its id, as its page shows it.")
+        return replace(asked, mistake="Enter a conversation’s ID.")
     try:
         if session_id is None and trigger.event in OF_SESSIONS:
             session_id = await latest_fitting(runtime, identity, trigger)
             if session_id is None:
-                return replace(asked, mistake="No conversation fits this trigger yet. Name one by its id.")
+                return replace(asked, mistake="No conversation matches this trigger yet. Enter a conversation’s ID.")
         payload = _payload(trigger, asked.values or {})
         tried = await try_for(runtime, identity, trigger, session_id=session_id, payload=payload)
     except (NotFoundError, ChangeRefusedError, TooSlowError) as error:
@@ -345,7 +345,7 @@ async def _kept(runtime: Runtime, identity: Principal, name: str) -> KeptTrigger
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await triggers.get(connection, identity.tenant_id, name.replace("\0", "")[:100])
     if found is None:
-        raise NotFoundError("There is no such trigger. Somebody may have deleted it meanwhile.")
+        raise NotFoundError("This trigger no longer exists. Someone may have deleted it.")
     return found
 
 

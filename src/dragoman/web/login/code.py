@@ -113,7 +113,7 @@ async def _pending(
     if csrf_token is not None:
         check_origin(request)
         if not same(csrf_token, found.csrf_token):
-            raise HTTPException(403, "The form's token is missing or old. Go back, reload the page, and try again.")
+            raise HTTPException(403, "This page has expired. Go back, reload it, and try again.")
     return found
 
 

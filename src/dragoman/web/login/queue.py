@@ -103,5 +103,5 @@ def login_queue(request: Request) -> LoginQueue:
 
 def _busy() -> HTTPException:
     LOGINS.labels("busy").inc()
-    detail = "Many people are signing in at this moment. Try again in a few seconds."
+    detail = "Many people are signing in right now. Try again in a few seconds."
     return HTTPException(503, detail, {"Retry-After": RETRY_AFTER_SECONDS})

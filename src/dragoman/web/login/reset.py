@@ -65,7 +65,7 @@ async def reset(
 ) -> Response:
     """Set the password; one signs in with it then."""
     check_origin(request)
-    mistake = "The password is not the same twice." if wanted != again else ""
+    mistake = "The two passwords do not match." if wanted != again else ""
     counted = login_failures.reset_links(client_of(request))
     async with login_queue(request).turn(client_of(request)):
         wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())

@@ -84,7 +84,7 @@ async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str
 def _refused(request: Request, error: Exception, wanted: str) -> Response:
     if isinstance(error, ProviderError):
         log.warning("single_sign_on_failed", error=error)
-    said = "The provider could not be asked, or its answer could not be used. Tell an administrator: it is in the log."
+    said = "Your identity provider did not respond as expected. Tell an administrator; details are in the server log."
     response: Response = render(
         request, "login_sso.html", mistake=said if isinstance(error, ProviderError) else str(error),
         next=safe_next(wanted),
