@@ -186,7 +186,7 @@ def replies(visitor: Visitor, size: str) -> Iterator[str]:
     yield "preview"
     page.locator("form [name=body]").fill("Hello {{contact.secret}}")
     _press(page, "Save")
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was saved")
+    expect(page.get_by_role("alert")).to_contain_text("Not saved")
     yield "mistake"
     page.goto(f"{SETTINGS}/channels")
     yield "fetched templates"
@@ -230,7 +230,7 @@ def insights(visitor: Visitor, size: str) -> Iterator[str]:
     page.get_by_text("Teach the bot…").first.click()
     page.get_by_label("Skill or flow that answers it").first.select_option(label="Product availability")
     page.get_by_role("button", name="Add as training phrases").first.click()
-    expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Phrases added")).to_be_visible()
     page.evaluate(unfold)
     yield "added"
     page.goto("/communications/skills/classifier?try=1")
@@ -386,10 +386,10 @@ def test_axe_finds_nothing_on_other_ways_in(browser: Browser, site: BrowserServe
     visitor.page.get_by_label("Email").fill("nobody@shop.example")
     assert violations(visitor.page, axe, {"runOnly": RULES}) == []
     visitor.page.keyboard.press("Enter")
-    expect(visitor.page.get_by_role("status")).to_contain_text("a link is on its way")
+    expect(visitor.page.get_by_role("status")).to_contain_text("we have sent it a link")
     assert violations(visitor.page, axe, {"runOnly": RULES}) == []
     visitor.page.goto("/login/sso/nobody")
-    expect(visitor.page.get_by_role("alert")).to_contain_text("no single sign-on under that name")
+    expect(visitor.page.get_by_role("alert")).to_contain_text("No organisation with that name")
     assert violations(visitor.page, axe, {"runOnly": RULES}) == []
     visitor.page.goto("/login/reset?token=used")
     expect(visitor.page.get_by_role("alert")).to_contain_text("was used already")

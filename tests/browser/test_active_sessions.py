@@ -49,9 +49,9 @@ def test_a_stuck_dispatch_is_told_from_one_that_works(own_desk: Visitor) -> None
     stuck, works = (page.get_by_role("row").filter(has_text=name) for name in ("Stella Stuck", "Wilma Works"))
     expect(stuck).to_contain_text("Looks stuck. Its worker was last heard of")
     expect(stuck).to_contain_text("shop.order_status, attempt 2")
-    expect(works).to_contain_text("Still works")
+    expect(works).to_contain_text("Still running")
     asked = page.get_by_role("row").filter(has_text="Asta Asked")
-    expect(asked).to_contain_text("choice from the menu")
+    expect(asked).to_contain_text("menu choice")
     expect(asked.get_by_role("button", name="Release")).to_have_count(0)
 
 
@@ -80,7 +80,7 @@ def test_many_are_ended_by_keyboard_and_each_that_is_refused_says_why(own_desk: 
     for name in ("Quirin Queued", "Asta Asked"):
         page.get_by_label(f"Tick {name}").focus()
         page.keyboard.press("Space")
-    expect(page.get_by_text("2 ticked")).to_be_visible()
+    expect(page.get_by_text("2 selected")).to_be_visible()
     page.get_by_role("button", name="Release", exact=True).focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("textbox", name="Reason")).to_be_focused()
@@ -118,7 +118,7 @@ def test_the_list_follows_and_keeps_what_is_ticked_and_focused(own_desk: Visitor
     expect(page.get_by_role("row").filter(has_text="Olga Owned")).to_have_count(0)
     expect(tick).to_be_checked()
     expect(tick).to_be_focused()
-    expect(page.get_by_text("1 ticked")).to_be_visible()
+    expect(page.get_by_text("1 selected")).to_be_visible()
 
 
 def test_the_confirmations_of_the_inbox_are_shown_when_they_are_asked_for_and_whole(own_desk: Visitor) -> None:

@@ -93,7 +93,7 @@ def test_a_reply_is_written_tried_and_deleted_by_keyboard(browser: Browser, own:
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Add")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was saved")
+    expect(page.get_by_role("alert")).to_contain_text("Not saved")
     text = page.locator("form [name=body]")
     expect(text).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_text("There is no variable contact.frist_name")).to_be_visible()
@@ -105,7 +105,7 @@ def test_a_reply_is_written_tried_and_deleted_by_keyboard(browser: Browser, own:
     # Enter in a field saves; it does not only preview.
     page.locator("form [name=title]").focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("The reply is there for everybody")).to_be_visible()
+    expect(page.get_by_text("Reply added")).to_be_visible()
     expect(page.get_by_role("article", name="Verspätung")).to_contain_text("/late-delivery · German")
     page.get_by_role("button", name="Delete Verspätung, German").focus()
     page.keyboard.press("Enter")

@@ -78,7 +78,7 @@ def open_talk(page: Page, name: str) -> None:
 def test_one_shift(browser: Browser, own: BrowserServer, team: dict[str, str]) -> None:
     ana = open_inbox(browser, own, team["Ana"])
     page = ana.page
-    expect(page.get_by_text("No conversation is with an agent")).to_be_visible()
+    expect(page.get_by_text("No conversations with agents")).to_be_visible()
 
     # Somebody asks for a person: it is on the page by itself.
     session_id = asks_for_a_person(own)
@@ -89,7 +89,7 @@ def test_one_shift(browser: Browser, own: BrowserServer, team: dict[str, str]) -
     expect(page.get_by_role("button", name="Answer", exact=True)).to_be_disabled()
 
     page.get_by_role("button", name="Claim").click()
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.get_by_text("Assigned to you")).to_be_visible()
     expect(page.get_by_text(re.compile("Free text for .* more"))).to_be_visible()
     field = page.get_by_label("Answer to Nora Lang")
     field.fill("Hello Nora, how can I help?")
@@ -139,7 +139,7 @@ def test_of_two_who_claim_one_has_it_and_the_other_is_told_who(
     for visitor in (ana, bo):
         open_talk(visitor.page, "Nora Lang")
     ana.page.get_by_role("button", name="Claim").click()
-    expect(ana.page.get_by_text("You have it")).to_be_visible()
+    expect(ana.page.get_by_text("Assigned to you")).to_be_visible()
     # Bo's page shows it by itself, and offers to take over instead.
     expect(bo.page.get_by_text("Ana Silva has it")).to_be_visible()
     expect(bo.page.get_by_role("button", name="Claim")).to_have_count(0)
@@ -148,7 +148,7 @@ def test_of_two_who_claim_one_has_it_and_the_other_is_told_who(
     dialog = bo.page.get_by_role("dialog", name="Take over from Ana Silva")
     dialog.get_by_label("Why").fill("Ana is on a call")
     dialog.get_by_role("button", name="Take over").click()
-    expect(bo.page.get_by_text("You have it")).to_be_visible()
+    expect(bo.page.get_by_text("Assigned to you")).to_be_visible()
     expect(ana.page.get_by_text("Bo Berg has it")).to_be_visible()
     # Ana's own page was a moment behind: what she sends from there is refused in words.
     expect(ana.page.get_by_role("button", name="Answer", exact=True)).to_be_disabled()
@@ -166,7 +166,7 @@ def test_a_claim_that_came_too_late_is_refused_in_words(
     # Bo hears nothing for a while.
     bo.page.route(f"**{INBOX}/**", lambda route: route.abort() if route.request.method == "GET" else route.continue_())
     ana.page.get_by_role("button", name="Claim").click()
-    expect(ana.page.get_by_text("You have it")).to_be_visible()
+    expect(ana.page.get_by_text("Assigned to you")).to_be_visible()
     bo.page.get_by_role("button", name="Claim").click()
     expect(bo.page.get_by_role("alert")).to_contain_text("Ana Silva has this conversation.")
     bo.page.unroute_all()
@@ -181,7 +181,7 @@ def test_a_draft_survives_a_reload_another_browser_and_another_owner(
     ana = open_inbox(browser, own, team["Ana"])
     open_talk(ana.page, "Nora Lang")
     ana.page.get_by_role("button", name="Claim").click()
-    expect(ana.page.get_by_text("You have it")).to_be_visible()
+    expect(ana.page.get_by_text("Assigned to you")).to_be_visible()
     ana.page.locator("#compose").fill("I am looking into it 🔍")
     ana.page.get_by_label("Share draft").check()
     expect(ana.page.get_by_text("Draft saved")).to_be_visible()
@@ -198,7 +198,7 @@ def test_a_draft_survives_a_reload_another_browser_and_another_owner(
     expect(bo.page.get_by_text("Answer that Ana Silva has begun")).to_be_visible()
     bo.page.get_by_role("button", name="Take over").click()
     bo.page.get_by_role("dialog").get_by_role("button", name="Take over").click()
-    expect(bo.page.get_by_text("You have it")).to_be_visible()
+    expect(bo.page.get_by_text("Assigned to you")).to_be_visible()
     bo.page.get_by_role("button", name="Use it").click()
     expect(bo.page.locator("#compose")).to_have_value("I am looking into it 🔍")
     # What Ana had written is still hers.
@@ -216,7 +216,7 @@ def test_an_answer_is_sent_once_while_the_server_comes_and_goes(
     page = ana.page
     open_talk(page, "Nora Lang")
     page.get_by_role("button", name="Claim").click()
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.get_by_text("Assigned to you")).to_be_visible()
     lost: list[str] = []
 
     def lose_the_answer(route: Route) -> None:
@@ -254,7 +254,7 @@ def test_a_canned_reply_is_filled_in_and_its_gap_is_not_sent(
     page = ana.page
     open_talk(page, "Nora Lang")
     page.get_by_role("button", name="Claim").click()
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.get_by_text("Assigned to you")).to_be_visible()
     page.get_by_role("button", name="Canned replies").click()
     page.get_by_label("Search canned replies").fill("greet")
     page.get_by_role("button", name="Greeting").click()
@@ -283,7 +283,7 @@ def test_the_keyboard_alone_takes_a_conversation_and_ends_it(
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Nora Lang")).to_be_focused()
     page.keyboard.press("a")
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.get_by_text("Assigned to you")).to_be_visible()
     page.locator("#talk-name").focus()
     page.keyboard.press("n")
     expect(page.get_by_label("Internal note")).to_be_focused()
@@ -309,7 +309,7 @@ def test_what_was_begun_stays_while_somebody_claims(browser: Browser, own: Brows
     # At once, before it is kept as a draft by itself.
     ana.page.locator("#compose").fill("She rang this morning")
     ana.page.get_by_role("button", name="Claim").click()
-    expect(ana.page.get_by_text("You have it")).to_be_visible()
+    expect(ana.page.get_by_text("Assigned to you")).to_be_visible()
     expect(ana.page.locator("#compose")).to_have_value("She rang this morning")
     ana.page.reload()
     expect(ana.page.locator("#compose")).to_have_value("She rang this morning")
@@ -325,7 +325,7 @@ def test_a_note_that_is_not_kept_yet_does_not_become_an_answer(
     ana.page.route("**/draft", lambda route: route.abort())
     ana.page.get_by_label("Internal note").fill("Not for her eyes")
     ana.page.get_by_role("button", name="Claim").click()
-    expect(ana.page.get_by_text("You have it")).to_be_visible()
+    expect(ana.page.get_by_text("Assigned to you")).to_be_visible()
     expect(ana.page.get_by_label("Internal note")).to_have_value("Not for her eyes")
     ana.page.get_by_role("button", name="Add note").click()
     expect(ana.page.locator(".msg.internal")).to_contain_text("Not for her eyes")
@@ -356,7 +356,7 @@ def test_an_update_that_comes_late_takes_nothing_back(
     wait_until(lambda: page.evaluate("true") and held)
 
     page.get_by_role("button", name="Claim").click()
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.get_by_text("Assigned to you")).to_be_visible()
     page.evaluate(
         "new MutationObserver(() => {"
         " if (document.querySelector('[data-claim]')) document.body.dataset.wentBack = 1; })"
@@ -417,7 +417,7 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
     open_talk(page, "Nora Lang")
     assert violations(page, axe, {"runOnly": RULES}) == []
     page.get_by_role("button", name="Claim").click()
-    expect(page.get_by_text("You have it")).to_be_visible()
+    expect(page.get_by_text("Assigned to you")).to_be_visible()
     page.locator("#compose").fill("Hello")
     for name in ("Send", "Emoji", "Return to queue", "Return to bot", "Resolve"):
         expect(page.get_by_role("button", name=name, exact=name != "Send")).to_be_in_viewport(ratio=1)

@@ -35,7 +35,7 @@ def test_hours_and_an_agents_languages_are_set_by_keyboard(
     visitor.sign_in()
     page = visitor.page
     page.goto(ADDRESS)
-    expect(page.get_by_text("By these hours people are there now.")).to_be_visible()
+    expect(page.get_by_text("You are open now.")).to_be_visible()
 
     zone = page.get_by_role("combobox", name="Time zone")
     tab_to(page, zone)

@@ -143,7 +143,7 @@ def test_a_new_user_finds_what_nobody_answers_and_tomorrow_it_is_answered(
     )
     gift.get_by_label("Skill or flow that answers it").select_option(label="Product availability")
     gift.get_by_role("button", name="Add as training phrases").click()
-    expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Phrases added")).to_be_visible()
     expect(asked).to_have_count(len(UNSERVED) - 1)
     student = asked.filter(has_text="student")
     student.get_by_text("Teach the bot…").click()
@@ -154,7 +154,7 @@ def test_a_new_user_finds_what_nobody_answers_and_tomorrow_it_is_answered(
     expect(page.get_by_role("status").filter(has_text="newly understood")).to_be_visible()
     expect(page.get_by_role("region", name="What would change")).to_contain_text("Product availability")
     page.get_by_role("button", name="Publish next version").click()
-    expect(page.get_by_role("status").filter(has_text="The next version is live")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="The new version is used")).to_be_visible()
     own.converse("can I have a gift card please", phone="436991234699", name="Tomorrow")
     assert own.do(own.harness.rows("SELECT intent FROM session WHERE contact_name = 'Tomorrow'")) == [
         {"intent": "products.availability"}
@@ -175,4 +175,4 @@ def test_the_form_is_filled_by_keyboard_alone(own: BrowserServer, own_desk: Visi
     page.keyboard.type("Pro")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status").filter(has_text="The phrases are added")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Phrases added")).to_be_visible()

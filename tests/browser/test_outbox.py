@@ -214,7 +214,7 @@ def test_one_is_tried_again_sent_once_more_and_cancelled(own_desk: Visitor, entr
     resend.focus()
     page.keyboard.press("Enter")
     question = page.get_by_role("dialog", name="Resend?")
-    expect(question).to_contain_text("once more as a new entry")
+    expect(question).to_contain_text("again as a new entry")
     page.keyboard.press("Escape")
     expect(question).to_be_hidden()
     expect(resend).to_be_focused()
@@ -238,12 +238,12 @@ def test_many_are_cancelled_by_keyboard_and_each_that_is_refused_says_why(
 ) -> None:
     page = own_desk.page
     page.goto(TAB)
-    cancel = page.get_by_role("group", name="What is ticked").get_by_role("button", name="Cancel")
+    cancel = page.get_by_role("group", name="Selected entries").get_by_role("button", name="Cancel")
     expect(cancel).to_be_disabled()
     for name in ("cleo@example.com", "ada@example.com"):
         row(page, name).get_by_role("checkbox").focus()
         page.keyboard.press("Space")
-    expect(page.get_by_text("2 ticked")).to_be_visible()
+    expect(page.get_by_text("2 selected")).to_be_visible()
     cancel.focus()
     page.keyboard.press("Enter")
     question = page.get_by_role("dialog", name="Cancel the selected entries?")
@@ -252,7 +252,7 @@ def test_many_are_cancelled_by_keyboard_and_each_that_is_refused_says_why(
     expect(page.get_by_role("status").filter(has_text="1 entry is cancelled.")).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("ada@example.com: Only what is still to be sent can be cancelled")
     expect(row(page, "cleo@example.com")).to_contain_text("Cancelled")
-    expect(page.get_by_text("None ticked")).to_be_visible()
+    expect(page.get_by_text("None selected")).to_be_visible()
 
 
 def test_rows_and_the_open_entry_follow_and_what_is_ticked_stays(own_desk: Visitor, entries: dict[str, UUID]) -> None:
@@ -293,7 +293,7 @@ def test_it_is_a_form_without_javascript(browser: Browser, own: BrowserServer, e
     page = context.new_page()
     page.goto(TAB)
     row(page, "bo@example.com").get_by_role("checkbox").check()
-    page.get_by_role("group", name="What is ticked").get_by_role("button", name="Retry").click()
+    page.get_by_role("group", name="Selected entries").get_by_role("button", name="Retry").click()
     expect(page.get_by_text("1 entry is being tried again.")).to_be_visible()
     page.get_by_role("link", name="cleo@example.com").click()
     page.get_by_role("group", name="What can be done").get_by_role("button", name="Cancel").click()

@@ -202,7 +202,7 @@ async def test_sessions_are_ended_and_one_that_has_ended_says_so(tenant: TenantF
     results = await act_on_sessions(tenant.runtime, tenant.tenant_id, [ended, over, ended], by, "end", reason="spam")
     assert [one.session_id for one in results] == [ended, over], "each once"
     assert [bool(one.refused) for one in results] == [False, True]
-    assert "has ended already" in results[1].refused
+    assert "has already ended" in results[1].refused
     with pytest.raises(ChangeRefusedError):
         await act_on_sessions(tenant.runtime, tenant.tenant_id, [ended], by, "end", reason=" ")
 

@@ -167,10 +167,10 @@ async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"name": "", "permission": ["audit.read"]}, "is no name of a role"),
-        ({"name": "two words", "permission": ["audit.read"]}, "is no name of a role"),
+        ({"name": "", "permission": ["audit.read"]}, "cannot be a role’s name"),
+        ({"name": "two words", "permission": ["audit.read"]}, "cannot be a role’s name"),
         ({"name": "agent", "permission": ["audit.read"]}, "is a built-in role"),
-        ({"name": "nothing"}, "permits something"),
+        ({"name": "nothing"}, "choose at least one permission"),
         ({"name": "magic", "permission": ["audit.magic"]}, "no such permission"),
     ],
 )

@@ -269,7 +269,7 @@ async def test_whom_the_tenant_demands_it_of_sets_it_up_first(person: EnrolledPe
     shown = await person.give(person.code, "/login/setup")
     assert (shown.status_code, len(re.findall(r"<li><code>[a-z0-9-]{19}</code>", shown.text))) == (200, 10)
     assert await person.inside()
-    with pytest.raises(ChangeRefusedError, match="Everybody here"):
+    with pytest.raises(ChangeRefusedError, match="organisation requires"):
         await second_factor.give_up(person.tenant.runtime, person.tenant.tenant_id, person.user.user_id, person.code)
 
 

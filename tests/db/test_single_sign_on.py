@@ -319,7 +319,7 @@ async def test_which_organisations_are_here_is_not_told(place: SignOnPlace, slug
     answer = await place.browser.get(f"/login/sso/{slug}")
     assert answer.status_code in {403, 404, 422}
     if answer.status_code == 403:
-        assert "no single sign-on under that name" in answer.text
+        assert "No organisation with that name" in answer.text
 
 
 async def test_the_form_leads_to_the_organisation(place: SignOnPlace) -> None:
@@ -365,7 +365,7 @@ async def test_an_address_of_another_tenant_is_not_taken(place: SignOnPlace) -> 
     [
         ({"client_id": ""}, "are needed"),
         ({"claim": ""}, "are needed"),
-        ({"pairs": []}, "which values give which role"),
+        ({"pairs": []}, "which claim value gives which role"),
         ({"pairs": [("ops", "king")]}, "There is no role king"),
     ],
 )

@@ -142,7 +142,7 @@ async def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(
     assert "+436601234567" in delivery["text"]
     assert "<html" in delivery["html"]
     missing = await client.post(f"{TRIGGERS}/tell_ops/dry-run", json={}, headers=admin)
-    assert "Name a conversation" in faults(missing)["session_id"]
+    assert "Enter a conversation’s ID" in faults(missing)["session_id"]
     nowhere = await client.post(f"{TRIGGERS}/tell_ops/dry-run", json={"session_id": str(uuid4())}, headers=admin)
     assert nowhere.status_code == 404
     # One that is not kept, whose template is not there and whose condition does not hold.

@@ -209,7 +209,7 @@ async def test_a_session_can_be_ended_whatever_it_waits_for(shop: Harness, calls
     assert row["state"] == state
     of = (shop.runtime, shop.tenant_id, row["session_id"], ADA)
     await end_handoff.end_session(*of, reason="a test of ours")
-    with pytest.raises(ChangeRefusedError, match="has ended already"):
+    with pytest.raises(ChangeRefusedError, match="has already ended"):
         await end_handoff.end_session(*of, reason="twice")
     calls.go_on.set()
     if running is not None:

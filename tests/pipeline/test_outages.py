@@ -188,8 +188,8 @@ async def test_pages_and_metrics_say_it_and_an_administrator_may_try_before_the_
         broken.breaks = WAYS["refused connection"]
         await minutes(shop, 6, steady)
         page = plain(await ana.get(ADDRESS))
-        assert "Not reachable" in page
-        assert "messages wait" in page
+        assert "Unreachable" in page
+        assert "messages are waiting" in page
         (row, *_) = await shop.rows("SELECT session_id FROM outbox_entry WHERE parked ORDER BY sequence")
         drawer = plain(await ana.get(f"/communications/automation/logs/{row['session_id']}"))
         assert "WhatsApp cannot be reached since" in drawer

@@ -318,7 +318,7 @@ async def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(shop: Harnes
     assert (delivery.recipient, delivery.subject, delivery.sender) == ("ops@shop.example", "About Ana Lima", MAILBOX)
     assert await sent(shop) == []
     assert await shop.rows("SELECT 1 FROM trigger_firing") == []
-    with pytest.raises(ChangeRefusedError, match="Name a conversation"):
+    with pytest.raises(ChangeRefusedError, match="Enter a conversation’s ID"):
         await manage_triggers.try_trigger(shop.runtime, shop.tenant_id, trigger)
 
 

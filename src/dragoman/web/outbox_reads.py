@@ -24,7 +24,7 @@ LONGEST_RECIPIENT = 320
 """In characters; no address of a mailbox is longer (RFC 3696, erratum 1690)."""
 
 LONGEST_TRIGGER = 200
-NOT_THERE = "There is no such entry in the outbox. It may be another tenant's, or retention has removed it."
+NOT_THERE = "There is no such entry. The link may be incomplete, or retention has deleted it."
 
 
 async def filters_for(runtime: Runtime, identity: Principal, filters: OutboxFilters) -> OutboxFilters:

@@ -381,7 +381,7 @@ def _files(runtime: Runtime, tenant_id: UUID, given: Sequence[TemplateAttachment
         )  # fmt: skip
         if not is_proven(runtime, tenant_id, file, one.proof):
             raise InvalidParameterError(
-                f"attachments.{number}", "this is no file that was uploaded for mail templates; upload it first"
+                f"attachments.{number}", "no such uploaded file; upload it first"
             )
         files.append(file)
     return files

@@ -464,7 +464,7 @@ def _name_of(cursor: str) -> str:
     except ValueError:  # no base64, or no ASCII in it
         name = ""
     if not _NAME.fullmatch(name) or _cursor_of(name) != cursor:
-        raise InvalidParameterError("cursor", "this is no place in the list")
+        raise InvalidParameterError("cursor", "is not valid; use next_cursor of the previous page")
     return name
 
 

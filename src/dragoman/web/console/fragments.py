@@ -134,7 +134,7 @@ async def file(
     try:
         named = UUID(session_id), UUID(message_id)
     except ValueError:
-        raise HTTPException(404, "There is no such file. The link may be cut.") from None
+        raise HTTPException(404, "There is no such file. The link may be incomplete.") from None
     return await media.answer(request, runtime, identity, *named)
 
 

@@ -73,7 +73,7 @@ async def change(request: Request, runtime: RuntimeDependency, identity: Reader,
             case _:
                 raise HTTPException(422, "Say what to do: rename, share, unshare, delete, default or no-default.")
     if not done:
-        raise HTTPException(404, "There is no such view of yours.")
+        raise HTTPException(404, "You have no such view.")
     back = _query(request, form)
     return RedirectResponse(back.address(), 303)
 
