@@ -47,7 +47,7 @@ def test_a_stuck_dispatch_is_told_from_one_that_works(own_desk: Visitor) -> None
     expect(page.get_by_text("Stella Stuck")).to_have_count(0)
     page.get_by_role("link", name="All").click()
     stuck, works = (page.get_by_role("row").filter(has_text=name) for name in ("Stella Stuck", "Wilma Works"))
-    expect(stuck).to_contain_text("Looks stuck. Its worker was last heard of")
+    expect(stuck).to_contain_text("Looks stuck. Its worker was last reported")
     expect(stuck).to_contain_text("shop.order_status, attempt 2")
     expect(works).to_contain_text("Still running")
     asked = page.get_by_role("row").filter(has_text="Asta Asked")
@@ -101,7 +101,7 @@ def test_the_list_follows_and_keeps_what_is_ticked_and_focused(own_desk: Visitor
     own_desk.site.do(furnish_sessions(own_desk.site))
     page, site = own_desk.page, own_desk.site
     page.goto(ACTIVE)
-    tick = page.get_by_label("Tick Quirin Queued")
+    tick = page.get_by_label("Select Quirin Queued")
     tick.check()
     tick.focus()
     site.do(with_agent(tenant_of(site), contact_name="Nora New"))
@@ -114,7 +114,7 @@ def test_the_list_follows_and_keeps_what_is_ticked_and_focused(own_desk: Visitor
 
     # The one above it goes, one below it comes.
     site.do(released_elsewhere())
-    expect(page.get_by_label("Tick Nora New")).to_be_visible()
+    expect(page.get_by_label("Select Nora New")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="Olga Owned")).to_have_count(0)
     expect(tick).to_be_checked()
     expect(tick).to_be_focused()

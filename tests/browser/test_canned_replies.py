@@ -70,7 +70,7 @@ def test_replies_and_templates_can_be_read(browser: Browser, own: BrowserServer,
     expect(page.locator("form [name=shortcut]")).to_have_value("hello")
     assert has_nothing_out_of_sight(page)
     page.goto("/communications/settings/channels")
-    expect(page.get_by_text("They could not be fetched. Session has expired (code 190)")).to_be_visible()
+    expect(page.get_by_text("Could not be fetched. Session has expired (code 190)")).to_be_visible()
     assert has_nothing_out_of_sight(page)
     visitor.leave()
 

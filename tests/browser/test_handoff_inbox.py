@@ -86,12 +86,12 @@ def test_one_shift(browser: Browser, own: BrowserServer, team: dict[str, str]) -
     open_talk(page, "Nora Lang")
     facts = page.get_by_role("complementary", name="About this conversation")
     expect(facts).to_contain_text("The contact asked for a person")
-    expect(page.get_by_role("button", name="Answer", exact=True)).to_be_disabled()
+    expect(page.get_by_role("button", name="Reply", exact=True)).to_be_disabled()
 
     page.get_by_role("button", name="Claim").click()
     expect(page.get_by_text("Assigned to you")).to_be_visible()
     expect(page.get_by_text(re.compile("Free text for .* more"))).to_be_visible()
-    field = page.get_by_label("Answer to Nora Lang")
+    field = page.get_by_label("Reply to Nora Lang")
     field.fill("Hello Nora, how can I help?")
     page.keyboard.press("Control+Enter")
     arrives(own, "Hello Nora, how can I help?")
@@ -141,17 +141,17 @@ def test_of_two_who_claim_one_has_it_and_the_other_is_told_who(
     ana.page.get_by_role("button", name="Claim").click()
     expect(ana.page.get_by_text("Assigned to you")).to_be_visible()
     # Bo's page shows it by itself, and offers to take over instead.
-    expect(bo.page.get_by_text("Ana Silva has it")).to_be_visible()
+    expect(bo.page.get_by_text("Assigned to Ana Silva")).to_be_visible()
     expect(bo.page.get_by_role("button", name="Claim")).to_have_count(0)
 
     bo.page.get_by_role("button", name="Take over").click()
     dialog = bo.page.get_by_role("dialog", name="Take over from Ana Silva")
-    dialog.get_by_label("Why").fill("Ana is on a call")
+    dialog.get_by_label("Reason").fill("Ana is on a call")
     dialog.get_by_role("button", name="Take over").click()
     expect(bo.page.get_by_text("Assigned to you")).to_be_visible()
-    expect(ana.page.get_by_text("Bo Berg has it")).to_be_visible()
+    expect(ana.page.get_by_text("Assigned to Bo Berg")).to_be_visible()
     # Ana's own page was a moment behind: what she sends from there is refused in words.
-    expect(ana.page.get_by_role("button", name="Answer", exact=True)).to_be_disabled()
+    expect(ana.page.get_by_role("button", name="Reply", exact=True)).to_be_disabled()
     ana.leave()
     bo.leave()
 
@@ -195,14 +195,14 @@ def test_a_draft_survives_a_reload_another_browser_and_another_owner(
 
     bo = open_inbox(browser, own, team["Bo"])
     open_talk(bo.page, "Nora Lang")
-    expect(bo.page.get_by_text("Answer that Ana Silva has begun")).to_be_visible()
+    expect(bo.page.get_by_text("Reply started by Ana Silva")).to_be_visible()
     bo.page.get_by_role("button", name="Take over").click()
     bo.page.get_by_role("dialog").get_by_role("button", name="Take over").click()
     expect(bo.page.get_by_text("Assigned to you")).to_be_visible()
-    bo.page.get_by_role("button", name="Use it").click()
+    bo.page.get_by_role("button", name="Use draft").click()
     expect(bo.page.locator("#compose")).to_have_value("I am looking into it 🔍")
     # What Ana had written is still hers.
-    expect(ana.page.get_by_text("Bo Berg has it")).to_be_visible()
+    expect(ana.page.get_by_text("Assigned to Bo Berg")).to_be_visible()
     expect(ana.page.locator("#compose")).to_have_value("I am looking into it 🔍")
     ana.leave()
     bo.leave()
@@ -289,7 +289,7 @@ def test_the_keyboard_alone_takes_a_conversation_and_ends_it(
     expect(page.get_by_label("Internal note")).to_be_focused()
     page.keyboard.press("Escape")
     page.keyboard.press("r")
-    expect(page.get_by_label("Answer to Nora Lang")).to_be_focused()
+    expect(page.get_by_label("Reply to Nora Lang")).to_be_focused()
     page.keyboard.type("By keyboard")
     page.keyboard.press("Control+Enter")
     arrives(own, "By keyboard")
@@ -362,13 +362,13 @@ def test_an_update_that_comes_late_takes_nothing_back(
         " if (document.querySelector('[data-claim]')) document.body.dataset.wentBack = 1; })"
         ".observe(document.querySelector('#talk'), { childList: true, subtree: true })"
     )
-    page.get_by_label("Answer to Nora Lang").fill("Here I am")
+    page.get_by_label("Reply to Nora Lang").fill("Here I am")
     page.on("request", lambda request: looks.append(request.url))
     route, answer = held[0]
     route.fulfill(response=answer)
     wait_until(lambda: page.evaluate("true") and sum("/rows?" in look for look in looks) > 1)
     expect(page.locator("body")).not_to_have_attribute("data-went-back", "1")
-    expect(page.get_by_label("Answer to Nora Lang")).to_have_value("Here I am")
+    expect(page.get_by_label("Reply to Nora Lang")).to_have_value("Here I am")
     page.unroute_all()
     ana.leave()
 
@@ -397,9 +397,9 @@ def test_who_looks_and_who_types_is_seen(browser: Browser, own: BrowserServer, t
     ana, bo = (open_inbox(browser, own, team[name]) for name in ("Ana", "Bo"))
     for visitor in (ana, bo):
         open_talk(visitor.page, "Nora Lang")
-    expect(ana.page.locator("#onlookers")).to_contain_text("Bo Berg is looking")
+    expect(ana.page.locator("#onlookers")).to_contain_text("Bo Berg is viewing")
     bo.page.locator("#compose").fill("A note to be")
-    expect(ana.page.locator("#onlookers")).to_contain_text("Bo Berg is writing")
+    expect(ana.page.locator("#onlookers")).to_contain_text("Bo Berg is typing")
     ana.leave()
     bo.leave()
 

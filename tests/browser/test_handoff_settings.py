@@ -49,7 +49,7 @@ def test_hours_and_an_agents_languages_are_set_by_keyboard(
     tab_to(page, field(page, "Tuesday"))
     page.keyboard.type("noon")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("Tuesday: “noon” cannot be used")
+    expect(page.get_by_role("alert")).to_contain_text("Tuesday: “noon” is not valid")
     expect(field(page, "Tuesday")).to_have_value("noon")
     assert violations(page, axe, {"runOnly": RULES}) == []
 

@@ -66,7 +66,7 @@ def test_the_page_shows_figures_and_values(browser: Browser, own: BrowserServer,
     expect(tip).to_be_hidden()
     for summary in page.locator(".as-table > summary").all():
         summary.click()
-    expect(page.get_by_role("region", name="Skills by use, as a table")).to_contain_text("Order status")
+    expect(page.get_by_role("region", name="Skills by usage, as a table")).to_contain_text("Order status")
     nothing_is_out_of_sight(page)
     visitor.leave()
 
@@ -117,7 +117,7 @@ def test_other_days_stand_in_the_address(own: BrowserServer, own_desk: Visitor) 
     expect(page).to_have_url(re.compile("range=30d"))
     page.get_by_label("From", exact=True).fill("2020-01-01")
     page.get_by_role("button", name="Apply").click()
-    expect(page.get_by_role("status").filter(has_text="You asked for days from 2020-01-01")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="You asked for data from 2020-01-01")).to_be_visible()
     page.get_by_label("To", exact=True).fill("2020-01-02")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("alert")).to_contain_text("Choose later days")

@@ -205,12 +205,12 @@ def test_a_mail_runs_no_script_fetches_nothing_and_leads_nowhere(own_desk: Visit
 def test_one_is_tried_again_sent_once_more_and_cancelled(own_desk: Visitor, entries: dict[str, UUID]) -> None:
     page = own_desk.page
     page.goto(f"{ENTRY}/{entries['failed']}")
-    page.get_by_role("group", name="What can be done").get_by_role("button", name="Retry").click()
+    page.get_by_role("group", name="Actions").get_by_role("button", name="Retry").click()
     said = page.get_by_role("complementary").get_by_role("status")
     expect(said).to_contain_text("It is being tried again")
     expect(said).to_be_focused()
     page.goto(f"{ENTRY}/{entries['sent']}")
-    resend = page.get_by_role("group", name="What can be done").get_by_role("button", name="Resend")
+    resend = page.get_by_role("group", name="Actions").get_by_role("button", name="Resend")
     resend.focus()
     page.keyboard.press("Enter")
     question = page.get_by_role("dialog", name="Resend?")
@@ -224,11 +224,11 @@ def test_one_is_tried_again_sent_once_more_and_cancelled(own_desk: Visitor, entr
     page.get_by_role("link", name="Open the new entry").click()
     expect(page.get_by_text("Copy of")).to_be_visible()
     page.goto(f"{ENTRY}/{entries['scheduled']}")
-    page.get_by_role("group", name="What can be done").get_by_role("button", name="Cancel").click()
+    page.get_by_role("group", name="Actions").get_by_role("button", name="Cancel").click()
     page.get_by_role("dialog", name="Cancel?").get_by_role("button", name="Cancel this entry").click()
     expect(said).to_contain_text("It is cancelled")
     expect(badge(page, "Cancelled")).to_be_visible()
-    expect(page.get_by_role("group", name="What can be done")).to_have_count(0)
+    expect(page.get_by_role("group", name="Actions")).to_have_count(0)
     # The row beside it says the same.
     expect(row(page, "cleo@example.com")).to_contain_text("Cancelled")
 
@@ -265,7 +265,7 @@ def test_rows_and_the_open_entry_follow_and_what_is_ticked_stays(own_desk: Visit
     # It stays where it is, though the filter would leave it out now.
     expect(row(page, "cleo@example.com")).to_contain_text("Failed")
     expect(badge(page, "Failed")).to_be_visible()
-    expect(page.get_by_role("group", name="What can be done").get_by_role("button", name="Retry")).to_be_visible()
+    expect(page.get_by_role("group", name="Actions").get_by_role("button", name="Retry")).to_be_visible()
     expect(tick).to_be_checked()
     expect(tick).to_be_focused()
 
@@ -294,9 +294,9 @@ def test_it_is_a_form_without_javascript(browser: Browser, own: BrowserServer, e
     page.goto(TAB)
     row(page, "bo@example.com").get_by_role("checkbox").check()
     page.get_by_role("group", name="Selected entries").get_by_role("button", name="Retry").click()
-    expect(page.get_by_text("1 entry is being tried again.")).to_be_visible()
+    expect(page.get_by_text("1 entry is being retried.")).to_be_visible()
     page.get_by_role("link", name="cleo@example.com").click()
-    page.get_by_role("group", name="What can be done").get_by_role("button", name="Cancel").click()
+    page.get_by_role("group", name="Actions").get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Cancel this entry").click()
     expect(page.get_by_text("It is cancelled.")).to_be_visible()
     context.close()
@@ -347,7 +347,7 @@ def walk(visitor: Visitor, entries: dict[str, UUID]) -> Iterator[str]:
         yield name
     page.get_by_role("link", name="Close").click()
     page.goto(f"{ENTRY}/{entries['sent']}")
-    page.get_by_role("group", name="What can be done").get_by_role("button", name="Resend").click()
+    page.get_by_role("group", name="Actions").get_by_role("button", name="Resend").click()
     yield "question"
     page.get_by_role("button", name="Send once more").click()
     expect(page.get_by_role("complementary").get_by_role("status")).to_be_visible()

@@ -60,7 +60,7 @@ def test_files_that_are_too_much_at_a_time_are_not_sent(own_desk: Visitor) -> No
     page.goto(f"{TEMPLATES}/news")
     field, hint = page.get_by_label("Add files"), page.locator("#d-attachments")
     field.set_input_files([file("a", b"x" * 3_000_000), file("b", b"y" * 3_000_000)])
-    expect(hint).to_contain_text("These have more than 4 MB together")
+    expect(hint).to_contain_text("These are larger than 4 MB in total")
     expect(field).to_have_attribute("aria-invalid", "true")
     assert field.evaluate("(one) => one.files.length") == 0
     field.set_input_files([file("a", b"x" * 3_000_000)])

@@ -111,7 +111,7 @@ def test_a_support_manager_writes_a_trigger_without_yaml(own_desk: Visitor) -> N
     expect(value).to_have_attribute("aria-invalid", "true")
     value.fill("1")
     order = page.get_by_role("group", name="order")
-    order.get_by_label("what it is").select_option("text")
+    order.get_by_label(": value").select_option("text")
     order.get_by_label("the text").fill("VF-12345")
     # Enter in a field saves.
     value.press("Enter")
