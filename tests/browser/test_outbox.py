@@ -151,7 +151,7 @@ def test_filters_are_set_and_taken_away(own_desk: Visitor, entries: dict[str, UU
     page.get_by_role("button", name="Status").click()
     for label in ("Failed", "Scheduled"):
         page.get_by_role("dialog", name="Statuses").get_by_label(label).check()
-    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("dialog", name="Statuses").get_by_role("button", name="Apply").click()
     expect(page.get_by_text("2 shown, newest first")).to_be_visible()
     page.get_by_role("link", name="Remove the filter Status: Failed").click()
     expect(page.get_by_text("1 shown, newest first")).to_be_visible()
@@ -219,7 +219,7 @@ def test_one_is_tried_again_sent_once_more_and_cancelled(own_desk: Visitor, entr
     expect(question).to_be_hidden()
     expect(resend).to_be_focused()
     resend.click()
-    question.get_by_role("button", name="Send once more").click()
+    question.get_by_role("button", name="Send again").click()
     expect(said).to_contain_text("It is being sent once more")
     page.get_by_role("link", name="Open the new entry").click()
     expect(page.get_by_text("Copy of")).to_be_visible()
@@ -349,7 +349,7 @@ def walk(visitor: Visitor, entries: dict[str, UUID]) -> Iterator[str]:
     page.goto(f"{ENTRY}/{entries['sent']}")
     page.get_by_role("group", name="Actions").get_by_role("button", name="Resend").click()
     yield "question"
-    page.get_by_role("button", name="Send once more").click()
+    page.get_by_role("button", name="Send again").click()
     expect(page.get_by_role("complementary").get_by_role("status")).to_be_visible()
     yield "done"
 

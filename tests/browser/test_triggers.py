@@ -149,7 +149,7 @@ def test_a_webhook_is_written_keyed_and_tried(own_desk: Visitor) -> None:
     form.locator("[name=label]").fill("Tell the ERP")
     form.get_by_label("Success", exact=True).check()
     expect(form.get_by_label("Other addresses")).to_be_visible()
-    form.get_by_label("By webhook").check()
+    form.get_by_label("Webhook", exact=True).check()
     # What is for people only goes away.
     for label in ("Other addresses", "Email template", "Quiet hours from"):
         expect(form.get_by_label(label)).to_be_hidden()
@@ -268,8 +268,8 @@ def walk(page: Page, session_id: UUID | None = None) -> Iterator[str]:
         for event in ("schedule", "request", "handoff_waiting"):
             page.locator("[name=event]").select_option(event)
             yield event
-        for channel in ("By WhatsApp", "By webhook"):
-            page.get_by_label(channel).check()
+        for channel in ("WhatsApp", "Webhook"):
+            page.get_by_label(channel, exact=True).check()
             yield channel
         return
     for address in (TRIGGERS, TEMPLATES, CHANNELS, f"{CHANNELS}/mailboxes/new", f"{TEMPLATES}/news"):

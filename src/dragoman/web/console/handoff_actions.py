@@ -117,7 +117,7 @@ async def claim(request: Request, runtime: RuntimeDependency, identity: Writer, 
 
     async def do() -> str:
         await own_session.claim_session(runtime, identity.tenant_id, session_id, agent_of(identity))
-        return "This conversation is now assigned to you"
+        return "You are now handling this conversation"
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -131,7 +131,7 @@ async def take_over(
     async def do() -> str:
         me = agent_of(identity)
         await own_session.take_over_session(runtime, identity.tenant_id, session_id, me, reason=reason.strip())
-        return "This conversation is now assigned to you"
+        return "You are now handling this conversation"
 
     return await _done(request, runtime, identity, session_id, do)
 
