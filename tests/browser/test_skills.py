@@ -53,7 +53,7 @@ def test_an_auditor_finds_from_the_event_who_retired_the_skill_and_when_and_why(
     expect(dialog).to_be_visible()
     page.keyboard.type("The carrier is gone")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status").filter(has_text="The skill is retired.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Skill retired.")).to_be_visible()
     session_id = own_desk.site.converse("where is my order", phone="436991230001", name="Rita Retired")
     page = own_desk.sign_in(own_desk.site.auditor)
     own_desk.open(session_id)

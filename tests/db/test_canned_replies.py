@@ -183,7 +183,7 @@ async def test_the_page_adds_previews_changes_and_deletes(client: httpx.AsyncCli
     assert (await client.post(PAGE, data={**csrf, **form})).status_code == 303
     assert await kept(tenant) == [("hello", "en")]
     again = await client.post(PAGE, data={**csrf, **form})
-    assert (again.status_code, "There is a reply /hello in en already." in again.text) == (422, True)
+    assert (again.status_code, "A reply /hello in en already exists." in again.text) == (422, True)
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
         (one,) = await canned_replies.list_all(connection, tenant.tenant_id)
     assert one.reply.body == "Hello\n{{contact.name}} <b>"

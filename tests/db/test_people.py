@@ -170,7 +170,7 @@ async def test_a_role_of_ones_own_is_made_given_changed_and_deleted(
         ({"name": "", "permission": ["audit.read"]}, "cannot be a role’s name"),
         ({"name": "two words", "permission": ["audit.read"]}, "cannot be a role’s name"),
         ({"name": "agent", "permission": ["audit.read"]}, "is a built-in role"),
-        ({"name": "nothing"}, "choose at least one permission"),
+        ({"name": "nothing"}, "Choose at least one permission"),
         ({"name": "magic", "permission": ["audit.magic"]}, "no such permission"),
     ],
 )

@@ -36,7 +36,7 @@ async def test_patterns_and_switches(client: httpx.AsyncClient, tenant: TenantFi
     assert r"<code>\bM-\d{8}\b</code>" in shown
     assert (shown.count(">Turn off<"), shown.count(">Turn on<")) == (2, 1)
     again = await client.post(PAGE, data={**csrf, **member})
-    assert (again.status_code, "There is a pattern member number already." in again.text) == (422, True)
+    assert (again.status_code, "A pattern member number already exists." in again.text) == (422, True)
     broad = await client.post(PAGE, data={**csrf, "name": "all", "pattern": "<b>.*"})
     assert broad.status_code == 303
     broken = await client.post(PAGE, data={**csrf, "name": "broken", "pattern": "(<i>"})
