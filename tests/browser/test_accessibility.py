@@ -129,7 +129,7 @@ def settings(visitor: Visitor, size: str) -> Iterator[str]:
         yield name
     page.goto(f"{SETTINGS}/handoff")
     yield "handoff"
-    page.get_by_role("link", name="Change what").first.click()
+    page.get_by_role("link", name="Edit assignment rules").first.click()
     expect(page.get_by_role("group", name="Languages")).to_be_visible()
     yield "agent"
     page.goto(f"{SETTINGS}/redaction")

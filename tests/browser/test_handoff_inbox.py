@@ -90,7 +90,7 @@ def test_one_shift(browser: Browser, own: BrowserServer, team: dict[str, str]) -
 
     page.get_by_role("button", name="Claim").click()
     expect(page.get_by_text("Assigned to you")).to_be_visible()
-    expect(page.get_by_text(re.compile("Free text for .* more"))).to_be_visible()
+    expect(page.get_by_text(re.compile("Free text for another"))).to_be_visible()
     field = page.get_by_label("Reply to Nora Lang")
     field.fill("Hello Nora, how can I help?")
     page.keyboard.press("Control+Enter")

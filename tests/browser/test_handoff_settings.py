@@ -53,7 +53,7 @@ def test_hours_and_an_agents_languages_are_set_by_keyboard(
     expect(field(page, "Tuesday")).to_have_value("noon")
     assert violations(page, axe, {"runOnly": RULES}) == []
 
-    change = page.get_by_role("link", name="Change what").first
+    change = page.get_by_role("link", name="Edit assignment rules").first
     tab_to(page, change)
     page.keyboard.press("Enter")
     tab_to(page, field(page, "German"))

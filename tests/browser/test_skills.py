@@ -109,7 +109,7 @@ def test_a_python_skill_is_tried(own_desk: Visitor) -> None:
     page.get_by_label("Contact’s language").select_option("de")
     page.get_by_role("button", name="Run test call").click()
     told = page.locator(".trial-result")
-    expect(told).to_contain_text("The skill answered.")
+    expect(told).to_contain_text("The skill responded.")
     expect(told).to_contain_text("VF-12345")
     page.goto("/access-log?kind=change")
     expect(page.get_by_role("row").filter(has_text="Ran a test call of a skill").first).to_contain_text("VF-12345")
