@@ -47,7 +47,7 @@ def test_a_stuck_dispatch_is_told_from_one_that_works(own_desk: Visitor) -> None
     expect(page.get_by_text("Stella Stuck")).to_have_count(0)
     page.get_by_role("link", name="All").click()
     stuck, works = (page.get_by_role("row").filter(has_text=name) for name in ("Stella Stuck", "Wilma Works"))
-    expect(stuck).to_contain_text("Looks stuck. Its worker was last reported")
+    expect(stuck).to_contain_text("Looks stuck. Its worker last reported")
     expect(stuck).to_contain_text("shop.order_status, attempt 2")
     expect(works).to_contain_text("Still running")
     asked = page.get_by_role("row").filter(has_text="Asta Asked")
@@ -78,7 +78,7 @@ def test_many_are_ended_by_keyboard_and_each_that_is_refused_says_why(own_desk: 
     page = own_desk.page
     page.goto(f"{ACTIVE}?state=all")
     for name in ("Quirin Queued", "Asta Asked"):
-        page.get_by_label(f"Tick {name}").focus()
+        page.get_by_label(f"Select {name}").focus()
         page.keyboard.press("Space")
     expect(page.get_by_text("2 selected")).to_be_visible()
     page.get_by_role("button", name="Release", exact=True).focus()

@@ -79,7 +79,7 @@ def test_a_reply_is_written_tried_and_deleted_by_keyboard(browser: Browser, own:
     visitor = Visitor.enter(browser, own, viewport=DESK)
     page = visitor.sign_in()
     page.goto(ADDRESS)
-    page.get_by_role("link", name="Add a reply").focus()
+    page.get_by_role("link", name="Add reply").focus()
     page.keyboard.press("Enter")
     page.locator("form [name=shortcut]").focus()
     page.keyboard.type("late-delivery")

@@ -66,5 +66,5 @@ def test_from_the_transcript_one_gets_to_the_delivery_without_javascript(browser
     expect(page.locator("tr:target")).to_contain_text("Message")
     page.get_by_role("link", name="Deliveries").first.click()
     page.get_by_role("link", name="Duplicate").click()
-    expect(page.get_by_text("No entries match these filters")).to_be_visible()
+    expect(page.get_by_text("No deliveries match these filters")).to_be_visible()
     context.close()

@@ -18,10 +18,10 @@ def test_a_conversation_from_the_first_word_to_the_audit_page(own_desk: Visitor)
     page.get_by_role("button", name="Start").click()
     phone = page.get_by_role("region", name="Phone of Nora Neu")
     expect(phone).to_contain_text("No messages yet")
-    page.get_by_label("Message").fill("hello")
+    page.get_by_label("Message", exact=True).fill("hello")
     page.keyboard.press("Enter")
     expect(phone.locator(".msg.in")).to_contain_text("hello")
-    expect(page.get_by_label("Message")).to_have_value("")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("")
     offered = phone.get_by_role("button", name="Bestellung")
     expect(offered).to_be_visible()
     steps = page.get_by_role("complementary", name="Dispatcher steps")
@@ -30,7 +30,7 @@ def test_a_conversation_from_the_first_word_to_the_audit_page(own_desk: Visitor)
     expect(phone.locator(".msg.in").nth(1)).to_contain_text("Bestellung")
     expect(phone.locator(".msg.out").nth(1)).to_contain_text("VF-12345")
     expect(phone.locator(".replies .tapped")).to_contain_text("Bestellung")
-    page.get_by_label("Message").fill("VF-20001")
+    page.get_by_label("Message", exact=True).fill("VF-20001")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(phone.locator(".msg.out").nth(2)).to_contain_text("VF-20001")
     phone.get_by_role("link", name="Open in Logs").click()
@@ -49,7 +49,7 @@ def test_every_example_arrives_with_its_file(own_desk: Visitor) -> None:
     page = own_desk.page
     page.goto("/simulator?phone=%2B436805550103&name=Emil")
     phone = page.get_by_role("region", name="Phone of Emil")
-    page.get_by_label("Message").fill("hello")
+    page.get_by_label("Message", exact=True).fill("hello")
     page.keyboard.press("Enter")
     expect(phone.locator(".msg.out")).to_have_count(1)
     shown = {
@@ -73,7 +73,7 @@ def test_by_hand_and_by_keyboard(own_phone: Visitor, tmp_path: Path) -> None:
     page = own_phone.page
     page.goto("/simulator?phone=%2B436805550104&name=Frida")
     chat = page.get_by_role("region", name="Phone of Frida")
-    page.get_by_label("Message").fill("where is my ordr")
+    page.get_by_label("Message", exact=True).fill("where is my ordr")
     page.keyboard.press("Enter")
     mine = chat.locator(".msg.in").first
     expect(chat.locator(".msg.out")).to_have_count(1)
@@ -97,8 +97,8 @@ def test_by_hand_and_by_keyboard(own_phone: Visitor, tmp_path: Path) -> None:
     # What is done to a message: edit, react and take it back, reply, delete.
     mine.locator(".act").press("Enter")
     page.get_by_role("dialog", name="Actions").get_by_role("link", name="Edit").press("Enter")
-    expect(page.get_by_label("Message")).to_have_value("where is my ordr")
-    page.get_by_label("Message").fill("where is my order")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("where is my ordr")
+    page.get_by_label("Message", exact=True).fill("where is my order")
     page.keyboard.press("Enter")
     expect(mine.locator(".body")).to_have_text("where is my order")
     expect(page.locator(".about")).to_have_count(0)
@@ -109,7 +109,7 @@ def test_by_hand_and_by_keyboard(own_phone: Visitor, tmp_path: Path) -> None:
     theirs.locator(".act").click()
     page.get_by_role("dialog", name="Actions").get_by_role("link", name="Reply").click()
     expect(page.locator(".about")).to_contain_text("Reply to")
-    page.get_by_label("Message").fill("that one")
+    page.get_by_label("Message", exact=True).fill("that one")
     page.keyboard.press("Enter")
     expect(chat.locator(".msg.in").filter(has_text="that one").locator("blockquote")).to_be_visible()
     mine.locator(".act").click()
@@ -119,7 +119,7 @@ def test_by_hand_and_by_keyboard(own_phone: Visitor, tmp_path: Path) -> None:
 
 def test_a_number_that_is_none_is_refused_in_words(desk: Visitor) -> None:
     desk.page.goto("/simulator?phone=hello")
-    expect(desk.page.get_by_role("alert")).to_contain_text("no phone number")
+    expect(desk.page.get_by_role("alert")).to_contain_text("not a phone number")
 
 
 def test_someone_who_wrote_before_is_picked_and_seen(desk: Visitor) -> None:
