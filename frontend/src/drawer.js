@@ -1,5 +1,5 @@
 // The open conversation: panes on a phone, the timeline's filter, and the way between messages and steps.
-import { all, giveFocus, isNarrow, one, remember, say, whenever } from './page.js';
+import { all, giveFocus, isField, isNarrow, one, remember, say, whenever } from './page.js';
 import { bring, settle } from './parts.js';
 
 let keepFocus = false;
@@ -90,3 +90,11 @@ document.addEventListener('htmx:after:swap', (event) => {
   say(review.dataset.said);
   if (!review.dataset.mistake) all('.add-tag, .add-note', review).forEach((form) => form.reset());
 });
+
+// Esc leaves a field for what it belongs to, before others hear of it: from the body, Tab would begin at the top.
+document.addEventListener('keydown', (event) => {
+  if (event.key !== 'Escape' || !isField(event.target) || !event.target.closest('.dr')) return;
+  event.preventDefault();
+  event.stopPropagation();
+  (one('summary', event.target.closest('details') ?? document.createElement('i')) ?? one('#dr-name')).focus();
+}, true);

@@ -1,12 +1,14 @@
 // Lengths of time that count by themselves: every `<time data-since>` says how long ago that was, once a second.
 import { all } from './page.js';
 
+const UNITS = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
 export const length = (seconds) => {
   const whole = Math.max(0, Math.floor(seconds));
-  if (whole < 60) return `${whole}s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)}m ${String(whole % 60).padStart(2, '0')}s`;
-  if (whole < 86400) return `${Math.floor(whole / 3600)}h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')}m`;
-  return `${Math.floor(whole / 86400)}d ${String(Math.floor((whole % 86400) / 3600)).padStart(2, '0')}h`;
+  const place = UNITS.findIndex(([size]) => whole >= size);
+  if (place < 0) return '0 s';
+  const [[size, unit], [smaller, small] = [1, 's']] = UNITS.slice(place);
+  const rest = Math.floor((whole % size) / smaller);
+  return `${Math.floor(whole / size)} ${unit}${rest ? ` ${rest} ${small}` : ''}`;
 };
 
 export const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };

@@ -5,7 +5,7 @@ import { all, one, partOf, say } from './page.js';
 import { newer } from './parts.js';
 
 // What stands around the two lists; their buttons keep how they were set.
-const PARTS = ['.dr-title', '.facts', '.ribbon', '.dr-seg [data-pane-set="timeline"]', '.pane-h > .sub', '.mini [data-show-set="errors"]', '.readonly'];
+const PARTS = ['.dr-title', '.facts', '.ribbon', '.dr-seg [data-pane-set="timeline"]', '.pane-h > .sub', '.mini', '.to-error', '.readonly'];
 const atEnd = (pane) => pane.scrollHeight - pane.scrollTop - pane.clientHeight < 80;
 
 const fetchDrawer = async (drawer) => one('.dr', await partOf(

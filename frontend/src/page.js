@@ -27,7 +27,8 @@ export const giveFocus = (element) => {
   if (!isField(document.activeElement)) element?.focus({ preventScroll: true });
 };
 
-export const isNarrow = () => matchMedia('(max-width: 699px)').matches;
+// As in drawer.css: too narrow or too low for its sections to stand together.
+export const isNarrow = () => matchMedia('(max-width: 699px), (max-height: 560px)').matches;
 
 // What the page asks for when somebody acts. Once the session has ended the login is shown, which leads back to this address.
 export const request = async (address, options) => {

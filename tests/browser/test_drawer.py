@@ -62,7 +62,7 @@ def test_the_summary_names_everything_that_an_auditor_asks_for(desk: Visitor) ->
     for label in ("Last activity", "Channel account", "Contact identifiers", "Cost", "Integrity seal", "Agent"):
         expect(summary.get_by_text(label, exact=True)).to_be_visible()
     expect(summary).to_contain_text("WhatsApp 5511987652485")
-    expect(summary).to_contain_text(re.compile(r"Recorded \d+ of \d+ events"))
+    expect(summary).to_contain_text(re.compile(r"\d+ of \d+ events sealed"))
     page.reload()
     expect(summary.get_by_text("Integrity seal")).to_be_visible()
 
@@ -72,8 +72,8 @@ def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: 
     timeline = page.get_by_role("region", name="Audit Timeline")
     # The drawer opens at the newest part of it.
     timeline.get_by_role("button", name="To the beginning").click()
-    ran = timeline.locator(".ev").filter(has_text="Classifier read the message").first
-    expect(ran).to_contain_text("needs 50 %")
+    ran = timeline.locator(".ev").filter(has_text="Message classified").first
+    expect(ran).to_contain_text("threshold 50 %")
     why = timeline.locator(".why-skill").first
     expect(why.get_by_role("list", name="Candidates").get_by_role("listitem")).to_have_count(5)
     expect(why).to_contain_text("below the threshold of 50 %")
@@ -84,11 +84,11 @@ def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: 
     failed = timeline.locator(".ev:not(.fold)").filter(has_text="Skill failed: payments.link")
     expect(failed).to_have_count(3)
     expect(failed.first).to_be_hidden()
-    fold = timeline.locator(".fold").filter(has_text="2 failed attempts before")
+    fold = timeline.locator(".fold").filter(has_text="2 earlier attempts failed")
     expect(fold).to_contain_text("RetryableError · paused")
     fold.locator("summary").first.click()
     expect(failed.first).to_contain_text("RetryableError")
-    expect(fold).to_contain_text("after a pause of")
+    expect(fold).to_contain_text("Retry scheduled")
     expect(timeline.locator(".ev").filter(has_text="Skill Error")).to_contain_text("failed after 3 attempts")
     # Only the fold itself is drawn as a warning, not the switches of what is in it.
     expect(failed.first.locator(".raw > summary")).to_have_css("background-color", "rgba(0, 0, 0, 0)")
@@ -103,11 +103,17 @@ def test_the_timeline_tells_what_was_understood_what_ran_and_why_it_ended(desk: 
 
 def test_the_timeline_filters(desk: Visitor) -> None:
     page = desk.open(desk.site.session_of(MARINA))
-    page.get_by_role("button", name="Errors 5").click()
+    # The same number as in the summary; what did not fail is kept apart.
+    expect(page.get_by_role("region", name="Summary").get_by_role("link", name="3 errors")).to_be_visible()
+    page.get_by_role("button", name="Errors 3").click()
     events = page.locator(".timeline .ev:visible")
-    expect(events).to_have_count(5)
+    expect(events).to_have_count(3)
     for text in events.all_inner_texts():
-        assert re.search("failed|Trying again", text), text
+        assert re.search("failed", text), text
+    page.get_by_role("button", name="Warnings 2").click()
+    expect(events).to_have_count(2)
+    for text in events.all_inner_texts():
+        assert re.search("Retry scheduled", text), text
     page.get_by_role("button", name="Skill calls", exact=True).click()
     expect(page.locator(".timeline .ev:not(.fold)").filter(has_text="Skill called")).to_have_count(4)
     expect(page.locator("#announce")).to_contain_text("events shown")
@@ -119,7 +125,14 @@ def test_the_timeline_filters(desk: Visitor) -> None:
 def test_a_message_and_its_steps_point_at_each_other(desk: Visitor) -> None:
     page = desk.open(desk.site.session_of(MARINA))
     message = page.locator(".chat .msg").filter(has_text="quero um link de pagamento")
-    message.locator(".steps").click()
+    # Its errors lead to the step that failed, not to where the turn begins.
+    failed = page.locator(".chat .msg").filter(has=page.get_by_role("link", name="3 errors"))
+    failed.get_by_role("link", name="3 errors").click()
+    expect(page.locator(".timeline .ev.lit")).to_contain_text("Skill failed")
+    first = page.locator(".timeline .ev.lit").get_attribute("id")
+    page.get_by_role("link", name="First error").click()
+    expect(page.locator(".timeline .ev.lit")).to_have_attribute("id", first or "")
+    message.get_by_role("link", name="steps").click()
     group = page.locator(".timeline .tl-g.lit")
     expect(group).to_contain_text("quero um link de pagamento")
     expect(group).to_be_in_viewport()

@@ -165,6 +165,7 @@ async def test_the_digest_counts_and_measures_the_whole(tenant: TenantFixture) -
     async with reading(tenant, session_id) as read:
         figures = await read.digest()
         assert (figures.events, figures.errors, figures.calls) == (7, 2, 1)
+        assert (figures.first_error, figures.warnings) == (3, 0)
         assert [stay.state for stay in figures.state_spans] == ["ACTIVE", "PROCESSING", "RESOLVED"]
         assert figures.state_spans[-1].end is None
         assert figures.spent == {"OPEN": 0.0, "ACTIVE": 30.0, "PROCESSING": 70.0, "RESOLVED": 0.0}
@@ -227,7 +228,8 @@ async def test_the_number_of_statements_does_not_depend_on_the_length(
 
     await asked(f"{LOGS}/{short}")  # the driver asks about types once
     drawer = [await asked(f"{LOGS}/{session_id}", "aside#drawer") for session_id in (short, long)]
-    assert drawer[0] == drawer[1] <= 29
+    # The latest of them: the contact's other sessions.
+    assert drawer[0] == drawer[1] <= 30
     # Who asks (2), the default view, the feed's place, what the filters offer (4), the views, the time-out, the list,
     # and who read it, which is asked no more for an hour once it stands on record.
     assert await asked(LOGS) <= 12
@@ -278,6 +280,33 @@ async def test_places_that_are_none_are_refused(tenant: TenantFixture, client: h
     theirs = await long_session(other, 4)
     for part in ("transcript", "timeline", "newer"):
         assert (await client.get(f"{LOGS}/{theirs}/{part}", headers=cookie)).status_code == 404
+
+
+async def test_an_error_is_counted_once_and_alike_everywhere(tenant: TenantFixture) -> None:
+    session_id = await tenant.session()
+    dispatch = uuid4()
+    types = (
+        *("message.received", "skill.invoked", "skill.failed", "skill.retry_scheduled", "skill.invoked"),
+        # The step failed because its skill did: one failure.
+        *("skill.failed", "state.changed", "flow.step_failed", "skill.retired"),
+        # It failed by itself, then because something stopped it.
+        *("skill.succeeded", "state.changed", "flow.step_failed", "flow.step_failed", "budget.exceeded"),
+    )
+    for position, type_ in enumerate(types, 1):
+        await tenant.event(session_id, position, type_, at=NOW, dispatch_id=dispatch)
+    message_id = uuid4()
+    body = {"kind": "text", "body": "hello"}
+    await tenant.message(session_id, 1, body, message_id=message_id, at=NOW, dispatch_id=dispatch)
+    async with reading(tenant, session_id) as read:
+        figures = await read.digest()
+        assert (figures.errors, figures.warnings, figures.first_error) == (3, 3, 3)
+        shown = {name: await read.timeline(LATEST, show=name) for name in ("all", "errors", "warnings")}
+        errors = [event.position for event in shown["errors"].part.items]
+        assert errors == [3, 6, 12]
+        assert [event.position for event in shown["warnings"].part.items] == [4, 9, 14]
+        assert [event.position for event in pages.errors_among(shown["all"].part.items, wording.ERRORS)] == errors
+        steps = (await read.transcript(LATEST)).steps[dispatch]
+        assert (steps.count, steps.errors, steps.first_error) == (14, 3, 3)
 
 
 def test_every_filter_of_the_timeline_keeps_something() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from dragoman.web.console.formatting import (
     Times,
     duration,
+    elapsed_s,
     milliseconds,
     money,
     percent,
     phone,
     playtime,
+    since_start,
     size,
     strip_bidi_controls,
 )
@@ -51,7 +54,19 @@ def test_no_digit_is_lost(number: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0, "0s"), (0.25, "250 ms"), (59.9, "59s"), (61, "1m 01s"), (3661, "1h 01m"), (90000, "1d 01h"), (-3, "0s")],
+    [
+        (0, "0 s"),
+        (-3, "0 s"),
+        (0.25, "250 ms"),
+        (1.24, "1.24 s"),
+        (59.999, "59.99 s"),
+        (61, "1 min 1 s"),
+        (373, "6 min 13 s"),
+        (1800, "30 min"),
+        (1805, "30 min 5 s"),
+        (3661, "1 h 1 min"),
+        (407_000, "4 d 17 h"),
+    ],
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
@@ -60,7 +75,8 @@ def test_durations(seconds: float, shown: str) -> None:
 def test_small_numbers() -> None:
     assert [milliseconds(v) for v in (0.54, 42.2, 3020, None, True)] == ["0.5 ms", "42 ms", "3.02 s", "–", "–"]
     assert [percent(v) for v in (0.018, 0.5, 0.9999, None, "x")] == ["1.8 %", "50 %", "100.0 %", "–", "–"]
-    assert [money(v) for v in (0, 400, 1_250_000)] == ["0.00", "0.0004", "1.25"]
+    amounts = [money(v, "EUR") for v in (0, 305, 400, 1_250_000, -20_000)]
+    assert amounts == ["0.00 EUR", "0.000305 EUR", "0.0004 EUR", "1.25 EUR", "-0.02 EUR"]
 
 
 def test_times_are_in_the_readers_zone() -> None:
@@ -71,10 +87,26 @@ def test_times_are_in_the_readers_zone() -> None:
     assert times.day(NOW - timedelta(hours=23)) == "Today, 23 November 2026"
     assert times.day(NOW - timedelta(hours=24)) == "Yesterday, 22 November 2026"
     assert times.day(NOW - timedelta(days=400)) == "20 October 2025"
-    assert times.moment(NOW) == "23 Nov, 23:30:00"
+    assert times.moment(NOW) == "23 Nov 2026, 23:30:00"
+    assert times.minute(NOW) == "Mon 23 Nov 23:30"
+    assert times.milliseconds(NOW + timedelta(microseconds=4_999)) == "23:30:00.004"
     assert times.ago(NOW - timedelta(seconds=3)) == "now"
-    assert times.ago(NOW - timedelta(minutes=3, seconds=5)) == "3m 05s"
+    assert times.ago(NOW - timedelta(minutes=3, seconds=5)) == "3 min ago"
     assert times.ago(NOW - timedelta(days=2)) == "21 Nov, 23:30"
+
+
+def test_milliseconds_on_paper_have_year_and_zone() -> None:
+    paper = replace(Times.for_zone("Europe/Vienna", NOW), on_paper=True)
+    assert paper.milliseconds(NOW) == "23 Nov 2026, 23:30:00.000 Europe/Vienna"
+    assert paper.minute(NOW) == "23 Nov 2026, 23:30:00 Europe/Vienna"
+
+
+def test_what_goes_on_has_lasted_up_to_now() -> None:
+    began = NOW - timedelta(days=5)
+    assert elapsed_s(began, None, NOW) == 5 * 86400
+    assert elapsed_s(began, began + timedelta(minutes=2), NOW) == 120
+    assert since_start(1.24) == "+1.240 s"
+    assert since_start(95) == "+1 min 35 s"
 
 
 @pytest.mark.parametrize("name", ["Nowhere/At_All", "../../etc/passwd", "", "\0", "Europe", "x" * 5000])

@@ -14,7 +14,7 @@ from dragoman.ledger.pages import StateSpan, TimelineDigest
 from dragoman.ledger.read import Event
 from dragoman.web.console import timeline
 from dragoman.web.console.timeline import Fold, TimelineEntry
-from tests.browser.records import START, event, message
+from tests.browser.records import DISPATCH, START, event, message
 
 ONE, TWO = UUID(int=1001), UUID(int=1002)
 
@@ -39,7 +39,7 @@ def test_events_stand_under_the_message_that_caused_them() -> None:
     groups = timeline.grouped(timeline.entries_of(events, frozenset()), messages)
     assert [group.title for group in groups] == [
         "“where is my order”",
-        "Delivery of the replies",
+        "Delivery status",
         "“hello?”",
         "Continued: “where is my order”",
         "Without a message",
@@ -144,7 +144,47 @@ def test_retries_are_folded_between_the_first_call_and_the_last_result() -> None
     assert shape == [1, 2, [3, 4, 5, 6, 7, 8], 9, 10, 11]
     fold = group.rows[2]
     assert isinstance(fold, Fold)
-    assert (fold.title, fold.detail) == ("2 failed attempts before", "RetryableError, TimeoutError · paused 2s")
+    assert (fold.title, fold.detail) == ("2 earlier attempts failed", "RetryableError, TimeoutError · paused 2 s")
+
+
+def test_a_turn_tells_when_each_step_was_and_where_its_time_went() -> None:
+    events = [
+        event(1, "message.received", seconds=10),
+        event(2, "classifier.ran", seconds=10.1, classifier="local", duration_ms=100.0),
+        event(3, "skill.failed", seconds=11, skill="a.b", duration_ms=800),
+        event(4, "skill.retry_scheduled", seconds=11, skill="a.b", delay_seconds=0.5),
+        event(5, "skill.succeeded", seconds=12, skill="a.b", duration_ms=500),
+        event(6, "outcome.assigned", seconds=12),
+    ]
+    (group,) = timeline.grouped(timeline.entries_of(events), [])
+    assert [entry.elapsed for entry in group.entries] == [
+        *("+0.000 s", "+0.100 s", "+1.000 s", "+1.000 s", "+2.000 s", "+2.000 s"),
+    ]
+    assert group.lasted == "2 s"
+    assert [(step.name, step.lasted, step.start, step.width) for step in group.timed_steps] == [
+        ("Classifier local", "100 ms", "0.00%", "5.00%"),
+        ("a.b", "800 ms", "10.00%", "40.00%"),
+        ("Pause before retry", "500 ms", "50.00%", "25.00%"),
+        ("a.b", "500 ms", "75.00%", "25.00%"),
+    ]
+    # One step alone says itself how long it took; of a turn that began further up not all is here.
+    assert timeline.grouped(timeline.entries_of(events[:2]), [])[0].timed_steps == []
+    (later,) = timeline.grouped(timeline.entries_of(events[2:]), [], before=2, beginnings={DISPATCH: events[0].at})
+    assert (later.entries[0].elapsed, later.timed_steps) == ("+1.000 s", [])
+    (unknown,) = timeline.grouped(timeline.entries_of(events[2:]), [], before=2)
+    assert unknown.entries[0].elapsed == ""
+
+
+@given(st.lists(st.tuples(st.floats(0, 9e3), st.floats(0, 9e6)), min_size=2, max_size=9))
+def test_no_bar_leaves_its_rail(steps: list[tuple[float, float]]) -> None:
+    events = [event(1, "message.received")]
+    for number, (second, length_ms) in enumerate(sorted(steps), 2):
+        events.append(event(number, "skill.succeeded", seconds=second, skill="a.b", duration_ms=length_ms))
+    (group,) = timeline.grouped(timeline.entries_of(events), [])
+    for step in group.timed_steps:
+        start, width = float(step.start[:-1]), float(step.width[:-1])
+        assert 0 <= start <= 100
+        assert 0 < width <= 100
 
 
 def test_a_part_that_begins_inside_a_dispatch_says_so() -> None:
@@ -201,7 +241,7 @@ def test_the_panel_says_in_whose_place_a_classifier_was_asked() -> None:
 def test_what_a_rule_or_a_choice_decided_needed_no_classifier() -> None:
     tapped = event(2, "intent.assigned", intent="a.b", source="choice", detail="the button “Track”")
     assert why(tapped) == {
-        "Decided by": "The contact chose it: the button “Track”",
+        "Decided by": "The contact's choice: the button “Track”",
         "Classifier": "Not asked: nothing had to be guessed",
     }
 
@@ -210,6 +250,21 @@ def test_what_was_not_understood_is_explained_too() -> None:
     missed = event(2, "intent.unclear", reason="the best guess is below the threshold", misses=1)
     assert why(ran(("a.b", 0.41)), missed)["Best guess"] == "a.b with 41 %, 9 points below the threshold of 50 %"
     assert timeline.entries_of([missed])[0].explanation is None
+
+
+def test_out_of_scope_is_no_intent_that_reached_the_threshold() -> None:
+    missed = event(2, "intent.unclear", reason="nothing that any skill covers (out_of_scope at 0.60)", misses=1)
+    panel = timeline.entries_of([ran(("out_of_scope", 0.6), ("a.b", 0.2)), missed])[-1].explanation
+    assert panel is not None
+    assert panel.title == "Why no intent matched"
+    assert panel.short == "out of scope, confidence 60 %"
+    told = {label: str(sentence.striptags()) for label, sentence in panel.facts}
+    assert told["Best guess"] == "out_of_scope with 60 %: the message belongs to no intent"
+    assert told["Best intent"] == "a.b with 20 %, 30 points below the threshold of 50 %"
+    chosen = event(2, "intent.assigned", intent="a.b", source="classifier", confidence=0.7)
+    assert why(ran(("a.b", 0.7), ("out_of_scope", 0.6)), chosen)["Runner-up"] == (
+        "out_of_scope with 60 %, the contact would have been asked again"
+    )
 
 
 def test_a_payload_is_listed_value_by_value_and_shows_what_would_be_invisible() -> None:

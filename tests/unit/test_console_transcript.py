@@ -143,8 +143,29 @@ def test_failures_and_handoffs_stand_between_the_messages_and_lead_to_their_even
     notices = [(item.text.striptags(), item.goto) for item in found if isinstance(item, Notice)]
     assert notices == [
         ("Skill Error: it timed out", "e1"),
-        ("A person was asked for: asked for a person", "e2"),
+        ("Escalated to an agent: asked for a person", "e2"),
         ("new number", ""),
     ]
     kinds = [item.item for item in found]
     assert kinds == ["day", "bubble", "notice", "notice", "bubble", "notice"]
+
+
+def test_a_late_message_says_when_it_was_written_and_how_late_it_came() -> None:
+    late = Bubble(
+        message=message(1, Text("x"), channel_at=START + timedelta(minutes=1) - timedelta(days=5)), first=True, who="A"
+    )
+    assert late.late == "5 days late"
+    hours = Bubble(message=message(1, Text("x"), channel_at=START - timedelta(hours=3)), first=True, who="A")
+    assert hours.late == "3 h late"
+    assert (
+        Bubble(message=message(1, Text("x"), channel_at=START + timedelta(minutes=1)), first=True, who="A").late == ""
+    )
+
+
+def test_the_errors_of_a_turn_lead_to_the_first_that_failed() -> None:
+    found = shown(
+        message(1, Text("x"), dispatch_id=DISPATCH),
+        events=(event(1, "message.received"), event(2, "skill.failed"), event(3, "skill.failed")),
+    )
+    (bubble,) = bubbles(found)
+    assert (bubble.errors, bubble.first_error, bubble.group) == (2, "e2", f"d-{DISPATCH}")

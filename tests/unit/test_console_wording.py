@@ -71,6 +71,57 @@ def test_a_payload_of_another_schema_breaks_nothing_and_stays_text(name: str, ju
         assert not re.search(r"<(?!/?(code|b|bdi|span)\b)", str(said))
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("handoff.requested", {"reason": "r"}, "Escalated to an agent r"),
+        ("message.sent", {"sender": "bot", "kind": "text"}, "Reply queued The dispatcher wrote a text"),
+        ("message.status", {"status": "sent"}, "Accepted by WhatsApp"),
+        (
+            "classifier.ran",
+            {"classifier": "local", "classifier_version": "v7", "threshold": 0.5, "duration_ms": 12},
+            "Message classified Model local v7, threshold 50 % · 12 ms",
+        ),
+        ("intent.assigned", {"intent": "a.b", "source": "answer"}, "Intent: a.b Answer to the bot's question"),
+        (
+            "skill.invoked",
+            {"skill": "a.b", "skill_version": "1", "attempt": 1, "max_attempts": 3, "timeout_seconds": 4.0},
+            "Skill called: a.b version 1 · attempt 1 of 3 · time-out 4 s",
+        ),
+        (
+            "session.expired",
+            {"idle_seconds": 1805.0, "allowed_seconds": 1800.0},
+            "Session expired Inactive for 30 min 5 s (limit 30 min)",
+        ),
+        ("dispatch.orphaned", {"reason": "r"}, "Dispatch orphaned r"),
+        (
+            "verification.required",
+            {"skill": "finance.invoices", "required": "PHONE_MATCHED", "actual": "UNVERIFIED"},
+            "Verification required finance.invoices requires Phone Matched; the contact is Unverified",
+        ),
+        (
+            "contact.resolved",
+            {"level": "PHONE_MATCHED", "locale": "de", "_language_from": "from the number's country code"},
+            "Contact recognised No matching business partner · Phone Matched · "
+            "Language: German, from the number's country code",
+        ),
+    ],
+)
+def test_steps_are_told_in_plain_words(name: str, fields: dict[str, object], said: str) -> None:
+    told = wording.EVENTS[name]
+    facts = Facts(fields)
+    parts = [part.striptags() for part in (told.title(facts), told.detail(facts))]
+    assert " ".join(part for part in parts if part) == said
+
+
+def test_a_session_leads_to_the_one_before_it() -> None:
+    told = wording.EVENTS["session.opened"]
+    earlier = "01a22d24-e78b-7000-98cd-92cea71bbda8"
+    detail = told.detail(Facts(channel="whatsapp", previous_session_id=earlier))
+    assert f'href="/communications/automation/logs/{earlier}"' in detail
+    assert "href" not in told.detail(Facts(channel="whatsapp", previous_session_id="<b>"))
+
+
 def test_every_kind_of_content_and_every_level_has_words() -> None:
     assert set(content.KINDS) <= set(wording.KINDS)
     assert set(wording.LEVELS) == {level.name for level in Level}

@@ -259,7 +259,7 @@ def _say_goodbye(inputs: Inputs, draft: Draft) -> None:
     if draft.session.outcome is Outcome.IN_PROGRESS:
         draft.close(Outcome.NONE, "the contact said goodbye before anything was done")
     else:
-        draft.keep("the contact said goodbye; the outcome of what was done before stays")
+        draft.keep("the contact said goodbye; previous outcome kept")
 
 
 def _greet(inputs: Inputs, draft: Draft) -> None:

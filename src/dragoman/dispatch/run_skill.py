@@ -95,7 +95,7 @@ def obstacle(inputs: Inputs, skill: str) -> str | None:
         return f"{skill} is no longer in the registry"
     level = inputs.contact.level
     if level < spec.minimum_level:
-        return f"{skill} demands {spec.minimum_level.name}, the contact is {level.name}"
+        return f"{skill} requires {spec.minimum_level.label}; the contact is {level.label}"
     return None
 
 

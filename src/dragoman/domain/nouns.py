@@ -28,6 +28,11 @@ class Level(IntEnum):
     PHONE_MATCHED = 1
     CONTACT_CONFIRMED = 2
 
+    @property
+    def label(self) -> str:
+        """Name the level as people read it."""
+        return self.name.replace("_", " ").title()
+
 
 class Sender(StrEnum):
     """Who wrote a message of the transcript."""
@@ -333,6 +338,9 @@ class MenuItem:
     titles: Mapping[str, str]
 
 
+DEFAULT_CURRENCY = "EUR"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What a tenant's administrator decided about dispatching; every field has a sane default."""
@@ -347,6 +355,8 @@ class Policy:
     """How long a reply is tried while the channel cannot be reached; free text never beyond its service window."""
     menu: tuple[MenuItem, ...] = ()
     default_locale: str = "en"
+    currency: str = DEFAULT_CURRENCY
+    """What costs, prices and budgets are counted in: the code of a currency as in ISO 4217."""
     limits: Limits = field(default_factory=Limits)
     budget: Budget = field(default_factory=Budget)
     confirmation: Confirmation = field(default_factory=Confirmation)

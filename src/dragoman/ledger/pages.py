@@ -7,8 +7,8 @@ lasted) is asked for in statements of its own, whose number does not depend on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
 from uuid import UUID
@@ -58,18 +58,62 @@ class ItemPage(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which types of events are kept; ``failed_deliveries`` keeps those too, whose type alone does not tell."""
+    """Which types of events are kept; ``failed_deliveries`` keeps those too, whose type alone does not tell.
+
+    ``once`` leaves out a failed step whose cause has an event of its own beside it.
+    """
 
     types: Collection[str]
     failed_deliveries: bool = False
+    once: bool = False
+
+    def condition(self, types: str) -> str:
+        """SQL: whether an audit_event e is kept; *types* is the parameter that has the types, ``$3`` the earliest."""
+        kept = f"e.type = ANY ({types})"
+        if self.once:
+            kept += f" AND NOT ({_IS_TOLD_ALREADY})"
+        return f"({kept} OR {_IS_FAILED_DELIVERY})" if self.failed_deliveries else f"({kept})"
+
+
+_IS_FAILED_DELIVERY = "e.type IN ('message.status', 'outbox.changed') AND e.payload->>'status' = 'failed'"
+
+_STOPPED_BY = ("skill.retired", "verification.required", "budget.exceeded")
+
+# One turn writes them together: the failed call, the state after it, the failed step; or the failed step, its cause.
+_IS_TOLD_ALREADY = (
+    "e.type = 'flow.step_failed' AND EXISTS (SELECT FROM audit_event n WHERE n.tenant_id = e.tenant_id "
+    "AND n.session_id = e.session_id AND n.at >= $3 AND n.dispatch_id = e.dispatch_id "
+    "AND (n.position = e.position - 2 AND n.type = 'skill.failed' "
+    f"OR n.position = e.position + 1 AND n.type IN {_STOPPED_BY}))"
+)
+
+
+def errors_among(events: Iterable[Event], errors: EventFilter) -> list[Event]:
+    """Those of a session's *events* that count as errors: the session's own error count is made of them."""
+    by_position = {event.position: event for event in events}
+
+    def is_told_already(event: Event) -> bool:
+        before, after = by_position.get(event.position - 2), by_position.get(event.position + 1)
+        return event.type == "flow.step_failed" and (
+            (before is not None and (before.type, before.dispatch_id) == ("skill.failed", event.dispatch_id))
+            or (after is not None and after.type in _STOPPED_BY and after.dispatch_id == event.dispatch_id)
+        )
+
+    return [
+        event
+        for event in by_position.values()
+        if (event.type in errors.types and not is_told_already(event))
+        or (event.type in ("message.status", "outbox.changed") and event.payload.get("status") == "failed")
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCount:
-    """What a dispatch left on the timeline: how many events, and how many of them are errors."""
+    """What a dispatch left on the timeline: how many events, how many are errors, and where the first of these is."""
 
     count: int
     errors: int
+    first_error: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +129,10 @@ class StateSpan:
 class TimelineDigest:
     """Shows a whole timeline in figures.
 
-    ``versions`` are the skills and flows that ran, each with its version; ``spent`` are the seconds in each state
-    that has ended.
+    ``first_error`` is the position of the first error, None without any. ``versions`` are the skills that ran, each
+    with its version, ``flows`` the flows as (name, version); ``spent`` are the seconds in each state that has ended.
+    ``previous_session_id`` is the session before this one in its thread. ``undelivered`` are the replies that did not
+    reach the contact.
     """
 
     events: int
@@ -95,6 +141,11 @@ class TimelineDigest:
     versions: list[str]
     state_spans: list[StateSpan]
     spent: dict[str, float]
+    warnings: int = 0
+    first_error: int | None = None
+    flows: list[tuple[str, int]] = field(default_factory=list)
+    previous_session_id: UUID | None = None
+    undelivered: int = 0
 
 
 async def messages(
@@ -154,17 +205,16 @@ async def events(
 ) -> ItemPage[Event]:
     """Up to *limit* events at *place*, only the *wanted* ones if any are named; nothing from before *cutoff*."""
     comparison, direction, number = _bounds(place, limit)
+    kept = "" if wanted is None else f" OR {wanted.condition('$5')}"
     rows = await connection.fetch(
-        f"SELECT {EVENT_COLUMNS} FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
-        f"AND position {comparison} $4 AND ($5::text[] IS NULL OR type = ANY ($5) OR "
-        "($6 AND type IN ('message.status', 'outbox.changed') AND payload->>'status' = 'failed')) "
+        f"SELECT {EVENT_COLUMNS} FROM audit_event e WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
+        f"AND position {comparison} $4 AND ($5::text[] IS NULL{kept}) "
         f"ORDER BY position {direction} LIMIT {limit + 1:d}",
         tenant_id,
         conversation.session_id,
         _since(conversation, cutoff),
         number,
         None if wanted is None else list(wanted.types),
-        wanted is not None and wanted.failed_deliveries,
     )
     return _part([event_of(row) for row in rows], place, limit, lambda event: event.position)
 
@@ -265,7 +315,8 @@ async def steps(
     # No event is older than the message that caused it, but for the clocks of two machines.
     since = min((message.at for message in part), default=cutoff) - timedelta(minutes=1)
     rows = await connection.fetch(
-        "SELECT dispatch_id, count(*) AS count, count(*) FILTER (WHERE type = ANY ($5)) AS errors FROM audit_event "
+        f"SELECT dispatch_id, count(*) AS count, count(*) FILTER (WHERE {errors.condition('$5')}) AS errors, "
+        f"min(position) FILTER (WHERE {errors.condition('$5')}) AS first_error FROM audit_event e "
         "WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 AND dispatch_id = ANY ($4) GROUP BY dispatch_id",
         tenant_id,
         conversation.session_id,
@@ -273,7 +324,10 @@ async def steps(
         [message.dispatch_id for message in part if message.dispatch_id is not None],
         list(errors.types),
     )
-    return {row["dispatch_id"]: StepCount(count=row["count"], errors=row["errors"]) for row in rows}
+    return {
+        row["dispatch_id"]: StepCount(count=row["count"], errors=row["errors"], first_error=row["first_error"])
+        for row in rows
+    }
 
 
 async def notices(
@@ -324,6 +378,26 @@ async def triggering_messages(
     return [message_of(row) for row in rows]
 
 
+async def beginnings(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    dispatches: Collection[UUID],
+    *,
+    cutoff: datetime,
+) -> dict[UUID, datetime]:
+    """When each of *dispatches* began, by the first of its events."""
+    rows = await connection.fetch(
+        "SELECT dispatch_id, min(at) AS began FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
+        "AND dispatch_id = ANY ($4) GROUP BY dispatch_id",
+        tenant_id,
+        conversation.session_id,
+        _since(conversation, cutoff),
+        list(dispatches),
+    )
+    return {row["dispatch_id"]: row["began"] for row in rows}
+
+
 async def ordinal_of(
     connection: Connection, tenant_id: UUID, conversation: RecordedSession, message_id: UUID
 ) -> int | None:
@@ -357,21 +431,29 @@ async def digest(
     *,
     cutoff: datetime,
     errors: EventFilter,
+    warnings: EventFilter,
     calls: EventFilter,
 ) -> TimelineDigest:
     """Count the whole timeline, in two passes over its events."""
     session = (tenant_id, conversation.session_id, _since(conversation, cutoff))
     counted = await connection.fetchrow(
         "SELECT count(*) AS events, count(*) FILTER (WHERE type = ANY ($5)) AS calls, "
-        "count(*) FILTER (WHERE type = ANY ($4) OR (type IN ('message.status', 'outbox.changed') "
-        "AND payload->>'status' = 'failed')) AS errors, "
-        "coalesce(array_agg(DISTINCT coalesce((payload->>'skill') || ' ' || (payload->>'skill_version'), "
-        "(payload->>'flow') || ' ' || (payload->>'flow_version'))) "
-        "FILTER (WHERE type IN ('skill.invoked', 'flow.started')), '{}') AS versions "
-        "FROM audit_event WHERE tenant_id = $1 AND session_id = $2 AND at >= $3",
+        f"count(*) FILTER (WHERE {errors.condition('$4')}) AS errors, "
+        f"min(position) FILTER (WHERE {errors.condition('$4')}) AS first_error, "
+        f"count(*) FILTER (WHERE {warnings.condition('$6')}) AS warnings, "
+        "coalesce(array_agg(DISTINCT (payload->>'skill') || ' ' || (payload->>'skill_version')) "
+        "FILTER (WHERE type = 'skill.invoked'), '{}') AS versions, "
+        "coalesce(array_agg(DISTINCT (payload->>'flow') || ' ' || (payload->>'flow_version')) "
+        "FILTER (WHERE type = 'flow.started'), '{}') AS flows, "
+        "min(payload->>'previous_session_id') FILTER (WHERE type = 'session.opened') AS previous_session_id, "
+        "(SELECT count(*) FROM outbox_entry o WHERE o.tenant_id = $1 AND o.session_id = $2 "
+        "AND o.message_id IS NOT NULL AND (o.delivery = 'failed' OR o.delivery IS NULL AND o.status = 'FAILED')) "
+        "AS undelivered "
+        "FROM audit_event e WHERE tenant_id = $1 AND session_id = $2 AND at >= $3",
         *session,
         list(errors.types),
         list(calls.types),
+        list(warnings.types),
     )
     rows = await connection.fetch(
         "WITH turn AS (SELECT at, CASE type WHEN 'session.opened' THEN 'OPEN' ELSE payload->>'new' END AS state, "
@@ -390,9 +472,19 @@ async def digest(
         spent[row["state"]] = spent.get(row["state"], 0.0) + row["seconds"]
         stay = StateSpan(state=row["state"], start=row["start"], end=row["stop"])
         by_place.setdefault(row["place"], []).append((row["seconds"], stay))
+    found = dict(counted or {})
+    previous = found.pop("previous_session_id", None)
     return TimelineDigest(
-        **dict(counted or {}), state_spans=[_longest(stays) for stays in by_place.values()], spent=spent
+        **found | {"flows": [_name_and_version(flow) for flow in found["flows"]]},
+        previous_session_id=UUID(previous) if previous else None,
+        state_spans=[_longest(stays) for stays in by_place.values()],
+        spent=spent,
     )
+
+
+def _name_and_version(written: str) -> tuple[str, int]:
+    name, _, version = written.rpartition(" ")
+    return name, int(version) if version.isdecimal() else 0
 
 
 def _longest(stays: list[tuple[float, StateSpan]]) -> StateSpan:

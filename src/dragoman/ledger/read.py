@@ -29,7 +29,8 @@ _CONTEXT = columns_of(MessageContext)
 MESSAGE_COLUMNS = (
     "m.ordinal, m.message_id, m.sender, m.sender_name, m.content, m.at, m.channel_at, "
     "coalesce(m.channel_message_id, o.channel_message_id) AS channel_message_id, "
-    f"m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason, {', '.join(f'm.{c}' for c in _CONTEXT)}"
+    f"m.dispatch_id, o.status, o.delivery, coalesce(o.reason, '') AS reason, "
+    f"coalesce(o.possible_duplicate, false) AS possible_duplicate, {', '.join(f'm.{c}' for c in _CONTEXT)}"
 )
 OUTBOX_OF_MESSAGE = "LEFT JOIN outbox_entry o ON o.tenant_id = $1 AND o.session_id = $2 AND o.message_id = m.message_id"
 EVENT_COLUMNS = (
@@ -57,7 +58,8 @@ class Message:
     """Is one item of a transcript; ``ordinal`` counts from 1 within the session.
 
     ``at`` is our clock, ``channel_at`` the channel's. ``delivery`` is None for what a contact wrote;
-    ``delivery_reason`` says why something was not delivered, empty otherwise.
+    ``delivery_reason`` says why something was not delivered, empty otherwise. ``may_be_duplicate``: it was sent again
+    after an attempt whose answer was never seen, so it may have arrived twice.
     """
 
     ordinal: int
@@ -72,6 +74,7 @@ class Message:
     delivery: Delivery | None
     delivery_reason: str
     context: MessageContext
+    may_be_duplicate: bool = False
 
     @property
     def came_in(self) -> bool:
@@ -193,12 +196,18 @@ def message_of(row: asyncpg.Record | dict[str, Any]) -> Message:
     """The message of a row that has :data:`MESSAGE_COLUMNS`."""
     fields = dict(row)
     fields.pop("of_session", None)
-    delivery = _delivery(fields.pop("status"), fields.pop("delivery"))
-    reason = fields.pop("reason")
+    status = fields.pop("status")
+    delivery = _delivery(status, fields.pop("delivery"))
+    reason, in_doubt = fields.pop("reason"), fields.pop("possible_duplicate")
     fields["sender"] = Sender(fields["sender"])
     fields["content"] = content_from_row(fields["content"])
     fields["context"] = MessageContext(**{name: fields.pop(name) for name in _CONTEXT})
-    return Message(**fields, delivery=delivery, delivery_reason=reason if delivery == "failed" else "")
+    return Message(
+        **fields,
+        delivery=delivery,
+        delivery_reason=reason if delivery == "failed" else "",
+        may_be_duplicate=in_doubt and status == "SENT",
+    )
 
 
 def content_from_row(stored: dict[str, Any]) -> Content:

@@ -15,6 +15,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.handoff import Agent
+from dragoman.domain.nouns import DEFAULT_CURRENCY
 from dragoman.domain.permissions import access_refusal
 from dragoman.services.visibility import UNMASK, Visibility
 from dragoman.store.accounts import api_tokens, login_sessions
@@ -45,6 +46,7 @@ class Principal:
     permissions: frozenset[str]
     csrf_token: str | None
     retention_days: int | None = None
+    currency: str = DEFAULT_CURRENCY
     via: Literal["session", "token"]
 
     def may(self, permission: str) -> bool:
@@ -117,6 +119,7 @@ def _identity(holder: Holder | None, via: Literal["session", "token"]) -> Princi
         permissions=holder.permissions,
         csrf_token=holder.csrf_token,
         retention_days=holder.retention_days,
+        currency=holder.currency,
         via=via,
     )
 

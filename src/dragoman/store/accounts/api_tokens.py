@@ -12,6 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from dragoman.domain.errors import ConfigurationError, NotFoundError
+from dragoman.domain.nouns import DEFAULT_CURRENCY
 from dragoman.store import directory
 from dragoman.store.accounts import roles
 from dragoman.store.accounts.holders import TOUCH_INTERVAL, Holder, digest_of
@@ -103,7 +104,8 @@ async def use_token(database: Database, token: str, *, now: datetime, touch: boo
     async with database.tenant(found.tenant_id) as connection:
         row = await connection.fetchrow(
             "SELECT a.name, a.role, a.last_used_at, t.name AS tenant_name, "
-            "(t.settings->>'retention_days')::int AS retention_days, r.permissions FROM api_token a "
+            "(t.settings->>'retention_days')::int AS retention_days, t.settings->'policy'->>'currency' AS currency, "
+            "r.permissions FROM api_token a "
             "JOIN tenant t ON t.tenant_id = $1 LEFT JOIN role r ON r.tenant_id = $1 AND r.name = a.role "
             "WHERE a.tenant_id = $1 AND a.token_id = $2 AND a.digest = $3 "
             "AND a.expires_at > $4 AND a.revoked_at IS NULL",
@@ -131,4 +133,5 @@ async def use_token(database: Database, token: str, *, now: datetime, touch: boo
         permissions=roles.granted(row["role"], row["permissions"]),
         csrf_token=None,
         retention_days=row["retention_days"],
+        currency=row["currency"] or DEFAULT_CURRENCY,
     )

@@ -23,7 +23,8 @@ class Holder:
 
     ``actor_id`` is the user's or the token's.
 
-    ``retention_days`` is the tenant's own window, None where it goes by the installation's.
+    ``retention_days`` is the tenant's own window, None where it goes by the installation's; ``currency`` what
+    it counts costs in.
     """
 
     tenant_id: UUID
@@ -35,6 +36,7 @@ class Holder:
     permissions: frozenset[str]
     csrf_token: str | None
     retention_days: int | None
+    currency: str
 
 
 def digest_of(secret: str) -> bytes:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from dragoman.domain.nouns import DEFAULT_CURRENCY
 from dragoman.store import directory
 from dragoman.store.accounts import roles
 from dragoman.store.accounts.holders import SECRET, TOUCH_INTERVAL, Holder, digest_of
@@ -144,7 +145,8 @@ async def resume_login_session(database: Database, secret: str, *, now: datetime
     async with database.tenant(found.tenant_id) as connection:
         row = await connection.fetchrow(
             "SELECT u.user_id, u.name, u.role, t.name AS tenant_name, s.csrf_token, s.last_seen_at, "
-            "(t.settings->>'retention_days')::int AS retention_days, r.permissions "
+            "(t.settings->>'retention_days')::int AS retention_days, t.settings->'policy'->>'currency' AS currency, "
+            "r.permissions "
             "FROM login_session s JOIN user_account u ON u.tenant_id = $1 AND u.user_id = s.user_id "
             "JOIN tenant t ON t.tenant_id = $1 LEFT JOIN role r ON r.tenant_id = $1 AND r.name = u.role "
             "WHERE s.tenant_id = $1 AND s.digest = $2 AND s.awaits IS NULL "
@@ -173,6 +175,7 @@ async def resume_login_session(database: Database, secret: str, *, now: datetime
         permissions=roles.granted(row["role"], row["permissions"]),
         csrf_token=row["csrf_token"],
         retention_days=row["retention_days"],
+        currency=row["currency"] or DEFAULT_CURRENCY,
     )
 
 

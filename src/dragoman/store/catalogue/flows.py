@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -47,6 +48,14 @@ async def names(connection: Connection, tenant_id: UUID) -> set[str]:
     """The names that flows have; no skill may have one of them."""
     rows = await connection.fetch("SELECT name FROM flow WHERE tenant_id = $1 AND current", tenant_id)
     return {row["name"] for row in rows}
+
+
+async def newest_versions(connection: Connection, tenant_id: UUID, names: Collection[str]) -> dict[str, int]:
+    """Read which version of each flow of *names* is the current one."""
+    rows = await connection.fetch(
+        "SELECT name, version FROM flow WHERE tenant_id = $1 AND name = ANY ($2) AND current", tenant_id, list(names)
+    )
+    return {row["name"]: row["version"] for row in rows}
 
 
 async def save_version(connection: Connection, tenant_id: UUID, flow: Flow, *, now: datetime) -> tuple[int, bool]:

@@ -13,12 +13,14 @@ from functools import partial
 from typing import Any, get_type_hints
 from uuid import UUID
 
+from babel.numbers import is_currency
+
 from dragoman.dispatch.verification import BUILT_IN
 from dragoman.domain.as_json import spec_from_json, spec_to_json
-from dragoman.domain.errors import AlreadyTakenError, NotFoundError
+from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.domain.flows import Flows, as_spec
 from dragoman.domain.menus import Menu
-from dragoman.domain.nouns import MenuItem, Policy, Registry, SkillSpec
+from dragoman.domain.nouns import DEFAULT_CURRENCY, MenuItem, Policy, Registry, SkillSpec
 from dragoman.domain.policies import (
     Budget,
     Confirmation,
@@ -239,6 +241,9 @@ def policy_from_json(value: dict[str, Any]) -> Policy:
     menu = tuple(MenuItem(**item) for item in value.get("menu", ()))
     parts = {name: read(value[name]) for name, read in _PARTS.items() if name in value}
     numbers = {name: float(value[name]) for name in _FRACTIONS if name in value}
+    currency = value.get("currency", DEFAULT_CURRENCY)
+    if not isinstance(currency, str) or not is_currency(currency):
+        raise ConfigurationError(f"currency is {currency!r}; use a code of ISO 4217, such as {DEFAULT_CURRENCY}")
     return Policy(**{**value, "menu": menu, **numbers, **parts})
 
 

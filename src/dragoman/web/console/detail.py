@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,10 @@ from uuid import UUID
 from fastapi import Request
 
 from dragoman.domain import retention
-from dragoman.domain.nouns import Contact
+from dragoman.domain.handoff import Handoff
+from dragoman.domain.nouns import DEFAULT_CURRENCY, Contact
 from dragoman.domain.plain_text import contact_label
+from dragoman.domain.states import State
 from dragoman.ledger import pages
 from dragoman.ledger.integrity import Integrity, of_session
 from dragoman.ledger.pages import EventFilter, ItemPage, PageAnchor, QuotedElsewhere, StepCount, TimelineDigest
@@ -26,18 +28,20 @@ from dragoman.ledger.retention import Cut, cut_of
 from dragoman.runtime import Runtime
 from dragoman.services.masking import Mask
 from dragoman.services.visibility import EVERYTHING, Masks, Visibility
+from dragoman.store.catalogue import flows
 from dragoman.store.contacts import contacts, identities
 from dragoman.store.contacts.contacts import Identity as ContactIdentity
 from dragoman.store.contacts.identities import ContactNote
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import NEWEST, Conversation, Filters, SortOrder
 from dragoman.store.database import Connection
+from dragoman.store.handoff import inbox
 from dragoman.store.sending import account_suspensions, outbox_list, service_windows
 from dragoman.store.sending.account_suspensions import HeldReplies
 from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, deliveries, timeline, transcript, wording
 from dragoman.web.console.attachments import MessageAttachment
-from dragoman.web.console.formatting import Times
+from dragoman.web.console.formatting import Times, elapsed_s
 from dragoman.web.console.page import times_of
 from dragoman.web.console.query import ADDRESS
 
@@ -45,7 +49,15 @@ MESSAGES = 50
 EVENTS = 80
 """How many messages and events one part has."""
 
-SHOWN: dict[str, EventFilter | None] = {"all": None, "skills": wording.CALLS, "errors": wording.ERRORS}
+SESSIONS_OF_CONTACT = 6
+"""How many of the contact's latest sessions the summary lists."""
+
+SHOWN: dict[str, EventFilter | None] = {
+    "all": None,
+    "skills": wording.CALLS,
+    "errors": wording.ERRORS,
+    "warnings": wording.WARNINGS,
+}
 """What the timeline can be narrowed to."""
 
 
@@ -63,11 +75,16 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """A part of the timeline with the messages that caused its dispatches; ``show`` is a key of :data:`SHOWN`."""
+    """A part of the timeline with the messages that caused its dispatches; ``show`` is a key of :data:`SHOWN`.
+
+    ``beginnings`` says when those began that began before this part, ``known`` what its steps are told with.
+    """
 
     part: ItemPage[Event]
     triggering_messages: list[Message]
     show: str
+    beginnings: Mapping[UUID, datetime] = field(default_factory=dict)
+    known: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +94,8 @@ class Detail:
     ``cut`` is the removal that truncated it; None where none has. ``integrity`` is how far its record is proved.
     ``window_until`` is when the contact's customer service window with this number closes or closed, by all that they
     wrote; None where they never did, or the channel knows no window. ``held_replies`` is what waits for the channel.
-    ``has_outbox_entries``: some of what was sent in it stands in the outbox list.
+    ``has_outbox_entries``: some of what was sent in it stands in the outbox list. ``human_part`` is that of a session
+    which is with an agent. ``sessions`` are the contact's latest, this one among them.
     """
 
     conversation: Conversation
@@ -94,6 +112,8 @@ class Detail:
     cut: Cut | None
     integrity: Integrity
     has_outbox_entries: bool
+    human_part: Handoff | None
+    sessions: list[Conversation]
 
     @property
     def is_group(self) -> bool:
@@ -106,7 +126,8 @@ class ConversationReader:
     """Reads parts of one conversation as ``visibility`` may see them.
 
     Nothing from before ``cutoff``, the retention window. ``conversation`` is the row as it is on record, ``masks`` has
-    the contact's numbers. ``address`` is the page under which its files are read.
+    the contact's numbers. ``address`` is the page under which its files are read, ``currency``
+    what costs are counted in.
     """
 
     connection: Connection
@@ -116,6 +137,7 @@ class ConversationReader:
     visibility: Visibility = EVERYTHING
     masks: Masks = dataclasses.field(default_factory=Masks)
     address: str = ADDRESS
+    currency: str = DEFAULT_CURRENCY
 
     @property
     def shown(self) -> Conversation:
@@ -188,13 +210,29 @@ class ConversationReader:
         part = await pages.events(*of, place, cutoff=self.cutoff, limit=limit, wanted=SHOWN[show])
         dispatches = {event.dispatch_id for event in part.items if event.dispatch_id is not None}
         causes = await pages.triggering_messages(*of, dispatches, cutoff=self.cutoff)
-        part = dataclasses.replace(part, items=self.visibility.events(part.items, self.mask))
-        return Timeline(part=part, triggering_messages=self._messages(causes), show=show)
+        begun = {event.dispatch_id for event in part.items if event.type in timeline.BEGINNINGS}
+        continued = dispatches - begun
+        started = {str(event.payload.get("flow")) for event in part.items if event.type == "flow.started"}
+        known: dict[str, object] = {
+            wording.LANGUAGE_FROM: language_from(self.conversation),
+            wording.CURRENCY: self.currency,
+        }
+        if started:
+            known[wording.NEWEST_FLOWS] = await flows.newest_versions(self.connection, self.tenant_id, started)
+        return Timeline(
+            part=dataclasses.replace(part, items=self.visibility.events(part.items, self.mask)),
+            triggering_messages=self._messages(causes),
+            show=show,
+            beginnings=await pages.beginnings(*of, continued, cutoff=self.cutoff) if continued else {},
+            known=known,
+        )
 
     async def digest(self) -> TimelineDigest:
         """Count the whole timeline."""
         of = (self.connection, self.tenant_id, self.conversation)
-        return await pages.digest(*of, cutoff=self.cutoff, errors=wording.ERRORS, calls=wording.CALLS)
+        return await pages.digest(
+            *of, cutoff=self.cutoff, errors=wording.ERRORS, warnings=wording.WARNINGS, calls=wording.CALLS
+        )
 
 
 async def load(reading: ConversationReader, filters: Filters, *, now: datetime, order: SortOrder = NEWEST) -> Detail:
@@ -239,7 +277,25 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         cut=cut,
         integrity=await of_session(connection, tenant_id, conversation.session_id, conversation.event_count),
         has_outbox_entries=await outbox_list.has_entries_of(connection, tenant_id, conversation.session_id),
+        human_part=(
+            await inbox.handoff_of(connection, tenant_id, conversation.session_id)
+            if conversation.state is State.WITH_AGENT
+            else None
+        ),
+        sessions=[
+            visibility.conversation(found, reading.masks)
+            for found in await conversations.of_contact(
+                connection, tenant_id, conversation.contact_id, limit=SESSIONS_OF_CONTACT
+            )
+        ],
     )
+
+
+def language_from(conversation: Conversation) -> str:
+    """How the contact's language became known: by the number's country code; nobody looks at what they write."""
+    if conversation.channel == "whatsapp" and conversation.contact_phone:
+        return "from the country code of their number"
+    return "the default, as there is no number with a country code"
 
 
 async def window_until(
@@ -273,9 +329,9 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
         "ribbon": stretches,
         "spent": timeline.spent(detail.digest, now),
         "window_until": detail.window_until,
-        "lasted": (
-            (conversation.resolved_at or conversation.last_activity_at) - conversation.started_at
-        ).total_seconds(),
+        "lasted": elapsed_s(conversation.started_at, conversation.resolved_at, now),
+        "language_from": language_from(conversation),
+        "newest_flows": detail.timeline.known.get(wording.NEWEST_FLOWS, {}),
         **transcript_view(request, conversation, detail.transcript),
         **timeline_view(detail.timeline),
     }
@@ -318,10 +374,10 @@ def _lead_to_deliveries(request: Request, conversation: Conversation, found: Ite
 
 def timeline_view(shown: Timeline) -> dict[str, Any]:
     """Build the context of ``logs/_events.html``."""
-    entries = timeline.entries_of(shown.part.items)
+    entries = timeline.entries_of(shown.part.items, known=shown.known)
     before = shown.part.items[0].position - 1 if shown.part.items and shown.show == "all" else 0
     return {
-        "groups": timeline.grouped(entries, shown.triggering_messages, before=before),
+        "groups": timeline.grouped(entries, shown.triggering_messages, before=before, beginnings=shown.beginnings),
         "events": shown.part,
         "show": shown.show,
     }

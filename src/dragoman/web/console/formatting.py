@@ -6,8 +6,10 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from babel import Locale, UnknownLocaleError
 from markupsafe import Markup, escape
 
 from dragoman.bounded import reads_outside_text
@@ -78,13 +80,33 @@ class Times:
         """Write hours, minutes and seconds."""
         return self.full(at) if self.on_paper else f"{self.local(at):%H:%M:%S}"
 
+    def milliseconds(self, at: datetime) -> str:
+        """Write hours, minutes, seconds and milliseconds; on paper between date and zone."""
+        local = self.local(at)
+        clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+        return f"{local.day} {local:%b %Y}, {clock}{_which_hour(local)} {self.zone_name}" if self.on_paper else clock
+
     def moment(self, at: datetime) -> str:
-        """Date and time; the year only where it is not this one."""
+        """Write date with year and time to the second; the page names its zone once."""
+        if self.on_paper:
+            return self.full(at)
+        local = self.local(at)
+        return f"{local.day} {local:%b %Y, %H:%M:%S}{_which_hour(local)}"
+
+    def date(self, at: datetime) -> str:
+        """Write day, month and year."""
+        if self.on_paper:
+            return self.full(at)
+        local = self.local(at)
+        return f"{local.day} {local:%b %Y}"
+
+    def minute(self, at: datetime) -> str:
+        """Write weekday, day and minute, as one says when something was written; the year where it is not this one."""
         if self.on_paper:
             return self.full(at)
         local = self.local(at)
         year = "" if local.year == self.local(self.now).year else f" {local.year}"
-        return f"{local.day} {local:%b}{year}, {local:%H:%M:%S}"
+        return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
 
     def short(self, at: datetime) -> str:
         """Write the time today, the date before."""
@@ -110,14 +132,14 @@ class Times:
         return name
 
     def ago(self, at: datetime) -> str:
-        """Write how long before now, in one unit or two."""
+        """Write how long before now, in its largest unit; the date of what is older than a day."""
         if self.on_paper:
             return self.full(at)
         elapsed = (self.now - at).total_seconds()
         if elapsed < 5:
             return "now"
         if elapsed < 24 * 3600:
-            return duration(elapsed)
+            return f"{rough_duration(elapsed)} ago"
         return self.short(at)
 
 
@@ -128,31 +150,51 @@ def _which_hour(local: datetime) -> str:
     return f" (UTC{local.isoformat()[-6:]})"
 
 
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
 def duration(seconds: float) -> str:
-    """Write a length of time in its two largest units; below a second in milliseconds."""
-    if seconds < 0:
-        seconds = 0.0
-    if 0 < seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+    """Write a length of time in its two largest units, such as "4 d 17 h"; below a minute with two decimals."""
+    seconds = max(seconds, 0.0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
+    if seconds < 60:
+        # 59.999 s is not yet a minute.
+        return f"{min(round(seconds, 2), 59.99):g} s"
     whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 24 * 3600:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+    (size, unit), (smaller, smaller_unit) = next(pair for pair in pairwise(_UNITS) if whole >= pair[0][0])
+    rest = whole % size // smaller
+    return f"{whole // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
+
+
+def rough_duration(seconds: float) -> str:
+    """Write a length of time in its largest unit, for what is as old as that."""
+    return " ".join(duration(int(max(seconds, 0.0))).split()[:2])
+
+
+def elapsed_s(since: datetime, until: datetime | None, now: datetime) -> float:
+    """How many seconds something has lasted: up to its end, or up to *now* while it goes on."""
+    return max(((until or now) - since).total_seconds(), 0.0)
 
 
 def milliseconds(value: object) -> str:
     """A measured duration as events hold it; a dash for what is no number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return "–"
-    if value < 10:
-        return f"{value:.1f} ms"
-    if value < 1000:
-        return f"{value:.0f} ms"
-    return f"{value / 1000:.2f} s"
+    return f"{value:.1f} ms" if value < 10 else duration(value / 1000)
+
+
+def since_start(seconds: float) -> str:
+    """Write how long after the start of something, to the millisecond below a minute."""
+    return f"+{seconds:.3f} s" if seconds < 60 else f"+{duration(seconds)}"
+
+
+def language(tag: object) -> str:
+    """A language tag as English names it, such as "German" for ``de``; what is none stays as it is."""
+    try:
+        return Locale.parse(str(tag).replace("-", "_")).get_display_name("en") or str(tag)
+    except (ValueError, UnknownLocaleError):
+        return str(tag)
 
 
 def json_document(text: str) -> str:
@@ -171,12 +213,11 @@ def percent(value: object) -> str:
     return f"{shown:.1f} %" if shown < 10 or shown > 99 else f"{shown:.0f} %"
 
 
-def money(micros: int) -> str:
-    """Millionths of the tenant's currency as a plain amount; four places where cents would show nothing."""
-    amount = micros / 1_000_000
-    if micros == 0:
-        return "0.00"
-    return f"{amount:.2f}" if abs(amount) >= 1 else f"{amount:.4f}"
+def money(micros: int, currency: str) -> str:
+    """Write millionths of *currency* with all their digits, so that parts add up; two places at least."""
+    whole, rest = divmod(abs(micros), 1_000_000)
+    places = f"{rest:06d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if micros < 0 else ''}{whole}.{places} {currency}"
 
 
 @reads_outside_text

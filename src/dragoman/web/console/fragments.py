@@ -65,6 +65,7 @@ async def reader_of(
         cutoff=retention_cutoff(runtime, identity.retention_days),
         visibility=identity.visibility,
         masks=masks,
+        currency=identity.currency,
     )
 
 
@@ -91,10 +92,10 @@ async def transcript(request: Request, runtime: RuntimeDependency, identity: Rea
 
 @router.get(f"{ADDRESS}/{{session_id}}/timeline")
 async def timeline(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
-    """Events at the place that the query names; ``show`` keeps the skill calls or the errors."""
+    """Events at the place that the query names; ``show`` keeps the skill calls, errors or warnings."""
     show = request.query_params.get("show", "all")
     if show not in detail.SHOWN:
-        raise HTTPException(422, "show is all, skills or errors.")
+        raise HTTPException(422, "show is all, skills, errors or warnings.")
     async with opened(runtime, identity, session_id) as reading:
         place = await anchor_of(request, reading)
         shown = await reading.timeline(place, show=show)

@@ -53,7 +53,9 @@ EARLIER_SESSIONS = 5
 STEPS = 8
 
 GAVE_UP = EventFilter(
-    types=frozenset({*wording.ERRORS.types, "intent.unclear", "verification.required", "budget.exceeded"}),
+    types=frozenset(
+        {*wording.ERRORS.types, *wording.WARNINGS.types, "intent.unclear", "verification.required"},
+    ),
     failed_deliveries=True,
 )
 """The steps that led to a person."""

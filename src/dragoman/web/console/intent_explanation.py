@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from dragoman.dispatch.understand import OUT_OF_SCOPE
 from dragoman.web.console.formatting import milliseconds, percent
 from dragoman.web.console.wording import SOURCES, Facts
 
@@ -71,14 +72,14 @@ def assigned(intent: Facts, classified: Facts | None, failed: Facts | None = Non
     """
     guesses = None if classified is None else Guesses.of(classified)
     source, detail = str(intent["source"]), intent.get("detail")
-    by = Markup("{}").format(SOURCES.get(source, source).capitalize())
+    by = Markup("{}").format(SOURCES.get(source, source))
     facts: list[tuple[str, Markup]] = []
     short = by
     if source == "classifier":
         facts += [("Decided by", _classifier(classified)), *_in_place_of(failed)]
-        short = Markup("{} sure").format(percent(intent.get("confidence")))
+        short = Markup("confidence {}").format(percent(intent.get("confidence")))
         if guesses is not None:
-            short += Markup(", {} needed").format(percent(guesses.threshold))
+            short += Markup(", threshold {}").format(percent(guesses.threshold))
             facts.append(("Chosen", _chosen(str(intent["intent"]), _number(intent.get("confidence")), guesses)))
     else:
         facts.append(("Decided by", Markup("{}: {}").format(by, detail) if detail else by))
@@ -94,12 +95,19 @@ def unclear(facts_of: Facts, classified: Facts | None, failed: Facts | None = No
         return None
     guesses = Guesses.of(classified)
     facts = [("Asked", _classifier(classified)), *_in_place_of(failed)]
-    short = Markup("nothing reached {}").format(percent(guesses.threshold))
+    short = Markup("no guess")
     if guesses.candidates:
         best = guesses.candidates[0]
-        facts.append(("Best guess", _against(best, guesses.threshold)))
-    facts.append(("Then", Markup("{}").format(facts_of["reason"])))
-    return IntentExplanation(title="Why no skill", short=short, facts=tuple(facts), guesses=guesses)
+        named = [guess for guess in guesses.candidates if guess.intent not in OUT_OF_SCOPE]
+        if best.intent in OUT_OF_SCOPE:
+            short = Markup("out of scope, confidence {}").format(percent(best.confidence))
+            facts.append(("Best guess", _out_of_scope(best)))
+            facts += [("Best intent", _against(guess, guesses.threshold)) for guess in named[:1]]
+        else:
+            short = Markup("no intent reached {}").format(percent(guesses.threshold))
+            facts.append(("Best guess", _against(best, guesses.threshold)))
+    facts.append(("Result", Markup("{}").format(facts_of["reason"])))
+    return IntentExplanation(title="Why no intent matched", short=short, facts=tuple(facts), guesses=guesses)
 
 
 def share(part: float) -> str:
@@ -128,6 +136,12 @@ def _not_needed() -> Markup:
     return Markup("Not asked: nothing had to be guessed")
 
 
+def _out_of_scope(guess: CandidateBar) -> Markup:
+    return Markup("<code>{}</code> with {}: the message belongs to no intent").format(
+        guess.intent, percent(guess.confidence)
+    )
+
+
 def _against(guess: CandidateBar, threshold: float) -> Markup:
     points = (guess.confidence - threshold) * 100
     place = "above" if points >= 0 else "below"
@@ -146,9 +160,12 @@ def _runner_up(intent: str, guesses: Guesses) -> Markup:
     others = [guess for guess in guesses.candidates if guess.intent != intent]
     if not others:
         return Markup("None: the classifier had no other guess")
-    then = (
-        "would have been taken instead" if others[0].enough else "not enough: the contact would have been asked again"
-    )
+    if others[0].intent in OUT_OF_SCOPE:
+        then = "the contact would have been asked again"
+    elif others[0].enough:
+        then = "would have been taken instead"
+    else:
+        then = "not enough: the contact would have been asked again"
     return Markup("<code>{}</code> with {}, {}").format(others[0].intent, percent(others[0].confidence), then)
 
 

@@ -14,10 +14,12 @@ from urllib.parse import unquote
 import segno
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from dragoman.domain import plain_text, plurals
+from dragoman.domain.nouns import DEFAULT_CURRENCY
 from dragoman.domain.text_values import is_day, is_minute
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
@@ -38,6 +40,13 @@ def icon(name: str) -> Markup:
     )
 
 
+@pass_context
+def _money(page: Context, micros: int) -> str:
+    """An amount in the currency of the tenant whose page it is."""
+    identity: Principal | None = page.get("identity")
+    return formatting.money(micros, DEFAULT_CURRENCY if identity is None else identity.currency)
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -54,6 +63,7 @@ def _environment() -> Environment:
         CHANNELS=wording.CHANNELS,
         SENDERS=wording.SENDERS,
         FILTERS={each.console: each for each in FILTERS if each.console},
+        MAY_BE_DUPLICATE=wording.MAY_BE_DUPLICATE,
         MEDIA=wording.MEDIA,
         DELIVERIES=wording.DELIVERIES,
         calls_in_words=filter_words.calls,
@@ -70,10 +80,11 @@ def _environment() -> Environment:
         playtime=formatting.playtime,
         strip_bidi_controls=formatting.strip_bidi_controls,
         phone=formatting.phone,
-        money=formatting.money,
+        money=_money,
         duration=formatting.duration,
         milliseconds=formatting.milliseconds,
         json_document=formatting.json_document,
+        language=formatting.language,
         percent=formatting.percent,
         person=formatting.person,
         isolated=plain_text.isolated,

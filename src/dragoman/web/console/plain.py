@@ -79,7 +79,8 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
     yield from (f"          ({line})" for line in _came_from(message.context.referral or {}))
     yield from (f"          {line}" for line in others)
     if bubble.written_at:
-        yield f"          (written {times.moment(bubble.written_at)})"
+        late = f", {bubble.late}" if bubble.late else ""
+        yield f"          (written {times.full(bubble.written_at)}, received {times.full(message.at)}{late})"
     for before, until in bubble.earlier:
         yield f"          (edited; until {times.full(until)}: {before})"
     if bubble.revoked_at:
@@ -89,6 +90,8 @@ def _bubble(bubble: Bubble, times: Times) -> Iterator[str]:
         yield f"          ({isolated(mark.who)} reacted with {mark.emoji} at {times.full(mark.at)}{taken})"
     if message.delivery == "failed":
         yield f"          (not delivered{': ' + message.delivery_reason if message.delivery_reason else ''})"
+    if message.may_be_duplicate:
+        yield f"          ({wording.MAY_BE_DUPLICATE})"
 
 
 def _came_from(referral: Mapping[str, Any]) -> Iterator[str]:
@@ -156,7 +159,8 @@ def _entry(entry: TimelineEntry, times: Times) -> Iterator[str]:
     states = " -> ".join(wording.STATES[state].label for state in (entry.old_state, entry.new_state) if state)
     outcome = wording.OUTCOMES[entry.outcome].label if entry.outcome else ""
     title = " ".join(part for part in (in_plain_text(entry.title), outcome, states) if part)
-    yield f"{times.dated(entry.event.at)}  {entry.event.position}. {title}"
+    after = f" ({entry.elapsed})" if entry.elapsed else ""
+    yield f"{times.dated(entry.event.at)}  {entry.event.position}. {title}{after}"
     if entry.detail:
         yield f"          {in_plain_text(entry.detail)}"
     yield from (f"          {key}: {value}" for key, value in entry.values)

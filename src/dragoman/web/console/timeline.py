@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger.pages import StateSpan, TimelineDigest
 from dragoman.ledger.read import Event, Message
 from dragoman.web.console import intent_explanation, wording
-from dragoman.web.console.formatting import duration
+from dragoman.web.console.formatting import duration, milliseconds, since_start
 from dragoman.web.console.intent_explanation import Guesses, IntentExplanation, share
 from dragoman.web.console.wording import Facts
 
@@ -46,7 +47,7 @@ class TimelineEntry:
     ``message`` is the id of the transcript element that it speaks of, empty for none. ``skill`` is the skill that its
     title names, ``skill_place`` where on the skill's page one reads on. ``fields`` are the payload's
     leaves with their paths, ``payload`` is the JSON as it was stored, indented. ``values`` are those that the page
-    shows without being asked.
+    shows without being asked. ``elapsed`` is how long after the beginning of its turn it happened.
     """
 
     event: Event
@@ -66,6 +67,7 @@ class TimelineEntry:
     explanation: IntentExplanation | None = None
     fields: tuple[tuple[str, str], ...] = ()
     values: tuple[tuple[str, str], ...] = ()
+    elapsed: str = ""
 
     @property
     def anchor(self) -> str:
@@ -87,15 +89,49 @@ class Fold:
     entries: list[TimelineEntry]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedStep:
+    """A step of a turn that took time; ``start`` and ``width`` place its bar, in percent of the turn."""
+
+    name: str
+    lasted: str
+    start: str
+    width: str
+    hue: str
+
+
 @dataclass(slots=True, kw_only=True)
 class DispatchGroup:
-    """Events that stand together because one message caused them, or none did."""
+    """Events that stand together because one message caused them, or none did.
+
+    ``began`` is when the turn did that they belong to, None where that is not known. ``is_continued``: the turn began
+    further up.
+    """
 
     anchor: str
     title: str
     message: str
     dispatch: UUID | None = None
+    began: datetime | None = None
+    is_continued: bool = False
     entries: list[TimelineEntry] = field(default_factory=list)
+
+    @property
+    def lasted(self) -> str:
+        """How long the turn took, up to the last of these events."""
+        return "" if self.began is None else duration(self._lasted_s(self.began))
+
+    def _lasted_s(self, began: datetime) -> float:
+        return max((self.entries[-1].event.at - began).total_seconds(), 0.0)
+
+    @property
+    def timed_steps(self) -> list[TimedStep]:
+        """The steps whose length is on record, where there are several: one alone says its length itself."""
+        if self.began is None or self.is_continued:
+            return []
+        whole = self._lasted_s(self.began)
+        found = [timed for entry in self.entries if (timed := _timed(entry, self.began, whole)) is not None]
+        return found if len(found) > 1 else []
 
     @property
     def rows(self) -> list[TimelineEntry | Fold]:
@@ -115,26 +151,58 @@ class Stretch:
     until: datetime
 
 
+_TIMED = frozenset({"classifier.ran", "classifier.failed", "skill.succeeded", "skill.failed", "skill.retry_scheduled"})
+"""Events that say how long something took, which ended with them; a retry's pause begins with its event."""
+
+
+def _timed(entry: TimelineEntry, began: datetime, whole_s: float) -> TimedStep | None:
+    """The step's bar in a turn of *whole_s* seconds; None for what has no length."""
+    event, facts = entry.event, entry.event.payload
+    is_pause = event.type == "skill.retry_scheduled"
+    length = facts.get("delay_seconds" if is_pause else "duration_ms")
+    if event.type not in _TIMED or whole_s <= 0 or not isinstance(length, int | float) or isinstance(length, bool):
+        return None
+    length_s = float(length) if is_pause else length / 1000
+    at_s = (event.at - began).total_seconds() - (0.0 if is_pause else length_s)
+    start = min(max(at_s / whole_s, 0.0), 1.0)
+    return TimedStep(
+        name="Pause before retry" if is_pause else str(facts.get("skill") or f"Classifier {facts.get('classifier')}"),
+        lasted=milliseconds(length_s * 1000),
+        start=share(start),
+        # A step of no width would not be seen.
+        width=share(max(min(length_s / whole_s, 1.0 - start), 0.005)),
+        hue="red" if event.type.endswith(".failed") else "" if is_pause else "accent",
+    )
+
+
 _DELIVERIES = frozenset({"message.status", "outbox.changed"})
 """Events that say how far something came that was to be sent."""
 
 _BESIDE = {
-    "message.status": "Delivery of the replies",
+    "message.status": "Delivery status",
     "trigger.fired": "Automation",
     "outbox.changed": "Automation",
 }
 """What no message has caused, by the first of it."""
 
 
-def entries_of(events: Sequence[Event], known_messages: Container[str] | None = None) -> list[TimelineEntry]:
-    """Every event in words; where *known_messages* are given, no other message is pointed at."""
-    return _explained([_entry(event, known_messages) for event in events])
+def entries_of(
+    events: Sequence[Event],
+    known_messages: Container[str] | None = None,
+    *,
+    known: Mapping[str, object] = MappingProxyType({}),
+) -> list[TimelineEntry]:
+    """Every event in words; where *known_messages* are given, no other message is pointed at.
+
+    *known* is what the page knows beside the events, under the names that :mod:`wording` has for it.
+    """
+    return _explained([_entry(event, known_messages, known) for event in events])
 
 
-def _entry(event: Event, known_messages: Container[str] | None) -> TimelineEntry:
+def _entry(event: Event, known_messages: Container[str] | None, told: Mapping[str, object]) -> TimelineEntry:
     words = wording.EVENTS.get(event.type, wording.UNKNOWN)
     # What somebody wrote is told with their name, which the event has beside its payload.
-    facts = Facts(event.payload, **{wording.ACTOR: event.actor_name})
+    facts = Facts(event.payload, **told, **{wording.ACTOR: event.actor_name})
     is_delivery = event.type in _DELIVERIES
     failed = is_delivery and facts["status"] == "failed"
     waits = is_delivery and facts["status"] in ("retrying", "held")
@@ -262,26 +330,32 @@ def _fold(attempts: list[TimelineEntry], retries: list[TimelineEntry]) -> Fold:
     pauses = [entry.event.payload.get("delay_seconds") for entry in retries]
     paused = sum(pause for pause in pauses if isinstance(pause, int | float))
     return Fold(
-        title=f"{counted(len(failed), 'failed attempt', 'failed attempts')} before",
+        title=f"{counted(len(failed), 'earlier attempt', 'earlier attempts')} failed",
         detail=f"{', '.join(classes)} · paused {duration(paused)}",
         entries=attempts,
     )
 
 
-_BEGINNINGS = frozenset({"message.received", "message.echoed"})
+BEGINNINGS = frozenset({"message.received", "message.echoed"})
 """The events with which a dispatch begins."""
 
 
-def grouped(entries: Sequence[TimelineEntry], causes: Iterable[Message], *, before: int = 0) -> list[DispatchGroup]:
+def grouped(
+    entries: Sequence[TimelineEntry],
+    causes: Iterable[Message],
+    *,
+    before: int = 0,
+    beginnings: Mapping[UUID, datetime] = MappingProxyType({}),
+) -> list[DispatchGroup]:
     """Runs of events of one dispatch, in order, under the message that each run handles.
 
     *causes* are the messages that may have caused them; *before* is how many events of the session come before
-    these: what began among those goes on here.
+    these: what began among those goes on here, and *beginnings* may say when it began.
     """
     caused = {message.dispatch_id: message for message in causes if message.came_in and message.dispatch_id is not None}
-    begun = {entry.event.dispatch_id for entry in entries if entry.event.type in _BEGINNINGS}
+    begun = {entry.event.dispatch_id for entry in entries if entry.event.type in BEGINNINGS}
     groups: list[DispatchGroup] = []
-    seen: set[UUID] = set()
+    seen: dict[UUID, datetime | None] = {}
     current: object = object()
     for entry in entries:
         dispatch = entry.event.dispatch_id
@@ -290,9 +364,16 @@ def grouped(entries: Sequence[TimelineEntry], causes: Iterable[Message], *, befo
             groups.append(_group(dispatch, entry, caused, again=again))
             current = dispatch
             if dispatch is not None:
-                seen.add(dispatch)
-        groups[-1].entries.append(entry)
+                seen.setdefault(dispatch, beginnings.get(dispatch) if again else entry.event.at)
+                groups[-1].began = seen[dispatch]
+        groups[-1].entries.append(_with_elapsed(entry, groups[-1].began))
     return groups
+
+
+def _with_elapsed(entry: TimelineEntry, began: datetime | None) -> TimelineEntry:
+    if began is None:
+        return entry
+    return dataclasses.replace(entry, elapsed=since_start(max((entry.event.at - began).total_seconds(), 0.0)))
 
 
 def _group(
@@ -308,6 +389,7 @@ def _group(
         title=f"Continued: {shown}" if again else shown,
         message="" if cause is None else f"m-{cause.message_id}",
         dispatch=dispatch,
+        is_continued=again,
     )
 
 

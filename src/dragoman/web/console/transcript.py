@@ -25,11 +25,12 @@ from dragoman.domain.content import (
 )
 from dragoman.domain.nouns import Sender
 from dragoman.domain.plain_text import cut, visible_name
-from dragoman.ledger.pages import QuotedElsewhere, StepCount
+from dragoman.domain.plurals import counted
+from dragoman.ledger.pages import QuotedElsewhere, StepCount, errors_among
 from dragoman.ledger.read import Event, Message
 from dragoman.web.console import wording
 from dragoman.web.console.attachments import MessageAttachment
-from dragoman.web.console.formatting import Times, names_only, person
+from dragoman.web.console.formatting import Times, names_only, person, rough_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +67,9 @@ class Bubble:
     """One message, with what later messages did to it.
 
     ``first`` opens a run of one sender. ``steps`` counts the events that its dispatch caused, ``errors`` those of
-    them that are errors; ``group`` is their place in the timeline. ``tapped`` holds the ids of the options that
-    were chosen. ``file`` is None where none came with the message, or nothing is known of it.
-    ``delivery`` is the address of what the channel delivered, for who may see that.
+    them that are errors; ``group`` is their place in the timeline, ``first_error`` that of the first error. ``tapped``
+    holds the ids of the options that were chosen. ``file`` is None where none came with the message, or nothing is
+    known of it. ``delivery`` is the address of what the channel delivered, for who may see that.
     """
 
     message: Message
@@ -84,6 +85,7 @@ class Bubble:
     steps: int = 0
     errors: int = 0
     group: str = ""
+    first_error: str = ""
     delivery: str = ""
     item: str = "bubble"
 
@@ -97,6 +99,14 @@ class Bubble:
         """When it was written, by the channel's clock, where that was well before it arrived; else None."""
         at, written = self.message.at, self.message.channel_at
         return written if written is not None and abs(at - written) >= LATE else None
+
+    @property
+    def late(self) -> str:
+        """How long after it was written it arrived, in words; empty where it did not come late."""
+        if self.written_at is None or self.written_at > self.message.at:
+            return ""
+        late = self.message.at - self.written_at
+        return f"{counted(late.days, 'day', 'days') if late.days else rough_duration(late.total_seconds())} late"
 
     @property
     def look(self) -> str:
@@ -323,13 +333,18 @@ def _tap(messages: Sequence[Message], bubbles: Mapping[int, Bubble], by_channel_
                 break
 
 
-def _steps(events: Iterable[Event]) -> Mapping[UUID, StepCount]:
+def _steps(events: Sequence[Event]) -> Mapping[UUID, StepCount]:
+    failed = {event.position for event in errors_among(events, wording.ERRORS)}
     counted: dict[UUID, StepCount] = {}
     for event in events:
         if event.dispatch_id is not None:
             before = counted.get(event.dispatch_id, StepCount(count=0, errors=0))
-            error = event.type in wording.ERRORS.types
-            counted[event.dispatch_id] = StepCount(count=before.count + 1, errors=before.errors + error)
+            is_error = event.position in failed
+            counted[event.dispatch_id] = StepCount(
+                count=before.count + 1,
+                errors=before.errors + is_error,
+                first_error=event.position if is_error and before.first_error is None else before.first_error,
+            )
     return counted
 
 
@@ -337,8 +352,10 @@ def _count_steps(bubbles: Mapping[int, Bubble], steps: Mapping[UUID, StepCount])
     for bubble in bubbles.values():
         dispatch = bubble.message.dispatch_id
         if bubble.message.came_in and dispatch is not None and dispatch in steps:
-            bubble.steps, bubble.errors = steps[dispatch].count, steps[dispatch].errors
+            found = steps[dispatch]
+            bubble.steps, bubble.errors = found.count, found.errors
             bubble.group = f"d-{dispatch}"
+            bubble.first_error = f"e{found.first_error}" if found.first_error is not None else ""
 
 
 def _notices(events: Sequence[Event]) -> Iterable[tuple[Event, Notice]]:
