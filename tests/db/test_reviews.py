@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dragoman.store import reviews
-from dragoman.store.accounts import user_accounts
+from dragoman.store.accounts import roles, user_accounts
 from dragoman.store.reviews import UnusableReviewError
 
 from .tenant_fixture import TenantFixture, bearer
@@ -94,16 +94,33 @@ async def test_what_cannot_be_taken_is_said_where_it_was_written(
 
 async def test_readers_read_and_do_not_write(tenant: TenantFixture, client: httpx.AsyncClient) -> None:
     ana, _ = await desk(tenant, client, "administrator")
-    rui, _ = await desk(tenant, client, "auditor")
+    rui, _ = await desk(tenant, client, "analyst")
     session_id = await tenant.session()
-    await ana.post(f"{session_id}/notes", body="for the auditor's eyes")
+    await ana.post(f"{session_id}/notes", body="for the reader's eyes")
     page = await client.get(f"{LOGS}/{session_id}", headers=rui.cookie)
-    assert "for the auditor" in page.text
+    assert "for the reader" in page.text
     assert 'id="add-note"' not in page.text
     assert (await rui.post(f"{session_id}/notes", body="me too")).status_code == 403
-    token = bearer(await tenant.token("auditor"))
+    token = bearer(await tenant.token("analyst"))
     assert (await client.get(f"{API}/{session_id}/review", headers=token)).json()["notes"][0]["author"]
     assert (await client.put(f"{API}/{session_id}/review/reviewed", headers=token)).status_code == 403
+
+
+async def test_auditors_review_and_change_nothing_else(tenant: TenantFixture, client: httpx.AsyncClient) -> None:
+    rui, _ = await desk(tenant, client, "auditor")
+    session_id = await tenant.session()
+    for path, fields in (("notes", {"body": "odd"}), ("tags", {"add": "odd"}), ("reviewed", {"mark": "yes"})):
+        assert (await rui.post(f"{session_id}/{path}", **fields)).status_code == 200
+    assert [len(await rows(tenant, name)) for name in ("review_note", "review_tag", "review_mark")] == [1, 1, 1]
+    assert 'id="add-note"' in (await client.get(f"{LOGS}/{session_id}", headers=rui.cookie)).text
+    assert (await client.get("/simulator", headers=rui.cookie)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("own", "reviews"), [(["communications.access:write"], True), (["communications.access:read"], False)]
+)
+def test_a_role_from_before_reviews_had_their_own_permission_goes_on_reviewing(own: list[str], reviews: bool) -> None:
+    assert ("communications.reviews:write" in roles.granted("own", own)) is reviews
 
 
 async def test_a_forged_form_is_refused(tenant: TenantFixture, client: httpx.AsyncClient) -> None:

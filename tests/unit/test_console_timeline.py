@@ -267,6 +267,14 @@ def test_out_of_scope_is_no_intent_that_reached_the_threshold() -> None:
     )
 
 
+def test_a_failed_step_shows_what_had_been_collected() -> None:
+    collected = {"order_number": "VF-90514"}
+    found = entry(event(1, "flow.step_failed", flow="orders.send_back", reason="no answer", collected=collected))
+    assert found.values == (("order_number", "VF-90514"),)
+    assert found.detail.striptags().endswith("collected so far:")
+    assert "collected" not in entry(event(1, "flow.step_failed", flow="orders.send_back", reason="no answer")).detail
+
+
 def test_a_payload_is_listed_value_by_value_and_shows_what_would_be_invisible() -> None:
     found = entry(event(1, "planet.aligned", a={"b": [1, {"c": None}]}, d="x\u202ey\x07", e={}))
     assert found.fields == (("a.b 1", "1"), ("a.b 2.c", "–"), ("d", r"x\u202ey\u0007"), ("e", "–"))

@@ -8,14 +8,13 @@ Neighbours: :mod:`~dragoman.dispatch.understand` finds out what is wanted,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any
 
-from dragoman.dispatch import admission, aside, menu, routing, verification
+from dragoman.dispatch import admission, aside, flow_values, menu, routing, verification
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result
 from dragoman.dispatch.pick_node import pick_node
-from dragoman.dispatch.redact import hidden
 from dragoman.dispatch.report_code import take_report
 from dragoman.dispatch.run_flow import Handover, resume_flow, retry_step, start_flow
 from dragoman.dispatch.run_skill import ask_parameter, run_skill
@@ -237,20 +236,13 @@ def _collected(inputs: Inputs, draft: Draft) -> dict[str, Any]:
     position = draft.session.flow or (before.flow if before else None)
     if position is not None:
         flow = inputs.running or inputs.flows.get(position.flow)
-        secret = {variable.name for variable in flow.variables if variable.secret} if flow else set()
-        return _given(position.variables, secret)
+        return flow_values.collected(flow, position.variables)
     asked = before.awaiting if before else None
     if asked is None or asked.kind is not AwaitingKind.PARAMETER:
         return {}
     spec = inputs.registry.get(asked.skill or "")
     secret = {parameter.name for parameter in spec.parameters if parameter.secret} if spec else set()
-    return _given(asked.collected, secret)
-
-
-def _given(values: Mapping[str, Any], secret: set[str]) -> dict[str, Any]:
-    return {
-        name: hidden() if name in secret else value for name, value in values.items() if value not in (None, "", {}, [])
-    }
+    return flow_values.given(asked.collected, secret)
 
 
 def _say_goodbye(inputs: Inputs, draft: Draft) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from dragoman.bounded import reads_outside_text
 from dragoman.dispatch import extract
 from dragoman.dispatch.extract import Value
+from dragoman.dispatch.redact import hidden
 from dragoman.dispatch.texts import language, pick, sentence
 from dragoman.domain.condition_form import literal
 from dragoman.domain.definitions import shown
@@ -209,3 +210,15 @@ def _ordered(first: Value, second: Value) -> bool:
 def _fits_length(value: str, validation: Validation) -> bool:
     least, most = validation.minimum_length, validation.maximum_length
     return (least is None or len(value) >= least) and (most is None or len(value) <= most)
+
+
+def collected(flow: Flow | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a flow's variables hold, for the record; secrets are not among it. None stands for a flow that is gone."""
+    return given(values, {variable.name for variable in flow.variables if variable.secret} if flow else set())
+
+
+def given(values: Mapping[str, Any], secret: set[str]) -> dict[str, Any]:
+    """Those of *values* that say something, with a mark in place of what is *secret*."""
+    return {
+        name: hidden() if name in secret else value for name, value in values.items() if value not in (None, "", {}, [])
+    }

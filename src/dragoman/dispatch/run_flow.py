@@ -271,7 +271,8 @@ class _FlowRun:
         return spec, parameters, hidden
 
     def _record_failure(self, step: Step, reason: str) -> None:
-        self.draft.record(FlowStepFailed(flow=self.flow.name, step=step.step, reason=reason))
+        collected = flow_values.collected(self.flow, self._position.variables)
+        self.draft.record(FlowStepFailed(flow=self.flow.name, step=step.step, reason=reason, collected=collected))
 
     def _parameters(self, step: SkillStep, spec: SkillSpec) -> tuple[dict[str, Value], frozenset[str]]:
         """The skill's parameters that have a value, and which of them come from secret variables."""

@@ -37,7 +37,7 @@ GOES: Mapping[str, frozenset[str]] = {
     "skill.invoked": frozenset({"parameters"}),
     "skill.succeeded": frozenset({"result"}),
     "skill.failed": frozenset({"message"}),
-    "flow.step_failed": frozenset({"reason"}),
+    "flow.step_failed": frozenset({"reason", "collected"}),
     "state.changed": frozenset({"reason"}),
     "outcome.assigned": frozenset({"reason"}),
     "handoff.requested": frozenset({"reason", "collected"}),

@@ -325,13 +325,18 @@ class FlowStepEntered(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowStepFailed(Payload):
-    """A step of a flow failed."""
+    """A step of a flow failed.
+
+    ``collected`` is what the flow's variables held by then, without secrets.
+    """
 
     type: ClassVar[str] = "flow.step_failed"
     label: ClassVar[str] = "Flow step failed"
+    version: ClassVar[int] = 2
     flow: str
     step: str
     reason: str
+    collected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

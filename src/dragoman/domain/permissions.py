@@ -21,11 +21,14 @@ PERMISSION_WORDS: Mapping[str, PermissionWords] = MappingProxyType(
             "Read conversations", "Open logs, transcripts, timelines, skills and insights."
         ),
         "communications.access:write": PermissionWords(
-            "Review and simulate", "Tag and annotate conversations, resend or cancel messages, use the simulator."
+            "Simulate and resend", "Use the simulator, resend or cancel messages, and review conversations."
         ),
         "communications.access:admin": PermissionWords(
             "Supervise conversations",
             "See active sessions and channel deliveries, end sessions, set legal holds, train the classifier.",
+        ),
+        "communications.reviews:write": PermissionWords(
+            "Review conversations", "Mark conversations as reviewed, tag them, and add notes."
         ),
         "communications.handoff_inbox:read": PermissionWords(
             "See the handoff inbox", "Watch conversations that wait for an agent or are with one."

@@ -14,10 +14,15 @@ from dragoman.store.database import Connection
 
 PERMISSIONS = frozenset(PERMISSION_WORDS)
 
+_INCLUDED: Mapping[str, str] = MappingProxyType({"communications.access:write": "communications.reviews:write"})
+"""What goes along with a permission: roles that were made before reviews had their own go on reviewing."""
+
 ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "administrator": PERMISSIONS,
-        "auditor": frozenset({"communications.access:read", "audit.export", "audit.read", "audit.unmask"}),
+        "auditor": frozenset(
+            {"communications.access:read", "communications.reviews:write", "audit.export", "audit.read", "audit.unmask"}
+        ),
         "agent": frozenset(
             {
                 "communications.access:read",
@@ -37,7 +42,8 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 def granted(role: str, own: Sequence[str] | None) -> frozenset[str]:
     """What *role* permits; *own* is what the tenant's role of that name does, None where there is none."""
-    return ROLES.get(role) or frozenset(own or ()) & PERMISSIONS
+    found = ROLES.get(role) or frozenset(own or ()) & PERMISSIONS
+    return found | {_INCLUDED[name] for name in found & _INCLUDED.keys()}
 
 
 async def own(connection: Connection, tenant_id: UUID) -> dict[str, frozenset[str]]:

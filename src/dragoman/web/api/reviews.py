@@ -26,7 +26,7 @@ from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.http.problems import InvalidParameterError
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
-Reviewer = Annotated[Principal, Depends(require("communications.access:write"))]
+Reviewer = Annotated[Principal, Depends(require("communications.reviews:write"))]
 ADMIN = "communications.access:admin"
 
 router = APIRouter(prefix="/api/v1/conversations/{session_id}/review", tags=["reviews"])

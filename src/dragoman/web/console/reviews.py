@@ -21,7 +21,7 @@ from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-Reviewer = Annotated[Principal, Depends(require("communications.access:write"))]
+Reviewer = Annotated[Principal, Depends(require("communications.reviews:write"))]
 ADMIN = "communications.access:admin"
 
 Text = Annotated[str, Form()]

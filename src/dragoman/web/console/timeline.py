@@ -244,8 +244,11 @@ def _new_state(event: Event, facts: Facts) -> str:
     return _known(facts.get("new"), wording.STATES) if event.type == "state.changed" else ""
 
 
+_SHOWN_VALUES = {"skill.invoked": "parameters", "skill.succeeded": "result", "flow.step_failed": "collected"}
+
+
 def _values(event: Event, facts: Facts) -> tuple[tuple[str, str], ...]:
-    name = {"skill.invoked": "parameters", "skill.succeeded": "result"}.get(event.type)
+    name = _SHOWN_VALUES.get(event.type)
     held = facts.get(name) if name else None
     if not isinstance(held, dict):
         return ()

@@ -487,6 +487,15 @@ def _contact_erased(facts: Facts) -> Markup:
     )
 
 
+def _step_failed(facts: Facts) -> Markup:
+    told = Markup('<span class="why">{}</span> · flow <code>{}</code>').format(facts["reason"], facts["flow"])
+    return (
+        told + Markup(" · collected so far:")
+        if isinstance(facts.get("collected"), dict) and facts["collected"]
+        else told
+    )
+
+
 def _flow_started(facts: Facts) -> Markup:
     began, newest = facts["flow_version"], (facts.get(NEWEST_FLOWS) or {}).get(str(facts["flow"]))
     if newest is None or newest == began:
@@ -718,7 +727,7 @@ EVENTS: Mapping[str, EventWords] = {
         hue="red",
         about="error",
         title=_say("Step failed: <code>{}</code>", "step"),
-        detail=_say('<span class="why">{}</span> · flow <code>{}</code>', "reason", "flow"),
+        detail=_step_failed,
     ),
     "flow.completed": EventWords(
         icon="flag",
