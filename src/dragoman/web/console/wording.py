@@ -785,7 +785,7 @@ EVENTS: Mapping[str, EventWords] = {
             _counted(facts["retention_days"], "day", "days"),
         ),
     ),
-    "hold.put": EventWords(icon="shield-check", title=_say("Placed on legal hold"), detail=_say("{}", "reason")),
+    "hold.put": EventWords(icon="shield-check", title=_say("Put on legal hold"), detail=_say("{}", "reason")),
     "hold.lifted": EventWords(icon="shield-check", title=_say("Legal hold lifted"), detail=_say("{}", "reason")),
     "contact.erased": EventWords(icon="trash-2", title=_say("Contact erased"), detail=_contact_erased),
 }
