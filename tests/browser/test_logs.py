@@ -198,7 +198,7 @@ def test_a_page_that_one_may_not_see_is_not_in_the_menu_and_refused(visitor: Vis
     assert response is not None
     assert response.status == 403
     expect(page.get_by_role("heading", level=1)).to_have_text("No access")
-    expect(page.get_by_role("alert")).to_contain_text("Ask an administrator for “Review and simulate”")
+    expect(page.get_by_role("alert")).to_contain_text("Ask an administrator for “Simulate and resend”")
     expect(page.get_by_role("navigation", name="Primary")).to_contain_text("Logs")
 
 

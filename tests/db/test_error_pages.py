@@ -78,7 +78,7 @@ async def test_an_address_without_a_page_keeps_the_menu_for_who_is_signed_in(
         ("/access-log", "Read the access log"),
         ("/communications/sessions/active", "Supervise conversations"),
         ("/communications/automation/exports", "Export conversations"),
-        ("/simulator", "Review and simulate"),
+        ("/simulator", "Simulate and resend"),
     ],
 )
 async def test_a_refusal_named_an_identifier_and_nobody_to_ask(

@@ -380,9 +380,7 @@ def _files(runtime: Runtime, tenant_id: UUID, given: Sequence[TemplateAttachment
             mime_type=one.mime_type, size=one.size, sha256=one.sha256,
         )  # fmt: skip
         if not is_proven(runtime, tenant_id, file, one.proof):
-            raise InvalidParameterError(
-                f"attachments.{number}", "no such uploaded file; upload it first"
-            )
+            raise InvalidParameterError(f"attachments.{number}", "no such uploaded file; upload it first")
         files.append(file)
     return files
 
