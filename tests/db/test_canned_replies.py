@@ -208,7 +208,7 @@ async def test_who_answers_sees_the_replies_and_changes_none(
     for role in ("agent", "answers"):
         shown = await client.get(PAGE, headers=await tenant.cookie(await tenant.user(role)))
         assert "Hello Marina Souza" in shown.text
-        for absent in ("Add a reply", "Edit", "Delete", f"{PAGE}/new"):
+        for absent in ("Add reply", "Edit", "Delete", f"{PAGE}/new"):
             assert absent not in shown.text
     for role in ("auditor", "analyst", "developer"):
         page = await client.get(PAGE, headers=await tenant.cookie(await tenant.user(role)))
