@@ -466,20 +466,20 @@ async def test_the_drawer_and_the_api_say_how_far_it_is_proved(
         return " ".join(page.text.split()), summary.json()["integrity"]
 
     page, proved = await shown()
-    assert "2 of 2 events wait for a checkpoint" in page
+    assert "0 of 2 events sealed" in page
     assert (proved["state"], proved["checkpoint"], proved["sealed_events"]) == ("recorded", None, 0)
     await made(tenant)
     page, proved = await shown()
-    assert 'Events sealed <span class="sub">by checkpoint 1,' in page
+    assert '2 events sealed <span class="sub">by checkpoint 1,' in page
     assert (proved["state"], proved["checkpoint"], proved["sealed_events"]) == ("sealed", 1, 2)
     await verified(tenant)
     page, proved = await shown()
-    assert "2 audit events: chain unbroken</span>" in page
+    assert "2 events checked: chain unbroken</span>" in page
     assert proved["state"] == "checked"
     check = f"/communications/automation/logs/{a}/seal"
     told = (await client.get(check, headers=headers)).text
-    assert "2 audit events: chain unbroken" in told
-    assert "0 messages compared with the digests that were sealed" in told
+    assert "2 events checked: chain unbroken" in told
+    assert "0 messages match the sealed digests" in told
     await owner.execute("UPDATE audit_event SET actor_name = 'x' WHERE session_id = $1 AND position = 2", a)
     assert "Broken at event 2" in (await client.get(check, headers=headers)).text
     await verified(tenant)
