@@ -1,4 +1,5 @@
 import 'htmx.org/dist/htmx.esm.js';
+import './ahead.js';
 import './columns.js';
 import './drawer.js';
 import './keyboard.js';

@@ -1,4 +1,5 @@
 // Single keys, with a switch to turn them off (WCAG 2.1.4). With the drawer open J and K step the drawer.
+import { fetchAhead } from './ahead.js';
 import { keepFocusOnce } from './drawer.js';
 import { togglePause } from './live.js';
 import { all, isField, isNarrow, one, remember, whenever } from './page.js';
@@ -14,10 +15,13 @@ const step = (by) => {
   }
   next.focus();
   next.closest('tr').scrollIntoView({ block: 'nearest' });
-  if (one('.drawer > .dr')) {
+  const isOpen = one('.drawer > .dr');
+  if (isOpen) {
     keepFocusOnce();
     next.click();
   }
+  // The next step in the same direction, or the one that Enter opens.
+  fetchAhead(isOpen ? links[links.indexOf(next) + by] : next);
 };
 
 const actions = {

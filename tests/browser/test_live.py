@@ -116,7 +116,7 @@ def test_nothing_moves_while_rows_are_read(watcher: Visitor, busy: BrowserServer
 
 def test_who_scrolled_down_is_told_and_followed_again_at_the_top(watcher: Visitor, busy: BrowserServer) -> None:
     page = watcher.page
-    page.set_viewport_size({"width": 1440, "height": 380})
+    page.set_viewport_size({"width": 1440, "height": 600})
     # The list grows until it is longer than the window, however high its rows are.
     while page.locator(".scroll").evaluate("(box) => box.scrollHeight - box.clientHeight") < 60:
         writer = BurstWriter(busy, f"Row {page.locator('#rows tr').count()}")

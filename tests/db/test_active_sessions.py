@@ -233,9 +233,9 @@ async def test_the_drawer_leads_to_the_inbox_for_whoever_may_answer(
     drawer = "/communications/automation/logs/{}"
     agent, auditor = bearer(await tenant.token("agent")), bearer(await tenant.token("auditor"))
     shown = (await client.get(drawer.format(session_id), headers=agent)).text
-    assert "Answer in the inbox" in shown
+    assert "Reply in the inbox" in shown
     assert shown.count(inbox) == 2, "the button, and where the transcript ends"
     for address, headers in ((session_id, auditor), (over, agent)):
         shown = (await client.get(drawer.format(address), headers=headers)).text
-        assert "Answer in the inbox" not in shown
+        assert "Reply in the inbox" not in shown
         assert "Nothing here can be changed" in shown

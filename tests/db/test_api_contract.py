@@ -273,7 +273,8 @@ def test_w17_what_a_note_takes_is_declared(app: FastAPI) -> None:
 def choices_of(described: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """The values that a parameter's schema lists, if it is a text of a few."""
     found = schema_of(described, schema)
-    for inner in [found, found.get("items", {}), *found.get("anyOf", [])]:
+    kinds = [found, *found.get("anyOf", [])]
+    for inner in [*kinds, *(kind.get("items", {}) for kind in kinds)]:
         values: list[str] = schema_of(described, inner).get("enum", [])
         if values:
             return values

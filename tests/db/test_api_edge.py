@@ -149,7 +149,7 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
     names = {parameter["name"]: parameter for parameter in listing["parameters"]}
     assert set(names) == {
         "phone", "intent", "skill", "state", "state_not", "outcome", "outcome_not", "channel", "business_partner",
-        "agent", "errors", "tag", "reviewed", "q", "from", "to", "sort", "cursor", "limit",
+        "agent", "errors", "tag", "reviewed", "q", "from", "to", "contact", "sort", "cursor", "limit",
     }  # fmt: skip
     assert all(parameter["description"] for parameter in names.values())
     assert set(listing["responses"]) == {"200", "401", "403", "422", "429", "503"}

@@ -108,7 +108,7 @@ async def test_from_the_form_to_the_file(
     found = await seen(client, auditor, job.key)
     # More than are counted at once: the worker does it.
     assert (found["state"], found["rows_expected"], found["file"]) == ("waiting", None, None)
-    assert found["filters"] == {"outcome": "SUCCESS"}
+    assert found["filters"] == {"outcome": ["SUCCESS"]}
     assert (await client.get(f"{API}/{job.key}/file", headers=auditor)).status_code == 404
     page = (await client.get(PAGE, headers=auditor)).text
     assert "Waiting to start" in page

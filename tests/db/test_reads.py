@@ -65,6 +65,20 @@ async def test_opening_a_conversation_is_recorded_whichever_way(
     ]
 
 
+async def test_what_a_page_fetches_ahead_is_recorded_as_that_and_opening_it_besides(
+    client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID
+) -> None:
+    headers = {**bearer(await tenant.token("auditor")), "HX-Request": "true", "HX-Target": "aside#drawer"}
+    ahead = {**headers, "X-Ahead": "1"}
+    for sent in (ahead, ahead, headers, headers):
+        assert (await client.get(f"{LOGS}/{session_id}", headers=sent)).status_code == 200
+    # The header makes nothing else of what is not the drawer of a list.
+    whole = {name: value for name, value in ahead.items() if not name.startswith("HX")}
+    assert (await client.get(f"{LOGS}/{session_id}?view=full", headers=whole)).status_code == 200
+    found = [(record["action"], record["session_id"]) for record in await records(tenant)]
+    assert sorted(found) == [("conversation.fetched_ahead", session_id), ("conversation.opened", session_id)]
+
+
 @pytest.mark.parametrize("way", ["/api/v1/conversations", LOGS, f"{LOGS}/rows"])
 async def test_a_search_is_recorded_as_it_was_typed(
     client: httpx.AsyncClient, tenant: TenantFixture, session_id: UUID, way: str

@@ -363,8 +363,8 @@ async def test_an_address_of_another_tenant_is_not_taken(place: SignOnPlace) -> 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"client_id": ""}, "are needed"),
-        ({"claim": ""}, "are needed"),
+        ({"client_id": ""}, "Enter issuer, client ID, client secret and claim"),
+        ({"claim": ""}, "Enter issuer, client ID, client secret and claim"),
         ({"pairs": []}, "which claim value gives which role"),
         ({"pairs": [("ops", "king")]}, "There is no role king"),
     ],

@@ -387,4 +387,4 @@ async def test_what_was_written_hours_before_it_arrived_shows_both_times(field: 
     written = int(field.shop.clock.now().timestamp()) - 3 * 3600
     await field.post(field.text(NUMBER, "written long ago", timestamp=f"{written}{'000' if in_ms else ''}"))
     (session,) = await field.sessions()
-    assert re.search(r"Written\s*<time[^>]*>[^<]+</time>\s*· arrived", await page(field, session["session_id"]))
+    assert re.search(r"written\s*<time[^>]*>[^<]+</time>,\s*received", await page(field, session["session_id"]))

@@ -240,7 +240,7 @@ async def test_m1_an_old_number_is_masked_after_retention_took_the_history(
 
 async def test_m2_a_shared_view_that_looks_for_a_number_is_named_and_not_shown(furnished: Furnished) -> None:
     page = (await furnished.client.get(ADDRESS, headers=furnished.person)).text
-    assert "looks for a number" in page
+    assert "searches for a number" in page
     assert "calls of ••••••" in page
     assert "?phone=" not in page
 

@@ -197,7 +197,7 @@ async def test_pages_and_metrics_say_it_and_an_administrator_may_try_before_the_
         assert "dragoman_channel_accounts_unreachable 1.0" in (await shop.web.get("/metrics", headers=HERE)).text
         broken.breaks = lambda _: None
         answer = await ana.post(f"{ADDRESS}/{shop.channel_account_id}/try")
-        assert "being tried" in plain(await ana.get(answer.headers["location"]))
+        assert "Trying the first messages" in plain(await ana.get(answer.headers["location"]))
         # The one on trial, and by it all the others: nobody has to wait for the sweep.
         await shop.settle()
         page = plain(await ana.get(ADDRESS))

@@ -321,7 +321,7 @@ async def test_an_administrator_fetches_templates_on_record(shop: Harness, ana: 
     answer = await ana.post(page)
     assert answer.status_code == 303
     shown = plain(await ana.get(answer.headers["location"]))
-    assert "1 template is kept, 1 could not be read" in shown
+    assert "1 template fetched, 1 could not be read" in shown
     answering(shop, httpx.Response(401, json=REFUSAL))
     failed = plain(await ana.get((await ana.post(page)).headers["location"]))
     assert "Session has expired (code 190)" in failed

@@ -159,4 +159,5 @@ def test_the_default_columns_are_those_of_the_product() -> None:
         "Intent / Skill",
         "Last User Message",
         "Message Count",
+        "Last Activity",
     ]

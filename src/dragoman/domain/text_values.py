@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import TypeVar
 from uuid import UUID
 
+from dragoman.bounded import reads_outside_text
+
 Choice = TypeVar("Choice", bound=StrEnum)
 
 CHANNEL_KINDS = frozenset({"whatsapp", "email"})
@@ -60,6 +62,7 @@ _LONGEST_CHOICE = 60
 """Characters of a text that are compared with the choices: what is longer is near none."""
 
 
+@reads_outside_text
 def _form(text: str) -> str:
     # Case and separators are what people get wrong.
     return re.sub(r"[^a-z0-9]+", "", text.lower())

@@ -29,6 +29,8 @@ Auditor = Annotated[Principal, Depends(require("audit.read"))]
 
 LISTED = "conversations.listed"
 OPENED = "conversation.opened"
+FETCHED_AHEAD = "conversation.fetched_ahead"
+"""A page fetched it while the pointer rested on its row; what it shows then is opened besides."""
 FILE_OPENED = "file.opened"
 RAW_OPENED = "raw_item.opened"
 LOG_READ = "access_log.read"
@@ -52,13 +54,15 @@ async def listed(runtime: Runtime, connection: Connection, identity: Principal, 
     await _record(runtime, connection, identity, LISTED, _digest(asked), detail=asked)
 
 
-async def opened(runtime: Runtime, connection: Connection, identity: Principal, found: Conversation) -> None:
-    """*identity* is shown something of that conversation."""
+async def opened(
+    runtime: Runtime, connection: Connection, identity: Principal, found: Conversation, *, action: str = OPENED
+) -> None:
+    """*identity* is shown something of that conversation, or given it ahead (:data:`FETCHED_AHEAD`)."""
     await _record(
         runtime,
         connection,
         identity,
-        OPENED,
+        action,
         str(found.session_id),
         session_id=found.session_id,
         contact_id=found.contact_id,

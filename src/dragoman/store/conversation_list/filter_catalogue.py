@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from dragoman.domain.text_values import (
     last_moment,
     last_moment_in,
     partner_of,
+    read_choice,
     true_or_false,
     without_nul,
 )
@@ -66,8 +68,8 @@ class ValueKind:
 WORDS = ValueKind(str, without_nul, 200)
 NAME = ValueKind(str, without_nul, 120)
 YES_OR_NO = ValueKind(bool, true_or_false, refusal="is not true or false.")
-STATE = ValueKind(State, State, refusal=f"is not a state. Use one of {', '.join(State)}.")
-OUTCOME = ValueKind(Outcome, Outcome, refusal=f"is not an outcome. Use one of {', '.join(Outcome)}.")
+STATE = ValueKind(State, partial(read_choice, State))
+OUTCOME = ValueKind(Outcome, partial(read_choice, Outcome))
 SINCE = ValueKind(datetime, first_moment, read_by_zone=first_moment_in)
 UNTIL = ValueKind(datetime, last_moment, read_by_zone=last_moment_in)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.skill_calls import SkillCalls
 from dragoman.domain.states import State
+from dragoman.domain.text_values import read_choice
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, FilterField
 
 
@@ -37,7 +38,7 @@ class SortOrder:
     @classmethod
     def parse(cls, text: str) -> SortOrder:
         """Read the text form. Raises ValueError."""
-        return cls(Sort(text.removeprefix("-")), text.startswith("-"))
+        return cls(read_choice(Sort, text.removeprefix("-")), text.startswith("-"))
 
     def __str__(self) -> str:
         return f"{'-' if self.descending else ''}{self.sort}"

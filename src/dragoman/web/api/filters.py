@@ -23,7 +23,7 @@ def _order(value: str) -> str:
     try:
         return str(SortOrder.parse(value))
     except ValueError as error:
-        raise ValueError(f"use one of {', '.join(Sort)}, with a minus before it for the greatest first") from error
+        raise ValueError(f"{error}, with a minus before it for the greatest first") from error
 
 
 def from_text(read: Callable[[str], Any]) -> Callable[[object], Any]:

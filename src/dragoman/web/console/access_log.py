@@ -35,6 +35,7 @@ KINDS: dict[str, str] = {"": "All", "read": "Reads", "change": "Changes"}
 ACTIONS = {
     audited_reads.LISTED: "Viewed the conversation list",
     audited_reads.OPENED: "Opened a conversation",
+    audited_reads.FETCHED_AHEAD: "Loaded a conversation in advance",
     audited_reads.FILE_OPENED: "Opened a file",
     audited_reads.RAW_OPENED: "Opened the raw channel data",
     audited_reads.LOG_READ: "Read the access log",

@@ -52,11 +52,16 @@ async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conv
 
 
 async def reader_of(
-    connection: Connection, runtime: RuntimeDependency, identity: Principal, session_id: str
+    connection: Connection,
+    runtime: RuntimeDependency,
+    identity: Principal,
+    session_id: str,
+    *,
+    action: str = audited_reads.OPENED,
 ) -> ConversationReader:
     """A reading of the conversation of that id, as *identity* may see it. Raises HTTPException 404."""
     found = await find(connection, identity.tenant_id, session_id)
-    await audited_reads.opened(runtime, connection, identity, found)
+    await audited_reads.opened(runtime, connection, identity, found, action=action)
     masks = await identity.visibility.masks(connection, identity.tenant_id, [found.contact_id])
     return ConversationReader(
         connection=connection,

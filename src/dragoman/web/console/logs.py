@@ -32,6 +32,8 @@ from dragoman.web.look_ups import check_look_ups
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 PAGE_SIZE = 50
+AHEAD = "X-Ahead"
+"""The header with which a page asks for a drawer that nobody has opened yet."""
 _A_YEAR = 365 * 24 * 3600
 
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
@@ -72,7 +74,9 @@ async def conversation(request: Request, runtime: RuntimeDependency, identity: R
     async with runtime.database.tenant(identity.tenant_id) as connection:
         # Before anything is read for the page: what changes from here on, its stream tells.
         since = (await changes.read(connection, identity.tenant_id, None)).place
-        reading = await fragments.reader_of(connection, runtime, identity, session_id)
+        is_ahead = AHEAD in request.headers and target_of(request) == "drawer"
+        action = audited_reads.FETCHED_AHEAD if is_ahead else audited_reads.OPENED
+        reading = await fragments.reader_of(connection, runtime, identity, session_id, action=action)
         if filter_errors:
             return RedirectResponse(f"{ADDRESS}/{reading.conversation.session_id}", 303)
         active = await detail.load(reading, query.filters(), now=now, order=query.order)

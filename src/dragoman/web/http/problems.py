@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -295,8 +294,11 @@ def _written(path: str, query: str) -> str:
 
 
 def _parameter_error(found: Mapping[str, Any]) -> ParameterError:
-    # The location is ("query", "limit"), ("path", "session_id"), ("body", "items", 3, "name").
+    # The location is ("query", "limit"), ("path", "session_id"), ("body", "items", 3, "name"); in an address a value of
+    # a parameter that takes several has no number that its sender would know: ("query", "state", 0).
     inner = found["loc"][1:] or found["loc"]
+    if found["loc"][0] == "query":
+        inner = inner[:1]
     return ParameterError(parameter=".".join(map(str, inner))[:100], detail=_said_of(found))
 
 
@@ -304,7 +306,7 @@ def _said_of(found: Mapping[str, Any]) -> str:
     context = found.get("ctx", {})
     if found["type"] in {"enum", "literal_error"}:
         # Pydantic writes the choices as a text: 'a', 'b' or 'c'.
-        return choice_refusal(re.findall(r"'([^']*)'", context["expected"]), str(found["input"])[:100])
+        return choice_refusal(context["expected"].split("'")[1::2], str(found["input"])[:100])
     said = _SAID.get(found["type"])
     return said.format_map(context) if said is not None else found["msg"].removeprefix("Value error, ")
 
