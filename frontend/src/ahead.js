@@ -13,7 +13,9 @@ let rested = null;
 const fetchNow = (link) => {
   if (!link.isConnected || ahead?.address === link.href || link.hasAttribute('aria-current')) return;
   const headers = { 'HX-Request': 'true', 'HX-Target': 'aside#drawer', 'X-Ahead': '1', 'X-By-Itself': '1' };
-  ahead = { address: link.href, answer: fetch(link.href, { headers }), at: performance.now() };
+  // Read at once: an answer that nobody reads keeps its connection, of which a browser has six.
+  const answer = fetch(link.href, { headers }).then(async (response) => new Response(await response.blob(), response));
+  ahead = { address: link.href, answer, at: performance.now() };
   ahead.answer.catch(() => { ahead = null; });
 };
 export const fetchAhead = (link) => {

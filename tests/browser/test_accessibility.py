@@ -236,7 +236,7 @@ def insights(visitor: Visitor, size: str) -> Iterator[str]:
     page.goto("/communications/skills/classifier?try=1")
     yield "classifier, not measured"
     _press(page, "Measure now")
-    expect(page.get_by_role("status").filter(has_text="has been measured")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Live version measured")).to_be_visible()
     page.evaluate(unfold)
     yield "classifier"
 

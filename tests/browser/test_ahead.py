@@ -36,7 +36,7 @@ def test_the_row_under_the_pointer_is_there_before_the_click(desk: Visitor) -> N
     link = page.get_by_role("link", name=MARINA.name)
     with page.expect_response(lambda answer: asked_ahead(answer.request)) as ahead:
         link.hover()
-    ahead.value.finished()
+    assert ahead.value.ok
     with page.expect_request(lambda request: "x-by-itself" in request.headers and LOGS in request.url) as recorded:
         link.click()
     expect(page.locator("#drawer h2")).to_contain_text(MARINA.name)
@@ -61,7 +61,7 @@ def test_the_next_conversation_by_the_keys_is_there_before_it_is_asked_for(desk:
         links.nth(3).focus()
         page.keyboard.press(keys)
         expect(page.locator("#drawer h2")).to_contain_text(names[3 + step])
-    ahead.value.finished()
+    assert ahead.value.ok
     before = len(asked)
     page.keyboard.press(keys)
     expect(page.locator("#drawer h2")).to_contain_text(names[3 + 2 * step])

@@ -74,8 +74,8 @@ def test_a_message_that_was_written_hours_before_it_arrived_has_both_times(
     _post(own, _said("wamid.late.1", "from the mountain hut", timestamp=str(written)))
     page = own_desk.open(_session_of(own, "wamid.late.1"))
     times = page.locator(".msg").filter(has_text="from the mountain hut").locator(".meta")
-    expect(times).to_contain_text("Written")
-    expect(times).to_contain_text("arrived")
+    expect(times).to_contain_text("written ")
+    expect(times).to_contain_text("received ")
     expect(times.locator("time")).to_have_count(2)
 
 
@@ -141,7 +141,7 @@ def test_beside_a_conversation_on_a_small_desk_no_button_is_squeezed(own: Browse
     visitor = Visitor.enter(browser, own, viewport={"width": 1280, "height": 800})
     visitor.sign_in()
     page = visitor.open(session_id)
-    buttons = page.locator("main .head .btn")
+    buttons = page.locator("main .head .btn:visible")
     expect(buttons.last).to_be_visible()
     assert buttons.evaluate_all("(all) => all.filter((one) => one.getBoundingClientRect().width < 24).length") == 0
     edge = page.locator("#drawer").evaluate("(drawer) => drawer.getBoundingClientRect().left")

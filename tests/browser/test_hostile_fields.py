@@ -92,7 +92,7 @@ def test_what_reviewers_write_stays_text(own_desk: Visitor) -> None:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        (f"{LOGS}?q=", "shown, newest activity first"),
+        (f"{LOGS}?q=", "latest activity first"),
         ("/access-log?session=", "session"),
         (f"{SETTINGS}/channels/", "Not found"),
     ],

@@ -61,12 +61,14 @@ def test_no_button_is_stretched(request: pytest.FixtureRequest, browser: Browser
 def test_the_login_leads_back_to_the_filter_that_was_being_set(browser: Browser, own: BrowserServer) -> None:
     visitor = Visitor.enter(browser, own, viewport=DESK)
     page = visitor.sign_in()
+    expect(page.locator(".facets-row[data-outcomes]")).to_be_visible()
     visitor.context.clear_cookies(name="dragoman_session")
-    page.locator("select[name=outcome]").select_option("SKILL_ERROR")
+    page.get_by_role("button", name="Outcome").click()
+    page.locator("#pick-outcome label").filter(has_text="Skill Error").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     visitor.context.add_cookies([{"name": "dragoman_session", "value": own.ticket(own.admin), "url": own.url}])
     page.reload()
-    expect(page.locator("select[name=outcome]")).to_have_value("SKILL_ERROR")
+    expect(page.get_by_role("button", name="Outcome")).to_contain_text("Skill Error")
     visitor.leave()
 
 

@@ -19,6 +19,7 @@ from dragoman.store.conversation_list import conversations, counts
 from dragoman.store.conversation_list.counts import FacetCounts, VolumeBar
 from dragoman.store.conversation_list.filters import Filters
 from dragoman.store.database import Connection
+from dragoman.web.console import choices
 from tests.filters import filters_of
 
 from .tenant_fixture import TenantFixture
@@ -196,3 +197,31 @@ async def test_the_api_takes_a_filter_several_times(tenant: TenantFixture, clien
     twice = await client.get("/api/v1/conversations?phone=1&phone=2", headers=headers)
     assert twice.status_code == 422
     assert "given more than once" in twice.text
+
+
+async def test_intents_flows_and_skills_are_offered_and_both_stand_in_the_column(
+    tenant: TenantFixture, client: httpx.AsyncClient
+) -> None:
+    await tenant.session(intent="report_damage", skill="support.open_ticket")
+    await tenant.session(intent="greeting", skill=None)
+    async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+        await connection.execute(
+            "INSERT INTO flow (tenant_id, name, version, definition, imported_at) "
+            "VALUES ($1, 'orders.return', 1, $2, $3)",
+            tenant.tenant_id, {"label": "Return an order"}, NOON,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO skill (tenant_id, name, version, spec, registered_at) "
+            "VALUES ($1, 'support.open_ticket', '1', $2, $3)",
+            tenant.tenant_id, {"label": "Open a ticket"}, NOON,
+        )  # fmt: skip
+        offered = await choices.load(connection, tenant.tenant_id)
+    assert offered.options["skill_intent"] == [
+        ("Intents", [("greeting", "Greeting"), ("report_damage", "Report damage")]),
+        ("Flows", [("orders.return", "Return an order")]),
+        ("Skills", [("support.open_ticket", "Open a ticket")]),
+    ]
+    page = (await client.get(LOGS, headers=await tenant.cookie(await tenant.user("administrator")))).text
+    (cell,) = re.findall(r'<span class="wanted">(Report damage.*?)</span>', page, re.DOTALL)
+    assert "arrow-right" in cell
+    assert "support.open_ticket" in cell
