@@ -82,7 +82,14 @@ def _parameter(field: FilterField) -> Any:
         of = Annotated[datetime, BeforeValidator(from_text(kind.read))]
     if field.several:
         of = Annotated[list[of], BeforeValidator(_listed), Field(min_length=1, max_length=MOST_VALUES)]
-    return of | None, Field(None, alias=field.api, description=field.description)
+    extra = _one_or_several if field.several else None
+    return of | None, Field(None, alias=field.api, description=field.description, json_schema_extra=extra)
+
+
+def _one_or_several(schema: dict[str, Any]) -> None:
+    """Declare what :func:`_listed` takes: a list, and one value by itself."""
+    several = next(kind for kind in schema["anyOf"] if kind.get("type") == "array")
+    schema["anyOf"].insert(0, several["items"])
 
 
 def _listed(value: object) -> object:
