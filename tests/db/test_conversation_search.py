@@ -122,7 +122,7 @@ async def test_what_it_is_not_and_what_is_named_otherwise(tenant: TenantFixture)
     for filters, found in expected:
         assert set(await ids(tenant, **filters)) == found, filters
     async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
-        assert await conversations.agents(connection, tenant.tenant_id) == ["Ana"]
+        assert (await conversations.agents_and_intents(connection, tenant.tenant_id))[0] == ["Ana"]
 
 
 CASES = [

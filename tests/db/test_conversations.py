@@ -189,7 +189,8 @@ async def test_the_select_knows_current_and_retired_skills_by_their_latest_label
                 "VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 tenant.tenant_id, name, version, {"label": label}, NOON, retired_at, current,
             )  # fmt: skip
-        assert await conversations.skills(connection, tenant.tenant_id) == [
+        _, skills = await conversations.flows_and_skills(connection, tenant.tenant_id)
+        assert skills == [
             ("finance.invoices", "Invoices"),
             ("orders.status", "Order status"),
         ]

@@ -156,8 +156,6 @@ async def test_an_entry_is_read_with_its_contact_attempts_and_copies(tenant: Ten
         copy = await outbox_list.get(connection, tenant.tenant_id, copy_id, cutoff=SINCE)
         assert await outbox_list.get(connection, tenant.tenant_id, entry_id, cutoff=now) is None
         assert await outbox_list.get(connection, tenant.tenant_id, uuid4(), cutoff=SINCE) is None
-        assert await outbox_list.has_entries_of(connection, tenant.tenant_id, session_id)
-        assert not await outbox_list.has_entries_of(connection, tenant.tenant_id, uuid4())
         several = await outbox_list.by_ids(connection, tenant.tenant_id, [entry_id, copy_id, uuid4()], cutoff=SINCE)
     assert found is not None
     assert copy is not None

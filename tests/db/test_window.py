@@ -17,6 +17,7 @@ from dragoman.store.conversation_list import conversations
 from dragoman.web.console import detail, wording
 from dragoman.web.console.detail import ConversationReader
 
+from .outbox_fixture import add_entry
 from .tenant_fixture import TenantFixture
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -228,13 +229,12 @@ async def test_the_number_of_statements_does_not_depend_on_the_length(
 
     await asked(f"{LOGS}/{short}")  # the driver asks about types once
     drawer = [await asked(f"{LOGS}/{session_id}", "aside#drawer") for session_id in (short, long)]
-    # The latest of them: the contact's other sessions.
-    assert drawer[0] == drawer[1] <= 30
-    # Who asks (2), the default view, the feed's place, what the filters offer (6), the views, the time-out, the list,
+    assert drawer[0] == drawer[1] <= 29
+    # Who asks (2), the default view, the feed's place, what the filters offer (4), the views, the time-out, the list,
     # and who read it, which is asked no more for an hour once it stands on record.
-    assert await asked(LOGS) <= 14
+    assert await asked(LOGS) <= 12
     await asked(LOGS)
-    assert await asked(LOGS) <= 13
+    assert await asked(LOGS) <= 11
     for part in ("transcript?before=300", "timeline?before=900"):
         assert await asked(f"{LOGS}/{long}/{part}", "x") <= 10
 
@@ -313,3 +313,11 @@ def test_every_filter_of_the_timeline_keeps_something() -> None:
     assert detail.SHOWN["errors"] is wording.ERRORS
     assert {"skill.failed", "dispatch.orphaned"} <= set(wording.ERRORS.types)
     assert {"skill.invoked", "skill.succeeded"} <= set(wording.CALLS.types)
+
+
+async def test_the_digest_says_whether_something_stands_in_the_outbox(tenant: TenantFixture) -> None:
+    replied, mailed = await tenant.session(), await tenant.session()
+    await add_entry(tenant, session_id=mailed)
+    for session_id, expected in ((replied, False), (mailed, True)):
+        async with reading(tenant, session_id) as read:
+            assert (await read.digest()).has_outbox_entries is expected

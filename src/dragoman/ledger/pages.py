@@ -132,7 +132,7 @@ class TimelineDigest:
     ``first_error`` is the position of the first error, None without any. ``versions`` are the skills that ran, each
     with its version, ``flows`` the flows as (name, version); ``spent`` are the seconds in each state that has ended.
     ``previous_session_id`` is the session before this one in its thread. ``undelivered`` are the replies that did not
-    reach the contact.
+    reach the contact; ``has_outbox_entries``: some of what was sent in it stands in the outbox list.
     """
 
     events: int
@@ -146,6 +146,7 @@ class TimelineDigest:
     flows: list[tuple[str, int]] = field(default_factory=list)
     previous_session_id: UUID | None = None
     undelivered: int = 0
+    has_outbox_entries: bool = False
 
 
 async def messages(
@@ -448,7 +449,9 @@ async def digest(
         "min(payload->>'previous_session_id') FILTER (WHERE type = 'session.opened') AS previous_session_id, "
         "(SELECT count(*) FROM outbox_entry o WHERE o.tenant_id = $1 AND o.session_id = $2 "
         "AND o.message_id IS NOT NULL AND (o.delivery = 'failed' OR o.delivery IS NULL AND o.status = 'FAILED')) "
-        "AS undelivered "
+        "AS undelivered, "
+        "EXISTS (SELECT FROM outbox_entry o WHERE o.tenant_id = $1 AND o.session_id = $2 AND o.listed) "
+        "AS has_outbox_entries "
         "FROM audit_event e WHERE tenant_id = $1 AND session_id = $2 AND at >= $3",
         *session,
         list(errors.types),

@@ -38,17 +38,15 @@ __all__ = [
     "Sort",
     "SortOrder",
     "TooSlowError",
-    "agents",
+    "agents_and_intents",
     "among",
     "bounded",
     "by_ids",
-    "flows",
+    "flows_and_skills",
     "get",
-    "intents",
     "neighbours",
     "of_contact",
     "page",
-    "skills",
 ]
 
 STATEMENT_SECONDS = 5
@@ -343,46 +341,49 @@ async def of_contact(connection: Connection, tenant_id: UUID, contact_id: UUID, 
     return [_conversation(row) for row in rows]
 
 
-async def agents(connection: Connection, tenant_id: UUID, most: int = 200) -> list[str]:
-    """The names of up to *most* agents who have or had a session, in order; one step in an index for each."""
-    return await _values_of(connection, tenant_id, "agent_name", most)
-
-
-async def intents(connection: Connection, tenant_id: UUID, most: int = 200) -> list[str]:
-    """Up to *most* intents that any session has, in order; one step in an index for each."""
-    return await _values_of(connection, tenant_id, "intent", most)
-
-
-async def _values_of(connection: Connection, tenant_id: UUID, column: str, most: int) -> list[str]:
+async def agents_and_intents(connection: Connection, tenant_id: UUID, most: int = 200) -> tuple[list[str], list[str]]:
+    """Up to *most* agents, and as many intents, that any session has, in order; one step in an index for each."""
+    columns = ("agent_name", "intent")
     rows = await connection.fetch(
-        "WITH RECURSIVE found AS ("
-        f" (SELECT {column} AS value FROM session WHERE tenant_id = $1 AND {column} IS NOT NULL"
-        f"  ORDER BY {column} LIMIT 1)"
-        f" UNION ALL SELECT (SELECT s.{column} FROM session s WHERE s.tenant_id = $1 AND s.{column} > f.value"
-        f"  ORDER BY s.{column} LIMIT 1) FROM found f WHERE f.value IS NOT NULL)"
-        " SELECT value FROM found WHERE value IS NOT NULL LIMIT $2",
+        f"WITH RECURSIVE {', '.join(map(_every_value, columns))} "
+        + " UNION ALL ".join(
+            f"(SELECT '{column}' AS of, value FROM every_{column} WHERE value IS NOT NULL LIMIT $2)"
+            for column in columns
+        ),
         tenant_id,
         most,
     )
-    return [row["value"] for row in rows]
+    agents, intents = ([row["value"] for row in rows if row["of"] == column] for column in columns)
+    return agents, intents
 
 
-async def skills(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
-    """Every skill that the tenant has or had, as (name, label) in the order of labels."""
-    return await _labelled(connection, tenant_id, "SELECT DISTINCT ON (name) name, spec->>'label' AS label FROM skill "
-                           "WHERE tenant_id = $1 ORDER BY name, current DESC, registered_at DESC")  # fmt: skip
+def _every_value(column: str) -> str:
+    return (
+        f"every_{column} AS ("
+        f" (SELECT {column} AS value FROM session WHERE tenant_id = $1 AND {column} IS NOT NULL"
+        f"  ORDER BY {column} LIMIT 1)"
+        f" UNION ALL SELECT (SELECT s.{column} FROM session s WHERE s.tenant_id = $1 AND s.{column} > e.value"
+        f"  ORDER BY s.{column} LIMIT 1) FROM every_{column} e WHERE e.value IS NOT NULL)"
+    )
 
 
-async def flows(connection: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
-    """Every flow that the tenant has or had, as (name, label) in the order of labels."""
-    return await _labelled(connection, tenant_id, "SELECT DISTINCT ON (name) name, definition->>'label' AS label "
-                           "FROM flow WHERE tenant_id = $1 ORDER BY name, current DESC, version DESC")  # fmt: skip
-
-
-async def _labelled(connection: Connection, tenant_id: UUID, sql: str) -> list[tuple[str, str]]:
-    rows = await connection.fetch(sql, tenant_id)
-    found = [(row["name"], row["label"] or row["name"]) for row in rows]
-    return sorted(found, key=lambda pair: (pair[1].casefold(), pair[0]))
+async def flows_and_skills(
+    connection: Connection, tenant_id: UUID
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Every flow and every skill that the tenant has or had, each as (name, label) in the order of labels."""
+    rows = await connection.fetch(
+        "(SELECT DISTINCT ON (name) 'flow' AS of, name, definition->>'label' AS label FROM flow "
+        "WHERE tenant_id = $1 ORDER BY name, current DESC, version DESC) UNION ALL "
+        "(SELECT DISTINCT ON (name) 'skill', name, spec->>'label' FROM skill "
+        "WHERE tenant_id = $1 ORDER BY name, current DESC, registered_at DESC)",
+        tenant_id,
+    )
+    found = sorted(
+        ((row["of"], row["name"], row["label"] or row["name"]) for row in rows),
+        key=lambda one: (one[2].casefold(), one[1]),
+    )
+    flows, skills = ([(name, label) for of, name, label in found if of == kind] for kind in ("flow", "skill"))
+    return flows, skills
 
 
 def _conversation(row: Record) -> Conversation:

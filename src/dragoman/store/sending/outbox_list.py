@@ -299,16 +299,6 @@ async def _copies(connection: Connection, tenant_id: UUID, outbox_entry_id: UUID
     return [EntryCopy(**{**row, "status": OutboxStatus(row["status"])}) for row in rows]
 
 
-async def has_entries_of(connection: Connection, tenant_id: UUID, session_id: UUID) -> bool:
-    """Whether the list has entries of that session."""
-    found: bool = await connection.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM outbox_entry WHERE tenant_id = $1 AND session_id = $2 AND listed)",
-        tenant_id,
-        session_id,
-    )
-    return found
-
-
 async def triggers(connection: Connection, tenant_id: UUID) -> list[str]:
     """Read the names of the automation that sent something, by one look into the index for each."""
     rows = await connection.fetch(

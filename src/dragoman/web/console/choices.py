@@ -64,16 +64,15 @@ class Choices:
 
 async def load(connection: Connection, tenant_id: UUID, visibility: Visibility = EVERYTHING) -> Choices:
     """Read them, as *visibility* may see them; each is short."""
-    flows = await conversations.flows(connection, tenant_id)
-    skills = await conversations.skills(connection, tenant_id)
+    flows, skills = await conversations.flows_and_skills(connection, tenant_id)
+    agents, intents = await conversations.agents_and_intents(connection, tenant_id)
     known = {name for name, _ in (*flows, *skills)}
-    others = [name for name in await conversations.intents(connection, tenant_id) if name not in known]
     return Choices(
-        intents=[(name, label_of(name)) for name in others],
+        intents=[(name, label_of(name)) for name in intents if name not in known],
         flows=flows,
         skills=skills,
         accounts=await channel_accounts.list_all(connection, tenant_id),
-        agents=await conversations.agents(connection, tenant_id),
+        agents=agents,
         tags=visibility.tags(await reviews.known_tags(connection, tenant_id)),
         sorts=SORTS,
     )
@@ -81,7 +80,8 @@ async def load(connection: Connection, tenant_id: UUID, visibility: Visibility =
 
 async def labels(connection: Connection, tenant_id: UUID) -> dict[str, str]:
     """Read what people call each flow and skill."""
-    return dict([*await conversations.flows(connection, tenant_id), *await conversations.skills(connection, tenant_id)])
+    flows, skills = await conversations.flows_and_skills(connection, tenant_id)
+    return dict([*flows, *skills])
 
 
 def label_of(intent: str) -> str:

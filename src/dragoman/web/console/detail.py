@@ -36,7 +36,7 @@ from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import NEWEST, Conversation, Filters, SortOrder
 from dragoman.store.database import Connection
 from dragoman.store.handoff import inbox
-from dragoman.store.sending import account_suspensions, outbox_list, service_windows
+from dragoman.store.sending import account_suspensions, service_windows
 from dragoman.store.sending.account_suspensions import HeldReplies
 from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, deliveries, timeline, transcript, wording
@@ -94,8 +94,8 @@ class Detail:
     ``cut`` is the removal that truncated it; None where none has. ``integrity`` is how far its record is proved.
     ``window_until`` is when the contact's customer service window with this number closes or closed, by all that they
     wrote; None where they never did, or the channel knows no window. ``held_replies`` is what waits for the channel.
-    ``has_outbox_entries``: some of what was sent in it stands in the outbox list. ``human_part`` is that of a session
-    which is with an agent. ``sessions`` are the contact's latest, this one among them.
+    ``human_part`` is that of a session which is with an agent. ``sessions`` are the contact's latest, this one among
+    them.
     """
 
     conversation: Conversation
@@ -111,7 +111,6 @@ class Detail:
     older: UUID | None
     cut: Cut | None
     integrity: Integrity
-    has_outbox_entries: bool
     human_part: Handoff | None
     sessions: list[Conversation]
 
@@ -276,7 +275,6 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         older=older,
         cut=cut,
         integrity=await of_session(connection, tenant_id, conversation.session_id, conversation.event_count),
-        has_outbox_entries=await outbox_list.has_entries_of(connection, tenant_id, conversation.session_id),
         human_part=(
             await inbox.handoff_of(connection, tenant_id, conversation.session_id)
             if conversation.state is State.WITH_AGENT
