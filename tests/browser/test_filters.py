@@ -182,7 +182,7 @@ def test_an_end_before_the_beginning_is_explained(desk: Visitor) -> None:
     response = desk.page.goto(f"{LOGS}?from=2026-11-20&to=2026-11-10")
     assert response is not None
     assert response.status == 422
-    expect(desk.page.get_by_role("alert")).to_contain_text("to is before the beginning of the time")
+    expect(desk.page.get_by_role("alert")).to_contain_text("“From” is after “To”")
 
 
 def test_dragging_over_the_strip_narrows_to_its_time(desk: Visitor) -> None:

@@ -15,7 +15,7 @@ from starlette.datastructures import QueryParams
 from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.conversations import NEWEST, Filters, SortOrder
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, NEGATIONS, FilterField
-from dragoman.web.console import columns
+from dragoman.web.console import columns, filter_times
 from dragoman.web.console.formatting import Times
 
 ADDRESS = "/communications/automation/logs"
@@ -124,9 +124,10 @@ class ListQuery:
         except ValueError as error:
             found.setdefault("sort", f"cannot be used: {error}.")
         if not found:
-            filters = self.filters()
-            if filters.since is not None and filters.until is not None and filters.since > filters.until:
-                found["to"] = "is before the beginning of the time. Choose a later end, or an earlier beginning."
+            try:
+                filter_times.bounds({name: self[name] for name in ("from", "to")}, self.zone)
+            except ValueError as error:
+                found["to"] = f"cannot be used: {error}"
         return [FilterError(name, advice) for name, advice in found.items()]
 
     def filters(self) -> Filters:
