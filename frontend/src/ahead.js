@@ -35,8 +35,6 @@ document.addEventListener('htmx:before:request', (event) => {
   const { ctx } = event.detail;
   if (ctx.target?.id !== 'drawer') return;
   clearTimeout(timer);
-  // A link to one message of it has a place to go to when its answer comes.
-  if (ctx.sourceElement?.matches?.('a.found')) return;
   const fetched = ahead;
   ahead = null;
   const usable = fetched && new URL(ctx.request.action, location).href === fetched.address && performance.now() - fetched.at < KEPT;

@@ -13,6 +13,19 @@ export const showList = (address) => htmx.ajax('GET', address, {
   source: '#list', target: '#list', swap: 'outerMorph', headers: { 'HX-Target': 'section#list' },
 });
 
+// "Filter by this value": the links of a row are made when the pointer comes to it, for a page has some hundred.
+document.addEventListener('pointerover', (event) => {
+  const row = event.target.closest?.('#rows [data-row]');
+  if (!row) return;
+  all('.only:not([href])', row).forEach((link) => {
+    const query = new URLSearchParams(one('#list').dataset.query);
+    query.delete('cursor');
+    query.set(link.dataset.only, link.dataset.value);
+    link.href = `/communications/automation/logs?${query}`;
+    link.title = `Show only ${link.previousElementSibling.textContent.trim()}`;
+  });
+});
+
 document.addEventListener('click', (event) => {
   const only = event.target.closest('a.only');
   if (!only || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -52,7 +65,8 @@ document.addEventListener('htmx:after:swap', (event) => {
       select: '.dr-h',
       headers: { 'HX-Target': 'aside#drawer' },
       swap: 'outerMorph',
-      replace: address,
+      // The message that its address names stays named.
+      replace: address + location.hash,
     });
   }
 });
