@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test shake check bench chaos shots lock clean
+.PHONY: help run test shake check bench chaos texts shots lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,12 +33,16 @@ check: .venv/.installed-dev  ## format, lint, types, import boundaries, reposito
 	@$(BIN)/lint-imports
 	@scripts/check-repository
 	@scripts/check-names
+	@$(BIN)/python scripts/texts --check
 
 bench: .venv/.installed-dev  ## every benchmark beside its limit; writes bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)
 
 chaos: .venv/.installed-dev  ## kill everything for some minutes and see that nothing is lost; ARGS="--seed 7"
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+texts: .venv/.installed-dev  ## collect the texts for translators and bring the catalogues up to date
+	@$(BIN)/python scripts/texts
 
 shots: .venv/.installed-dev  ## take the pictures of docs/shots anew
 	@scripts/find-chromium

@@ -1,4 +1,4 @@
-// Theme, row height and time zone live in cookies, so that the server renders the right ones at once.
+// Theme, language, row height and time zone live in cookies, so that the server renders the right ones at once.
 import { all, one, remember, request, say } from './page.js';
 
 const root = document.documentElement;
@@ -14,6 +14,13 @@ if (zone && root.dataset.zone !== zone && !isRemembered()) {
     if (/[?&](from|to)=/.test(location.search)) location.reload();
   }
 }
+
+document.addEventListener('change', (event) => {
+  const language = event.target.closest('[data-language-set]');
+  if (!language) return;
+  remember('language', language.value);
+  location.reload();
+});
 
 document.addEventListener('click', (event) => {
   const theme = event.target.closest('[data-theme-set]');

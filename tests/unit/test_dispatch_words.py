@@ -8,6 +8,7 @@ import pytest
 
 from dragoman.dispatch.texts import LANGUAGES, SENTENCES, pick, sentence
 from dragoman.dispatch.words import acknowledges, asks_for_human, greets, says_goodbye, tokens
+from dragoman.translations import catalogue
 
 
 @pytest.mark.parametrize(
@@ -97,8 +98,10 @@ def test_tokens_know_no_case_accent_or_punctuation() -> None:
 
 @pytest.mark.parametrize("key", sorted(SENTENCES))
 def test_every_sentence_is_there_in_every_language(key: str) -> None:
-    assert set(SENTENCES[key]) == set(LANGUAGES)
-    places = {frozenset(re.findall(r"\$\{?(\w+)", text)) for text in SENTENCES[key].values()}
+    said = {locale: catalogue("bot", locale).gettext(SENTENCES[key]) for locale in LANGUAGES}
+    # A short one may be the same in two languages.
+    assert len(SENTENCES[key]) < 5 or len(set(said.values())) == len(LANGUAGES) > 5
+    places = {frozenset(re.findall(r"\$\{?(\w+)", text)) for text in said.values()}
     assert len(places) == 1, "every language says the same things"
     values = dict.fromkeys(next(iter(places)), "here")
     for locale in LANGUAGES:

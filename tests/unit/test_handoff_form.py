@@ -23,10 +23,6 @@ from dragoman.web.console import handoff_form as forms
 seconds = st.integers(0, LONGEST_WAIT_SECONDS)
 
 
-def test_every_language_that_dragoman_speaks_has_a_name() -> None:
-    assert tuple(forms.LANGUAGES) == LANGUAGES
-
-
 @pytest.mark.parametrize(
     ("given_seconds", "written"),
     [

@@ -38,7 +38,7 @@ from dragoman.web.http import problems
 from dragoman.web.http.bodies import BodyLimits, IncomingBodies
 from dragoman.web.http.compression import Compression
 from dragoman.web.http.hosts import HostCheck
-from dragoman.web.http.middleware import BodyLimit, HeadAsGet, LastCatch, RequestId, SecurityHeaders
+from dragoman.web.http.middleware import BodyLimit, HeadAsGet, LastCatch, ReaderLanguage, RequestId, SecurityHeaders
 from dragoman.web.http.shares import SearchShares, Shares
 from dragoman.web.live import Hub
 from dragoman.web.login import code, login, reset, sso
@@ -103,6 +103,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
         middleware=[
             Middleware(Compression),
+            Middleware(ReaderLanguage, untouched=problems.FOR_PROGRAMS),
             Middleware(LastCatch, answer=problems.unexpected),
             Middleware(HeadAsGet),
             Middleware(BodyLimit, limit=runtime.settings.webhook_body_limit),

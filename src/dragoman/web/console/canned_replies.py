@@ -21,7 +21,9 @@ from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.handoff import canned_replies, templates
 from dragoman.store.handoff.canned_replies import CannedReply
 from dragoman.store.handoff.templates import KeptTemplate
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
+from dragoman.web.console.formatting import bot_languages
 from dragoman.web.console.page import render, sentence
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -29,8 +31,6 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ADDRESS = "/communications/settings/canned-replies"
 CHANGE = "settings.admin"
-
-LANGUAGE_NAMES = dict(zip(LANGUAGES, ("English", "German", "Spanish", "French", "Portuguese", "Italian"), strict=True))
 
 Reader = Annotated[Principal, Depends(require("communications.handoff_inbox:write"))]
 Settings = Annotated[Principal, Depends(require(CHANGE))]
@@ -194,8 +194,8 @@ def _form(
         reply=reply,
         wrong=wrong,
         preview=fill(reply.body, SAMPLES).text if previewed and reply.body else "",
-        languages={"": "Any language", **LANGUAGE_NAMES}
-        | ({} if reply.language in ("", *LANGUAGE_NAMES) else {reply.language: reply.language}),
+        languages={"": _("Any language"), **bot_languages()}
+        | ({} if reply.language in ("", *LANGUAGES) else {reply.language: reply.language}),
         variables=VARIABLES,
         address=ADDRESS,
     )
@@ -205,7 +205,7 @@ def _shown(canned: CannedReply) -> ShownReply:
     language = canned.reply.language
     return ShownReply(
         canned=canned,
-        language=LANGUAGE_NAMES.get(language, language) or "Any language",
+        language=bot_languages().get(language, language) or _("Any language"),
         preview=fill(canned.reply.body, SAMPLES).text,
     )
 

@@ -10,11 +10,16 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, UnknownLocaleError
+from babel.dates import format_skeleton
+from babel.numbers import get_decimal_symbol
 from markupsafe import Markup, escape
 
 from dragoman.bounded import reads_outside_text
+from dragoman.dispatch.texts import LANGUAGES
 from dragoman.domain import plain_text, text_values
 from dragoman.numbering import parts
+from dragoman.translations import SOURCE_LANGUAGE, reader_language
+from dragoman.translations import gettext as _
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Times:
     def full(self, at: datetime) -> str:
         """Write date with year, time to the second and zone: what may be quoted."""
         local = self.local(at)
-        return f"{local.day} {local:%b %Y, %H:%M:%S}{_which_hour(local)} {self.zone_name}"
+        return f"{_date(local)}, {local:%H:%M:%S}{_which_hour(local)} {self.zone_name}"
 
     def dated(self, at: datetime) -> str:
         """Write date with year and time to the second, where something above it says the zone."""
@@ -57,10 +62,10 @@ class Times:
         try:
             if text_values.is_day(text):
                 day = date.fromisoformat(text)
-                return f"{day.day} {day:%b %Y} ({self.zone_name})"
+                return f"{_date(day)} ({self.zone_name})"
             if text_values.is_minute(text):
                 at = datetime.fromisoformat(text)
-                return f"{at.day} {at:%b %Y, %H:%M} ({self.zone_name})"
+                return f"{_date(at)}, {at:%H:%M} ({self.zone_name})"
             return self.full(text_values.moment(text))
         except (ValueError, OverflowError):
             return text
@@ -84,29 +89,30 @@ class Times:
         """Write hours, minutes, seconds and milliseconds; on paper between date and zone."""
         local = self.local(at)
         clock = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
-        return f"{local.day} {local:%b %Y}, {clock}{_which_hour(local)} {self.zone_name}" if self.on_paper else clock
+        return f"{_date(local)}, {clock}{_which_hour(local)} {self.zone_name}" if self.on_paper else clock
 
     def moment(self, at: datetime) -> str:
         """Write date with year and time to the second; the page names its zone once."""
         if self.on_paper:
             return self.full(at)
         local = self.local(at)
-        return f"{local.day} {local:%b %Y, %H:%M:%S}{_which_hour(local)}"
+        return f"{_date(local)}, {local:%H:%M:%S}{_which_hour(local)}"
 
     def date(self, at: datetime) -> str:
         """Write day, month and year."""
         if self.on_paper:
             return self.full(at)
-        local = self.local(at)
-        return f"{local.day} {local:%b %Y}"
+        return _date(self.local(at))
 
     def minute(self, at: datetime) -> str:
         """Write weekday, day and minute, as one says when something was written; the year where it is not this one."""
         if self.on_paper:
             return self.full(at)
         local = self.local(at)
-        year = "" if local.year == self.local(self.now).year else f" {local.year}"
-        return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
+        this_year = local.year == self.local(self.now).year
+        if reader_language() != SOURCE_LANGUAGE:
+            return f"{_written('MMMEd' if this_year else 'yMMMEd', local)}, {local:%H:%M}"
+        return f"{local:%a} {local.day} {local:%b}{'' if this_year else f' {local.year}'} {local:%H:%M}"
 
     def short(self, at: datetime) -> str:
         """Write the time today, the date before."""
@@ -116,19 +122,20 @@ class Times:
         if local.date() == today.date():
             return f"{local:%H:%M}"
         if local.year == today.year:
-            return f"{local.day} {local:%b}, {local:%H:%M}"
-        return f"{local.day} {local:%b %Y}"
+            return f"{_day_and_month(local)}, {local:%H:%M}"
+        return _date(local)
 
     def day(self, at: datetime) -> str:
         """Write the day in words, with its year."""
         local, today = self.local(at).date(), self.local(self.now).date()
-        name = f"{local.day} {local:%B} {local.year}"
+        english = reader_language() == SOURCE_LANGUAGE
+        name = f"{local.day} {local:%B} {local.year}" if english else _written("yMMMMd", local)
         if self.on_paper:
             return name
         if local == today:
-            return f"Today, {name}"
+            return _("Today, %(date)s", date=name)
         if local == today - timedelta(days=1):
-            return f"Yesterday, {name}"
+            return _("Yesterday, %(date)s", date=name)
         return name
 
     def ago(self, at: datetime) -> str:
@@ -137,10 +144,32 @@ class Times:
             return self.full(at)
         elapsed = (self.now - at).total_seconds()
         if elapsed < 5:
-            return "now"
+            return _("now")
         if elapsed < 24 * 3600:
-            return f"{rough_duration(elapsed)} ago"
+            return _("%(duration)s ago", duration=rough_duration(elapsed))
         return self.short(at)
+
+
+def _written(skeleton: str, at: date) -> str:
+    """The day of *at* in its own zone: the parts that *skeleton* names (CLDR), in the reader's order and words."""
+    return format_skeleton(skeleton, date(at.year, at.month, at.day), locale=reader_language())
+
+
+def _date(at: date) -> str:
+    english = reader_language() == SOURCE_LANGUAGE
+    return f"{at.day} {at:%b %Y}" if english else _written("yMMMd", at)
+
+
+def _day_and_month(at: date) -> str:
+    english = reader_language() == SOURCE_LANGUAGE
+    return f"{at.day} {at:%b}" if english else _written("MMMd", at)
+
+
+def decimals(written: str) -> str:
+    """Write the point of a number as the reader writes it."""
+    if reader_language() == SOURCE_LANGUAGE:
+        return written
+    return written.replace(".", get_decimal_symbol(reader_language()))
 
 
 def _which_hour(local: datetime) -> str:
@@ -160,7 +189,7 @@ def duration(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
     if seconds < 60:
         # 59.999 s is not yet a minute.
-        return f"{min(round(seconds, 2), 59.99):g} s"
+        return decimals(f"{min(round(seconds, 2), 59.99):g} s")
     whole = int(seconds)
     (size, unit), (smaller, smaller_unit) = next(pair for pair in pairwise(_UNITS) if whole >= pair[0][0])
     rest = whole % size // smaller
@@ -181,20 +210,25 @@ def milliseconds(value: object) -> str:
     """A measured duration as events hold it; a dash for what is no number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return "–"
-    return f"{value:.1f} ms" if value < 10 else duration(value / 1000)
+    return decimals(f"{value:.1f} ms") if value < 10 else duration(value / 1000)
 
 
 def since_start(seconds: float) -> str:
     """Write how long after the start of something, to the millisecond below a minute."""
-    return f"+{seconds:.3f} s" if seconds < 60 else f"+{duration(seconds)}"
+    return decimals(f"+{seconds:.3f} s") if seconds < 60 else f"+{duration(seconds)}"
 
 
 def language(tag: object) -> str:
-    """A language tag as English names it, such as "German" for ``de``; what is none stays as it is."""
+    """A language tag as the reader names it, such as "German" for ``de``; what is none stays as it is."""
     try:
-        return Locale.parse(str(tag).replace("-", "_")).get_display_name("en") or str(tag)
+        return Locale.parse(str(tag).replace("-", "_")).get_display_name(reader_language()) or str(tag)
     except (ValueError, UnknownLocaleError):
         return str(tag)
+
+
+def bot_languages() -> dict[str, str]:
+    """The languages that Dragoman speaks itself, by their tags, as the reader names them."""
+    return {tag: language(tag) for tag in LANGUAGES}
 
 
 def json_document(text: str) -> str:
@@ -210,14 +244,14 @@ def percent(value: object) -> str:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return "–"
     shown = value * 100
-    return f"{shown:.1f} %" if shown < 10 or shown > 99 else f"{shown:.0f} %"
+    return decimals(f"{shown:.1f} %") if shown < 10 or shown > 99 else f"{shown:.0f} %"
 
 
 def money(micros: int, currency: str) -> str:
     """Write millionths of *currency* with all their digits, so that parts add up; two places at least."""
     whole, rest = divmod(abs(micros), 1_000_000)
     places = f"{rest:06d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if micros < 0 else ''}{whole}.{places} {currency}"
+    return f"{'-' if micros < 0 else ''}{decimals(f'{whole}.{places}')} {currency}"
 
 
 @reads_outside_text
@@ -236,7 +270,7 @@ def size(count: int) -> str:
         return f"{count} B"
     if count < 1_000_000:
         return f"{count / 1000:.0f} kB"
-    return f"{count / 1_000_000:.1f} MB"
+    return decimals(f"{count / 1_000_000:.1f} MB")
 
 
 def playtime(seconds: float) -> str:

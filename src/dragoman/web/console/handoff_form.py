@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from starlette.datastructures import FormData
 
 from dragoman.bounded import reads_outside_text
+from dragoman.dispatch.texts import LANGUAGES
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.plain_text import cut
 from dragoman.domain.policies import (
@@ -22,16 +23,7 @@ from dragoman.domain.policies import (
     span_text,
 )
 from dragoman.store.handoff.agents import AgentProfile
-
-LANGUAGES = {
-    "en": "English",
-    "de": "German",
-    "es": "Spanish",
-    "fr": "French",
-    "pt": "Portuguese",
-    "it": "Italian",
-}
-"""The languages that Dragoman speaks itself, as the pages call them."""
+from dragoman.web.console.formatting import bot_languages
 
 UNITS = {"seconds": 1, "minutes": 60, "hours": 60 * 60, "days": 24 * 60 * 60}
 
@@ -159,7 +151,7 @@ def read_holiday(fields: Mapping[str, str]) -> Holiday:
 
 def languages_of(routing: Routing) -> dict[str, str]:
     """The languages for which words can be set: those that Dragoman speaks, and those that have some."""
-    return LANGUAGES | {tag: tag for tag in sorted(routing.closed_text) if tag not in LANGUAGES}
+    return bot_languages() | {tag: tag for tag in sorted(routing.closed_text) if tag not in LANGUAGES}
 
 
 def read_closed_text(fields: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dragoman.store.catalogue import skills
 from dragoman.store.handoff import agents
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import handoff_form as forms
+from dragoman.web.console.formatting import bot_languages
 from dragoman.web.console.page import render, sentence
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -189,7 +190,7 @@ async def _agent(
         agent=agent,
         fields=given or forms.written_profile(agent.profile),
         ticked=ticked or {"language": agent.languages, "topic": agent.topics},
-        languages=forms.LANGUAGES,
+        languages=bot_languages(),
         topics=known | {topic: topic for topic in agent.topics if topic not in known},
         cap=policy.handoff.cap,
     )

@@ -16,8 +16,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from dragoman import translations
 from dragoman.domain import plain_text, plurals
 from dragoman.domain.nouns import DEFAULT_CURRENCY
 from dragoman.domain.text_values import is_day, is_minute
@@ -47,6 +48,31 @@ def _money(page: Context, micros: int) -> str:
     return formatting.money(micros, DEFAULT_CURRENCY if identity is None else identity.currency)
 
 
+def _for_the_reader(value: object) -> object:
+    return translations.translated(value) if isinstance(value, translations.DeferredText) else value
+
+
+def _counted_markup(one: str, other: str, count: float, /, **values: object) -> Markup:
+    """A ``{% trans %}`` with ``{% pluralize %}``: its count is written as the reader writes numbers."""
+    form = translations.form_of(one, other, count)
+    return Markup(form) % {**values, "count": translations.number(count)}  # noqa: S704 - our own texts
+
+
+def _add_translations(made: Environment) -> None:
+    # {% trans %} holds HTML and gives its values by name; _() and _n() are plain texts, safe in an attribute too.
+    made.policies["ext.i18n.trimmed"] = True
+    made.newstyle_gettext = True  # type: ignore[attr-defined] # set by the extension
+    made.globals.update(
+        gettext=translations.markup,
+        ngettext=_counted_markup,
+        _=lambda text, **values: escape(translations.gettext(text, **values)),
+        pgettext=lambda context, text, **values: escape(translations.pgettext(context, text, **values)),
+        _n=lambda one, other, count, **values: escape(translations.ngettext(one, other, count, **values)),
+        language_name=translations.language_name,
+        script_texts=translations.script_texts,
+    )
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -54,7 +80,10 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        finalize=_for_the_reader,
     )
+    _add_translations(made)
     made.globals.update(
         icon=icon,
         asset=assets.address,
@@ -157,6 +186,8 @@ def html(request: Request, template: str, **context: Any) -> str:
         "path": request.url.path,
         "current_page": current_address(request.url.path),
         "fragment": target_of(request),
+        "page_language": translations.reader_language(),
+        "page_languages": translations.languages("console"),
     }
     return environment.get_template(template).render(usual | context)
 
@@ -181,7 +212,12 @@ def qr_code(text: str) -> Markup:
     return Markup('<div class="qr" role="img" aria-label="QR code of the key below">{}</div>').format(drawing)
 
 
+def said(error: Exception) -> str:
+    """What an error says, in the reader's language where it was made to be translated."""
+    return translations.translated(error.args[0]) if error.args and isinstance(error.args[0], str) else str(error)
+
+
 def sentence(error: Exception) -> str:
     """What an error says, as a sentence for the person."""
-    text = str(error)
+    text = said(error)
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

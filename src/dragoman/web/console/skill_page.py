@@ -28,8 +28,8 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.store.catalogue.skill_keys import MOST
 from dragoman.web.auth import Principal
-from dragoman.web.console.canned_replies import LANGUAGE_NAMES
 from dragoman.web.console.dispatches import ADDRESS as CALLS
+from dragoman.web.console.formatting import bot_languages
 from dragoman.web.console.page import render
 from dragoman.web.skill_reads import skill_for
 
@@ -130,7 +130,7 @@ async def show_skill(
         key=key,
         form=form,
         tried=tried,
-        languages=LANGUAGE_NAMES,
+        languages=bot_languages(),
     )
 
 
@@ -178,7 +178,7 @@ def _moment(at: datetime) -> str:
 
 
 def _language(locale: str) -> str:
-    return LANGUAGE_NAMES.get(locale, locale)
+    return bot_languages().get(locale, locale)
 
 
 def _shown_parameter(parameter: Parameter) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import FormData
 
+from dragoman.dispatch.texts import LANGUAGES
 from dragoman.domain.errors import ChangeRefusedError, ConfigurationError
 from dragoman.domain.skill_differences import LEVEL_NAMES
 from dragoman.domain.text_values import choice_refusal, without_nul
@@ -20,7 +21,6 @@ from dragoman.services.catalogue.try_skill import ParameterValuesError, try_skil
 from dragoman.store.catalogue import skill_list
 from dragoman.store.catalogue.skill_list import SkillFilters
 from dragoman.web.auth import Principal, administrator_of, require
-from dragoman.web.console.canned_replies import LANGUAGE_NAMES
 from dragoman.web.console.filter_times import RecordQuery
 from dragoman.web.console.page import render, sentence
 from dragoman.web.console.skill_page import ADDRESS, CHANGE, KINDS, TrialForm, calls_address, show_skill, who
@@ -197,7 +197,7 @@ def _trial(sent: FormData) -> tuple[TrialForm, dict[str, Any], str]:
     }
     written = str(sent.get("json", ""))[:LONGEST_JSON].strip()
     locale = str(sent.get("locale", ""))
-    form = TrialForm(values=values, written=written, locale=locale if locale in LANGUAGE_NAMES else "en")
+    form = TrialForm(values=values, written=written, locale=locale if locale in LANGUAGES else "en")
     if not written:
         return form, dict(values), ""
     try:

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dragoman import translations
 from dragoman.runtime import TimeOrderedIds
 
 log = structlog.get_logger()
@@ -229,3 +230,23 @@ async def read_limited(headers: Mapping[bytes, bytes], receive: Receive, limit: 
         if len(body) > limit:
             raise too_large(limit)
     return bytes(body)
+
+
+class ReaderLanguage:
+    """Writes pages in the reader's language: of the ``language`` cookie, else the first that the browser asks for.
+
+    What programs ask for (*untouched*, beginnings of paths) stays English.
+    """
+
+    def __init__(self, app: ASGIApp, *, untouched: tuple[str, ...]) -> None:
+        self._app, self._untouched = app, untouched
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"].startswith(self._untouched):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        accepted = request.headers.get("accept-language", "")
+        with translations.written_in(translations.best_language(request.cookies.get("language", ""), accepted)):
+            await self._app(scope, receive, send)

@@ -42,7 +42,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
 
 # What programs ask for; an error there is never a page, whatever the Accept header says.
-_FOR_PROGRAMS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics")
+FOR_PROGRAMS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics")
 
 _EXPLANATIONS = {
     400: "The request could not be read.",
@@ -312,7 +312,7 @@ def _said_of(found: Mapping[str, Any]) -> str:
 
 
 def _wants_page(request: Request) -> bool:
-    if request.url.path.startswith(_FOR_PROGRAMS):
+    if request.url.path.startswith(FOR_PROGRAMS):
         return False
     accepted = [part.partition(";")[0].strip() for part in request.headers.get("accept", "").split(",")]
     return next((kind == "text/html" for kind in accepted if kind in {"text/html", "application/json"}), False)
