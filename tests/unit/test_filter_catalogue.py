@@ -125,7 +125,7 @@ def test_following_the_page_adds_a_filter(tmp_path: Path) -> None:
     (tmp_path / "migrations").symlink_to(scripts())
     folder = copy / "store" / "conversation_list"
     insert(folder / "filters.py", "    whole_phone: bool = False\n", f"    {field.strip()}\n")
-    insert(folder / "filter_catalogue.py", '    FilterField(name="session_id"', f"    {entry.strip()},\n")
+    insert(folder / "filter_catalogue.py", '    FilterField(\n        name="session_id"', f"    {entry.strip()},\n")
     done = subprocess.run(
         [sys.executable, "-c", IN_A_COPY], env={**os.environ, "PYTHONPATH": str(copy.parent)},
         capture_output=True, text=True, check=False,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.errors import ConfigurationError
 from dragoman.domain.plain_text import cut, visible_name
+from dragoman.translations import deferred
 
 LONGEST_SHORTCUT = 40
 LONGEST_TITLE = 80
@@ -119,20 +120,24 @@ def problems(reply: ReplyText) -> dict[str, str]:
     """What is wrong with a reply, by field; empty for one that can be saved."""
     found: dict[str, str] = {}
     if not _SHORTCUT.fullmatch(reply.shortcut):
-        found["shortcut"] = f"Small letters, digits, - and _, {LONGEST_SHORTCUT} at most, such as late-delivery."
+        found["shortcut"] = deferred(
+            "Small letters, digits, - and _, %(most)s at most, such as late-delivery.", most=LONGEST_SHORTCUT
+        )
     if not 1 <= len(reply.title.strip()) <= LONGEST_TITLE or _has_controls(reply.title, allowed=""):
-        found["title"] = f"One line of at most {LONGEST_TITLE} characters."
+        found["title"] = deferred("One line of at most %(most)s characters.", most=LONGEST_TITLE)
     if not _LANGUAGE.fullmatch(reply.language):
-        found["language"] = "A language's two letters, such as en, or nothing for any."
+        found["language"] = deferred("A language's two letters, such as en, or nothing for any.")
     if not reply.body.strip() or len(reply.body) > LONGEST_BODY:
-        found["body"] = f"A text of at most {LONGEST_BODY} characters."
+        found["body"] = deferred("A text of at most %(most)s characters.", most=LONGEST_BODY)
     elif _has_controls(reply.body, allowed="\n\t"):
-        found["body"] = "It holds characters that cannot be sent: write it as plain text."
+        found["body"] = deferred("It holds characters that cannot be sent: write it as plain text.")
     elif unknown := unknown_variables(reply.body):
         names = ", ".join(cut(name, 60) for name in unknown[:3])
-        found["body"] = f"There is no variable {names}; there are {', '.join(VARIABLES)}."
+        found["body"] = deferred(
+            "There is no variable %(names)s; there are %(known)s.", names=names, known=", ".join(VARIABLES)
+        )
     elif "⟦" in reply.body or "⟧" in reply.body:
-        found["body"] = "The brackets ⟦ and ⟧ mark what is missing: use others."
+        found["body"] = deferred("The brackets ⟦ and ⟧ mark what is missing: use others.")
     return found
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dragoman.translations import deferred
+
 
 @dataclass(frozen=True, slots=True)
 class PermissionWords:
@@ -18,33 +20,42 @@ class PermissionWords:
 PERMISSION_WORDS: Mapping[str, PermissionWords] = MappingProxyType(
     {
         "communications.access:read": PermissionWords(
-            "Read conversations", "Open logs, transcripts, timelines, skills and insights."
+            deferred("Read conversations"), deferred("Open logs, transcripts, timelines, skills and insights.")
         ),
         "communications.access:write": PermissionWords(
-            "Simulate and resend", "Use the simulator, resend or cancel messages, and review conversations."
+            deferred("Simulate and resend"),
+            deferred("Use the simulator, resend or cancel messages, and review conversations."),
         ),
         "communications.access:admin": PermissionWords(
-            "Supervise conversations",
-            "See active sessions and channel deliveries, end sessions, set legal holds, train the classifier.",
+            deferred("Supervise conversations"),
+            deferred(
+                "See active sessions and channel deliveries, end sessions, set legal holds, train the classifier."
+            ),
         ),
         "communications.reviews:write": PermissionWords(
-            "Review conversations", "Mark conversations as reviewed, tag them, and add notes."
+            deferred("Review conversations"), deferred("Mark conversations as reviewed, tag them, and add notes.")
         ),
         "communications.handoff_inbox:read": PermissionWords(
-            "See the handoff inbox", "Watch conversations that wait for an agent or are with one."
+            deferred("See the handoff inbox"), deferred("Watch conversations that wait for an agent or are with one.")
         ),
         "communications.handoff_inbox:write": PermissionWords(
-            "Answer contacts", "Take conversations from the handoff inbox, reply, and manage canned replies."
+            deferred("Answer contacts"),
+            deferred("Take conversations from the handoff inbox, reply, and manage canned replies."),
         ),
         "audit.unmask": PermissionWords(
-            "See phone numbers", "See phone numbers and email addresses in full; without it they are masked."
+            deferred("See phone numbers"),
+            deferred("See phone numbers and email addresses in full; without it they are masked."),
         ),
-        "audit.export": PermissionWords("Export conversations", "Download conversations and the outbox as files."),
+        "audit.export": PermissionWords(
+            deferred("Export conversations"), deferred("Download conversations and the outbox as files.")
+        ),
         "audit.read": PermissionWords(
-            "Read the access log", "See who read which conversation, and what administrators changed."
+            deferred("Read the access log"),
+            deferred("See who read which conversation, and what administrators changed."),
         ),
         "settings.admin": PermissionWords(
-            "Manage settings", "Change channels, users, roles, API tokens, triggers, templates and all other settings."
+            deferred("Manage settings"),
+            deferred("Change channels, users, roles, API tokens, triggers, templates and all other settings."),
         ),
     }
 )
@@ -58,4 +69,5 @@ def permission_label(permission: str) -> str:
 
 def access_refusal(permission: str) -> str:
     """Say that *permission* is missing, and whom to ask for it."""
-    return f"You don’t have access. Ask an administrator for “{permission_label(permission)}”."
+    label = permission_label(permission)
+    return deferred("You don’t have access. Ask an administrator for “%(permission)s”.", permission=label)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, tzinfo
 
 from dragoman.domain.text_values import first_moment, last_moment
 from dragoman.domain.usage import InvocationResult
+from dragoman.translations import deferred
 
 ANY = "*"
 PATTERN = r"^[^,\x00]{1,130}(,[a-z]*(,[^,]{0,40}){0,2})?$"
@@ -31,10 +32,10 @@ class SkillCalls:
     def parse(cls, text: str, zone: tzinfo = UTC) -> SkillCalls:
         """Read the text form; days are those of *zone*. Raises ValueError with what to write."""
         if not re.fullmatch(PATTERN.removeprefix("^").removesuffix("$"), text):
-            raise ValueError("use skill,result,from,to, such as orders.status,failed,2026-11-23,2026-11-29")
+            raise ValueError(deferred("use skill,result,from,to, such as orders.status,failed,2026-11-23,2026-11-29"))
         skill, result, since, until = (text.split(",") + [""] * 3)[:4]
         if result and result not in set(InvocationResult):
-            raise ValueError(f"the result is one of {', '.join(InvocationResult)}")
+            raise ValueError(deferred("the result is one of %(results)s", results=", ".join(InvocationResult)))
         return cls(
             skill=None if skill == ANY else skill,
             result=InvocationResult(result) if result else None,

@@ -14,6 +14,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from dragoman.bounded import reads_outside_text
+from dragoman.translations import deferred
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -30,14 +31,14 @@ _MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)
 def without_nul(text: str) -> str:
     """The text, which PostgreSQL can take. Raises ValueError for U+0000."""
     if "\0" in text:
-        raise ValueError("must not contain U+0000")
+        raise ValueError(deferred("must not contain U+0000"))
     return text
 
 
 def true_or_false(text: str) -> bool:
     """Read what ``true`` and ``false`` say. Raises ValueError."""
     if text not in {"true", "false"}:
-        raise ValueError("use true or false")
+        raise ValueError(deferred("use true or false"))
     return text == "true"
 
 
@@ -54,8 +55,12 @@ def choice_refusal(choices: Iterable[str], text: str) -> str:
     allowed = [str(each) for each in choices]
     by_form = {_form(each): each for each in reversed(allowed)}
     near = get_close_matches(_form(text[:_LONGEST_CHOICE]), by_form, n=1)
-    hint = f"Did you mean {by_form[near[0]]}? " if near else ""
-    return f"not an allowed value. {hint}Allowed values: {', '.join(allowed)}"
+    known = ", ".join(allowed)
+    if not near:
+        return deferred("not an allowed value. Allowed values: %(known)s", known=known)
+    return deferred(
+        "not an allowed value. Did you mean %(near)s? Allowed values: %(known)s", near=by_form[near[0]], known=known
+    )
 
 
 _LONGEST_CHOICE = 60
@@ -72,13 +77,13 @@ def moment(text: str) -> datetime:
     """A time as RFC 3339 has it, in UTC. Raises ValueError."""
     found = _MOMENT.fullmatch(text)
     if found is None:
-        raise ValueError("use a day (2026-11-23) or an RFC 3339 time (2026-11-23T08:30:00Z)")
+        raise ValueError(deferred("use a day (2026-11-23) or an RFC 3339 time (2026-11-23T08:30:00Z)"))
     day, hours, offset = found.groups()
     offset = "+00:00" if offset in {"Z", "z"} else offset.replace(" ", "+")
     try:
         return datetime.fromisoformat(f"{day}T{hours}{offset}").astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("the time is out of range") from error
+        raise ValueError(deferred("the time is out of range")) from error
 
 
 def is_day(value: str) -> bool:
@@ -89,7 +94,7 @@ def is_day(value: str) -> bool:
 def day_of(value: str) -> date:
     """Read a day as it is written. Raises ValueError."""
     if not is_day(value):
-        raise ValueError("use a day, such as 2026-11-23")
+        raise ValueError(deferred("use a day, such as 2026-11-23"))
     return date.fromisoformat(value)
 
 
@@ -106,7 +111,7 @@ def minute_of(value: str, zone: tzinfo) -> datetime:
     try:
         return datetime.fromisoformat(value).replace(tzinfo=zone).astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("the time is out of range") from error
+        raise ValueError(deferred("the time is out of range")) from error
 
 
 def first_moment_in(value: str, zone: tzinfo) -> datetime:
@@ -130,7 +135,7 @@ def last_moment(value: str, zone: tzinfo = UTC) -> datetime:
         return moment(value)
     day = date.fromisoformat(value)
     if day == date.max:
-        raise ValueError("the day is out of range")
+        raise ValueError(deferred("the day is out of range"))
     return _begin(day + timedelta(days=1), zone)
 
 
@@ -140,7 +145,7 @@ def _begin(day: date, zone: tzinfo) -> datetime:
     try:
         return datetime.combine(day, time.min, zone).astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("the day is out of range") from error
+        raise ValueError(deferred("the day is out of range")) from error
 
 
 def channel_of(value: str) -> UUID | str:
@@ -150,7 +155,7 @@ def channel_of(value: str) -> UUID | str:
     try:
         return UUID(value)
     except ValueError as error:
-        raise ValueError("use whatsapp, email or a channel account's id") from error
+        raise ValueError(deferred("use whatsapp, email or a channel account's id")) from error
 
 
 def partner_of(value: str) -> UUID | str:

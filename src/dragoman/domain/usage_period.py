@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from dragoman.domain.text_values import choice_refusal
 from dragoman.domain.usage import quarters_around
+from dragoman.translations import deferred
 
 PRESETS = {"7d": 7, "30d": 30, "90d": 90}
 CUSTOM = "custom"
@@ -56,12 +57,14 @@ def usage_period(preset: str, first: str, last: str, *, zone: tzinfo, now: datet
     elif preset == CUSTOM:
         begin, end = _day("From", first), min(_day("To", last), today)
     else:
-        raise ValueError(f"Period: {choice_refusal([*PRESETS, CUSTOM], preset)}.")
+        raise ValueError(deferred("Period: %(refusal)s.", refusal=choice_refusal([*PRESETS, CUSTOM], preset)))
     if begin > end:
-        raise ValueError("The first day is after the last one, or has not come yet. Choose an earlier first day.")
+        raise ValueError(
+            deferred("The first day is after the last one, or has not come yet. Choose an earlier first day.")
+        )
     kept = _first_kept(cutoff, zone)
     if end < kept:
-        raise ValueError(f"Nothing is kept from before {kept}. Choose later days.")
+        raise ValueError(deferred("Nothing is kept from before %(kept)s. Choose later days.", kept=kept))
     used = max(begin, kept)
     since, until = start_of_day(used, zone), start_of_day(end + timedelta(days=1), zone)
     return UsagePeriod(
@@ -101,7 +104,7 @@ def _day(label: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"{label}: choose a day, such as 2026-11-23.") from error
+        raise ValueError(deferred("%(label)s: choose a day, such as 2026-11-23.", label=label)) from error
 
 
 def _first_kept(cutoff: datetime, zone: tzinfo) -> date:

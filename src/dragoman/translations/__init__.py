@@ -9,7 +9,7 @@ Places in a text are ``%(name)s``, and a percent sign is ``%%``, whether or not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -130,17 +130,25 @@ class DeferredText(str):
     """A text in English that can be translated later: a name, or what an error says, made where no reader is known.
 
     It is its English for all that writes records, logs and answers of the API; pages write :func:`translated`.
-    ``source`` is the text with its places open, ``values`` what stands in them.
     """
 
-    source: str
-    values: dict[str, object]
+    source: Callable[[], str]
+    """Looks it up for the reader."""
 
 
 def deferred(text: str, /, **values: object) -> DeferredText:
     """*text*, to be translated when it is written for a reader; a value that is such a text is then translated too."""
-    made = DeferredText(text % values)
-    made.source, made.values = text, values
+    with written_in(SOURCE_LANGUAGE):
+        made = DeferredText(gettext(text, **values))
+    made.source = lambda: gettext(text, **values)
+    return made
+
+
+def deferred_n(one: str, other: str, count: float, /, **values: object) -> DeferredText:
+    """As :func:`deferred`, in the form that *count* takes, as in :func:`ngettext`."""
+    with written_in(SOURCE_LANGUAGE):
+        made = DeferredText(ngettext(one, other, count, **values))
+    made.source = lambda: ngettext(one, other, count, **values)
     return made
 
 
@@ -148,7 +156,7 @@ def translated(text: str) -> str:
     """For the reader: what :func:`deferred` made in the reader's language, anything else as it is."""
     if not isinstance(text, DeferredText) or _reader.get() == SOURCE_LANGUAGE:
         return text
-    return gettext(text.source, **text.values)
+    return text.source()
 
 
 @cache

@@ -14,7 +14,6 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from dragoman.domain import plurals
 from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.domain.plain_text import isolated
 from dragoman.runtime import Runtime
@@ -24,6 +23,7 @@ from dragoman.store.accounts import api_tokens, login_failures, roles, user_acco
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.user_accounts import User
 from dragoman.store.database import Connection
+from dragoman.translations import deferred, deferred_n
 
 KEEPER = "administrator"
 """The role of which a tenant always has somebody; one of its own that permits as much does not count."""
@@ -74,7 +74,7 @@ async def change_role(runtime: Runtime, tenant_id: UUID, by: Administrator, user
 async def disable(runtime: Runtime, tenant_id: UUID, by: Administrator, user_id: UUID) -> None:
     """Shut a user out at once, and end their sessions. Raises ChangeRefusedError, NotFoundError."""
     if by.user_id == user_id:
-        raise ChangeRefusedError("You cannot deactivate your own account. Ask another administrator.")
+        raise ChangeRefusedError(deferred("You cannot deactivate your own account. Ask another administrator."))
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id, leaves=True)
         if user.disabled_at is None:
@@ -117,15 +117,20 @@ async def change_own_password(
     """
     counted = login_failures.own(user_id)
     if wait := await login_failures.attempt(runtime.database, counted, now=runtime.clock.now()):
-        pause = plurals.counted(math.ceil(wait.total_seconds()), "second", "seconds")
-        raise ChangeRefusedError(f"Too many attempts failed. Wait {pause} and try again.")
+        raise ChangeRefusedError(
+            deferred_n(
+                "Too many attempts failed. Wait %(count)s second and try again.",
+                "Too many attempts failed. Wait %(count)s seconds and try again.",
+                math.ceil(wait.total_seconds()),
+            )
+        )
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         before = await user_accounts.password_hash_of(connection, tenant_id, user_id)
     # Between the transactions: while passwords are looked at nobody waits for the user's row.
     async with turn:
         if not await user_accounts.verify_password(before, known[: passwords.LONGEST]):
-            raise ChangeRefusedError("Your current password is not correct.")
+            raise ChangeRefusedError(deferred("Your current password is not correct."))
         await login_failures.succeeded(runtime.database, counted)
         wrong = await asyncio.to_thread(passwords.problem, wanted, email=user.email, name=user.name)
         if wrong:
@@ -134,7 +139,7 @@ async def change_own_password(
     async with runtime.database.tenant(tenant_id) as connection:
         user = await _locked(connection, tenant_id, user_id)
         if await user_accounts.password_hash_of(connection, tenant_id, user_id) != before:
-            raise ChangeRefusedError("Your password was changed in the meantime. Try again.")
+            raise ChangeRefusedError(deferred("Your password was changed in the meantime. Try again."))
         await user_accounts.set_password(connection, tenant_id, user_id, after)
         await _record(runtime, connection, tenant_id, "user.password_changed", user, Administrator(user.name, user_id))
 
@@ -176,9 +181,11 @@ async def delete_role(runtime: Runtime, tenant_id: UUID, by: Administrator, name
 async def make_token(runtime: Runtime, tenant_id: UUID, by: Administrator, *, name: str, role: str, days: int) -> str:
     """An API token, which is returned and stands nowhere else. Raises ChangeRefusedError, ConfigurationError."""
     if not name.strip() or len(name) > 80:
-        raise ChangeRefusedError("Enter a name of up to 80 characters, such as the script that will use the token.")
+        raise ChangeRefusedError(
+            deferred("Enter a name of up to 80 characters, such as the script that will use the token.")
+        )
     if not 1 <= days <= 3650:
-        raise ChangeRefusedError("Tokens can be valid for 1 to 3650 days.")
+        raise ChangeRefusedError(deferred("Tokens can be valid for 1 to 3650 days."))
     now = runtime.clock.now()
     token_id = runtime.source.new_id()
     async with runtime.database.tenant(tenant_id) as connection:
@@ -227,7 +234,10 @@ async def _locked(connection: Connection, tenant_id: UUID, user_id: UUID, *, lea
     keepers = {u.user_id for u in users.values() if u.role == KEEPER and u.disabled_at is None}
     if leaves and keepers == {user_id}:
         raise ChangeRefusedError(
-            f"{isolated(user.name)} is the last administrator. Make another user an administrator first."
+            deferred(
+                "%(name)s is the last administrator. Make another user an administrator first.",
+                name=isolated(user.name),
+            )
         )
     return user
 

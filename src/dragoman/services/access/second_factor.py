@@ -18,13 +18,13 @@ import pyotp
 
 from dragoman.domain.errors import ChangeRefusedError, DragomanError, NotFoundError
 from dragoman.domain.plain_text import fold
-from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
 from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts import login_failures, login_sessions, second_factors, user_accounts
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Connection
+from dragoman.translations import deferred, deferred_n
 
 STEP = timedelta(seconds=30)
 EARLIER_AND_LATER = (0, -1, 1)
@@ -32,15 +32,20 @@ EARLIER_AND_LATER = (0, -1, 1)
 
 CODES = 10
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
-_WRONG = "That code is not right, or was used already."
+_WRONG = deferred("That code is not right, or was used already.")
 
 
 class ThrottledError(DragomanError):
     """Too many codes were wrong; ``wait`` says how long nothing is looked at."""
 
     def __init__(self, wait: timedelta) -> None:
-        pause = counted(math.ceil(wait.total_seconds()), "second", "seconds")
-        super().__init__(f"Too many codes were wrong. Wait {pause} and try again.")
+        super().__init__(
+            deferred_n(
+                "Too many codes were wrong. Wait %(count)s second and try again.",
+                "Too many codes were wrong. Wait %(count)s seconds and try again.",
+                math.ceil(wait.total_seconds()),
+            )
+        )
         self.wait = wait
 
 
@@ -71,7 +76,7 @@ async def begin(runtime: Runtime, tenant_id: UUID, user_id: UUID) -> Setup:
         )  # fmt: skip
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is not None:
-            raise ChangeRefusedError("You already have a second factor.")
+            raise ChangeRefusedError(deferred("You already have a second factor."))
         user = next(u for u in await user_accounts.list_all(connection, tenant_id) if u.user_id == user_id)
         tenant = await tenants.get(connection, tenant_id)
     secret = runtime.keyring.decrypt(factor.secret).decode()
@@ -85,7 +90,7 @@ async def confirm(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
     async with runtime.database.tenant(tenant_id) as connection:
         factor = await second_factors.of(connection, tenant_id, user_id)
         if factor is None or factor.confirmed_at is not None:
-            raise ChangeRefusedError("Set-up has expired. Start again.")
+            raise ChangeRefusedError(deferred("Set-up has expired. Start again."))
         if not await _taken(runtime, connection, tenant_id, user_id, factor, code):
             raise ChangeRefusedError(_WRONG)
         codes = await _new_codes(connection, tenant_id, user_id)
@@ -122,7 +127,7 @@ async def give_up(runtime: Runtime, tenant_id: UUID, user_id: UUID, code: str) -
     """A user signs in without from now on, if the tenant lets them. Raises ChangeRefusedError, ThrottledError."""
     async with runtime.database.tenant(tenant_id) as connection:
         if await tenants.wants_second_factor(connection, tenant_id):
-            raise ChangeRefusedError("Your organisation requires a second factor.")
+            raise ChangeRefusedError(deferred("Your organisation requires a second factor."))
     await check(runtime, tenant_id, user_id, code)
     async with runtime.database.tenant(tenant_id) as connection:
         if await second_factors.remove(connection, tenant_id, user_id):
@@ -136,7 +141,7 @@ async def take_away(runtime: Runtime, tenant_id: UUID, by: Administrator, user_i
     rid of it.
     """
     if by.user_id == user_id:
-        raise ChangeRefusedError("Remove your own second factor under My account.")
+        raise ChangeRefusedError(deferred("Remove your own second factor under My account."))
     async with runtime.database.tenant(tenant_id) as connection:
         if not any(user.user_id == user_id for user in await user_accounts.list_all(connection, tenant_id)):
             raise NotFoundError(f"no user {user_id}")

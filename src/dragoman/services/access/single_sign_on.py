@@ -37,6 +37,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.accounts.single_sign_on import SingleSignOn
 from dragoman.store.accounts.user_accounts import User
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 
 GOOD_FOR = timedelta(minutes=10)
 PROVIDER = Administrator("single sign-on")
@@ -225,11 +226,13 @@ async def configure(
         before = await store.of(connection, tenant_id)
         known = await roles.list_all(connection, tenant_id)
     if not client_id or not (secret or before) or not claim:
-        raise ChangeRefusedError("Enter issuer, client ID, client secret and claim.")
+        raise ChangeRefusedError(deferred("Enter issuer, client ID, client secret and claim."))
     if not pairs or len(pairs) > MOST_ROLES:
-        raise ChangeRefusedError(f"Enter which claim value gives which role: one per line, at most {MOST_ROLES}.")
+        raise ChangeRefusedError(
+            deferred("Enter which claim value gives which role: one per line, at most %(most)s.", most=MOST_ROLES)
+        )
     if unknown := sorted({role for _, role in pairs} - known.keys()):
-        raise ChangeRefusedError(f"There is no role {unknown[0]}.")
+        raise ChangeRefusedError(deferred("There is no role %(role)s.", role=unknown[0]))
     await identity_provider.discover(runtime, issuer)
     wanted = SingleSignOn(
         issuer=issuer,

@@ -49,6 +49,7 @@ from dragoman.store.automation.triggers import KeptTrigger
 from dragoman.store.database import UNAVAILABLE, Connection
 from dragoman.store.sending import outbox
 from dragoman.store.sending.outbox import NewDelivery
+from dragoman.translations import deferred
 
 log = structlog.get_logger()
 
@@ -376,7 +377,7 @@ async def fire_by_request(
             raise NotFoundError(f"There is no trigger {name}.")
         known = await facts_store.of_sessions(connection, tenant_id, [session_id] if session_id else [])
     if kept.enabled_at is None:
-        raise ChangeRefusedError("The trigger is off.")
+        raise ChangeRefusedError(deferred("The trigger is off."))
     if session_id is not None and session_id not in known:
         raise NotFoundError("There is no such conversation.")
     occurrence = requested(runtime, kept.trigger, payload, known.get(session_id) if session_id else None, request_id)
@@ -398,11 +399,17 @@ def requested(
 ) -> Occurrence:
     """The occurrence that a request is. Raises ChangeRefusedError where the payload does not fit what is declared."""
     if trigger.event is not TriggerEvent.REQUEST:
-        raise ChangeRefusedError("This trigger does not wait for requests.")
+        raise ChangeRefusedError(deferred("This trigger does not wait for requests."))
     for name in payload:
         if name not in trigger.payload:
             declared = ", ".join(trigger.payload) or "nothing"
-            raise ChangeRefusedError(f"The payload has no field {name}; the trigger declares {declared}.")
+            raise ChangeRefusedError(
+                deferred(
+                    "The payload has no field %(name)s; the trigger declares %(declared)s.",
+                    name=name,
+                    declared=declared,
+                )
+            )
     for name, value in payload.items():
         _check_payload(name, trigger.payload[name], value)
     now = runtime.clock.now()
@@ -422,4 +429,6 @@ def _check_payload(name: str, type_: VariableType, value: object) -> None:
         case _:
             fits = isinstance(value, str) and len(value) <= LONGEST_VALUE
     if not fits:
-        raise ChangeRefusedError(f"The field {name} of the payload is to be a {type_.replace('_', ' ')}.")
+        raise ChangeRefusedError(
+            deferred("The field %(name)s of the payload is to be a %(type)s.", name=name, type=type_.replace("_", " "))
+        )

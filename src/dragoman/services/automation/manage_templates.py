@@ -23,6 +23,7 @@ from dragoman.services.automation.template_files import TemplateFile, check_size
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.automation import facts as facts_store
 from dragoman.store.automation import mail_templates, triggers
+from dragoman.translations import deferred
 
 NO_TEMPLATE = "There is no such template."
 LONGEST_LABEL = 100
@@ -50,9 +51,9 @@ async def save_template(
     Raises TemplateFaults, TemplateFileError, ChangeRefusedError, BlobsUnavailableError.
     """
     if not NAME.fullmatch(name):
-        raise ChangeRefusedError("Use lowercase letters, digits and underscores, starting with a letter.")
+        raise ChangeRefusedError(deferred("Use lowercase letters, digits and underscores, starting with a letter."))
     if not 1 <= len(label.strip()) <= LONGEST_LABEL:
-        raise ChangeRefusedError(f"Enter a label of up to {LONGEST_LABEL} characters.")
+        raise ChangeRefusedError(deferred("Enter a label of up to %(most)s characters.", most=LONGEST_LABEL))
     check_sizes([file.size for file in attachments])
     faults = [*await runtime.mail_templates.check(template), *check_samples(template)]
     if faults:
@@ -81,7 +82,7 @@ async def retire_template(runtime: Runtime, tenant_id: UUID, name: str, by: Admi
             if kept.trigger.channel is TriggerChannel.EMAIL and kept.trigger.template == name
         ]
         if users:
-            raise ChangeRefusedError(f"It is used by {', '.join(users)}.")
+            raise ChangeRefusedError(deferred("It is used by %(triggers)s.", triggers=", ".join(users)))
         if not await mail_templates.retire(connection, tenant_id, name):
             raise NotFoundError(NO_TEMPLATE)
         await put_on_record(

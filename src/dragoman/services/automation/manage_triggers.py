@@ -30,6 +30,7 @@ from dragoman.store.automation import triggers, webhook_keys
 from dragoman.store.automation.facts import SessionFacts
 from dragoman.store.automation.triggers import KeptTrigger
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 
 MOST_TRIGGERS = 200
 
@@ -72,11 +73,11 @@ async def save_trigger(
         await tenants.lock(connection, tenant_id)
         before = await triggers.get(connection, tenant_id, trigger.name, lock=True)
         if is_new and before is not None:
-            raise AlreadyTakenError(f"There is a trigger {trigger.name} already.")
+            raise AlreadyTakenError(deferred("There is a trigger %(name)s already.", name=trigger.name))
         if not is_new and before is None:
             raise NotFoundError(NO_TRIGGER)
         if before is None and len(await triggers.list_all(connection, tenant_id)) >= MOST_TRIGGERS:
-            raise ChangeRefusedError(f"A tenant has at most {MOST_TRIGGERS} triggers.")
+            raise ChangeRefusedError(deferred("A tenant has at most %(most)s triggers.", most=MOST_TRIGGERS))
         return await _save(runtime, connection, tenant_id, trigger, before, by, enable)
 
 
@@ -164,7 +165,7 @@ async def try_trigger(
         if session is None:
             raise NotFoundError("There is no such conversation.")
     elif trigger.event in OF_SESSIONS:
-        raise ChangeRefusedError("Enter a conversation’s ID: this trigger runs for events in conversations.")
+        raise ChangeRefusedError(deferred("Enter a conversation’s ID: this trigger runs for events in conversations."))
     if trigger.event is TriggerEvent.REQUEST:
         occurrence = requested(runtime, trigger, payload or {}, session, "dry-run")
     else:

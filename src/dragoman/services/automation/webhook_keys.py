@@ -19,6 +19,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.automation import triggers, webhook_keys
 from dragoman.store.catalogue.skill_keys import MOST, SealedKey
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 
 
 async def add_webhook_key(runtime: Runtime, tenant_id: UUID, name: str, by: Administrator) -> SigningKey:
@@ -38,7 +39,11 @@ async def add_webhook_key(runtime: Runtime, tenant_id: UUID, name: str, by: Admi
         known = await webhook_keys.of_triggers(connection, tenant_id, [name])
         if len(known.get(name, ())) >= MOST:
             raise ChangeRefusedError(
-                f"{name} has {MOST} keys already; remove the one that its receiver needs no longer."
+                deferred(
+                    "%(name)s has %(most)s keys already; remove the one that its receiver needs no longer.",
+                    name=name,
+                    most=MOST,
+                )
             )
         await webhook_keys.add(connection, tenant_id, name, sealed)
         await put_on_record(

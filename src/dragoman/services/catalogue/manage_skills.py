@@ -21,6 +21,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import flows, skill_keys, skills
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 
 LONGEST_REASON = 500
 
@@ -87,7 +88,7 @@ async def retire_skill(
         spec = await _locked(connection, tenant_id, name)
         reason = _checked(reason)
         if not reason:
-            raise ChangeRefusedError("Enter a reason. It is recorded in the history.")
+            raise ChangeRefusedError(deferred("Enter a reason. It is recorded in the history."))
         if spec.retired:
             return False
         now = at or runtime.clock.now()
@@ -148,7 +149,7 @@ async def remove_key(runtime: Runtime, tenant_id: UUID, name: str, key_id: str, 
 def _checked(reason: str) -> str:
     reason = reason.strip()
     if len(reason) > LONGEST_REASON:
-        raise ChangeRefusedError(f"A reason has {LONGEST_REASON} characters at most.")
+        raise ChangeRefusedError(deferred("A reason has %(most)s characters at most.", most=LONGEST_REASON))
     return reason
 
 

@@ -31,6 +31,7 @@ from dragoman.store import tenants
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import classifiers, phrases, skills
 from dragoman.store.catalogue.classifiers import ClassifierVersion
+from dragoman.translations import deferred
 
 TRIED_DAYS = 7
 MOST_TRIED = 5000
@@ -278,12 +279,12 @@ async def put_live(runtime: Runtime, tenant_id: UUID, by: Administrator, *, vers
     wanted = await vocabulary_of(runtime, tenant_id, wanted=True)
     following = await asyncio.to_thread(local.version_of, wanted)
     if version and version != following:
-        raise ChangeRefusedError("Phrases have changed since your test. Test the next version again.")
+        raise ChangeRefusedError(deferred("Phrases have changed since your test. Test the next version again."))
     async with runtime.database.tenant(tenant_id) as connection:
         await tenants.lock(connection, tenant_id)
         waiting = [one for one in await phrases.list_all(connection, tenant_id) if one.waits]
         if not waiting:
-            raise ChangeRefusedError("There are no changes: the live version includes all phrases.")
+            raise ChangeRefusedError(deferred("There are no changes: the live version includes all phrases."))
         await phrases.put_live(connection, tenant_id)
         now = runtime.clock.now()
         found = ClassifierVersion(
@@ -322,15 +323,20 @@ async def set_refusal_budget(runtime: Runtime, tenant_id: UUID, by: Administrato
     Raises ChangeRefusedError for a share that is none, or that cannot be had.
     """
     if not 0 < share < 1:
-        raise ChangeRefusedError("The share of valid questions the bot may ask again must be between 0 and 1.")
+        raise ChangeRefusedError(
+            deferred("The share of valid questions the bot may ask again must be between 0 and 1.")
+        )
     found = (await measure_version(runtime, tenant_id)).scores
     if not found.curve or not any(one.recall is not None for one in found.intents if one.intent != OUT_OF_SCOPE):
-        raise ChangeRefusedError("There are too few phrases to measure. Add several to every skill.")
+        raise ChangeRefusedError(deferred("There are too few phrases to measure. Add several to every skill."))
     least = refused_at(found, 0.0)
     if share <= least:
         raise ChangeRefusedError(
-            f"At any threshold {least:.0%} of good questions are taken for out of scope. Choose a larger share, or add "
-            "phrases."
+            deferred(
+                "At any threshold %(least)s of good questions are taken for out of scope. "
+                "Choose a larger share, or add phrases.",
+                least=f"{least:.0%}",
+            )
         )
     threshold = threshold_of(found, share)
     await change_policy(runtime, tenant_id, by, lambda policy: replace(policy, threshold=threshold))

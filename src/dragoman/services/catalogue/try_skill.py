@@ -30,6 +30,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue import skills
 from dragoman.store.catalogue.skill_list import kind_of
 from dragoman.store.catalogue.skills import DispatchRules
+from dragoman.translations import deferred
 
 TEST_KEY = "test-call:"
 """What the idempotency key of a test call begins with; a dispatch's never does."""
@@ -82,9 +83,11 @@ def why_not(runtime: Runtime, spec: SkillSpec) -> str:
     """Why no test call of this skill can be made, as a sentence; empty where one can."""
     kind = kind_of(spec)
     if kind == "built_in":
-        return "The dispatcher itself is this skill’s code: it works on a conversation, and a test call has none."
+        return deferred(
+            "The dispatcher itself is this skill’s code: it works on a conversation, and a test call has none."
+        )
     if kind == "python" and runtime.settings.skill_hosts == 0:
-        return (
+        return deferred(
             "This installation runs Python skills inside its own process (DRAGOMAN_SKILL_HOSTS=0), where a skill that "
             "hangs would hang the console too."
         )
@@ -114,7 +117,7 @@ async def try_skill(
             raise ChangeRefusedError(refused)
         call = _call(runtime, spec, read_values(runtime, spec, given, locale), locale)
         if _running.get(tenant_id, 0) >= AT_ONCE:
-            raise ChangeRefusedError("Other test calls are still running. Try again when they have finished.")
+            raise ChangeRefusedError(deferred("Other test calls are still running. Try again when they have finished."))
         _running[tenant_id] = _running.get(tenant_id, 0) + 1
         try:
             # On record before it goes out: it may do something, whatever becomes of this process.

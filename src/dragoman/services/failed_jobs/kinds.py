@@ -24,6 +24,7 @@ from dragoman.store.database import Connection
 from dragoman.store.failed_jobs import FailedJob
 from dragoman.store.receiving import mailbox
 from dragoman.store.sending import mail_queue, outbox, webhook_queue
+from dragoman.translations import deferred
 
 Reopen = Callable[[Runtime, Connection, UUID, FailedJob, str], Awaitable[list[Job]]]
 """Undoes that a job was given up, for somebody by name; the jobs that follow. Raises ChangeRefusedError."""
@@ -129,7 +130,7 @@ async def _dispatch_again(
         recorded_in=UUID(recorded) if recorded else None,
     )
     if not contact_id:
-        raise ChangeRefusedError("This message was deleted or has been handled in the meantime.")
+        raise ChangeRefusedError(deferred("This message was deleted or has been handled in the meantime."))
     return [Job(entrypoint="handle_inbound", tenant_id=tenant_id, key=contact_id)]
 
 
@@ -138,7 +139,7 @@ async def _send_again(
 ) -> list[Job]:
     entry_id = job.subject.get("outbox_entry_id")
     if entry_id is None:
-        raise ChangeRefusedError("There is nothing left to send.")
+        raise ChangeRefusedError(deferred("There is nothing left to send."))
     return await send_again(runtime, connection, tenant_id, UUID(entry_id), by_whom)
 
 
@@ -150,7 +151,7 @@ async def _fetch_again(
     by_whom: str,  # noqa: ARG001 - a Reopen
 ) -> list[Job]:
     if not await media.reopen(connection, tenant_id, job.key, now=runtime.clock.now()):
-        raise ChangeRefusedError("This file is no longer missing.")
+        raise ChangeRefusedError(deferred("This file is no longer missing."))
     return [Job(entrypoint="fetch_media", tenant_id=tenant_id, key=job.key)]
 
 
@@ -162,7 +163,7 @@ async def _export_again(
     by_whom: str,  # noqa: ARG001 - a Reopen
 ) -> list[Job]:
     if not await exports.reopen(connection, tenant_id, job.key):
-        raise ChangeRefusedError("This export has been deleted. Request a new one.")
+        raise ChangeRefusedError(deferred("This export has been deleted. Request a new one."))
     return [Job(entrypoint=background_exports.ENTRYPOINT, tenant_id=tenant_id, key=job.key)]
 
 

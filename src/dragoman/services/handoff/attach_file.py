@@ -16,6 +16,7 @@ from dragoman.ledger import sessions
 from dragoman.runtime import Runtime
 from dragoman.services.handoff.hold_session import GONE
 from dragoman.store.channels import channel_accounts
+from dragoman.translations import deferred
 
 MOST_BYTES = 4 * 1000 * 1000
 """Less than what a request of the console may have; WhatsApp takes pictures of 5 MB and more of everything else."""
@@ -34,16 +35,22 @@ async def attach_file(
     Raises NotFoundError, and ChangeRefusedError where the file cannot be sent or the channel does not take it.
     """
     if not content:
-        raise ChangeRefusedError("The file is empty.")
+        raise ChangeRefusedError(deferred("The file is empty."))
     if len(content) > MOST_BYTES:
-        raise ChangeRefusedError(f"The file has {len(content) / 1e6:.1f} MB; {MOST_BYTES / 1e6:.0f} MB can be sent.")
+        raise ChangeRefusedError(
+            deferred(
+                "The file has %(size)s MB; %(most)s MB can be sent.",
+                size=f"{len(content) / 1e6:.1f}",
+                most=f"{MOST_BYTES / 1e6:.0f}",
+            )
+        )
     async with runtime.database.tenant(tenant_id) as connection:
         if await sessions.get(connection, tenant_id, session_id) is None:
             raise NotFoundError(GONE)
         context = await sessions.context(connection, tenant_id, session_id)
         account = await channel_accounts.load(connection, tenant_id, context.channel_account_id)
     if account.channel != "whatsapp":
-        raise ChangeRefusedError("Files can be sent on WhatsApp only.")
+        raise ChangeRefusedError(deferred("Files can be sent on WhatsApp only."))
     found = look(content[: 256 * 1024]).mime_type
     mime_type = found if found != UNKNOWN else claimed_type or UNKNOWN
     media = _kind(found)
@@ -52,9 +59,9 @@ async def attach_file(
     client = runtime.client(AccountAccess(address=account.address, token=credentials.token))
     answer = await client.upload(content, mime_type, filename)
     if isinstance(answer, Refused):
-        raise ChangeRefusedError(f"WhatsApp does not accept this file: {answer.message}")
+        raise ChangeRefusedError(deferred("WhatsApp does not accept this file: %(message)s", message=answer.message))
     if isinstance(answer, Unanswered):
-        raise ChangeRefusedError("WhatsApp could not be reached. The file was not sent; try again.")
+        raise ChangeRefusedError(deferred("WhatsApp could not be reached. The file was not sent; try again."))
     shown = caption.strip() if media in ("image", "video", "document") else ""
     return Media(
         media=media,

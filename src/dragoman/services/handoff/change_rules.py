@@ -31,6 +31,7 @@ from dragoman.store.catalogue import skills
 from dragoman.store.database import Connection
 from dragoman.store.handoff import agents
 from dragoman.store.handoff.agents import AgentProfile, TeamMember
+from dragoman.translations import deferred
 
 MOST_LANGUAGES = 50
 
@@ -60,7 +61,7 @@ async def add_holiday(runtime: Runtime, tenant_id: UUID, by: Administrator, holi
     def change(policy: Policy) -> Policy:
         known = policy.routing.hours.holidays
         if any(one.written == holiday.written for one in known):
-            raise AlreadyTakenError(f"{holiday.written} is already a holiday")
+            raise AlreadyTakenError(deferred("%(written)s is already a holiday", written=holiday.written))
         return _with_holidays(policy, (*known, holiday))
 
     await change_policy(runtime, tenant_id, by, change)
@@ -131,14 +132,16 @@ async def _check_profile(
     connection: Connection, tenant_id: UUID, profile: AgentProfile, *, known: AgentProfile
 ) -> None:
     if len(profile.languages) > MOST_LANGUAGES:
-        raise ConfigurationError(f"an agent has at most {MOST_LANGUAGES} languages")
+        raise ConfigurationError(deferred("an agent has at most %(most)s languages", most=MOST_LANGUAGES))
     for language in profile.languages:
         check_language(language, "languages")
     # What an agent has stays, also after a skill went out of use: sessions of it may still wait.
     for topic in {*profile.topics} - {*known.topics} - {*await topics(connection, tenant_id)}:
-        raise ConfigurationError(f"topics: there is no skill or flow {topic}")
+        raise ConfigurationError(deferred("topics: there is no skill or flow %(topic)s", topic=topic))
     if profile.cap is not None and not 0 <= profile.cap <= MOST_SESSIONS:
-        raise ConfigurationError(f"cap is {profile.cap}; an agent takes 0 to {MOST_SESSIONS} sessions")
+        raise ConfigurationError(
+            deferred("cap is %(cap)s; an agent takes 0 to %(most)s sessions", cap=profile.cap, most=MOST_SESSIONS)
+        )
 
 
 def _on_record(profile: AgentProfile) -> dict[str, Any]:

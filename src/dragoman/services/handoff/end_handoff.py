@@ -23,8 +23,9 @@ from dragoman.services.handoff.hold_session import HeldSession, hold_session
 from dragoman.services.leasing import LeasedBatch
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.handoff import drafts
+from dragoman.translations import deferred
 
-REASON_NEEDED = "Say why."
+REASON_NEEDED = deferred("Say why.")
 
 
 async def return_to_bot(runtime: Runtime, tenant_id: UUID, session_id: UUID, agent: Agent, *, note: str) -> None:
@@ -69,7 +70,7 @@ async def release_session(
         elif held.session.state is State.WITH_AGENT:
             await held.write(handoff.release(held.session, by, held.now, runtime.source, reason=reason))
         else:
-            raise ChangeRefusedError("Neither an agent nor the bot is working on this conversation.")
+            raise ChangeRefusedError(deferred("Neither an agent nor the bot is working on this conversation."))
         held.wake("handle_inbound")
         held.assign_others()
 
@@ -92,7 +93,7 @@ async def end_session(
     async with hold_session(runtime, tenant_id, session_id, at_once=True) as held:
         session = held.session
         if session.state in TERMINAL:
-            raise ChangeRefusedError("This conversation has already ended.")
+            raise ChangeRefusedError(deferred("This conversation has already ended."))
         await _record(held, recorded, "session.ended", reason)
         if session.state is State.PROCESSING:
             session = await _give_up_dispatch(held, by, reason)
@@ -108,7 +109,7 @@ async def _give_up_dispatch(held: HeldSession, by: Actor, reason: str) -> Sessio
     wanted = NextMessage(lease=held.lease, contact_id=contact_id)
     work = (await load_work(runtime, held.connection, held.tenant_id, [wanted])).get(contact_id)
     if work is None or not work.waiting.running or work.waiting.session_id != held.session.session_id:
-        raise ChangeRefusedError("The dispatch has just ended. Look again.")
+        raise ChangeRefusedError(deferred("The dispatch has just ended. Look again."))
     turn = orphaned(
         held.session,
         now=held.now,

@@ -26,6 +26,7 @@ from dragoman.store import leases
 from dragoman.store.database import Connection
 from dragoman.store.leases import Lease
 from dragoman.store.receiving import mailbox
+from dragoman.translations import deferred
 
 PATIENCE_S = 1.0
 """How long a worker may take for a message of a contact that a person writes to; it needs some milliseconds."""
@@ -106,7 +107,9 @@ async def _try(
     if lease is None and (at_once or waited_s >= PATIENCE_S):
         if not at_once and await mailbox.is_running(connection, tenant_id, found.contact_id):
             if waited_s >= LONG_PATIENCE_S:
-                raise ChangeRefusedError("The bot is handling a message of this contact. Try again in a moment.")
+                raise ChangeRefusedError(
+                    deferred("The bot is handling a message of this contact. Try again in a moment.")
+                )
             return None
         lease = await leases.take_over(connection, tenant_id, name, owner=runtime.owner, seconds=seconds)
         fenced_off = True

@@ -20,6 +20,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Connection
 from dragoman.store.handoff import canned_replies
 from dragoman.store.handoff.canned_replies import CannedReply
+from dragoman.translations import deferred
 
 MOST_REPLIES = 500
 
@@ -34,7 +35,9 @@ async def add_reply(runtime: Runtime, tenant_id: UUID, reply: ReplyText, by: Adm
         # So that two who add at once do not go over the limit together.
         await tenants.lock(connection, tenant_id)
         if await canned_replies.count(connection, tenant_id) >= MOST_REPLIES:
-            raise ConfigurationError(f"you already have {MOST_REPLIES} canned replies, the maximum")
+            raise ConfigurationError(
+                deferred("you already have %(most)s canned replies, the maximum", most=MOST_REPLIES)
+            )
         await canned_replies.save(connection, tenant_id, made)
         await _record(
             runtime, connection, tenant_id, made.canned_reply_id, by, "canned_reply.added", after=asdict(reply)

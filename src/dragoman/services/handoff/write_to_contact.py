@@ -23,6 +23,7 @@ from dragoman.store.contacts.identity_plan import GROUP
 from dragoman.store.handoff import agent_requests, attention, drafts
 from dragoman.store.receiving import mailbox
 from dragoman.store.sending import outbox, service_windows
+from dragoman.translations import deferred
 
 
 async def send_answer(
@@ -140,12 +141,12 @@ async def _recipient(held: HeldSession) -> Identity:
     contact_id, account_id = held.session.contact_id, held.context.channel_account_id
     found = await mailbox.latest_sender(held.connection, held.tenant_id, contact_id, account_id)
     if found is not None and found.kind == GROUP:
-        raise ChangeRefusedError("This is a group. You can read it here; reply in WhatsApp.")
+        raise ChangeRefusedError(deferred("This is a group. You can read it here; reply in WhatsApp."))
     if found is not None:
         return found
     known = {one.kind: one for one in await contacts.addresses(held.connection, held.tenant_id, contact_id)}
     kinds = ("email",) if held.context.channel == "email" else ("wa_id", "wa_user_id")
     address = next((known[kind] for kind in kinds if kind in known), None)
     if address is None:
-        raise ChangeRefusedError("There is no address left for this contact.")
+        raise ChangeRefusedError(deferred("There is no address left for this contact."))
     return address

@@ -26,6 +26,7 @@ from dragoman.services.audit.on_record import put_on_record
 from dragoman.store import tenants
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import NO_TENANT, Database
+from dragoman.translations import deferred
 
 RULES_SECONDS = 5.0
 MOST_PATTERNS = 50
@@ -86,19 +87,19 @@ def _finder(pattern: str) -> Callable[[str], Iterator[Span]] | None:
 def fault(name: str, pattern: str) -> str | None:
     """Why a pattern cannot be taken; None for a good one."""
     if name in READY or not _NAME.fullmatch(name):
-        return "A name is 2 to 40 small letters, digits, spaces and hyphens, and none of a ready-made rule."
+        return deferred("A name is 2 to 40 small letters, digits, spaces and hyphens, and none of a ready-made rule.")
     if not pattern or len(pattern) > LONGEST_PATTERN or not pattern.isprintable():
-        return f"A pattern is one line of at most {LONGEST_PATTERN} characters."
+        return deferred("A pattern is one line of at most %(most)s characters.", most=LONGEST_PATTERN)
     options = re2.Options()
     options.log_errors = False
     try:
         matcher = re2.compile(pattern, options)
     except re2.error as error:
         said = error.args[0] if error.args else error
-        return f"The pattern cannot be read: {said.decode() if isinstance(said, bytes) else said}."
+        return deferred("The pattern cannot be read: %(why)s.", why=said.decode() if isinstance(said, bytes) else said)
     for probe in _PROBES:
         if matcher.search(probe) is not None:
-            return f"The pattern is too broad: it finds something in {probe!r}."
+            return deferred("The pattern is too broad: it finds something in %(example)s.", example=repr(probe))
     return None
 
 
@@ -120,9 +121,9 @@ async def add(runtime: Runtime, tenant_id: UUID, by: Administrator, name: str, p
 
     def change(wanted: dict[str, Any]) -> None:
         if name in wanted["patterns"]:
-            raise AlreadyTakenError(f"a pattern {name} already exists")
+            raise AlreadyTakenError(deferred("a pattern %(name)s already exists", name=name))
         if len(wanted["patterns"]) >= MOST_PATTERNS:
-            raise ConfigurationError(f"you already have {MOST_PATTERNS} patterns, the maximum")
+            raise ConfigurationError(deferred("you already have %(most)s patterns, the maximum", most=MOST_PATTERNS))
         wanted["patterns"] = {**wanted["patterns"], name: pattern}
 
     await _change(runtime, tenant_id, by, change)

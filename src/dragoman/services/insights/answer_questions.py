@@ -18,6 +18,7 @@ from dragoman.store.catalogue import phrases, skills
 from dragoman.store.catalogue.phrases import LONGEST, MOST_AT_ONCE, AddedPhrase
 from dragoman.store.database import Connection
 from dragoman.store.insights import questions
+from dragoman.translations import deferred
 
 
 async def add_phrases(
@@ -63,18 +64,20 @@ async def add_phrases(
 
 async def _check(connection: Connection, tenant_id: UUID, intent: str, texts: Sequence[str]) -> None:
     if not texts:
-        raise ChangeRefusedError("Enter at least one phrase.")
+        raise ChangeRefusedError(deferred("Enter at least one phrase."))
     if len(texts) > MOST_AT_ONCE:
-        raise ChangeRefusedError(f"Add at most {MOST_AT_ONCE} phrases at once.")
+        raise ChangeRefusedError(deferred("Add at most %(most)s phrases at once.", most=MOST_AT_ONCE))
     if any(len(text) > LONGEST for text in texts):
-        raise ChangeRefusedError(f"Phrases can have up to {LONGEST} characters. Shorten it to the essential words.")
+        raise ChangeRefusedError(
+            deferred("Phrases can have up to %(most)s characters. Shorten it to the essential words.", most=LONGEST)
+        )
     if any("\0" in text for text in texts):
-        raise ChangeRefusedError("Phrases cannot contain the character U+0000.")
+        raise ChangeRefusedError(deferred("Phrases cannot contain the character U+0000."))
     if intent == OUT_OF_SCOPE:
         return
     vocabulary = (await skills.dispatch_rules(connection, tenant_id)).vocabulary
     if intent not in phrases.labels_of(vocabulary):
-        raise ChangeRefusedError("Choose a skill or flow that is in use.")
+        raise ChangeRefusedError(deferred("Choose a skill or flow that is in use."))
 
 
 async def _decide(
@@ -84,7 +87,9 @@ async def _decide(
     if question is None:
         raise NotFoundError("This question no longer exists.")
     if question.decision is not None:
-        raise ChangeRefusedError(f"{question.decided_by} has already handled this question.")
+        raise ChangeRefusedError(
+            deferred("%(decided_by)s has already handled this question.", decided_by=question.decided_by)
+        )
     nothing = intent == OUT_OF_SCOPE
     await questions.decide(
         connection, tenant_id, group_id, decision="out_of_scope" if nothing else "phrase",

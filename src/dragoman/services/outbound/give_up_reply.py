@@ -18,6 +18,7 @@ from dragoman.services.outbound import refusals, send_mail, send_webhooks
 from dragoman.services.outbound.manage_entries import check_action, try_again
 from dragoman.store.database import UNAVAILABLE, Connection
 from dragoman.store.sending import mail_queue, outbox, outbox_entries, webhook_queue
+from dragoman.translations import deferred
 
 log = structlog.get_logger()
 
@@ -101,6 +102,6 @@ async def send_again(
     """Let a message that failed be sent after all; the job that does it. Raises ChangeRefusedError where it cannot."""
     entry = await outbox_entries.lock(connection, tenant_id, outbox_entry_id)
     if entry is None:
-        raise ChangeRefusedError("This message is not waiting to be sent again.")
+        raise ChangeRefusedError(deferred("This message is not waiting to be sent again."))
     check_action(EntryAction.RETRY, entry)
     return await try_again(connection, tenant_id, entry, by_whom, runtime.clock.now())

@@ -24,16 +24,33 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Connection
 from dragoman.store.sending import cooldowns, outbox, outbox_entries
 from dragoman.store.sending.outbox_entries import ManagedEntry
+from dragoman.translations import deferred
 
 NOT_THERE = "There is no such entry any more."
-TAKEN_OVER = "A person has taken over the conversation since the bot wrote this message."
-HELD_A_CODE = "This message held a one-time code, which is not kept. The contact can ask for another."
-UNDER_WAY = "It is being sent just now. Look again in a moment."
+TAKEN_OVER = deferred("A person has taken over the conversation since the bot wrote this message.")
+HELD_A_CODE = deferred("This message held a one-time code, which is not kept. The contact can ask for another.")
+UNDER_WAY = deferred("It is being sent just now. Look again in a moment.")
 
 _REFUSED = {
-    EntryAction.RETRY: "Only what has failed is tried again; this one is {status}.",
-    EntryAction.RESEND: "Only what was sent is sent once more; this one is {status}.",
-    EntryAction.CANCEL: "Only what is still to be sent can be cancelled; this one is {status}.",
+    EntryAction.RETRY: lambda status: deferred(
+        "Only what has failed is tried again; this one is %(status)s.", status=status
+    ),
+    EntryAction.RESEND: lambda status: deferred(
+        "Only what was sent is sent once more; this one is %(status)s.", status=status
+    ),
+    EntryAction.CANCEL: lambda status: deferred(
+        "Only what is still to be sent can be cancelled; this one is %(status)s.", status=status
+    ),
+}
+
+_STANDS = {
+    OutboxStatus.SCHEDULED: deferred("scheduled"),
+    OutboxStatus.PENDING: deferred("pending"),
+    OutboxStatus.RETRYING: deferred("retrying"),
+    OutboxStatus.SENT: deferred("sent"),
+    OutboxStatus.FAILED: deferred("failed"),
+    OutboxStatus.SKIPPED: deferred("skipped"),
+    OutboxStatus.CANCELLED: deferred("cancelled"),
 }
 
 
@@ -109,9 +126,9 @@ async def _act_on_one(
 def check_action(action: EntryAction, entry: ManagedEntry) -> None:
     """Raise ChangeRefusedError, with why, where the entry is not one for that action."""
     if entry.status not in ALLOWED[action]:
-        raise ChangeRefusedError(_REFUSED[action].format(status=entry.status.lower()))
+        raise ChangeRefusedError(_REFUSED[action](_STANDS[OutboxStatus(entry.status)]))
     if entry.is_erased:
-        raise ChangeRefusedError("The contact was erased, and the message content with them.")
+        raise ChangeRefusedError(deferred("The contact was erased, and the message content with them."))
     if action is EntryAction.CANCEL:
         if entry.is_under_way:
             raise ChangeRefusedError(UNDER_WAY)
@@ -138,7 +155,7 @@ async def _resend(
     connection: Connection, tenant_id: UUID, entry: ManagedEntry, copy_id: UUID, by_whom: str, now: datetime
 ) -> ActionResult:
     if await outbox_entries.has_open_copy(connection, tenant_id, entry.outbox_entry_id):
-        raise ChangeRefusedError("A copy is already being sent.")
+        raise ChangeRefusedError(deferred("A copy is already being sent."))
     await _free_receiver(connection, tenant_id, entry)
     await outbox_entries.copy(connection, tenant_id, entry.outbox_entry_id, copy_id=copy_id, now=now)
     reason = f"sent once more by {by_whom}"

@@ -19,6 +19,7 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.conversation_list import conversations
 from dragoman.store.database import Connection
 from dragoman.store.legal_holds import LegalHold
+from dragoman.translations import deferred
 
 LONGEST_REASON = 500
 
@@ -44,7 +45,9 @@ async def place_hold(runtime: Runtime, tenant_id: UUID, session_id: UUID, reason
     async with runtime.database.tenant(tenant_id) as connection:
         await _begin(connection, tenant_id, session_id)
         if not await legal_holds.insert(connection, tenant_id, hold):
-            raise AlreadyTakenError("The session is already on legal hold. Lift it first to enter another reason.")
+            raise AlreadyTakenError(
+                deferred("The session is already on legal hold. Lift it first to enter another reason.")
+            )
         await _record_on_sessions(runtime, connection, tenant_id, hold, HoldPut(reason=hold.reason), by)
 
 

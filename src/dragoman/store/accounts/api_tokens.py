@@ -17,6 +17,7 @@ from dragoman.store import directory
 from dragoman.store.accounts import roles
 from dragoman.store.accounts.holders import TOUCH_INTERVAL, Holder, digest_of
 from dragoman.store.database import Connection, Database
+from dragoman.translations import deferred
 
 TOKEN_PREFIX = "dgm_"  # noqa: S105 - what every token begins with
 _TOKEN = re.compile(r"dgm_[A-Za-z0-9_-]{43}")
@@ -51,7 +52,7 @@ async def create_token(
     """
     await roles.check(connection, tenant_id, role)
     if expires_at <= now:
-        raise ConfigurationError("the token would have expired already; give it a later expiry")
+        raise ConfigurationError(deferred("the token would have expired already; give it a later expiry"))
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     await directory.enter(connection, tenant_id, directory.API_TOKEN, digest_of(token).hex(), token_id)
     await connection.execute(

@@ -11,6 +11,7 @@ from uuid import UUID
 from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFoundError
 from dragoman.domain.permissions import PERMISSION_WORDS
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 
 PERMISSIONS = frozenset(PERMISSION_WORDS)
 
@@ -61,7 +62,9 @@ async def list_all(connection: Connection, tenant_id: UUID) -> dict[str, frozens
 async def check(connection: Connection, tenant_id: UUID, role: str) -> None:
     """Raise ConfigurationError unless somebody may have *role*."""
     if role not in (known := await list_all(connection, tenant_id)):
-        raise ConfigurationError(f"{role!r} is not a role; use one of {', '.join(sorted(known))}")
+        raise ConfigurationError(
+            deferred("%(role)s is not a role; use one of %(roles)s", role=f"{role!r}", roles=", ".join(sorted(known)))
+        )
 
 
 async def add(
@@ -70,11 +73,14 @@ async def add(
     """Make a role. Raises ConfigurationError for what cannot be one, AlreadyTakenError for a name that is taken."""
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} cannot be a role’s name; use lowercase letters, digits and hyphens, at most 40"
+            deferred(
+                "%(name)s cannot be a role’s name; use lowercase letters, digits and hyphens, at most 40",
+                name=f"{name!r}",
+            )
         )
     _check(permissions)
     if name in ROLES:
-        raise AlreadyTakenError(f"{name} is a built-in role")
+        raise AlreadyTakenError(deferred("%(name)s is a built-in role", name=name))
     status = await connection.execute(
         "INSERT INTO role (tenant_id, name, permissions, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         tenant_id,
@@ -83,7 +89,7 @@ async def add(
         now,
     )
     if status == "INSERT 0 0":
-        raise AlreadyTakenError(f"a role {name} already exists")
+        raise AlreadyTakenError(deferred("a role %(name)s already exists", name=name))
 
 
 async def change(connection: Connection, tenant_id: UUID, name: str, permissions: Collection[str]) -> frozenset[str]:
@@ -117,12 +123,18 @@ async def delete(connection: Connection, tenant_id: UUID, name: str) -> frozense
         name,
     )
     if holders:
-        raise ConfigurationError(f"{name} is still the role of {', '.join(row['name'] for row in holders)}")
+        raise ConfigurationError(
+            deferred(
+                "%(name)s is still the role of %(people)s", name=name, people=", ".join(row["name"] for row in holders)
+            )
+        )
     return frozenset(before)
 
 
 def _check(permissions: Collection[str]) -> None:
     if not permissions:
-        raise ConfigurationError("choose at least one permission")
+        raise ConfigurationError(deferred("choose at least one permission"))
     if unknown := set(permissions) - PERMISSIONS:
-        raise ConfigurationError(f"{', '.join(sorted(unknown))}: no such permission")
+        raise ConfigurationError(
+            deferred("%(permissions)s: no such permission", permissions=", ".join(sorted(unknown)))
+        )

@@ -19,6 +19,7 @@ from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFou
 from dragoman.store import directory
 from dragoman.store.accounts import login_sessions, roles
 from dragoman.store.database import Connection, Database
+from dragoman.translations import deferred
 
 _hasher = PasswordHasher()
 
@@ -91,9 +92,9 @@ async def create_user(
     await roles.check(connection, tenant_id, role)
     address = normal_email(email)
     if not address:
-        raise ConfigurationError(f"{email!r} is not an email address")
+        raise ConfigurationError(deferred("%(email)s is not an email address", email=f"{email!r}"))
     if not await directory.enter(connection, tenant_id, directory.LOGIN_EMAIL, address, user_id):
-        raise AlreadyTakenError(f"a user {address} already exists")
+        raise AlreadyTakenError(deferred("a user %(address)s already exists", address=address))
     await connection.execute(
         "INSERT INTO user_account (tenant_id, user_id, email, name, password_hash, role, created_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -159,7 +160,7 @@ async def enable_user(connection: Connection, tenant_id: UUID, user_id: UUID) ->
     if user["disabled_at"] is None:
         return
     if not await directory.enter(connection, tenant_id, directory.LOGIN_EMAIL, user["email"], user_id):
-        raise AlreadyTakenError(f"the address {user['email']} now belongs to another user")
+        raise AlreadyTakenError(deferred("the address %(email)s now belongs to another user", email=user["email"]))
     await connection.execute(
         "UPDATE user_account SET disabled_at = NULL WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id
     )

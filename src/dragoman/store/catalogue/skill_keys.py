@@ -10,6 +10,7 @@ from uuid import UUID
 from dragoman.domain.errors import ConfigurationError, NotFoundError
 from dragoman.store.database import Connection
 from dragoman.store.tenants import next_registry_revision
+from dragoman.translations import deferred
 
 MOST = 2
 
@@ -51,7 +52,13 @@ async def add(connection: Connection, tenant_id: UUID, skill: str, key: SealedKe
         "SELECT count(*) FROM skill_key WHERE tenant_id = $1 AND skill = $2", tenant_id, skill
     )
     if count >= MOST:
-        raise ConfigurationError(f"{skill} has {MOST} keys already; remove the one that its receiver no longer needs")
+        raise ConfigurationError(
+            deferred(
+                "%(skill)s has %(most)s keys already; remove the one that its receiver no longer needs",
+                skill=skill,
+                most=MOST,
+            )
+        )
     await connection.execute(
         "INSERT INTO skill_key (tenant_id, skill, key_id, secret, created_at) VALUES ($1, $2, $3, $4, $5)",
         tenant_id,

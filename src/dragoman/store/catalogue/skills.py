@@ -37,6 +37,7 @@ from dragoman.store.catalogue import classifier_key, flows, menus, phrases, skil
 from dragoman.store.catalogue.skill_keys import SealedKey
 from dragoman.store.database import Connection
 from dragoman.store.tenants import lock, next_registry_revision
+from dragoman.translations import deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,9 @@ async def register(
 
 def taken_by_flows(names: Iterable[str]) -> AlreadyTakenError:
     """The error for skills whose *names* flows have."""
-    return AlreadyTakenError(f"there is a flow called {', '.join(sorted(names))}; a skill needs a name of its own")
+    return AlreadyTakenError(
+        deferred("there is a flow called %(flows)s; a skill needs a name of its own", flows=", ".join(sorted(names)))
+    )
 
 
 def changed_specs(known: Registry, specs: Iterable[SkillSpec]) -> list[SkillSpec]:

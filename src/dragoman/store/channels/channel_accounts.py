@@ -17,6 +17,7 @@ from dragoman.store import directory
 from dragoman.store.database import Connection
 from dragoman.store.sending import circuits
 from dragoman.store.sending.pace import NUMBER_RATE_PER_S, PAIR_BURST, Pace
+from dragoman.translations import deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +193,7 @@ async def add(
     """Add a WhatsApp number or a mailbox; AlreadyTakenError where any tenant of the installation has it."""
     kind = f"{account.channel}_address"
     if not await directory.enter(connection, tenant_id, kind, account.address, account.channel_account_id):
-        raise AlreadyTakenError(f"{account.address} is a channel account already")
+        raise AlreadyTakenError(deferred("%(address)s is a channel account already", address=account.address))
     await connection.execute(
         "INSERT INTO channel_account (tenant_id, channel_account_id, channel, address, display, name, waba_id, "
         "secrets, created_at, messages_per_second, pair_burst) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",

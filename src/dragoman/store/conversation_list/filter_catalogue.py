@@ -41,6 +41,7 @@ from dragoman.store.conversation_list.filter_lookups import (
     by_skill_calls,
     by_words,
 )
+from dragoman.translations import deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class ValueKind:
 
 WORDS = ValueKind(str, without_nul, 200)
 NAME = ValueKind(str, without_nul, 120)
-YES_OR_NO = ValueKind(bool, true_or_false, refusal="is not true or false.")
+YES_OR_NO = ValueKind(bool, true_or_false, refusal=deferred("is not true or false."))
 STATE = ValueKind(State, partial(read_choice, State))
 OUTCOME = ValueKind(Outcome, partial(read_choice, Outcome))
 SINCE = ValueKind(datetime, first_moment, read_by_zone=first_moment_in)
@@ -159,7 +160,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="phone",
         kind=WORDS,
-        label="Phone",
+        label=deferred("Phone"),
         api="phone",
         description="Any part of a phone number, in any formatting",
         console="phone",
@@ -169,7 +170,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="intent",
         kind=NAME,
-        label="Intent",
+        label=deferred("Intent"),
         api="intent",
         description="Intent, by its exact name",
         condition=_any_of("intent"),
@@ -178,7 +179,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="skill",
         kind=NAME,
-        label="Skill",
+        label=deferred("Skill"),
         api="skill",
         description="Skill, by its exact name",
         condition=_any_of("skill"),
@@ -187,7 +188,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="skill_or_intent",
         kind=NAME,
-        label="Skill / Intent",
+        label=deferred("Skill / Intent"),
         console="skill_intent",
         condition=_skill_or_intent,
         several=True,
@@ -195,7 +196,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="state",
         kind=STATE,
-        label="State",
+        label=deferred("State"),
         api="state",
         description="State of the session; may be given several times",
         console="state",
@@ -205,7 +206,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="outcome",
         kind=OUTCOME,
-        label="Outcome",
+        label=deferred("Outcome"),
         api="outcome",
         description="Outcome of the session; may be given several times",
         console="outcome",
@@ -215,7 +216,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="channel",
         kind=ValueKind(str, channel_of, pattern=CHANNEL_PATTERN),
-        label="Channel",
+        label=deferred("Channel"),
         api="channel",
         description="`whatsapp`, `email`, or a channel account's id",
         console="channel",
@@ -225,7 +226,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="not_state",
         kind=STATE,
-        label="Not in state",
+        label=deferred("Not in state"),
         api="state_not",
         description="Any state but this one",
         condition=_any_other("state", State),
@@ -235,7 +236,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="not_outcome",
         kind=OUTCOME,
-        label="Not with outcome",
+        label=deferred("Not with outcome"),
         api="outcome_not",
         description="Any outcome but this one",
         condition=_any_other("outcome", Outcome),
@@ -245,7 +246,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="not_skill_or_intent",
         kind=NAME,
-        label="Not skill or intent",
+        label=deferred("Not skill or intent"),
         condition=_neither,
         negates="skill_or_intent",
         several=True,
@@ -253,8 +254,8 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="business_partner",
         kind=ValueKind(str, partner_of, 120),
-        label="Business partner",
-        chip="Partner",
+        label=deferred("Business partner"),
+        chip=deferred("Partner"),
         api="business_partner",
         description="Business partner, by number or id",
         console="business_partner",
@@ -263,7 +264,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="agent",
         kind=NAME,
-        label="Agent",
+        label=deferred("Agent"),
         api="agent",
         description="Name of the agent who has or had it",
         console="agent",
@@ -273,8 +274,8 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="errors",
         kind=YES_OR_NO,
-        label="With errors",
-        called={"true": "With errors", "false": "Without errors"},
+        label=deferred("With errors"),
+        called={"true": deferred("With errors"), "false": deferred("Without errors")},
         api="errors",
         description="Whether something failed in it",
         console="errors",
@@ -283,15 +284,15 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="ran",
         kind=ValueKind(str, SkillCalls.parse, 250, pattern=SKILL_CALLS, read_by_zone=SkillCalls.parse),
-        label="Skill was called",
-        chip="Called",
+        label=deferred("Skill was called"),
+        chip=deferred("Called"),
         console="ran",
         look_up=by_skill_calls,
     ),
     FilterField(
         name="tag",
         kind=NAME,
-        label="Tag",
+        label=deferred("Tag"),
         api="tag",
         description="Tag that a reviewer put on it",
         console="tag",
@@ -301,8 +302,8 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="reviewed",
         kind=YES_OR_NO,
-        label="Reviewed",
-        called={"true": "Reviewed", "false": "Not reviewed"},
+        label=deferred("Reviewed"),
+        called={"true": deferred("Reviewed"), "false": deferred("Not reviewed")},
         api="reviewed",
         description="Whether somebody marked it as reviewed",
         console="reviewed",
@@ -311,7 +312,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="q",
         kind=WORDS,
-        label="Text",
+        label=deferred("Text"),
         api="q",
         description='Full text of the transcripts and the contact\'s name: `words`, `"a phrase"`, `begin*`, '
         "`-excluded`, `this OR that`",
@@ -322,7 +323,7 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="since",
         kind=SINCE,
-        label="From",
+        label=deferred("From"),
         api="from",
         description="Last activity at or after this RFC 3339 time or day (UTC)",
         console="from",
@@ -331,8 +332,8 @@ FILTERS: tuple[FilterField, ...] = (
     FilterField(
         name="until",
         kind=UNTIL,
-        label="Before",
-        chip="To",
+        label=deferred("Before"),
+        chip=deferred("To"),
         api="to",
         description="Last activity before this RFC 3339 time, or up to the end of this day (UTC)",
         console="to",
@@ -340,14 +341,19 @@ FILTERS: tuple[FilterField, ...] = (
     ),
     FilterField(
         name="contact",
-        kind=ValueKind(UUID, UUID, refusal="is not a contact's id."),
-        label="Contact",
+        kind=ValueKind(UUID, UUID, refusal=deferred("is not a contact's id.")),
+        label=deferred("Contact"),
         api="contact",
         description="All sessions of one contact, by its id",
         console="contact",
         condition=_column("contact_id"),
     ),
-    FilterField(name="session_id", kind=ValueKind(UUID, UUID), label="Session", condition=_column("session_id")),
+    FilterField(
+        name="session_id",
+        kind=ValueKind(UUID, UUID),
+        label=deferred("Session"),
+        condition=_column("session_id"),
+    ),
 )
 """All of them, in the order in which the API's document and addresses have them."""
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from dragoman.domain.errors import ChangeRefusedError
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 
 KEPT = timedelta(days=2)
 """A browser that repeats a form after a longer time has a new key for it."""
@@ -31,7 +32,7 @@ async def begin(connection: Connection, tenant_id: UUID, request_id: UUID, sessi
         "SELECT session_id FROM agent_request WHERE tenant_id = $1 AND request_id = $2", tenant_id, request_id
     )
     if taken_for != session_id:
-        raise ChangeRefusedError("This request key was used for another conversation. Use a new one.")
+        raise ChangeRefusedError(deferred("This request key was used for another conversation. Use a new one."))
     return False
 
 

@@ -11,6 +11,7 @@ import asyncpg
 from dragoman.domain.canned_reply import ReplyText
 from dragoman.domain.errors import AlreadyTakenError
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,9 @@ async def save(connection: Connection, tenant_id: UUID, canned: CannedReply) -> 
         )
     except asyncpg.UniqueViolationError as error:
         place = f"in {reply.language}" if reply.language else "for any language"
-        raise AlreadyTakenError(f"a reply /{reply.shortcut} {place} already exists") from error
+        raise AlreadyTakenError(
+            deferred("a reply /%(shortcut)s %(place)s already exists", shortcut=reply.shortcut, place=place)
+        ) from error
 
 
 async def delete(connection: Connection, tenant_id: UUID, canned_reply_id: UUID) -> None:
