@@ -270,3 +270,35 @@ async def test_postgresql_takes_every_text_and_every_query(database_urls: Databa
             assert found in {True, False}
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("most", [filter_lookups.MOST_HITS, 1])
+async def test_an_outcome_is_found_where_it_was_once_too(
+    tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(filter_lookups, "MOST_HITS", most)
+    has = await spoken(tenant, 1, outcome=Outcome.DISPATCH_ORPHANED)
+    had = await spoken(tenant, 2, outcome=Outcome.SUCCESS)
+    both = await spoken(tenant, 3, outcome=Outcome.DISPATCH_ORPHANED)
+    other = await spoken(tenant, 4, outcome=Outcome.SUCCESS)
+    for session_id, outcome in ((had, "DISPATCH_ORPHANED"), (both, "DISPATCH_ORPHANED"), (other, "SKILL_ERROR")):
+        await tenant._insert(
+            "past_outcome", {"tenant_id": tenant.tenant_id, "session_id": session_id, "outcome": outcome}
+        )
+    assert await ids(tenant, had_outcome=Outcome.DISPATCH_ORPHANED) == [has, had, both]
+    assert await ids(tenant, had_outcome=(Outcome.SKILL_ERROR, Outcome.SUCCESS)) == [had, other]
+    assert await ids(tenant, had_outcome=Outcome.DISPATCH_ORPHANED, outcome=Outcome.SUCCESS) == [had]
+    assert await ids(tenant, had_outcome=Outcome.RATE_LIMITED) == []
+
+
+@pytest.mark.parametrize("most", [filter_lookups.MOST_HITS, 1])
+async def test_sessions_with_a_reply_that_did_not_arrive(
+    tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(filter_lookups, "MOST_HITS", most)
+    lost, gave_up, fine = [await spoken(tenant, number, "Hello") for number in (1, 2, 3)]
+    for session_id, status, delivery in ((lost, "SENT", "failed"), (gave_up, "FAILED", None), (fine, "SENT", "read")):
+        message_id = await tenant.message(session_id, 2, to_json(Text("Yes?")), sender="bot")
+        await tenant.outbox(session_id, message_id, status=status, delivery=delivery)
+    assert await ids(tenant, undelivered=True) == [lost, gave_up]
+    assert await ids(tenant, undelivered=False) == [fine]

@@ -287,3 +287,23 @@ async def test_who_may_only_read_sees_no_button_and_teaches_nothing(shop: Harnes
 
 def test_the_presets_are_those_of_the_page() -> None:
     assert usage_period.PRESETS == {"7d": 7, "30d": 30, "90d": 90}
+
+
+async def test_an_outcome_that_is_past_is_still_found(shop: Harness, calls: Calls, admin: dict[str, str]) -> None:
+    calls.failures_left = 99
+    for phone in ("436601112234", "436601112235"):
+        await shop.say("flaky", phone=phone)
+        await shop.settle()
+    # One of the two goes well afterwards: what its list shows is the outcome that it has now.
+    await shop.say("answer", phone="436601112234")
+    await shop.settle()
+
+    async def found(query: str) -> set[str]:
+        answer = await shop.web.get(f"/api/v1/conversations?{query}", headers=admin)
+        assert answer.status_code == 200, answer.text
+        return {item["outcome"] for item in answer.json()["items"]}
+
+    assert await found("outcome=SKILL_ERROR") == {"SKILL_ERROR"}
+    assert await found("outcome_ever=SKILL_ERROR") == {"SKILL_ERROR", "SUCCESS"}
+    assert await found("outcome_ever=SKILL_ERROR&outcome=SUCCESS") == {"SUCCESS"}
+    assert await shop.rows("SELECT outcome FROM past_outcome") == [{"outcome": "SKILL_ERROR"}]

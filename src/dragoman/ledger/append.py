@@ -19,8 +19,9 @@ from dragoman.domain import service_window, storable
 from dragoman.domain.as_json import awaiting_to_json, position_to_json
 from dragoman.domain.content import to_json
 from dragoman.domain.errors import NotFoundError
-from dragoman.domain.events import AuditEvent, StateChanged, payload_json
+from dragoman.domain.events import AuditEvent, OutcomeAssigned, StateChanged, payload_json
 from dragoman.domain.nouns import MessageContext
+from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import cut
 from dragoman.domain.search_words import BEFORE_START, name_of, text_of, vector
 from dragoman.domain.states import State
@@ -65,11 +66,12 @@ class Addition:
 
 @dataclass(frozen=True, slots=True)
 class _ChainTail:
-    """Where the next event and the next message of a session go."""
+    """Where the next event and the next message of a session go, and the outcome that it has."""
 
     position: int = 1
     ordinal: int = 1
     head: bytes = seal.GENESIS
+    outcome: str = str(Outcome.IN_PROGRESS)
 
 
 async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence[TurnRecord]) -> None:
@@ -86,6 +88,7 @@ async def write_turns(connection: Connection, tenant_id: UUID, entries: Sequence
     await _OPENED.execute(connection, [row for row in rows if row[0] in fresh], tenant_id)
     await _CHANGED.execute(connection, [row for row in rows if row[0] not in fresh], tenant_id)
     await _HANDOFFS.execute(connection, [row for entry in entries for row in _handoff_rows(entry.turn)], tenant_id)
+    await _PAST_OUTCOMES.execute(connection, [row for entry in entries for row in _past_rows(entry, places)], tenant_id)
     await _insert(connection, tenant_id, _EVENTS, [row for one in chained for row in one])
     messages = [row for entry in entries for row in _message_rows(entry, places)]
     await _insert(connection, tenant_id, _MESSAGES, messages)
@@ -177,13 +180,15 @@ async def _lock(connection: Connection, tenant_id: UUID, session_ids: Sequence[U
     if len(set(session_ids)) < len(session_ids):
         raise ValueError("a session can be written once in a transaction's statement")
     rows = await connection.fetch(
-        "SELECT session_id, next_position, head, item_count FROM session "
+        "SELECT session_id, next_position, head, item_count, outcome FROM session "
         "WHERE tenant_id = $1 AND session_id = ANY($2::uuid[]) ORDER BY session_id FOR UPDATE",
         tenant_id,
         session_ids,
     )
     return {
-        row["session_id"]: _ChainTail(row["next_position"], row["item_count"] + 1, row["head"] or seal.GENESIS)
+        row["session_id"]: _ChainTail(
+            row["next_position"], row["item_count"] + 1, row["head"] or seal.GENESIS, row["outcome"]
+        )
         for row in rows
     }
 
@@ -306,6 +311,19 @@ async def _insert(connection: Connection, tenant_id: UUID, statement: BulkStatem
         raise RuntimeError(
             f"places of {len({r[0] for r in rows})} sessions were taken: {written} of {len(rows)} rows are new"
         )
+
+
+_PAST_OUTCOMES = bulk_insert(
+    "past_outcome", {"outcome": "text", "session_id": "uuid"}, conflict="(tenant_id, outcome, session_id) DO NOTHING"
+)
+
+
+def _past_rows(entry: TurnRecord, places: Mapping[UUID, _ChainTail]) -> list[_Row]:
+    """The outcomes that the session had before the one that it is left with; having none yet is no outcome."""
+    session = entry.turn.session
+    had = {places[session.session_id].outcome}
+    had |= {event.payload.outcome for event in entry.turn.events if isinstance(event.payload, OutcomeAssigned)}
+    return [(outcome, session.session_id) for outcome in sorted(had - {str(session.outcome), str(Outcome.IN_PROGRESS)})]
 
 
 _WORDS = bulk_insert(

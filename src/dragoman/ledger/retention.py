@@ -102,6 +102,7 @@ STAYS = {
     "message_template": "what may be sent, as the channel has it; nothing of a contact",
     "one_time_code": "keyed hashes: replaced by the next code, erased with the contact",
     "password_reset": _PEOPLE,
+    "past_outcome": "outcomes by sessions' ids: a summary, as the session's row is",
     "pgqueuer": "ids of what is to be done next",
     "pgqueuer_log": "ids of what was done, for a day",
     "pgqueuer_schedules": _DEFINITIONS,

@@ -56,6 +56,7 @@ KEPT: Mapping[str, str] = {
     "media_object": "files that a message still has",
     "menu": "definitions",
     "message_template": "texts of ours for everybody, as the channel has them",
+    "past_outcome": "outcomes by ids of ours",
     "recovery_code": "people of ours",
     "password_reset": "people of ours",
     "rate_window": "ids of ours and counts",

@@ -37,8 +37,10 @@ from dragoman.store.conversation_list.filter_lookups import (
     FilterLookup,
     by_channel,
     by_partner,
+    by_past_outcome,
     by_phone,
     by_skill_calls,
+    by_undelivered,
     by_words,
 )
 from dragoman.translations import deferred
@@ -250,6 +252,27 @@ FILTERS: tuple[FilterField, ...] = (
         condition=_neither,
         negates="skill_or_intent",
         several=True,
+    ),
+    FilterField(
+        name="had_outcome",
+        kind=OUTCOME,
+        label=deferred("Ever had outcome"),
+        chip=deferred("Ever had"),
+        api="outcome_ever",
+        description="Outcome that the session has, or had before its present one; may be given several times",
+        console="had",
+        look_up=by_past_outcome,
+        several=True,
+    ),
+    FilterField(
+        name="undelivered",
+        kind=YES_OR_NO,
+        label=deferred("Not delivered"),
+        called={"true": deferred("With undelivered replies"), "false": deferred("All replies delivered")},
+        api="undelivered",
+        description="Whether a reply in it was not delivered",
+        console="undelivered",
+        look_up=by_undelivered,
     ),
     FilterField(
         name="business_partner",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from dragoman.domain.outcomes import Outcome
 from dragoman.domain.search_words import Search
 from dragoman.domain.skill_calls import SkillCalls
 from dragoman.store import phone_numbers
@@ -73,6 +74,49 @@ async def by_phone(lookup: FilterLookup, found: CompiledFilters, phone: str) -> 
             found.add(Condition("s.contact_id = ANY ({}::uuid[])", (ids,)))
             return
     found.phones = [one.pattern for one in wanted]
+
+
+async def by_past_outcome(lookup: FilterLookup, found: CompiledFilters, outcomes: Sequence[Outcome]) -> None:
+    """Narrow *found* to the sessions that have one of *outcomes* or had it before their present one."""
+    values = [str(outcome) for outcome in outcomes]
+    rows = await lookup.connection.fetch(
+        "SELECT session_id FROM past_outcome WHERE tenant_id = $1 AND outcome = ANY ($2::text[]) LIMIT $3",
+        lookup.tenant_id,
+        values,
+        MOST_HITS + 1,
+    )
+    have = [Condition("s.outcome = {}", (value,)) for value in values]
+    if not rows:
+        found.add(have)
+    elif len(rows) <= MOST_HITS:
+        # No session fits two of the conditions, or it would stand in the list twice.
+        had = "(s.session_id = ANY ({}::uuid[]) AND s.outcome <> ALL ({}::text[]))"
+        found.add([*have, Condition(had, (list({row["session_id"] for row in rows}), values))])
+    else:
+        had = (
+            "(s.outcome <> ALL ({}::text[]) AND EXISTS (SELECT FROM past_outcome p WHERE p.tenant_id = s.tenant_id "
+            "AND p.session_id = s.session_id AND p.outcome = ANY ({}::text[])))"
+        )
+        found.add([*have, Condition(had, (values, values))])
+
+
+async def by_undelivered(lookup: FilterLookup, found: CompiledFilters, wanted: bool) -> None:
+    """Narrow *found* to the sessions in which a reply did not arrive, or to all others."""
+    failed = "o.message_id IS NOT NULL AND (o.delivery = 'failed' OR o.delivery IS NULL AND o.status = 'FAILED')"
+    rows = await lookup.connection.fetch(
+        f"SELECT session_id FROM outbox_entry o WHERE o.tenant_id = $1 AND {failed} LIMIT $2",
+        lookup.tenant_id,
+        MOST_HITS + 1,
+    )
+    ids = list({row["session_id"] for row in rows if row["session_id"] is not None})
+    if len(rows) <= MOST_HITS:
+        found.impossible = found.impossible or (wanted and not ids)
+        among = "s.session_id = ANY ({}::uuid[])" if wanted else "s.session_id <> ALL ({}::uuid[])"
+        found.add(Condition(among, (ids,)))
+        return
+    exists = "EXISTS" if wanted else "NOT EXISTS"
+    of_session = f"o.tenant_id = s.tenant_id AND o.session_id = s.session_id AND {failed}"
+    found.add(Condition(f"{exists} (SELECT FROM outbox_entry o WHERE {of_session})"))
 
 
 async def by_skill_calls(lookup: FilterLookup, found: CompiledFilters, calls: SkillCalls) -> None:

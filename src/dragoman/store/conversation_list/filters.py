@@ -62,7 +62,8 @@ class Filters:
     last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
     :meth:`dragoman.domain.search_words.Search.parse`. ``ran``: a skill was
     called in it. ``tag`` and ``reviewed`` are what reviewers left on it. ``contact`` is the id of the one who wrote,
-    ``session_id`` is one session. The ``not_…`` fields leave out what they name.
+    ``session_id`` is one session. ``had_outcome`` is an outcome that it has, or had before its present one, and
+    ``undelivered`` says that a reply did not arrive. The ``not_…`` fields leave out what they name.
     """
 
     phone: str | None = None
@@ -74,6 +75,8 @@ class Filters:
     not_state: tuple[State, ...] | None = None
     not_outcome: tuple[Outcome, ...] | None = None
     not_skill_or_intent: tuple[str, ...] | None = None
+    had_outcome: tuple[Outcome, ...] | None = None
+    undelivered: bool | None = None
     channel: tuple[UUID | str, ...] | None = None
     business_partner: UUID | str | None = None
     agent: tuple[str, ...] | None = None
