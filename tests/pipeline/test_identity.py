@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -242,8 +243,9 @@ async def test_a_confirmation_ends_when_somebody_else_may_be_writing(shop: Harne
     chat = Chat(shop)
 
     async def confirmed() -> bool:
-        (row,) = await shop.rows("SELECT confirmed_until IS NOT NULL AS yes FROM contact WHERE same_as IS NULL")
-        return bool(row["yes"])
+        (row,) = await shop.rows("SELECT confirmed_until FROM contact WHERE same_as IS NULL")
+        until = row["confirmed_until"]
+        return until is not None and until > shop.clock.now()
 
     async def confirm() -> None:
         async with shop.runtime.database.tenant(shop.tenant_id) as connection:
@@ -261,6 +263,29 @@ async def test_a_confirmation_ends_when_somebody_else_may_be_writing(shop: Harne
         await confirm()
         await chat.write(**{"from_user_id": USER})
         assert await confirmed(), "nothing new was said about who writes"
+
+
+@pytest.mark.parametrize(
+    ("taken_back", "cause"),
+    [(True, "the channel reports another device or owner"), (False, "")],
+    ids=["taken back", "ran out"],
+)
+async def test_the_end_of_a_confirmation_is_on_record_once(shop: Harness, taken_back: bool, cause: str) -> None:
+    chat = Chat(shop)
+    await chat.write(**{"from": NUMBER})
+    confirmed_until = shop.clock.now() + timedelta(minutes=5)
+    async with shop.runtime.database.tenant(shop.tenant_id) as connection:
+        await connection.execute("UPDATE contact SET confirmed_until = $1", confirmed_until)
+    shop.clock.move(minutes=1)
+    await chat.write(**{"from": NUMBER})
+    shop.clock.move(seconds=1)
+    if taken_back:
+        await chat.send(chat.notice(NUMBER, type="customer_identity_changed"))
+    shop.clock.move(minutes=6)
+    await chat.write(**{"from": NUMBER})
+    await chat.write(**{"from": NUMBER})
+    ended = await shop.rows("SELECT payload->>'cause' AS cause FROM audit_event WHERE type = 'confirmation.ended'")
+    assert [row["cause"] for row in ended] == [cause]
 
 
 async def test_a_choice_about_marketing_is_kept(shop: Harness) -> None:

@@ -162,6 +162,13 @@ class Scenario:
     def _step(self, step: dict[str, Any]) -> dict[str, Any]:
         self.now = max(self.now, self.beginning + timedelta(seconds=step["at"]))
         self.turns = []
+        if ended := step.get("confirmation_ended"):
+            self.contact = dataclasses.replace(
+                self.contact,
+                level=Level.PHONE_MATCHED,
+                confirmation_ended_at=self.beginning + timedelta(seconds=ended["at"]),
+                confirmation_dropped=ended.get("reason", ""),
+            )
         if step.get("expire"):
             assert self.session is not None
             turn = expire(self.session, self.now, self.policy, self.source)

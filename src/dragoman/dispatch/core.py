@@ -106,6 +106,8 @@ def begin(inputs: Inputs) -> Draft:
         draft.receive_own(inputs.message)
     else:
         draft.receive(verification.on_record(inputs), inputs.contact.called)
+    if session is not None:
+        verification.note_end(inputs.contact, draft, since=session.last_activity_at)
     draft.record(verification.resolved(inputs.contact))
     if draft.session.state is State.OPEN:
         draft.move(State.ACTIVE, "the first message is being handled")

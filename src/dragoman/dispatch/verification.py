@@ -34,7 +34,14 @@ from dragoman.dispatch.texts import counted_sentence, sentence
 from dragoman.dispatch.turn import Inputs
 from dragoman.domain import content
 from dragoman.domain.content import Content, Edit, Media, Option, Options, Text
-from dragoman.domain.events import ContactResolved, IntentAssigned, SkillFailed, SkillInvoked, SkillSucceeded
+from dragoman.domain.events import (
+    ConfirmationEnded,
+    ContactResolved,
+    IntentAssigned,
+    SkillFailed,
+    SkillInvoked,
+    SkillSucceeded,
+)
 from dragoman.domain.nouns import Awaiting, AwaitingKind, Contact, InboundMessage, Level, Phrase, SkillSpec
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import folded
@@ -202,6 +209,13 @@ def interrupted(resume: Awaiting | None) -> tuple[str, Mapping[str, Any]]:
     """The skill that waited for the confirmation, with what was known for it."""
     skill, known = _resumed(resume)
     return skill or "", known
+
+
+def note_end(contact: Contact, draft: Draft, *, since: datetime) -> None:
+    """Put on record that the contact's confirmation ended *since* then, when something last happened in the session."""
+    ended_at = contact.confirmation_ended_at
+    if ended_at is not None and ended_at > since:
+        draft.record(ConfirmationEnded(ended_at=ended_at.isoformat(), cause=contact.confirmation_dropped))
 
 
 def resolved(contact: Contact) -> ContactResolved:

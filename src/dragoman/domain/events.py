@@ -100,6 +100,19 @@ class ContactResolved(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationEnded(Payload):
+    """The contact was confirmed when they last wrote in this session, and is not any more.
+
+    ``cause`` says why that was before its time, empty where it ran out; ``ended_at`` is when, in RFC 3339.
+    """
+
+    type: ClassVar[str] = "confirmation.ended"
+    label: ClassVar[str] = "Confirmation ended"
+    ended_at: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRefused(Payload):
     """A rate limit was hit; the message is kept and not handled."""
 
@@ -634,6 +647,7 @@ CATALOGUE: dict[str, type[Payload]] = {
         MessageRevised,
         MessageRedacted,
         ContactResolved,
+        ConfirmationEnded,
         AdmissionRefused,
         BudgetExceeded,
         SessionBusy,

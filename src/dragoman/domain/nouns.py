@@ -86,6 +86,8 @@ class Contact:
 
     ``display_name`` is empty for whoever gave none. ``phone`` is E.164 with its plus sign and may be None; ``locale``
     is a language tag such as ``de``; ``username`` is the channel's handle, without an at sign.
+    ``confirmation_ended_at`` is when they last ceased to be confirmed, None where they are or never were;
+    ``confirmation_dropped`` says why that was before its time, empty where it ran out.
     """
 
     contact_id: UUID
@@ -95,6 +97,8 @@ class Contact:
     level: Level
     business_partner: BusinessPartner | None = None
     username: str | None = None
+    confirmation_ended_at: datetime | None = None
+    confirmation_dropped: str = ""
 
     @property
     def called(self) -> str:

@@ -145,7 +145,7 @@ async def void_code(runtime: Runtime, lease: Lease, contact: Contact) -> CodeVoi
         if known is not None and known.digest is not None:
             await codes.save(connection, lease.tenant_id, contact_id, replace(known, digest=None))
         if contact.level >= Level.CONTACT_CONFIRMED:
-            await codes.confirm(connection, lease.tenant_id, contact_id, until=now)
+            await codes.confirm(connection, lease.tenant_id, contact_id, until=None)
             history = History(lease.tenant_id, now, runtime.source.new_id)
             reason = "the contact did not ask for a code that they got"
             history.note(contact_id, "confirmation_dropped", reason=reason)

@@ -73,10 +73,10 @@ async def save(connection: Connection, tenant_id: UUID, contact_id: UUID, row: C
     )
 
 
-async def confirm(connection: Connection, tenant_id: UUID, contact_id: UUID, *, until: datetime) -> None:
-    """Let the contact count as confirmed until then."""
+async def confirm(connection: Connection, tenant_id: UUID, contact_id: UUID, *, until: datetime | None) -> None:
+    """Let the contact count as confirmed until then; with None they no longer do, and that is on record already."""
     await connection.execute(
-        "UPDATE contact SET confirmed_until = $3 WHERE tenant_id = $1 AND contact_id = $2",
+        "UPDATE contact SET confirmed_until = $3, confirmation_dropped = '' WHERE tenant_id = $1 AND contact_id = $2",
         tenant_id,
         contact_id,
         until,

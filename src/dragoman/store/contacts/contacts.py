@@ -34,8 +34,8 @@ async def load_all(
 ) -> dict[UUID, Contact]:
     """The contacts, each with the partner whose number, in any spelling, is theirs today, and the level at *now*."""
     rows = await connection.fetch(
-        "SELECT contact_id, display_name, username, phone, locale, level, confirmed_until > $3 AS confirmed "
-        "FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])",
+        "SELECT contact_id, display_name, username, phone, locale, level, confirmed_until > $3 AS confirmed, "
+        "confirmed_until, confirmation_dropped FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])",
         tenant_id,
         contact_ids,
         now,
@@ -79,6 +79,8 @@ def _contact(row: Any, partner: BusinessPartner | None) -> Contact:
         locale=row["locale"],
         level=level,
         business_partner=partner,
+        confirmation_ended_at=row["confirmed_until"] if row["confirmed"] is False else None,
+        confirmation_dropped=row["confirmation_dropped"],
     )
 
 

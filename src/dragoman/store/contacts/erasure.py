@@ -301,7 +301,8 @@ async def erase(connection: Connection, tenant_id: UUID, who: ErasedPerson, *, n
     gone["contact"] = _count(
         await connection.execute(
             "UPDATE contact SET display_name = $3, phone = NULL, username = NULL, business_partner_id = NULL, "
-            "level = 0, confirmed_until = NULL, marketing_stopped_at = NULL, marketing_paused_until = NULL "
+            "level = 0, confirmed_until = NULL, confirmation_dropped = '', "
+            "marketing_stopped_at = NULL, marketing_paused_until = NULL "
             "WHERE tenant_id = $1 AND contact_id = ANY($2) AND (display_name <> $3 OR phone IS NOT NULL)",
             tenant_id,
             who.contacts,

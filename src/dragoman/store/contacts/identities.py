@@ -227,14 +227,14 @@ async def _note_gained(
 ) -> None:
     history.note(contact_id, "linked", kind=identity.kind, value=identity.value)
     # Another one of a kind that is known already: whoever writes now need not be who was confirmed.
-    await connection.execute(
-        "UPDATE contact c SET confirmed_until = NULL WHERE c.tenant_id = $1 AND c.contact_id = $2 "
-        "AND c.confirmed_until IS NOT NULL AND EXISTS (SELECT 1 FROM contact_identity i WHERE i.tenant_id = $1 "
-        "AND i.contact_id = $2 AND i.kind = $3)",
+    known = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM contact_identity WHERE tenant_id = $1 AND contact_id = $2 AND kind = $3)",
         tenant_id,
         contact_id,
         identity.kind,
     )
+    if known:
+        await _drop_confirmation(connection, tenant_id, contact_id, "another number or user id of theirs", history.at)
 
 
 async def merge(
@@ -266,7 +266,7 @@ async def merge(
     await aliases.move(connection, tenant_id, other, into)
     # A confirmation was of one of them; that they are one is the channel's word only.
     await connection.execute(
-        "UPDATE contact c SET confirmed_until = NULL, phone = coalesce(c.phone, o.phone), "
+        "UPDATE contact c SET phone = coalesce(c.phone, o.phone), "
         "username = coalesce(c.username, o.username), "
         "display_name = CASE WHEN c.display_name = '' THEN o.display_name ELSE c.display_name END "
         "FROM contact o WHERE o.tenant_id = $1 AND o.contact_id = $2 AND c.tenant_id = $1 AND c.contact_id = $3",
@@ -274,6 +274,7 @@ async def merge(
         other,
         into,
     )
+    await _drop_confirmation(connection, tenant_id, into, "two contacts turned out to be one", history.at)
     # What waits for a dispatch keeps its place among the messages of the other, where no worker has it in hand: a free
     # lease whose row is locked is nobody's until this is committed. Else the job moves it, under both leases.
     lease = f"inbound:{other}"
@@ -436,11 +437,12 @@ async def change_identity(
             at,
         )
         await connection.execute(
-            "UPDATE contact SET phone = $3, confirmed_until = NULL WHERE tenant_id = $1 AND contact_id = $2",
+            "UPDATE contact SET phone = $3 WHERE tenant_id = $1 AND contact_id = $2",
             tenant_id,
             contact_id,
             f"+{new.value}",
         )
+        await _drop_confirmation(connection, tenant_id, contact_id, "their number changed", history.at)
     what = "number_changed" if plan.is_number else "user_id_changed"
     history.note(contact_id, what, old=old.value, new=new.value, since=at.isoformat())
     return pending_merges
@@ -460,26 +462,37 @@ async def _take(
     )
     # As it was written by then, in whichever spelling.
     await _link(connection, tenant_id, [(contact_id, identity)], Links({}), history.at)
-    await connection.execute(
-        "UPDATE contact SET phone = NULL, confirmed_until = NULL WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND phone = ANY($3)",
+    lost = await connection.fetchval(
+        "UPDATE contact SET phone = NULL WHERE tenant_id = $1 AND contact_id = $2 AND phone = ANY($3) RETURNING true",
         tenant_id,
         former,
         [f"+{number}" for number in spellings(identity.value)],
     )
+    if lost:
+        await _drop_confirmation(connection, tenant_id, former, "their number is somebody else’s now", history.at)
     history.note(former, "identity_lost", kind=identity.kind, value=identity.value, to=str(contact_id))
 
 
 async def revoke_confirmation(connection: Connection, tenant_id: UUID, contact_id: UUID, history: History) -> None:
     """Somebody else may be writing under this identity: who was confirmed has to confirm again."""
-    done = await connection.execute(
-        "UPDATE contact SET confirmed_until = NULL WHERE tenant_id = $1 AND contact_id = $2 "
-        "AND confirmed_until IS NOT NULL",
+    reason = "the channel reports another device or owner"
+    if await _drop_confirmation(connection, tenant_id, contact_id, reason, history.at):
+        history.note(contact_id, "confirmation_dropped", reason=reason)
+
+
+async def _drop_confirmation(
+    connection: Connection, tenant_id: UUID, contact_id: UUID, reason: str, at: datetime
+) -> bool:
+    """Let a confirmation end now that would have lasted; False where there is none."""
+    dropped: bool | None = await connection.fetchval(
+        "UPDATE contact SET confirmed_until = $3, confirmation_dropped = $4 "
+        "WHERE tenant_id = $1 AND contact_id = $2 AND confirmed_until > $3 RETURNING true",
         tenant_id,
         contact_id,
+        at,
+        reason,
     )
-    if done != "UPDATE 0":
-        history.note(contact_id, "confirmation_dropped", reason="the channel reports another device or owner")
+    return dropped is True
 
 
 async def set_marketing_preference(

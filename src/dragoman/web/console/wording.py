@@ -20,6 +20,7 @@ from dragoman.domain.plain_text import without_isolates
 from dragoman.domain.plurals import counted, times
 from dragoman.domain.states import State
 from dragoman.ledger.pages import EventFilter
+from dragoman.translations import markup
 from dragoman.web.console.formatting import duration, language, milliseconds, money, percent, person
 
 
@@ -315,6 +316,12 @@ def _contact(facts: Facts) -> Markup:
     if spoken and facts.get(LANGUAGE_FROM):
         spoken += Markup(", {}").format(facts[LANGUAGE_FROM])
     return known + Markup(" · {}").format(level) + spoken
+
+
+def _confirmation_ended(facts: Facts) -> Markup:
+    if facts["cause"]:
+        return markup("The contact’s confirmation was withdrawn: %(cause)s", cause=facts["cause"])
+    return markup("The contact’s confirmation ran out")
 
 
 def _opened(facts: Facts) -> Markup:
@@ -640,6 +647,9 @@ EVENTS: Mapping[str, EventWords] = {
     "message.revised": EventWords(icon="pencil", title=_say("Message revised"), detail=_message_revised),
     "message.redacted": EventWords(
         icon="shield-alert", title=_say("Sensitive data removed before storage"), detail=_redacted
+    ),
+    "confirmation.ended": EventWords(
+        icon="shield-alert", hue="amber", about="warning", title=_say("No longer confirmed"), detail=_confirmation_ended
     ),
     "contact.resolved": EventWords(icon="contact-round", title=_say("Contact recognised"), detail=_contact),
     "admission.refused": EventWords(
