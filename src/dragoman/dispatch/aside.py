@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.turn import Inputs, Turn
+from dragoman.dispatch.verification import note_end
 from dragoman.domain.content import Content, Edit, Payment, Reaction, Revoke, SystemNotice
 from dragoman.domain.events import DispatchRetried
 from dragoman.domain.nouns import InboundMessage
+from dragoman.domain.states import TERMINAL
 
 REASONS: dict[type[Content], str] = {
     Reaction: "a reaction needs no answer",
@@ -53,5 +55,7 @@ def put_aside(inputs: Inputs) -> Turn:
         draft.record(DispatchRetried(message_id=str(inputs.message.message_id), by=inputs.retried_by))
     if not inputs.recorded:
         draft.receive_aside(inputs.message, inputs.contact.called)
+    if inputs.session.state not in TERMINAL:
+        note_end(inputs.contact, draft, since=inputs.session.last_activity_at)
     draft.keep(REASONS[type(inputs.message.content)], shown=False)
     return draft.cut(final=True)
