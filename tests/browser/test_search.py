@@ -10,7 +10,7 @@ from tests.browser.conftest import DESK, LOGS, Visitor
 from tests.browser.people import MARINA
 
 FIRST_VISIT = 120_000
-FURTHER_PAGE = 16_500
+FURTHER_PAGE = 15_000
 """The list, and the figures above it."""
 
 
@@ -122,12 +122,18 @@ def test_a_first_visit_and_each_further_page_are_small(desk: Visitor) -> None:
     # What is finished, since the stream of live updates never is: bytes on the wire, none for what the cache had.
     client.on("Network.loadingFinished", lambda done: sizes.append(int(done["encodedDataLength"])))
     page.goto(LOGS)
-    page.evaluate("document.fonts.ready.then(() => true)")
+    _all_is_there(page)
     client.send("Network.enable")  # by its answer all that was told before has arrived
     assert 30_000 < sum(sizes) < FIRST_VISIT, sizes
     for address in (f"{LOGS}?state=RESOLVED", f"{LOGS}?q=a*", f"{LOGS}?outcome=!SUCCESS&sort=-messages"):
         sizes.clear()
         page.goto(address)
-        page.evaluate("document.fonts.ready.then(() => true)")
+        _all_is_there(page)
         client.send("Network.enable")
         assert 0 < sum(sizes) < FURTHER_PAGE, sizes
+
+
+def _all_is_there(page: Page) -> None:
+    """The figures come by themselves after the list: what is still under way would count for the next page."""
+    page.evaluate("document.fonts.ready.then(() => true)")
+    expect(page.locator(".facets .n").first).to_be_visible()

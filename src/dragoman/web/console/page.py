@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ import segno
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.ext import Extension
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
@@ -32,11 +34,13 @@ T = TypeVar("T")
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
+_INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
+
 
 @cache
 def icon(name: str) -> Markup:
     """An icon of the sprite; decoration only, the text beside it says what it means."""
-    return Markup('<svg class="i" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>').format(
+    return Markup('<svg class="i" aria-hidden="true"><use href="{}#{}"/></svg>').format(
         assets.address("icons.svg"), name
     )
 
@@ -73,6 +77,22 @@ def _add_translations(made: Environment) -> None:
     )
 
 
+class _Unindented(Extension):
+    """Takes the indentation out of templates: it is for who reads them, and would be sent with every row of a list.
+
+    A space stays of it, since it may be all that stands between two attributes.
+    """
+
+    def preprocess(
+        self,
+        source: str,
+        name: str | None,  # noqa: ARG002 - the signature is Jinja's
+        filename: str | None = None,  # noqa: ARG002
+    ) -> str:
+        """Is asked by Jinja before it reads a template; lines stay where they are."""
+        return _INDENTATION.sub(" ", source)
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -80,7 +100,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
+        extensions=[_Unindented, "jinja2.ext.i18n"],
         finalize=_for_the_reader,
     )
     _add_translations(made)
