@@ -81,6 +81,14 @@ def sweep_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     assert watched.errors == []
 
 
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A test that sets up for good how this process logs would hide the lines that a later test looks for."""
+    before = structlog.get_config()
+    yield
+    assert structlog.get_config() == before, "the test has left the process logging otherwise than before"
+
+
 def _in_memory() -> Path | None:
     """Where files are made fastest, if there is room for a server: each test has a database of some hundred files."""
     shared = Path("/dev/shm")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.cli import demo
+from dragoman.cli import demo, logs
 
 
 def test_a_later_start_at_another_port_tells_scripts_the_new_address(
@@ -25,6 +25,8 @@ def test_a_later_start_at_another_port_tells_scripts_the_new_address(
     monkeypatch.setenv("DRAGOMAN_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("DRAGOMAN_PORT", "8123")
     monkeypatch.delenv("DRAGOMAN_BASE_URL", raising=False)
+    # It would be for good, and for all of this process.
+    monkeypatch.setattr(logs, "configure", lambda *_given, **_more: None)
     demo.demo()
     assert json.loads(access.read_text()) == {
         "base_url": "http://127.0.0.1:8123",
