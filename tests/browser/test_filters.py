@@ -17,6 +17,8 @@ SMALL_DESK: ViewportSize = {"width": 1280, "height": 800}
 ZOOMED: ViewportSize = {"width": 720, "height": 450}
 """A desk of 1440 by 900 at 200 % zoom."""
 
+at_both_desks = pytest.mark.parametrize("size", [DESK, SMALL_DESK], ids=["1440", "1280"])
+
 CONTROLS = "a[href], button, select, summary, input:not([type=hidden])"
 DEAD = (
     f"""(root) => [...root.querySelectorAll('{CONTROLS}')]"""
@@ -147,7 +149,7 @@ def test_headings_sort_both_ways_and_say_so(desk: Visitor) -> None:
     expect(page.get_by_role("columnheader", name="Last Activity")).not_to_have_attribute("aria-sort", re.compile("."))
 
 
-@pytest.mark.parametrize("size", [DESK, SMALL_DESK], ids=["1440", "1280"])
+@at_both_desks
 def test_the_time_of_the_last_activity_is_seen_without_being_asked_for(
     browser: Browser, desk: Visitor, size: ViewportSize
 ) -> None:
@@ -248,7 +250,7 @@ def test_a_name_in_the_phone_filter_leads_to_the_search(desk: Visitor) -> None:
     assert query(page) == {"q": ["Marina"]}
 
 
-@pytest.mark.parametrize("size", [DESK, SMALL_DESK], ids=["1440", "1280"])
+@at_both_desks
 def test_what_a_search_found_is_seen_with_its_sender(browser: Browser, desk: Visitor, size: ViewportSize) -> None:
     visitor = Visitor.enter(browser, desk.site, viewport=size)
     page = visitor.sign_in()
@@ -265,7 +267,7 @@ def test_what_a_search_found_is_seen_with_its_sender(browser: Browser, desk: Vis
     visitor.leave()
 
 
-@pytest.mark.parametrize("size", [DESK, SMALL_DESK], ids=["1440", "1280"])
+@at_both_desks
 def test_beside_an_open_conversation_everything_has_its_name(
     browser: Browser, desk: Visitor, size: ViewportSize
 ) -> None:
