@@ -15,6 +15,9 @@ from tests.browser.browser_server import BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.test_accessibility import RULES, violations
 
+MOST_ROWS = 40
+"""More than a window of 600 pixels shows, whatever the height of a row."""
+
 
 @pytest.fixture
 def busy(own: BrowserServer) -> BrowserServer:
@@ -118,10 +121,14 @@ def test_who_scrolled_down_is_told_and_followed_again_at_the_top(watcher: Visito
     page = watcher.page
     page.set_viewport_size({"width": 1440, "height": 600})
     # The list grows until it is longer than the window, however high its rows are.
-    while page.locator(".scroll").evaluate("(box) => box.scrollHeight - box.clientHeight") < 60:
+    for _ in range(MOST_ROWS):
+        if page.locator(".scroll").evaluate("(box) => box.scrollHeight - box.clientHeight") >= 60:
+            break
         writer = BurstWriter(busy, f"Row {page.locator('#rows tr').count()}")
         writer.say("hello")
         expect(first(page)).to_have_text(writer.name)
+    else:
+        pytest.fail(f"a list of {MOST_ROWS} more rows is not longer than the window")
     page.locator(".scroll").evaluate("(box) => box.scrollTo({ top: 60 })")
     place = page.locator(".scroll").evaluate("(box) => box.scrollTop")
     assert place > 0
