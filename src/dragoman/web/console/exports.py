@@ -145,6 +145,5 @@ async def _export(
     request: Request, runtime: Runtime, identity: Principal, given: QueryParams, kind: Format, parts: Parts
 ) -> Export:
     query = ListQuery.read(given, {}, times_of(request))
-    if filter_errors := query.filter_errors():
-        raise HTTPException(422, f"{filter_errors[0].parameter} {filter_errors[0].advice}")
+    query.check()
     return await export_of(runtime, identity, query.filters(), kind, parts)

@@ -33,8 +33,7 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
     """The rows of the list that the query names; with ``ids`` those of these sessions, marked where they do not fit."""
     query = ListQuery.read(request.query_params, request.cookies, times_of(request))
     ids = _ids(request.query_params.get("ids", ""))
-    if query.filter_errors():
-        raise HTTPException(422, f"{query.filter_errors()[0].parameter} {query.filter_errors()[0].advice}")
+    query.check()
     filters = identity.visibility.filters(query.filters())
     since = retention_cutoff(runtime, identity.retention_days)
     await check_look_ups(runtime, identity, query.filters())

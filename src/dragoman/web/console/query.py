@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
 
 from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.conversations import NEWEST, Filters, SortOrder
@@ -100,6 +101,11 @@ class ListQuery:
     def is_negated(self, name: str) -> bool:
         """Whether the values of the filter are to be left out."""
         return self[name].startswith(NOT)
+
+    def check(self) -> None:
+        """Refuse the request if something of it cannot be used."""
+        if found := self.filter_errors():
+            raise HTTPException(422, f"{found[0].parameter} {found[0].advice}")
 
     def filter_errors(self) -> list[FilterError]:
         """What of it cannot be used; :meth:`filters` may be called when this is empty."""

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
-from starlette.exceptions import HTTPException
 
 from dragoman.domain.outcomes import FAILURES
 from dragoman.domain.text_values import first_moment
@@ -61,8 +60,7 @@ async def figures(request: Request, runtime: RuntimeDependency, identity: Reader
     """Show the facets with their counts, and the strip; either is without figures where counting takes too long."""
     times = times_of(request)
     query = ListQuery.read(request.query_params, request.cookies, times)
-    if query.filter_errors():
-        raise HTTPException(422, f"{query.filter_errors()[0].parameter} {query.filter_errors()[0].advice}")
+    query.check()
     wanted = query.filters()
     await check_look_ups(runtime, identity, wanted)
     filters = identity.visibility.filters(wanted)
