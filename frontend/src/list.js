@@ -47,6 +47,11 @@ whenever(() => {
   if (bar && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = current.offsetLeft - bar.clientWidth / 2;
 });
 
+// A list's answer puts the list's own address in the place of the drawer's before its rows stand there.
+let named = '';
+document.addEventListener('htmx:before:swap', (event) => {
+  if (event.detail?.ctx?.target?.id === 'list') named = location.hash;
+});
 document.addEventListener('htmx:after:swap', (event) => {
   if (event.detail?.ctx?.target?.id !== 'list') return;
   const list = one('#list');
@@ -58,6 +63,8 @@ document.addEventListener('htmx:after:swap', (event) => {
   const open = one('.drawer > .dr');
   if (open) {
     const address = `${open.dataset.address}${list.dataset.query}`;
+    // The message that the drawer's address names stays named; of a drawer that came meanwhile, the one it names now.
+    history.replaceState(history.state, '', address + (location.hash || named));
     htmx.ajax('GET', address, {
       source: '#drawer',
       // Its panes may hold other parts than those that a new answer brings.
@@ -65,8 +72,6 @@ document.addEventListener('htmx:after:swap', (event) => {
       select: '.dr-h',
       headers: { 'HX-Target': 'aside#drawer' },
       swap: 'outerMorph',
-      // The message that its address names stays named.
-      replace: address + location.hash,
     });
   }
 });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import DESK, LOGS, Visitor
 from tests.browser.people import MARINA
@@ -28,6 +28,25 @@ def test_a_found_message_stands_in_its_row_and_is_lit_up_in_the_drawer(desk: Vis
     expect(message).to_be_in_viewport()
     page.goto(f"{LOGS}?q=nowordlikethis")
     expect(page.get_by_text("The search knows whole words")).to_be_visible()
+
+
+def test_a_found_message_stays_in_the_address_when_the_list_comes_after_it(desk: Visitor) -> None:
+    page, held = desk.page, list[Route]()
+    page.get_by_role("searchbox", name="Search messages and names").fill("QUEBR* -lampada")
+    found = page.get_by_role("row").filter(has_text=MARINA.name).locator("a.found")
+    expect(found).to_be_visible()
+    expect(page).to_have_url(re.compile(r"\?q=QUEBR[^#]*$"))
+    again = re.compile(r"/logs\?.*\bq=QUEBR")
+    page.route(again, lambda route: held.append(route))  # noqa: PLW0108 - Playwright cannot wrap a built-in method
+    # Leaving the field reads the list once more.
+    with page.expect_request(again):
+        found.click()
+    named = re.compile(r"/logs/[0-9a-f-]{36}\?q=QUEBR.*#m-[0-9a-f-]{36}$")
+    expect(page).to_have_url(named)
+    with page.expect_response(re.compile(r"/logs/[0-9a-f-]{36}\?q=QUEBR")):
+        held.pop().continue_()
+    expect(page).to_have_url(named)
+    page.unroute(again)
 
 
 def test_further_filters_and_the_sort_are_in_the_address(desk: Visitor) -> None:
