@@ -21,6 +21,7 @@ from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.handoff import canned_replies, templates
 from dragoman.store.handoff.canned_replies import CannedReply
 from dragoman.store.handoff.templates import KeptTemplate
+from dragoman.translations import deferred, translated
 from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.formatting import bot_languages
@@ -36,9 +37,30 @@ Reader = Annotated[Principal, Depends(require("communications.handoff_inbox:writ
 Settings = Annotated[Principal, Depends(require(CHANGE))]
 
 _DONE = {
-    "added": "Reply added. All agents can use it.",
-    "changed": "Changes saved.",
-    "deleted": "Reply deleted.",
+    "added": deferred("Reply added. All agents can use it."),
+    "changed": deferred("Changes saved."),
+    "deleted": deferred("Reply deleted."),
+}
+
+_STATUS_WORDS = {
+    "APPROVED": deferred("approved"),
+    "ARCHIVED": deferred("archived"),
+    "DELETED": deferred("deleted"),
+    "DISABLED": deferred("disabled"),
+    "IN_APPEAL": deferred("in appeal"),
+    "LIMIT_EXCEEDED": deferred("limit exceeded"),
+    "LOCKED": deferred("locked"),
+    "PAUSED": deferred("paused"),
+    "PENDING": deferred("pending"),
+    "PENDING_DELETION": deferred("pending deletion"),
+    "REJECTED": deferred("rejected"),
+}
+"""What Meta's statuses of a template are called; one that is not here is shown by its own word."""
+
+_CATEGORY_WORDS = {
+    "authentication": deferred("Authentication"),
+    "marketing": deferred("Marketing"),
+    "utility": deferred("Utility"),
 }
 
 _STATUS_LOOKS = {"APPROVED": "green", "PENDING": "amber", "IN_APPEAL": "amber", "ARCHIVED": "gray"}
@@ -55,9 +77,10 @@ class ShownReply:
 
 @dataclass(frozen=True, slots=True)
 class ShownTemplate:
-    """A template as the list has it, with its status in words; ``preview`` has a gap for each parameter."""
+    """A template as the list has it, with category and status in words; ``preview`` has a gap for each parameter."""
 
     kept: KeptTemplate
+    category: str
     status: str
     look: str
     preview: str
@@ -165,7 +188,7 @@ async def _existing(runtime: RuntimeDependency, identity: Principal, canned_repl
     async with runtime.database.tenant(identity.tenant_id) as connection:
         canned = await canned_replies.get(connection, identity.tenant_id, canned_reply_id)
     if canned is None:
-        raise NotFoundError("This canned reply no longer exists. Someone may have deleted it.")
+        raise NotFoundError(_("This canned reply no longer exists. Someone may have deleted it."))
     return canned
 
 
@@ -210,6 +233,18 @@ def _shown(canned: CannedReply) -> ShownReply:
     )
 
 
+def status_words(kept: KeptTemplate) -> str:
+    """Whether WhatsApp lets the template be sent, as words within a sentence."""
+    if kept.gone_at:
+        return _("no longer available")
+    status = kept.template.status
+    return translated(_STATUS_WORDS.get(status, status.lower().replace("_", " ")))
+
+
+def _first_upper(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def _by_business_account(
     accounts: list[ChannelAccount], kept: list[KeptTemplate]
 ) -> list[tuple[ChannelAccount, list[ShownTemplate]]]:
@@ -217,7 +252,8 @@ def _by_business_account(
     shown = [
         ShownTemplate(
             kept=one,
-            status="No longer available" if one.gone_at else one.template.status.capitalize().replace("_", " "),
+            category=_CATEGORY_WORDS.get(one.template.category, one.template.category.capitalize()),
+            status=_first_upper(status_words(one)),
             look="gray" if one.gone_at else _STATUS_LOOKS.get(one.template.status, "red"),
             preview=preview(one.template, {}),
         )

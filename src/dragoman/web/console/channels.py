@@ -20,6 +20,8 @@ from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.handoff import templates
 from dragoman.store.sending import account_suspensions, cooldowns
 from dragoman.store.sending.outbox import MAIL
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import mailboxes
 from dragoman.web.console.page import render
@@ -37,7 +39,7 @@ NOTICES = 5
 NOTICES_SINCE = timedelta(days=14)
 """What the page shows of an account's history: that many events at most, and none from before."""
 
-NO_ACCOUNT = "There is no such channel. The link may be incomplete, or belong to another tenant."
+NO_ACCOUNT = deferred("There is no such channel. The link may be incomplete, or belong to another tenant.")
 
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
@@ -110,7 +112,7 @@ async def create(request: Request, runtime: RuntimeDependency, identity: Setting
         try:
             made = await manage_accounts.add(runtime, identity.tenant_id, number, wanted, administrator_of(identity))
         except AlreadyTakenError:
-            wrong["phone_number_id"] = "This number is already set up, here or for another tenant."
+            wrong["phone_number_id"] = _("This number is already set up, here or for another tenant.")
         else:
             await manage_accounts.check(runtime, identity.tenant_id, made)
             return _back("added")
@@ -193,19 +195,19 @@ async def fetch_templates(runtime: RuntimeDependency, identity: Settings, accoun
 
 
 _DONE = {
-    "added": ("Number added. Now set up the webhook in Meta, as shown below.", ""),
-    "changed": ("Changes saved.", ""),
-    "checked": ("Check finished. See the results at the number.", ""),
-    "mailbox-added": ("Mailbox added. See the check results at the mailbox.", ""),
-    "mailbox-changed": ("Changes saved. See the check results at the mailbox.", ""),
-    "mailbox-checked": ("Check finished. See the results at the mailbox.", ""),
-    "resumed": ("Sending again, starting with the waiting messages.", ""),
-    "tried": ("Trying the first messages. The others follow when WhatsApp accepts one.", ""),
-    "reached": ("WhatsApp is reachable again. Waiting messages are being sent.", ""),
-    "templates": ("Templates fetched. See the result at the number.", ""),
-    "templates-failed": ("Templates could not be fetched. See the reason at the number.", "red"),
+    "added": (deferred("Number added. Now set up the webhook in Meta, as shown below."), ""),
+    "changed": (deferred("Changes saved."), ""),
+    "checked": (deferred("Check finished. See the results at the number."), ""),
+    "mailbox-added": (deferred("Mailbox added. See the check results at the mailbox."), ""),
+    "mailbox-changed": (deferred("Changes saved. See the check results at the mailbox."), ""),
+    "mailbox-checked": (deferred("Check finished. See the results at the mailbox."), ""),
+    "resumed": (deferred("Sending again, starting with the waiting messages."), ""),
+    "tried": (deferred("Trying the first messages. The others follow when WhatsApp accepts one."), ""),
+    "reached": (deferred("WhatsApp is reachable again. Waiting messages are being sent."), ""),
+    "templates": (deferred("Templates fetched. See the result at the number."), ""),
+    "templates-failed": (deferred("Templates could not be fetched. See the reason at the number."), "red"),
     "no-business-account": (synchronise_templates.NO_BUSINESS_ACCOUNT, "red"),
-    "still": ("Not resumed: the check found a problem. See the results at the number.", "red"),
+    "still": (deferred("Not resumed: the check found a problem. See the results at the number."), "red"),
 }
 
 
@@ -258,7 +260,7 @@ def _wanted(values: dict[str, str]) -> tuple[AccountSettings, dict[str, str]]:
         if values[name].isdecimal() and len(values[name]) < 6:
             numbers[name] = int(values[name])
         else:
-            wrong[name] = "Enter a whole number; 0 means no limit."
+            wrong[name] = _("Enter a whole number; 0 means no limit.")
     wanted = AccountSettings(
         display=values["display"],
         name=values["name"],
@@ -277,7 +279,7 @@ async def _account(runtime: RuntimeDependency, identity: Principal, account_id: 
         accounts = await channel_accounts.list_all(connection, identity.tenant_id)
     found = next((account for account in accounts if str(account.channel_account_id) == account_id), None)
     if found is None:
-        raise HTTPException(404, NO_ACCOUNT)
+        raise HTTPException(404, translated(NO_ACCOUNT))
     return found
 
 
@@ -285,7 +287,7 @@ async def _number(runtime: RuntimeDependency, identity: Principal, account_id: s
     """The account, which is to be a WhatsApp number: a mailbox has nothing of the kind."""
     found = await _account(runtime, identity, account_id)
     if found.channel == MAIL:
-        raise HTTPException(404, NO_ACCOUNT)
+        raise HTTPException(404, translated(NO_ACCOUNT))
     return found
 
 

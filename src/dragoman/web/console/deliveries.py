@@ -17,10 +17,12 @@ from dragoman.services.audit.raw_delivery import delivery_of, read_body
 from dragoman.store.conversation_list.conversations import MalformedCursorError, TooSlowError
 from dragoman.store.receiving import delivery_list
 from dragoman.store.receiving.delivery_list import DeliveryFilters, DeliveryPage, Fate
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, require
 from dragoman.web.console.filter_times import RecordQuery
-from dragoman.web.console.page import off_the_loop, render
+from dragoman.web.console.page import off_the_loop, render, said
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -34,12 +36,12 @@ LONGEST_BODY = 200_000
 Administrator = Annotated[Principal, Depends(require(PERMISSION))]
 
 FATES: dict[str, tuple[str, str]] = {
-    Fate.MESSAGE: ("Message", "green"),
-    Fate.STATUS: ("Status", "blue"),
-    Fate.HELD: ("Status waiting", "amber"),
-    Fate.UNMATCHED: ("Status without message", "gray"),
-    Fate.DUPLICATE: ("Duplicate", "gray"),
-    Fate.KEPT: ("Kept", "amber"),
+    Fate.MESSAGE: (deferred("Message"), "green"),
+    Fate.STATUS: (deferred("Status"), "blue"),
+    Fate.HELD: (deferred("Status waiting"), "amber"),
+    Fate.UNMATCHED: (deferred("Status without message"), "gray"),
+    Fate.DUPLICATE: (deferred("Duplicate"), "gray"),
+    Fate.KEPT: (deferred("Kept"), "amber"),
 }
 """What each fate is called, and its colour; one that is not here is shown by its own word."""
 
@@ -52,7 +54,7 @@ class _DeliveryQuery(RecordQuery):
 
     def filters(self) -> DeliveryFilters:
         """The same for the store. Raises ValueError with what to do."""
-        fate = self.choice("fate", "Result", FATES)
+        fate = self.choice("fate", _("Result"), FATES)
         since, until = self.bounds()
         return DeliveryFilters(
             message=without_nul(self["message"]) or None,
@@ -75,11 +77,11 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Adminis
             )  # fmt: skip
             await audited_reads.deliveries_listed(runtime, connection, identity, query.asked())
         except MalformedCursorError:
-            mistake = "This page of the list no longer exists. Start again from the newest."
+            mistake = _("This page of the list no longer exists. Start again from the newest.")
         except TooSlowError:
-            mistake = "The search took too long. Narrow it down, for example by date."
+            mistake = _("The search took too long. Narrow it down, for example by date.")
         except ValueError as error:
-            mistake = str(error)
+            mistake = said(error)
     return render(
         request,
         "settings/deliveries.html",
@@ -87,7 +89,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Adminis
         address=ADDRESS,
         query=query,
         fates=FATES,
-        fates_to_choose={"": "All", **{key: label for key, (label, _) in FATES.items()}},
+        fates_to_choose={"": _("All"), **{key: label for key, (label, __) in FATES.items()}},
         mistake=mistake,
         rows=[(identity.visibility.delivered(one), len(one.reports)) for one in page.items],
         next_cursor=page.next_cursor,
@@ -104,7 +106,7 @@ async def of_message(
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await delivery_of(connection, identity.tenant_id, session_id, message_id, cutoff=cutoff)
     if found is None:
-        raise NotFoundError("The delivery of this message is not stored.")
+        raise NotFoundError(_("The delivery of this message is not stored."))
     delivery_id, place = found
     return RedirectResponse(f"{ADDRESS}/{delivery_id}#item-{place}", 303)
 
@@ -114,13 +116,13 @@ async def shown(request: Request, runtime: RuntimeDependency, identity: Administ
     """Show one delivery with all its items; with ``body=1`` what was delivered, too."""
     with_body = request.query_params.get("body") == "1"
     if with_body and not identity.visibility.unmasked:
-        raise HTTPException(403, "You don’t have access. Ask an administrator for “See phone numbers”.")
+        raise HTTPException(403, _("You don’t have access. Ask an administrator for “See phone numbers”."))
     body: Any = None
     async with runtime.database.tenant(identity.tenant_id) as connection:
         cutoff = retention_cutoff(runtime, identity.retention_days)
         found = await delivery_list.get(connection, identity.tenant_id, delivery_id, cutoff=cutoff)
         if found is None:
-            raise NotFoundError("This delivery does not exist or has been deleted.")
+            raise NotFoundError(_("This delivery does not exist or has been deleted."))
         await audited_reads.delivery_opened(runtime, connection, identity, delivery_id, with_body=with_body)
         if with_body:
             body = await read_body(connection, identity.tenant_id, found)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dragoman.translations import gettext as _
 from dragoman.web.console.examples import Sample, sample
 
 Fields = Mapping[str, str]
@@ -90,7 +91,7 @@ def _example(name: str, last_wamid: str) -> SimulatedMessage | None:
 
 def _file(fields: Fields, file: File | None) -> Message:
     if file is None or not file.content:
-        raise DraftError("Choose a file first.")
+        raise DraftError(_("Choose a file first."))
     base = file.mime_type.partition("/")[0]
     kind = fields.get("as") or (base if base in {"image", "video", "audio"} else "document")
     part: Message = {"mime_type": file.mime_type}
@@ -104,7 +105,7 @@ def _file(fields: Fields, file: File | None) -> Message:
         case "image" | "video" | "audio":
             pass
         case _:
-            raise DraftError("Send files as image, video, audio, voice note, document or sticker.")
+            raise DraftError(_("Send files as image, video, audio, voice note, document or sticker."))
     if fields.get("caption") and kind in {"image", "video", "document"}:
         part["caption"] = fields["caption"]
     return {"type": kind, kind: part}
@@ -140,16 +141,16 @@ def _location(fields: Fields) -> Message:
     try:
         place: Message = {"latitude": float(fields["latitude"]), "longitude": float(fields["longitude"])}
     except (KeyError, ValueError):
-        raise DraftError("Latitude and longitude must be numbers, such as 48.2082 and 16.3738.") from None
+        raise DraftError(_("Latitude and longitude must be numbers, such as 48.2082 and 16.3738.")) from None
     if not (abs(place["latitude"]) <= 90 and abs(place["longitude"]) <= 180):
-        raise DraftError("Latitude must be between -90 and 90, longitude between -180 and 180.")
+        raise DraftError(_("Latitude must be between -90 and 90, longitude between -180 and 180."))
     return {"type": "location", "location": place | _given(fields, "name=place", "address")}
 
 
 def _contact(fields: Fields) -> Message:
     name = fields.get("card", "").strip() or fields.get("number", "").strip()
     if not name:
-        raise DraftError("Enter a name or a number for the card.")
+        raise DraftError(_("Enter a name or a number for the card."))
     card: Message = {"name": {"formatted_name": name, "first_name": name.partition(" ")[0]}}
     if number := fields.get("number"):
         card["phones"] = [{"phone": number, "type": "CELL"}]
@@ -193,7 +194,7 @@ def _advert(fields: Fields) -> Message:
 def _number(fields: Fields) -> Message:
     new = "".join(filter(str.isdecimal, fields.get("new", "")))
     if not 6 <= len(new) <= 15:
-        raise DraftError("Enter a number with 6 to 15 digits.")
+        raise DraftError(_("Enter a number with 6 to 15 digits."))
     said = f"The contact changed their number to {new}"
     return {"type": "system", "system": {"type": "user_changed_number", "body": said, "wa_id": new}}
 
@@ -212,7 +213,7 @@ def _unsupported(fields: Fields) -> Message:
 def _given(fields: Fields, *names: str) -> Message:
     """Those of *names* that are not empty; ``there=here`` where the form calls it otherwise."""
     pairs = (name.partition("=") for name in names)
-    return {there: fields[here or there] for there, _, here in pairs if fields.get(here or there)}
+    return {there: fields[here or there] for there, __, here in pairs if fields.get(here or there)}
 
 
 _MAKERS: dict[str, Callable[[Fields], Message | None]] = {

@@ -29,12 +29,14 @@ from dragoman.services.automation.template_files import (
 from dragoman.store.automation import mail_templates, triggers
 from dragoman.store.automation.mail_templates import TemplateVersion
 from dragoman.store.blobs import BlobKey, BlobsUnavailableError
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
 from dragoman.web import media
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.automation_reads import preview_for
 from dragoman.web.console.formatting import size
 from dragoman.web.console.outbox import MESSAGE_HEADERS, WITH_FRAMES
-from dragoman.web.console.page import render
+from dragoman.web.console.page import render, said
 from dragoman.web.console.template_attachments import STORE_AWAY, kind_of, read_files, show_files, take_files
 from dragoman.web.console.template_fields import (
     TemplateFields,
@@ -57,27 +59,27 @@ NEW = "new"
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 _DONE = {
-    "saved": "Template saved. New emails use it from now on.",
-    "same": "No changes, so no new version was created.",
-    "restored": "Version restored as a new version.",
-    "retired": "Template retired. Emails already sent are not affected.",
+    "saved": deferred("Template saved. New emails use it from now on."),
+    "same": deferred("No changes, so no new version was created."),
+    "restored": deferred("Version restored as a new version."),
+    "retired": deferred("Template retired. Emails already sent are not affected."),
 }
 
 KIND_WORDS = {
-    "text": "Text",
-    "number": "Number",
-    "date": "Date",
-    "datetime": "Date and time",
-    "boolean": "Yes or no",
-    "url": "Web address",
-    "list": "List",
-    "money": "Amount",
+    "text": deferred("Text"),
+    "number": deferred("Number"),
+    "date": deferred("Date"),
+    "datetime": deferred("Date and time"),
+    "boolean": deferred("Yes or no"),
+    "url": deferred("Web address"),
+    "list": deferred("List"),
+    "money": deferred("Amount"),
 }
 
 # Mail is made for white. A link would open a window of its own, which a sandboxed frame cannot.
 _BEFORE = (
     '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><base target="_blank">'
-    "<title>Preview</title><style>:root{color-scheme:light;background:#fff;color:#16191f;"
+    "<title></title><style>:root{color-scheme:light;background:#fff;color:#16191f;"
     "font:15px/1.5 system-ui,sans-serif}.dgm-head{margin:0 0 12px;padding:0 0 10px;border-bottom:1px solid #d0d4dc;"
     "font-weight:600;overflow-wrap:anywhere}.dgm-text{margin:12px 0 0;padding:10px 0 0;border-top:1px solid #d0d4dc;"
     "white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,monospace;color:#474e5a}"
@@ -162,7 +164,7 @@ async def change(
         except (TemplateFileError, BlobsUnavailableError) as error:
             faults = _file_faults(error)
         except ChangeRefusedError as error:
-            mistake = str(error)
+            mistake = said(error)
         else:
             done = "same" if kept and kept.version == version else "saved"
             return RedirectResponse(f"{ADDRESS}/{fields.name}?done={done}", 303)
@@ -186,7 +188,7 @@ async def preview_form(
         return _framed_faults([error])
     if faults:
         return _framed_faults(faults)
-    carried, _ = read_files(runtime, identity.tenant_id, form)
+    carried, __ = read_files(runtime, identity.tenant_id, form)
     # Of files that were only just chosen, this form has the names.
     chosen = [str(name) for name in form.getlist("file") if name]
     files = [*map(_file_line, replace(fields, files=carried).attachments), *chosen]
@@ -215,7 +217,7 @@ async def download_attachment(
     """Send one of a version's attachments, counted from 0, to be saved."""
     found = await _kept(runtime, identity, template_name, version)
     if number >= len(found.attachments):
-        raise NotFoundError("This version does not have this attachment.")
+        raise NotFoundError(_("This version does not have this attachment."))
     file = TemplateFile.from_json(found.attachments[number])
     key = BlobKey(identity.tenant_id, bytes.fromhex(file.sha256))
     return await media.send_file(
@@ -257,7 +259,7 @@ async def retire(request: Request, runtime: RuntimeDependency, identity: Setting
         await manage_templates.retire_template(runtime, identity.tenant_id, kept.name, administrator_of(identity))
     except ChangeRefusedError as error:
         fields = fields_of_version(kept)
-        return await _show(request, runtime, identity, kept, fields, mistake=str(error), status_code=409)
+        return await _show(request, runtime, identity, kept, fields, mistake=said(error), status_code=409)
     return RedirectResponse(f"{ADDRESS}?done=retired", 303)
 
 
@@ -267,17 +269,17 @@ async def _check_new(
     """What of name and label cannot be; a new template must not write over one that is there."""
     faults: dict[str, list[str]] = {}
     if not 1 <= len(fields.label) <= LONGEST_LABEL:
-        faults["label"] = [f"Enter a label of up to {LONGEST_LABEL} characters."]
+        faults["label"] = [_("Enter a label of up to %(most)s characters.", most=LONGEST_LABEL)]
     if kept is not None:
         return faults
     async with runtime.database.tenant(identity.tenant_id) as connection:
         if fields.name in RESERVED_NAMES or await mail_templates.get(connection, identity.tenant_id, fields.name):
-            faults["name"] = ["This name is already in use. Choose another one."]
+            faults["name"] = [_("This name is already in use. Choose another one.")]
     return faults
 
 
 def _file_faults(error: TemplateFileError | BlobsUnavailableError) -> dict[str, list[str]]:
-    return {"attachments": [str(error) if isinstance(error, TemplateFileError) else STORE_AWAY]}
+    return {"attachments": [said(error) if isinstance(error, TemplateFileError) else translated(STORE_AWAY)]}
 
 
 async def _framed(
@@ -289,9 +291,9 @@ async def _framed(
     except TemplateError as error:
         return _framed_faults([error])
     except NotFoundError as error:
-        return _message(str(error), 404)
+        return _message(said(error), 404)
     except ValueError:
-        return _message("Enter a conversation’s ID.", 422)
+        return _message(_("Enter a conversation’s ID."), 422)
     except HTTPException as error:
         return _message(str(error.detail), error.status_code)
     return HTMLResponse(_document(rendered, files), headers=MESSAGE_HEADERS)
@@ -302,8 +304,13 @@ def _document(rendered: RenderedEmail, files: Sequence[str]) -> str:
     subject = f'<p class="dgm-head">{html.escape(rendered.subject)}</p>'
     text = f'<div class="dgm-text">{html.escape(rendered.text)}</div>'
     listed = "".join(f"<li>{html.escape(one)}</li>" for one in files)
-    attached = f'<div class="dgm-files"><b>Attachments</b><ul>{listed}</ul></div>' if files else ""
-    return f"{_BEFORE}{subject}{rendered.html or ''}{text}{attached}"
+    called = html.escape(_("Attachments"))
+    attached = f'<div class="dgm-files"><b>{called}</b><ul>{listed}</ul></div>' if files else ""
+    return f"{_before()}{subject}{rendered.html or ''}{text}{attached}"
+
+
+def _before() -> str:
+    return _BEFORE.replace("<title>", f"<title>{html.escape(_('Preview'))}")
 
 
 def _file_line(file: TemplateFile) -> str:
@@ -311,25 +318,31 @@ def _file_line(file: TemplateFile) -> str:
 
 
 def _framed_faults(faults: Sequence[TemplateError]) -> Response:
-    places = {"subject": "subject", "html": "HTML", "text": "text"}
-    lines = []
-    for one in faults:
-        place = f"In the {places[one.part]}{f', line {one.line}' if one.line else ''}: " if one.part else ""
-        lines.append(f"<li>{html.escape(place + one.message)}</li>")
-    return HTMLResponse(
-        f'{_BEFORE}<p class="dgm-head">It cannot be shown yet</p><ul>{"".join(lines)}</ul>', 422, MESSAGE_HEADERS
-    )
+    lines = "".join(f"<li>{html.escape(_placed(one))}</li>" for one in faults)
+    heading = html.escape(_("It cannot be shown yet"))
+    return HTMLResponse(f'{_before()}<p class="dgm-head">{heading}</p><ul>{lines}</ul>', 422, MESSAGE_HEADERS)
+
+
+def _placed(one: TemplateError) -> str:
+    """What is wrong, behind the place where it is."""
+    fault = translated(one.message)
+    if not one.part:
+        return fault
+    place = {"subject": _("In the subject"), "html": _("In the HTML"), "text": _("In the text")}[one.part]
+    if one.line:
+        return _("%(place)s, line %(line)s: %(fault)s", place=place, line=one.line, fault=fault)
+    return _("%(place)s: %(fault)s", place=place, fault=fault)
 
 
 def _message(text: str, status: int) -> Response:
-    return HTMLResponse(f'{_BEFORE}<p class="dgm-head">{html.escape(text)}</p>', status, MESSAGE_HEADERS)
+    return HTMLResponse(f'{_before()}<p class="dgm-head">{html.escape(text)}</p>', status, MESSAGE_HEADERS)
 
 
 async def _kept(runtime: Runtime, identity: Principal, name: str, version: int | None = None) -> TemplateVersion:
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await mail_templates.get(connection, identity.tenant_id, name.replace("\0", "")[:100], version=version)
     if found is None:
-        raise NotFoundError("This template does not exist. Someone may have retired it.")
+        raise NotFoundError(_("This template does not exist. Someone may have retired it."))
     return found
 
 
@@ -361,7 +374,7 @@ async def _show(
         most_files=MOST_FILES,
         most_bytes=MOST_BYTES // MEGABYTE,
         most_at_once=MOST_FILE_BYTES // MEGABYTE,
-        wrong={name: " ".join(said) for name, said in (faults or {}).items()},
+        wrong={name: " ".join(each) for name, each in (faults or {}).items()},
         mistake=mistake,
         versions=shown,
         kinds={kind: KIND_WORDS[kind] for kind in KINDS},

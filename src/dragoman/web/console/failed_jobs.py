@@ -13,8 +13,9 @@ from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.services.failed_jobs.act_on_failed_job import dismiss_job, retry_job
 from dragoman.services.failed_jobs.kinds import KINDS
 from dragoman.store import failed_jobs
+from dragoman.translations import deferred, translated
 from dragoman.web.auth import Principal, administrator_of, require
-from dragoman.web.console.page import render
+from dragoman.web.console.page import render, said
 from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -26,8 +27,8 @@ MOST_SHOWN = 200
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 _DONE = {
-    "retried": "The job is being retried. If it fails again, it will appear here.",
-    "dismissed": "Job dismissed.",
+    "retried": deferred("The job is being retried. If it fails again, it will appear here."),
+    "dismissed": deferred("Job dismissed."),
 }
 
 
@@ -43,7 +44,7 @@ async def retry(request: Request, runtime: RuntimeDependency, identity: Settings
     try:
         await retry_job(runtime, identity.tenant_id, failed_job_id, administrator_of(identity))
     except (NotFoundError, ChangeRefusedError) as error:
-        return await _page(request, runtime, identity, mistake=str(error))
+        return await _page(request, runtime, identity, mistake=said(error))
     return RedirectResponse(f"{ADDRESS}?done=retried", 303)
 
 
@@ -53,7 +54,7 @@ async def dismiss(request: Request, runtime: RuntimeDependency, identity: Settin
     try:
         await dismiss_job(runtime, identity.tenant_id, failed_job_id, administrator_of(identity))
     except NotFoundError as error:
-        return await _page(request, runtime, identity, mistake=str(error))
+        return await _page(request, runtime, identity, mistake=said(error))
     return RedirectResponse(f"{ADDRESS}?done=dismissed", 303)
 
 
@@ -68,6 +69,7 @@ async def _page(request: Request, runtime: RuntimeDependency, identity: Principa
         given_up=[job for job in shown if job.given_up_at is not None],
         retrying=[job for job in shown if job.given_up_at is None],
         kinds=KINDS,
+        acts={name: translated(kind.label).lower() for name, kind in KINDS.items()},
         most=MOST_SHOWN if len(found) == MOST_SHOWN else None,
         address=ADDRESS,
         mistake=mistake,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from zoneinfo import available_timezones
 
+from babel import Locale
 from starlette.datastructures import FormData
 
 from dragoman.bounded import reads_outside_text
@@ -23,27 +24,40 @@ from dragoman.domain.policies import (
     span_text,
 )
 from dragoman.store.handoff.agents import AgentProfile
+from dragoman.translations import deferred, reader_language, translated
+from dragoman.translations import gettext as _
 from dragoman.web.console.formatting import bot_languages
 
 UNITS = {"seconds": 1, "minutes": 60, "hours": 60 * 60, "days": 24 * 60 * 60}
 
+UNIT_WORDS = {
+    "seconds": deferred("seconds"),
+    "minutes": deferred("minutes"),
+    "hours": deferred("hours"),
+    "days": deferred("days"),
+}
+"""What each unit is called in the form."""
+
 TIMES = {
-    "target": ("Reply target", "How long a contact should wait at most for an agent’s reply. 0 means no target."),
+    "target": (
+        deferred("Reply target"),
+        deferred("How long a contact should wait at most for an agent’s reply. 0 means no target."),
+    ),
     "unattended": (
-        "Report unclaimed sessions after",
-        "Adds an event to the timeline. 0 turns this off.",
+        deferred("Report unclaimed sessions after"),
+        deferred("Adds an event to the timeline. 0 turns this off."),
     ),
     "idle": (
-        "End inactive conversations after",
-        "The bot then answers the contact’s next message. 0 turns this off.",
+        deferred("End inactive conversations after"),
+        deferred("The bot then answers the contact’s next message. 0 turns this off."),
     ),
     "absent": (
-        "Return sessions to the queue when the agent is away for",
-        "Only while the contact is waiting for a reply. 0 turns this off.",
+        deferred("Return sessions to the queue when the agent is away for"),
+        deferred("Only while the contact is waiting for a reply. 0 turns this off."),
     ),
     "phone_app_silence": (
-        "Pause the bot after replies from the phone app for",
-        "Counted from the last message to the contact. 0 turns this off.",
+        deferred("Pause the bot after replies from the phone app for"),
+        deferred("Counted from the last message to the contact. 0 turns this off."),
     ),
 }
 """What each time is called and what it does; its field is ``…_seconds`` in the policy."""
@@ -86,18 +100,19 @@ def written_times(rules: HandoffRules) -> dict[str, str]:
 def read_times(fields: Mapping[str, str]) -> dict[str, int | bool]:
     """Read the policy's part ``handoff`` from the form's fields. Raises ConfigurationError."""
     found: dict[str, int | bool] = {"automatic": fields["automatic"] == "yes"}
-    found["cap"] = _whole_number(fields["cap"], "Maximum sessions per agent")
-    for name, (label, _) in TIMES.items():
+    found["cap"] = _whole_number(fields["cap"], _("Maximum sessions per agent"))
+    for name, (label, __) in TIMES.items():
         unit = UNITS.get(fields[f"{name}_unit"])
         if unit is None:
-            raise ConfigurationError(f"“{label}” needs a unit: {', '.join(UNITS)}")
+            units = ", ".join(map(translated, UNIT_WORDS.values()))
+            raise ConfigurationError(_("“%(field)s” needs a unit: %(units)s", field=label, units=units))
         found[f"{name}_seconds"] = _whole_number(fields[name], label) * unit
     return found
 
 
 def _whole_number(text: str, label: str) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-        raise ConfigurationError(f"“{label}” must be a whole number")
+        raise ConfigurationError(_("“%(field)s” must be a whole number", field=label))
     return int(text)
 
 
@@ -108,6 +123,12 @@ def written_hours(routing: Routing) -> dict[str, str]:
         "time_zone": routing.hours.time_zone,
         **{day: ", ".join(span_text(*span) for span in weekly.get(day, ())) for day in DAYS},
     }
+
+
+def day_names() -> dict[str, str]:
+    """The days of the week, as the reader names them where a name stands by itself."""
+    names = Locale.parse(reader_language()).days["stand-alone"]["wide"]
+    return {day: f"{names[number][:1].upper()}{names[number][1:]}" for number, day in enumerate(DAYS)}
 
 
 def read_hours(fields: Mapping[str, str]) -> dict[str, list[str]]:
@@ -135,9 +156,11 @@ def _read_spans(day: str, text: str) -> list[str]:
         try:
             routing_from_json({"hours": {"weekly": {day: [span]}}})
         except ConfigurationError as error:
-            raise ConfigurationError(
-                f"{day.capitalize()}: “{span}” is not valid; enter hours such as 08:00-12:00, 13:00-17:30"
-            ) from error
+            wrong = _(
+                "%(day)s: “%(hours)s” is not valid; enter hours such as 08:00-12:00, 13:00-17:30",
+                day=day_names()[day], hours=span,
+            )  # fmt: skip
+            raise ConfigurationError(wrong) from error
     return spans
 
 
@@ -171,7 +194,7 @@ def read_profile(fields: Mapping[str, str], languages: list[str], topics: list[s
     return AgentProfile(
         languages=tuple(dict.fromkeys([*languages, *others])),
         topics=tuple(dict.fromkeys(topics)),
-        cap=_whole_number(fields["cap"], "Maximum sessions") if fields["cap"] else None,
+        cap=_whole_number(fields["cap"], _("Maximum sessions")) if fields["cap"] else None,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
+from babel.dates import format_skeleton
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -16,6 +17,8 @@ from dragoman.domain.policies import DAYS, WHEN, BusinessHours
 from dragoman.services.handoff import change_rules
 from dragoman.store.catalogue import skills
 from dragoman.store.handoff import agents
+from dragoman.translations import SOURCE_LANGUAGE, reader_language
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import handoff_form as forms
 from dragoman.web.console.formatting import bot_languages
@@ -153,8 +156,8 @@ async def _page(
         mistake=mistake,
         fields=fields,
         times_of_form=forms.TIMES,
-        units=forms.UNITS,
-        days=DAYS,
+        units=forms.UNIT_WORDS,
+        days=forms.day_names(),
         zones=zones if hours.time_zone in zones else (hours.time_zone, *zones),
         standing=_standing(hours, now),
         holidays=hours.holidays,
@@ -199,9 +202,16 @@ async def _agent(
 def _standing(hours: BusinessHours, now: datetime) -> str:
     """Whether people are there at this moment, in words."""
     if routing.is_open(hours, now):
-        return "You are open now."
+        return _("You are open now.")
     opens = routing.opens_at(hours, now)
     if opens is None:
-        return "You are closed now and for the next weeks."
-    written = f"{opens:%A}, {opens.day} {opens:%B %Y, %H:%M} ({hours.time_zone})"
-    return f"You are closed now and open again on {written}."
+        return _("You are closed now and for the next weeks.")
+    written = f"{_day(opens)}, {opens:%H:%M} ({hours.time_zone})"
+    return _("You are closed now and open again on %(time)s.", time=written)
+
+
+def _day(at: datetime) -> str:
+    """Write the weekday and the day, with its year."""
+    if reader_language() == SOURCE_LANGUAGE:
+        return f"{at:%A}, {at.day} {at:%B %Y}"
+    return format_skeleton("yMMMMEEEEd", at.date(), locale=reader_language())

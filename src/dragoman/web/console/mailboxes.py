@@ -13,6 +13,7 @@ from dragoman.runtime import Runtime
 from dragoman.services.channels import manage_accounts, manage_mailboxes
 from dragoman.services.channels.manage_mailboxes import MAILS_PER_SECOND, MailboxSettings, mailbox_problems
 from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -46,7 +47,7 @@ async def create(request: Request, runtime: RuntimeDependency, identity: Setting
                 runtime, identity.tenant_id, values["address"], wanted, administrator_of(identity)
             )
         except AlreadyTakenError:
-            wrong["address"] = "This mailbox is already set up, here or for another tenant."
+            wrong["address"] = _("This mailbox is already set up, here or for another tenant.")
         else:
             await manage_accounts.check(runtime, identity.tenant_id, made)
             return RedirectResponse(f"{ADDRESS}?done=mailbox-added", 303)
@@ -66,7 +67,7 @@ async def change_by_form(request: Request, runtime: Runtime, identity: Principal
     wanted, wrong = _wanted(values, form, is_new=False)
     wrong = {**mailbox_problems(runtime, wanted), **wrong}
     if manage_accounts.unreadable(runtime, account) and wanted.smtp_url is None:
-        wrong.setdefault("smtp_url", "The current one cannot be read.")
+        wrong.setdefault("smtp_url", _("The current one cannot be read."))
     if wrong:
         return _form(request, account, values, wrong)
     account_id = account.channel_account_id
@@ -88,7 +89,7 @@ def _wanted(values: dict[str, str], form: FormData, *, is_new: bool) -> tuple[Ma
     wrong: dict[str, str] = {}
     pace = values["mails_per_second"]
     if not (pace.isdecimal() and len(pace) < 6):
-        wrong["mails_per_second"] = "Enter a whole number; 0 means no limit."
+        wrong["mails_per_second"] = _("Enter a whole number; 0 means no limit.")
     smtp_url: str | None = values["smtp_url"] or None
     if is_new or form.get("own_server_goes"):
         smtp_url = values["smtp_url"]

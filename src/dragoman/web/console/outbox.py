@@ -25,10 +25,13 @@ from dragoman.services.outbound.manage_entries import ActionResult, act
 from dragoman.store.conversation_list.conversations import MalformedCursorError, TooSlowError
 from dragoman.store.sending import outbox_list
 from dragoman.store.sending.outbox_list import EntryDetail, ListedEntry, OutboxFilters, OutboxPage, OutboxSort
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
+from dragoman.translations import ngettext as _n
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import wording
 from dragoman.web.console.filter_times import RecordQuery
-from dragoman.web.console.page import render, target_of, times_of
+from dragoman.web.console.page import render, said, target_of, times_of
 from dragoman.web.console.query import ADDRESS as LOGS
 from dragoman.web.downloads import Exporter, download_outbox
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -72,14 +75,7 @@ _BEFORE_MESSAGE = (
     "<style>:root{color-scheme:light;background:#fff;color:#16191f;font-family:system-ui,sans-serif}</style>"
 )
 
-DONE = {
-    EntryAction.RETRY: ("entry is being retried", "entries are being retried"),
-    EntryAction.RESEND: ("entry is being sent again", "entries are being sent again"),
-    EntryAction.CANCEL: ("entry is cancelled", "entries are cancelled"),
-}
-"""What is said of the entries to which something was done."""
-
-NOTHING_TICKED = "No entries are selected."
+NOTHING_TICKED = deferred("No entries are selected.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +119,21 @@ class OutboxListQuery(RecordQuery):
     @property
     def sort(self) -> OutboxSort:
         """Is the order of the list. Raises ValueError with what to do."""
-        return OutboxSort(self.choice("sort", "Sort", OutboxSort) or OutboxSort.NEWEST)
+        return OutboxSort(self.choice("sort", _("Sort"), OutboxSort) or OutboxSort.NEWEST)
 
     def filters(self) -> OutboxFilters:
         """Give the same to the store. Raises ValueError with what to do."""
         for status in self.statuses:
             if status not in list(OutboxStatus):
-                raise ValueError(f"Status: {choice_refusal(OutboxStatus, status)}.")
-        channel = self.choice("channel", "Channel", CHANNELS)
+                raise ValueError(_("Status: %(refusal)s.", refusal=choice_refusal(OutboxStatus, status)))
+        channel = self.choice("channel", _("Channel"), CHANNELS)
         since, until = self.bounds()
         if len(self["recipient"]) > LONGEST_RECIPIENT:
-            raise ValueError(f"Recipient: at most {LONGEST_RECIPIENT} characters.")
+            raise ValueError(_("Recipient: at most %(most)s characters.", most=LONGEST_RECIPIENT))
         try:
             session_id = UUID(self["session"]) if self["session"] else None
         except ValueError:
-            raise ValueError("Session: enter a conversation’s ID.") from None
+            raise ValueError(_("Session: enter a conversation’s ID.")) from None
         return OutboxFilters(
             statuses=frozenset(map(OutboxStatus, self.statuses)),
             trigger=without_nul(self["trigger"]) or None,
@@ -172,12 +168,13 @@ class OutboxListQuery(RecordQuery):
 class ActionTold:
     """Says on the page what became of an action: how many it was done to, and why not to others.
 
-    ``single`` is the result of an action on one entry, which is told in its own words.
+    ``done_said`` is the sentence about those; ``single`` is the result of an action on one entry, which is told in
+    its own words.
     """
 
     mistake: str = ""
     done: int = 0
-    done_words: tuple[str, str] = ("", "")
+    done_said: str = ""
     refused: tuple[tuple[str, str], ...] = ()
     single: ActionResult | None = None
 
@@ -200,9 +197,9 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader, i
     try:
         wanted = [UUID(one) for one in ids.split(",") if one]
     except ValueError:
-        raise HTTPException(422, "ids: list the IDs of entries, separated by commas.") from None
+        raise HTTPException(422, _("ids: list the IDs of entries, separated by commas.")) from None
     if len(wanted) > MOST_WATCHED:
-        raise HTTPException(422, f"ids: at most {MOST_WATCHED} IDs.")
+        raise HTTPException(422, _("ids: at most %(most)s IDs.", most=MOST_WATCHED))
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await read_some(runtime, connection, identity, wanted)
     return render(request, "outbox/_rows.html", **_words(), **_rows(OutboxListQuery.read(request), identity, found))
@@ -217,7 +214,7 @@ async def export(request: Request, runtime: RuntimeDependency, identity: Exporte
     try:
         filters = OutboxListQuery.read(request).filters()
     except ValueError as error:
-        raise HTTPException(422, str(error)) from error
+        raise HTTPException(422, said(error)) from error
     filters = await filters_for(runtime, identity, filters)
     return download_outbox(request, identity, filters, kind)  # type: ignore[arg-type]
 
@@ -242,12 +239,24 @@ async def act_on_entries(
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await read_some(runtime, connection, identity, [one.outbox_entry_id for one in results])
     names = {one.outbox_entry_id: one.recipient for one in found}
+    done = sum(one.done for one in results)
     told = ActionTold(
-        done=sum(one.done for one in results),
-        done_words=DONE[action],
-        refused=tuple((names.get(one.outbox_entry_id, "An entry"), one.said) for one in results if not one.done),
+        done=done,
+        done_said=_done_said(action, done),
+        refused=tuple((names.get(one.outbox_entry_id, _("An entry")), one.said) for one in results if not one.done),
     )
     return await _show(request, runtime, identity, told=told)
+
+
+def _done_said(action: EntryAction, count: int) -> str:
+    """What is said of the entries to which something was done."""
+    match action:
+        case EntryAction.RETRY:
+            return _n("%(count)s entry is being retried.", "%(count)s entries are being retried.", count)
+        case EntryAction.RESEND:
+            return _n("%(count)s entry is being sent again.", "%(count)s entries are being sent again.", count)
+        case EntryAction.CANCEL:
+            return _n("%(count)s entry is cancelled.", "%(count)s entries are cancelled.", count)
 
 
 @router.get(f"{ADDRESS}/{{outbox_entry_id}}")
@@ -263,7 +272,7 @@ async def show_message(runtime: RuntimeDependency, identity: Reader, outbox_entr
         found = await read_entry(runtime, connection, identity, outbox_entry_id)
     html = found.email and found.email.get("html")
     if not html:
-        raise NotFoundError("This entry has no HTML email.")
+        raise NotFoundError(_("This entry has no HTML email."))
     return HTMLResponse(f"{_BEFORE_MESSAGE}{html}", headers=MESSAGE_HEADERS)
 
 
@@ -311,11 +320,11 @@ async def _list(runtime: Runtime, identity: Principal, query: OutboxListQuery) -
                 runtime, connection, identity, filters, cursor=query["cursor"] or None, limit=PAGE_SIZE, sort=sort
             )
     except MalformedCursorError:
-        mistake = "This page of the list no longer exists. Start again from the newest."
+        mistake = _("This page of the list no longer exists. Start again from the newest.")
     except TooSlowError:
-        mistake = "The search took too long. Narrow it down, for example by date."
+        mistake = _("The search took too long. Narrow it down, for example by date.")
     except ValueError as error:
-        mistake = str(error)
+        mistake = said(error)
     return {
         **_rows(query, identity, page.items),
         "mistake": mistake,

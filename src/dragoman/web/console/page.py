@@ -62,6 +62,11 @@ def _counted_markup(one: str, other: str, count: float, /, **values: object) -> 
     return Markup(form) % {**values, "count": translations.number(count)}  # noqa: S704 - our own texts
 
 
+def _plain(values: dict[str, object]) -> dict[str, object]:
+    """Values as they are before they are escaped: a text of ``_()`` in another one is escaped once, with it."""
+    return {name: value.unescape() if isinstance(value, Markup) else value for name, value in values.items()}
+
+
 def _add_translations(made: Environment) -> None:
     # {% trans %} holds HTML and gives its values by name; _() and _n() are plain texts, safe in an attribute too.
     made.policies["ext.i18n.trimmed"] = True
@@ -69,9 +74,9 @@ def _add_translations(made: Environment) -> None:
     made.globals.update(
         gettext=translations.markup,
         ngettext=_counted_markup,
-        _=lambda text, **values: escape(translations.gettext(text, **values)),
-        pgettext=lambda context, text, **values: escape(translations.pgettext(context, text, **values)),
-        _n=lambda one, other, count, **values: escape(translations.ngettext(one, other, count, **values)),
+        _=lambda text, **values: escape(translations.gettext(text, **_plain(values))),
+        pgettext=lambda context, text, **values: escape(translations.pgettext(context, text, **_plain(values))),
+        _n=lambda one, other, count, **values: escape(translations.ngettext(one, other, count, **_plain(values))),
         language_name=translations.language_name,
         script_texts=translations.script_texts,
     )

@@ -17,6 +17,7 @@ from dragoman.services.access import people, second_factor
 from dragoman.store import tenants
 from dragoman.store.accounts import api_tokens, roles, second_factors, user_accounts
 from dragoman.store.accounts.roles import PERMISSIONS, ROLES
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render, sentence
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -44,7 +45,7 @@ async def add(request: Request, runtime: RuntimeDependency, identity: Settings) 
     form = await request.form(max_files=0)
     given = {name: cut(str(form.get(name, "")).strip(), 200) for name in ("email", "name", "role")}
     if not given["name"]:
-        return await _users(request, runtime, identity, mistake="Enter a name.", given=given)
+        return await _users(request, runtime, identity, mistake=_("Enter a name."), given=given)
     password = people.made_up_password()
     try:
         user = await people.add_user(
@@ -130,7 +131,8 @@ async def make(request: Request, runtime: RuntimeDependency, identity: Settings)
     form = await request.form(max_files=0)
     given = {name: cut(str(form.get(name, "")).strip(), 200) for name in ("name", "role", "days")}
     if not given["days"].isdecimal() or len(given["days"]) > 5:
-        return await _tokens(request, runtime, identity, mistake="“Valid for” must be a number of days.", given=given)
+        mistake = _("“Valid for” must be a number of days.")
+        return await _tokens(request, runtime, identity, mistake=mistake, given=given)
     try:
         made = await people.make_token(
             runtime, identity.tenant_id, administrator_of(identity), name=given["name"], role=given["role"],
@@ -275,4 +277,4 @@ def _may(known: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
     def named(granted: frozenset[str]) -> list[str]:
         return [words.label for one, words in PERMISSION_WORDS.items() if one in granted]
 
-    return {role: ["Everything"] if granted == PERMISSIONS else named(granted) for role, granted in known.items()}
+    return {role: [_("Everything")] if granted == PERMISSIONS else named(granted) for role, granted in known.items()}

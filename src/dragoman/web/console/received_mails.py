@@ -25,6 +25,7 @@ from dragoman.runtime import KeptMail, ReceivedMails, Runtime
 from dragoman.services.inbound.accept_email import accept_email
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
+from dragoman.translations import gettext as _
 from dragoman.web.console.outbox import MESSAGE_HEADERS, WITH_FRAMES
 from dragoman.web.console.page import render
 from dragoman.web.console.simulator import Developer
@@ -65,7 +66,7 @@ class ShownMail:
             message_id=str(message.get("Message-ID", "")),
             text=_text(plain),
             has_html=message.get_body(("html",)) is not None,
-            files=tuple(part.get_filename() or "file" for part in message.iter_attachments()),
+            files=tuple(part.get_filename() or _("file") for part in message.iter_attachments()),
         )
 
 
@@ -87,7 +88,8 @@ def _text(part: object) -> str:
 
 def _box(runtime: Runtime) -> ReceivedMails:
     if runtime.received_mails is None:
-        raise HTTPException(404, "This installation sends emails to a real mail server. Only the demo shows them here.")
+        refusal = _("This installation sends emails to a real mail server. Only the demo shows them here.")
+        raise HTTPException(404, refusal)
     return runtime.received_mails
 
 
@@ -108,7 +110,7 @@ async def message(runtime: RuntimeDependency, identity: Developer, name: str) ->
     """Send the mail's HTML, for the frame in which it is shown."""
     html = _mail(runtime, name).message.get_body(("html",))
     if html is None:
-        raise NotFoundError("This email has no HTML.")
+        raise NotFoundError(_("This email has no HTML."))
     return HTMLResponse(_text(html), headers=MESSAGE_HEADERS)
 
 
@@ -129,11 +131,11 @@ async def write(
     sender, text = sender.strip(), text.strip()
     wrong = {}
     if not is_email(sender):
-        wrong["sender"] = "Enter an email address, such as ana@example.org."
+        wrong["sender"] = _("Enter an email address, such as ana@example.org.")
     if not text:
-        wrong["text"] = "Enter a text."
+        wrong["text"] = _("Enter a text.")
     if not found:
-        wrong["mailbox"] = "Choose a mailbox."
+        wrong["mailbox"] = _("Choose a mailbox.")
     if wrong:
         values = {"sender": sender, "subject": subject, "text": text, "mailbox": mailbox}
         return await _show(request, runtime, identity.tenant_id, opened=answered, wrong=wrong, values=values)
@@ -184,7 +186,7 @@ async def _show(
 def _mail(runtime: Runtime, name: str) -> KeptMail:
     found = _box(runtime).get(name)
     if found is None:
-        raise NotFoundError("This email does not exist. Older emails are deleted.")
+        raise NotFoundError(_("This email does not exist. Older emails are deleted."))
     return found
 
 

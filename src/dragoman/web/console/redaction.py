@@ -11,6 +11,7 @@ from dragoman.domain.errors import AlreadyTakenError, ConfigurationError, NotFou
 from dragoman.domain.redaction import READY, clean
 from dragoman.services.inbound import redaction
 from dragoman.store import tenants
+from dragoman.translations import deferred
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render, sentence
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -19,9 +20,9 @@ ADDRESS = "/communications/settings/redaction"
 LONGEST_TRIED = 4096
 
 ABOUT = {
-    "card": "Payment card numbers in any format (issuer, length and check digit are verified).",
-    "iban": "International bank account numbers (country, length and check digits are verified).",
-    "token": "JSON Web Tokens, bearer tokens, private keys, and API keys of well-known services.",
+    "card": deferred("Payment card numbers in any format (issuer, length and check digit are verified)."),
+    "iban": deferred("International bank account numbers (country, length and check digits are verified)."),
+    "token": deferred("JSON Web Tokens, bearer tokens, private keys, and API keys of well-known services."),
 }
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)

@@ -14,6 +14,7 @@ from dragoman.services.access.identity_provider import ProviderError
 from dragoman.store import tenants
 from dragoman.store.accounts import roles
 from dragoman.store.accounts import single_sign_on as store
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.page import render, sentence
 from dragoman.web.http.dependencies import RuntimeDependency
@@ -67,7 +68,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     for line in filter(None, map(str.strip, text.splitlines())):
         value, equals, role = (part.strip() for part in line.rpartition("="))
         if not (value and equals and role):
-            raise ChangeRefusedError(f"{cut(line, 80)!r} is not a line like: value = role.")
+            raise ChangeRefusedError(_("%(line)s is not a line like: value = role.", line=repr(cut(line, 80))))
         pairs.append((value, role.lower()))
     return pairs
 

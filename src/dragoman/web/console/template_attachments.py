@@ -25,13 +25,21 @@ from dragoman.services.automation.template_files import (
 )
 from dragoman.store.automation.mail_templates import TemplateVersion
 from dragoman.store.blobs import BlobsUnavailableError
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
+from dragoman.web.console.page import said
 from dragoman.web.console.template_fields import FileRow
 
-STORE_AWAY = "The media store cannot be reached right now. Try again in a few seconds."
-UNPROVEN = "One of the files was not uploaded here. Add it again."
+STORE_AWAY = deferred("The media store cannot be reached right now. Try again in a few seconds.")
+UNPROVEN = deferred("One of the files was not uploaded here. Add it again.")
 
-_FAMILIES = {"image": "Picture", "audio": "Sound", "video": "Film", "text": "Text"}
-_KINDS = {"application/pdf": "PDF", "application/zip": "ZIP archive"}
+_FAMILIES = {
+    "image": deferred("Picture"),
+    "audio": deferred("Sound"),
+    "video": deferred("Film"),
+    "text": deferred("Text"),
+}
+_KINDS = {"application/pdf": "PDF", "application/zip": deferred("ZIP archive")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +72,14 @@ def show_files(
 def read_files(runtime: Runtime, tenant_id: UUID, form: FormData) -> tuple[tuple[FileRow, ...], list[str]]:
     """The files that the form carries along; and what is wrong with them, in sentences."""
     left_out = set(form.getlist("left_out"))
-    rows, trouble = [], []
+    rows: list[FileRow] = []
+    trouble: list[str] = []
     for number, carried in enumerate(form.getlist("attachment")):
         file = _proven(runtime, tenant_id, str(carried))
         if file is not None:
             rows.append(FileRow(file=file, is_left_out=str(number) in left_out))
-        elif UNPROVEN not in trouble:
-            trouble.append(UNPROVEN)
+        elif not trouble:
+            trouble.append(translated(UNPROVEN))
     return tuple(rows), trouble
 
 
@@ -92,9 +101,9 @@ async def take_files(
                 runtime, tenant_id, content=content, name=upload.filename, claimed_type=upload.content_type or ""
             )
         except TemplateFileError as error:
-            trouble.append(str(error))
+            trouble.append(said(error))
         except BlobsUnavailableError:
-            trouble.append(STORE_AWAY)
+            trouble.append(translated(STORE_AWAY))
         else:
             if FileRow(file=file) not in rows:
                 rows.append(FileRow(file=file))
@@ -104,8 +113,11 @@ async def take_files(
 def kind_of(file: TemplateFile) -> str:
     """What kind of file it is, in words."""
     extension = file.filename.rpartition(".")[2] if "." in file.filename else ""
-    named = f"{extension.upper()} file" if len(extension) <= 5 and extension.isalnum() else "File"
-    return _KINDS.get(file.mime_type) or _FAMILIES.get(file.mime_type.partition("/")[0]) or named
+    if called := _KINDS.get(file.mime_type) or _FAMILIES.get(file.mime_type.partition("/")[0]):
+        return translated(called)
+    if len(extension) <= 5 and extension.isalnum():
+        return _("%(format)s file", format=extension.upper())
+    return _("File")
 
 
 def _carried(runtime: Runtime, tenant_id: UUID, file: TemplateFile) -> str:

@@ -21,6 +21,8 @@ from dragoman.rendering.templates import (
 )
 from dragoman.services.automation.template_files import TemplateFile
 from dragoman.store.automation.mail_templates import TemplateVersion
+from dragoman.translations import gettext as _
+from dragoman.translations import translated
 
 LONGEST_SAMPLE = 10_000
 
@@ -175,7 +177,9 @@ def _json(row: VariableRow, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         like = '["a", "b"]' if row.kind == "list" else '{"amount": "12.50", "currency": "EUR"}'
-        fault = f"Default and sample of {row.name} must be JSON, such as {like}."
+        fault = _(
+            "Default and sample of %(variable)s must be JSON, such as %(example)s.", variable=row.name, example=like
+        )
         raise TemplateError(fault, variable=row.name) from None
 
 
@@ -187,31 +191,34 @@ def template_faults(faults: Iterable[TemplateError], fields: TemplateFields) -> 
         place: str = one.part or ("variables" if one.variable else "")
         if one.part is None and one.variable in numbers:
             place = f"variable.{numbers[one.variable]}"
-        found.setdefault(place, []).append(f"Line {one.line}: {one.message}" if one.line else one.message)
+        text = translated(one.message)
+        if one.line:
+            text = _("Line %(number)s: %(fault)s", number=one.line, fault=text)
+        found.setdefault(place, []).append(text)
     return found
 
 
 def changes_between(older: TemplateVersion | None, newer: TemplateVersion) -> str:
     """What *newer* has another way than *older*, in words."""
     if older is None:
-        return "First version"
+        return _("First version")
     before, after = EmailTemplate.from_json(older.source), EmailTemplate.from_json(newer.source)
     parts = {
-        "the label": (older.label, newer.label),
-        "the subject": (before.subject, after.subject),
-        "the HTML": (before.html, after.html),
-        "the text": (before.text, after.text),
-        "the attachments": (list(older.attachments), list(newer.attachments)),
+        _("the label"): (older.label, newer.label),
+        _("the subject"): (before.subject, after.subject),
+        _("the HTML"): (before.html, after.html),
+        _("the text"): (before.text, after.text),
+        _("the attachments"): (list(older.attachments), list(newer.attachments)),
     }
     changed = [name for name, (was, is_) in parts.items() if was != is_]
     changed += _changed_variables(
         {one.name: one for one in before.variables}, {one.name: one for one in after.variables}
     )
-    return f"Changed: {', '.join(changed)}" if changed else "No changes"
+    return _("Changed: %(parts)s", parts=", ".join(changed)) if changed else _("No changes")
 
 
 def _changed_variables(before: Mapping[str, TemplateVariable], after: Mapping[str, TemplateVariable]) -> Sequence[str]:
-    added = [f"variable {name} added" for name in after if name not in before]
-    gone = [f"variable {name} removed" for name in before if name not in after]
-    other = [f"variable {name}" for name in after if name in before and after[name] != before[name]]
+    added = [_("variable %(name)s added", name=name) for name in after if name not in before]
+    gone = [_("variable %(name)s removed", name=name) for name in before if name not in after]
+    other = [_("variable %(name)s", name=name) for name in after if name in before and after[name] != before[name]]
     return [*added, *gone, *other]

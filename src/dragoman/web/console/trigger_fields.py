@@ -17,22 +17,34 @@ from dragoman.domain.flows import Combined, Comparison, Condition, IsSet, Of, Va
 from dragoman.domain.triggers import FACTS, RecipientKind, Trigger, TriggerChannel, TriggerEvent
 from dragoman.services.catalogue.import_definitions import dump_definition
 from dragoman.skills.yaml_with_lines import UnreadableError, read_document
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
+from dragoman.web.console.page import said
 
 OPERATORS = {
-    "eq": "is",
-    "ne": "is not",
-    "contains": "contains",
-    "in": "is one of (comma-separated)",
-    "lt": "is less than",
-    "le": "is at most",
-    "gt": "is more than",
-    "ge": "is at least",
-    "known": "is known",
-    "unknown": "is not known",
+    "eq": deferred("is"),
+    "ne": deferred("is not"),
+    "contains": deferred("contains"),
+    "in": deferred("is one of (comma-separated)"),
+    "lt": deferred("is less than"),
+    "le": deferred("is at most"),
+    "gt": deferred("is more than"),
+    "ge": deferred("is at least"),
+    "known": deferred("is known"),
+    "unknown": deferred("is not known"),
 }
 """What a row compares by, in words; the last two are ``is_set``, true and false."""
 
-PAYLOAD_TYPES = [str(each) for each in VariableType if each is not VariableType.CHOICE]
+PAYLOAD_TYPES: Mapping[str, str] = {
+    VariableType.TEXT: deferred("text"),
+    VariableType.NUMBER: deferred("number"),
+    VariableType.DATE: deferred("date"),
+    VariableType.BOOLEAN: deferred("boolean"),
+    VariableType.EMAIL: deferred("email"),
+    VariableType.PHONE: deferred("phone"),
+    VariableType.BUSINESS_PARTNER_ID: deferred("business partner id"),
+}
+"""What a field of a request may hold, in words; a choice needs more than a form can say."""
 
 MOST_ROWS = 30
 LONGEST_FIELD = 2000
@@ -341,7 +353,7 @@ def _recipients(fields: TriggerFields) -> list[Any] | None:
 def _send(fields: TriggerFields) -> dict[str, Any]:
     send: dict[str, Any] = {"channel": fields.channel}
     if fields.channel == TriggerChannel.WHATSAPP:
-        name, _, language = fields.whatsapp_template.partition("|")
+        name, __, language = fields.whatsapp_template.partition("|")
         send |= {"template": name or None, "language": language or None, "from": fields.whatsapp_sender or None}
     elif fields.channel == TriggerChannel.WEBHOOK:
         send["url"] = fields.url or None
@@ -365,7 +377,7 @@ def _condition(fields: TriggerFields, faults: dict[str, str]) -> Any:
         try:
             return read_document(fields.condition_yaml).value
         except UnreadableError as error:
-            faults["condition"] = f"Line {error.line}: {error}."
+            faults["condition"] = _("Line %(number)s: %(fault)s.", number=error.line, fault=said(error))
             return None
     types = {**FACTS, **{row.name: VariableType(row.type) for row in fields.payload if row.type in PAYLOAD_TYPES}}
     rows = [_comparison(row, types) for row in fields.conditions if row.fact]
@@ -398,11 +410,11 @@ def faults_by_field(problems: Sequence[DefinitionProblem], fields: TriggerFields
     """What is wrong, at the field of the form that it is about; the first where there are several."""
     found: dict[str, str] = {}
     for problem in problems:
-        path, text = problem.path, problem.text
+        path, text = problem.path, translated(problem.text)
         # "when needs minutes: how long …" stands at what misses it, not at what is missing.
-        key, colon, hint = text.partition(" needs ")[2].partition(": ")
+        key, colon, hint = problem.text.partition(" needs ")[2].partition(": ")
         if colon and key.isidentifier():
-            path, text = (*path, key), f"Required: {hint}"
+            path, text = (*path, key), _("Required: %(hint)s", hint=hint)
         found.setdefault(_field_at(path, fields), f"{text[:1].upper()}{text[1:]}.")
     return found
 

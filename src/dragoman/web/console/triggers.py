@@ -37,10 +37,13 @@ from dragoman.store.conversation_list.conversations import TooSlowError
 from dragoman.store.handoff import templates as channel_templates
 from dragoman.store.handoff.templates import KeptTemplate
 from dragoman.store.sending.outbox import MAIL
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.automation_reads import latest_fitting, text_of_delivery, try_for
 from dragoman.web.console import trigger_words
-from dragoman.web.console.page import render
+from dragoman.web.console.canned_replies import status_words
+from dragoman.web.console.page import render, said
 from dragoman.web.console.query import ADDRESS as LOGS
 from dragoman.web.console.trigger_fields import (
     LONGEST_FIELD,
@@ -68,12 +71,12 @@ LATEST_FIRINGS = 10
 Settings = Annotated[Principal, Depends(require("settings.admin"))]
 
 _DONE = {
-    "added": "Trigger saved. It is off: test it, then turn it on.",
-    "saved": "Changes saved.",
-    "on": "Trigger turned on. It runs for events from now on.",
-    "off": "Trigger turned off. Scheduled messages are still sent unless you cancel them in the outbox.",
-    "deleted": "Trigger deleted. Its messages stay in the outbox.",
-    "key_removed": "Key removed. Webhooks are no longer signed with it.",
+    "added": deferred("Trigger saved. It is off: test it, then turn it on."),
+    "saved": deferred("Changes saved."),
+    "on": deferred("Trigger turned on. It runs for events from now on."),
+    "off": deferred("Trigger turned off. Scheduled messages are still sent unless you cancel them in the outbox."),
+    "deleted": deferred("Trigger deleted. Its messages stay in the outbox."),
+    "key_removed": deferred("Key removed. Webhooks are no longer signed with it."),
 }
 
 
@@ -116,20 +119,19 @@ class _Choices:
         """What the chosen template wants, each with what it is; and what is given that it does not want."""
         found: dict[str, str] = {}
         if fields.channel == TriggerChannel.WEBHOOK:
-            return [(name, "sent under this name") for name, choice in fields.values.items() if choice.source]
+            return [(name, _("sent under this name")) for name, choice in fields.values.items() if choice.source]
         if fields.channel == TriggerChannel.WHATSAPP:
             for kept in self.channel_templates:
                 if f"{kept.template.name}|{kept.template.language}" == fields.whatsapp_template:
-                    places = {"header": "in the header", "body": "in the text", "button": "of the button"}
                     for one in message_template.fields_of(kept.template):
-                        found[one.key] = f"{one.label} {places[one.place]}"
+                        found[one.key] = _place_in_words(one)
         else:
             for version in self.templates:
                 if version.name == fields.email_template:
                     for variable in EmailTemplate.from_json(version.source).variables:
                         found[variable.name] = variable.description or variable.kind
         stale = [name for name, choice in fields.values.items() if name not in found and choice.source]
-        return [*found.items(), *((name, "not in this template") for name in stale)]
+        return [*found.items(), *((name, _("not in this template")) for name in stale)]
 
     @property
     def mailboxes(self) -> list[ChannelAccount]:
@@ -140,6 +142,16 @@ class _Choices:
     def numbers(self) -> list[ChannelAccount]:
         """What WhatsApp templates can be sent from."""
         return [one for one in self.accounts if one.channel == "whatsapp"]
+
+
+def _place_in_words(one: message_template.TemplateField) -> str:
+    match one.place:
+        case "header":
+            return _("%(variable)s in the header", variable=one.label)
+        case "body":
+            return _("%(variable)s in the text", variable=one.label)
+        case _:
+            return _("%(variable)s of the button", variable=one.label)
 
 
 @router.get(ADDRESS)
@@ -216,8 +228,9 @@ async def change_yaml(
         faulty = replace(page, yaml_faults=error.faults)
         return await _show(request, runtime, identity, kept, faulty, status_code=422)
     if kept is not None and trigger.name != kept.trigger.name:
-        said = FileFault(1, f"the name cannot change from {kept.trigger.name}; create a new trigger for another name")
-        return await _show(request, runtime, identity, kept, replace(page, yaml_faults=(said,)), status_code=422)
+        fault = _("the name cannot change from %(name)s; create a new trigger for another name", name=kept.trigger.name)
+        faulty = replace(page, yaml_faults=(FileFault(1, fault),))
+        return await _show(request, runtime, identity, kept, faulty, status_code=422)
     return await _save(request, runtime, identity, kept, trigger, page)
 
 
@@ -250,7 +263,7 @@ async def add_key(request: Request, runtime: RuntimeDependency, identity: Settin
     try:
         key = await add_webhook_key(runtime, identity.tenant_id, kept.trigger.name, administrator_of(identity))
     except ChangeRefusedError as error:
-        return await _show(request, runtime, identity, kept, replace(page, mistake=str(error)), status_code=409)
+        return await _show(request, runtime, identity, kept, replace(page, mistake=said(error)), status_code=409)
     return await _show(request, runtime, identity, kept, replace(page, key=key))
 
 
@@ -272,14 +285,14 @@ async def _save(
     by, mistake = administrator_of(identity), ""
     faults: dict[str, str] = {}
     if trigger.name in RESERVED_NAMES:
-        faults["name"] = "This name is already in use. Choose another one."
+        faults["name"] = _("This name is already in use. Choose another one.")
     else:
         try:
             await manage_triggers.save_trigger(runtime, identity.tenant_id, trigger, by, is_new=kept is None)
         except AlreadyTakenError as error:
-            faults["name"] = str(error)
+            faults["name"] = said(error)
         except ChangeRefusedError as error:
-            mistake = str(error)
+            mistake = said(error)
         else:
             return RedirectResponse(f"{ADDRESS}/{trigger.name}?done={'saved' if kept else 'added'}", 303)
     yaml_faults = tuple(FileFault(1, fault) for fault in faults.values()) if page.yaml is not None else ()
@@ -308,16 +321,17 @@ async def _try(runtime: Runtime, identity: Principal, trigger: Trigger, asked: T
     try:
         session_id = UUID(asked.session) if asked.session else None
     except ValueError:
-        return replace(asked, mistake="Enter a conversation’s ID.")
+        return replace(asked, mistake=_("Enter a conversation’s ID."))
     try:
         if session_id is None and trigger.event in OF_SESSIONS:
             session_id = await latest_fitting(runtime, identity, trigger)
             if session_id is None:
-                return replace(asked, mistake="No conversation matches this trigger yet. Enter a conversation’s ID.")
+                mistake = _("No conversation matches this trigger yet. Enter a conversation’s ID.")
+                return replace(asked, mistake=mistake)
         payload = _payload(trigger, asked.values or {})
         tried = await try_for(runtime, identity, trigger, session_id=session_id, payload=payload)
     except (NotFoundError, ChangeRefusedError, TooSlowError) as error:
-        return replace(asked, mistake=str(error))
+        return replace(asked, mistake=said(error))
     except HTTPException as error:
         return replace(asked, mistake=str(error.detail))
     return replace(asked, tried=tried, used_session=session_id)
@@ -345,7 +359,7 @@ async def _kept(runtime: Runtime, identity: Principal, name: str) -> KeptTrigger
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await triggers.get(connection, identity.tenant_id, name.replace("\0", "")[:100])
     if found is None:
-        raise NotFoundError("This trigger no longer exists. Someone may have deleted it.")
+        raise NotFoundError(_("This trigger no longer exists. Someone may have deleted it."))
     return found
 
 
@@ -399,6 +413,7 @@ async def _show(
         outcomes=list(Outcome),
         known_facts=list(FACTS),
         statuses=ENTRY_STATUSES,
+        status_words=status_words,
         text_of=text_of_delivery,
         seen=identity.visibility,
         done=_DONE.get(request.query_params.get("done", ""), ""),
