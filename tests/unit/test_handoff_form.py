@@ -18,9 +18,23 @@ from dragoman.domain.policies import (
     routing_from_json,
 )
 from dragoman.store.handoff.agents import AgentProfile
+from dragoman.translations import written_in
 from dragoman.web.console import handoff_form as forms
 
 seconds = st.integers(0, LONGEST_WAIT_SECONDS)
+
+
+def test_every_unit_has_a_name() -> None:
+    assert list(forms.UNIT_WORDS) == list(forms.UNITS)
+
+
+def test_days_are_named_as_the_reader_names_them() -> None:
+    assert list(forms.day_names()) == list(DAYS)
+    assert forms.day_names()["monday"] == "Monday"
+    with written_in("de"):
+        assert forms.day_names()["sunday"] == "Sonntag"
+    with written_in("pt"):
+        assert forms.day_names()["monday"] == "Segunda-feira"
 
 
 @pytest.mark.parametrize(
