@@ -26,10 +26,12 @@ from dragoman.store.database import Connection
 from dragoman.store.handoff import active_sessions
 from dragoman.store.handoff.active_sessions import SHOWN, Show
 from dragoman.store.handoff.queue_places import MOST_COUNTED
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import detail
-from dragoman.web.console.page import render, target_of
+from dragoman.web.console.page import render, said, target_of
 from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -43,17 +45,16 @@ Reason = Annotated[str, Form(max_length=500)]
 Where = Annotated[str, Form(max_length=200)]
 
 ASKED = {
-    "parameter": "The contact’s answer to a question",
-    "rephrase": "The contact to rephrase",
-    "menu": "The contact’s menu choice",
-    "confirm": "The contact’s confirmation",
-    "code": "The contact’s one-time code",
-    "flow": "The contact’s answer in a flow",
+    "parameter": deferred("The contact’s answer to a question"),
+    "rephrase": deferred("The contact to rephrase"),
+    "menu": deferred("The contact’s menu choice"),
+    "confirm": deferred("The contact’s confirmation"),
+    "code": deferred("The contact’s one-time code"),
+    "flow": deferred("The contact’s answer in a flow"),
 }
 """What a session waits for, by the kind of question that is open."""
 
-DONE = {"release": "Released", "end": "Ended"}
-NOTHING_TICKED = "No sessions are selected."
+NOTHING_TICKED = deferred("No sessions are selected.")
 
 
 @router.get(ADDRESS)
@@ -103,7 +104,7 @@ async def _act(
     try:
         return await act_on_sessions(*of, reason=reason)
     except ChangeRefusedError as error:
-        return str(error)
+        return said(error)
 
 
 async def _show(
@@ -134,7 +135,7 @@ async def _show(
         cursor=cursor,
         asked_words=ASKED,
         State=State,
-        **{"mistake": "", "succeeded": [], "refused": [], "done_word": ""} | context,
+        **{"mistake": "", "succeeded": [], "refused": [], "done": ""} | context,
     )
 
 
@@ -152,7 +153,9 @@ async def _list(
             lease_seconds=runtime.settings.lease_seconds,
         )
     except MalformedCursorError as error:
-        raise HTTPException(422, "This page of the list no longer exists. Start again from the first page.") from error
+        raise HTTPException(
+            422, deferred("This page of the list no longer exists. Start again from the first page.")
+        ) from error
     asked = Filters(state=(State.WITH_AGENT,)) if show == "WITH_AGENT" else Filters()
     await audited_reads.listed(runtime, connection, identity, asked)
     return {
@@ -188,9 +191,9 @@ async def _told(
     }
     names = {session_id: detail.name_of(one) for session_id, one in shown.items()}
     return {
-        "done_word": DONE[done],
-        "succeeded": [names.get(one.session_id, "A session") for one in results if not one.refused],
-        "refused": [(names.get(one.session_id, "A session"), one.refused) for one in results if one.refused],
+        "done": done,
+        "succeeded": [names.get(one.session_id, _("A session")) for one in results if not one.refused],
+        "refused": [(names.get(one.session_id, _("A session")), one.refused) for one in results if one.refused],
     }
 
 

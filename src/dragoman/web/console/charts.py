@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from dragoman.translations import gettext as _
+from dragoman.translations import number, translated
+
 HEIGHT = 190
 """How many pixels the highest column has."""
 
@@ -106,15 +109,15 @@ def stacked_svg(
     for value, y in chart.lines:
         parts.append(
             f'<line class="gl" x1="40" x2="100%" y1="{y + 8:.1f}" y2="{y + 8:.1f}"/>'
-            f'<text class="ax" x="34" y="{y + 12:.1f}" text-anchor="end">{value:,}</text>'
+            f'<text class="ax" x="34" y="{y + 12:.1f}" text-anchor="end">{escape(number(value))}</text>'
         )
     parts.append(f'<svg x="44" y="8" width="93%" height="{HEIGHT + 28}" overflow="visible">')
     for place, (column, title) in enumerate(zip(chart.columns, titles, strict=True)):
-        said = [f"{of[segment.series].label}: {segment.value:,}" for segment in column.segments]
+        said = [f"{translated(of[segment.series].label)}: {number(segment.value)}" for segment in column.segments]
         parts.append(
             f'<g class="bar" role="img" tabindex="{0 if place == 0 else -1}" data-title="{escape(title)}" '
-            f'data-values="{escape(chr(10).join(said) or "No messages")}" '
-            f'aria-label="{escape(title)}: {escape(", ".join(said) or "no messages")}">'
+            f'data-values="{escape(chr(10).join(said) or _("No messages"))}" '
+            f'aria-label="{escape(title)}: {escape(", ".join(said) or _("no messages"))}">'
             f'<rect class="hit" x="{place * width:.3f}%" y="0" width="{width:.3f}%" height="{HEIGHT}"/>'
         )
         for segment in column.segments:
@@ -136,7 +139,7 @@ def table_rows(columns: Sequence[Mapping[str, int]], titles: Sequence[str], seri
     """Write the same values as the rows of a table."""
     rows = "".join(
         f'<tr><th scope="row">{escape(title)}</th>'
-        + "".join(f'<td class="num">{column.get(one.key, 0):,}</td>' for one in series)
+        + "".join(f'<td class="num">{escape(number(column.get(one.key, 0)))}</td>' for one in series)
         + "</tr>"
         for column, title in zip(columns, titles, strict=True)
     )

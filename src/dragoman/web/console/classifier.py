@@ -18,9 +18,10 @@ from dragoman.services.catalogue import train_classifier
 from dragoman.services.catalogue.read_classifier import read_classifier
 from dragoman.services.catalogue.train_classifier import TRIED_DAYS
 from dragoman.services.insights.answer_questions import remove_phrases
+from dragoman.translations import deferred
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.classifier_trial import trial_for
-from dragoman.web.console.page import render
+from dragoman.web.console.page import render, said
 from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -35,10 +36,10 @@ Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Administrator = Annotated[Principal, Depends(require("communications.access:admin"))]
 
 _DONE = {
-    "live": "Published. The new version is used from now on.",
-    "removed": "Phrases removed. This takes effect with the next version.",
-    "measured": "Live version measured.",
-    "threshold": "Threshold changed. It applies from the next message.",
+    "live": deferred("Published. The new version is used from now on."),
+    "removed": deferred("Phrases removed. This takes effect with the next version."),
+    "measured": deferred("Live version measured."),
+    "threshold": deferred("Threshold changed. It applies from the next message."),
 }
 
 
@@ -134,7 +135,7 @@ async def put_live(
     try:
         await train_classifier.put_live(runtime, identity.tenant_id, administrator_of(identity), version=version)
     except ChangeRefusedError as error:
-        return await _show(request, runtime, identity, mistake=str(error), status=409)
+        return await _show(request, runtime, identity, mistake=said(error), status=409)
     return RedirectResponse(f"{ADDRESS}?done=live", 303)
 
 
@@ -146,7 +147,7 @@ async def set_threshold(
     try:
         await train_classifier.set_refusal_budget(runtime, identity.tenant_id, administrator_of(identity), share)
     except ChangeRefusedError as error:
-        return await _show(request, runtime, identity, mistake=str(error), status=409)
+        return await _show(request, runtime, identity, mistake=said(error), status=409)
     return RedirectResponse(f"{ADDRESS}?done=threshold", 303)
 
 

@@ -19,10 +19,12 @@ from dragoman.store.conversation_list.conversations import Filters, MalformedCur
 from dragoman.store.database import Connection
 from dragoman.store.insights import usage
 from dragoman.store.insights.usage import InvocationFilters, InvocationPage
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, require
 from dragoman.web.console.filter_times import RecordQuery
-from dragoman.web.console.page import render
+from dragoman.web.console.page import render, said
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -34,10 +36,10 @@ PAGE_SIZE = 50
 Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 
 RESULTS: Mapping[str, tuple[str, str]] = {
-    InvocationResult.SUCCEEDED: ("Succeeded", "green"),
-    InvocationResult.FAILED: ("Failed", "red"),
-    InvocationResult.LOST: ("Lost", "pink"),
-    InvocationResult.RUNNING: ("Running", "blue"),
+    InvocationResult.SUCCEEDED: (deferred("Succeeded"), "green"),
+    InvocationResult.FAILED: (deferred("Failed"), "red"),
+    InvocationResult.LOST: (deferred("Lost"), "pink"),
+    InvocationResult.RUNNING: (deferred("Running"), "blue"),
 }
 """What each result of a dispatch is called, and its colour."""
 
@@ -50,7 +52,7 @@ class _CallQuery(RecordQuery):
 
     def filters(self) -> InvocationFilters:
         """The same for the store. Raises ValueError with what to do."""
-        result = self.choice("result", "Result", RESULTS)
+        result = self.choice("result", deferred("Result"), RESULTS)
         since, until = self.bounds()
         return InvocationFilters(
             skill=without_nul(self["skill"]) or None,
@@ -73,9 +75,9 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Reader)
             found = await usage.invocations(connection, identity.tenant_id, kept, cursor=cursor, limit=PAGE_SIZE)
             await _on_record(runtime, connection, identity, filters)
         except MalformedCursorError:
-            mistake = "This page of the list no longer exists. Start again from the newest."
+            mistake = _("This page of the list no longer exists. Start again from the newest.")
         except ValueError as error:
-            mistake = str(error)
+            mistake = said(error)
         known = await skills.labels(connection, identity.tenant_id)
         items = await _shown(connection, identity, found)
     return render(
@@ -86,7 +88,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: Reader)
         insights=INSIGHTS,
         query=query,
         results=RESULTS,
-        results_to_choose={"": "All", **{key: label for key, (label, _) in RESULTS.items()}},
+        results_to_choose={"": _("All"), **{key: label for key, (label, _hue) in RESULTS.items()}},
         mistake=mistake,
         rows=items,
         labels={name: name if retired else label for name, (label, retired) in known.items()},

@@ -23,9 +23,12 @@ from dragoman.services.handoff import end_handoff, own_session, write_to_contact
 from dragoman.services.handoff.attach_file import attach_file
 from dragoman.services.handoff.fill_template import UnusableTemplateError, fill_template
 from dragoman.store.handoff import agents, attention, drafts
+from dragoman.translations import deferred, pgettext
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, agent_of, require
 from dragoman.web.console.handoff_inbox import ADDRESS, WRITE, answer, reader_of
 from dragoman.web.console.page import render, target_of
+from dragoman.web.console.page import said as shown
 from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -75,7 +78,7 @@ async def assign(
         to = Agent(agent_id=colleague.user_id, name=colleague.name)
         of = (runtime, identity.tenant_id, session_id, to)
         await own_session.assign_session(*of, by=agent_of(identity), reason=reason.strip())
-        return f"{isolated(to.name)} is now handling this conversation"
+        return _("%(agent)s is now handling this conversation", agent=isolated(to.name))
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -106,7 +109,7 @@ async def send_template(
                 raise ChangeRefusedError(str(error)) from error
         to = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await write_to_contact.send_answer(*to, chosen, request_id=request_id)
-        return "Sent"
+        return pgettext("message", "Sent")
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -117,7 +120,7 @@ async def claim(request: Request, runtime: RuntimeDependency, identity: Writer, 
 
     async def do() -> str:
         await own_session.claim_session(runtime, identity.tenant_id, session_id, agent_of(identity))
-        return "You are now handling this conversation"
+        return _("You are now handling this conversation")
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -131,7 +134,7 @@ async def take_over(
     async def do() -> str:
         me = agent_of(identity)
         await own_session.take_over_session(runtime, identity.tenant_id, session_id, me, reason=reason.strip())
-        return "You are now handling this conversation"
+        return _("You are now handling this conversation")
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -145,7 +148,7 @@ async def unassign(
     async def do() -> str:
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await own_session.unassign_session(*of, reason=reason.strip() or NO_REASON)
-        return "Returned to the queue"
+        return _("Returned to the queue")
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -159,7 +162,7 @@ async def return_to_bot(
     async def do() -> str:
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await end_handoff.return_to_bot(*of, note=note.strip())
-        return "Returned to the bot. It will answer the next message"
+        return _("Returned to the bot. It will answer the next message")
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -178,7 +181,7 @@ async def resolve(
     async def do() -> str:
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await end_handoff.resolve_session(*of, reason=other.strip() or reason.strip())
-        return "Conversation resolved"
+        return _("Conversation resolved")
 
     return await _done(request, runtime, identity, session_id, do)
 
@@ -199,7 +202,7 @@ async def send(
         sent = await _content(runtime, identity, session_id, text, file)
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await write_to_contact.send_answer(*of, sent, request_id=request_id)
-        return "Sent"
+        return pgettext("message", "Sent")
 
     return await _done(request, runtime, identity, session_id, do, text=text)
 
@@ -218,7 +221,7 @@ async def note(
     async def do() -> str:
         of = (runtime, identity.tenant_id, session_id, agent_of(identity))
         await write_to_contact.add_note(*of, text.strip(), request_id=request_id)
-        return "Note added"
+        return _("Note added")
 
     return await _done(request, runtime, identity, session_id, do, text=text)
 
@@ -283,7 +286,7 @@ async def _content(
             caption=text,
         )
     if not text.strip():
-        raise ChangeRefusedError("Write a reply first.")
+        raise ChangeRefusedError(deferred("Write a reply first."))
     return Text(text.strip())
 
 
@@ -301,9 +304,9 @@ async def _done(
     try:
         said = await do()
     except NotFoundError as error:
-        raise HTTPException(404, str(error)) from error
+        raise HTTPException(404, shown(error)) from error
     except ChangeRefusedError as error:
-        mistake = str(error)
+        mistake = shown(error)
     if target_of(request) != "talk" and not mistake:
         return RedirectResponse(f"{ADDRESS}/{session_id}", 303)
     return await answer(

@@ -31,6 +31,7 @@ from dragoman.store.database import Connection
 from dragoman.store.handoff import agents, attention, drafts, inbox
 from dragoman.store.handoff.inbox import SHOWN, Show
 from dragoman.store.handoff.queue_places import MOST_COUNTED
+from dragoman.translations import deferred
 from dragoman.web import audited_reads, media
 from dragoman.web.auth import Principal, agent_of, require
 from dragoman.web.console import detail, fragments, timeline, wording
@@ -60,10 +61,19 @@ GAVE_UP = EventFilter(
 )
 """The steps that led to a person."""
 
-REASONS = ("Solved", "Question answered", "The contact did not answer", "Duplicate", "Spam", "Other")
+REASONS = (
+    deferred("Solved"),
+    deferred("Question answered"),
+    deferred("The contact did not answer"),
+    deferred("Duplicate"),
+    deferred("Spam"),
+    deferred("Other"),
+)
 """What agents choose from when they resolve a conversation; they may write their own."""
 
-NOT_HANDED_OVER = "This conversation is not with an agent. The bot may have it, or the link may be incomplete."
+NOT_HANDED_OVER = deferred(
+    "This conversation is not with an agent. The bot may have it, or the link may be incomplete."
+)
 
 
 @router.get(ADDRESS)
@@ -152,7 +162,7 @@ async def file(
     try:
         named = UUID(session_id), UUID(message_id)
     except ValueError:
-        raise HTTPException(404, "There is no such file. The link may be incomplete.") from None
+        raise HTTPException(404, deferred("There is no such file. The link may be incomplete.")) from None
     async with runtime.database.tenant(identity.tenant_id) as connection:
         await reader_of(connection, runtime, identity, session_id)
     return await media.answer(request, runtime, identity, *named)
@@ -292,7 +302,9 @@ async def _queue(request: Request, runtime: Runtime, connection: Connection, ide
             since=cutoff,
         )
     except MalformedCursorError as error:
-        raise HTTPException(422, "This page of the list no longer exists. Start again from the first page.") from error
+        raise HTTPException(
+            422, deferred("This page of the list no longer exists. Start again from the first page.")
+        ) from error
     await audited_reads.listed(runtime, connection, identity, Filters(state=(State.WITH_AGENT,)))
     policy = (await skills.dispatch_rules(connection, identity.tenant_id)).policy
     return {

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from babel.dates import format_skeleton
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -27,13 +28,15 @@ from dragoman.store.database import Connection
 from dragoman.store.insights import questions, usage
 from dragoman.store.insights.questions import Question, Questions
 from dragoman.store.insights.usage import SkillUsage
+from dragoman.translations import SOURCE_LANGUAGE, deferred, reader_language
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import charts
 from dragoman.web.console.dispatches import ADDRESS as CALLS
 from dragoman.web.console.dispatches import INSIGHTS as ADDRESS
-from dragoman.web.console.formatting import Times
-from dragoman.web.console.page import render, times_of
+from dragoman.web.console.formatting import Times, decimals
+from dragoman.web.console.page import render, said, times_of
 from dragoman.web.console.query import ADDRESS as LOGS
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
@@ -50,10 +53,10 @@ Line = Annotated[str, Form(max_length=2000)]
 Where = Annotated[str, Form(max_length=200)]
 
 SERIES: Mapping[str, tuple[str, str, frozenset[Outcome]]] = {
-    "served": ("Served", "green", frozenset({Outcome.SUCCESS})),
-    "people": ("Handed to agents", "violet", frozenset({Outcome.HANDOFF, Outcome.TO_AGENT})),
+    "served": (deferred("Served"), "green", frozenset({Outcome.SUCCESS})),
+    "people": (deferred("Handed to agents"), "violet", frozenset({Outcome.HANDOFF, Outcome.TO_AGENT})),
     "failed": (
-        "Failed",
+        deferred("Failed"),
         "red",
         frozenset(
             {
@@ -63,7 +66,7 @@ SERIES: Mapping[str, tuple[str, str, frozenset[Outcome]]] = {
         ),
     ),
     "refused": (
-        "Refused",
+        deferred("Refused"),
         "amber",
         frozenset(
             {
@@ -72,11 +75,11 @@ SERIES: Mapping[str, tuple[str, str, frozenset[Outcome]]] = {
             }
         ),
     ),
-    "open": ("In progress", "gray", frozenset({Outcome.IN_PROGRESS, Outcome.NONE})),
+    "open": (deferred("In progress"), "gray", frozenset({Outcome.IN_PROGRESS, Outcome.NONE})),
 }  # fmt: skip
 """What outcomes are added up to in the chart: label, colour, and the outcomes."""
 
-_SERIES = [charts.ChartSeries(key, label, hue) for key, (label, hue, _) in SERIES.items()]
+_SERIES = [charts.ChartSeries(key, label, hue) for key, (label, hue, _of) in SERIES.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ async def _show(
             query.preset, query.first, query.last, zone=times.zone, now=runtime.clock.now(), cutoff=cutoff
         )
     except ValueError as error:
-        context: dict[str, Any] = {"period": None, "mistake": str(error), "insights": None}
+        context: dict[str, Any] = {"period": None, "mistake": said(error), "insights": None}
         status = 422
     else:
         async with runtime.database.tenant(identity.tenant_id) as connection:
@@ -181,7 +184,7 @@ async def _figures(
         "top": rows[:TOP],
         "rows": rows,
         "series": _SERIES,
-        "chart": charts.stacked_svg(columns, titles, _SERIES, "Outcomes over time"),
+        "chart": charts.stacked_svg(columns, titles, _SERIES, _("Outcomes over time")),
         "table": charts.table_rows(columns, titles, _SERIES),
         "questions": await _masked(connection, identity, found),
         "conflicts": measured.conflicts[:CONFLICTS] if measured else (),
@@ -192,11 +195,17 @@ async def _figures(
 
 
 def _title(local: datetime, period: UsagePeriod) -> str:
-    return f"{local:%a %H:%M}" if period.days <= HOURLY_DAYS else f"{local.day} {local:%b}"
+    language = reader_language()
+    if period.days <= HOURLY_DAYS:
+        weekday = f"{local:%a}" if language == SOURCE_LANGUAGE else format_skeleton("E", local.date(), locale=language)
+        return f"{weekday} {local:%H:%M}"
+    if language == SOURCE_LANGUAGE:
+        return f"{local.day} {local:%b}"
+    return format_skeleton("MMMd", local.date(), locale=language)
 
 
 def _added_up(outcomes: Mapping[str, int]) -> dict[str, int]:
-    return {name: sum(outcomes.get(outcome, 0) for outcome in of) for name, (_, _, of) in SERIES.items()}
+    return {name: sum(outcomes.get(outcome, 0) for outcome in of) for name, (_label, _hue, of) in SERIES.items()}
 
 
 def _rows(insights: Insights, period: UsagePeriod) -> list[SkillRow]:
@@ -246,9 +255,10 @@ def _change(now: float | None, before: float | None, *, more_is_good: bool | Non
         return None
     share = (now - before) / before
     if abs(share) < 0.005:
-        return Trend("no change", None)
-    written = f"{share * 100:+.0f} %" if abs(share) < 10 else f"{now / before:.0f} times that"
-    return Trend(written.replace("-", "−"), None if more_is_good is None else (share > 0) is more_is_good)
+        return Trend(_("no change"), None)
+    change = f"{share * 100:+.0f} %".replace("-", "−")
+    text = change if abs(share) < 10 else _("%(number)s times that", number=f"{now / before:.0f}")
+    return Trend(text, None if more_is_good is None else (share > 0) is more_is_good)
 
 
 def _points(now: float | None, before: float | None, *, more_is_good: bool | None) -> Trend | None:
@@ -256,8 +266,8 @@ def _points(now: float | None, before: float | None, *, more_is_good: bool | Non
         return None
     points = (now - before) * 100
     if abs(points) < 0.05:
-        return Trend("no change", None)
-    text = f"{points:+.1f} points".replace("-", "−")
+        return Trend(_("no change"), None)
+    text = _("%(points)s points", points=decimals(f"{points:+.1f}".replace("-", "−")))
     return Trend(text, None if more_is_good is None else (points > 0) is more_is_good)
 
 
@@ -276,9 +286,9 @@ async def _masked(connection: Connection, identity: Principal, found: Questions)
 
 
 _DONE = {
-    "phrases": "Phrases added. The classifier uses them from its next version: test it, then publish it.",
-    "out_of_scope": "Marked as out of scope. The classifier uses this from its next version.",
-    "reopened": "Question reopened. Phrases that were added stay on the skill’s page.",
+    "phrases": deferred("Phrases added. The classifier uses them from its next version: test it, then publish it."),
+    "out_of_scope": deferred("Marked as out of scope. The classifier uses this from its next version."),
+    "reopened": deferred("Question reopened. Phrases that were added stay on the skill’s page."),
 }
 
 
@@ -299,9 +309,9 @@ async def teach(
     try:
         await add_phrases(*of, locale=locale, group_id=group_id)
     except NotFoundError as error:
-        return await _show(request, runtime, identity, query, mistake=str(error), status=404)
+        return await _show(request, runtime, identity, query, mistake=said(error), status=404)
     except ChangeRefusedError as error:
-        return await _show(request, runtime, identity, query, mistake=str(error), status=409)
+        return await _show(request, runtime, identity, query, mistake=said(error), status=409)
     done = "out_of_scope" if intent == OUT_OF_SCOPE else "phrases"
     return RedirectResponse(f"{query.address()}&done={done}#questions", 303)
 
@@ -314,5 +324,5 @@ async def reopen(request: Request, runtime: RuntimeDependency, identity: Adminis
     try:
         await reopen_question(runtime, identity.tenant_id, administrator_of(identity), group_id)
     except NotFoundError as error:
-        return await _show(request, runtime, identity, query, mistake=str(error), status=404)
+        return await _show(request, runtime, identity, query, mistake=said(error), status=404)
     return RedirectResponse(f"{query.address()}&done=reopened#questions", 303)

@@ -146,6 +146,7 @@ def _environment() -> Environment:
         cut=plain_text.cut,
         counted=plurals.counted,
         noun=plurals.noun,
+        number=translations.number,
         first_upper=lambda text: f"{text[:1].upper()}{text[1:]}",
     )
     return made

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 
 from dragoman.dispatch.texts import pick
 from dragoman.domain.nouns import Level, Parameter, ParameterKind
-from dragoman.domain.plurals import counted
+from dragoman.domain.outcomes import Outcome
 from dragoman.domain.skill_differences import LEVEL_NAMES
 from dragoman.domain.skill_uses import SkillUse
 from dragoman.runtime import Runtime
@@ -27,7 +27,11 @@ from dragoman.skills.signing import SigningKey
 from dragoman.store.accounts.actions import Administrator
 from dragoman.store.catalogue.phrases import AddedPhrase
 from dragoman.store.catalogue.skill_keys import MOST
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
+from dragoman.translations import ngettext as _n
 from dragoman.web.auth import Principal
+from dragoman.web.console import wording
 from dragoman.web.console.dispatches import ADDRESS as CALLS
 from dragoman.web.console.formatting import bot_languages
 from dragoman.web.console.page import render
@@ -36,31 +40,33 @@ from dragoman.web.skill_reads import skill_for
 ADDRESS = "/communications/skills"
 CHANGE = "communications.access:admin"
 
-KINDS = {"python": "Python", "http": "HTTP", "built_in": "Built in"}
+KINDS = {"python": "Python", "http": "HTTP", "built_in": deferred("Built in")}
 """What provides a skill's code, by the list's word for it."""
 
 KIND_SENTENCES = {
-    "python": "An installed Python package",
-    "http": "A server that is called over HTTP",
-    "built_in": "The dispatcher itself",
+    "python": deferred("An installed Python package"),
+    "http": deferred("A server that is called over HTTP"),
+    "built_in": deferred("The dispatcher itself"),
 }
 
 LEVEL_SENTENCES = {
-    Level.UNVERIFIED: "Anyone can use it.",
-    Level.PHONE_MATCHED: "The contact’s number must match a business partner.",
-    Level.CONTACT_CONFIRMED: "The contact must have confirmed their identity, for example with a one-time code.",
+    Level.UNVERIFIED: deferred("Anyone can use it."),
+    Level.PHONE_MATCHED: deferred("The contact’s number must match a business partner."),
+    Level.CONTACT_CONFIRMED: deferred(
+        "The contact must have confirmed their identity, for example with a one-time code."
+    ),
 }
 
 PARAMETER_KINDS = {
-    ParameterKind.TEXT: "Any text",
-    ParameterKind.INTEGER: "A whole number",
-    ParameterKind.NUMBER: "A number",
-    ParameterKind.DATE: "A date",
-    ParameterKind.EMAIL: "An email address",
-    ParameterKind.BOOLEAN: "Yes or no",
-    ParameterKind.PATTERN: "Text matching a pattern",
-    ParameterKind.CHOICE: "One of several",
-    ParameterKind.LOCATION: "A location",
+    ParameterKind.TEXT: deferred("Any text"),
+    ParameterKind.INTEGER: deferred("A whole number"),
+    ParameterKind.NUMBER: deferred("A number"),
+    ParameterKind.DATE: deferred("A date"),
+    ParameterKind.EMAIL: deferred("An email address"),
+    ParameterKind.BOOLEAN: deferred("Yes or no"),
+    ParameterKind.PATTERN: deferred("Text matching a pattern"),
+    ParameterKind.CHOICE: deferred("One of several"),
+    ParameterKind.LOCATION: deferred("A location"),
 }
 
 
@@ -138,11 +144,13 @@ def who(by: Administrator) -> str:
     """Name whoever changed the registry, with how they were known where it was no person at the console."""
     match by.via:
         case "token":
-            return f"the API token {by.name}"
-        case "command line" | "system":
-            return f"the {by.via}"
+            return _("the API token %(name)s", name=by.name)
+        case "command line":
+            return _("the command line")
+        case "system":
+            return _("the system")
         case _:
-            return by.name or "an unknown user"
+            return by.name or _("an unknown user")
 
 
 def by_language(phrases: Iterable[ShownPhrase]) -> list[tuple[str, str, list[ShownPhrase]]]:
@@ -161,10 +169,11 @@ def _phrases(found: SkillDetail, identity: Principal) -> list[ShownPhrase]:
 
 
 def _origin(one: AddedPhrase) -> str:
-    said = f"added by {one.added_by}"
-    if one.waits:
-        said += ", taught with the next version" if one.is_wanted else ", goes with the next version"
-    return said
+    if not one.waits:
+        return _("added by %(person)s", person=one.added_by)
+    if one.is_wanted:
+        return _("added by %(person)s, taught with the next version", person=one.added_by)
+    return _("added by %(person)s, goes with the next version", person=one.added_by)
 
 
 def calls_address(skill: str, span: UseSpan, result: str = "") -> str:
@@ -203,23 +212,37 @@ def _written(schema: Mapping[str, Any]) -> str:
 def consequence(found: SkillDetail) -> list[str]:
     """What retiring a skill will do, as sentences."""
     told = [
-        "Contacts who ask for it will be told that it is no longer available; the outcome will be Skill Retired.",
-        "Conversations currently using it will be completed.",
+        _(
+            "Contacts who ask for it will be told that it is no longer available; the outcome will be %(outcome)s.",
+            outcome=wording.OUTCOMES[Outcome.SKILL_RETIRED].label,
+        ),
+        _("Conversations currently using it will be completed."),
     ]
     named = [use for use in found.uses if not use.retired]
     if named:
-        told.append(f"Still used by {_listed([_named(use) for use in named])}; these steps will fail.")
+        places = _listed([_named(use) for use in named])
+        told.append(_("Still used by %(places)s; these steps will fail.", places=places))
     return told
 
 
 def _named(use: SkillUse) -> str:
     if use.kind == "short menu":
-        return "the tenant’s short menu"
-    what = (
-        counted(len(use.places), "step", "steps") if use.kind == "flow" else counted(len(use.places), "node", "nodes")
+        return _("the tenant’s short menu")
+    values = {"name": use.label, "places": ", ".join(use.places)}
+    if use.kind == "flow":
+        return _n(
+            "the flow %(name)s (%(count)s step: %(places)s)",
+            "the flow %(name)s (%(count)s steps: %(places)s)",
+            len(use.places),
+            **values,
+        )
+    return _n(
+        "the menu %(name)s (%(count)s node: %(places)s)",
+        "the menu %(name)s (%(count)s nodes: %(places)s)",
+        len(use.places),
+        **values,
     )
-    return f"the {use.kind} {use.label} ({what}: {', '.join(use.places)})"
 
 
 def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return parts[0] if len(parts) == 1 else _("%(list)s and %(last)s", list=", ".join(parts[:-1]), last=parts[-1])

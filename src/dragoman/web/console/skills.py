@@ -20,9 +20,11 @@ from dragoman.services.catalogue.read_skills import list_skills
 from dragoman.services.catalogue.try_skill import ParameterValuesError, try_skill
 from dragoman.store.catalogue import skill_list
 from dragoman.store.catalogue.skill_list import SkillFilters
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console.filter_times import RecordQuery
-from dragoman.web.console.page import render, sentence
+from dragoman.web.console.page import render, said, sentence
 from dragoman.web.console.skill_page import ADDRESS, CHANGE, KINDS, TrialForm, calls_address, show_skill, who
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
@@ -35,14 +37,14 @@ Reader = Annotated[Principal, Depends(require("communications.access:read"))]
 Changer = Annotated[Principal, Depends(require(CHANGE))]
 Reason = Annotated[str, Form(max_length=5000)]
 
-STATUSES = {"in_use": "In use", "retired": "Retired"}
+STATUSES = {"in_use": deferred("In use"), "retired": deferred("Retired")}
 
 _DONE = {
-    "retired": "Skill retired. Contacts who ask for it are told from the next message.",
-    "was_retired": "The skill was already retired.",
-    "restored": "Skill restored. It is available from the next message.",
-    "was_restored": "The skill is already in use.",
-    "key_removed": "Key removed. Calls are no longer signed with it.",
+    "retired": deferred("Skill retired. Contacts who ask for it are told from the next message."),
+    "was_retired": deferred("The skill was already retired."),
+    "restored": deferred("Skill restored. It is available from the next message."),
+    "was_restored": deferred("The skill is already in use."),
+    "key_removed": deferred("Key removed. Calls are no longer signed with it."),
 }
 
 
@@ -55,8 +57,8 @@ class _SkillQuery(RecordQuery):
     def filters(self) -> SkillFilters:
         """The same for the store. Raises ValueError with what to do."""
         return SkillFilters(
-            status=_one_of("Status", self["status"], {"in_use": "in_use", "retired": "retired"}),
-            kind=_one_of("Kind", self["kind"], {"python": "python", "http": "http", "built_in": "built_in"}),
+            status=_one_of(_("Status"), self["status"], {"in_use": "in_use", "retired": "retired"}),
+            kind=_one_of(_("Kind"), self["kind"], {"python": "python", "http": "http", "built_in": "built_in"}),
             words=without_nul(self["q"]) or None,
         )
 
@@ -85,7 +87,7 @@ async def list_registry(request: Request, runtime: RuntimeDependency, identity: 
                 limit=PAGE_SIZE,
             )
         except ValueError as error:
-            mistake = str(error)
+            mistake = said(error)
     return render(
         request,
         "skills/list.html",
@@ -131,7 +133,7 @@ async def retire(
             runtime, identity.tenant_id, name, administrator_of(identity), reason=reason
         )
     except ChangeRefusedError as error:
-        return await show_skill(request, runtime, identity, name, status_code=409, mistake=str(error))
+        return await show_skill(request, runtime, identity, name, status_code=409, mistake=said(error))
     return _done(name, "retired" if changed else "was_retired")
 
 
@@ -145,7 +147,7 @@ async def restore(
             runtime, identity.tenant_id, name, administrator_of(identity), reason=reason
         )
     except ChangeRefusedError as error:
-        return await show_skill(request, runtime, identity, name, status_code=409, mistake=str(error))
+        return await show_skill(request, runtime, identity, name, status_code=409, mistake=said(error))
     return _done(name, "restored" if changed else "was_restored")
 
 
@@ -178,14 +180,18 @@ async def test_call(request: Request, runtime: RuntimeDependency, identity: Chan
                 runtime, identity.tenant_id, name, given, administrator_of(identity), locale=form.locale
             )
         except ParameterValuesError as error:
-            form = TrialForm(values=form.values, written=form.written, locale=form.locale, faults=error.faults)
-            mistake = "Not run: some values are not valid."
+            form = TrialForm(values=form.values, written=form.written, locale=form.locale, faults=_faults(error))
+            mistake = _("Not run: some values are not valid.")
         except ChangeRefusedError as error:
-            mistake = str(error)
+            mistake = said(error)
     status = 200 if tried else 422
     return await show_skill(
         request, runtime, identity, name, status_code=status, mistake=mistake, form=form, tried=tried
     )
+
+
+def _faults(error: ParameterValuesError) -> dict[str, str]:
+    return {name: translated(fault) for name, fault in error.faults.items()}
 
 
 def _trial(sent: FormData) -> tuple[TrialForm, dict[str, Any], str]:
@@ -203,9 +209,9 @@ def _trial(sent: FormData) -> tuple[TrialForm, dict[str, Any], str]:
     try:
         given = json.loads(written)
     except (ValueError, RecursionError) as error:
-        return form, {}, f"This is not valid JSON: {error}."
+        return form, {}, _("This is not valid JSON: %(problem)s.", problem=error)
     if not isinstance(given, dict):
-        return form, {}, 'The values as JSON are an object, such as {"number": "VF-12345"}.'
+        return form, {}, _('The values as JSON are an object, such as {"number": "VF-12345"}.')
     return form, given, ""
 
 
