@@ -3,6 +3,7 @@
 import { countTimes, put } from './durations.js';
 import { morphChildren, morphRows } from './morph.js';
 import { all, one, partOf, request, say } from './page.js';
+import { _, _n } from './texts.js';
 
 const EVERY = 3000;
 
@@ -12,7 +13,7 @@ const ticked = () => all('[data-tick]:checked');
 
 const showTicked = () => {
   const [boxes, chosen] = [all('[data-tick]'), ticked()];
-  put(one('[data-ticked]'), chosen.length ? `${chosen.length} selected` : 'None selected');
+  put(one('[data-ticked]'), chosen.length ? _n('%(count)s selected', '%(count)s selected', chosen.length) : _('None selected'));
   one('[data-act-on-ticked=end]').disabled = !chosen.length;
   // One that neither an agent nor a dispatch has is not released; the answer says so for each.
   one('[data-act-on-ticked=release]').disabled = !chosen.some((box) => box.dataset.canRelease === 'yes');
@@ -57,7 +58,8 @@ const ask = (verb, boxes, button) => {
     return field;
   }));
   const names = boxes.slice(0, 3).map((box) => box.dataset.name).join(', ');
-  put(one('[data-chosen-names]', pop), boxes.length > 3 ? `${names} and ${boxes.length - 3} more` : names);
+  const more = boxes.length - 3;
+  put(one('[data-chosen-names]', pop), more > 0 ? _n('%(names)s and %(count)s more', '%(names)s and %(count)s more', more, { names }) : names);
   asked = button;
   pop.showPopover();
   one('[name=reason]', pop).focus();
@@ -101,7 +103,7 @@ document.addEventListener('submit', async (event) => {
     form.closest('[popover]').hidePopover();
     dress(document.importNode(one('template', read).content, true), { told: true });
   } catch {
-    say('That did not work. Try again.');
+    say(_('That did not work. Try again.'));
   }
   busy = false;
   button.disabled = false;

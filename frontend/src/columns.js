@@ -1,5 +1,6 @@
 // The column chooser: check, drag, or move with the arrow keys; each change asks for the list anew.
 import { all, one, say } from './page.js';
+import { _ } from './texts.js';
 
 const changed = (list) => list.closest('form').dispatchEvent(new Event('moved', { bubbles: true }));
 
@@ -24,7 +25,8 @@ document.addEventListener('keydown', (event) => {
     changed(item.parentElement);
   }
   const items = [...item.parentElement.children];
-  say(`${grip.dataset.label}: position ${items.indexOf(item) + 1} of ${items.length}`);
+  const values = { column: grip.dataset.label, position: items.indexOf(item) + 1, length: items.length };
+  say(_('%(column)s: position %(position)s of %(length)s', values));
 });
 
 document.addEventListener('click', (event) => {
@@ -35,5 +37,5 @@ document.addEventListener('click', (event) => {
     list.append(item);
   });
   changed(list);
-  say('Columns are as they were at first');
+  say(_('Columns are as they were at first'));
 });

@@ -1,6 +1,7 @@
 // Dragging of columns in their chooser.
 import Sortable from 'sortablejs/modular/sortable.core.esm.js';
 import { all, say } from './page.js';
+import { _ } from './texts.js';
 
 all('[data-sortable]').forEach((list) => {
   Sortable.create(list, {
@@ -9,7 +10,7 @@ all('[data-sortable]').forEach((list) => {
     forceFallback: true,
     fallbackTolerance: 4,
     onEnd: (event) => {
-      say(`Moved to position ${event.newIndex + 1} of ${list.children.length}`);
+      say(_('Moved to position %(position)s of %(length)s', { position: event.newIndex + 1, length: list.children.length }));
       list.closest('form').dispatchEvent(new Event('moved', { bubbles: true }));
     },
   });

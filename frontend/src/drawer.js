@@ -1,6 +1,7 @@
 // The open conversation: panes on a phone, the timeline's filter, and the way between messages and steps.
 import { all, giveFocus, isField, isNarrow, one, remember, say, whenever } from './page.js';
 import { bring, settle } from './parts.js';
+import { _ } from './texts.js';
 
 let keepFocus = false;
 export const keepFocusOnce = () => { keepFocus = true; };
@@ -57,7 +58,7 @@ document.addEventListener('click', (event) => {
     const on = drawer.dataset.more !== 'on';
     drawer.dataset.more = on ? 'on' : 'off';
     more.setAttribute('aria-expanded', on);
-    one('.lbl', more).textContent = on ? 'Fewer details' : 'All details';
+    one('.lbl', more).textContent = on ? _('Fewer details') : _('All details');
     remember('summary', drawer.dataset.more);
   }
 

@@ -6,6 +6,7 @@ import { morphChildren, morphRows } from './morph.js';
 import { all, giveFocus, isNarrow, one, partOf, remember, say, whenever } from './page.js';
 import { newer, settle } from './parts.js';
 import { openStream } from './stream.js';
+import { _ } from './texts.js';
 
 const PACE = 250;
 const ROWS_EVERY = 15_000;
@@ -31,7 +32,7 @@ const tick = () => {
   const window_ = one('[data-until]');
   if (!window_) return;
   const left = (Date.parse(window_.dataset.until) - Date.now()) / 1000;
-  put(window_, left > 0 ? `Free text for another ${length(left)}` : '24-hour window closed: templates only');
+  put(window_, left > 0 ? _('Free text for another %(time)s', { time: length(left) }) : _('24-hour window closed: templates only'));
   window_.classList.toggle('soon', left > 0 && left < 3600);
   // The server decides; the page only stops offering what it would refuse.
   if (left <= 0 && !one('[data-kind-set=answer]')?.disabled) refreshTalk({ composer: true }).catch(() => {});
@@ -96,9 +97,9 @@ const tellNews = (before) => {
   const written = rows.filter((row) => row.dataset.mine === 'yes'
     && Number(row.dataset.unread) > Number(before.get(row.id)?.unread ?? row.dataset.unread));
   const given = rows.filter((row) => row.dataset.mine === 'yes' && before.has(row.id) && before.get(row.id).mine === 'no');
-  if (given.length && given.some((row) => row.id !== `wait-${talk()?.dataset.session}`)) notify('A conversation was assigned to you');
-  else if (written.length) notify('New message from one of your contacts');
-  else if (added.length) notify('A new conversation is waiting');
+  if (given.length && given.some((row) => row.id !== `wait-${talk()?.dataset.session}`)) notify(_('A conversation was assigned to you'));
+  else if (written.length) notify(_('New message from one of your contacts'));
+  else if (added.length) notify(_('A new conversation is waiting'));
 };
 const showNotify = () => {
   const button = one('[data-notify]');
@@ -229,12 +230,12 @@ const here = async (fields = {}) => {
 const setPresent = async (button) => {
   const available = button.getAttribute('aria-pressed') !== 'true';
   if (!await here({ available })) {
-    say('That did not work. Try again.');
+    say(_('That did not work. Try again.'));
     return;
   }
   button.setAttribute('aria-pressed', available);
-  put(one('span', button), available ? 'Available' : 'Away');
-  say(available ? 'New conversations will be assigned to you' : 'No new conversations will be assigned to you');
+  put(one('span', button), available ? _('Available') : _('Away'));
+  say(available ? _('New conversations will be assigned to you') : _('No new conversations will be assigned to you'));
 };
 setInterval(() => { if (inbox()) here(); }, HERE_EVERY);
 
@@ -260,9 +261,9 @@ async function saveDraft() {
   try {
     const response = await fetch(mine.to, { method: 'POST', body: mine.fields, headers: headers({ 'X-By-Itself': '1' }), keepalive: true });
     if (!response.ok) throw new Error(String(response.status));
-    draftState('Draft saved');
+    draftState(_('Draft saved'));
   } catch {
-    draftState('Draft not saved yet');
+    draftState(_('Draft not saved yet'));
     unsaved ??= mine;
     draftTimer = setTimeout(saveDraft, 2000);
   }
@@ -281,8 +282,8 @@ const sent = async (form, to) => {
       // It may have arrived; its key sees to it that it is done once.
     }
     if (attempt === TRIES) return null;
-    say('Not sent yet. Trying again.');
-    draftState('Not sent yet. Trying again.');
+    say(_('Not sent yet. Trying again.'));
+    draftState(_('Not sent yet. Trying again.'));
     await wait(Math.min(500 * 2 ** attempt, 8000) * (0.75 + Math.random() / 2));
   }
 };
@@ -299,7 +300,7 @@ const submit = async (form) => {
   if (!response || ![200, 409].includes(response.status)) {
     delete form.dataset.busy;
     all('button', form).forEach((button) => { button.disabled = false; });
-    const text = response?.status === 404 ? 'This conversation is no longer in the inbox.' : 'That did not work. Try again.';
+    const text = response?.status === 404 ? _('This conversation is no longer in the inbox.') : _('That did not work. Try again.');
     say(text);
     draftState(text);
     if (isComposer) noteDraft();
@@ -332,10 +333,11 @@ const showKind = (kind) => {
   form.classList.toggle('noting', kind === 'note');
   all('[data-kind-set]', form).forEach((button) => button.setAttribute('aria-pressed', button.dataset.kindSet === kind));
   const field = one('#compose', form);
-  const name = field.dataset.labelAnswer.replace('Reply to ', '');
-  one('label[for=compose]', form).textContent = kind === 'note' ? 'Internal note' : field.dataset.labelAnswer;
-  field.placeholder = kind === 'note' ? `A note for colleagues; ${name} does not see it` : `Write to ${name}`;
-  one('[data-send] .lbl', form).textContent = kind === 'note' ? 'Add note' : 'Send';
+  const { contact } = field.dataset;
+  const isNote = kind === 'note';
+  one('label[for=compose]', form).textContent = isNote ? _('Internal note') : _('Reply to %(contact)s', { contact });
+  field.placeholder = isNote ? _('A note for colleagues; %(contact)s does not see it', { contact }) : _('Write to %(contact)s', { contact });
+  one('[data-send] .lbl', form).textContent = isNote ? _('Add note') : _('Send');
   return true;
 };
 const setKind = (kind) => {
@@ -371,7 +373,7 @@ document.addEventListener('change', (event) => {
     const chosen = one('[data-chosen]');
     chosen.hidden = !file;
     put(one('span', chosen), file?.name ?? '');
-    event.target.setCustomValidity((file?.size ?? 0) > 4_000_000 ? 'This file is larger than 4 MB.' : '');
+    event.target.setCustomValidity((file?.size ?? 0) > 4_000_000 ? _('This file is larger than 4 MB.') : '');
     event.target.reportValidity();
   }
 });
@@ -432,7 +434,7 @@ document.addEventListener('click', (event) => {
       window.Notification?.requestPermission?.();
     }
     showNotify();
-    say(notifying ? 'Notifications are on' : 'Notifications are off');
+    say(notifying ? _('Notifications are on') : _('Notifications are off'));
   }
 });
 
@@ -470,7 +472,7 @@ let timer = 0;
 let busy = false;
 let free = 0;
 let connection = 'connecting';
-const WORDS = { connecting: 'Connecting', live: 'Live', lost: 'Reconnecting', ended: 'Signed out' };
+const WORDS = { connecting: _('Connecting'), live: _('Live'), lost: _('Reconnecting'), ended: _('Signed out') };
 const showState = () => {
   const pill = one('[data-inbox-live]');
   if (!pill) return;

@@ -1,6 +1,7 @@
 // The list: a click anywhere on a row opens it, the open row is marked, a new result is announced.
 import htmx from 'htmx.org/dist/htmx.esm.js';
 import { all, one, say, whenever } from './page.js';
+import { _, _n } from './texts.js';
 
 document.addEventListener('click', (event) => {
   const row = event.target.closest('[data-row]');
@@ -22,7 +23,7 @@ document.addEventListener('pointerover', (event) => {
     query.delete('cursor');
     query.set(link.dataset.only, link.dataset.value);
     link.href = `/communications/automation/logs?${query}`;
-    link.title = `Show only ${link.previousElementSibling.textContent.trim()}`;
+    link.title = _('Show only %(value)s', { value: link.previousElementSibling.textContent.trim() });
   });
 });
 
@@ -41,7 +42,7 @@ whenever(() => {
   });
   const links = all('.row-link');
   const place = links.findIndex((link) => link.hasAttribute('aria-current'));
-  all('[data-position]').forEach((part) => { part.textContent = place < 0 ? '' : `${place + 1} of ${links.length}`; });
+  all('[data-position]').forEach((part) => { part.textContent = place < 0 ? '' : _('%(position)s of %(total)s', { position: place + 1, total: links.length }); });
   const current = one('.facets a[aria-current]');
   const bar = current?.parentElement;
   if (bar && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = current.offsetLeft - bar.clientWidth / 2;
@@ -97,9 +98,12 @@ const showChosen = () => {
     const list = one(`#pick-${button.dataset.picks}`);
     const chosen = all('input[type=checkbox]:checked', list);
     const not = one('input[type=radio][value=not]', list).checked;
-    const single = `${not ? 'Not ' : ''}${chosen[0]?.nextElementSibling.textContent}`;
-    const many = `${chosen.length} ${not ? 'excluded' : 'selected'}`;
-    one('.chip-v', button).textContent = ['Any', single][chosen.length] ?? many;
+    const value = chosen[0]?.nextElementSibling.textContent;
+    const single = not ? _('Not %(value)s', { value }) : value;
+    const many = not
+      ? _n('%(count)s excluded', '%(count)s excluded', chosen.length)
+      : _n('%(count)s selected', '%(count)s selected', chosen.length);
+    one('.chip-v', button).textContent = [_('Any'), single][chosen.length] ?? many;
     button.classList.toggle('on', chosen.length > 0);
   });
   const names = all('#more :is(input, select)')

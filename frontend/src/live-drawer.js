@@ -3,6 +3,7 @@
 import { morphChildren } from './morph.js';
 import { all, one, partOf, say } from './page.js';
 import { newer } from './parts.js';
+import { _n } from './texts.js';
 
 // What stands around the two lists; their buttons keep how they were set.
 const PARTS = ['.dr-title', '.facts', '.ribbon', '.dr-seg [data-pane-set="timeline"]', '.pane-h > .sub', '.mini', '.to-error', '.readonly'];
@@ -40,7 +41,7 @@ const offerBelow = (pane, count) => {
   const pill = one('[data-below]', pane) ?? pillOf(pane);
   const total = Number(pill.dataset.below) + count;
   pill.dataset.below = total;
-  pill.textContent = `${total} new ${total === 1 ? 'message' : 'messages'}`;
+  pill.textContent = _n('%(count)s new message', '%(count)s new messages', total);
 };
 
 document.addEventListener('click', (event) => {
@@ -64,5 +65,5 @@ export const refreshDrawer = async (drawer) => {
   const added = all('.msgs > .msg', pane).length - before;
   if (added <= 0) return;
   if (!followed) offerBelow(pane, added);
-  say(`${added} new ${added === 1 ? 'message' : 'messages'} in this conversation`);
+  say(_n('%(count)s new message in this conversation', '%(count)s new messages in this conversation', added));
 };

@@ -4,6 +4,7 @@ import htmx from 'htmx.org/dist/htmx.esm.js';
 import { showList } from './list.js';
 import { morph } from './morph.js';
 import { all, one, partOf } from './page.js';
+import { _n } from './texts.js';
 
 const MOST = 100;
 const STILL = 1500;
@@ -30,7 +31,7 @@ export const offer = () => {
   const pill = one('[data-new]');
   if (!pill) return;
   pill.hidden = fresh.size === 0;
-  one('.lbl', pill).textContent = fresh.size >= MOST ? `${MOST}+ new` : `${fresh.size} new`;
+  one('.lbl', pill).textContent = _n('%(count)s new', '%(count)s new', fresh.size, fresh.size >= MOST ? { count: `${MOST}+` } : {});
 };
 export const discard = () => { fresh.clear(); offer(); };
 

@@ -3,6 +3,7 @@ import { refreshDrawer } from './live-drawer.js';
 import { discard, followHead, holding, offer, offered, refreshRows } from './live-rows.js';
 import { one, remember, say, whenever } from './page.js';
 import { openStream } from './stream.js';
+import { _, _n } from './texts.js';
 
 const PACE = 250;
 const QUIET = 12_000;
@@ -12,14 +13,13 @@ let connection = 'connecting';
 let paused = false;
 const waiting = new Set();
 
-const WORDS = { connecting: 'Connecting', live: 'Live', lost: 'Reconnecting', ended: 'Signed out' };
+const WORDS = { connecting: _('Connecting'), live: _('Live'), lost: _('Reconnecting'), ended: _('Signed out') };
 
 const show = () => {
   if (!button) return;
   const count = waiting.size;
-  const text = paused && connection !== 'ended'
-    ? `Paused${count ? `, ${count} ${count === 1 ? 'change' : 'changes'}` : ''}`
-    : WORDS[connection];
+  const held = () => (count ? _n('Paused, %(count)s change', 'Paused, %(count)s changes', count) : _('Paused'));
+  const text = paused && connection !== 'ended' ? held() : WORDS[connection];
   button.dataset.state = paused ? 'paused' : connection;
   button.setAttribute('aria-pressed', paused);
   if (one('.lbl', button).textContent !== text) one('.lbl', button).textContent = text;
@@ -31,7 +31,7 @@ let silence = 0;
 const announce = (count) => {
   news += count;
   if (!news || silence) return;
-  say(`${news} new ${news === 1 ? 'conversation' : 'conversations'}`);
+  say(_n('%(count)s new conversation', '%(count)s new conversations', news));
   news = 0;
   silence = setTimeout(() => { silence = 0; announce(0); }, QUIET);
 };
@@ -87,7 +87,7 @@ const pause = (on) => {
   paused = on;
   remember('live', on ? 'paused' : 'on');
   show();
-  say(on ? 'Live updates are paused' : 'Live updates are on');
+  say(on ? _('Live updates are paused') : _('Live updates are on'));
   soon();
 };
 

@@ -4,6 +4,7 @@ import htmx from 'htmx.org/dist/htmx.esm.js';
 import { put } from './durations.js';
 import { morph, morphChildren, morphRows } from './morph.js';
 import { all, one, partOf, request, say } from './page.js';
+import { _, _n } from './texts.js';
 
 const EVERY = 4000;
 const STILL = 1500;
@@ -22,7 +23,7 @@ const showTicked = () => {
   const tickAll = one('[data-tick-entries]');
   if (!tickAll) return;
   const [boxes, chosen] = [all('[data-tick-entry]'), ticked()];
-  put(one('[data-entries-ticked]'), chosen.length ? `${chosen.length} selected` : 'None selected');
+  put(one('[data-entries-ticked]'), chosen.length ? _n('%(count)s selected', '%(count)s selected', chosen.length) : _('None selected'));
   all('[data-on-ticked]').forEach((button) => { button.disabled = !chosen.length; });
   tickAll.checked = boxes.length > 0 && chosen.length === boxes.length;
   tickAll.indeterminate = chosen.length > 0 && chosen.length < boxes.length;
@@ -123,11 +124,11 @@ const told = (place) => {
   else place.focus?.();
 };
 const failed = (form) => {
-  say('That did not work. Try again.');
+  say(_('That did not work. Try again.'));
   const place = one('[data-told]', form.dataset.entryAct === 'drawer' ? one('#drawer') : list());
   const banner = document.createElement('p');
   banner.className = 'banner red';
-  banner.textContent = 'That did not work. Try again.';
+  banner.textContent = _('That did not work. Try again.');
   place.replaceChildren(banner);
 };
 

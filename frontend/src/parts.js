@@ -1,5 +1,6 @@
 // Parts of a long conversation: earlier and later ones come as one scrolls, any place when a link leads there.
 import { all, one, partOf, say } from './page.js';
+import { _, _n } from './texts.js';
 
 const listOf = (pane) => one('[data-parts]', pane);
 const atEnd = (pane) => pane.scrollHeight - pane.scrollTop - pane.clientHeight < 80;
@@ -36,7 +37,7 @@ const extend = async (button) => {
   } catch {
     delete place.dataset.busy;
     watch.unobserve(button);
-    say('This part could not be loaded. Press the button to try again.');
+    say(_('This part could not be loaded. Press the button to try again.'));
     return;
   }
   if (!place.isConnected) return;
@@ -77,7 +78,7 @@ const replaced = async (pane, query) => {
   return list;
 };
 
-const failed = () => say('The server did not answer. Try again.');
+const failed = () => say(_('The server did not answer. Try again.'));
 
 // The element that a link leads to, fetched with what stands around it where it is not there yet.
 export const bring = async (drawer, anchor) => {
@@ -92,7 +93,7 @@ export const bring = async (drawer, anchor) => {
   try {
     await replaced(pane, `around=${encodeURIComponent(anchor)}`);
   } catch {
-    say('It is not in this conversation any more.');
+    say(_('It is not in this conversation any more.'));
     return null;
   }
   requestAnimationFrame(() => observe(pane));
@@ -106,15 +107,13 @@ const mark = (pane, show) => {
   });
 };
 
-const many = new Intl.PluralRules('en');
-
 export const narrow = async (pane, show) => {
   mark(pane, show);
   try {
     const list = await replaced(pane, 'from=latest');
     pane.scrollTop = pane.scrollHeight;
     const shown = all('.ev', list).length;
-    say(`${shown || 'No'} ${many.select(shown) === 'one' ? 'event' : 'events'} shown`);
+    say(shown ? _n('%(count)s event shown', '%(count)s events shown', shown) : _('No events shown'));
   } catch {
     failed();
   }
@@ -130,7 +129,7 @@ const jump = async (pane, end) => {
   }
   pane.scrollTop = end === 'first' ? 0 : pane.scrollHeight;
   requestAnimationFrame(() => observe(pane));
-  say(end === 'first' ? 'At the beginning' : 'At the newest');
+  say(end === 'first' ? _('At the beginning') : _('At the newest'));
 };
 
 // What was written since: new items are added, changed messages replaced; focus and place stay. For live updates.

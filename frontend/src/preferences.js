@@ -1,5 +1,6 @@
 // Theme, language, row height and time zone live in cookies, so that the server renders the right ones at once.
 import { all, one, remember, request, say } from './page.js';
+import { _ } from './texts.js';
 
 const root = document.documentElement;
 
@@ -36,24 +37,24 @@ document.addEventListener('click', (event) => {
     root.dataset.density = comfortable ? 'comfortable' : 'compact';
     remember('density', root.dataset.density);
   }
-  if (event.target.closest('[data-copy-link]')) copy(location.href, 'Link copied');
+  if (event.target.closest('[data-copy-link]')) copy(location.href, _('Link copied'));
   const anchored = event.target.closest('[data-copy-anchor]');
   if (anchored) {
     const { address } = anchored.closest('.dr').dataset;
-    copy(`${location.origin}${address}#${anchored.dataset.copyAnchor}`, 'Link copied', anchored);
+    copy(`${location.origin}${address}#${anchored.dataset.copyAnchor}`, _('Link copied'), anchored);
   }
   const whole = event.target.closest('[data-copy-text]');
   if (whole) copyWhole(`${one('.dr').dataset.address}/${whole.dataset.copyText}`);
   if (event.target.closest('[data-print]')) print();
   const copied = event.target.closest('[data-copy]');
-  if (copied) copy(copied.dataset.copy, 'Copied', copied);
+  if (copied) copy(copied.dataset.copy, _('Copied'), copied);
 });
 
 export const copy = async (text, done, button) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    say('The browser did not allow copying');
+    say(_('The browser did not allow copying'));
     return;
   }
   say(done);
@@ -72,8 +73,8 @@ const copyWhole = async (address) => {
   try {
     const answer = await request(address, { headers: { 'HX-Request': 'true' } });
     if (!answer.ok) throw new Error(`${answer.status}`);
-    await copy(await answer.text(), 'Transcript copied');
+    await copy(await answer.text(), _('Transcript copied'));
   } catch {
-    say('The transcript could not be fetched. Try again.');
+    say(_('The transcript could not be fetched. Try again.'));
   }
 };

@@ -1,5 +1,6 @@
 // The phone in the browser: keeps the newest message in view, as a phone does.
 import { all, one, whenever } from './page.js';
+import { _ } from './texts.js';
 
 let last = '';
 whenever(() => {
@@ -32,6 +33,6 @@ document.addEventListener('change', (event) => {
   const chosen = event.target;
   if (!chosen.matches?.('input[type=file][data-most]')) return;
   const size = chosen.files[0]?.size ?? 0;
-  chosen.setCustomValidity(size > Number(chosen.dataset.most) ? 'This file is larger than 4 MB.' : '');
+  chosen.setCustomValidity(size > Number(chosen.dataset.most) ? _('This file is larger than 4 MB.') : '');
   chosen.reportValidity();
 });

@@ -1,5 +1,6 @@
 // Says that something is on its way, and when it did not arrive.
 import { one, say } from './page.js';
+import { _ } from './texts.js';
 
 let running = 0;
 const count = (by) => {
@@ -22,10 +23,10 @@ const lost = (text) => {
   note.timer = setTimeout(() => { note.hidden = true; }, 6000);
 };
 document.addEventListener('htmx:error', (event) => {
-  if (!quiet(event)) lost('No response from the server. Check your connection and try again.');
+  if (!quiet(event)) lost(_('No response from the server. Check your connection and try again.'));
 });
 document.addEventListener('htmx:response:error', (event) => {
   const status = event.detail?.ctx?.response?.status ?? 0;
-  if (status === 429 && !quiet(event)) lost('You have several searches running. Try again when one has finished.');
-  if (status >= 500) lost('The server had a problem. Try again in a moment.');
+  if (status === 429 && !quiet(event)) lost(_('You have several searches running. Try again when one has finished.'));
+  if (status >= 500) lost(_('The server had a problem. Try again in a moment.'));
 });
