@@ -19,104 +19,132 @@ from dragoman.store.accounts import access_log
 from dragoman.store.accounts.access_log import AccessEntry, AccessFilters, AccessPage, Kind
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, MalformedCursorError, TooSlowError
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.console.filter_times import RecordQuery
 from dragoman.web.console.filter_words import NAMES, said
 from dragoman.web.console.formatting import Times
 from dragoman.web.console.page import render, times_of
+from dragoman.web.console.page import said as what_it_says
 from dragoman.web.http.dependencies import RuntimeDependency
 
 ADDRESS = "/access-log"
 PAGE_SIZE = 50
 LONGEST_VALUE = 160
 
-KINDS: dict[str, str] = {"": "All", "read": "Reads", "change": "Changes"}
+KINDS: dict[str, str] = {"": deferred("All"), "read": deferred("Reads"), "change": deferred("Changes")}
 
 ACTIONS = {
-    audited_reads.LISTED: "Viewed the conversation list",
-    audited_reads.OPENED: "Opened a conversation",
-    audited_reads.FETCHED_AHEAD: "Loaded a conversation in advance",
-    audited_reads.FILE_OPENED: "Opened a file",
-    audited_reads.RAW_OPENED: "Opened the raw channel data",
-    audited_reads.LOG_READ: "Read the access log",
-    audited_reads.DELIVERIES_LISTED: "Viewed deliveries",
-    audited_reads.DELIVERY_OPENED: "Opened a delivery",
-    audited_reads.QUESTIONS_LISTED: "Viewed unanswered questions",
-    audited_reads.OUTBOX_LISTED: "Viewed the outbox",
-    audited_reads.ENTRY_OPENED: "Opened an outbox entry",
-    "outbox.cancel": "Cancelled an outbox entry",
-    "outbox.exported": "Exported the outbox",
-    "outbox.resend": "Resent an outbox entry",
-    "outbox.retry": "Retried an outbox entry",
-    "agent.changed": "Changed an agent’s assignment rules",
-    "bundle.made": "Created an evidence bundle",
-    "canned_reply.added": "Added a canned reply",
-    "canned_reply.changed": "Changed a canned reply",
-    "canned_reply.deleted": "Deleted a canned reply",
-    "channel.added": "Added a channel",
-    "channel.changed": "Changed a channel",
-    "channel.resumed": "Resumed a channel",
-    "channel.templates_fetched": "Fetched a channel's templates",
-    "channel.tried": "Tried an unreachable channel",
-    "classifier.put_live": "Published a classifier version",
-    "classifier.key_added": "Set the key of the language model",
-    "classifier.key_removed": "Removed the key of the language model",
-    "contact.erased": "Erased a contact",
-    "contacts.merged": "Merged contacts with the same number",
-    "export.cancelled": "Cancelled an export",
-    "export.deleted": "Deleted an export",
-    "export.downloaded": "Downloaded an export",
-    "export.made": "Created an export",
-    "export.requested": "Requested an export",
-    "export.streamed": "Exported conversations",
-    "flow.imported": "Imported a flow",
-    "flow.restored": "Restored a flow",
-    "flow.retired": "Retired a flow",
-    "phrases.added": "Added training phrases",
-    "phrases.removed": "Removed training phrases",
-    "question.reopened": "Reopened an unanswered question",
-    "hold.lifted": "Lifted a legal hold",
-    "hold.put": "Put a session on legal hold",
-    "job.dismissed": "Dismissed a failed job",
-    "job.retried": "Retried a failed job",
-    "mail_template.retired": "Retired an email template",
-    "mail_template.saved": "Saved an email template",
-    "menu.imported": "Imported a menu",
-    "policy.changed": "Changed the policy",
-    "redaction.changed": "Changed redaction rules",
-    "retention.changed": "Changed the retention period",
-    "role.changed": "Changed a role",
-    "role.created": "Created a role",
-    "role.deleted": "Deleted a role",
-    "session.ended": "Ended a session",
-    "session.released": "Released a session",
-    "skill.key_added": "Added a skill's key",
-    "skill.key_removed": "Removed a skill's key",
-    "skill.registered": "Registered a skill",
-    "skill.restored": "Restored a skill",
-    "skill.retired": "Retired a skill",
-    "skill.tried": "Ran a test call of a skill",
-    "tenant.created": "Created the tenant",
-    "token.created": "Created an API token",
-    "trigger.added": "Created a trigger",
-    "trigger.changed": "Changed a trigger",
-    "trigger.deleted": "Deleted a trigger",
-    "token.revoked": "Revoked an API token",
-    "tenant.single_sign_on": "Changed single sign-on",
-    "tenant.second_factor": "Changed who needs a second factor",
-    "user.changed": "Changed a user's role",
-    "user.created": "Added a user",
-    "user.disabled": "Deactivated a user",
-    "user.enabled": "Reactivated a user",
-    "user.password_reset_by_mail": "Reset their password by email",
-    "user.recovery_code_used": "Signed in with a recovery code",
-    "user.recovery_codes_renewed": "Created new recovery codes",
-    "user.second_factor_added": "Set up a second factor",
-    "user.second_factor_removed": "Removed a second factor",
-    "user.password_changed": "Changed their password",
-    "user.password_reset": "Reset a user’s password",
+    audited_reads.LISTED: deferred("Viewed the conversation list"),
+    audited_reads.OPENED: deferred("Opened a conversation"),
+    audited_reads.FETCHED_AHEAD: deferred("Loaded a conversation in advance"),
+    audited_reads.FILE_OPENED: deferred("Opened a file"),
+    audited_reads.RAW_OPENED: deferred("Opened the raw channel data"),
+    audited_reads.LOG_READ: deferred("Read the access log"),
+    audited_reads.DELIVERIES_LISTED: deferred("Viewed deliveries"),
+    audited_reads.DELIVERY_OPENED: deferred("Opened a delivery"),
+    audited_reads.QUESTIONS_LISTED: deferred("Viewed unanswered questions"),
+    audited_reads.OUTBOX_LISTED: deferred("Viewed the outbox"),
+    audited_reads.ENTRY_OPENED: deferred("Opened an outbox entry"),
+    "outbox.cancel": deferred("Cancelled an outbox entry"),
+    "outbox.exported": deferred("Exported the outbox"),
+    "outbox.resend": deferred("Resent an outbox entry"),
+    "outbox.retry": deferred("Retried an outbox entry"),
+    "agent.changed": deferred("Changed an agent’s assignment rules"),
+    "bundle.made": deferred("Created an evidence bundle"),
+    "canned_reply.added": deferred("Added a canned reply"),
+    "canned_reply.changed": deferred("Changed a canned reply"),
+    "canned_reply.deleted": deferred("Deleted a canned reply"),
+    "channel.added": deferred("Added a channel"),
+    "channel.changed": deferred("Changed a channel"),
+    "channel.resumed": deferred("Resumed a channel"),
+    "channel.templates_fetched": deferred("Fetched a channel's templates"),
+    "channel.tried": deferred("Tried an unreachable channel"),
+    "classifier.put_live": deferred("Published a classifier version"),
+    "classifier.key_added": deferred("Set the key of the language model"),
+    "classifier.key_removed": deferred("Removed the key of the language model"),
+    "contact.erased": deferred("Erased a contact"),
+    "contacts.merged": deferred("Merged contacts with the same number"),
+    "export.cancelled": deferred("Cancelled an export"),
+    "export.deleted": deferred("Deleted an export"),
+    "export.downloaded": deferred("Downloaded an export"),
+    "export.made": deferred("Created an export"),
+    "export.requested": deferred("Requested an export"),
+    "export.streamed": deferred("Exported conversations"),
+    "flow.imported": deferred("Imported a flow"),
+    "flow.restored": deferred("Restored a flow"),
+    "flow.retired": deferred("Retired a flow"),
+    "phrases.added": deferred("Added training phrases"),
+    "phrases.removed": deferred("Removed training phrases"),
+    "question.reopened": deferred("Reopened an unanswered question"),
+    "hold.lifted": deferred("Lifted a legal hold"),
+    "hold.put": deferred("Put a session on legal hold"),
+    "job.dismissed": deferred("Dismissed a failed job"),
+    "job.retried": deferred("Retried a failed job"),
+    "mail_template.retired": deferred("Retired an email template"),
+    "mail_template.saved": deferred("Saved an email template"),
+    "menu.imported": deferred("Imported a menu"),
+    "policy.changed": deferred("Changed the policy"),
+    "redaction.changed": deferred("Changed redaction rules"),
+    "retention.changed": deferred("Changed the retention period"),
+    "role.changed": deferred("Changed a role"),
+    "role.created": deferred("Created a role"),
+    "role.deleted": deferred("Deleted a role"),
+    "session.ended": deferred("Ended a session"),
+    "session.released": deferred("Released a session"),
+    "skill.key_added": deferred("Added a skill's key"),
+    "skill.key_removed": deferred("Removed a skill's key"),
+    "skill.registered": deferred("Registered a skill"),
+    "skill.restored": deferred("Restored a skill"),
+    "skill.retired": deferred("Retired a skill"),
+    "skill.tried": deferred("Ran a test call of a skill"),
+    "tenant.created": deferred("Created the tenant"),
+    "token.created": deferred("Created an API token"),
+    "trigger.added": deferred("Created a trigger"),
+    "trigger.changed": deferred("Changed a trigger"),
+    "trigger.deleted": deferred("Deleted a trigger"),
+    "token.revoked": deferred("Revoked an API token"),
+    "tenant.single_sign_on": deferred("Changed single sign-on"),
+    "tenant.second_factor": deferred("Changed who needs a second factor"),
+    "user.changed": deferred("Changed a user's role"),
+    "user.created": deferred("Added a user"),
+    "user.disabled": deferred("Deactivated a user"),
+    "user.enabled": deferred("Reactivated a user"),
+    "user.password_reset_by_mail": deferred("Reset their password by email"),
+    "user.recovery_code_used": deferred("Signed in with a recovery code"),
+    "user.recovery_codes_renewed": deferred("Created new recovery codes"),
+    "user.second_factor_added": deferred("Set up a second factor"),
+    "user.second_factor_removed": deferred("Removed a second factor"),
+    "user.password_changed": deferred("Changed their password"),
+    "user.password_reset": deferred("Reset a user’s password"),
 }
 """What each action is called; one that is not here is shown by its own name."""
+
+_OBJECTS = {
+    "agent": deferred("agent"),
+    "bundle": deferred("bundle"),
+    "canned_reply": deferred("canned reply"),
+    "channel_account": deferred("channel account"),
+    "classifier": deferred("classifier"),
+    "contact": deferred("contact"),
+    "export": deferred("export"),
+    "flow": deferred("flow"),
+    "job": deferred("job"),
+    "mail_template": deferred("mail template"),
+    "menu": deferred("menu"),
+    "outbox_entry": deferred("outbox entry"),
+    "policy": deferred("policy"),
+    "question": deferred("question"),
+    "role": deferred("role"),
+    "session": deferred("session"),
+    "skill": deferred("skill"),
+    "tenant": deferred("tenant"),
+    "token": deferred("token"),
+    "trigger": deferred("trigger"),
+    "user": deferred("user"),
+}
+"""What an administrator changed, by its kind; one that is not here is shown by its own name."""
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -129,12 +157,12 @@ class _AccessQuery(RecordQuery):
 
     def filters(self) -> AccessFilters:
         """The same for the store. Raises ValueError with what to do."""
-        kind = self.choice("kind", "Kind", _KINDS)
+        kind = self.choice("kind", deferred("Kind"), _KINDS)
         since, until = self.bounds()
         try:
             session_id = UUID(self["session"]) if self["session"] else None
         except ValueError:
-            raise ValueError("Session: enter a conversation’s ID.") from None
+            raise ValueError(deferred("Session: enter a conversation’s ID.")) from None
         return AccessFilters(
             kind=_KINDS.get(kind),
             actor=without_nul(self["actor"]) or None,
@@ -154,6 +182,7 @@ class _Row:
 
     entry: AccessEntry
     label: str
+    object: str
     facts: list[tuple[str, str, str]]
     conversation: Conversation | None
 
@@ -178,11 +207,11 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: audited
             found = {one.session_id: identity.visibility.conversation(one, masks) for one in shown}
             await audited_reads.log_read(runtime, connection, identity, query.asked())
         except MalformedCursorError:
-            mistake = "This page of the list no longer exists. Start again from the newest."
+            mistake = _("This page of the list no longer exists. Start again from the newest.")
         except TooSlowError:
-            mistake = "The search took too long. Narrow it down, for example by date."
+            mistake = _("The search took too long. Narrow it down, for example by date.")
         except ValueError as error:
-            mistake = str(error)
+            mistake = what_it_says(error)
     times = times_of(request)
     return render(
         request,
@@ -202,6 +231,7 @@ def _row(entry: AccessEntry, visibility: Visibility, found: Mapping[UUID, Conver
     return _Row(
         dataclasses.replace(entry, object_id=visibility.object_id(entry.object_id)),
         ACTIONS.get(entry.action, entry.action),
+        _OBJECTS.get(entry.object_kind, entry.object_kind.replace("_", " ")),
         _facts(visibility.record(entry.before), visibility.record(entry.after), times),
         found.get(entry.session_id) if entry.session_id is not None else None,
     )

@@ -14,8 +14,10 @@ from dragoman.domain.errors import ChangeRefusedError
 from dragoman.services.access import people, second_factor
 from dragoman.services.access.second_factor import Setup, ThrottledError
 from dragoman.store.accounts import login_sessions, second_factors
+from dragoman.translations import deferred
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, session_cookie, signed_in
-from dragoman.web.console.page import qr_code, render
+from dragoman.web.console.page import qr_code, render, said
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.login.queue import client_of, login_queue
 
@@ -40,7 +42,7 @@ async def change_password(request: Request, runtime: RuntimeDependency, identity
     user_id = _user(identity)
     form = await request.form(max_files=0)
     known, wanted, again = (str(form.get(name, "")) for name in ("known", "wanted", "again"))
-    mistake = "The two passwords do not match." if wanted != again else ""
+    mistake = _("The two passwords do not match.") if wanted != again else ""
     if not mistake:
         try:
             await people.change_own_password(
@@ -52,7 +54,7 @@ async def change_password(request: Request, runtime: RuntimeDependency, identity
                 turn=login_queue(request).turn(client_of(request)),
             )
         except ChangeRefusedError as error:
-            mistake = str(error)
+            mistake = said(error)
     if mistake:
         return await _page(request, runtime, identity, mistake=mistake)
     # All sessions have ended, this one too: whoever had its secret has nothing now.
@@ -87,7 +89,7 @@ async def confirm(request: Request, runtime: RuntimeDependency, identity: Anybod
     try:
         codes = await second_factor.confirm(runtime, identity.tenant_id, user_id, await _code(request))
     except _REFUSALS as error:
-        return await _set_up(request, runtime, identity, mistake=str(error))
+        return await _set_up(request, runtime, identity, mistake=said(error))
     async with runtime.database.tenant(identity.tenant_id) as connection:
         await login_sessions.end_other_login_sessions(
             connection, identity.tenant_id, user_id, session_cookie(request) or ""
@@ -102,7 +104,7 @@ async def renew_codes(request: Request, runtime: RuntimeDependency, identity: An
     try:
         codes = await second_factor.renew_codes(runtime, identity.tenant_id, user_id, await _code(request))
     except _REFUSALS as error:
-        return await _page(request, runtime, identity, mistake=str(error))
+        return await _page(request, runtime, identity, mistake=said(error))
     return await _page(request, runtime, identity, codes=codes)
 
 
@@ -113,7 +115,7 @@ async def give_up(request: Request, runtime: RuntimeDependency, identity: Anybod
     try:
         await second_factor.give_up(runtime, identity.tenant_id, user_id, await _code(request))
     except _REFUSALS as error:
-        return await _page(request, runtime, identity, mistake=str(error))
+        return await _page(request, runtime, identity, mistake=said(error))
     return RedirectResponse(ADDRESS, 303)
 
 
@@ -125,7 +127,7 @@ async def _set_up(request: Request, runtime: RuntimeDependency, identity: Princi
     try:
         setup = await second_factor.begin(runtime, identity.tenant_id, _user(identity))
     except ChangeRefusedError as error:
-        return await _page(request, runtime, identity, mistake=str(error))
+        return await _page(request, runtime, identity, mistake=said(error))
     return await _page(request, runtime, identity, mistake=mistake, setup=setup)
 
 
@@ -153,5 +155,5 @@ async def _page(
 
 def _user(identity: Principal) -> UUID:
     if identity.user_id is None:
-        raise HTTPException(404, "API tokens have no account page.")
+        raise HTTPException(404, deferred("API tokens have no account page."))
     return identity.user_id

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from dragoman.translations import deferred
 from dragoman.web.auth import Principal
 
 
@@ -21,99 +22,129 @@ class MenuEntry:
     permission: str
 
 
+COMMUNICATIONS, TOOLS = deferred("Communications"), deferred("Tools")
+AUTOMATION, INSIGHTS, SETTINGS = deferred("Automation"), deferred("Insights"), deferred("Settings")
+
 PAGES = (
     MenuEntry(
-        "Communications",
+        COMMUNICATIONS,
         "",
-        "Handoff Inbox",
+        deferred("Handoff Inbox"),
         "headset",
         "/communications/handoff-inbox",
         "communications.handoff_inbox:read",
     ),
     MenuEntry(
-        "Communications",
+        COMMUNICATIONS,
         "",
-        "Active Sessions",
+        deferred("Active Sessions"),
         "gauge",
         "/communications/sessions/active",
         "communications.access:admin",
     ),
-    MenuEntry("Communications", "", "Skills", "list-checks", "/communications/skills", "communications.access:read"),
     MenuEntry(
-        "Communications",
-        "Automation",
-        "Logs",
+        COMMUNICATIONS, "", deferred("Skills"), "list-checks", "/communications/skills", "communications.access:read"
+    ),
+    MenuEntry(
+        COMMUNICATIONS,
+        AUTOMATION,
+        deferred("Logs"),
         "messages-square",
         "/communications/automation/logs",
         "communications.access:read",
     ),
     MenuEntry(
-        "Communications", "Automation", "Exports", "download", "/communications/automation/exports", "audit.export"
+        COMMUNICATIONS,
+        AUTOMATION,
+        deferred("Exports"),
+        "download",
+        "/communications/automation/exports",
+        "audit.export",
     ),
     MenuEntry(
-        "Communications",
-        "Insights",
-        "Skill Usage",
+        COMMUNICATIONS,
+        INSIGHTS,
+        deferred("Skill Usage"),
         "chart-column",
         "/communications/insights/skills",
         "communications.access:read",
     ),
     MenuEntry(
-        "Communications", "Settings", "Channels", "smartphone", "/communications/settings/channels", "settings.admin"
+        COMMUNICATIONS,
+        SETTINGS,
+        deferred("Channels"),
+        "smartphone",
+        "/communications/settings/channels",
+        "settings.admin",
     ),
-    MenuEntry("Communications", "Settings", "Handoff", "clock", "/communications/settings/handoff", "settings.admin"),
-    MenuEntry("Communications", "Settings", "Users", "user-round", "/communications/settings/users", "settings.admin"),
     MenuEntry(
-        "Communications", "Settings", "Roles", "user-round-check", "/communications/settings/roles", "settings.admin"
+        COMMUNICATIONS, SETTINGS, deferred("Handoff"), "clock", "/communications/settings/handoff", "settings.admin"
     ),
-    MenuEntry("Communications", "Settings", "API Tokens", "lock", "/communications/settings/tokens", "settings.admin"),
     MenuEntry(
-        "Communications",
-        "Settings",
-        "Redaction",
+        COMMUNICATIONS, SETTINGS, deferred("Users"), "user-round", "/communications/settings/users", "settings.admin"
+    ),
+    MenuEntry(
+        COMMUNICATIONS,
+        SETTINGS,
+        deferred("Roles"),
+        "user-round-check",
+        "/communications/settings/roles",
+        "settings.admin",
+    ),
+    MenuEntry(
+        COMMUNICATIONS, SETTINGS, deferred("API Tokens"), "lock", "/communications/settings/tokens", "settings.admin"
+    ),
+    MenuEntry(
+        COMMUNICATIONS,
+        SETTINGS,
+        deferred("Redaction"),
         "shield-check",
         "/communications/settings/redaction",
         "settings.admin",
     ),
-    MenuEntry("Communications", "Settings", "Sign-on", "lock", "/communications/settings/sign-on", "settings.admin"),
     MenuEntry(
-        "Communications",
-        "Settings",
-        "Failed Jobs",
+        COMMUNICATIONS, SETTINGS, deferred("Sign-on"), "lock", "/communications/settings/sign-on", "settings.admin"
+    ),
+    MenuEntry(
+        COMMUNICATIONS,
+        SETTINGS,
+        deferred("Failed Jobs"),
         "circle-alert",
         "/communications/settings/failed-jobs",
         "settings.admin",
     ),
     MenuEntry(
-        "Communications",
-        "Settings",
-        "Deliveries",
+        COMMUNICATIONS,
+        SETTINGS,
+        deferred("Deliveries"),
         "inbox",
         "/communications/settings/deliveries",
         "communications.access:admin",
     ),
     MenuEntry(
-        "Communications",
-        "Settings",
-        "Canned Replies",
+        COMMUNICATIONS,
+        SETTINGS,
+        deferred("Canned Replies"),
         "message-square-text",
         "/communications/settings/canned-replies",
         "communications.handoff_inbox:write",
     ),
-    MenuEntry("Communications", "Settings", "Triggers", "zap", "/communications/settings/triggers", "settings.admin"),
     MenuEntry(
-        "Communications",
-        "Settings",
-        "Email Templates",
+        COMMUNICATIONS, SETTINGS, deferred("Triggers"), "zap", "/communications/settings/triggers", "settings.admin"
+    ),
+    MenuEntry(
+        COMMUNICATIONS,
+        SETTINGS,
+        deferred("Email Templates"),
         "mail",
         "/communications/settings/email-templates",
         "settings.admin",
     ),
-    MenuEntry("Tools", "", "Access Log", "scroll-text", "/access-log", "audit.read"),
-    MenuEntry("Tools", "", "Simulator", "smartphone", "/simulator", "communications.access:write"),
+    MenuEntry(TOOLS, "", deferred("Access Log"), "scroll-text", "/access-log", "audit.read"),
+    MenuEntry(TOOLS, "", deferred("Simulator"), "smartphone", "/simulator", "communications.access:write"),
 )
 
-GROUP_ICONS = {"Automation": "workflow", "Insights": "chart-column", "Settings": "wrench"}
+GROUP_ICONS = {AUTOMATION: "workflow", INSIGHTS: "chart-column", SETTINGS: "wrench"}
 
 
 @dataclass(frozen=True, slots=True)

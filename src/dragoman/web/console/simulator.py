@@ -33,12 +33,13 @@ from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters
 from dragoman.store.database import Connection
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.auth import MissingPermissionError, Principal, require
 from dragoman.web.console import attachments, drafts, timeline, transcript
 from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.examples import EXAMPLES
-from dragoman.web.console.page import render, target_of, times_of
+from dragoman.web.console.page import render, said, target_of, times_of
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -166,7 +167,7 @@ async def _write(
     async with runtime.database.tenant(identity.tenant_id) as connection:
         accounts = await _accounts(connection, identity.tenant_id)
     if not accounts:
-        return "This tenant has no WhatsApp number."
+        return _("This tenant has no WhatsApp number.")
     try:
         # Only a reaction at a tap asks what came last.
         arrived = await simulate.received(runtime, phone) if fields.get("example") == "reaction" else []
@@ -190,16 +191,22 @@ async def _write(
         message = draft.sealed(media_id)
         played = await simulate.write(runtime, accounts[0].address, phone, message)
     except drafts.DraftError as error:
-        return str(error)
+        return said(error)
     except StandinUnreachableError as error:
-        return f"The simulated WhatsApp did not accept the message: {error}."
+        return _("The simulated WhatsApp did not accept the message: %(problem)s.", problem=said(error))
     if played.status != 200:
-        return f"The webhook responded {played.status or 'with nothing'}: {cut(played.text, 200)}"
+        return _refusal(played.status, cut(played.text, 200))
     sent = OnItsWay(
         wamid=played.wamid, at=runtime.clock.now(), content=content_of(message, ()), reply_to=draft.reply_to
     )
     _pending.add(identity.tenant_id, phone, sent)
     return ""
+
+
+def _refusal(status: int | None, text: str) -> str:
+    if not status:
+        return _("The webhook responded with nothing: %(text)s", text=text)
+    return _("The webhook responded %(status)s: %(text)s", status=status, text=text)
 
 
 async def _chat(request: Request, runtime: RuntimeDependency, identity: Principal, phone: Phone) -> dict[str, Any]:
@@ -221,7 +228,7 @@ async def _chat(request: Request, runtime: RuntimeDependency, identity: Principa
         since = min((session.started_at for session in sessions), default=None)
         arrived = [r for r in await simulate.received(runtime, phone) if since is None or r.at >= since]
     except StandinUnreachableError as error:
-        arrived, trouble = [], f"The simulated WhatsApp cannot be reached: {error}."
+        arrived, trouble = [], _("The simulated WhatsApp cannot be reached: %(problem)s.", problem=said(error))
     waiting = _pending.missing(identity.tenant_id, phone, {message.channel_message_id for message in recorded})
     both = [
         *recorded,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +23,7 @@ from dragoman.domain.text_values import choice_refusal
 from dragoman.store.accounts.look_ups import TooManyLookUpsError
 from dragoman.store.conversation_list.conversations import TooSlowError
 from dragoman.store.database import UNAVAILABLE, is_unstorable
+from dragoman.translations import DeferredText, deferred, translated
 from dragoman.web.auth import (
     SAFE_METHODS,
     MissingPermissionError,
@@ -45,58 +46,64 @@ RETRY_AFTER_SECONDS = "5"
 FOR_PROGRAMS = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics")
 
 _EXPLANATIONS = {
-    400: "The request could not be read.",
-    403: "You don’t have access. Ask an administrator.",
-    404: "The link may be incomplete, or belong to another tenant.",
-    405: "This address does not support that method.",
-    408: "The request took too long to arrive. Try again.",
-    410: "It has been deleted.",
-    413: "The request is too large.",
-    415: "This address does not accept that content type.",
-    422: "Some of the values cannot be used.",
-    429: "Too many requests. Wait a moment and try again.",
-    500: "Something went wrong on our side. Try again; if it happens again, send the request id to an administrator.",
-    503: "The database cannot be reached right now. Try again in a few seconds.",
+    400: deferred("The request could not be read."),
+    403: deferred("You don’t have access. Ask an administrator."),
+    404: deferred("The link may be incomplete, or belong to another tenant."),
+    405: deferred("This address does not support that method."),
+    408: deferred("The request took too long to arrive. Try again."),
+    410: deferred("It has been deleted."),
+    413: deferred("The request is too large."),
+    415: deferred("This address does not accept that content type."),
+    422: deferred("Some of the values cannot be used."),
+    429: deferred("Too many requests. Wait a moment and try again."),
+    500: deferred(
+        "Something went wrong on our side. Try again; if it happens again, send the request id to an administrator."
+    ),
+    503: deferred("The database cannot be reached right now. Try again in a few seconds."),
 }
 
 
 _TITLES = {
-    403: "No access",
-    404: "Page not found",
-    410: "No longer available",
-    422: "Check the values",
-    429: "Too many requests",
-    500: "Something went wrong",
-    503: "Not available right now",
+    403: deferred("No access"),
+    404: deferred("Page not found"),
+    410: deferred("No longer available"),
+    422: deferred("Check the values"),
+    429: deferred("Too many requests"),
+    500: deferred("Something went wrong"),
+    503: deferred("Not available right now"),
 }
 """How a page is headed; programs get HTTP's own phrase."""
 
-_SAID: Mapping[str, str] = {
-    "extra_forbidden": "no such parameter",
-    "missing": "is required",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "bool_parsing": "use true or false",
-    "bool_type": "use true or false",
-    "string_type": "must be text",
-    "uuid_parsing": "must be an id, such as 0190f2c4-0000-7000-8000-000000000001",
-    "uuid_type": "must be an id, such as 0190f2c4-0000-7000-8000-000000000001",
-    "list_type": "must be a list",
-    "dict_type": "must be a JSON object",
-    "model_type": "must be a JSON object",
-    "model_attributes_type": "must be a JSON object",
-    "json_invalid": "the body is not valid JSON",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must have at least {min_length} items",
-    "too_long": "must have at most {max_length} items",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be {ge} or more",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be {le} or less",
+_SAID: Mapping[str, Callable[[Mapping[str, Any]], DeferredText]] = {
+    "extra_forbidden": lambda _limits: deferred("no such parameter"),
+    "missing": lambda _limits: deferred("is required"),
+    "int_parsing": lambda _limits: deferred("must be a whole number"),
+    "int_type": lambda _limits: deferred("must be a whole number"),
+    "int_from_float": lambda _limits: deferred("must be a whole number"),
+    "float_parsing": lambda _limits: deferred("must be a number"),
+    "float_type": lambda _limits: deferred("must be a number"),
+    "bool_parsing": lambda _limits: deferred("use true or false"),
+    "bool_type": lambda _limits: deferred("use true or false"),
+    "string_type": lambda _limits: deferred("must be text"),
+    "uuid_parsing": lambda _limits: deferred("must be an id, such as 0190f2c4-0000-7000-8000-000000000001"),
+    "uuid_type": lambda _limits: deferred("must be an id, such as 0190f2c4-0000-7000-8000-000000000001"),
+    "list_type": lambda _limits: deferred("must be a list"),
+    "dict_type": lambda _limits: deferred("must be a JSON object"),
+    "model_type": lambda _limits: deferred("must be a JSON object"),
+    "model_attributes_type": lambda _limits: deferred("must be a JSON object"),
+    "json_invalid": lambda _limits: deferred("the body is not valid JSON"),
+    "string_too_short": lambda limits: deferred(
+        "must have at least %(min_length)s characters", min_length=limits["min_length"]
+    ),
+    "string_too_long": lambda limits: deferred(
+        "must have at most %(max_length)s characters", max_length=limits["max_length"]
+    ),
+    "too_short": lambda limits: deferred("must have at least %(min_length)s items", min_length=limits["min_length"]),
+    "too_long": lambda limits: deferred("must have at most %(max_length)s items", max_length=limits["max_length"]),
+    "greater_than": lambda limits: deferred("must be more than %(gt)s", gt=limits["gt"]),
+    "greater_than_equal": lambda limits: deferred("must be %(ge)s or more", ge=limits["ge"]),
+    "less_than": lambda limits: deferred("must be less than %(lt)s", lt=limits["lt"]),
+    "less_than_equal": lambda limits: deferred("must be %(le)s or less", le=limits["le"]),
 }
 """What is said of a value, by Pydantic's type of error; of one that is not here what Pydantic says."""
 
@@ -168,8 +175,12 @@ def answer(
     headers: Mapping[str, str] | None = None,
     kind: str = "about:blank",
     permission: str | None = None,
+    on_page: str = "",
 ) -> Response:
-    """The problem as a page where a browser asks for one, else as problem+json."""
+    """The problem as a page where a browser asks for one, else as problem+json.
+
+    *on_page* stands on a page in place of *detail*.
+    """
     title = _title(status)
     detail = detail if detail and detail != title else _EXPLANATIONS.get(status, title)
     problem = Problem(
@@ -184,7 +195,7 @@ def answer(
     if not _wants_page(request):
         content = problem.model_dump(exclude_none=True)
         return JSONResponse(content, status, dict(headers or {}), MEDIA_TYPE)
-    response = _page(request, problem)
+    response = _page(request, problem, on_page or detail)
     response.headers.update(headers or {})
     return response
 
@@ -196,7 +207,11 @@ async def unexpected(request: Request, error: Exception) -> Response:
     if is_unstorable(error):
         # Each field is checked where it is read; this is for the one that was forgotten.
         log.warning("value refused by the database", method=request.method, error=type(error).__name__)
-        return answer(request, 422, "A value in it holds characters or a number that cannot be stored or looked for.")
+        return answer(
+            request,
+            422,
+            deferred("A value in it holds characters or a number that cannot be stored or looked for."),
+        )
     if isinstance(error, UNAVAILABLE):
         log.warning("database unavailable", method=request.method, route=route_of(request.scope), error=error)
         return answer(request, 503, headers={"Retry-After": RETRY_AFTER_SECONDS})
@@ -215,7 +230,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         # The framework names the methods of the first route that has the path; others may take other methods.
         headers["Allow"] = ", ".join(sorted(_methods_of(request, request.scope["path"])))
     permission = error.permission if isinstance(error, MissingPermissionError) else None
-    return answer(request, error.status_code, str(error.detail), headers=headers, permission=permission)
+    return answer(request, error.status_code, _text(error.detail), headers=headers, permission=permission)
 
 
 def _methods_of(request: Request, path: str) -> set[str]:
@@ -233,28 +248,31 @@ async def _typed(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
+    on_page = ""
     if isinstance(error, RequestValidationError):
-        errors = [_parameter_error(found) for found in error.errors()]
+        wrong = error.errors()
+        errors = [_parameter_error(found) for found in wrong]
+        on_page = "; ".join(f"{_parameter(found)}: {translated(_said_of(found))}" for found in wrong)
     elif isinstance(error, InvalidParametersError):
         errors = list(error.errors)
     else:
         assert isinstance(error, InvalidParameterError)  # noqa: S101 - as above
         errors = [ParameterError(parameter=error.parameter, detail=error.detail)]
     detail = "; ".join(f"{found.parameter}: {found.detail}" for found in errors)
-    return answer(request, 422, detail, errors=errors)
+    return answer(request, 422, detail, errors=errors, on_page=on_page)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    return answer(request, 404, str(error))
+    return answer(request, 404, _text(*error.args))
 
 
 async def _too_slow(request: Request, error: Exception) -> Response:
-    return answer(request, 503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS})
+    return answer(request, 503, _text(*error.args), headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
 async def _too_many_look_ups(request: Request, error: Exception) -> Response:
     assert isinstance(error, TooManyLookUpsError)  # noqa: S101 - as above
-    return answer(request, 429, str(error), headers={"Retry-After": str(error.wait_s)})
+    return answer(request, 429, _text(*error.args), headers={"Retry-After": str(error.wait_s)})
 
 
 async def _sign_in(request: Request, _error: Exception) -> Response:
@@ -293,13 +311,22 @@ def _written(path: str, query: str) -> str:
     return f"{path}?{query}" if query else path
 
 
+def _text(said: object = "", *_more: object) -> str:
+    """What an error says, still to be translated where it was made for that."""
+    return said if isinstance(said, str) else str(said)
+
+
 def _parameter_error(found: Mapping[str, Any]) -> ParameterError:
+    return ParameterError(parameter=_parameter(found), detail=_said_of(found))
+
+
+def _parameter(found: Mapping[str, Any]) -> str:
     # The location is ("query", "limit"), ("path", "session_id"), ("body", "items", 3, "name"); in an address a value of
     # a parameter that takes several has no number that its sender would know: ("query", "state", 0).
     inner = found["loc"][1:] or found["loc"]
     if found["loc"][0] == "query":
         inner = inner[:1]
-    return ParameterError(parameter=".".join(map(str, inner))[:100], detail=_said_of(found))
+    return ".".join(map(str, inner))[:100]
 
 
 def _said_of(found: Mapping[str, Any]) -> str:
@@ -308,7 +335,7 @@ def _said_of(found: Mapping[str, Any]) -> str:
         # Pydantic writes the choices as a text: 'a', 'b' or 'c'.
         return choice_refusal(context["expected"].split("'")[1::2], str(found["input"])[:100])
     said = _SAID.get(found["type"])
-    return said.format_map(context) if said is not None else found["msg"].removeprefix("Value error, ")
+    return said(context) if said is not None else found["msg"].removeprefix("Value error, ")
 
 
 def _wants_page(request: Request) -> bool:
@@ -318,14 +345,14 @@ def _wants_page(request: Request) -> bool:
     return next((kind == "text/html" for kind in accepted if kind in {"text/html", "application/json"}), False)
 
 
-def _page(request: Request, problem: Problem) -> Response:
+def _page(request: Request, problem: Problem, detail: str) -> Response:
     try:
         response: Response = render(
             request,
             "error.html",
             status=problem.status,
             title=_TITLES.get(problem.status, problem.title),
-            detail=problem.detail,
+            detail=detail,
             request_id=problem.request_id,
         )
     except TemplateNotFound:

@@ -19,8 +19,10 @@ from dragoman.services.access import second_factor
 from dragoman.services.access.second_factor import ThrottledError
 from dragoman.store.accounts import login_sessions
 from dragoman.store.accounts.login_sessions import PendingLogin
+from dragoman.translations import deferred
 from dragoman.web.auth import check_origin, login_address, same, session_cookie
 from dragoman.web.console import qr_code, render
+from dragoman.web.console.page import said
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.login.login import safe_next, sign_in
 from dragoman.web.metrics import LOGINS
@@ -113,12 +115,12 @@ async def _pending(
     if csrf_token is not None:
         check_origin(request)
         if not same(csrf_token, found.csrf_token):
-            raise HTTPException(403, "This page has expired. Go back, reload it, and try again.")
+            raise HTTPException(403, deferred("This page has expired. Go back, reload it, and try again."))
     return found
 
 
 def _again(request: Request, template: str, error: Exception, **values: Any) -> Response:
-    response: Response = render(request, template, mistake=str(error), **values)
+    response: Response = render(request, template, mistake=said(error), **values)
     response.status_code = 401
     if isinstance(error, ThrottledError):
         response.status_code = 429

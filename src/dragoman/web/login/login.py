@@ -13,13 +13,14 @@ import structlog
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from dragoman.domain.plurals import counted
 from dragoman.runtime import Runtime
 from dragoman.services.access import second_factor
 from dragoman.services.access.passwords import LONGEST
 from dragoman.store.accounts import login_failures, login_sessions, single_sign_on, user_accounts
 from dragoman.store.accounts.login_sessions import ABSOLUTE_LIMIT, Awaits
 from dragoman.store.accounts.user_accounts import Login
+from dragoman.translations import deferred
+from dragoman.translations import ngettext as _n
 from dragoman.web.auth import SESSION_COOKIE, Principal, check_origin, identify, session_cookie, signed_in
 from dragoman.web.console import render
 from dragoman.web.http.dependencies import RuntimeDependency, runtime_of
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 router = APIRouter(include_in_schema=False)
 
 HOME = "/communications/automation/logs"
-WRONG = "Incorrect email or password."
+WRONG = deferred("Incorrect email or password.")
 
 
 # A path on this site: no second slash or backslash that a browser would read as a host, no control characters.
@@ -176,8 +177,17 @@ def waiting(wait: timedelta) -> str:
     """What is said to whoever has to wait."""
     seconds = math.ceil(wait.total_seconds())
     minutes = math.ceil(seconds / 60)
-    shown = counted(seconds, "second", "seconds") if seconds < 120 else counted(minutes, "minute", "minutes")
-    return f"Too many attempts. Wait {shown} and try again."
+    if seconds < 120:
+        return _n(
+            "Too many attempts. Wait %(count)s second and try again.",
+            "Too many attempts. Wait %(count)s seconds and try again.",
+            seconds,
+        )
+    return _n(
+        "Too many attempts. Wait %(count)s minute and try again.",
+        "Too many attempts. Wait %(count)s minutes and try again.",
+        minutes,
+    )
 
 
 def over_https(runtime: Runtime) -> bool:

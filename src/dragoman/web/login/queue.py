@@ -16,6 +16,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from dragoman.domain.client_networks import network_of
+from dragoman.translations import deferred
 from dragoman.web.metrics import LOGINS
 
 AT_ONCE = 1
@@ -103,5 +104,5 @@ def login_queue(request: Request) -> LoginQueue:
 
 def _busy() -> HTTPException:
     LOGINS.labels("busy").inc()
-    detail = "Many people are signing in right now. Try again in a few seconds."
+    detail = deferred("Many people are signing in right now. Try again in a few seconds.")
     return HTTPException(503, detail, {"Retry-After": RETRY_AFTER_SECONDS})

@@ -14,8 +14,10 @@ from dragoman.domain.errors import ChangeRefusedError, NotFoundError
 from dragoman.runtime import Runtime
 from dragoman.services.access import password_reset
 from dragoman.store.accounts import login_failures, user_accounts
+from dragoman.translations import gettext as _
 from dragoman.web.auth import check_origin
 from dragoman.web.console import render
+from dragoman.web.console.page import said
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.login.login import waiting
 from dragoman.web.login.queue import client_of, login_queue
@@ -65,7 +67,7 @@ async def reset(
 ) -> Response:
     """Set the password; one signs in with it then."""
     check_origin(request)
-    mistake = "The two passwords do not match." if wanted != again else ""
+    mistake = _("The two passwords do not match.") if wanted != again else ""
     counted = login_failures.reset_links(client_of(request))
     async with login_queue(request).turn(client_of(request)):
         wait = await login_failures.attempt(runtime.database, counted, now=runtime.clock.now())
@@ -79,7 +81,7 @@ async def reset(
     except NotFoundError as error:
         return _gone(request, error)
     except ChangeRefusedError as error:
-        mistake = str(error)
+        mistake = said(error)
     if not mistake:
         return RedirectResponse("/login", 303)
     response: Response = render(request, "login_reset.html", token=token, mistake=mistake, gone="")
@@ -99,6 +101,6 @@ def _can_mail(runtime: Runtime) -> None:
 
 
 def _gone(request: Request, error: NotFoundError) -> Response:
-    response: Response = render(request, "login_reset.html", token="", mistake="", gone=str(error))
+    response: Response = render(request, "login_reset.html", token="", mistake="", gone=said(error))
     response.status_code = 404
     return response

@@ -16,7 +16,9 @@ from dragoman.services.access import single_sign_on
 from dragoman.services.access.identity_provider import ProviderError
 from dragoman.services.access.single_sign_on import GOOD_FOR, SignOnError
 from dragoman.store.accounts import login_failures
+from dragoman.translations import gettext as _
 from dragoman.web.console import render
+from dragoman.web.console.page import said
 from dragoman.web.http.dependencies import RuntimeDependency
 from dragoman.web.login.login import over_https, safe_next, sign_in, waiting
 from dragoman.web.login.queue import client_of, login_queue
@@ -84,10 +86,11 @@ async def go(request: Request, runtime: RuntimeDependency, slug: Slug, next: str
 def _refused(request: Request, error: Exception, wanted: str) -> Response:
     if isinstance(error, ProviderError):
         log.warning("single_sign_on_failed", error=error)
-    said = "Your identity provider did not respond as expected. Tell an administrator; details are in the server log."
-    response: Response = render(
-        request, "login_sso.html", mistake=said if isinstance(error, ProviderError) else str(error),
-        next=safe_next(wanted),
-    )  # fmt: skip
+        mistake = _(
+            "Your identity provider did not respond as expected. Tell an administrator; details are in the server log."
+        )
+    else:
+        mistake = said(error)
+    response: Response = render(request, "login_sso.html", mistake=mistake, next=safe_next(wanted))
     response.status_code = 403
     return response
