@@ -201,4 +201,4 @@ def _shown(given: str) -> Show:
     for show in SHOWN:
         if show == given:
             return show
-    raise HTTPException(422, f"state: {choice_refusal(SHOWN, given)}.")
+    raise HTTPException(422, deferred("%(name)s: %(refusal)s.", name="state", refusal=choice_refusal(SHOWN, given)))

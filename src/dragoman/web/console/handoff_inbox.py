@@ -200,7 +200,14 @@ async def answer(
         whole = target_of(request) != "talk"
         if whole:
             context |= await _queue(request, runtime, connection, identity)
-    context |= {"since": since, "said": said, "mistake": mistake, "text": text, "reasons": REASONS, "address": ADDRESS}
+    context |= {
+        "since": since,
+        "said": said,
+        "mistake": mistake,
+        "text": text,
+        "reasons": {str(each): each for each in REASONS},
+        "address": ADDRESS,
+    }
     messages, steps = context.pop("messages_shown"), context.pop("steps_shown")
 
     def shown() -> Response:
@@ -338,7 +345,7 @@ def _shown(request: Request) -> Show:
     for show in SHOWN:
         if show == given:
             return show
-    raise HTTPException(422, f"show: {choice_refusal(SHOWN, given)}.")
+    raise HTTPException(422, deferred("%(name)s: %(refusal)s.", name="show", refusal=choice_refusal(SHOWN, given)))
 
 
 async def _masked(connection: Connection, identity: Principal, found: InboxPage) -> list[WaitingConversation]:

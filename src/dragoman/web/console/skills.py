@@ -65,7 +65,7 @@ class _SkillQuery(RecordQuery):
 
 def _one_of(label: str, given: str, known: dict[str, Any]) -> Any:
     if given and given not in known:
-        raise ValueError(f"{label}: {choice_refusal(known, given)}.")
+        raise ValueError(_("%(name)s: %(refusal)s.", name=label, refusal=choice_refusal(known, given)))
     return known.get(given)
 
 
