@@ -256,8 +256,8 @@ def _change(now: float | None, before: float | None, *, more_is_good: bool | Non
     share = (now - before) / before
     if abs(share) < 0.005:
         return Trend(_("no change"), None)
-    change = f"{share * 100:+.0f} %".replace("-", "−")
-    text = change if abs(share) < 10 else _("%(number)s times that", number=f"{now / before:.0f}")
+    change, times = f"{share * 100:+.0f} %".replace("-", "−"), f"{now / before:.0f}"
+    text = change if abs(share) < 10 else _("%(number)s times that", number=times)
     return Trend(text, None if more_is_good is None else (share > 0) is more_is_good)
 
 
@@ -267,7 +267,8 @@ def _points(now: float | None, before: float | None, *, more_is_good: bool | Non
     points = (now - before) * 100
     if abs(points) < 0.05:
         return Trend(_("no change"), None)
-    text = _("%(points)s points", points=decimals(f"{points:+.1f}".replace("-", "−")))
+    written = decimals(f"{points:+.1f}".replace("-", "−"))
+    text = _("%(points)s points", points=written)
     return Trend(text, None if more_is_good is None else (points > 0) is more_is_good)
 
 
