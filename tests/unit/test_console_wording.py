@@ -124,7 +124,7 @@ def test_a_session_leads_to_the_one_before_it() -> None:
 
 def test_every_kind_of_content_and_every_level_has_words() -> None:
     assert set(content.KINDS) <= set(wording.KINDS)
-    assert set(wording.LEVELS) == {level.name for level in Level}
+    assert {level.name: level.label for level in Level} == wording.LEVELS
 
 
 def test_every_icon_is_in_the_sprite() -> None:

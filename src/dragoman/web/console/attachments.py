@@ -19,6 +19,7 @@ from dragoman.services.visibility import EVERYTHING, Visibility
 from dragoman.store import media
 from dragoman.store.database import Connection
 from dragoman.store.media import MediaFile, State
+from dragoman.translations import gettext as _
 from dragoman.web.console.query import ADDRESS
 
 WIDEST, HIGHEST = 280, 320
@@ -54,7 +55,7 @@ def of(content: Media, file: MediaFile, session_id: UUID, address: str = ADDRESS
         reason=file.reason,
         shown=shown,
         address=f"{address}/{session_id}/media/{file.message_id}",
-        kind=EXTENSIONS.get(file.mime_type or "", "").removeprefix(".").upper() or "File",
+        kind=EXTENSIONS.get(file.mime_type or "", "").removeprefix(".").upper() or _("File"),
         size=file.size,
         seconds=file.seconds,
         width=width,
@@ -97,7 +98,7 @@ def total(order: Order) -> str:
 def plain(value: Any) -> str:
     """A value of a form, for people to read."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,19 +12,32 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount
 from dragoman.store.conversation_list import conversations
 from dragoman.store.database import Connection
+from dragoman.translations import deferred
 from dragoman.web.console import wording
 
 SORTS = {
-    "": "Latest activity",
-    "activity": "Oldest activity",
-    "-started": "Latest start",
-    "started": "Oldest start",
-    "-duration": "Longest",
-    "duration": "Shortest",
-    "-messages": "Most messages",
-    "messages": "Fewest messages",
+    "": deferred("Latest activity"),
+    "activity": deferred("Oldest activity"),
+    "-started": deferred("Latest start"),
+    "started": deferred("Oldest start"),
+    "-duration": deferred("Longest"),
+    "duration": deferred("Shortest"),
+    "-messages": deferred("Most messages"),
+    "messages": deferred("Fewest messages"),
 }
 """What the list can be sorted by, as addresses and as people name it."""
+
+ORDERS = {
+    "": deferred("latest activity first"),
+    "activity": deferred("oldest activity first"),
+    "-started": deferred("latest start first"),
+    "started": deferred("oldest start first"),
+    "-duration": deferred("longest first"),
+    "duration": deferred("shortest first"),
+    "-messages": deferred("most messages first"),
+    "messages": deferred("fewest messages first"),
+}
+"""In which order the list stands, by the same names."""
 
 Named = list[tuple[str, str]]
 """Names with what people call them."""
@@ -42,18 +56,23 @@ class Choices:
     accounts: list[ChannelAccount]
     agents: list[str]
     tags: list[str]
-    sorts: dict[str, str]
+    sorts: Mapping[str, str]
+    orders: Mapping[str, str]
 
     @property
     def options(self) -> dict[str, list[tuple[str, Named]]]:
         """Is what can be ticked in each filter that takes several values, in titled groups."""
         accounts = [(str(each.channel_account_id), each.display) for each in self.accounts]
         return {
-            "skill_intent": [("Intents", self.intents), ("Flows", self.flows), ("Skills", self.skills)],
-            "outcome": [("Outcome", [(key, words.label) for key, words in wording.OUTCOMES.items()])],
-            "channel": [("All of a kind", list(wording.CHANNELS.items())), ("Accounts", accounts)],
-            "agent": [("Agent", [(name, name) for name in self.agents])],
-            "tag": [("Tag", [(name, name) for name in self.tags])],
+            "skill_intent": [
+                (deferred("Intents"), self.intents),
+                (deferred("Flows"), self.flows),
+                (deferred("Skills"), self.skills),
+            ],
+            "outcome": [(deferred("Outcome"), [(key, words.label) for key, words in wording.OUTCOMES.items()])],
+            "channel": [(deferred("All of a kind"), list(wording.CHANNELS.items())), (deferred("Accounts"), accounts)],
+            "agent": [(deferred("Agent"), [(name, name) for name in self.agents])],
+            "tag": [(deferred("Tag"), [(name, name) for name in self.tags])],
         }
 
     @property
@@ -75,6 +94,7 @@ async def load(connection: Connection, tenant_id: UUID, visibility: Visibility =
         agents=agents,
         tags=visibility.tags(await reviews.known_tags(connection, tenant_id)),
         sorts=SORTS,
+        orders=ORDERS,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dragoman.store.conversation_list.filters import Sort
+from dragoman.translations import deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +23,19 @@ class ListColumn:
 COLUMNS = {
     column.key: column
     for column in (
-        ListColumn("contact", "Phone / Contact"),
-        ListColumn("state", "State"),
-        ListColumn("outcome", "Outcome"),
-        ListColumn("intent", "Intent / Skill"),
-        ListColumn("last", "Last User Message"),
-        ListColumn("messages", "Message Count", numeric=True, sort=Sort.MESSAGES),
-        ListColumn("activity", "Last Activity", sort=Sort.ACTIVITY),
-        ListColumn("started", "Started", shown=False, sort=Sort.STARTED),
-        ListColumn("duration", "Duration", shown=False, numeric=True, sort=Sort.DURATION),
-        ListColumn("channel", "Channel", shown=False),
-        ListColumn("agent", "Agent", shown=False),
-        ListColumn("cost", "Cost", shown=False, numeric=True),
-        ListColumn("session", "Session id", shown=False),
+        ListColumn("contact", deferred("Phone / Contact")),
+        ListColumn("state", deferred("State")),
+        ListColumn("outcome", deferred("Outcome")),
+        ListColumn("intent", deferred("Intent / Skill")),
+        ListColumn("last", deferred("Last User Message")),
+        ListColumn("messages", deferred("Message Count"), numeric=True, sort=Sort.MESSAGES),
+        ListColumn("activity", deferred("Last Activity"), sort=Sort.ACTIVITY),
+        ListColumn("started", deferred("Started"), shown=False, sort=Sort.STARTED),
+        ListColumn("duration", deferred("Duration"), shown=False, numeric=True, sort=Sort.DURATION),
+        ListColumn("channel", deferred("Channel"), shown=False),
+        ListColumn("agent", deferred("Agent"), shown=False),
+        ListColumn("cost", deferred("Cost"), shown=False, numeric=True),
+        ListColumn("session", deferred("Session id"), shown=False),
     )
 }
 

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dragoman.domain.plurals import counted
 from dragoman.store.contacts.identities import ContactNote
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
+from dragoman.translations import ngettext as _n
 
-_KINDS = {"wa_id": "WhatsApp number", "wa_user_id": "WhatsApp user id", "email": "email address"}
+_KINDS = {
+    "wa_id": deferred("WhatsApp number"),
+    "wa_user_id": deferred("WhatsApp user id"),
+    "email": deferred("email address"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +28,39 @@ class Line:
 
 
 def _kind(detail: Mapping[str, Any]) -> str:
-    return _KINDS.get(str(detail.get("kind")), "identity")
+    return translated(_KINDS.get(str(detail.get("kind")), deferred("identity")))
 
 
 def _united(detail: Mapping[str, Any]) -> str:
     moved = detail.get("sessions")
-    what = counted(moved, "session", "sessions") if isinstance(moved, int) else "sessions"
-    return f"Threads brought together: {what} of contact {detail['contact']}"
+    if not isinstance(moved, int):
+        return _("Threads brought together: sessions of contact %(contact)s", contact=detail["contact"])
+    return _n(
+        "Threads brought together: %(count)s session of contact %(contact)s",
+        "Threads brought together: %(count)s sessions of contact %(contact)s",
+        moved,
+        contact=detail["contact"],
+    )
 
 
 _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "linked": lambda d: f"Identity linked: {_kind(d)} {d['value']}",
-    "identity_lost": lambda d: f"The {_kind(d)} {d['value']} belongs to somebody else now",
-    "number_changed": lambda d: f"Number changed from {d['old']} to {d['new']}",
-    "user_id_changed": lambda d: f"WhatsApp user id changed from {d['old']} to {d['new']}",
-    "merged_into": lambda d: f"Turned out to be contact {d['contact']}: {d['reason']}",
-    "merged_from": lambda d: f"Contact {d['contact']} turned out to be this one: {d['reason']}",
+    "linked": lambda d: _("Identity linked: %(kind)s %(value)s", kind=_kind(d), value=d["value"]),
+    "identity_lost": lambda d: _(
+        "The %(kind)s %(value)s belongs to somebody else now", kind=_kind(d), value=d["value"]
+    ),
+    "number_changed": lambda d: _("Number changed from %(old)s to %(new)s", old=d["old"], new=d["new"]),
+    "user_id_changed": lambda d: _("WhatsApp user id changed from %(old)s to %(new)s", old=d["old"], new=d["new"]),
+    "merged_into": lambda d: _(
+        "Turned out to be contact %(contact)s: %(reason)s", contact=d["contact"], reason=d["reason"]
+    ),
+    "merged_from": lambda d: _(
+        "Contact %(contact)s turned out to be this one: %(reason)s", contact=d["contact"], reason=d["reason"]
+    ),
     "united": _united,
-    "username": lambda d: f"Username: {d['value']}",
-    "confirmation_dropped": lambda d: f"Confirmation dropped: {d['reason']}",
-    "marketing_stopped": lambda d: f"Asked for no more marketing messages: {d['detail']}",
-    "marketing_resumed": lambda d: f"Wants marketing messages again: {d['detail']}",
+    "username": lambda d: _("Username: %(name)s", name=d["value"]),
+    "confirmation_dropped": lambda d: _("Confirmation dropped: %(reason)s", reason=d["reason"]),
+    "marketing_stopped": lambda d: _("Asked for no more marketing messages: %(detail)s", detail=d["detail"]),
+    "marketing_resumed": lambda d: _("Wants marketing messages again: %(detail)s", detail=d["detail"]),
 }
 
 WHAT = frozenset(_WORDS)

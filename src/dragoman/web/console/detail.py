@@ -18,7 +18,6 @@ from fastapi import Request
 from dragoman.domain import retention
 from dragoman.domain.handoff import Handoff
 from dragoman.domain.nouns import DEFAULT_CURRENCY, Contact
-from dragoman.domain.plain_text import contact_label
 from dragoman.domain.states import State
 from dragoman.ledger import pages
 from dragoman.ledger.integrity import Integrity, of_session
@@ -38,10 +37,11 @@ from dragoman.store.database import Connection
 from dragoman.store.handoff import inbox
 from dragoman.store.sending import account_suspensions, service_windows
 from dragoman.store.sending.account_suspensions import HeldReplies
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal
 from dragoman.web.console import attachments, contact_history, deliveries, timeline, transcript, wording
 from dragoman.web.console.attachments import MessageAttachment
-from dragoman.web.console.formatting import Times, elapsed_s
+from dragoman.web.console.formatting import Times, contact_label, elapsed_s
 from dragoman.web.console.page import times_of
 from dragoman.web.console.query import ADDRESS
 
@@ -117,7 +117,7 @@ class Detail:
     @property
     def is_group(self) -> bool:
         """Whether it is a group's conversation."""
-        return any(identity.kind == "wa_group" for identity, _ in self.identities)
+        return any(identity.kind == "wa_group" for identity, _at in self.identities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,8 +256,8 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
         contact=visibility.contact(contact, reading.mask),
         identities=list(
             zip(
-                visibility.identities([identity for identity, _ in known], reading.mask),
-                [at for _, at in known],
+                visibility.identities([identity for identity, _at in known], reading.mask),
+                [at for _identity, at in known],
                 strict=True,
             )
         ),
@@ -292,8 +292,8 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
 def language_from(conversation: Conversation) -> str:
     """How the contact's language became known: by the number's country code; nobody looks at what they write."""
     if conversation.channel == "whatsapp" and conversation.contact_phone:
-        return "from the country code of their number"
-    return "the default, as there is no number with a country code"
+        return _("from the country code of their number")
+    return _("the default, as there is no number with a country code")
 
 
 async def window_until(

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.translations import deferred
 from dragoman_shop import papers, pictures, recordings
 
 EXAMPLES: dict[str, tuple[str, str]] = {
-    "image": ("Photo", "image"),
-    "voice": ("Voice", "mic"),
-    "document": ("Document", "file-text"),
-    "sticker": ("Sticker", "sticker"),
-    "location": ("Location", "map-pin"),
-    "contact": ("Contact", "contact-round"),
-    "reaction": ("Reaction", "smile"),
-    "unsupported": ("Unsupported", "ban"),
+    "image": (deferred("Photo"), "image"),
+    "voice": (deferred("Voice"), "mic"),
+    "document": (deferred("Document"), "file-text"),
+    "sticker": (deferred("Sticker"), "sticker"),
+    "location": (deferred("Location"), "map-pin"),
+    "contact": (deferred("Contact"), "contact-round"),
+    "reaction": (deferred("Reaction"), "smile"),
+    "unsupported": (deferred("Unsupported"), "ban"),
 }
 """Name, label and icon of each."""
 

@@ -20,6 +20,8 @@ from dragoman.services.exports.formats import Format, Parts
 from dragoman.store import exports
 from dragoman.store.accounts import actions
 from dragoman.store.exports import ExportRequest
+from dragoman.translations import gettext as _
+from dragoman.translations import translated
 from dragoman.web.auth import Principal
 from dragoman.web.console.filter_words import NAMES, said
 from dragoman.web.console.formatting import Times
@@ -61,7 +63,7 @@ async def export(request: Request, runtime: RuntimeDependency, identity: Exporte
     form = await request.form(max_files=0)
     kind = str(form.get("format", ""))
     if kind not in get_args(Format):
-        raise HTTPException(422, f"format: {choice_refusal(get_args(Format), kind)}.")
+        raise HTTPException(422, f"format: {translated(choice_refusal(get_args(Format), kind))}.")
     parts = Parts(transcript="transcript" in form, timeline="timeline" in form)
     given = QueryParams(str(form.get("query", "")).removeprefix("?"))
     wanted = await _export(request, runtime, identity, given, kind, parts)  # type: ignore[arg-type]
@@ -123,7 +125,7 @@ async def _found(runtime: Runtime, identity: Principal, export_id: UUID) -> Expo
     async with runtime.database.tenant(identity.tenant_id) as connection:
         found = await exports.get(connection, identity.tenant_id, export_id)
     if found is None:
-        raise NotFoundError("This export does not exist or has been deleted.")
+        raise NotFoundError(_("This export does not exist or has been deleted."))
     return found
 
 

@@ -12,20 +12,22 @@ from fastapi import Request
 
 from dragoman.domain.text_values import choice_refusal, day_of, is_day
 from dragoman.store.conversation_list.filter_catalogue import SINCE, UNTIL, ValueKind
-from dragoman.web.console.page import times_of
+from dragoman.translations import gettext as _
+from dragoman.translations import pgettext, translated
+from dragoman.web.console.page import said, times_of
 
-_KINDS: Mapping[str, tuple[str, ValueKind]] = {"from": ("From", SINCE), "to": ("To", UNTIL)}
+_KINDS: Mapping[str, ValueKind] = {"from": SINCE, "to": UNTIL}
 
 
 def bound(given: Mapping[str, str], name: str, zone: tzinfo) -> datetime | None:
     """Read the filter ``from`` or ``to``, where it is given. Raises ValueError with what to do."""
-    label, kind = _KINDS[name]
     if not given[name]:
         return None
     try:
-        moment: datetime = kind.read_in(zone, given[name])
+        moment: datetime = _KINDS[name].read_in(zone, given[name])
     except ValueError as error:
-        raise ValueError(f"{label}: {error}.") from error
+        label = pgettext("day", "From") if name == "from" else pgettext("day", "To")
+        raise ValueError(f"{label}: {said(error)}.") from error
     return moment
 
 
@@ -36,7 +38,7 @@ def bounds(given: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, dat
         first, last = given["from"], given["to"]
         # A day ends where the next one begins, and in some zones a day was left out.
         if since > until or (is_day(first) and is_day(last) and day_of(first) > day_of(last)):
-            raise ValueError("“From” is after “To”. Choose an earlier “From” or a later “To”.")
+            raise ValueError(_("“From” is after “To”. Choose an earlier “From” or a later “To”."))
     return since, until
 
 
@@ -78,7 +80,7 @@ class RecordQuery:
     def choice(self, name: str, label: str, choices: Iterable[str]) -> str:
         """Give the filter *name* if it is empty or one of *choices*. Raises ValueError with these and the nearest."""
         if self[name] and self[name] not in (allowed := list(choices)):
-            raise ValueError(f"{label}: {choice_refusal(allowed, self[name])}.")
+            raise ValueError(f"{label}: {translated(choice_refusal(allowed, self[name]))}.")
         return self[name]
 
     def bounds(self) -> tuple[datetime | None, datetime | None]:

@@ -8,6 +8,8 @@ from datetime import datetime
 from dragoman.domain import skill_calls
 from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
+from dragoman.translations import gettext as _
+from dragoman.translations import translated
 from dragoman.web.console.formatting import Times
 from dragoman.web.console.wording import OUTCOMES, STATES, OutcomeWords, StateWords
 
@@ -23,24 +25,24 @@ _MOMENTS = frozenset(each.name for each in FILTERS if each.kind.api_type is date
 def said(name: str, value: str | bool | list[str], times: Times) -> str:
     """Write the *value* of the filter called *name*, as JSON has it; one that says enough itself stays as it is."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, list):
-        return " or ".join(said(name, one, times) for one in value)
+        return _(" or ").join(said(name, one, times) for one in value)
     if name == "ran":
         return calls(value, times)
     if name in _MOMENTS:
         return times.asked(value)
-    return _LABELS[name][value].label if value in _LABELS.get(name, {}) else value
+    return translated(_LABELS[name][value].label) if value in _LABELS.get(name, {}) else value
 
 
 def calls(text: str, times: Times) -> str:
     """Write the text form of :class:`~dragoman.domain.skill_calls.SkillCalls` in words."""
     skill, result, since, until = (text.split(",") + [""] * 3)[:4]
-    until_word = "to" if is_day(until) else "before"
-    parts = (
-        "any skill" if skill == skill_calls.ANY else skill,
-        result,
-        f"from {times.asked(since)}" if since else "",
-        f"{until_word} {times.asked(until)}" if until else "",
-    )
+    parts = [_("any skill") if skill == skill_calls.ANY else skill, result]
+    if since:
+        parts.append(_("from %(time)s", time=times.asked(since)))
+    if until and is_day(until):
+        parts.append(_("to %(day)s", day=times.asked(until)))
+    elif until:
+        parts.append(_("before %(time)s", time=times.asked(until)))
     return ", ".join(part for part in parts if part)

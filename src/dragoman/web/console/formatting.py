@@ -279,6 +279,12 @@ def playtime(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+def contact_label(name: str | None, phone: str | None, username: str | None = None) -> str:
+    """What a contact is called where a name stands, as :func:`plain_text.contact_label`, for the reader."""
+    label = plain_text.contact_label(name, phone, username)
+    return _("Unknown contact") if label == plain_text.UNKNOWN_CONTACT else label
+
+
 @reads_outside_text
 def person(name: str) -> Markup:
     """A name from outside as it stands among words: set apart, so that it turns no words but its own (UAX 9)."""

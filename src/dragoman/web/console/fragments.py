@@ -24,6 +24,7 @@ from dragoman.services.audit.verify_audit import check_session
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation
 from dragoman.store.database import Connection
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads, media
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import detail
@@ -47,7 +48,7 @@ async def find(connection: Connection, tenant_id: UUID, session_id: str) -> Conv
     except ValueError:
         found = None
     if found is None:
-        raise HTTPException(404, "The link may be incomplete, or belong to another tenant.")
+        raise HTTPException(404, _("The link may be incomplete, or belong to another tenant."))
     return found
 
 
@@ -100,7 +101,7 @@ async def timeline(request: Request, runtime: RuntimeDependency, identity: Reade
     """Events at the place that the query names; ``show`` keeps the skill calls, errors or warnings."""
     show = request.query_params.get("show", "all")
     if show not in detail.SHOWN:
-        raise HTTPException(422, "show is all, skills, errors or warnings.")
+        raise HTTPException(422, _("show is all, skills, errors or warnings."))
     async with opened(runtime, identity, session_id) as reading:
         place = await anchor_of(request, reading)
         shown = await reading.timeline(place, show=show)
@@ -140,7 +141,7 @@ async def file(
     try:
         named = UUID(session_id), UUID(message_id)
     except ValueError:
-        raise HTTPException(404, "There is no such file. The link may be incomplete.") from None
+        raise HTTPException(404, _("There is no such file. The link may be incomplete.")) from None
     return await media.answer(request, runtime, identity, *named)
 
 
@@ -177,7 +178,7 @@ async def anchor_of(request: Request, reading: ConversationReader) -> PageAnchor
 def number_of(text: str, name: str) -> int:
     """Read the number of a message or an event. Raises HTTPException 422."""
     if not _NUMBER.fullmatch(text):
-        raise HTTPException(422, f"{name} is the number of a message or an event.")
+        raise HTTPException(422, _("%(parameter)s is the number of a message or an event.", parameter=name))
     return int(text)
 
 
@@ -192,7 +193,7 @@ async def _element(reading: ConversationReader, anchor: str) -> int:
     elif anchor.startswith("d-") and _is_uuid(anchor[2:]):
         found = await pages.position_of(*of, UUID(anchor[2:]))
     if found is None:
-        raise HTTPException(404, "There is no such message or event in this conversation.")
+        raise HTTPException(404, _("There is no such message or event in this conversation."))
     return found
 
 

@@ -48,7 +48,7 @@ async def text(request: Request, runtime: RuntimeDependency, identity: Reader, s
         async for shown in _transcript(opened):
             yield await off_the_loop(partial(_plain_messages, request, found, shown))
         if with_timeline:
-            yield plain.TIMELINE
+            yield plain.timeline_heading()
             async for events in _timeline(opened):
                 yield await off_the_loop(partial(_plain_events, request, events))
 

@@ -17,7 +17,7 @@ from dragoman.store import legal_holds as store
 from dragoman.store.database import Connection
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import fragments
-from dragoman.web.console.page import render, target_of
+from dragoman.web.console.page import render, said, target_of
 from dragoman.web.console.query import ADDRESS
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -62,9 +62,9 @@ async def _answer(
     try:
         await doing
     except ValueError as error:
-        mistake, status = str(error), 422
+        mistake, status = said(error), 422
     except (AlreadyTakenError, RetentionBusyError) as error:
-        mistake, status = str(error), 409
+        mistake, status = said(error), 409
     if target_of(request) != "hold":
         if mistake:
             raise HTTPException(status, mistake)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dragoman.dispatch.understand import OUT_OF_SCOPE
+from dragoman.translations import gettext as _
+from dragoman.translations import markup, translated
 from dragoman.web.console.formatting import milliseconds, percent
 from dragoman.web.console.wording import SOURCES, Facts
 
@@ -72,21 +74,25 @@ def assigned(intent: Facts, classified: Facts | None, failed: Facts | None = Non
     """
     guesses = None if classified is None else Guesses.of(classified)
     source, detail = str(intent["source"]), intent.get("detail")
-    by = Markup("{}").format(SOURCES.get(source, source))
+    by = escape(translated(SOURCES.get(source, source)))
     facts: list[tuple[str, Markup]] = []
     short = by
     if source == "classifier":
-        facts += [("Decided by", _classifier(classified)), *_in_place_of(failed)]
-        short = Markup("confidence {}").format(percent(intent.get("confidence")))
+        facts += [(_("Decided by"), _classifier(classified)), *_in_place_of(failed)]
+        confidence = percent(intent.get("confidence"))
+        short = markup("confidence %(confidence)s", confidence=confidence)
         if guesses is not None:
-            short += Markup(", threshold {}").format(percent(guesses.threshold))
-            facts.append(("Chosen", _chosen(str(intent["intent"]), _number(intent.get("confidence")), guesses)))
+            threshold = percent(guesses.threshold)
+            short = markup(
+                "confidence %(confidence)s, threshold %(threshold)s", confidence=confidence, threshold=threshold
+            )
+            facts.append((_("Chosen"), _chosen(str(intent["intent"]), _number(intent.get("confidence")), guesses)))
     else:
-        facts.append(("Decided by", Markup("{}: {}").format(by, detail) if detail else by))
-        facts.append(("Classifier", _not_needed() if classified is None else _classifier(classified)))
+        facts.append((_("Decided by"), Markup("{}: {}").format(by, detail) if detail else by))
+        facts.append((_("Classifier"), _not_needed() if classified is None else _classifier(classified)))
     if guesses is not None:
-        facts.append(("Runner-up", _runner_up(str(intent["intent"]), guesses)))
-    return IntentExplanation(title="Why this skill", short=short, facts=tuple(facts), guesses=guesses)
+        facts.append((_("Runner-up"), _runner_up(str(intent["intent"]), guesses)))
+    return IntentExplanation(title=_("Why this skill"), short=short, facts=tuple(facts), guesses=guesses)
 
 
 def unclear(facts_of: Facts, classified: Facts | None, failed: Facts | None = None) -> IntentExplanation | None:
@@ -94,20 +100,20 @@ def unclear(facts_of: Facts, classified: Facts | None, failed: Facts | None = No
     if classified is None:
         return None
     guesses = Guesses.of(classified)
-    facts = [("Asked", _classifier(classified)), *_in_place_of(failed)]
-    short = Markup("no guess")
+    facts = [(_("Asked"), _classifier(classified)), *_in_place_of(failed)]
+    short = markup("no guess")
     if guesses.candidates:
         best = guesses.candidates[0]
         named = [guess for guess in guesses.candidates if guess.intent not in OUT_OF_SCOPE]
         if best.intent in OUT_OF_SCOPE:
-            short = Markup("out of scope, confidence {}").format(percent(best.confidence))
-            facts.append(("Best guess", _out_of_scope(best)))
-            facts += [("Best intent", _against(guess, guesses.threshold)) for guess in named[:1]]
+            short = markup("out of scope, confidence %(confidence)s", confidence=percent(best.confidence))
+            facts.append((_("Best guess"), _out_of_scope(best)))
+            facts += [(_("Best intent"), _against(guess, guesses.threshold)) for guess in named[:1]]
         else:
-            short = Markup("no intent reached {}").format(percent(guesses.threshold))
-            facts.append(("Best guess", _against(best, guesses.threshold)))
-    facts.append(("Result", Markup("{}").format(facts_of["reason"])))
-    return IntentExplanation(title="Why no intent matched", short=short, facts=tuple(facts), guesses=guesses)
+            short = markup("no intent reached %(threshold)s", threshold=percent(guesses.threshold))
+            facts.append((_("Best guess"), _against(best, guesses.threshold)))
+    facts.append((_("Result"), escape(facts_of["reason"])))
+    return IntentExplanation(title=_("Why no intent matched"), short=short, facts=tuple(facts), guesses=guesses)
 
 
 def share(part: float) -> str:
@@ -117,36 +123,54 @@ def share(part: float) -> str:
 
 def _classifier(classified: Facts | None) -> Markup:
     if classified is None:
-        return Markup("The classifier; its own record is not among the events shown here")
-    return Markup("Classifier <code>{}</code>, version <code>{}</code>, in {}").format(
-        classified["classifier"], classified["classifier_version"], milliseconds(classified["duration_ms"])
+        return markup("The classifier; its own record is not among the events shown here")
+    return markup(
+        "Classifier <code>%(classifier)s</code>, version <code>%(version)s</code>, in %(duration)s",
+        classifier=classified["classifier"],
+        version=classified["classifier_version"],
+        duration=milliseconds(classified["duration_ms"]),
     )
 
 
 def _in_place_of(failed: Facts | None) -> list[tuple[str, Markup]]:
     if failed is None:
         return []
-    said = Markup("Classifier <code>{}</code>, version <code>{}</code>, which did not answer: {}").format(
-        failed["classifier"], failed["classifier_version"], failed["error_class"]
+    said = markup(
+        "Classifier <code>%(classifier)s</code>, version <code>%(version)s</code>, which did not answer: %(error)s",
+        classifier=failed["classifier"],
+        version=failed["classifier_version"],
+        error=failed["error_class"],
     )
-    return [("In place of", said)]
+    return [(_("In place of"), said)]
 
 
 def _not_needed() -> Markup:
-    return Markup("Not asked: nothing had to be guessed")
+    return markup("Not asked: nothing had to be guessed")
 
 
 def _out_of_scope(guess: CandidateBar) -> Markup:
-    return Markup("<code>{}</code> with {}: the message belongs to no intent").format(
-        guess.intent, percent(guess.confidence)
+    return markup(
+        "<code>%(intent)s</code> with %(confidence)s: the message belongs to no intent",
+        intent=guess.intent,
+        confidence=percent(guess.confidence),
     )
 
 
 def _against(guess: CandidateBar, threshold: float) -> Markup:
     points = (guess.confidence - threshold) * 100
-    place = "above" if points >= 0 else "below"
-    return Markup("<code>{}</code> with {}, {:.0f} points {} the threshold of {}").format(
-        guess.intent, percent(guess.confidence), abs(points), place, percent(threshold)
+    values = {
+        "intent": guess.intent,
+        "confidence": percent(guess.confidence),
+        "points": f"{abs(points):.0f}",
+        "threshold": percent(threshold),
+    }
+    if points >= 0:
+        return markup(
+            "<code>%(intent)s</code> with %(confidence)s, %(points)s points above the threshold of %(threshold)s",
+            **values,
+        )
+    return markup(
+        "<code>%(intent)s</code> with %(confidence)s, %(points)s points below the threshold of %(threshold)s", **values
     )
 
 
@@ -159,14 +183,25 @@ def _chosen(intent: str, confidence: float, guesses: Guesses) -> Markup:
 def _runner_up(intent: str, guesses: Guesses) -> Markup:
     others = [guess for guess in guesses.candidates if guess.intent != intent]
     if not others:
-        return Markup("None: the classifier had no other guess")
-    if others[0].intent in OUT_OF_SCOPE:
-        then = "the contact would have been asked again"
-    elif others[0].enough:
-        then = "would have been taken instead"
-    else:
-        then = "not enough: the contact would have been asked again"
-    return Markup("<code>{}</code> with {}, {}").format(others[0].intent, percent(others[0].confidence), then)
+        return markup("None: the classifier had no other guess")
+    name, confidence = others[0].intent, percent(others[0].confidence)
+    if name in OUT_OF_SCOPE:
+        return markup(
+            "<code>%(intent)s</code> with %(confidence)s, the contact would have been asked again",
+            intent=name,
+            confidence=confidence,
+        )
+    if others[0].enough:
+        return markup(
+            "<code>%(intent)s</code> with %(confidence)s, would have been taken instead",
+            intent=name,
+            confidence=confidence,
+        )
+    return markup(
+        "<code>%(intent)s</code> with %(confidence)s, not enough: the contact would have been asked again",
+        intent=name,
+        confidence=confidence,
+    )
 
 
 def _number(value: Any) -> float:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Conversation, Filters, Page
+from dragoman.translations import gettext as _
 from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import choices, columns
@@ -71,11 +72,15 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
     return render(request, "logs/_live_rows.html", **context)
 
 
+def _ids_refusal() -> str:
+    return _("ids are the ids of at most %(most)s sessions, commas between them.", most=MOST_IDS)
+
+
 def _ids(text: str) -> list[UUID]:
     try:
         found = [UUID(part) for part in text.split(",", MOST_IDS)] if text else []
     except ValueError as error:
-        raise HTTPException(422, f"ids are the ids of at most {MOST_IDS} sessions, commas between them.") from error
+        raise HTTPException(422, _ids_refusal()) from error
     if len(found) > MOST_IDS:
-        raise HTTPException(422, f"ids are the ids of at most {MOST_IDS} sessions, commas between them.")
+        raise HTTPException(422, _ids_refusal())
     return found

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from dragoman.domain.plurals import counted
 from dragoman.ledger import changes
 from dragoman.runtime import Runtime
 from dragoman.store.accounts.look_ups import TooManyLookUpsError
@@ -20,10 +19,12 @@ from dragoman.store.conversation_list.conversations import MalformedCursorError,
 from dragoman.store.conversation_list.find_by_id import find_by_id, is_id
 from dragoman.store.conversation_list.saved_views import SavedView
 from dragoman.store.database import Connection
+from dragoman.translations import gettext as _
+from dragoman.translations import ngettext as _n
 from dragoman.web import audited_reads, search_snippets
 from dragoman.web.auth import Principal, require, split_address
 from dragoman.web.console import choices, columns, detail, fragments, holds, outbox, reviews, volume
-from dragoman.web.console.page import off_the_loop, render, target_of, times_of
+from dragoman.web.console.page import off_the_loop, render, said, target_of, times_of
 from dragoman.web.console.query import ADDRESS, COOKIE, FilterError, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
 from dragoman.web.http.shares import share_of_searches
@@ -128,7 +129,7 @@ async def _filter_errors(runtime: Runtime, identity: Principal, query: ListQuery
     try:
         await check_look_ups(runtime, identity, query.filters())
     except TooManyLookUpsError as error:
-        return [FilterError("Looking for numbers", f"is limited. {error}")]
+        return [FilterError(_("Looking for numbers"), _("is limited. %(reason)s", reason=said(error)))]
     return []
 
 
@@ -163,10 +164,10 @@ async def _list(
             )
             await audited_reads.listed(runtime, connection, identity, query.filters())
         except MalformedCursorError:
-            filter_errors = [FilterError("cursor", "is not a place in this list. Start again from the newest.")]
+            filter_errors = [FilterError("cursor", _("is not a place in this list. Start again from the newest."))]
         except TooSlowError:
             filter_errors = [
-                FilterError("The list", "took too long to find. Narrow it, by date or state for instance.")
+                FilterError(_("The list"), _("took too long to find. Narrow it, by date or state for instance."))
             ]
     of_contacts = [found.contact_id for found in page.items]
     masks = await identity.visibility.masks(connection, identity.tenant_id, of_contacts)
@@ -199,13 +200,15 @@ async def _views(connection: Connection, identity: Principal) -> list[SavedView]
 
 def _announcement(page: Page, query: ListQuery, filter_errors: list[FilterError]) -> str:
     if filter_errors:
-        return f"{filter_errors[0].parameter} {filter_errors[0].advice}"
+        return str(filter_errors[0])
     if not page.items:
         if page.searched_to is not None:
-            return "Nothing found yet: only a part of the conversations was searched"
-        return "No conversations match" if query.narrowed else "No conversations"
-    found = counted(len(page.items), "conversation", "conversations")
-    return f"{found} shown{', more follow' if page.next_cursor else ''}"
+            return _("Nothing found yet: only a part of the conversations was searched")
+        return _("No conversations match") if query.narrowed else _("No conversations")
+    number = len(page.items)
+    if page.next_cursor:
+        return _n("%(count)s conversation shown, more follow", "%(count)s conversations shown, more follow", number)
+    return _n("%(count)s conversation shown", "%(count)s conversations shown", number)
 
 
 def _status(shown: dict[str, Any]) -> int:

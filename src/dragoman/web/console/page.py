@@ -56,10 +56,16 @@ def _for_the_reader(value: object) -> object:
     return translations.translated(value) if isinstance(value, translations.DeferredText) else value
 
 
+def _first_letter(text: str, change: Callable[[str], str]) -> str:
+    said = translations.translated(text)
+    return f"{change(said[:1])}{said[1:]}"
+
+
 def _counted_markup(one: str, other: str, count: float, /, **values: object) -> Markup:
     """A ``{% trans %}`` with ``{% pluralize %}``: its count is written as the reader writes numbers."""
     form = translations.form_of(one, other, count)
-    return Markup(form) % {**values, "count": translations.number(count)}  # noqa: S704 - our own texts
+    said = {name: _for_the_reader(value) for name, value in values.items()}
+    return Markup(form) % {**said, "count": translations.number(count)}  # noqa: S704 - our own texts
 
 
 def _plain(values: dict[str, object]) -> dict[str, object]:
@@ -116,12 +122,13 @@ def _environment() -> Environment:
         OUTCOMES=wording.OUTCOMES,
         CHANNELS=wording.CHANNELS,
         SENDERS=wording.SENDERS,
+        LEVELS=wording.LEVELS,
         FILTERS={each.console: each for each in FILTERS if each.console},
         MAY_BE_DUPLICATE=wording.MAY_BE_DUPLICATE,
         MEDIA=wording.MEDIA,
         DELIVERIES=wording.DELIVERIES,
         calls_in_words=filter_words.calls,
-        contact_label=plain_text.contact_label,
+        contact_label=formatting.contact_label,
         safe_link=chat_text.safe_link,
         order_total=attachments.total,
         map_address=attachments.map_address,
@@ -147,7 +154,8 @@ def _environment() -> Environment:
         counted=plurals.counted,
         noun=plurals.noun,
         number=translations.number,
-        first_upper=lambda text: f"{text[:1].upper()}{text[1:]}",
+        first_upper=lambda text: _first_letter(text, str.upper),
+        first_lower=lambda text: _first_letter(text, str.lower),
     )
     return made
 
@@ -235,7 +243,9 @@ def qr_code(text: str) -> Markup:
     """Draw *text* as a QR code, dark on light in either theme, for which cameras look."""
     drawn = segno.make(text, error="m", micro=False).svg_inline(omitsize=True, border=3, dark="#000", light="#fff")
     drawing = Markup(drawn)  # noqa: S704 - a path made of numbers
-    return Markup('<div class="qr" role="img" aria-label="QR code of the key below">{}</div>').format(drawing)
+    return Markup('<div class="qr" role="img" aria-label="{}">{}</div>').format(
+        translations.gettext("QR code of the key below"), drawing
+    )
 
 
 def said(error: Exception) -> str:

@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.conversations import NEWEST, Filters, SortOrder
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, NEGATIONS, FilterField
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
 from dragoman.web.console import columns, filter_times
 from dragoman.web.console.formatting import Times
 
@@ -34,10 +36,10 @@ NOT = "!"
 """Before a value of a filter that can be negated: any but this one."""
 
 PERIODS: Mapping[str, tuple[str, timedelta]] = {
-    "1h": ("Last hour", timedelta(hours=1)),
-    "24h": ("Last 24 hours", timedelta(hours=24)),
-    "7d": ("Last 7 days", timedelta(days=7)),
-    "30d": ("Last 30 days", timedelta(days=30)),
+    "1h": (deferred("Last hour"), timedelta(hours=1)),
+    "24h": (deferred("Last 24 hours"), timedelta(hours=24)),
+    "7d": (deferred("Last 7 days"), timedelta(days=7)),
+    "30d": (deferred("Last 30 days"), timedelta(days=30)),
 }
 """Times up to now, by their text in addresses: what each is called, and how long it is."""
 
@@ -51,6 +53,9 @@ class FilterError:
 
     parameter: str
     advice: str
+
+    def __str__(self) -> str:
+        return f"{self.parameter} {self.advice}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,31 +114,32 @@ class ListQuery:
 
     def filter_errors(self) -> list[FilterError]:
         """What of it cannot be used; :meth:`filters` may be called when this is empty."""
+        # Translators: the advice of an error stands after the name of the filter, such as "to is longer than …".
         found: dict[str, str] = {}
         for name, text in self._parts():
             if len(text) > _LONGEST:
-                found[name] = f"is longer than {_LONGEST} characters."
+                found[name] = _("is longer than %(most)s characters.", most=_LONGEST)
             elif _CONTROL.search(text):
-                found[name] = "holds a control character."
+                found[name] = _("holds a control character.")
         for name, texts in self.texts.items():
             if len(texts) > _MOST_VALUES:
-                found[name] = f"has more than {_MOST_VALUES} values."
+                found[name] = _("has more than %(most)s values.", most=_MOST_VALUES)
         for name, wanted, texts in self._asked():
             try:
                 wanted.read(texts, self.zone)
             except ValueError as error:
-                found.setdefault(name, wanted.kind.refusal or f"cannot be used: {error}.")
+                found.setdefault(name, translated(wanted.kind.refusal) or _refused(error, "."))
         if self.last and self.last not in PERIODS:
-            found.setdefault("last", f"cannot be used: use one of {', '.join(PERIODS)}.")
+            found.setdefault("last", _("cannot be used: use one of %(choices)s.", choices=", ".join(PERIODS)))
         try:
             self.order  # noqa: B018 - reading it is the check
         except ValueError as error:
-            found.setdefault("sort", f"cannot be used: {error}.")
+            found.setdefault("sort", _refused(error, "."))
         if not found:
             try:
                 filter_times.bounds({name: self[name] for name in ("from", "to")}, self.zone)
             except ValueError as error:
-                found["to"] = f"cannot be used: {error}"
+                found["to"] = _refused(error)
         return [FilterError(name, advice) for name, advice in found.items()]
 
     def filters(self) -> Filters:
@@ -217,6 +223,12 @@ class ListQuery:
     def cleared(self) -> str:
         """Write the list's address without any filter; columns and order stay."""
         return self.address(**dict.fromkeys(self.set_filters, ""))
+
+
+def _refused(error: ValueError, end: str = "") -> str:
+    """What is wrong with a filter, in the reader's language where the error was made to be translated."""
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return _("cannot be used: %(reason)s", reason=f"{translated(said)}{end}")
 
 
 def _tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -13,9 +13,10 @@ from starlette.exceptions import HTTPException
 from dragoman.store import reviews
 from dragoman.store.database import Connection
 from dragoman.store.reviews import Author, UnusableReviewError
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, require
 from dragoman.web.console import fragments
-from dragoman.web.console.page import render, target_of
+from dragoman.web.console.page import render, said, target_of
 from dragoman.web.console.query import ADDRESS
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -44,7 +45,7 @@ async def write(
             now=runtime.clock.now(),
         )
 
-    return await _answer(request, runtime, identity, session_id, do, "Note added")
+    return await _answer(request, runtime, identity, session_id, do, _("Note added"))
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/notes/{{note_id}}/delete")
@@ -63,9 +64,9 @@ async def delete(
             of_anybody=identity.may(ADMIN),
             now=runtime.clock.now(),
         ):
-            raise HTTPException(404, "You have no such note.")
+            raise HTTPException(404, _("You have no such note."))
 
-    return await _answer(request, runtime, identity, session_id, do, "Note deleted")
+    return await _answer(request, runtime, identity, session_id, do, _("Note deleted"))
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/tags")
@@ -80,7 +81,8 @@ async def tag(
         else:
             await reviews.add_tag(connection, identity.tenant_id, session, add, identity.name, now=runtime.clock.now())
 
-    return await _answer(request, runtime, identity, session_id, do, "Tag removed" if remove else "Tag added")
+    done = _("Tag removed") if remove else _("Tag added")
+    return await _answer(request, runtime, identity, session_id, do, done)
 
 
 @router.post(f"{ADDRESS}/{{session_id}}/reviewed")
@@ -95,7 +97,7 @@ async def reviewed(
         else:
             await reviews.unmark(connection, identity.tenant_id, session)
 
-    done = "Marked as reviewed" if mark == "yes" else "No longer marked as reviewed"
+    done = _("Marked as reviewed") if mark == "yes" else _("No longer marked as reviewed")
     return await _answer(request, runtime, identity, session_id, do, done)
 
 
@@ -129,7 +131,7 @@ async def _answer(
         try:
             await do(connection, found.session_id)
         except UnusableReviewError as error:
-            mistake = str(error)
+            mistake = said(error)
         shown = await context(connection, identity, found.session_id)
     if target_of(request) != "review":
         if mistake:

@@ -18,10 +18,12 @@ from markupsafe import Markup
 from dragoman.bounded import reads_outside_text
 from dragoman.domain.content import preview
 from dragoman.domain.plain_text import cut, isolated
-from dragoman.domain.plurals import counted
 from dragoman.domain.states import TERMINAL, State
 from dragoman.ledger.pages import StateSpan, TimelineDigest
 from dragoman.ledger.read import Event, Message
+from dragoman.translations import deferred, translated
+from dragoman.translations import gettext as _
+from dragoman.translations import ngettext as _n
 from dragoman.web.console import intent_explanation, wording
 from dragoman.web.console.formatting import duration, milliseconds, since_start
 from dragoman.web.console.intent_explanation import Guesses, IntentExplanation, share
@@ -165,8 +167,9 @@ def _timed(entry: TimelineEntry, began: datetime, whole_s: float) -> TimedStep |
     length_s = float(length) if is_pause else length / 1000
     at_s = (event.at - began).total_seconds() - (0.0 if is_pause else length_s)
     start = min(max(at_s / whole_s, 0.0), 1.0)
+    classifier = _("Classifier %(name)s", name=facts.get("classifier"))
     return TimedStep(
-        name="Pause before retry" if is_pause else str(facts.get("skill") or f"Classifier {facts.get('classifier')}"),
+        name=_("Pause before retry") if is_pause else str(facts.get("skill") or classifier),
         lasted=milliseconds(length_s * 1000),
         start=share(start),
         # A step of no width would not be seen.
@@ -179,9 +182,9 @@ _DELIVERIES = frozenset({"message.status", "outbox.changed"})
 """Events that say how far something came that was to be sent."""
 
 _BESIDE = {
-    "message.status": "Delivery status",
-    "trigger.fired": "Automation",
-    "outbox.changed": "Automation",
+    "message.status": deferred("Delivery status"),
+    "trigger.fired": deferred("Automation"),
+    "outbox.changed": deferred("Automation"),
 }
 """What no message has caused, by the first of it."""
 
@@ -206,7 +209,7 @@ def _entry(event: Event, known_messages: Container[str] | None, told: Mapping[st
     is_delivery = event.type in _DELIVERIES
     failed = is_delivery and facts["status"] == "failed"
     waits = is_delivery and facts["status"] in ("retrying", "held")
-    named = wording.ACTORS.get(event.actor_kind, str(event.actor_kind))
+    named = translated(wording.ACTORS.get(event.actor_kind, str(event.actor_kind)))
     message = facts.get("message_id")
     known = isinstance(message, str) and (known_messages is None or message in known_messages)
     return TimelineEntry(
@@ -333,8 +336,8 @@ def _fold(attempts: list[TimelineEntry], retries: list[TimelineEntry]) -> Fold:
     pauses = [entry.event.payload.get("delay_seconds") for entry in retries]
     paused = sum(pause for pause in pauses if isinstance(pause, int | float))
     return Fold(
-        title=f"{counted(len(failed), 'earlier attempt', 'earlier attempts')} failed",
-        detail=f"{', '.join(classes)} · paused {duration(paused)}",
+        title=_n("%(count)s earlier attempt failed", "%(count)s earlier attempts failed", len(failed)),
+        detail=f"{', '.join(classes)} · {_('paused %(duration)s', duration=duration(paused))}",
         entries=attempts,
     )
 
@@ -383,13 +386,13 @@ def _group(
     dispatch: UUID | None, first: TimelineEntry, causes: Mapping[UUID, Message], *, again: bool
 ) -> DispatchGroup:
     if dispatch is None:
-        title = _BESIDE.get(first.event.type, "Without a message")
+        title = translated(_BESIDE.get(first.event.type, deferred("Without a message")))
         return DispatchGroup(anchor=f"g{first.event.position}", title=title, message="")
     cause = causes.get(dispatch)
-    shown = "Dispatch" if cause is None else f"“{cut(preview(cause.content), 80, mark='…')}”"
+    shown = _("Dispatch") if cause is None else f"“{cut(preview(cause.content), 80, mark='…')}”"
     return DispatchGroup(
         anchor=f"g{first.event.position}" if again else f"d-{dispatch}",
-        title=f"Continued: {shown}" if again else shown,
+        title=_("Continued: %(message)s", message=shown) if again else shown,
         message="" if cause is None else f"m-{cause.message_id}",
         dispatch=dispatch,
         is_continued=again,

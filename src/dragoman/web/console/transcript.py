@@ -25,9 +25,11 @@ from dragoman.domain.content import (
 )
 from dragoman.domain.nouns import Sender
 from dragoman.domain.plain_text import cut, visible_name
-from dragoman.domain.plurals import counted
 from dragoman.ledger.pages import QuotedElsewhere, StepCount, errors_among
 from dragoman.ledger.read import Event, Message
+from dragoman.translations import gettext as _
+from dragoman.translations import markup, translated
+from dragoman.translations import ngettext as _n
 from dragoman.web.console import wording
 from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.formatting import Times, names_only, person, rough_duration
@@ -106,7 +108,16 @@ class Bubble:
         if self.written_at is None or self.written_at > self.message.at:
             return ""
         late = self.message.at - self.written_at
-        return f"{counted(late.days, 'day', 'days') if late.days else rough_duration(late.total_seconds())} late"
+        if late.days:
+            return _n("%(count)s day late", "%(count)s days late", late.days)
+        return _("%(duration)s late", duration=rough_duration(late.total_seconds()))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether ``who`` is a name, and not what the bot or an unnamed agent is called."""
+        return self.message.sender is Sender.CONTACT or (
+            self.message.sender is Sender.AGENT and bool(self.message.sender_name)
+        )
 
     @property
     def look(self) -> str:
@@ -215,7 +226,7 @@ def items(
     _tap(messages, bubbles, by_channel_id)
     _count_steps(bubbles, _steps(events) if steps is None else steps)
     placed += [(event.at, len(messages) + event.position, notice) for event, notice in _notices(events)]
-    return list(_with_days([item for *_, item in sorted(placed, key=lambda place: place[:2])], placed, times))
+    return list(_with_days([item for _at, _order, item in sorted(placed, key=lambda place: place[:2])], placed, times))
 
 
 def _bubbles(messages: Sequence[Message], contact: str, files: Mapping[UUID, MessageAttachment]) -> dict[int, Bubble]:
@@ -230,7 +241,7 @@ def _bubbles(messages: Sequence[Message], contact: str, files: Mapping[UUID, Mes
 def _snippet(content: Content) -> str:
     """A line that stands for *content* in a quote."""
     if isinstance(content, Media) and not content.caption and not content.filename:
-        return wording.MEDIA.get(content.media, (content.media,))[0]
+        return translated(wording.MEDIA.get(content.media, (content.media,))[0])
     return cut(preview(content), 200)
 
 
@@ -238,8 +249,8 @@ def _who(message: Message, contact: str) -> str:
     if message.sender is Sender.CONTACT:
         return visible_name(message.sender_name) or contact
     if message.sender is Sender.BOT:
-        return "Bot"
-    return message.sender_name or "Agent"
+        return translated(wording.SENDERS["bot"])
+    return message.sender_name or translated(wording.SENDERS["agent"])
 
 
 def _apply(message: Message, bubbles: Mapping[str, Bubble], contact: str) -> list[Item] | None:
@@ -261,10 +272,17 @@ def _apply(message: Message, bubbles: Mapping[str, Bubble], contact: str) -> lis
             before = target.body if target.body is not None else preview(target.message.content)
             target.earlier.append((before, message.at))
             target.body = body
-            return [Notice(anchor=anchor, icon="pencil", text=_about(who, "edited a message"), goto=target.anchor)]
+            return [
+                Notice(
+                    anchor=anchor,
+                    icon="pencil",
+                    text=markup("%(who)s edited a message", who=person(who)),
+                    goto=target.anchor,
+                )
+            ]
         case Revoke():
             target.revoked_at = message.at
-            text = _about(who, "deleted a message; it stays on record")
+            text = markup("%(who)s deleted a message; it stays on record", who=person(who))
             return [Notice(anchor=anchor, icon="trash-2", text=text, goto=target.anchor)]
 
 
@@ -277,14 +295,11 @@ def _react(message: Message, reaction: Reaction, target: Bubble, who: str) -> li
         if mark.by == by and mark.removed_at is None:
             target.reactions[place] = dataclasses.replace(mark, removed_at=message.at)
     if reaction.emoji is None:
-        return [Notice(anchor=anchor, icon="smile", text=_about(who, "took a reaction back"), goto=target.anchor)]
+        text = markup("%(who)s took a reaction back", who=person(who))
+        return [Notice(anchor=anchor, icon="smile", text=text, goto=target.anchor)]
     goto = f"d-{message.dispatch_id}" if message.dispatch_id else ""
     target.reactions.append(ReactionMark(anchor=anchor, emoji=reaction.emoji, who=who, at=message.at, by=by, goto=goto))
     return []
-
-
-def _about(who: str, did: str) -> Markup:
-    return Markup("{} {}").format(person(who), did)
 
 
 def _notice_of(message: Message) -> Notice | None:
@@ -313,7 +328,7 @@ def _quote(
                 session_id=found.session_id,
             )
         elif target is None:
-            bubble.quote = Quote(who="An earlier message", text="It is not on record here.", anchor="")
+            bubble.quote = Quote(who=_("An earlier message"), text=_("It is not on record here."), anchor="")
         else:
             text = _snippet(target.message.content)
             bubble.quote = Quote(who=_who(target.message, contact), text=text, anchor=target.anchor)
@@ -368,7 +383,7 @@ def _notices(events: Sequence[Event]) -> Iterable[tuple[Event, Notice]]:
         if outcome in _TOLD_OUTCOMES:
             words = wording.OUTCOMES[outcome]
             look = (words.icon, words.hue)
-            text = Markup("{}: {}").format(words.label, event.payload.get("reason", ""))
+            text = Markup("{}: {}").format(translated(words.label), event.payload.get("reason", ""))
         elif look is not None:
             facts = wording.Facts(event.payload)
             told = wording.EVENTS[event.type]
@@ -385,7 +400,7 @@ _TOLD_OUTCOMES = frozenset({"SKILL_ERROR", "SESSION_BUSY"})
 
 
 def _with_days(ordered: Sequence[Item], placed: Sequence[tuple[datetime, int, Item]], times: Times) -> Iterable[Item]:
-    at_of = {id(item): at for at, _, item in placed}
+    at_of = {id(item): at for at, _order, item in placed}
     day, previous = None, None
     for item in ordered:
         at = times.local(at_of[id(item)])

@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 
 from dragoman.store.conversation_list import saved_views
 from dragoman.store.conversation_list.saved_views import LONGEST_NAME, NameTakenError
+from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, require
-from dragoman.web.console.page import times_of
+from dragoman.web.console.page import said, times_of
 from dragoman.web.console.query import ADDRESS, ListQuery
 from dragoman.web.http.dependencies import RuntimeDependency
 
@@ -30,7 +31,7 @@ async def save(request: Request, runtime: RuntimeDependency, identity: Reader) -
     user_id, name = _person(identity), _name(form)
     query = _query(request, form)
     if query.filter_errors():
-        raise HTTPException(422, "This list cannot be kept: one of its filters cannot be used.")
+        raise HTTPException(422, _("This list cannot be kept: one of its filters cannot be used."))
     kept = dataclasses.replace(query, cursor="")
     async with runtime.database.tenant(identity.tenant_id) as connection:
         try:
@@ -45,7 +46,7 @@ async def save(request: Request, runtime: RuntimeDependency, identity: Reader) -
                 now=runtime.clock.now(),
             )
         except NameTakenError as error:
-            raise HTTPException(422, str(error)) from error
+            raise HTTPException(422, said(error)) from error
     return RedirectResponse(kept.address(), 303)
 
 
@@ -61,7 +62,7 @@ async def change(request: Request, runtime: RuntimeDependency, identity: Reader,
                 try:
                     done = await saved_views.rename(connection, tenant_id, user_id, view_id, name)
                 except NameTakenError as error:
-                    raise HTTPException(422, str(error)) from error
+                    raise HTTPException(422, said(error)) from error
             case "share" | "unshare" as action:
                 done = await saved_views.share(connection, tenant_id, user_id, view_id, shared=action == "share")
             case "delete":
@@ -71,9 +72,9 @@ async def change(request: Request, runtime: RuntimeDependency, identity: Reader,
             case "no-default":
                 done = await saved_views.make_default(connection, tenant_id, user_id, None)
             case _:
-                raise HTTPException(422, "Say what to do: rename, share, unshare, delete, default or no-default.")
+                raise HTTPException(422, _("Say what to do: rename, share, unshare, delete, default or no-default."))
     if not done:
-        raise HTTPException(404, "You have no such view.")
+        raise HTTPException(404, _("You have no such view."))
     back = _query(request, form)
     return RedirectResponse(back.address(), 303)
 
@@ -85,12 +86,12 @@ def _query(request: Request, form: FormData) -> ListQuery:
 
 def _person(identity: Principal) -> UUID:
     if identity.user_id is None:
-        raise HTTPException(422, "Views belong to people; a token has none.")
+        raise HTTPException(422, _("Views belong to people; a token has none."))
     return identity.user_id
 
 
 def _name(form: FormData) -> str:
     name = " ".join(str(form.get("name", "")).split())
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise HTTPException(422, f"Give the view a name of up to {LONGEST_NAME} characters.")
+        raise HTTPException(422, _("Give the view a name of up to %(most)s characters.", most=LONGEST_NAME))
     return name

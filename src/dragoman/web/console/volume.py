@@ -16,6 +16,7 @@ from dragoman.store.conversation_list import counts
 from dragoman.store.conversation_list.conversations import TooSlowError
 from dragoman.store.conversation_list.counts import MOST_COUNTED, VolumeBar
 from dragoman.store.database import Connection
+from dragoman.translations import number as written
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, require
 from dragoman.web.console.page import render, target_of, times_of
@@ -89,7 +90,7 @@ def words() -> dict[str, Any]:
 
 def bounded_count(number: int) -> str:
     """Write a count that goes no further than :data:`~dragoman.store.conversation_list.counts.MOST_COUNTED`."""
-    return f"{MOST_COUNTED:,}+" if number > MOST_COUNTED else f"{number:,}"
+    return f"{written(MOST_COUNTED)}+" if number > MOST_COUNTED else written(number)
 
 
 async def _bounds(connection: Connection, identity: Principal, query: ListQuery, now: datetime) -> list[datetime]:

@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dragoman.domain.nouns import DEFAULT_CURRENCY, Level
 from dragoman.domain.outbox_status import OutboxStatus
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import without_isolates
-from dragoman.domain.plurals import counted, times
 from dragoman.domain.states import State
 from dragoman.ledger.pages import EventFilter
-from dragoman.translations import markup
+from dragoman.translations import DeferredText, deferred, markup, translated
+from dragoman.translations import gettext as _
+from dragoman.translations import ngettext as _n
 from dragoman.web.console.formatting import duration, language, milliseconds, money, percent, person
 
 
@@ -40,13 +41,13 @@ class StateWords:
 
 
 STATES: dict[str, StateWords] = {
-    State.OPEN: StateWords(label="Open", hue="green"),
-    State.ACTIVE: StateWords(label="Active", hue="green"),
-    State.AWAITING_USER: StateWords(label="Awaiting user", hue="amber"),
-    State.PROCESSING: StateWords(label="Processing", hue="blue", breathing=True),
-    State.WITH_AGENT: StateWords(label="With agent", hue="red"),
-    State.RESOLVED: StateWords(label="Resolved", hue="gray"),
-    State.EXPIRED: StateWords(label="Expired", hue="gray", hollow=True),
+    State.OPEN: StateWords(label=deferred("Open"), hue="green"),
+    State.ACTIVE: StateWords(label=deferred("Active"), hue="green"),
+    State.AWAITING_USER: StateWords(label=deferred("Awaiting user"), hue="amber"),
+    State.PROCESSING: StateWords(label=deferred("Processing"), hue="blue", breathing=True),
+    State.WITH_AGENT: StateWords(label=deferred("With agent"), hue="red"),
+    State.RESOLVED: StateWords(label=deferred("Resolved"), hue="gray"),
+    State.EXPIRED: StateWords(label=deferred("Expired"), hue="gray", hollow=True),
 }
 
 
@@ -62,170 +63,181 @@ class OutcomeWords:
 
 OUTCOMES: dict[str, OutcomeWords] = {
     Outcome.IN_PROGRESS: OutcomeWords(
-        label="In Progress",
+        label=deferred("In Progress"),
         hue="gray",
         icon="loader",
-        meaning="No final outcome yet: the conversation is still being handled.",
+        meaning=deferred("No final outcome yet: the conversation is still being handled."),
     ),
     Outcome.SUCCESS: OutcomeWords(
-        label="Success",
+        label=deferred("Success"),
         hue="green",
         icon="circle-check",
-        meaning="A skill or a whole flow ran successfully and the contact got an answer.",
+        meaning=deferred("A skill or a whole flow ran successfully and the contact got an answer."),
     ),
     Outcome.SKILL_ERROR: OutcomeWords(
-        label="Skill Error",
+        label=deferred("Skill Error"),
         hue="red",
         icon="circle-x",
-        meaning="A skill still failed after its last retry.",
+        meaning=deferred("A skill still failed after its last retry."),
     ),
     Outcome.SKILL_RETIRED: OutcomeWords(
-        label="Skill Retired",
+        label=deferred("Skill Retired"),
         hue="gray",
         icon="archive",
-        meaning="The requested skill is no longer in the registry.",
+        meaning=deferred("The requested skill is no longer in the registry."),
     ),
     Outcome.PARTIAL_FLOW_FAILURE: OutcomeWords(
-        label="Partial Flow Failure",
+        label=deferred("Partial Flow Failure"),
         hue="orange",
         icon="split",
-        meaning="A flow got under way, then one of its later steps failed.",
+        meaning=deferred("A flow got under way, then one of its later steps failed."),
     ),
     Outcome.BUDGET_EXCEEDED: OutcomeWords(
-        label="Budget Exceeded",
+        label=deferred("Budget Exceeded"),
         hue="amber",
         icon="wallet",
-        meaning="The session used up its message budget or its cost budget.",
+        meaning=deferred("The session used up its message budget or its cost budget."),
     ),
     Outcome.HANDOFF: OutcomeWords(
-        label="Handoff",
+        label=deferred("Handoff"),
         hue="violet",
         icon="headset",
-        meaning="Escalated to an agent by a flow, a menu, or because the bot repeatedly did not understand.",
+        meaning=deferred("Escalated to an agent by a flow, a menu, or because the bot repeatedly did not understand."),
     ),
     Outcome.SESSION_BUSY: OutcomeWords(
-        label="Session Busy",
+        label=deferred("Session Busy"),
         hue="teal",
         icon="lock",
-        meaning="The contact has a session in progress elsewhere, or an earlier message took too long.",
+        meaning=deferred("The contact has a session in progress elsewhere, or an earlier message took too long."),
     ),
     Outcome.DISPATCH_ORPHANED: OutcomeWords(
-        label="Dispatch Orphaned",
+        label=deferred("Dispatch Orphaned"),
         hue="pink",
         icon="unlink",
-        meaning="The worker was lost before it finished; a late result is recorded but not sent.",
+        meaning=deferred("The worker was lost before it finished; a late result is recorded but not sent."),
     ),
     Outcome.RATE_LIMITED: OutcomeWords(
-        label="Rate Limited",
+        label=deferred("Rate Limited"),
         hue="amber",
         icon="gauge",
-        meaning="Too many messages came in at once, so this one was not handled.",
+        meaning=deferred("Too many messages came in at once, so this one was not handled."),
     ),
     Outcome.TO_AGENT: OutcomeWords(
-        label="To Agent",
+        label=deferred("To Agent"),
         hue="violet",
         icon="user-round",
-        meaning="Routed straight to an agent without trying a skill: by request or by a routing rule.",
+        meaning=deferred("Routed straight to an agent without trying a skill: by request or by a routing rule."),
     ),
     Outcome.VERIFICATION_REQUIRED: OutcomeWords(
-        label="Verification Required",
+        label=deferred("Verification Required"),
         hue="blue",
         icon="shield-alert",
-        meaning="The skill requires a higher verification level than the contact has.",
+        meaning=deferred("The skill requires a higher verification level than the contact has."),
     ),
     Outcome.NONE: OutcomeWords(
-        label="None",
+        label=deferred("None"),
         hue="gray",
         icon="circle-dashed",
-        meaning="The session ended before anything was classified or run; usually it expired.",
+        meaning=deferred("The session ended before anything was classified or run; usually it expired."),
     ),
 }
 
-LEVELS = {level.name: level.label for level in Level}
+LEVELS = {
+    Level.UNVERIFIED.name: deferred("Unverified"),
+    Level.PHONE_MATCHED.name: deferred("Phone Matched"),
+    Level.CONTACT_CONFIRMED.name: deferred("Contact Confirmed"),
+}
+"""How sure we are who a contact is, by the level's name."""
 
 SOURCES = {
-    "choice": "The contact's choice",
-    "flow": "The flow",
-    "rule": "A rule",
-    "classifier": "The classifier",
-    "answer": "Answer to the bot's question",
+    "choice": deferred("The contact's choice"),
+    "flow": deferred("The flow"),
+    "rule": deferred("A rule"),
+    "classifier": deferred("The classifier"),
+    "answer": deferred("Answer to the bot's question"),
 }
 
+# Translators: these follow "sent" and "wrote", as their object.
 KINDS = {
-    "text": "a text",
-    "media": "a file",
-    "image": "an image",
-    "video": "a video",
-    "audio": "an audio file",
-    "voice": "a voice message",
-    "document": "a document",
-    "sticker": "a sticker",
-    "location": "a location",
-    "contacts": "contact cards",
-    "reaction": "a reaction",
-    "choice": "a tapped option",
-    "form": "a filled-in form",
-    "order": "an order",
-    "payment": "a payment notice",
-    "code_report": "a report of a code that they did not request",
-    "system": "a notice from the channel",
-    "edit": "an edit of an earlier message",
-    "revoke": "the deletion of an earlier message",
-    "unsupported": "an unsupported message",
-    "erased": "an erased message",
-    "note": "an internal note",
-    "options": "options to choose from",
-    "link": "a link button",
-    "request": "a request button",
-    "template": "a template",
+    "text": deferred("a text"),
+    "media": deferred("a file"),
+    "image": deferred("an image"),
+    "video": deferred("a video"),
+    "audio": deferred("an audio file"),
+    "voice": deferred("a voice message"),
+    "document": deferred("a document"),
+    "sticker": deferred("a sticker"),
+    "location": deferred("a location"),
+    "contacts": deferred("contact cards"),
+    "reaction": deferred("a reaction"),
+    "choice": deferred("a tapped option"),
+    "form": deferred("a filled-in form"),
+    "order": deferred("an order"),
+    "payment": deferred("a payment notice"),
+    "code_report": deferred("a report of a code that they did not request"),
+    "system": deferred("a notice from the channel"),
+    "edit": deferred("an edit of an earlier message"),
+    "revoke": deferred("the deletion of an earlier message"),
+    "unsupported": deferred("an unsupported message"),
+    "erased": deferred("an erased message"),
+    "note": deferred("an internal note"),
+    "options": deferred("options to choose from"),
+    "link": deferred("a link button"),
+    "request": deferred("a request button"),
+    "template": deferred("a template"),
 }
 
 MEDIA = {
-    "image": ("Image", "image"),
-    "video": ("Video", "video"),
-    "audio": ("Audio", "music"),
-    "voice": ("Voice message", "mic"),
-    "document": ("Document", "file-text"),
-    "sticker": ("Sticker", "sticker"),
+    "image": (deferred("Image"), "image"),
+    "video": (deferred("Video"), "video"),
+    "audio": (deferred("Audio"), "music"),
+    "voice": (deferred("Voice message"), "mic"),
+    "document": (deferred("Document"), "file-text"),
+    "sticker": (deferred("Sticker"), "sticker"),
 }
 
-SENDERS = {"contact": "Contact", "bot": "Bot", "agent": "Agent"}
+SENDERS = {"contact": deferred("Contact"), "bot": deferred("Bot"), "agent": deferred("Agent")}
 """Who wrote a message."""
 
-CHANNELS = {"whatsapp": "WhatsApp", "email": "Email"}
+CHANNELS = {"whatsapp": "WhatsApp", "email": deferred("Email")}
 
-OUTBOX_CHANNELS = {**CHANNELS, "webhook": "Webhook"}
+OUTBOX_CHANNELS = {**CHANNELS, "webhook": deferred("Webhook")}
 """What the outbox sends by."""
 
 ENTRY_STATUSES: dict[str, StateWords] = {
-    OutboxStatus.SCHEDULED: StateWords(label="Scheduled", hue="violet"),
-    OutboxStatus.PENDING: StateWords(label="Pending", hue="blue"),
-    OutboxStatus.RETRYING: StateWords(label="Retrying", hue="amber"),
-    OutboxStatus.SENT: StateWords(label="Sent", hue="green"),
-    OutboxStatus.FAILED: StateWords(label="Failed", hue="red"),
-    OutboxStatus.SKIPPED: StateWords(label="Skipped", hue="gray", hollow=True),
-    OutboxStatus.CANCELLED: StateWords(label="Cancelled", hue="gray"),
+    OutboxStatus.SCHEDULED: StateWords(label=deferred("Scheduled"), hue="violet"),
+    OutboxStatus.PENDING: StateWords(label=deferred("Pending"), hue="blue"),
+    OutboxStatus.RETRYING: StateWords(label=deferred("Retrying"), hue="amber"),
+    OutboxStatus.SENT: StateWords(label=deferred("Sent"), hue="green"),
+    OutboxStatus.FAILED: StateWords(label=deferred("Failed"), hue="red"),
+    OutboxStatus.SKIPPED: StateWords(label=deferred("Skipped"), hue="gray", hollow=True),
+    OutboxStatus.CANCELLED: StateWords(label=deferred("Cancelled"), hue="gray"),
 }
 """What the status of an entry of the outbox is called, and its pill."""
 
 ATTEMPT_RESULTS = {
-    "accepted": ("Accepted", "green"),
-    "refused": ("Refused", "red"),
-    "unanswered": ("No answer", "amber"),
+    "accepted": (deferred("Accepted"), "green"),
+    "refused": (deferred("Refused"), "red"),
+    "unanswered": (deferred("No answer"), "amber"),
 }
 """What the result of an attempt is called, and its colour."""
 
-ACTORS = {"dispatcher": "Dispatcher", "agent": "Agent", "administrator": "Administrator", "system": "System"}
+ACTORS = {
+    "dispatcher": deferred("Dispatcher"),
+    "agent": deferred("Agent"),
+    "administrator": deferred("Administrator"),
+    "system": deferred("System"),
+}
 
-MAY_BE_DUPLICATE = "Possibly sent twice: an earlier attempt was never answered"
+MAY_BE_DUPLICATE = deferred("Possibly sent twice: an earlier attempt was never answered")
 
 DELIVERIES = {
-    "queued": ("clock", "waiting to be sent"),
-    "sent": ("check", "sent"),
-    "delivered": ("check-check", "delivered"),
-    "read": ("check-check", "read"),
-    "played": ("check-check", "played"),
-    "failed": ("circle-alert", "not delivered"),
+    "queued": ("clock", deferred("waiting to be sent")),
+    "sent": ("check", deferred("sent")),
+    "delivered": ("check-check", deferred("delivered")),
+    "read": ("check-check", deferred("read")),
+    "played": ("check-check", deferred("played")),
+    "failed": ("circle-alert", deferred("not delivered")),
 }
 
 
@@ -269,15 +281,24 @@ class EventWords:
     about: str = ""
 
 
-def _say(template: str, *names: str) -> Sentence:
-    """A sentence with payload fields in its places, escaped."""
-    markup = Markup(template)  # noqa: S704 - our own constants below
-    return lambda facts: markup.format(*(facts[name] for name in names))
+def _say(text: DeferredText) -> Sentence:
+    """A sentence without places."""
+    return lambda _facts: Markup(translated(text))  # noqa: S704 - our own constants below
 
 
-def _named(names: Mapping[str, str], value: object, other: str = "{}") -> str:
-    """What *names* calls *value*; the value itself, in *other*, where it has no name."""
-    return names.get(str(value), other.format(value))
+def _field(name: str) -> Sentence:
+    """What a field of the payload says, escaped."""
+    return lambda facts: escape(facts[name])
+
+
+def _named(names: Mapping[str, str], value: object) -> str:
+    """What *names* calls *value*, for the reader; the value itself where it has no name."""
+    return translated(names.get(str(value), str(value)))
+
+
+def _in_line(*parts: str) -> Markup:
+    """Phrases beside each other; what is empty is left out, and what is no HTML is escaped."""
+    return Markup(" · ").join(part for part in parts if part)
 
 
 def _nothing(_facts: Facts) -> Markup:
@@ -285,37 +306,42 @@ def _nothing(_facts: Facts) -> Markup:
 
 
 def _message_received(facts: Facts) -> Markup:
-    return Markup("The contact sent {}").format(_named(KINDS, facts["kind"]))
+    return markup("The contact sent %(what)s", what=_named(KINDS, facts["kind"]))
 
 
 def _message_echoed(facts: Facts) -> Markup:
-    return Markup("Staff sent {} from the WhatsApp app on the business phone").format(_named(KINDS, facts["kind"]))
+    what = _named(KINDS, facts["kind"])
+    return markup("Staff sent %(what)s from the WhatsApp app on the business phone", what=what)
 
 
 def _message_revised(facts: Facts) -> Markup:
     if facts["how"] == "deleted":
-        return Markup("The contact deleted it before it was handled, so it was not handled")
-    return Markup("The contact edited it before it was handled; the edited version was handled")
+        return markup("The contact deleted it before it was handled, so it was not handled")
+    return markup("The contact edited it before it was handled; the edited version was handled")
 
 
 def _message_sent(facts: Facts) -> Markup:
-    agent = person(str(facts[ACTOR])) if facts.get(ACTOR) else "An agent"
-    who = {"bot": "The dispatcher", "agent": agent}.get(str(facts["sender"]), facts["sender"])
-    return Markup("{} wrote {}").format(who, _named(KINDS, facts["kind"]))
+    what, sender = _named(KINDS, facts["kind"]), str(facts["sender"])
+    if sender == "bot":
+        return markup("The dispatcher wrote %(what)s", what=what)
+    if sender == "agent" and not facts.get(ACTOR):
+        return markup("An agent wrote %(what)s", what=what)
+    who = person(str(facts[ACTOR])) if sender == "agent" else sender
+    return markup("%(who)s wrote %(what)s", who=who, what=what)
 
 
 def _contact(facts: Facts) -> Markup:
     partner = facts.get("business_partner")
-    level = _named(LEVELS, facts["level"])
+    known = markup("No matching business partner")
     if partner:
-        name = without_isolates(str(partner))
-        known = Markup("Business partner <bdi><b>{}</b></bdi>").format(name)
-    else:
-        known = Markup("No matching business partner")
-    spoken = Markup(" · Language: {}").format(language(facts["locale"])) if facts["locale"] else Markup("")
-    if spoken and facts.get(LANGUAGE_FROM):
-        spoken += Markup(", {}").format(facts[LANGUAGE_FROM])
-    return known + Markup(" · {}").format(level) + spoken
+        known = markup("Business partner <bdi><b>%(name)s</b></bdi>", name=without_isolates(str(partner)))
+    spoken = Markup("")
+    if facts["locale"]:
+        name, source = language(facts["locale"]), facts.get(LANGUAGE_FROM)
+        spoken = markup("Language: %(language)s", language=name)
+        if source:
+            spoken = markup("Language: %(language)s, %(source)s", language=name, source=source)
+    return _in_line(known, _named(LEVELS, facts["level"]), spoken)
 
 
 def _confirmation_ended(facts: Facts) -> Markup:
@@ -328,120 +354,167 @@ def _opened(facts: Facts) -> Markup:
     channel = _named(CHANNELS, facts["channel"])
     previous = str(facts.get("previous_session_id") or "")
     if not previous:
-        return Markup("On {}; the first session in this thread").format(channel)
-    earlier = Markup("earlier session")
-    if _UUID.fullmatch(previous):
-        earlier = Markup('<a href="/communications/automation/logs/{}">earlier session</a>').format(previous)
-    return Markup("On {}; follows an {} in this thread").format(channel, earlier)
+        return markup("On %(channel)s; the first session in this thread", channel=channel)
+    if not _UUID.fullmatch(previous):
+        return markup("On %(channel)s; follows an earlier session in this thread", channel=channel)
+    return markup(
+        'On %(channel)s; follows an <a href="%(address)s">earlier session</a> in this thread',
+        channel=channel,
+        address=f"/communications/automation/logs/{previous}",
+    )
 
 
 def _refused(facts: Facts) -> Markup:
-    told = "the contact was notified" if facts.get("contact_told") else "the contact was not notified again"
-    return Markup("Limit <code>{}</code>: {} per {} · {}").format(
-        facts["limit"], facts["allowed"], _seconds(facts["window_seconds"]), told
+    limit = markup(
+        "Limit <code>%(limit)s</code>: %(allowed)s per %(period)s",
+        limit=facts["limit"],
+        allowed=facts["allowed"],
+        period=_seconds(facts["window_seconds"]),
     )
+    if facts.get("contact_told"):
+        return _in_line(limit, _("the contact was notified"))
+    return _in_line(limit, _("the contact was not notified again"))
 
 
 def _money(facts: Facts, micros: int) -> str:
     return money(micros, str(facts.get(CURRENCY) or DEFAULT_CURRENCY))
 
 
-def _cost(facts: Facts) -> Markup:
-    """What a step cost, to stand after what it did; nothing where it was free."""
+def _cost(facts: Facts) -> str:
+    """What a step cost; nothing where it was free."""
     cost = facts.get("cost_micros")
-    return Markup(" · cost {}").format(_money(facts, cost)) if isinstance(cost, int) and cost else Markup("")
+    return _("cost %(amount)s", amount=_money(facts, cost)) if isinstance(cost, int) and cost else ""
 
 
 def _budget(facts: Facts) -> Markup:
     allowed, used = facts["allowed"], facts["used"]
-    if facts["budget"] == "cost" and isinstance(allowed, int) and isinstance(used, int):
-        allowed, used = _money(facts, allowed), _money(facts, used)
-    return Markup("{} budget: {} of {} used").format(str(facts["budget"]).capitalize(), used, allowed)
+    match facts["budget"]:
+        case "messages":
+            return markup("Messages budget: %(used)s of %(allowed)s used", used=used, allowed=allowed)
+        case "cost":
+            if isinstance(allowed, int) and isinstance(used, int):
+                allowed, used = _money(facts, allowed), _money(facts, used)
+            return markup("Cost budget: %(used)s of %(allowed)s used", used=used, allowed=allowed)
+        case other:
+            named = str(other).capitalize()
+            return markup("%(budget)s budget: %(used)s of %(allowed)s used", budget=named, used=used, allowed=allowed)
 
 
 def _classified(facts: Facts) -> Markup:
-    paid = _cost(facts)
-    return Markup("Model <code>{} {}</code>, threshold {} · {}{}").format(
-        facts["classifier"],
-        facts["classifier_version"],
-        percent(facts["threshold"]),
-        milliseconds(facts["duration_ms"]),
-        paid,
+    model = markup(
+        "Model <code>%(classifier)s %(version)s</code>, threshold %(threshold)s",
+        classifier=facts["classifier"],
+        version=facts["classifier_version"],
+        threshold=percent(facts["threshold"]),
     )
+    return _in_line(model, milliseconds(facts["duration_ms"]), _cost(facts))
 
 
 def _fell_back(facts: Facts) -> Markup:
-    return Markup("Classifier <code>{}</code> did not answer; <code>{}</code> was used instead").format(
-        facts["classifier"], facts["fell_back_to"]
+    return markup(
+        "Classifier <code>%(classifier)s</code> did not answer; <code>%(other)s</code> was used instead",
+        classifier=facts["classifier"],
+        other=facts["fell_back_to"],
     )
 
 
 def _classifier_failed(facts: Facts) -> Markup:
     attempts = facts["attempts"]
-    tried = "not called" if attempts == 0 else f"tried {times(attempts)}" if isinstance(attempts, int) else "tried"
-    paid = _cost(facts)
-    return Markup("<code>{}</code> · {}: {} · {} · {}{}").format(
-        facts["classifier_version"],
-        facts["error_class"],
-        facts["message"],
+    if attempts == 0:
+        tried = _("not called")
+    elif isinstance(attempts, int):
+        tried = _n("tried once", "tried %(count)s times", attempts)
+    else:
+        tried = _("tried")
+    return _in_line(
+        Markup("<code>{}</code>").format(facts["classifier_version"]),
+        Markup("{}: {}").format(facts["error_class"], facts["message"]),
         tried,
         milliseconds(facts["duration_ms"]),
-        paid,
+        _cost(facts),
     )
 
 
 def _intent(facts: Facts) -> Markup:
-    source = _named(SOURCES, facts["source"])
-    parts = [Markup("{}").format(source)]
-    if facts.get("detail"):
-        parts.append(Markup("{}").format(facts["detail"]))
+    parts = [_named(SOURCES, facts["source"]), str(facts.get("detail") or "")]
     if facts.get("confidence") is not None:
-        parts.append(Markup("confidence {}").format(percent(facts["confidence"])))
-    return Markup(" · ").join(parts)
+        parts.append(_("confidence %(share)s", share=percent(facts["confidence"])))
+    return _in_line(*parts)
 
 
 def _invoked(facts: Facts) -> Markup:
-    return Markup("version {} · attempt {} of {} · time-out {}").format(
-        facts["skill_version"], facts["attempt"], facts["max_attempts"], _seconds(facts["timeout_seconds"])
+    return _in_line(
+        _version(facts["skill_version"]),
+        _("attempt %(attempt)s of %(most)s", attempt=facts["attempt"], most=facts["max_attempts"]),
+        _("time-out %(duration)s", duration=_seconds(facts["timeout_seconds"])),
     )
 
 
+def _version(version: object) -> str:
+    return _("version %(version)s", version=version)
+
+
+def _attempt(facts: Facts) -> str:
+    return _("attempt %(attempt)s", attempt=facts["attempt"])
+
+
 def _succeeded(facts: Facts) -> Markup:
-    paid = _cost(facts)
-    return Markup("Answered in {} · attempt {}{}").format(milliseconds(facts["duration_ms"]), facts["attempt"], paid)
+    answered = _("Answered in %(duration)s", duration=milliseconds(facts["duration_ms"]))
+    return _in_line(answered, _attempt(facts), _cost(facts))
 
 
 def _failed(facts: Facts) -> Markup:
-    again = "retryable" if facts.get("retryable") else "not retryable"
-    return Markup('<code>{}</code>: <span class="why">{}</span> · attempt {} · after {} · {}').format(
-        facts["error_class"], facts["message"], facts["attempt"], milliseconds(facts["duration_ms"]), again
+    why = Markup('<code>{}</code>: <span class="why">{}</span>').format(facts["error_class"], facts["message"])
+    after = _("after %(duration)s", duration=milliseconds(facts["duration_ms"]))
+    again = _("retryable") if facts.get("retryable") else _("not retryable")
+    return _in_line(why, _attempt(facts), after, again)
+
+
+def _retry(facts: Facts) -> Markup:
+    return markup(
+        "Attempt %(attempt)s of <code>%(skill)s</code> in %(duration)s",
+        attempt=facts["next_attempt"],
+        skill=facts["skill"],
+        duration=_seconds(facts["delay_seconds"]),
     )
 
 
 def _asked(facts: Facts) -> Markup:
-    return Markup("Required by <code>{}</code> · asked {}").format(facts["skill"], _times(facts["asked"]))
+    return _in_line(markup("Required by <code>%(skill)s</code>", skill=facts["skill"]), _times(facts["asked"]))
+
+
+def _times(value: object) -> str:
+    if value == 2:
+        return _("asked twice")
+    return _n("asked once", "asked %(count)s times", _form(value), **_as_it_is(value))
 
 
 def _verification(facts: Facts) -> Markup:
-    return Markup("<code>{}</code> requires {}; the contact is {}").format(
-        facts["skill"],
-        _named(LEVELS, facts["required"]),
-        _named(LEVELS, facts["actual"]),
+    return markup(
+        "<code>%(skill)s</code> requires %(required)s; the contact is %(actual)s",
+        skill=facts["skill"],
+        required=_named(LEVELS, facts["required"]),
+        actual=_named(LEVELS, facts["actual"]),
     )
 
 
+_STATUSES = {
+    "sent": deferred("Accepted by WhatsApp"),
+    "delivered": deferred("Message delivered"),
+    "read": deferred("Message read"),
+    "played": deferred("Voice message played"),
+    "failed": deferred("Message not delivered"),
+    "retrying": deferred("Not sent yet; will be retried"),
+    "held": deferred("On hold, not sent yet"),
+    "skipped": deferred("Skipped, not sent"),
+}
+
+
 def _status_title(facts: Facts) -> Markup:
-    words = {
-        "sent": "Accepted by WhatsApp",
-        "delivered": "Message delivered",
-        "read": "Message read",
-        "played": "Voice message played",
-        "failed": "Message not delivered",
-        "retrying": "Not sent yet; will be retried",
-        "held": "On hold, not sent yet",
-        "skipped": "Skipped, not sent",
-    }
-    return Markup("{}").format(words.get(str(facts["status"]), f"Delivery status {facts['status']}"))
+    status = str(facts["status"])
+    if status in _STATUSES:
+        return escape(translated(_STATUSES[status]))
+    return markup("Delivery status %(status)s", status=status)
 
 
 def _status(facts: Facts) -> Markup:
@@ -450,354 +523,421 @@ def _status(facts: Facts) -> Markup:
         parts.append(Markup("<code>{}</code>").format(facts["code"]))
     if facts.get("reason"):
         parts.append(Markup('<span class="why">{}</span>').format(facts["reason"]))
-    if isinstance(facts.get("attempts"), int) and facts["attempts"] > 1:
-        parts.append(Markup("after {}").format(_counted(facts["attempts"], "attempt", "attempts")))
-    return Markup(" · ").join(parts)
+    attempts = facts.get("attempts")
+    if isinstance(attempts, int) and attempts > 1:
+        parts.append(escape(_n("after %(count)s attempt", "after %(count)s attempts", attempts)))
+    return _in_line(*parts)
 
 
 def _orphaned(facts: Facts) -> Markup:
     parts = [Markup('<span class="why">{}</span>').format(facts["reason"])]
-    if facts.get("skill"):
-        words = "was running" if facts.get("attempt") else "was being called"
-        parts.append(Markup("while <code>{}</code> {}").format(facts["skill"], words))
+    if facts.get("skill") and facts.get("attempt"):
+        parts.append(markup("while <code>%(skill)s</code> was running", skill=facts["skill"]))
+    elif facts.get("skill"):
+        parts.append(markup("while <code>%(skill)s</code> was being called", skill=facts["skill"]))
     if facts.get("worker"):
-        parts.append(Markup("worker <code>{}</code>").format(facts["worker"]))
+        parts.append(markup("worker <code>%(worker)s</code>", worker=facts["worker"]))
     if facts.get("late_result"):
-        parts.append(Markup("late result: {}").format(facts["late_result"]))
-    return Markup(" · ").join(parts)
+        parts.append(markup("late result: %(result)s", result=facts["late_result"]))
+    return _in_line(*parts)
 
 
 def _expired(facts: Facts) -> Markup:
-    return Markup("Inactive for {} (limit {})").format(
-        _seconds(facts["idle_seconds"]), _seconds(facts["allowed_seconds"])
+    return markup(
+        "Inactive for %(duration)s (limit %(limit)s)",
+        duration=_seconds(facts["idle_seconds"]),
+        limit=_seconds(facts["allowed_seconds"]),
     )
 
 
-_REDACTED = {"card": "card number", "iban": "bank account", "token": "access token"}
+_REDACTED = {
+    "card": deferred("card number"),
+    "iban": deferred("bank account"),
+    "token": deferred("access token"),
+}
 
 
 def _redacted(facts: Facts) -> Markup:
     found = facts["found"]
     if not isinstance(found, Mapping):
-        return Markup("{}").format(found)
+        return escape(found)
     return Markup(", ").join(
-        Markup("{} × {}").format(number, _REDACTED.get(rule, rule)) for rule, number in sorted(found.items())
+        Markup("{} × {}").format(number, _named(_REDACTED, rule)) for rule, number in sorted(found.items())
     )
 
 
 def _contact_erased(facts: Facts) -> Markup:
-    events = facts["left"]
-    return Markup("{}: {} deleted, and personal data in {}").format(
-        facts["reason"],
-        _counted(facts["messages"], "message", "messages"),
-        _counted(len(events) if isinstance(events, Mapping) else events, "event", "events"),
+    messages, events = facts["messages"], facts["left"]
+    left = len(events) if isinstance(events, Mapping) else events
+    return markup(
+        "%(reason)s: %(messages)s deleted, and personal data in %(events)s",
+        reason=facts["reason"],
+        messages=_messages(messages),
+        events=_events(left),
     )
+
+
+def _truncated(facts: Facts) -> Markup:
+    days = facts["retention_days"]
+    return markup(
+        "%(messages)s and %(events)s were older than %(days)s",
+        messages=_messages(facts["removed_messages"]),
+        events=_events(facts["removed_events"]),
+        days=_n("%(count)s day", "%(count)s days", _form(days), **_as_it_is(days)),
+    )
+
+
+def _messages(number: object) -> str:
+    return _n("%(count)s message", "%(count)s messages", _form(number), **_as_it_is(number))
+
+
+def _events(number: object) -> str:
+    return _n("%(count)s event", "%(count)s events", _form(number), **_as_it_is(number))
+
+
+def _form(value: object) -> int:
+    """The number whose form a counted noun takes; that of many for what an old schema has in the place of one."""
+    return value if isinstance(value, int) else 0
+
+
+def _as_it_is(value: object) -> dict[str, object]:
+    """What stands for the count where it is no number."""
+    return {} if isinstance(value, int) else {"count": value}
 
 
 def _step_failed(facts: Facts) -> Markup:
-    told = Markup('<span class="why">{}</span> · flow <code>{}</code>').format(facts["reason"], facts["flow"])
-    return (
-        told + Markup(" · collected so far:")
-        if isinstance(facts.get("collected"), dict) and facts["collected"]
-        else told
+    why = Markup('<span class="why">{}</span>').format(facts["reason"])
+    has_values = isinstance(facts.get("collected"), dict) and facts["collected"]
+    return _in_line(why, _flow(facts), _("collected so far:") if has_values else "")
+
+
+def _flow(facts: Facts) -> Markup:
+    return markup("flow <code>%(flow)s</code>", flow=facts["flow"])
+
+
+def _step_entered(facts: Facts) -> Markup:
+    return _in_line(str(facts["step_type"]), _flow(facts))
+
+
+def _unclear(facts: Facts) -> Markup:
+    miss, most = facts["misses"], facts["misses_before_handoff"]
+    return _in_line(
+        str(facts["reason"]), _("miss %(miss)s of %(most)s before handoff to an agent", miss=miss, most=most)
     )
+
+
+def _unassigned(facts: Facts) -> Markup:
+    return _in_line(markup("Previously with <bdi>%(agent)s</bdi>", agent=facts["agent"]), str(facts["reason"]))
 
 
 def _flow_started(facts: Facts) -> Markup:
     began, newest = facts["flow_version"], (facts.get(NEWEST_FLOWS) or {}).get(str(facts["flow"]))
     if newest is None or newest == began:
-        return Markup("version {}").format(began)
-    return Markup("version {}; newest is {}; this session stays on its own").format(began, newest)
-
-
-def _counted(value: object, one: str, other: str) -> str:
-    return counted(value, one, other) if isinstance(value, int) else f"{value} {other}"
-
-
-def _times(value: object) -> str:
-    return {1: "once", 2: "twice"}.get(value, f"{value} times") if isinstance(value, int) else f"{value} times"
+        return escape(_version(began))
+    return markup(
+        "version %(version)s; newest is %(newest)s; this session stays on its own", version=began, newest=newest
+    )
 
 
 def _busy(facts: Facts) -> Markup:
-    return Markup("{}").format(facts["reason"])
+    return escape(facts["reason"])
 
 
 def _seconds(value: object) -> str:
     return duration(float(value)) if isinstance(value, int | float) else "–"
 
 
-_TAKEN = {
-    "claimed": "{} claimed the conversation",
-    "assigned": "Assigned to {}",
-    "automatic": "Assigned to {} automatically",
-    "taken_over": "{} took over",
-}
 _ENDED = {
-    "returned": "Returned to the bot",
-    "resolved": "Handoff ended: resolved by the agent",
-    "released": "Handoff ended: released by an administrator",
-    "timed_out": "Handoff timed out",
-    "ended": "Handoff ended with the conversation",
-    "superseded": "Handoff continues in another conversation",
+    "returned": deferred("Returned to the bot"),
+    "resolved": deferred("Handoff ended: resolved by the agent"),
+    "released": deferred("Handoff ended: released by an administrator"),
+    "timed_out": deferred("Handoff timed out"),
+    "ended": deferred("Handoff ended with the conversation"),
+    "superseded": deferred("Handoff continues in another conversation"),
 }
 
 
 def _claimed_title(facts: Facts) -> Markup:
-    return Markup(_TAKEN.get(str(facts["how"]), "{} took over")).format(person(str(facts["agent"])))  # noqa: S704 - ours
+    agent = person(str(facts["agent"]))
+    match facts["how"]:
+        case "claimed":
+            return markup("%(agent)s claimed the conversation", agent=agent)
+        case "assigned":
+            return markup("Assigned to %(agent)s", agent=agent)
+        case "automatic":
+            return markup("Assigned to %(agent)s automatically", agent=agent)
+        case _:
+            return markup("%(agent)s took over", agent=agent)
 
 
 def _claimed(facts: Facts) -> Markup:
     stopped, under_way = (
         len(facts[name]) if isinstance(facts.get(name), list) else 0 for name in ("stopped", "under_way")
     )
-    said = [Markup("the bot sends nothing from here on (fence {})").format(facts["fence"])]
+    said = [markup("the bot sends nothing from here on (fence %(fence)s)", fence=facts["fence"])]
     if facts.get("previous"):
-        said.insert(0, Markup("from {}").format(person(str(facts["previous"]))))
+        said.insert(0, markup("from %(agent)s", agent=person(str(facts["previous"]))))
     if facts.get("reason"):
-        said.insert(0, Markup("{}").format(facts["reason"]))
+        said.insert(0, escape(facts["reason"]))
     if stopped:
-        said.append(Markup("{} not sent").format(counted(stopped, "reply was", "replies were")))
+        said.append(escape(_n("%(count)s reply was not sent", "%(count)s replies were not sent", stopped)))
     if under_way:
-        what = counted(under_way, "reply was", "replies were")
-        said.append(Markup("{} already being sent and will not be retried").format(what))
-    return Markup(" · ").join(said)
+        sending = _n(
+            "%(count)s reply was already being sent and will not be retried",
+            "%(count)s replies were already being sent and will not be retried",
+            under_way,
+        )
+        said.append(escape(sending))
+    return _in_line(*said)
 
 
 def _unattended(facts: Facts) -> Markup:
-    return Markup("Waiting for {} (limit {})").format(
-        _seconds(facts["waited_seconds"]), _seconds(facts["allowed_seconds"])
+    return markup(
+        "Waiting for %(duration)s (limit %(limit)s)",
+        duration=_seconds(facts["waited_seconds"]),
+        limit=_seconds(facts["allowed_seconds"]),
     )
 
 
 def _handoff_ended_title(facts: Facts) -> Markup:
-    return Markup("{}").format(_named(_ENDED, facts["how"]))
+    return escape(_named(_ENDED, facts["how"]))
 
 
 def _handoff_ended(facts: Facts) -> Markup:
-    who = (
-        Markup("Handled by {} · ").format(person(str(facts["agent"])))
-        if facts.get("agent")
-        else Markup("No agent took it · ")
-    )
-    return who + Markup("lasted {} · {}").format(_seconds(facts["lasted_seconds"]), facts["reason"])
+    who = markup("No agent took it")
+    if facts.get("agent"):
+        who = markup("Handled by %(agent)s", agent=person(str(facts["agent"])))
+    return _in_line(who, _("lasted %(duration)s", duration=_seconds(facts["lasted_seconds"])), str(facts["reason"]))
 
 
 _FIRED_ON = {
-    "resolved": "the conversation was resolved",
-    "expired": "the conversation expired",
-    "outcome": "a dispatch ended with this outcome",
-    "handoff_waiting": "it waited too long for an agent",
-    "channel_stopped": "the channel was stopped",
-    "job_given_up": "a job failed for good",
-    "request": "requested through the API",
-    "schedule": "on schedule",
+    "resolved": deferred("the conversation was resolved"),
+    "expired": deferred("the conversation expired"),
+    "outcome": deferred("a dispatch ended with this outcome"),
+    "handoff_waiting": deferred("it waited too long for an agent"),
+    "channel_stopped": deferred("the channel was stopped"),
+    "job_given_up": deferred("a job failed for good"),
+    "request": deferred("requested through the API"),
+    "schedule": deferred("on schedule"),
 }
 
 
 def _trigger_title(facts: Facts) -> Markup:
-    return Markup("Trigger fired: <code>{}</code>").format(facts["trigger"])
+    return markup("Trigger fired: <code>%(trigger)s</code>", trigger=facts["trigger"])
 
 
 def _trigger_fired(facts: Facts) -> Markup:
     deliveries = facts["deliveries"]
-    said = [Markup("{}").format(_named(_FIRED_ON, facts["on"]))]
+    said = [_named(_FIRED_ON, facts["on"])]
     if isinstance(deliveries, list):
         going = [one for one in deliveries if one.get("status") != "skipped"]
         if going:
-            said.append(Markup("{} queued").format(counted(len(going), "message", "messages")))
-        said += [Markup("not sent: {}").format(one.get("reason")) for one in deliveries if one not in going]
-    return Markup(" · ").join(said)
+            said.append(_n("%(count)s message queued", "%(count)s messages queued", len(going)))
+        said += [_("not sent: %(reason)s", reason=one.get("reason")) for one in deliveries if one not in going]
+    return _in_line(*said)
 
 
 _OUTBOX_STATUSES = {
-    "sent": "Message accepted by the server",
-    "failed": "Message failed",
-    "retrying": "Message will be retried",
-    "held": "Message on hold",
-    "skipped": "Message not sent",
-    "cancelled": "Message cancelled",
-    "resent": "Message sent again",
+    "sent": deferred("Message accepted by the server"),
+    "failed": deferred("Message failed"),
+    "retrying": deferred("Message will be retried"),
+    "held": deferred("Message on hold"),
+    "skipped": deferred("Message not sent"),
+    "cancelled": deferred("Message cancelled"),
+    "resent": deferred("Message sent again"),
 }
 
 
 def _outbox_title(facts: Facts) -> Markup:
-    return Markup("{}").format(_named(_OUTBOX_STATUSES, facts["status"]))
+    return escape(_named(_OUTBOX_STATUSES, facts["status"]))
 
 
 def _outbox_changed(facts: Facts) -> Markup:
-    said = [Markup("{}").format(_named(OUTBOX_CHANNELS, facts["channel"]))]
+    said = [_named(OUTBOX_CHANNELS, facts["channel"])]
     if facts.get("trigger"):
-        said.append(Markup("trigger <code>{}</code>").format(facts["trigger"]))
-    if facts.get("attempts"):
-        said.append(Markup("{}").format(_counted(facts["attempts"], "attempt", "attempts")))
-    if facts.get("reason"):
-        said.append(Markup("{}").format(facts["reason"]))
-    return Markup(" · ").join(said)
+        said.append(markup("trigger <code>%(trigger)s</code>", trigger=facts["trigger"]))
+    if attempts := facts.get("attempts"):
+        said.append(_n("%(count)s attempt", "%(count)s attempts", _form(attempts), **_as_it_is(attempts)))
+    said.append(str(facts.get("reason") or ""))
+    return _in_line(*said)
 
 
 def _noted(facts: Facts) -> Markup:
-    who = person(str(facts[ACTOR])) if facts.get(ACTOR) else "An agent"
-    return Markup("Written by {} for colleagues; not sent to the contact").format(who)
+    if not facts.get(ACTOR):
+        return markup("Written by an agent for colleagues; not sent to the contact")
+    return markup("Written by %(agent)s for colleagues; not sent to the contact", agent=person(str(facts[ACTOR])))
 
 
 EVENTS: Mapping[str, EventWords] = {
-    "session.opened": EventWords(icon="log-in", hue="accent", title=_say("Session opened"), detail=_opened),
-    "message.echoed": EventWords(icon="smartphone", title=_say("Sent from the phone app"), detail=_message_echoed),
-    "message.received": EventWords(icon="message-circle", title=_say("Message received"), detail=_message_received),
-    "message.revised": EventWords(icon="pencil", title=_say("Message revised"), detail=_message_revised),
+    "session.opened": EventWords(icon="log-in", hue="accent", title=_say(deferred("Session opened")), detail=_opened),
+    "message.echoed": EventWords(
+        icon="smartphone", title=_say(deferred("Sent from the phone app")), detail=_message_echoed
+    ),
+    "message.received": EventWords(
+        icon="message-circle", title=_say(deferred("Message received")), detail=_message_received
+    ),
+    "message.revised": EventWords(icon="pencil", title=_say(deferred("Message revised")), detail=_message_revised),
     "message.redacted": EventWords(
-        icon="shield-alert", title=_say("Sensitive data removed before storage"), detail=_redacted
+        icon="shield-alert", title=_say(deferred("Sensitive data removed before storage")), detail=_redacted
     ),
+    "contact.resolved": EventWords(icon="contact-round", title=_say(deferred("Contact recognised")), detail=_contact),
     "confirmation.ended": EventWords(
-        icon="shield-alert", hue="amber", about="warning", title=_say("No longer confirmed"), detail=_confirmation_ended
+        icon="shield-alert",
+        hue="amber",
+        about="warning",
+        title=_say(deferred("No longer confirmed")),
+        detail=_confirmation_ended,
     ),
-    "contact.resolved": EventWords(icon="contact-round", title=_say("Contact recognised"), detail=_contact),
     "admission.refused": EventWords(
-        icon="gauge", hue="amber", about="warning", title=_say("Rate limit reached"), detail=_refused
+        icon="gauge", hue="amber", about="warning", title=_say(deferred("Rate limit reached")), detail=_refused
     ),
     "budget.exceeded": EventWords(
-        icon="wallet", hue="amber", about="warning", title=_say("Budget exceeded"), detail=_budget
+        icon="wallet", hue="amber", about="warning", title=_say(deferred("Budget exceeded")), detail=_budget
     ),
-    "session.busy": EventWords(icon="lock", hue="amber", title=_say("Session busy"), detail=_busy),
-    "classifier.ran": EventWords(icon="brain-circuit", title=_say("Message classified"), detail=_classified),
+    "session.busy": EventWords(icon="lock", hue="amber", title=_say(deferred("Session busy")), detail=_busy),
+    "classifier.ran": EventWords(icon="brain-circuit", title=_say(deferred("Message classified")), detail=_classified),
     "classifier.failed": EventWords(
         icon="circle-alert", hue="amber", about="warning", title=_fell_back, detail=_classifier_failed
     ),
     "intent.assigned": EventWords(
-        icon="target", hue="accent", title=_say("Intent: <code>{}</code>", "intent"), detail=_intent
+        icon="target",
+        hue="accent",
+        title=lambda facts: markup("Intent: <code>%(intent)s</code>", intent=facts["intent"]),
+        detail=_intent,
     ),
     "intent.unclear": EventWords(
         icon="message-circle-question-mark",
         hue="amber",
-        title=_say("Not understood"),
-        detail=_say("{} · miss {} of {} before handoff to an agent", "reason", "misses", "misses_before_handoff"),
+        title=_say(deferred("Not understood")),
+        detail=_unclear,
     ),
     "parameter.asked": EventWords(
         icon="text-cursor-input",
         about="skill",
-        title=_say("Asked for <code>{}</code>", "parameter"),
+        title=lambda facts: markup("Asked for <code>%(parameter)s</code>", parameter=facts["parameter"]),
         detail=_asked,
     ),
     "verification.required": EventWords(
-        icon="shield-alert", hue="blue", about="skill", title=_say("Verification required"), detail=_verification
+        icon="shield-alert",
+        hue="blue",
+        about="skill",
+        title=_say(deferred("Verification required")),
+        detail=_verification,
     ),
     "code.reported": EventWords(
         icon="shield-alert",
         hue="red",
         about="error",
-        title=_say("Code reported: the contact did not request it"),
-        detail=_say("Possible fraud: the code is void and the contact is no longer confirmed"),
+        title=_say(deferred("Code reported: the contact did not request it")),
+        detail=_say(deferred("Possible fraud: the code is void and the contact is no longer confirmed")),
     ),
     "skill.invoked": EventWords(
-        icon="wrench", about="skill", title=_say("Skill called: <code>{}</code>", "skill"), detail=_invoked
+        icon="wrench",
+        about="skill",
+        title=lambda facts: markup("Skill called: <code>%(skill)s</code>", skill=facts["skill"]),
+        detail=_invoked,
     ),
     "skill.succeeded": EventWords(
         icon="circle-check",
         hue="green",
         about="skill",
-        title=_say("Skill succeeded: <code>{}</code>", "skill"),
+        title=lambda facts: markup("Skill succeeded: <code>%(skill)s</code>", skill=facts["skill"]),
         detail=_succeeded,
     ),
     "skill.failed": EventWords(
         icon="circle-x",
         hue="red",
         about="skill error",
-        title=_say("Skill failed: <code>{}</code>", "skill"),
+        title=lambda facts: markup("Skill failed: <code>%(skill)s</code>", skill=facts["skill"]),
         detail=_failed,
     ),
     "skill.retry_scheduled": EventWords(
         icon="refresh-cw",
         hue="amber",
         about="skill warning",
-        title=_say("Retry scheduled"),
-        detail=lambda facts: Markup("Attempt {} of <code>{}</code> in {}").format(
-            facts["next_attempt"], facts["skill"], _seconds(facts["delay_seconds"])
-        ),
+        title=_say(deferred("Retry scheduled")),
+        detail=_retry,
     ),
     "skill.retired": EventWords(
         icon="archive",
         hue="red",
         about="skill warning",
-        title=_say("Skill retired: <code>{}</code>", "skill"),
-        detail=_say("It was requested but is no longer in the registry"),
+        title=lambda facts: markup("Skill retired: <code>%(skill)s</code>", skill=facts["skill"]),
+        detail=_say(deferred("It was requested but is no longer in the registry")),
     ),
     "flow.started": EventWords(
         icon="play",
         hue="accent",
-        title=_say("Flow started: <code>{}</code>", "flow"),
+        title=lambda facts: markup("Flow started: <code>%(flow)s</code>", flow=facts["flow"]),
         detail=_flow_started,
     ),
     "flow.step_entered": EventWords(
         icon="milestone",
-        title=_say("Step <code>{}</code>", "step"),
-        detail=_say("{} · flow <code>{}</code>", "step_type", "flow"),
+        title=lambda facts: markup("Step <code>%(step)s</code>", step=facts["step"]),
+        detail=_step_entered,
     ),
     "flow.step_failed": EventWords(
         icon="circle-x",
         hue="red",
         about="error",
-        title=_say("Step failed: <code>{}</code>", "step"),
+        title=lambda facts: markup("Step failed: <code>%(step)s</code>", step=facts["step"]),
         detail=_step_failed,
     ),
     "flow.completed": EventWords(
         icon="flag",
         hue="green",
-        title=_say("Flow completed: <code>{}</code>", "flow"),
-        detail=_say("version {}", "flow_version"),
+        title=lambda facts: markup("Flow completed: <code>%(flow)s</code>", flow=facts["flow"]),
+        detail=lambda facts: escape(_version(facts["flow_version"])),
     ),
-    "state.changed": EventWords(icon="signpost", hue="accent", title=_say("State"), detail=_say("{}", "reason")),
+    "state.changed": EventWords(icon="signpost", hue="accent", title=_say(deferred("State")), detail=_field("reason")),
     "outcome.assigned": EventWords(
-        icon="list-checks", hue="accent", title=_say("Outcome"), detail=_say("{}", "reason")
+        icon="list-checks", hue="accent", title=_say(deferred("Outcome")), detail=_field("reason")
     ),
     "handoff.requested": EventWords(
-        icon="headset", hue="violet", title=_say("Escalated to an agent"), detail=_say("{}", "reason")
+        icon="headset", hue="violet", title=_say(deferred("Escalated to an agent")), detail=_field("reason")
     ),
     "handoff.claimed": EventWords(icon="user-round-check", hue="violet", title=_claimed_title, detail=_claimed),
     "handoff.unassigned": EventWords(
         icon="inbox",
         hue="violet",
-        title=_say("Returned to the queue"),
-        detail=_say("Previously with <bdi>{}</bdi> · {}", "agent", "reason"),
+        title=_say(deferred("Returned to the queue")),
+        detail=_unassigned,
     ),
     "handoff.unattended": EventWords(
-        icon="clock", hue="violet", title=_say("Still waiting for an agent"), detail=_unattended
+        icon="clock", hue="violet", title=_say(deferred("Still waiting for an agent")), detail=_unattended
     ),
     "handoff.released": EventWords(
         icon="undo-2",
         hue="violet",
-        title=_say("Released to the dispatcher"),
-        detail=_say("by <bdi>{}</bdi> · {}", "by", "reason"),
+        title=_say(deferred("Released to the dispatcher")),
+        detail=lambda facts: _in_line(markup("by <bdi>%(name)s</bdi>", name=facts["by"]), str(facts["reason"])),
     ),
     "handoff.ended": EventWords(icon="bot", hue="violet", title=_handoff_ended_title, detail=_handoff_ended),
-    "note.added": EventWords(icon="pencil", hue="amber", title=_say("Internal note"), detail=_noted),
-    "message.sent": EventWords(icon="send", title=_say("Reply queued"), detail=_message_sent),
+    "note.added": EventWords(icon="pencil", hue="amber", title=_say(deferred("Internal note")), detail=_noted),
+    "message.sent": EventWords(icon="send", title=_say(deferred("Reply queued")), detail=_message_sent),
     "message.status": EventWords(icon="check-check", title=_status_title, detail=_status),
     "trigger.fired": EventWords(icon="zap", hue="accent", title=_trigger_title, detail=_trigger_fired),
     "outbox.changed": EventWords(icon="mail", title=_outbox_title, detail=_outbox_changed),
     "dispatch.orphaned": EventWords(
-        icon="unlink", hue="red", about="error", title=_say("Dispatch orphaned"), detail=_orphaned
+        icon="unlink", hue="red", about="error", title=_say(deferred("Dispatch orphaned")), detail=_orphaned
     ),
     "dispatch.retried": EventWords(
         icon="undo-2",
-        title=_say("Message handled again"),
-        detail=_say("Requested by <bdi>{}</bdi> after repeated failures", "by"),
+        title=_say(deferred("Message handled again")),
+        detail=lambda facts: markup("Requested by <bdi>%(name)s</bdi> after repeated failures", name=facts["by"]),
     ),
     "session.resolved": EventWords(
-        icon="flag", hue="accent", title=_say("Session resolved"), detail=_say("{}", "reason")
+        icon="flag", hue="accent", title=_say(deferred("Session resolved")), detail=_field("reason")
     ),
-    "session.expired": EventWords(icon="timer-off", title=_say("Session expired"), detail=_expired),
+    "session.expired": EventWords(icon="timer-off", title=_say(deferred("Session expired")), detail=_expired),
     "retention.truncated": EventWords(
         icon="scissors",
-        title=_say("Deleted by retention"),
-        detail=lambda facts: Markup("{} and {} were older than {}").format(
-            _counted(facts["removed_messages"], "message", "messages"),
-            _counted(facts["removed_events"], "event", "events"),
-            _counted(facts["retention_days"], "day", "days"),
-        ),
+        title=_say(deferred("Deleted by retention")),
+        detail=_truncated,
     ),
-    "hold.put": EventWords(icon="shield-check", title=_say("Put on legal hold"), detail=_say("{}", "reason")),
-    "hold.lifted": EventWords(icon="shield-check", title=_say("Legal hold lifted"), detail=_say("{}", "reason")),
-    "contact.erased": EventWords(icon="trash-2", title=_say("Contact erased"), detail=_contact_erased),
+    "hold.put": EventWords(icon="shield-check", title=_say(deferred("Put on legal hold")), detail=_field("reason")),
+    "hold.lifted": EventWords(icon="shield-check", title=_say(deferred("Legal hold lifted")), detail=_field("reason")),
+    "contact.erased": EventWords(icon="trash-2", title=_say(deferred("Contact erased")), detail=_contact_erased),
 }
 
 UNKNOWN = EventWords(icon="circle-dashed", title=_nothing, detail=_nothing)
