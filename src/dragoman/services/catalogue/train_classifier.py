@@ -335,7 +335,7 @@ async def set_refusal_budget(runtime: Runtime, tenant_id: UUID, by: Administrato
             deferred(
                 "At any threshold %(least)s of good questions are taken for out of scope. "
                 "Choose a larger share, or add phrases.",
-                least=f"{least:.0%}",
+                least=format(least, ".0%"),
             )
         )
     threshold = threshold_of(found, share)

@@ -40,8 +40,8 @@ async def attach_file(
         raise ChangeRefusedError(
             deferred(
                 "The file has %(size)s MB; %(most)s MB can be sent.",
-                size=f"{len(content) / 1e6:.1f}",
-                most=f"{MOST_BYTES / 1e6:.0f}",
+                size=round(len(content) / 1e6, 1),
+                most=round(MOST_BYTES / 1e6),
             )
         )
     async with runtime.database.tenant(tenant_id) as connection:

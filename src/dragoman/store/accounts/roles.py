@@ -63,7 +63,7 @@ async def check(connection: Connection, tenant_id: UUID, role: str) -> None:
     """Raise ConfigurationError unless somebody may have *role*."""
     if role not in (known := await list_all(connection, tenant_id)):
         raise ConfigurationError(
-            deferred("%(role)s is not a role; use one of %(roles)s", role=f"{role!r}", roles=", ".join(sorted(known)))
+            deferred("%(role)s is not a role; use one of %(roles)s", role=repr(role), roles=", ".join(sorted(known)))
         )
 
 
@@ -75,7 +75,7 @@ async def add(
         raise ConfigurationError(
             deferred(
                 "%(name)s cannot be a role’s name; use lowercase letters, digits and hyphens, at most 40",
-                name=f"{name!r}",
+                name=repr(name),
             )
         )
     _check(permissions)

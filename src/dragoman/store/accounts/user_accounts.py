@@ -92,7 +92,7 @@ async def create_user(
     await roles.check(connection, tenant_id, role)
     address = normal_email(email)
     if not address:
-        raise ConfigurationError(deferred("%(email)s is not an email address", email=f"{email!r}"))
+        raise ConfigurationError(deferred("%(email)s is not an email address", email=repr(email)))
     if not await directory.enter(connection, tenant_id, directory.LOGIN_EMAIL, address, user_id):
         raise AlreadyTakenError(deferred("a user %(address)s already exists", address=address))
     await connection.execute(

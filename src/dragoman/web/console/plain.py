@@ -42,8 +42,8 @@ def heading(found: Conversation, times: Times) -> str:
     channel = translated(wording.CHANNELS.get(found.channel, found.channel))
     started = times.full(found.started_at)
     lines = (
-        _("Conversation with %(name)s", name=f"{isolated(name)}{phone}"),
-        _("Session %(id)s, %(channel)s", id=found.session_id, channel=f"{channel} {found.channel_display}"),
+        _("Conversation with %(name)s", name=isolated(name) + phone),
+        _("Session %(id)s, %(channel)s", id=found.session_id, channel=" ".join((channel, found.channel_display))),
         _("Started %(start)s, ended %(end)s", start=started, end=times.full(found.resolved_at))
         if found.resolved_at
         else _("Started %(start)s, ended not yet", start=started),

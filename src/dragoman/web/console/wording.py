@@ -360,7 +360,7 @@ def _opened(facts: Facts) -> Markup:
     return markup(
         'On %(channel)s; follows an <a href="%(address)s">earlier session</a> in this thread',
         channel=channel,
-        address=f"/communications/automation/logs/{previous}",
+        address="/communications/automation/logs/" + previous,
     )
 
 
