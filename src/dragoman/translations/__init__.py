@@ -105,7 +105,9 @@ def ngettext(one: str, other: str, count: float, /, **values: object) -> str:
 
 def form_of(one: str, other: str, count: float) -> str:
     """The form that *count* takes, its places still open. For :func:`ngettext` and what does as it does."""
-    return catalogue("console", _reader.get()).ngettext(one, other, count)  # type: ignore[arg-type] # halves too
+    # The rules of catalogues know whole numbers only: a half takes the form of several.
+    whole = int(count) if count == int(count) else 2
+    return catalogue("console", _reader.get()).ngettext(one, other, whole)
 
 
 def markup(text: str, /, **values: object) -> Markup:
