@@ -80,9 +80,9 @@ def _add_translations(made: Environment) -> None:
     made.globals.update(
         gettext=translations.markup,
         ngettext=_counted_markup,
-        _=lambda text, **values: escape(translations.gettext(text, **_plain(values))),
-        pgettext=lambda context, text, **values: escape(translations.pgettext(context, text, **_plain(values))),
-        _n=lambda one, other, count, **values: escape(translations.ngettext(one, other, count, **_plain(values))),
+        _=lambda text, /, **values: escape(translations.gettext(text, **_plain(values))),
+        pgettext=lambda context, text, /, **values: escape(translations.pgettext(context, text, **_plain(values))),
+        _n=lambda one, other, count, /, **values: escape(translations.ngettext(one, other, count, **_plain(values))),
         language_name=translations.language_name,
         script_texts=translations.script_texts,
     )

@@ -37,13 +37,14 @@ def heading(found: Conversation, times: Times) -> str:
     """Who, where, when, and how it ended."""
     name = contact_label(found.contact_name, found.contact_phone)
     phone = f" ({found.contact_phone})" if found.contact_phone and found.contact_phone != name else ""
+    who = f"{isolated(name)}{phone}"
     state, outcome = translated(wording.STATES[found.state].label), translated(wording.OUTCOMES[found.outcome].label)
     reason = f": {found.outcome_reason}" if found.outcome_reason else ""
-    channel = translated(wording.CHANNELS.get(found.channel, found.channel))
+    channel = f"{translated(wording.CHANNELS.get(found.channel, found.channel))} {found.channel_display}"
     started = times.full(found.started_at)
     lines = (
-        _("Conversation with %(name)s", name=isolated(name) + phone),
-        _("Session %(id)s, %(channel)s", id=found.session_id, channel=" ".join((channel, found.channel_display))),
+        _("Conversation with %(name)s", name=who),
+        _("Session %(id)s, %(channel)s", id=found.session_id, channel=channel),
         _("Started %(start)s, ended %(end)s", start=started, end=times.full(found.resolved_at))
         if found.resolved_at
         else _("Started %(start)s, ended not yet", start=started),

@@ -228,7 +228,8 @@ class ListQuery:
 def _refused(error: ValueError, end: str = "") -> str:
     """What is wrong with a filter, in the reader's language where the error was made to be translated."""
     said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-    return _("cannot be used: %(reason)s", reason=translated(said) + end)
+    reason = f"{translated(said)}{end}"
+    return _("cannot be used: %(reason)s", reason=reason)
 
 
 def _tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:

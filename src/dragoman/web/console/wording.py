@@ -357,10 +357,11 @@ def _opened(facts: Facts) -> Markup:
         return markup("On %(channel)s; the first session in this thread", channel=channel)
     if not _UUID.fullmatch(previous):
         return markup("On %(channel)s; follows an earlier session in this thread", channel=channel)
+    address = f"/communications/automation/logs/{previous}"
     return markup(
         'On %(channel)s; follows an <a href="%(address)s">earlier session</a> in this thread',
         channel=channel,
-        address="/communications/automation/logs/" + previous,
+        address=address,
     )
 
 
