@@ -30,13 +30,13 @@ class ReplyVariable:
 
 
 VARIABLES: Mapping[str, ReplyVariable] = {
-    "contact.name": ReplyVariable("contact's name", "Marina Souza"),
-    "contact.first_name": ReplyVariable("contact's first name", "Marina"),
-    "contact.phone": ReplyVariable("contact's phone number", "+43 660 000 00 00"),
-    "business_partner.name": ReplyVariable("business partner", "Elektro Huber GmbH"),
-    "agent.name": ReplyVariable("your name", "Ana Lima"),
-    "session.intent": ReplyVariable("subject", "Order status"),
-    "channel.name": ReplyVariable("channel", "Service"),
+    "contact.name": ReplyVariable(deferred("contact's name"), "Marina Souza"),
+    "contact.first_name": ReplyVariable(deferred("contact's first name"), "Marina"),
+    "contact.phone": ReplyVariable(deferred("contact's phone number"), "+43 660 000 00 00"),
+    "business_partner.name": ReplyVariable(deferred("business partner"), "Elektro Huber GmbH"),
+    "agent.name": ReplyVariable(deferred("your name"), "Ana Lima"),
+    "session.intent": ReplyVariable(deferred("subject"), "Order status"),
+    "channel.name": ReplyVariable(deferred("channel"), "Service"),
 }
 """Every variable of a body."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.bounded import reads_outside_text
+from dragoman.translations import deferred
 
 Span = tuple[int, int]
 Finder = Callable[[str], Iterator[Span]]
@@ -239,9 +240,9 @@ def tokens(text: str) -> Iterator[Span]:
 READY: Mapping[str, RedactionRule] = {
     rule.name: rule
     for rule in (
-        RedactionRule("card", "card number", cards, shortest=14),
-        RedactionRule("iban", "bank account", ibans, shortest=15),
-        RedactionRule("token", "access token", tokens, shortest=15),
+        RedactionRule("card", deferred("card number"), cards, shortest=14),
+        RedactionRule("iban", deferred("bank account"), ibans, shortest=15),
+        RedactionRule("token", deferred("access token"), tokens, shortest=15),
     )
 }
 """The rules that every tenant has, unless it turns one off."""

@@ -176,6 +176,11 @@ def script_texts(language: str) -> dict[str, list[str]]:
     return said
 
 
+def message_of(error: Exception) -> str:
+    """Give what an error says, which can be translated where it was made so."""
+    return error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+
+
 def language_name(language: str) -> str:
     """Write what a language calls itself, such as "Deutsch"."""
     name = Locale.parse(language).get_display_name(language) or language

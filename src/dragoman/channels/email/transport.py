@@ -19,6 +19,7 @@ from dragoman.channels.interface import (
     RetryClass,
 )
 from dragoman.domain.errors import ConfigurationError
+from dragoman.translations import deferred
 
 
 class SmtpTransport:
@@ -49,12 +50,18 @@ class SmtpTransport:
         try:
             where = SmtpServer.from_url(server)
         except ConfigurationError as error:
-            return Checked(findings=(CheckFinding("Mail server", False, f"{error}."),))
+            return Checked(findings=(CheckFinding(deferred("Mail server"), False, f"{error}."),))
         refused = await self._pool.probe(where)
         if refused is None:
-            return Checked(findings=(CheckFinding("Mail server", True, f"{where.name} lets us send."),))
+            return Checked(
+                findings=(
+                    CheckFinding(
+                        deferred("Mail server"), True, deferred("%(server)s lets us send.", server=where.name)
+                    ),
+                )
+            )
         said = f"{where.name}: {refused.meaning} {refused.message}".strip()
-        return Checked(findings=(CheckFinding("Mail server", False, said),))
+        return Checked(findings=(CheckFinding(deferred("Mail server"), False, said),))
 
     def fault(self, server: str) -> str | None:
         """See :meth:`~dragoman.channels.interface.MailTransport.fault`."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dragoman.channels.interface import Checked, CheckFinding, Refused, Unanswered
 from dragoman.channels.whatsapp.client import GraphClient
 from dragoman.channels.whatsapp.wire import Object, each, table, text
+from dragoman.translations import deferred
 
 NUMBER_FIELDS = "id,display_phone_number,verified_name,quality_rating,name_status,status,throughput"
 
@@ -34,7 +35,7 @@ async def check(
 
 def _number(answer: Object | Refused | Unanswered) -> CheckFinding:
     if not isinstance(answer, dict):
-        return _trouble("Access token", answer)
+        return _trouble(deferred("Access token"), answer)
     seen = {
         "number": text(answer.get("display_phone_number")),
         "name": text(answer.get("verified_name")),
@@ -43,23 +44,29 @@ def _number(answer: Object | Refused | Unanswered) -> CheckFinding:
         "status": text(answer.get("status")),
         "throughput": text(table(answer.get("throughput")).get("level")),
     }
-    return CheckFinding("Access token", True, ", ".join(f"{key} {value}" for key, value in seen.items() if value))
+    return CheckFinding(
+        deferred("Access token"), True, ", ".join(f"{key} {value}" for key, value in seen.items() if value)
+    )
 
 
 async def _secret(client: GraphClient, phone_number_id: str, token: str, secret: str, place: int) -> CheckFinding:
-    name = "App secret" if place == 0 else "Earlier app secret"
+    name = deferred("App secret") if place == 0 else deferred("Earlier app secret")
     answer = await client.look(phone_number_id, token, fields="id", proof=app_secret_proof(token, secret))
     if isinstance(answer, dict):
-        return CheckFinding(name, True, "Meta takes its proof.")
+        return CheckFinding(name, True, deferred("Meta takes its proof."))
     # An earlier secret is wrong as soon as Meta's own rotation is over; then it should be removed, that is all.
     found = _trouble(name, answer)
-    return found if place == 0 else CheckFinding(name, None, f"Not the app's any more: remove it. {found.said}")
+    return (
+        found
+        if place == 0
+        else CheckFinding(name, None, deferred("Not the app's any more: remove it. %(said)s", said=found.said))
+    )
 
 
 async def _subscribed(client: GraphClient, waba_id: str | None, token: str) -> CheckFinding:
-    name = "Webhook subscription"
+    name = deferred("Webhook subscription")
     if waba_id is None:
-        return CheckFinding(name, None, "Give the business account's id to have this checked.")
+        return CheckFinding(name, None, deferred("Give the business account's id to have this checked."))
     answer = await client.look(f"{waba_id}/subscribed_apps", token)
     if not isinstance(answer, dict):
         return _trouble(name, answer)
@@ -67,13 +74,14 @@ async def _subscribed(client: GraphClient, waba_id: str | None, token: str) -> C
         text(table(table(app).get("whatsapp_business_api_data")).get("name")) or "?" for app in each(answer.get("data"))
     ]
     if not apps:
-        return CheckFinding(name, False, "No app is subscribed to the business account: no message will come in.")
-    return CheckFinding(name, True, f"Subscribed: {', '.join(apps)}")
+        none = deferred("No app is subscribed to the business account: no message will come in.")
+        return CheckFinding(name, False, none)
+    return CheckFinding(name, True, deferred("Subscribed: %(apps)s", apps=", ".join(apps)))
 
 
 def _trouble(name: str, answer: Refused | Unanswered) -> CheckFinding:
     if isinstance(answer, Unanswered):
-        return CheckFinding(name, None, f"Meta could not be asked: {answer.reason}")
+        return CheckFinding(name, None, deferred("Meta could not be asked: %(reason)s", reason=answer.reason))
     code = f" (code {answer.code})" if answer.code is not None else ""
     return CheckFinding(name, False, f"{answer.message}{code}")
 

@@ -28,6 +28,7 @@ from dragoman.store.channels.mailboxes import unseal_mailbox
 from dragoman.store.database import Connection
 from dragoman.store.sending import account_suspensions, circuits, cooldowns, pace
 from dragoman.store.sending.outbox import MAIL
+from dragoman.translations import deferred
 
 log = structlog.get_logger()
 
@@ -102,7 +103,7 @@ async def _check(runtime: Runtime, account: ChannelAccount) -> Checked:
     try:
         credentials = channel_accounts.unseal(account.secrets, runtime.keyring.decrypt)
     except UnreadableCredentialsError as error:
-        return Checked(findings=(CheckFinding("Stored credentials", False, f"{error} {MEND}"),))
+        return Checked(findings=(CheckFinding(deferred("Stored credentials"), False, f"{error} {MEND}"),))
     access = AccountAccess(
         address=account.address,
         token=credentials.token,
@@ -158,23 +159,25 @@ def problems(
     """
     found: dict[str, str] = {}
     if phone_number_id is not None and not re.fullmatch(r"[0-9]{5,30}", phone_number_id):
-        found["phone_number_id"] = "It has digits only; Meta shows it under API setup, beside the number."
+        found["phone_number_id"] = deferred("It has digits only; Meta shows it under API setup, beside the number.")
     for name in ("token", "app_secret", "verify_token"):
         if not getattr(wanted, name) and (phone_number_id is not None or unreadable):
-            found[name] = "The present one cannot be read." if unreadable else "A new number needs it."
+            found[name] = (
+                deferred("The present one cannot be read.") if unreadable else deferred("A new number needs it.")
+            )
     if not 3 <= len(wanted.display) <= 60:
-        found["display"] = "The number as people write it, such as +43 1 555 0100."
+        found["display"] = deferred("The number as people write it, such as +43 1 555 0100.")
     if not 1 <= len(wanted.name) <= 60:
-        found["name"] = "A name of up to 60 characters, such as Service."
+        found["name"] = deferred("A name of up to 60 characters, such as Service.")
     if wanted.waba_id is not None and not re.fullmatch(r"[0-9]{5,30}", wanted.waba_id):
-        found["waba_id"] = "It has digits only; leave it empty if you do not know it."
+        found["waba_id"] = deferred("It has digits only; leave it empty if you do not know it.")
     for name, most in (("messages_per_second", 1000), ("pair_burst", 1000)):
         if not 0 <= getattr(wanted, name) <= most:
-            found[name] = f"A whole number from 0 (no limit of ours) to {most}."
+            found[name] = deferred("A whole number from 0 (no limit of ours) to %(most)s.", most=most)
     for name in ("token", "app_secret", "verify_token"):
         value = getattr(wanted, name)
         if value != value.strip() or not value.isascii() or len(value) > 1000:
-            found[name] = "It has no spaces around it and no letters beyond ASCII: copy it again."
+            found[name] = deferred("It has no spaces around it and no letters beyond ASCII: copy it again.")
     return found
 
 

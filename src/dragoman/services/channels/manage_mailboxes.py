@@ -19,13 +19,14 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, UnreadableCredentialsError
 from dragoman.store.channels.mailboxes import MailboxCredentials, unseal_mailbox
 from dragoman.store.sending.outbox import MAIL
+from dragoman.translations import deferred
 
 MAILS_PER_SECOND = 20
 """How many mails a mailbox sends at most in a second, unless it is set otherwise; 0 is no limit of ours."""
 
 MOST_PER_SECOND = 1000
 
-NO_SERVER = "No mail server is set up: give the mailbox one, or the installation (DRAGOMAN_SMTP_URL)."
+NO_SERVER = deferred("No mail server is set up: give the mailbox one, or the installation (DRAGOMAN_SMTP_URL).")
 UNREADABLE = "Enter the mail server's address with its credentials anew."
 
 
@@ -42,11 +43,13 @@ def mailbox_problems(runtime: Runtime, wanted: MailboxSettings, *, address: str 
     """What is wrong, by field; for a new mailbox with its *address*."""
     found: dict[str, str] = {}
     if address is not None and not is_email(address):
-        found["address"] = "An email address, such as help@example.org."
+        found["address"] = deferred("An email address, such as help@example.org.")
     if not 1 <= len(wanted.name) <= 60:
-        found["name"] = "A name of up to 60 characters; it stands beside the address in each mail."
+        found["name"] = deferred("A name of up to 60 characters; it stands beside the address in each mail.")
     if not 0 <= wanted.mails_per_second <= MOST_PER_SECOND:
-        found["mails_per_second"] = f"A whole number from 0 (no limit of ours) to {MOST_PER_SECOND}."
+        found["mails_per_second"] = deferred(
+            "A whole number from 0 (no limit of ours) to %(most)s.", most=MOST_PER_SECOND
+        )
     if wanted.smtp_url and (fault := runtime.mail.fault(wanted.smtp_url)):
         found["smtp_url"] = fault
     return found
@@ -102,9 +105,9 @@ async def check_mailbox(runtime: Runtime, account: ChannelAccount) -> Checked:
     try:
         server = unseal_mailbox(account.secrets, runtime.keyring.decrypt).smtp_url or runtime.settings.smtp_url
     except UnreadableCredentialsError as error:
-        return Checked(findings=(CheckFinding("Stored credentials", False, f"{error} {UNREADABLE}"),))
+        return Checked(findings=(CheckFinding(deferred("Stored credentials"), False, f"{error} {UNREADABLE}"),))
     if server is None:
-        return Checked(findings=(CheckFinding("Mail server", False, NO_SERVER),))
+        return Checked(findings=(CheckFinding(deferred("Mail server"), False, NO_SERVER),))
     return await runtime.mail.check(server)
 
 

@@ -23,13 +23,14 @@ from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, UnreadableCredentialsError
 from dragoman.store.database import Connection
 from dragoman.store.handoff import templates
+from dragoman.translations import deferred
 
 log = structlog.get_logger()
 
 EVERY = timedelta(days=1)
 AFTER_FAILURE = timedelta(hours=1)
 
-NO_BUSINESS_ACCOUNT = "Give the business account's id first: templates belong to it."
+NO_BUSINESS_ACCOUNT = deferred("Give the business account's id first: templates belong to it.")
 LONGEST_FAILURE = 500
 
 

@@ -24,9 +24,9 @@ from dragoman.store.accounts.actions import Administrator
 from dragoman.store.database import Connection
 from dragoman.store.sending import cooldowns, outbox, outbox_entries
 from dragoman.store.sending.outbox_entries import ManagedEntry
-from dragoman.translations import deferred
+from dragoman.translations import deferred, message_of
 
-NOT_THERE = "There is no such entry any more."
+NOT_THERE = deferred("There is no such entry any more.")
 TAKEN_OVER = deferred("A person has taken over the conversation since the bot wrote this message.")
 HELD_A_CODE = deferred("This message held a one-time code, which is not kept. The contact can ask for another.")
 UNDER_WAY = deferred("It is being sent just now. Look again in a moment.")
@@ -85,7 +85,7 @@ async def act(
         try:
             results.append(await _act_on_one(runtime, tenant_id, action, entry_id, by, request_id))
         except ChangeRefusedError as error:
-            results.append(ActionResult(outbox_entry_id=entry_id, done=False, said=str(error)))
+            results.append(ActionResult(outbox_entry_id=entry_id, done=False, said=message_of(error)))
         except NotFoundError:
             if len(entry_ids) == 1:
                 raise
@@ -104,12 +104,15 @@ async def _act_on_one(
         copy_id = uuid5(request_id, str(entry_id))
         if action is EntryAction.RESEND and await outbox_entries.is_copy(connection, tenant_id, copy_id, of=entry_id):
             return ActionResult(
-                outbox_entry_id=entry_id, done=True, said="It was sent once more already.", new_entry_id=copy_id
+                outbox_entry_id=entry_id,
+                done=True,
+                said=deferred("It was sent once more already."),
+                new_entry_id=copy_id,
             )
         check_action(action, entry)
         if action is EntryAction.RETRY:
             jobs = await try_again(connection, tenant_id, entry, by.name, now)
-            result = ActionResult(outbox_entry_id=entry_id, done=True, said="It is being tried again now.")
+            result = ActionResult(outbox_entry_id=entry_id, done=True, said=deferred("It is being tried again now."))
         elif action is EntryAction.RESEND:
             result = await _resend(connection, tenant_id, entry, copy_id, by.name, now)
             jobs = _wake(tenant_id, entry)
@@ -163,7 +166,7 @@ async def _resend(
     return ActionResult(
         outbox_entry_id=entry.outbox_entry_id,
         done=True,
-        said="It is being sent once more, as a new entry.",
+        said=deferred("It is being sent once more, as a new entry."),
         new_entry_id=copy_id,
     )
 
@@ -178,10 +181,15 @@ async def _cancel(
     connection: Connection, tenant_id: UUID, entry: ManagedEntry, by_whom: str, now: datetime
 ) -> ActionResult:
     doubt = " An earlier attempt was not answered, and may have arrived." if entry.is_in_doubt else ""
+    cancelled = (
+        deferred("It is cancelled. An earlier attempt was not answered, and may have arrived.")
+        if entry.is_in_doubt
+        else deferred("It is cancelled.")
+    )
     reason = f"Cancelled by {by_whom}.{doubt}"
     await outbox_entries.cancel(connection, tenant_id, entry.outbox_entry_id, reason=reason)
     await _record(connection, tenant_id, entry, OutboxStatus.CANCELLED.lower(), reason, by_whom, now)
-    return ActionResult(outbox_entry_id=entry.outbox_entry_id, done=True, said=f"It is cancelled.{doubt}")
+    return ActionResult(outbox_entry_id=entry.outbox_entry_id, done=True, said=cancelled)
 
 
 async def _record(

@@ -250,7 +250,7 @@ def qr_code(text: str) -> Markup:
 
 def said(error: Exception) -> str:
     """What an error says, in the reader's language where it was made to be translated."""
-    return translations.translated(error.args[0]) if error.args and isinstance(error.args[0], str) else str(error)
+    return translations.translated(translations.message_of(error))
 
 
 def sentence(error: Exception) -> str:

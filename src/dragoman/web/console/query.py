@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from dragoman.domain.text_values import is_day
 from dragoman.store.conversation_list.conversations import NEWEST, Filters, SortOrder
 from dragoman.store.conversation_list.filter_catalogue import FILTERS, NEGATIONS, FilterField
-from dragoman.translations import deferred, translated
+from dragoman.translations import deferred, message_of, translated
 from dragoman.translations import gettext as _
 from dragoman.web.console import columns, filter_times
 from dragoman.web.console.formatting import Times
@@ -227,8 +227,7 @@ class ListQuery:
 
 def _refused(error: ValueError, end: str = "") -> str:
     """What is wrong with a filter, in the reader's language where the error was made to be translated."""
-    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-    reason = f"{translated(said)}{end}"
+    reason = f"{translated(message_of(error))}{end}"
     return _("cannot be used: %(reason)s", reason=reason)
 
 
