@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from gettext import NullTranslations
 from pathlib import Path
 
 import pytest
 
+from dragoman import translations
 from dragoman.domain import content
 from dragoman.domain.events import CATALOGUE, payload_json
 from dragoman.domain.nouns import Level
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.states import State
+from dragoman.translations import translated
 from dragoman.web.console import columns, examples, menu, wording
 from dragoman.web.console.page import TEMPLATES
 from dragoman.web.console.transcript import _NOTICES
@@ -112,6 +115,25 @@ def test_steps_are_told_in_plain_words(name: str, fields: dict[str, object], sai
     facts = Facts(fields)
     parts = [part.striptags() for part in (told.title(facts), told.detail(facts))]
     assert " ".join(part for part in parts if part) == said
+
+
+class Marking(NullTranslations):
+    """Puts every text in brackets."""
+
+    def gettext(self, message: str) -> str:
+        return f"⟦{message}⟧"
+
+
+def test_every_event_and_label_is_told_in_the_language_of_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translations, "catalogue", lambda _domain, _language: Marking())
+    with translations.written_in("de"):
+        for payload in payloads():
+            facts = Facts(json.loads(json.dumps(payload_json(payload))))
+            assert wording.EVENTS[payload.type].title(facts).startswith("⟦"), payload.type
+        labels = [words.label for words in wording.STATES.values()]
+        labels += [words.label for words in wording.OUTCOMES.values()]
+        labels += [column.label for column in columns.COLUMNS.values()]
+        assert [translated(label) for label in labels] == [f"⟦{label}⟧" for label in labels]
 
 
 def test_a_session_leads_to_the_one_before_it() -> None:

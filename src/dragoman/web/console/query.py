@@ -114,10 +114,10 @@ class ListQuery:
 
     def filter_errors(self) -> list[FilterError]:
         """What of it cannot be used; :meth:`filters` may be called when this is empty."""
-        # Translators: the advice of an error stands after the name of the filter, such as "to is longer than …".
         found: dict[str, str] = {}
         for name, text in self._parts():
             if len(text) > _LONGEST:
+                # Translators: this and the other advice follow the name of a filter: "phone is longer than …".
                 found[name] = _("is longer than %(most)s characters.", most=_LONGEST)
             elif _CONTROL.search(text):
                 found[name] = _("holds a control character.")

@@ -41,6 +41,7 @@ class StateWords:
 
 
 STATES: dict[str, StateWords] = {
+    # Translators: a state of a conversation, as those after it.
     State.OPEN: StateWords(label=deferred("Open"), hue="green"),
     State.ACTIVE: StateWords(label=deferred("Active"), hue="green"),
     State.AWAITING_USER: StateWords(label=deferred("Awaiting user"), hue="amber"),
@@ -157,8 +158,8 @@ SOURCES = {
     "answer": deferred("Answer to the bot's question"),
 }
 
-# Translators: these follow "sent" and "wrote", as their object.
 KINDS = {
+    # Translators: this and the kinds after it follow "sent" and "wrote", as their object.
     "text": deferred("a text"),
     "media": deferred("a file"),
     "image": deferred("an image"),
@@ -232,6 +233,7 @@ ACTORS = {
 MAY_BE_DUPLICATE = deferred("Possibly sent twice: an earlier attempt was never answered")
 
 DELIVERIES = {
+    # Translators: what became of a message; this and those after it also stand at the beginning of a line.
     "queued": ("clock", deferred("waiting to be sent")),
     "sent": ("check", deferred("sent")),
     "delivered": ("check-check", deferred("delivered")),
