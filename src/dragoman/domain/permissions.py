@@ -61,6 +61,23 @@ PERMISSION_WORDS: Mapping[str, PermissionWords] = MappingProxyType(
 )
 
 
+ROLE_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "administrator": deferred("Administrator"),
+        "auditor": deferred("Auditor"),
+        "agent": deferred("Agent"),
+        "analyst": deferred("Analyst"),
+        "developer": deferred("Developer"),
+    }
+)
+"""What the built-in roles are called on pages."""
+
+
+def role_name(role: str) -> str:
+    """Name a role for people: a built-in one in words, a tenant's own as it is, with a capital."""
+    return ROLE_NAMES.get(role) or role.capitalize()
+
+
 def permission_label(permission: str) -> str:
     """Name *permission* for people; one that is not known by itself."""
     words = PERMISSION_WORDS.get(permission)

@@ -55,7 +55,7 @@ def usage_period(preset: str, first: str, last: str, *, zone: tzinfo, now: datet
     if preset in PRESETS:
         begin, end = today - timedelta(days=PRESETS[preset] - 1), today
     elif preset == CUSTOM:
-        begin, end = _day("From", first), min(_day("To", last), today)
+        begin, end = _day(deferred("From"), first), min(_day(deferred("To"), last), today)
     else:
         raise ValueError(deferred("Period: %(refusal)s.", refusal=choice_refusal([*PRESETS, CUSTOM], preset)))
     if begin > end:

@@ -36,7 +36,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
         "developer": frozenset({"communications.access:read"}),
     }
 )
-"""The ready-made roles. A role without ``audit.unmask`` sees no phone numbers; one that is not there grants nothing."""
+"""The built-in roles. A role without ``audit.unmask`` sees no phone numbers; one that is not there grants nothing."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 

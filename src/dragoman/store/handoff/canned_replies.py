@@ -86,9 +86,12 @@ async def save(connection: Connection, tenant_id: UUID, canned: CannedReply) -> 
             canned.changed_by,
         )
     except asyncpg.UniqueViolationError as error:
-        place = f"in {reply.language}" if reply.language else "for any language"
         raise AlreadyTakenError(
-            deferred("a reply /%(shortcut)s %(place)s already exists", shortcut=reply.shortcut, place=place)
+            deferred(
+                "a reply /%(shortcut)s in %(language)s already exists", shortcut=reply.shortcut, language=reply.language
+            )
+            if reply.language
+            else deferred("a reply /%(shortcut)s for any language already exists", shortcut=reply.shortcut)
         ) from error
 
 

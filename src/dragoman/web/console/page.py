@@ -23,6 +23,7 @@ from markupsafe import Markup, escape
 from dragoman import translations
 from dragoman.domain import plain_text, plurals
 from dragoman.domain.nouns import DEFAULT_CURRENCY
+from dragoman.domain.permissions import role_name
 from dragoman.domain.text_values import is_day, is_minute
 from dragoman.store.conversation_list.filter_catalogue import FILTERS
 from dragoman.web.auth import Principal
@@ -148,6 +149,7 @@ def _environment() -> Environment:
         language=formatting.language,
         percent=formatting.percent,
         person=formatting.person,
+        role=lambda name: translations.translated(role_name(name)),
         isolated=plain_text.isolated,
         first_character=plain_text.first_character,
         cut=plain_text.cut,
