@@ -33,6 +33,7 @@ check: .venv/.installed-dev  ## format, lint, types, import boundaries, reposito
 	@$(BIN)/lint-imports
 	@scripts/check-repository
 	@scripts/check-names
+	@$(BIN)/python scripts/check-texts
 	@$(BIN)/python scripts/texts --check
 
 bench: .venv/.installed-dev  ## every benchmark beside its limit; writes bench/results/latest.json

@@ -61,7 +61,8 @@ def test_the_console_and_the_bot_are_there_in_other_languages() -> None:
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=NAMES)
 def test_what_gettext_itself_knows_of_is_right(path: Path) -> None:
-    found = {str(message.id)[:60]: errors for message in read(path) if (errors := list(message.check(read(path))))}
+    catalogue = read(path)
+    found = {str(message.id)[:60]: errors for message in catalogue if (errors := list(message.check(catalogue)))}
     assert found == {}
 
 
