@@ -180,6 +180,23 @@ def test_times_up_to_now_are_one_click_and_their_figures_follow(desk: Visitor) -
         assert page.locator(f"#more [name={name}]").evaluate("(field) => field.scrollWidth <= field.clientWidth")
 
 
+def test_a_past_outcome_and_a_failed_delivery_are_chosen_and_removed(desk: Visitor) -> None:
+    page = desk.page
+    page.get_by_role("button", name="Filters").click()
+    more = page.get_by_role("dialog", name="More filters")
+    more.get_by_text("Ever had outcome").click()
+    more.get_by_role("checkbox", name="Handoff", exact=True).check()
+    expect(page).to_have_url(re.compile(r"had=HANDOFF"))
+    more.get_by_label("Delivery").select_option(label="Without undelivered replies")
+    expect(page).to_have_url(re.compile(r"undelivered=false"))
+    page.keyboard.press("Escape")
+    expect(page.locator("#rows [data-row]").first).to_be_visible()
+    for name in ("Ever had: Handoff", "Without undelivered replies"):
+        page.get_by_role("link", name=f"Remove filter: {name}").click()
+        expect(page.get_by_role("link", name=f"Remove filter: {name}")).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"/logs/?$|/logs\?$"))
+
+
 def test_an_end_before_the_beginning_is_explained(desk: Visitor) -> None:
     response = desk.page.goto(f"{LOGS}?from=2026-11-20&to=2026-11-10")
     assert response is not None

@@ -63,13 +63,15 @@ class Choices:
     def options(self) -> dict[str, list[tuple[str, Named]]]:
         """Is what can be ticked in each filter that takes several values, in titled groups."""
         accounts = [(str(each.channel_account_id), each.display) for each in self.accounts]
+        outcomes = [(key, words.label) for key, words in wording.OUTCOMES.items()]
         return {
             "skill_intent": [
                 (deferred("Intents"), self.intents),
                 (deferred("Flows"), self.flows),
                 (deferred("Skills"), self.skills),
             ],
-            "outcome": [(deferred("Outcome"), [(key, words.label) for key, words in wording.OUTCOMES.items()])],
+            "outcome": [(deferred("Outcome"), outcomes)],
+            "had": [(deferred("Ever had outcome"), outcomes)],
             "channel": [(deferred("All of a kind"), list(wording.CHANNELS.items())), (deferred("Accounts"), accounts)],
             "agent": [(deferred("Agent"), [(name, name) for name in self.agents])],
             "tag": [(deferred("Tag"), [(name, name) for name in self.tags])],

@@ -18,6 +18,7 @@ NAMES = {each.name: each.label for each in FILTERS}
 
 _LABELS: Mapping[str, Mapping[str, StateWords] | Mapping[str, OutcomeWords]] = {
     "state": STATES, "not_state": STATES, "outcome": OUTCOMES, "not_outcome": OUTCOMES,
+    "had_outcome": OUTCOMES,
 }  # fmt: skip
 _MOMENTS = frozenset(each.name for each in FILTERS if each.kind.api_type is datetime)
 
