@@ -37,5 +37,5 @@ document.addEventListener('click', (event) => {
     list.append(item);
   });
   changed(list);
-  say(_('Columns are as they were at first'));
+  say(_('Columns reset'));
 });

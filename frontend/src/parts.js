@@ -78,7 +78,7 @@ const replaced = async (pane, query) => {
   return list;
 };
 
-const failed = () => say(_('The server did not answer. Try again.'));
+const failed = () => say(_('No response from the server. Check your connection and try again.'));
 
 // The element that a link leads to, fetched with what stands around it where it is not there yet.
 export const bring = async (drawer, anchor) => {

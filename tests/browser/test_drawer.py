@@ -165,7 +165,7 @@ EVERY_KIND = (
     "128.80 EUR",
     "a, b",
     "Unsupported message: poll",
-    "With what else this conversation knew of its contact",
+    "Together with everything else this conversation held about the contact",
     "Message type unknown (code 131051)",
     "Tomás changed his number",
     "Template refund_started (es)",

@@ -233,9 +233,9 @@ def test_the_panel_says_in_whose_place_a_classifier_was_asked() -> None:
     chosen = event(2, "intent.assigned", intent="a.b", source="classifier", confidence=0.81)
     missed = event(2, "intent.unclear", reason="the best guess is below the threshold", misses=1)
     said = "Classifier model, version m 12, which did not answer: ModelTimedOutError"
-    assert why(failed, ran(("a.b", 0.81)), chosen)["In place of"] == said
-    assert why(failed, ran(("a.b", 0.41)), missed)["In place of"] == said
-    assert "In place of" not in why(failed, ran(("a.b", 0.81)), chosen, ran(("a.b", 0.81)), chosen)
+    assert why(failed, ran(("a.b", 0.81)), chosen)["Instead of"] == said
+    assert why(failed, ran(("a.b", 0.41)), missed)["Instead of"] == said
+    assert "Instead of" not in why(failed, ran(("a.b", 0.81)), chosen, ran(("a.b", 0.81)), chosen)
 
 
 def test_what_a_rule_or_a_choice_decided_needed_no_classifier() -> None:

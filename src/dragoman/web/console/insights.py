@@ -257,7 +257,7 @@ def _change(now: float | None, before: float | None, *, more_is_good: bool | Non
     if abs(share) < 0.005:
         return Trend(_("no change"), None)
     change, times = f"{share * 100:+.0f} %".replace("-", "−"), f"{now / before:.0f}"
-    text = change if abs(share) < 10 else _("%(number)s times that", number=times)
+    text = change if abs(share) < 10 else _("%(number)s times as many", number=times)
     return Trend(text, None if more_is_good is None else (share > 0) is more_is_good)
 
 

@@ -141,7 +141,7 @@ def _in_place_of(failed: Facts | None) -> list[tuple[str, Markup]]:
         version=failed["classifier_version"],
         error=failed["error_class"],
     )
-    return [(_("In place of"), said)]
+    return [(_("Instead of"), said)]
 
 
 def _not_needed() -> Markup:

@@ -129,7 +129,7 @@ async def _filter_errors(runtime: Runtime, identity: Principal, query: ListQuery
     try:
         await check_look_ups(runtime, identity, query.filters())
     except TooManyLookUpsError as error:
-        return [FilterError(_("Looking for numbers"), _("is limited. %(reason)s", reason=said(error)))]
+        return [FilterError("", _("Looking for numbers is limited. %(reason)s", reason=said(error)))]
     return []
 
 
@@ -167,7 +167,7 @@ async def _list(
             filter_errors = [FilterError("cursor", _("is not a place in this list. Start again from the newest."))]
         except TooSlowError:
             filter_errors = [
-                FilterError(_("The list"), _("took too long to find. Narrow it, by date or state for instance."))
+                FilterError("", _("The list took too long to find. Narrow it, by date or state for instance."))
             ]
     of_contacts = [found.contact_id for found in page.items]
     masks = await identity.visibility.masks(connection, identity.tenant_id, of_contacts)

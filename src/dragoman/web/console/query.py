@@ -55,7 +55,7 @@ class FilterError:
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.parameter} {self.advice}"
+        return f"{self.parameter} {self.advice}".strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

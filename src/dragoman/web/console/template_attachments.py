@@ -34,9 +34,9 @@ STORE_AWAY = deferred("The media store cannot be reached right now. Try again in
 UNPROVEN = deferred("One of the files was not uploaded here. Add it again.")
 
 _FAMILIES = {
-    "image": deferred("Picture"),
-    "audio": deferred("Sound"),
-    "video": deferred("Film"),
+    "image": deferred("Image"),
+    "audio": deferred("Audio"),
+    "video": deferred("Video"),
     "text": deferred("Text"),
 }
 _KINDS = {"application/pdf": "PDF", "application/zip": deferred("ZIP archive")}

@@ -393,7 +393,7 @@ def _budget(facts: Facts) -> Markup:
     allowed, used = facts["allowed"], facts["used"]
     match facts["budget"]:
         case "messages":
-            return markup("Messages budget: %(used)s of %(allowed)s used", used=used, allowed=allowed)
+            return markup("Message budget: %(used)s of %(allowed)s used", used=used, allowed=allowed)
         case "cost":
             if isinstance(allowed, int) and isinstance(used, int):
                 allowed, used = _money(facts, allowed), _money(facts, used)
@@ -677,7 +677,7 @@ def _claimed(facts: Facts) -> Markup:
     stopped, under_way = (
         len(facts[name]) if isinstance(facts.get(name), list) else 0 for name in ("stopped", "under_way")
     )
-    said = [markup("the bot sends nothing from here on (fence %(fence)s)", fence=facts["fence"])]
+    said = [markup("the bot sends nothing from here on")]
     if facts.get("previous"):
         said.insert(0, markup("from %(agent)s", agent=person(str(facts["previous"]))))
     if facts.get("reason"):
