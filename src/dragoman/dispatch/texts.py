@@ -72,6 +72,9 @@ COUNTED: dict[str, tuple[str, str]] = {
 LANGUAGES = translations.languages("bot")
 """What it speaks, English first."""
 
+# Read as this module is: the core opens no file while it decides.
+_CATALOGUES = {language: translations.catalogue("bot", language) for language in LANGUAGES}
+
 
 def language(locale: str) -> str:
     """Give the primary part of a language tag: ``pt`` of ``pt-BR`` or ``pt_BR``."""
@@ -94,11 +97,11 @@ def spoken(*locales: str) -> str:
 
 def counted_sentence(key: str, count: int, *locales: str) -> str:
     """A sentence of :data:`COUNTED` in the form that *count* takes, in the language of :func:`spoken`."""
-    text = translations.catalogue("bot", spoken(*locales)).ngettext(*COUNTED[key], count)
+    text = _CATALOGUES[spoken(*locales)].ngettext(*COUNTED[key], count)
     return Template(text).substitute(count=str(count))
 
 
 def sentence(key: str, *locales: str, **values: str) -> str:
     """Say a sentence of :data:`SENTENCES` in the language of :func:`spoken`."""
-    text = translations.catalogue("bot", spoken(*locales)).gettext(SENTENCES[key])
+    text = _CATALOGUES[spoken(*locales)].gettext(SENTENCES[key])
     return Template(text).substitute(values)
