@@ -148,7 +148,8 @@ async def test_the_openapi_document_names_every_parameter_and_answer(client: htt
     listing = document["paths"][base]["get"]
     names = {parameter["name"]: parameter for parameter in listing["parameters"]}
     assert set(names) == {
-        "phone", "intent", "skill", "state", "state_not", "outcome", "outcome_not", "channel", "business_partner",
+        "phone", "intent", "skill", "state", "state_not", "outcome", "outcome_not", "outcome_ever", "undelivered",
+        "channel", "business_partner",
         "agent", "errors", "tag", "reviewed", "q", "from", "to", "contact", "sort", "cursor", "limit",
     }  # fmt: skip
     assert all(parameter["description"] for parameter in names.values())

@@ -92,7 +92,7 @@ async def test_a_bar_leads_to_the_conversations_in_which_the_skill_was_called(
     page = await read(shop, admin, ADDRESS)
     bars = {
         html.unescape(link): label
-        for link, label in re.findall(r'class="bar" href="([^"]+)" aria-label="([^:"]+)', page)
+        for link, label in re.findall(r'class="bar" href="([^"]+)"\s+aria-label="([^:"]+)', page)
     }
     (flaky,) = [link for link, label in bars.items() if label == "Flaky"]
     listed = re.findall(rf'href="{LOGS}/([0-9a-f-]{{36}})', await read(shop, admin, flaky))

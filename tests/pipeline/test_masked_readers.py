@@ -42,8 +42,9 @@ _OURS = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
     r"|masked-[0-9a-f]+|(?s:<svg.*?</svg>)|style=\"[^\"]*\"|[?&](?:amp;)?v=[0-9a-f]+|app-\w+\.\w+"
     r"|\"?(?:next_)?cursor\"?[=:]\s*\"?[\w-]+|csrf_token\" value=\"[^\"]*\""
+    r"|data-since=\"[\w:-]*\""
 )
-"""Ids, digests, times, drawings and tokens that we made ourselves: their digits are nobody's number."""
+"""Ids, digests, times, places in the feed, drawings and tokens that we made ourselves: their digits are nobody's number."""
 
 
 def parts_shown(text: str) -> set[str]:

@@ -284,6 +284,7 @@ KNOWN_SHORT = {
     "dragoman.dispatch.flow_answers.message_of": "a flow's own address",
     "dragoman.services.masking._pattern": "a phone number",
     "dragoman.store.reviews.write_note": "one search with one pattern, in at most 4,000 characters",
+    "dragoman.web.console.page.preprocess": "a template's own text",
     "dragoman.web.console.query.filter_errors": "a value of at most 200 characters",
     "dragoman.web.console.simulator._phone": "a phone number that a developer types",
 }
