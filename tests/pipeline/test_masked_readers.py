@@ -44,7 +44,7 @@ _OURS = re.compile(
     r"|\"?(?:next_)?cursor\"?[=:]\s*\"?[\w-]+|csrf_token\" value=\"[^\"]*\""
     r"|data-since=\"[\w:-]*\""
 )
-"""Ids, digests, times, places in the feed, drawings and tokens that we made ourselves: their digits are nobody's number."""
+"""Ids, digests, times, places in the feed, drawings and tokens of ours: their digits are nobody's number."""
 
 
 def parts_shown(text: str) -> set[str]:
