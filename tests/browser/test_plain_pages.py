@@ -39,6 +39,36 @@ STRETCHED = """() => [...document.querySelectorAll('main .btn')].flatMap((button
   return width > natural * 1.1 + 4 ? [`${words}: ${width} instead of ${natural}`] : [];
 })"""
 
+# A row of tabs is as tall as its tabs, and in a chip no sign lies over its words.
+MISPLACED = """() => [
+  ...[...document.querySelectorAll('main .facets')].filter((tabs) => {
+    const tab = tabs.querySelector('a');
+    return tab && tabs.offsetHeight > 2 * tab.offsetHeight;
+  }).map((tabs) => `tabs of ${tabs.offsetHeight} px`),
+  ...[...document.querySelectorAll('main .chip')].flatMap((chip) => {
+    const words = chip.querySelector('.chip-k:not(:empty)')?.getBoundingClientRect();
+    if (!words?.width) return [];
+    return [...chip.querySelectorAll('svg')].map((sign) => sign.getBoundingClientRect())
+      .filter((sign) => sign.width && sign.left < words.right && sign.right > words.left)
+      .map(() => `a sign over ${chip.textContent.trim().slice(0, 20)}`);
+  }),
+]"""
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_tabs_are_as_tall_as_they_are_and_signs_stand_beside_words(
+    browser: Browser, site: BrowserServer, size: object
+) -> None:
+    visitor = Visitor.enter(browser, site, viewport=size)
+    page = visitor.sign_in()
+    found = {}
+    for address in (*(entry.address for entry in PAGES), *MORE):
+        page.goto(address)
+        if misplaced := page.evaluate(MISPLACED):
+            found[address] = misplaced
+    visitor.leave()
+    assert found == {}
+
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("stage", ["site", "own"])

@@ -20,11 +20,14 @@ _LABELS: Mapping[str, Mapping[str, StateWords] | Mapping[str, OutcomeWords]] = {
     "state": STATES, "not_state": STATES, "outcome": OUTCOMES, "not_outcome": OUTCOMES,
     "had_outcome": OUTCOMES,
 }  # fmt: skip
+_CALLED = {each.name: each.called for each in FILTERS if each.called}
 _MOMENTS = frozenset(each.name for each in FILTERS if each.kind.api_type is datetime)
 
 
 def said(name: str, value: str | bool | list[str], times: Times) -> str:
     """Write the *value* of the filter called *name*, as JSON has it; one that says enough itself stays as it is."""
+    if (word := _CALLED.get(name, {}).get(str(value).lower())) is not None:
+        return translated(word)
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, list):
