@@ -28,6 +28,12 @@ def found(path: Path, source: str) -> list[str]:
         ("a.html", '{# A comment #}<button aria-label="Close" class="btn line">×</button>', ["aria-label=Close"]),
         ("a.html", "{{ hint('minutes', 'Runs once each hour.') }}", ["'Runs once each hour.'"]),
         ("a.html", "{{ hint('minutes', _('Runs once each hour.')) }}", []),
+        (
+            "a.html",
+            "{% set word = _('Any') %}{% macro a() %}{{ word }}{% endmacro %}",
+            ["looked up once for all readers; set it within the macro"],
+        ),
+        ("a.html", "{% macro a() %}{% set word = _('Any') %}{{ word }}{% endmacro %}", []),
         ("a.py", 'def f():\n    """Say it."""\n    return _("Nothing was found.")\n', []),
         ("a.py", 'def f():\n    return "Nothing was found."\n', ["'Nothing was found.'"]),
         ("a.py", 'def f(x):\n    return _("%(what)s is gone", what="The reply of " + x)\n', ["'The reply of '"]),
