@@ -184,7 +184,7 @@ def test_a_past_outcome_and_a_failed_delivery_are_chosen_and_removed(desk: Visit
     page = desk.page
     page.get_by_role("button", name="Filters").click()
     more = page.get_by_role("dialog", name="More filters")
-    more.get_by_text("Ever had outcome").click()
+    more.locator("summary", has_text="Ever had outcome").click()
     more.get_by_role("checkbox", name="Handoff", exact=True).check()
     expect(page).to_have_url(re.compile(r"had=HANDOFF"))
     more.get_by_label("Delivery").select_option(label="Without undelivered replies")

@@ -226,7 +226,8 @@ async def test_a_list_that_is_empty_names_the_filter_that_made_it_so(
     assert "No conversations match" in answer.text
     said = each.called.get(value) or (each.chip or each.label) + ": " + value
     said = {
-        "state": "Open", "outcome": "None", "skill_intent": value, "channel": "Email", "contact": "One contact",
+        "state": "Open", "outcome": "None", "had": "Ever had: None", "skill_intent": value, "channel": "Email",
+        "contact": "One contact",
     }.get(each.console, said)  # fmt: skip
     # A day is one of the page's zone, and says which that is.
     said = said.replace("2020-01-01", "1 Jan 2020 (UTC)")
