@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from gettext import NullTranslations
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def test_a_payload_of_another_schema_breaks_nothing_and_stays_text(name: str, ju
             "verification.required",
             {"skill": "finance.invoices", "required": "PHONE_MATCHED", "actual": "UNVERIFIED"},
             "Verification required finance.invoices requires Phone Matched; the contact is Unverified",
+        ),
+        (
+            "confirmation.ended",
+            {
+                "ended_at": "2026-11-23T08:00:00+00:00",
+                "cause": "their number changed",
+                "_at": datetime(2026, 11, 23, 8, 5, tzinfo=UTC),
+            },
+            "No longer confirmed The contact’s confirmation was withdrawn: their number changed · 5 min before",
         ),
         (
             "contact.resolved",

@@ -205,7 +205,7 @@ def entries_of(
 def _entry(event: Event, known_messages: Container[str] | None, told: Mapping[str, object]) -> TimelineEntry:
     words = wording.EVENTS.get(event.type, wording.UNKNOWN)
     # What somebody wrote is told with their name, which the event has beside its payload.
-    facts = Facts(event.payload, **told, **{wording.ACTOR: event.actor_name})
+    facts = Facts(event.payload, **told, **{wording.ACTOR: event.actor_name, wording.AT: event.at})
     is_delivery = event.type in _DELIVERIES
     failed = is_delivery and facts["status"] == "failed"
     waits = is_delivery and facts["status"] in ("retrying", "held")

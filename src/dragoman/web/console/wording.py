@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -246,6 +247,9 @@ DELIVERIES = {
 ACTOR = "_actor"
 """Where the facts of an event have the name of whoever did it; no payload has a field of that name."""
 
+AT = "_at"
+"""Where they have when it is on record."""
+
 LANGUAGE_FROM = "_language_from"
 """Where they have how the contact's language became known."""
 
@@ -347,9 +351,14 @@ def _contact(facts: Facts) -> Markup:
 
 
 def _confirmation_ended(facts: Facts) -> Markup:
+    ended = markup("The contact’s confirmation ran out")
     if facts["cause"]:
-        return markup("The contact’s confirmation was withdrawn: %(cause)s", cause=facts["cause"])
-    return markup("The contact’s confirmation ran out")
+        ended = markup("The contact’s confirmation was withdrawn: %(cause)s", cause=facts["cause"])
+    try:
+        since = facts[AT] - datetime.fromisoformat(facts["ended_at"])
+    except (TypeError, ValueError):
+        return ended
+    return _in_line(ended, _("%(duration)s before", duration=duration(since.total_seconds())))
 
 
 def _opened(facts: Facts) -> Markup:
@@ -600,7 +609,7 @@ def _events(number: object) -> str:
 
 def _form(value: object) -> int:
     """The number whose form a counted noun takes; that of many for what an old schema has in the place of one."""
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) else 2
 
 
 def _as_it_is(value: object) -> dict[str, object]:
