@@ -110,9 +110,9 @@ class Times:
             return self.full(at)
         local = self.local(at)
         this_year = local.year == self.local(self.now).year
-        if reader_language() != SOURCE_LANGUAGE:
-            return f"{_written('MMMEd' if this_year else 'yMMMEd', local)}, {local:%H:%M}"
-        return f"{local:%a} {local.day} {local:%b}{'' if this_year else f' {local.year}'} {local:%H:%M}"
+        english = f"{local:%a} {local.day} {local:%b}{'' if this_year else f' {local.year}'}"
+        day = _written("MMMEd" if this_year else "yMMMEd", local, english)
+        return f"{day}{' ' if reader_language() == SOURCE_LANGUAGE else ', '}{local:%H:%M}"
 
     def short(self, at: datetime) -> str:
         """Write the time today, the date before."""
@@ -122,14 +122,13 @@ class Times:
         if local.date() == today.date():
             return f"{local:%H:%M}"
         if local.year == today.year:
-            return f"{_day_and_month(local)}, {local:%H:%M}"
+            return f"{day_and_month(local)}, {local:%H:%M}"
         return _date(local)
 
     def day(self, at: datetime) -> str:
         """Write the day in words, with its year."""
         local, today = self.local(at).date(), self.local(self.now).date()
-        english = reader_language() == SOURCE_LANGUAGE
-        name = f"{local.day} {local:%B} {local.year}" if english else _written("yMMMMd", local)
+        name = _written("yMMMMd", local, f"{local.day} {local:%B} {local.year}")
         if self.on_paper:
             return name
         if local == today:
@@ -150,19 +149,25 @@ class Times:
         return self.short(at)
 
 
-def _written(skeleton: str, at: date) -> str:
-    """The day of *at* in its own zone: the parts that *skeleton* names (CLDR), in the reader's order and words."""
+def _written(skeleton: str, at: date, english: str) -> str:
+    """Write the day of *at* in its own zone: *english*, or for others the parts of *skeleton* (CLDR) in their order."""
+    if reader_language() == SOURCE_LANGUAGE:
+        return english
     return format_skeleton(skeleton, date(at.year, at.month, at.day), locale=reader_language())
 
 
 def _date(at: date) -> str:
-    english = reader_language() == SOURCE_LANGUAGE
-    return f"{at.day} {at:%b %Y}" if english else _written("yMMMd", at)
+    return _written("yMMMd", at, f"{at.day} {at:%b %Y}")
 
 
-def _day_and_month(at: date) -> str:
-    english = reader_language() == SOURCE_LANGUAGE
-    return f"{at.day} {at:%b}" if english else _written("MMMd", at)
+def day_and_month(at: date) -> str:
+    """Write the day without its year, such as "23 Nov"."""
+    return _written("MMMd", at, f"{at.day} {at:%b}")
+
+
+def weekday(at: date) -> str:
+    """Write the short name of the day, such as "Mon"."""
+    return _written("E", at, f"{at:%a}")
 
 
 def decimals(written: str) -> str:

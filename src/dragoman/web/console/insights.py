@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from babel.dates import format_skeleton
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -28,14 +27,14 @@ from dragoman.store.database import Connection
 from dragoman.store.insights import questions, usage
 from dragoman.store.insights.questions import Question, Questions
 from dragoman.store.insights.usage import SkillUsage
-from dragoman.translations import SOURCE_LANGUAGE, deferred, reader_language
+from dragoman.translations import deferred
 from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.auth import Principal, administrator_of, require
 from dragoman.web.console import charts
 from dragoman.web.console.dispatches import ADDRESS as CALLS
 from dragoman.web.console.dispatches import INSIGHTS as ADDRESS
-from dragoman.web.console.formatting import Times, decimals
+from dragoman.web.console.formatting import Times, day_and_month, decimals, weekday
 from dragoman.web.console.page import render, said, times_of
 from dragoman.web.console.query import ADDRESS as LOGS
 from dragoman.web.http.dependencies import RuntimeDependency, retention_cutoff
@@ -195,13 +194,9 @@ async def _figures(
 
 
 def _title(local: datetime, period: UsagePeriod) -> str:
-    language = reader_language()
     if period.days <= HOURLY_DAYS:
-        weekday = f"{local:%a}" if language == SOURCE_LANGUAGE else format_skeleton("E", local.date(), locale=language)
-        return f"{weekday} {local:%H:%M}"
-    if language == SOURCE_LANGUAGE:
-        return f"{local.day} {local:%b}"
-    return format_skeleton("MMMd", local.date(), locale=language)
+        return f"{weekday(local)} {local:%H:%M}"
+    return day_and_month(local)
 
 
 def _added_up(outcomes: Mapping[str, int]) -> dict[str, int]:

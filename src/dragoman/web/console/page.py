@@ -21,7 +21,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from dragoman import translations
-from dragoman.domain import plain_text, plurals
+from dragoman.domain import plain_text
 from dragoman.domain.nouns import DEFAULT_CURRENCY
 from dragoman.domain.permissions import role_name
 from dragoman.domain.text_values import is_day, is_minute
@@ -153,8 +153,6 @@ def _environment() -> Environment:
         isolated=plain_text.isolated,
         first_character=plain_text.first_character,
         cut=plain_text.cut,
-        counted=plurals.counted,
-        noun=plurals.noun,
         number=translations.number,
         first_upper=lambda text: _first_letter(text, str.upper),
         first_lower=lambda text: _first_letter(text, str.lower),

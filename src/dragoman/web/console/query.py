@@ -110,7 +110,7 @@ class ListQuery:
     def check(self) -> None:
         """Refuse the request if something of it cannot be used."""
         if found := self.filter_errors():
-            raise HTTPException(422, f"{found[0].parameter} {found[0].advice}")
+            raise HTTPException(422, str(found[0]))
 
     def filter_errors(self) -> list[FilterError]:
         """What of it cannot be used; :meth:`filters` may be called when this is empty."""
