@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from dragoman import translations
 from dragoman.dispatch.verification import BUILT_IN
 from dragoman.translations import gettext, languages, written_in
 from dragoman.web.console.menu import PAGES
 from tests.browser.browser_server import BrowserServer
-from tests.browser.conftest import DESK, LOGS, Visitor
+from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.people import GALLERY, MARINA
 
 MADE_UP = "eo"
@@ -189,6 +189,26 @@ def test_until_one_is_chosen_it_is_the_browsers(browser: Browser, site: BrowserS
     assert answer.json()["title"] == "Unauthorized"
     assert answer.json()["detail"].isascii()
     context.close()
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("language", languages("console")[1:])
+def test_longer_words_push_nothing_off_the_page(
+    browser: Browser, site: BrowserServer, language: str, size: ViewportSize
+) -> None:
+    visitor = Visitor.enter(browser, site, viewport=size)
+    visitor.context.add_cookies([{"name": "language", "value": language, "url": site.url}])
+    page = visitor.sign_in()
+    found = {}
+    for address in dict.fromkeys(entry.address for entry in PAGES):
+        page.goto(address)
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        # A long heading may end in dots, but it is read.
+        shown = page.locator("main h1").first.evaluate("(one) => one.clientWidth / one.scrollWidth")
+        if wide > 0 or shown < 0.5:
+            found[address] = (wide, shown)
+    visitor.leave()
+    assert found == {}
 
 
 def test_dates_numbers_and_scripts_speak_it_too(desk: Visitor) -> None:
