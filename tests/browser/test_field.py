@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from playwright.sync_api import Browser, expect
 
@@ -147,3 +150,22 @@ def test_beside_a_conversation_on_a_small_desk_no_button_is_squeezed(own: Browse
     edge = page.locator("#drawer").evaluate("(drawer) => drawer.getBoundingClientRect().left")
     assert buttons.last.evaluate("(one) => one.getBoundingClientRect().right") <= edge
     visitor.leave()
+
+
+def test_a_day_finds_what_was_written_on_it_and_came_later(own: BrowserServer, own_desk: Visitor) -> None:
+    now = own.harness.clock.now()
+    _post(own, _said("wamid.late.2", "written on the train", timestamp=str(int((now - timedelta(days=5)).timestamp()))))
+    session_id = _session_of(own, "wamid.late.2")
+    day = (now - timedelta(days=5)).astimezone(ZoneInfo("Europe/Vienna")).date().isoformat()
+    page = own_desk.page
+    page.goto(f"{LOGS}?from={day}&to={day}")
+    row = page.locator(f"#row-{session_id}")
+    expect(row.locator(".c-last")).to_contain_text(re.compile(r"Written .*: *written on the train"))
+    expect(page.locator(".facets-row[data-outcomes]")).to_be_visible()
+    expect(page.get_by_role("navigation", name="State").get_by_role("link", name="All")).to_have_text("All 1")
+    row.locator(".c-last a").click()
+    expect(page.locator(".msg").filter(has_text="written on the train").locator(".meta")).to_contain_text("5 days late")
+    # On the day on which it came it is one of all.
+    page.goto(f"{LOGS}?phone={HANNAH}")
+    expect(row).to_be_visible()
+    expect(row.locator(".c-last a.found")).to_have_count(0)

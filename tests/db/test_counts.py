@@ -13,11 +13,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from dragoman.domain.content import Text, to_json
 from dragoman.domain.outcomes import FAILURES, Outcome
 from dragoman.domain.states import State
-from dragoman.store.conversation_list import conversations, counts
+from dragoman.store.conversation_list import conversations, counts, filter_lookups
 from dragoman.store.conversation_list.counts import FacetCounts, VolumeBar
-from dragoman.store.conversation_list.filters import Filters
+from dragoman.store.conversation_list.filters import Filters, Sort, SortOrder
 from dragoman.store.database import Connection
 from dragoman.web.console import choices
 from tests.filters import filters_of
@@ -137,6 +138,97 @@ async def test_each_bar_is_what_its_time_holds(tenant: TenantFixture) -> None:
             assert bar.failed == len(failures & set(await listed(tenant, filters_of(**asked, **within))))
 
 
+async def write_late(tenant: TenantFixture, session_id: UUID, written_at: datetime, received_at: datetime) -> UUID:
+    """Put a message into the session, as its first."""
+    return await tenant.message(session_id, 1, to_json(Text("Late")), at=received_at, channel_at=written_at)
+
+
+@pytest.mark.parametrize("most", [filter_lookups.MOST_HITS, 1])
+async def test_a_time_finds_what_was_written_in_it_and_arrived_after_it(
+    tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(filter_lookups, "MOST_HITS", most)
+    day = timedelta(days=1)
+    late = await tenant.session(last_activity_at=NOON)
+    message_id = await write_late(tenant, late, NOON - 5 * day, NOON)
+    later_still = await tenant.session(last_activity_at=NOON + day)
+    await write_late(tenant, later_still, NOON - 5 * day, NOON)
+    failed = await tenant.session(last_activity_at=NOON, outcome=Outcome.SKILL_ERROR)
+    await write_late(tenant, failed, NOON - 4 * day, NOON)
+    # On the same day as its session's last activity, and as good as at once.
+    same_day = await tenant.session(last_activity_at=NOON - 5 * day)
+    await write_late(tenant, same_day, NOON - 5 * day - timedelta(minutes=2), NOON - 5 * day)
+    at_once = await tenant.session(last_activity_at=NOON + day)
+    await write_late(tenant, at_once, NOON - timedelta(seconds=30), NOON)
+    within = {"since": NOON - 6 * day, "until": NOON - day}
+    assert await listed(tenant, filters_of(**within)) == [later_still, *sorted((late, failed), reverse=True), same_day]
+    assert await listed(tenant, filters_of(**within, outcome=tuple(FAILURES))) == [failed]
+    assert await listed(tenant, filters_of(since=NOON - 4 * day, until=NOON - day)) == [failed]
+    assert await listed(tenant, filters_of(until=NOON - 4 * day)) == [later_still, late, same_day]
+    # It was written before, and is there already.
+    assert await listed(tenant, filters_of(since=NOON - day, until=NOON + day)) == sorted((late, failed), reverse=True)
+    for order in (SortOrder(Sort.ACTIVITY, descending=False), SortOrder(Sort.STARTED)):
+        async with tenant.runtime.database.tenant(tenant.tenant_id) as connection:
+            shown = await conversations.page(
+                connection, tenant.tenant_id, filters_of(**within), order=order, cursor=None, limit=50
+            )
+        assert {item.session_id for item in shown.items} == {late, later_still, failed, same_day}
+        assert set(shown.late) == {late, later_still, failed}
+        found = shown.late[late]
+        assert (found.message_id, found.written_at, found.received_at) == (message_id, NOON - 5 * day, NOON)
+
+
+async def test_each_bar_counts_what_was_written_in_its_time_too(
+    tenant: TenantFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(28)
+    await fill(tenant, 40, chance)
+    for number in range(60):
+        received = NOON - timedelta(minutes=chance.randrange(600))
+        session_id = await tenant.session(
+            outcome=chance.choice([*Outcome]),
+            last_activity_at=received + timedelta(minutes=chance.randrange(120)),
+            skill=chance.choice(SKILLS),
+        )
+        for ordinal in range(1, 2 + number % 3):
+            written = received - timedelta(minutes=chance.randrange(400))
+            await tenant.message(session_id, ordinal, to_json(Text("Late")), at=received, channel_at=written)
+    bounds = [NOON - timedelta(minutes=each) for each in (600, 420, 300, 120, 45, 1)]
+    for filters in (Filters(), filters_of(skill="orders.status"), filters_of(outcome=tuple(FAILURES))):
+        bars = await volume(tenant, filters, bounds)
+        assert bars is not None
+        for bar in bars:
+            asked = {**given(filters), "since": bar.start, "until": bar.end}
+            found = await listed(tenant, filters_of(**asked))
+            assert len(set(found)) == len(found) == bar.total
+            assert bar.failed == len(await listed(tenant, filters_of(**{**asked, "outcome": tuple(FAILURES)})))
+            counted = await facets(tenant, filters_of(**asked))
+            assert counted is not None
+            assert counted.total == bar.total
+    monkeypatch.setattr(counts, "MOST_LATE", 3)
+    assert await volume(tenant, Filters(), bounds) is None
+
+
+async def test_the_api_and_the_row_say_which_message_came_late(
+    tenant: TenantFixture, client: httpx.AsyncClient
+) -> None:
+    session_id = await tenant.session(last_activity_at=NOON)
+    message_id = await write_late(tenant, session_id, NOON - timedelta(days=5), NOON)
+    headers = await tenant.cookie(await tenant.user("administrator"))
+    day = f"{NOON - timedelta(days=5):%Y-%m-%d}"
+    answer = await client.get("/api/v1/conversations", params={"from": day, "to": day}, headers=headers)
+    (item,) = answer.json()["items"]
+    late = item["late_message"]
+    assert (late["message_id"], datetime.fromisoformat(late["received_at"])) == (str(message_id), NOON)
+    (item,) = (await client.get("/api/v1/conversations", headers=headers)).json()["items"]
+    assert item["late_message"] is None
+    for page, given in ((LOGS, {"from": day, "to": day}), (f"{LOGS}/rows", {"to": day, "ids": str(session_id)})):
+        shown = (await client.get(page, params=given, headers=headers)).text
+        assert re.search(rf'href="[^"]*{session_id}[^"]*#m-{message_id}"', shown)
+        assert re.search(r'<b class="by">Written .*:</b> Late', shown)
+    assert f"#m-{message_id}" not in (await client.get(LOGS, headers=headers)).text
+
+
 async def test_another_tenants_sessions_are_not_counted(tenant: TenantFixture) -> None:
     await fill(await TenantFixture.build(tenant.runtime, "neighbour"), 5, random.Random(25))
     await tenant.session(state=State.RESOLVED, outcome=Outcome.SUCCESS, last_activity_at=NOON)
@@ -160,7 +252,7 @@ async def test_the_page_has_its_figures_or_none_where_counting_takes_long(
     headers = await tenant.cookie(await tenant.user("administrator"))
     whole = (await client.get(f"{LOGS}/figures", headers=headers)).text
     assert re.search(r'>All <span class="n">6</span>', whole)
-    assert 'role="img" aria-label="6 conversations' in whole
+    assert 'role="img" aria-label="Conversations over time, from ' in whole
     table = {**headers, "HX-Request": "true", "HX-Target": "div#volume-table"}
     assert "<table" in (await client.get(f"{LOGS}/figures", headers=table)).text
     monkeypatch.setattr(counts, "SECONDS", 0.02)

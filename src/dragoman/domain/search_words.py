@@ -28,6 +28,9 @@ LONGEST_WORD = 60
 MOST_WORDS = 8_000
 BEFORE_START = timedelta(days=1)
 """How much earlier than its session a message is searched at most: it waited while no worker ran."""
+
+AFTER_ACTIVITY = timedelta(days=1)
+"""How much later than its session's last activity a message may have been written, by another machine's clock."""
 LEAST_DIGITS = 3
 """So many digits in something asked for may be a part of a phone number."""
 

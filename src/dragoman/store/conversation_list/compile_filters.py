@@ -24,6 +24,7 @@ async def compile_filters(
     lookup = FilterLookup(
         connection=connection,
         tenant_id=tenant_id,
+        since=filters.since,
         words_since=transcripts_since or datetime(1970, 1, 1, tzinfo=UTC),
         whole_numbers=filters.whole_phone,
     )

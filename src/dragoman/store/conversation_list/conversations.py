@@ -19,12 +19,13 @@ from dragoman.domain.plurals import counted
 from dragoman.domain.search_words import Search
 from dragoman.domain.states import State
 from dragoman.store.conversation_list import cursors as paging
-from dragoman.store.conversation_list import found_messages
+from dragoman.store.conversation_list import found_messages, late_messages
 from dragoman.store.conversation_list.compile_filters import compile_filters
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.conversation_list.cursors import ListCursor, MalformedCursorError
 from dragoman.store.conversation_list.filters import NEWEST, Filters, Sort, SortOrder
 from dragoman.store.conversation_list.found_messages import Match
+from dragoman.store.conversation_list.late_messages import LateMessage
 from dragoman.store.conversation_list.queries import scan, select
 from dragoman.store.database import Connection, Record
 
@@ -44,6 +45,7 @@ __all__ = [
     "by_ids",
     "flows_and_skills",
     "get",
+    "late_among",
     "neighbours",
     "of_contact",
     "page",
@@ -110,7 +112,8 @@ class Page:
     ``next_cursor`` leads to the part after it, ``previous_cursor`` to the one before; None at either end. Where the
     list was read without finding enough, it is short, ``searched_to`` says how far it was read, and the next cursor
     goes on from there. ``matches`` has the newest message of each session that the words were found in; ``search`` is
-    what the words were read as.
+    what the words were read as. ``late`` has the first late message of each session that only such a one puts into the
+    time that the list is narrowed to.
     """
 
     items: list[Conversation]
@@ -119,6 +122,7 @@ class Page:
     searched_to: datetime | None = None
     matches: dict[UUID, Match] = field(default_factory=dict)
     search: Search | None = None
+    late: dict[UUID, LateMessage] = field(default_factory=dict)
 
 
 COLUMNS = """
@@ -169,6 +173,7 @@ async def page(
             matches = await found_messages.matches(
                 connection, tenant_id, narrowed.search, found, since=transcripts_since
             )
+        late = await late_among(connection, tenant_id, filters, items, transcripts_since=transcripts_since)
     first = paging.cursor_of(rows[0], order) if rows else None
     last = paging.cursor_of(rows[-1], order) if rows else None
     ahead, behind = (first, last) if before else (last, first)
@@ -182,7 +187,7 @@ async def page(
     next_cursor, previous_cursor = reversed(cursors) if before else cursors
     return Page(
         items=items, next_cursor=next_cursor, previous_cursor=previous_cursor, searched_to=stopped, matches=matches,
-        search=narrowed.search,
+        search=narrowed.search, late=late,
     )  # fmt: skip
 
 
@@ -231,6 +236,23 @@ async def among(
         narrowed.conditions.append(Condition("s.session_id = ANY ({}::uuid[])", (ids,)))
         part = await _part(connection, tenant_id, narrowed, NEWEST, None, len(ids))
     return [_conversation(row) for row in part.rows]
+
+
+async def late_among(
+    connection: Connection,
+    tenant_id: UUID,
+    filters: Filters,
+    items: Sequence[Conversation],
+    *,
+    transcripts_since: datetime | None,
+) -> dict[UUID, LateMessage]:
+    """By session, the late message that alone puts it among those of the filters' time."""
+    if filters.until is None:
+        return {}
+    beyond = [item.session_id for item in items if item.last_activity_at >= filters.until]
+    return await late_messages.earliest_of(
+        connection, tenant_id, filters.since, filters.until, beyond, transcripts_since=transcripts_since
+    )
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from dragoman.domain.outcomes import FAILURES, Outcome
 from dragoman.domain.states import State
+from dragoman.store.conversation_list import late_messages
 from dragoman.store.conversation_list.compile_filters import compile_filters
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.conversation_list.conversations import bounded
@@ -23,6 +24,9 @@ from dragoman.store.database import Connection
 
 MOST_COUNTED = 1000
 """Of one state or outcome; of more it is only said that there are more."""
+
+MOST_LATE = 5000
+"""Sessions whose late messages the strip counts where they were written; with more of them it has no figures."""
 
 SECONDS = 1.0
 """What takes longer is given up: these are figures beside a list, which nobody waits for."""
@@ -47,7 +51,10 @@ class FacetCounts:
 
 @dataclass(frozen=True, slots=True)
 class VolumeBar:
-    """How many sessions had their last activity from ``start`` until before ``end``, and how many of them failed."""
+    """How many sessions had their last activity from ``start`` until before ``end``, and how many of them failed.
+
+    With those that have a message which was written then and arrived after ``end``.
+    """
 
     start: datetime
     end: datetime
@@ -93,30 +100,34 @@ async def count_volume(
 ) -> list[VolumeBar] | None:
     """Count the sessions between each two of *bounds*, by last activity, whatever time *filters* name.
 
-    None where that needs a look at every session. Raises TooSlowError after :data:`SECONDS`.
+    Late messages count where they were written, too. None where that needs a look at every session, or at more than
+    :data:`MOST_LATE` that have such messages. Raises TooSlowError after :data:`SECONDS`.
     """
     async with bounded(connection, SECONDS):
         timeless = dataclasses.replace(filters, since=None, until=None)
         compiled = await compile_filters(connection, tenant_id, timeless, transcripts_since=None)
-        if compiled.needs_scan:
+        late = await late_messages.sessions_by_part(connection, tenant_id, bounds, most=MOST_LATE + 1)
+        if compiled.needs_scan or len(late) > MOST_LATE:
             return None
         total, failed = [0] * (len(bounds) - 1), [0] * (len(bounds) - 1)
         if not compiled.impossible:
             values = StatementValues()
             # Failures by themselves: the index on the outcome has all that is asked of them.
             failures = Condition("s.outcome = ANY ({}::text[])", ([str(outcome) for outcome in FAILURES],))
-            every = _by_bucket(tenant_id, compiled, bounds, [], values)
-            rows = await connection.fetch(
-                f"SELECT false AS failed, * FROM ({every}) AS every UNION ALL SELECT true, * FROM "
-                f"({_by_bucket(tenant_id, compiled, bounds, [failures], values)}) AS failed",
-                *values.given,
-            )
-            for row in rows:
-                (failed if row["failed"] else total)[row["bucket"] - 1] = row["found"]
+            parts = []
+            for is_failed, extra in (("false", []), ("true", [failures])):
+                parts.append(
+                    f"SELECT {is_failed}, * FROM ({_by_part(tenant_id, compiled, bounds, extra, values)}) AS p"
+                )
+                if late:
+                    of_late = _late_by_part(tenant_id, compiled, bounds, late, extra, values)
+                    parts.append(f"SELECT {is_failed}, * FROM ({of_late}) AS p")
+            for is_failure, part, found in await connection.fetch(" UNION ALL ".join(parts), *values.given):
+                (failed if is_failure else total)[part - 1] += found
     return [VolumeBar(start, end, total[at], failed[at]) for at, (start, end) in enumerate(pairwise(bounds))]
 
 
-def _by_bucket(
+def _by_part(
     tenant_id: UUID,
     compiled: CompiledFilters,
     bounds: Sequence[datetime],
@@ -125,8 +136,28 @@ def _by_bucket(
 ) -> str:
     within = Condition("s.last_activity_at >= {} AND s.last_activity_at < {}", (bounds[0], bounds[-1]))
     where = _where(tenant_id, compiled, [within, *extra], values)
-    place = f"width_bucket(s.last_activity_at, {values.add(list(bounds))}::timestamptz[])"
-    return f"SELECT {place} AS bucket, count(*) AS found FROM session s WHERE {where} GROUP BY 1"
+    return f"SELECT {_part_of(bounds, values)} AS part, count(*) AS found FROM session s WHERE {where} GROUP BY 1"
+
+
+def _late_by_part(
+    tenant_id: UUID,
+    compiled: CompiledFilters,
+    bounds: Sequence[datetime],
+    late: Sequence[tuple[UUID, int]],
+    extra: list[Condition],
+    values: StatementValues,
+) -> str:
+    where = _where(tenant_id, compiled, extra, values)
+    ids, parts = (values.add(list(column)) for column in zip(*late, strict=True))
+    return (
+        f"SELECT l.part, count(*) FROM unnest({ids}::uuid[], {parts}::int[]) AS l (session_id, part) "
+        f"JOIN session s ON s.session_id = l.session_id AND {_part_of(bounds, values)} > l.part "
+        f"WHERE {where} GROUP BY 1"
+    )
+
+
+def _part_of(bounds: Sequence[datetime], values: StatementValues) -> str:
+    return f"width_bucket(s.last_activity_at, {values.add(list(bounds))}::timestamptz[])"
 
 
 def _where(tenant_id: UUID, compiled: CompiledFilters, extra: list[Condition], values: StatementValues) -> str:

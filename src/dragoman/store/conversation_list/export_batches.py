@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.search_words import BEFORE_START
+from dragoman.domain.search_words import AFTER_ACTIVITY, BEFORE_START
 from dragoman.store.conversation_list.compile_filters import compile_filters
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.conversation_list.conversations import COLUMNS
 from dragoman.store.conversation_list.filters import Filters
-from dragoman.store.conversation_list.queries import AFTER_ACTIVITY, StatementValues
+from dragoman.store.conversation_list.queries import StatementValues
 from dragoman.store.database import Connection
 
 

@@ -36,6 +36,7 @@ from dragoman.store.conversation_list.conditions import CompiledFilters, Conditi
 from dragoman.store.conversation_list.filter_lookups import (
     FilterLookup,
     by_channel,
+    by_end,
     by_partner,
     by_past_outcome,
     by_phone,
@@ -357,9 +358,10 @@ FILTERS: tuple[FilterField, ...] = (
         label=deferred("Before"),
         chip=deferred("To"),
         api="to",
-        description="Last activity before this RFC 3339 time, or up to the end of this day (UTC)",
+        description="Last activity before this RFC 3339 time, or up to the end of this day (UTC); or a message that "
+        "was written before it, not before `from`, and arrived later",
         console="to",
-        condition=_column("last_activity_at", "<"),
+        look_up=by_end,
     ),
     FilterField(
         name="contact",

@@ -16,6 +16,7 @@ from dragoman.domain.search_words import Search
 from dragoman.domain.skill_calls import SkillCalls
 from dragoman.store import phone_numbers
 from dragoman.store.contacts import aliases
+from dragoman.store.conversation_list import late_messages
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.database import Connection
 
@@ -26,10 +27,11 @@ MOST_HITS = 5000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterLookup:
     """Where and for whom something is looked up; with ``whole_numbers`` a phone is found whole only,
-    and no digits in texts."""
+    and no digits in texts. ``since`` is what the list begins with, if it has a beginning."""
 
     connection: Connection
     tenant_id: UUID
+    since: datetime | None
     words_since: datetime
     whole_numbers: bool
 
@@ -117,6 +119,25 @@ async def by_undelivered(lookup: FilterLookup, found: CompiledFilters, wanted: b
     exists = "EXISTS" if wanted else "NOT EXISTS"
     of_session = f"o.tenant_id = s.tenant_id AND o.session_id = s.session_id AND {failed}"
     found.add(Condition(f"{exists} (SELECT FROM outbox_entry o WHERE {of_session})"))
+
+
+async def by_end(lookup: FilterLookup, found: CompiledFilters, until: datetime) -> None:
+    """Narrow *found* to the sessions that were last active before *until*, or have a message that came too late for it.
+
+    Such a message was written before *until*, and not before the list's beginning.
+    """
+    ids = await late_messages.sessions_with(
+        lookup.connection, lookup.tenant_id, lookup.since, until, most=MOST_HITS + 1
+    )
+    before = Condition("s.last_activity_at < {}", (until,))
+    if not ids:
+        found.add(before)
+        return
+    late = Condition("s.session_id = ANY ({}::uuid[])", (ids,))
+    if len(ids) > MOST_HITS:
+        late = late_messages.session_has_one(lookup.since, until)
+    # No session fits both, or it would stand in the list twice.
+    found.add([before, Condition(f"(s.last_activity_at >= {{}} AND {late.sql})", (until, *late.values))])
 
 
 async def by_skill_calls(lookup: FilterLookup, found: CompiledFilters, calls: SkillCalls) -> None:

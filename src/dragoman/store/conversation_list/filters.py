@@ -59,8 +59,8 @@ class Filters:
     ``phone`` is any part of a number in any formatting. ``skill_or_intent`` matches either column. ``channel`` is
     a channel account's id, or a kind (``whatsapp``, ``email``). ``business_partner`` is an id or a number.
     ``agent`` is the name of the agent who has or had it. ``since`` (inclusive) and ``until`` (exclusive) bound the
-    last activity. ``q`` is searched for in the transcripts and the contact's name, in the grammar of
-    :meth:`dragoman.domain.search_words.Search.parse`. ``ran``: a skill was
+    last activity, or the writing of a message that arrived after ``until``. ``q`` is searched for in the transcripts
+    and the contact's name, in the grammar of :meth:`dragoman.domain.search_words.Search.parse`. ``ran``: a skill was
     called in it. ``tag`` and ``reviewed`` are what reviewers left on it. ``contact`` is the id of the one who wrote,
     ``session_id`` is one session. ``had_outcome`` is an outcome that it has, or had before its present one, and
     ``undelivered`` says that a reply did not arrive. The ``not_…`` fields leave out what they name.

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.search_words import BEFORE_START, Search
-from dragoman.store.conversation_list.queries import AFTER_ACTIVITY
+from dragoman.domain.search_words import AFTER_ACTIVITY, BEFORE_START, Search
 from dragoman.store.database import Connection
 
 

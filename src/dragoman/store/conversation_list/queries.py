@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from dragoman.domain.search_words import BEFORE_START
+from dragoman.domain.search_words import AFTER_ACTIVITY, BEFORE_START
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
 from dragoman.store.conversation_list.cursors import COLUMNS, ListCursor
 from dragoman.store.conversation_list.filters import Sort, SortOrder
 
 MOST_BRANCHES = 14
 """Of one statement: as many as there are outcomes, and one more."""
-
-AFTER_ACTIVITY = timedelta(days=1)
-"""How much later than its session's last activity a message may have been written, by another machine's clock."""
 
 
 class StatementValues:

@@ -91,6 +91,7 @@ async def list_conversations(
             handles.get(found.contact_id, NO_HANDLE),
             page.matches.get(found.session_id),
             "".join(piece.text for piece in pieces.get(found.session_id, ())),
+            page.late.get(found.session_id),
         )
         for found in page.items
     ]

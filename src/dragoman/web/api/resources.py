@@ -18,6 +18,7 @@ from dragoman.ledger.integrity import Integrity, Stage
 from dragoman.store.contacts.contacts import ContactHandle
 from dragoman.store.conversation_list import conversations
 from dragoman.store.conversation_list.conversations import Match
+from dragoman.store.conversation_list.late_messages import LateMessage
 from dragoman.store.media import MediaFile
 
 
@@ -69,10 +70,22 @@ class MatchResource(BaseModel):
     snippet: str = Field(description="Excerpt of the text around the match")
 
 
+class LateMessageResource(BaseModel):
+    """A message that was written in the time asked for, and arrived after it."""
+
+    message_id: UUID
+    written_at: datetime = Field(description="The channel's clock")
+    received_at: datetime
+
+
 class FoundConversation(ConversationItem):
-    """One session in a list; ``match`` only where `q` was given and a message fits it, not the contact's name."""
+    """One session in a list; ``match`` only where `q` was given and a message fits it, not the contact's name.
+
+    ``late_message`` only where its last activity was not before `to`: it is what was written before that.
+    """
 
     match: MatchResource | None = None
+    late_message: LateMessageResource | None = None
 
 
 class ConversationPage(BaseModel):
@@ -248,15 +261,24 @@ def _item_fields(found: conversations.Conversation, handle: ContactHandle) -> di
 
 
 def found_conversation(
-    found: conversations.Conversation, handle: ContactHandle, match: Match | None, snippet: str
+    found: conversations.Conversation,
+    handle: ContactHandle,
+    match: Match | None,
+    snippet: str,
+    late: LateMessage | None,
 ) -> FoundConversation:
-    """Put a session in the list's form, with the message that a search found."""
+    """Put a session in the list's form, with the message that a search found, and that by which it is in its time."""
     resource = None
     if match is not None:
         resource = MatchResource(
             message_id=match.message_id, ordinal=match.ordinal, sender=match.sender, snippet=snippet
         )
-    return FoundConversation(**_item_fields(found, handle), match=resource)
+    late_message = None
+    if late is not None:
+        late_message = LateMessageResource(
+            message_id=late.message_id, written_at=late.written_at, received_at=late.received_at
+        )
+    return FoundConversation(**_item_fields(found, handle), match=resource, late_message=late_message)
 
 
 def _integrity(found: Integrity) -> IntegrityResource:

@@ -43,7 +43,10 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
         left: list[Conversation] = []
         if ids:
             fitting = await conversations.among(connection, identity.tenant_id, filters, ids, transcripts_since=since)
-            page = Page(items=fitting)
+            late = await conversations.late_among(
+                connection, identity.tenant_id, filters, fitting, transcripts_since=since
+            )
+            page = Page(items=fitting, late=late)
             if missing := set(ids) - {one.session_id for one in fitting}:
                 left = await conversations.among(connection, identity.tenant_id, Filters(), list(missing))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from dragoman.domain.nouns import Sender
 from dragoman.domain.plain_text import cut, visible_name
 from dragoman.ledger.pages import QuotedElsewhere, StepCount, errors_among
 from dragoman.ledger.read import Event, Message
+from dragoman.store.conversation_list.late_messages import LATE
 from dragoman.translations import gettext as _
 from dragoman.translations import markup, translated
 from dragoman.translations import ngettext as _n
@@ -162,9 +163,6 @@ class Notice:
 
 
 Item = Bubble | Day | Notice
-
-LATE = timedelta(minutes=1)
-"""From when on the time at which a message was written is another one than that at which it arrived."""
 
 _NOTICES: Mapping[str, tuple[str, str]] = {
     "admission.refused": ("gauge", "amber"),
