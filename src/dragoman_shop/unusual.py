@@ -101,6 +101,13 @@ def was_without_a_network(tale: Tale) -> None:
     tale.say("thanks")
 
 
+def lives_abroad(tale: Tale) -> None:
+    """Has an Austrian number and no German: the greeting is answered in German, the first sentence in English."""
+    send_after(tale, text("Hi"))
+    send_after(tale, text("Could you tell me where my order VF-50917 is, please?"))
+    tale.say("thanks")
+
+
 def quotes_what_was_said_before(tale: Tale) -> None:
     """Comes back hours later, and quotes the answer from the conversation before."""
     send_after(tale, text("Where is my order VF-52290?"))
@@ -233,6 +240,7 @@ UNUSUAL: tuple[Unusual, ...] = (
     Unusual(Customer("+447700900966", "Gareth Prosser", "en"), 10.2, reports_a_whole_building),
     Unusual(Customer("+4366099911910", "Marlene Egger", "de"), 11.7, loses_the_worker),
     Unusual(Customer("+447700900973", "Agnes Thornbury", "en"), 98.5 * DAY_HOURS, wrote_before_retention),
+    Unusual(Customer("+4366099911924", "Fiona Murray", "en"), 6.2, lives_abroad),
 )
 
 

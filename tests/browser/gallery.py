@@ -54,6 +54,7 @@ def payloads(message_id: str = "0190f2c4-0000-7000-8000-000000000001") -> list[e
         ),
         e.MessageRevised(message_id="m1", how="edited", by="wamid.8"),
         e.ContactResolved(contact_id="c", level="PHONE_MATCHED", business_partner="BP-1001 Elektro Huber", locale="es"),
+        e.LanguageRecognized(message_id=message_id, language="en", previous="es", confidence=0.98),
         e.ConfirmationEnded(ended_at="2026-11-23T08:00:00+00:00", cause="their number changed"),
         e.AdmissionRefused(limit="messages per contact", allowed=20, window_seconds=60.0, contact_told=True),
         e.BudgetExceeded(budget="cost", allowed=500_000, used=512_000),

@@ -354,6 +354,13 @@ async def is_truncated(made: MadeDemo, ids: list[UUID], page: str) -> None:
     assert await of_messages(made, ids) == []
 
 
+async def changed_language(made: MadeDemo, ids: list[UUID], page: str) -> None:
+    said = [row for row in await of_messages(made, ids) if row["sender"] == "bot"]
+    first, second = (as_dict(row["content"])["body"] for row in sorted(said, key=lambda row: row["ordinal"])[:2])
+    assert first.startswith("Hallo Fiona!")
+    assert second.startswith("Order VF-50917 ")
+
+
 async def wrote_to_both(made: MadeDemo, ids: list[UUID], page: str) -> None:
     numbers = {row["channel_display"] for row in await of_sessions(made, ids)}
     assert numbers == {standin.DISPLAY_PHONE_NUMBER, standin.TRADE_DISPLAY_PHONE_NUMBER}
@@ -362,6 +369,7 @@ async def wrote_to_both(made: MadeDemo, ids: list[UUID], page: str) -> None:
 PROMISED: dict[str, Promise] = {
     "Jonas Weber's conversations": agents_wrote,
     "Leonhard Pichler": came_late,
+    "Fiona Murray": changed_language,
     "+34 699 00 09 10": has_another_number,
     "Margot Ellery": sent_everything,
     "Loyalty points": is_retired,

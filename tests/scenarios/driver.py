@@ -25,6 +25,7 @@ A scenario names a contact, the skills of ``registry.yaml`` beside it (or its ow
           - dies: true              # the worker is gone; nothing after the latest commit happened
         refused: {limit: contact, allowed: 20, window_seconds: 60, tell: true}
         busy: {reason: waited 130 s, elsewhere: false}
+        written: {en: 0.97}         # the language that the text is surely in
       - {at: 70, text: Where is it?, revision: {by: wamid.9, content: {kind: text, body: Where is VF-1?}}}
       - {at: 75, text: "[card number redacted]", redacted: {card: 1}}
       - {at: 80, text: Hi all, group: 120363@g.us}   # or attached_to: the id of the message that it came with
@@ -85,7 +86,7 @@ from dragoman.dispatch.verification import BUILT_IN
 from dragoman.domain import content
 from dragoman.domain.as_json import session_from_json, session_to_json, spec_from_json
 from dragoman.domain.content import Content, Text
-from dragoman.domain.events import Candidate, payload_json
+from dragoman.domain.events import Candidate, LanguageRecognized, payload_json
 from dragoman.domain.flow_form import flow_from_json
 from dragoman.domain.flows import Flows
 from dragoman.domain.handoff import Agent, Taking
@@ -102,6 +103,7 @@ from dragoman.domain.nouns import (
     Registry,
     Revision,
     Session,
+    WrittenLanguage,
 )
 from dragoman.domain.states import TERMINAL
 from dragoman.store.catalogue.skills import policy_from_json
@@ -254,6 +256,7 @@ class Scenario:
             busy=_busy(step["busy"]) if "busy" in step else None,
             code_open=self.code_open,
             silent_until=self.silent_until,
+            written=_language(step.get("written")),
         )
 
     def _answer(self, effect: Effect, answers: Iterator[dict[str, Any]]) -> Result:
@@ -348,6 +351,9 @@ class Scenario:
         read = session_from_json(json.loads(stored))
         assert read == turn.session
         self.turns.append(turn)
+        for event in turn.events:
+            if isinstance(event.payload, LanguageRecognized):
+                self.contact = dataclasses.replace(self.contact, locale=event.payload.language, language_read=True)
         ended = read.state in TERMINAL
         self.session = None if ended else read
         self.previous_session_id = read.session_id if ended else self.previous_session_id
@@ -355,7 +361,18 @@ class Scenario:
     def _written(self, step: dict[str, Any]) -> dict[str, Any]:
         said: dict[str, Any] = {
             name: step[name]
-            for name in ("text", "content", "expire", "orphaned", "given_up", "retried_by", "refused", "busy", *PEOPLE)
+            for name in (
+                "text",
+                "content",
+                "expire",
+                "orphaned",
+                "given_up",
+                "retried_by",
+                "refused",
+                "busy",
+                "written",
+                *PEOPLE,
+            )
             if name in step
         }
         return {
@@ -460,6 +477,10 @@ def _registry(script: dict[str, Any]) -> Registry:
     retired = script.get("retired", ())
     built_in = {spec.name: spec for spec in BUILT_IN} if script.get("codes") else {}
     return built_in | {spec["name"]: spec_from_json({**spec, "retired": spec["name"] in retired}) for spec in specs}
+
+
+def _language(said: dict[str, float] | None) -> WrittenLanguage | None:
+    return next((WrittenLanguage(language=name, confidence=sure) for name, sure in (said or {}).items()), None)
 
 
 def _busy(script: dict[str, Any]) -> Busy:

@@ -114,9 +114,24 @@ def test_a_payload_of_another_schema_breaks_nothing_and_stays_text(name: str, ju
         ),
         (
             "contact.resolved",
-            {"level": "PHONE_MATCHED", "locale": "de", "_language_from": "from the number's country code"},
+            {"level": "PHONE_MATCHED", "locale": "de", "_guessed_from": "from the number's country code"},
             "Contact recognised No matching business partner · Phone Matched · "
             "Language: German, from the number's country code",
+        ),
+        (
+            "contact.resolved",
+            {"level": "UNVERIFIED", "locale": "de", "language_read": True, "_guessed_from": "from the number"},
+            "Contact recognised No matching business partner · Unverified · Language: German, from what they wrote",
+        ),
+        (
+            "language.recognized",
+            {"language": "en", "previous": "de", "confidence": 0.978},
+            "Language recognised English from here on, as the text is in it (98 % sure); until now German",
+        ),
+        (
+            "language.recognized",
+            {"language": "de", "previous": "de", "confidence": 0.85},
+            "Language recognised German, as assumed; the text shows it (85 % sure)",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from typing import Any
 
 from dragoman.dispatch import admission, aside, flow_values, menu, routing, verification
+from dragoman.dispatch.contact_language import follow_text
 from dragoman.dispatch.draft import Draft
 from dragoman.dispatch.effects import Effect, Result
 from dragoman.dispatch.pick_node import pick_node
@@ -60,6 +61,8 @@ def dispatch(inputs: Inputs) -> Generator[Effect, Result, Turn]:
     draft = begin(inputs)
     inputs = _as_revised(inputs, draft)
     quiet = _why_quiet(inputs)
+    if quiet is None and not inputs.message.from_us:
+        inputs = follow_text(inputs, draft)
     if inputs.message.from_us:
         _step_back(draft)
     elif isinstance(inputs.message.content, CodeReport) and quiet is None:

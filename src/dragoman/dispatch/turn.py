@@ -10,7 +10,7 @@ from uuid import UUID
 from dragoman.domain.events import AuditEvent
 from dragoman.domain.flows import Flow, Flows
 from dragoman.domain.menus import Menu
-from dragoman.domain.nouns import Contact, InboundMessage, Policy, Registry, Session, TranscriptItem
+from dragoman.domain.nouns import Contact, InboundMessage, Policy, Registry, Session, TranscriptItem, WrittenLanguage
 
 
 class Source(Protocol):
@@ -49,11 +49,12 @@ class Inputs:
 
     ``session`` is the thread's session in progress or None; ``previous_session_id`` the one that ended
     before it. ``now`` is the clock's reading at the start; later readings come with the effects' results.
-    ``flows`` are those that can be started; ``running`` is the version that the session began with, where it is in
-    a flow. ``menu`` is the tenant's default one. ``refused`` and ``busy`` are what was found out before the core was
-    asked; ``code_open`` says that a one-time code of this contact could still be used. A message that had been given up
-    is dispatched again for ``retried_by``; then it may be ``recorded`` in this session's transcript already. Where
-    staff answered by another way, the bot keeps silent until ``silent_until``.
+    ``written`` is the language that the message is surely in. ``flows`` are those that can be started; ``running`` is
+    the version that the session began with, where it is in a flow. ``menu`` is the tenant's default one. ``refused``
+    and ``busy`` are what was found out before the core was asked; ``code_open`` says that a one-time code of this
+    contact could still be used. A message that had been given up is dispatched again for ``retried_by``; then it may be
+    ``recorded`` in this session's transcript already. Where staff answered by another way, the bot keeps silent until
+    ``silent_until``.
     """
 
     dispatch_id: UUID
@@ -76,6 +77,7 @@ class Inputs:
     retried_by: str | None = None
     recorded: bool = False
     silent_until: datetime | None = None
+    written: WrittenLanguage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

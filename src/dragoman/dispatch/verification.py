@@ -226,6 +226,7 @@ def resolved(contact: Contact) -> ContactResolved:
         level=contact.level.name,
         business_partner=f"{partner.number} {partner.name}" if partner else None,
         locale=contact.locale,
+        language_read=contact.language_read,
     )
 
 

@@ -97,6 +97,23 @@ class ContactResolved(Payload):
     level: str
     business_partner: str | None
     locale: str
+    language_read: bool = False
+    """Whether ``locale`` is known from the contact's texts; else it is a guess."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageRecognized(Payload):
+    """A text said which language the contact writes, for the first time or another one than ``previous``.
+
+    Both are language tags. What is said from here on is in ``language``; ``confidence`` is from 0 to 1.
+    """
+
+    type: ClassVar[str] = "language.recognized"
+    label: ClassVar[str] = "Language recognized"
+    message_id: str
+    language: str
+    previous: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -647,6 +664,7 @@ CATALOGUE: dict[str, type[Payload]] = {
         MessageRevised,
         MessageRedacted,
         ContactResolved,
+        LanguageRecognized,
         ConfirmationEnded,
         AdmissionRefused,
         BudgetExceeded,

@@ -85,7 +85,8 @@ class Contact:
     """Is a person on a channel.
 
     ``display_name`` is empty for whoever gave none. ``phone`` is E.164 with its plus sign and may be None; ``locale``
-    is a language tag such as ``de``; ``username`` is the channel's handle, without an at sign.
+    is a language tag such as ``de``, ``language_read`` whether their own texts said so, and not a guess;
+    ``username`` is the channel's handle, without an at sign.
     ``confirmation_ended_at`` is when they last ceased to be confirmed, None where they are or never were;
     ``confirmation_dropped`` says why that was before its time, empty where it ran out.
     """
@@ -99,11 +100,20 @@ class Contact:
     username: str | None = None
     confirmation_ended_at: datetime | None = None
     confirmation_dropped: str = ""
+    language_read: bool = False
 
     @property
     def called(self) -> str:
         """What lists and transcripts call them: the name, else the handle; empty where there is neither."""
         return self.display_name or (f"@{self.username}" if self.username else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenLanguage:
+    """Says which language a text is surely written in, as its code such as ``de``; ``confidence`` is from 0 to 1."""
+
+    language: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

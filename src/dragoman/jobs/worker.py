@@ -14,6 +14,7 @@ from pgqueuer import PgQueuer
 from pgqueuer.models import Job as QueuedJob
 from pgqueuer.models import Schedule
 
+from dragoman.classify.written_language import load_model
 from dragoman.jobs.entrypoints import ENTRYPOINTS
 from dragoman.jobs.queue import PgQueue, read_payload
 from dragoman.jobs.run_job import run_job
@@ -164,6 +165,8 @@ async def run(runtime: Runtime, database_url: str, stop: asyncio.Event, *, owner
     """
     stopping = asyncio.create_task(stop.wait())
     flights: Flights = set()
+    # Or the first message would have everybody's wait for it.
+    await asyncio.to_thread(load_model)
     queue = runtime.queue
     if isinstance(queue, PgQueue):
         queue.here = _here(runtime, flights)

@@ -20,7 +20,7 @@ from dragoman.dispatch.aside import is_aside
 from dragoman.dispatch.turn import Turn
 from dragoman.dispatch.verification import with_code
 from dragoman.domain.content import Media
-from dragoman.domain.events import HandoffRequested, SkillInvoked, SkillRetryScheduled
+from dragoman.domain.events import HandoffRequested, LanguageRecognized, SkillInvoked, SkillRetryScheduled
 from dragoman.domain.nouns import Sender
 from dragoman.ledger import append
 from dragoman.runtime import Job, Runtime
@@ -127,6 +127,7 @@ async def write_commits(batch: LeasedBatch[Any]) -> None:
             if item.message_id == message.message_id and item.content != message.content:
                 await mailbox.redact(connection, tenant_id, item.message_id, item.content)
     await _keep_silent(connection, tenant_id, commits)
+    await _keep_languages(connection, tenant_id, commits)
     # What refers to one of these messages, and was held for it, comes next.
     ended = {c.work.waiting.message.channel_message_id: c.contact_id for c in commits if c.turn.final}
     await mailbox.release_held(connection, tenant_id, set(ended.values()), ended)
@@ -146,6 +147,17 @@ async def _keep_silent(connection: Connection, tenant_id: UUID, commits: Sequenc
         if message.from_us and not is_aside(message) and rules.phone_app_silence_seconds:
             until = message.channel_at + timedelta(seconds=rules.phone_app_silence_seconds)
             await contacts.keep_silent(connection, tenant_id, commit.work.thread_id, until)
+
+
+async def _keep_languages(connection: Connection, tenant_id: UUID, commits: Sequence[CommitTurn]) -> None:
+    """Keep what texts said of their contacts' languages."""
+    found = {
+        commit.contact_id: event.payload.language
+        for commit in commits
+        for event in commit.turn.events
+        if isinstance(event.payload, LanguageRecognized)
+    }
+    await contacts.keep_language(connection, tenant_id, found)
 
 
 async def _keep_files(batch: LeasedBatch[Any], commits: Sequence[CommitTurn]) -> None:

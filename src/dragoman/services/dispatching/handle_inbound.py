@@ -19,6 +19,7 @@ from uuid import UUID
 
 import structlog
 
+from dragoman.classify.written_language import read_language
 from dragoman.dispatch.core import dispatch
 from dragoman.dispatch.effects import (
     CheckAnswer,
@@ -39,10 +40,12 @@ from dragoman.dispatch.effects import (
 )
 from dragoman.dispatch.orphan import orphaned
 from dragoman.dispatch.turn import Inputs, Turn
+from dragoman.domain import content
 from dragoman.domain.answer import preview_of
+from dragoman.domain.content import Choice
 from dragoman.domain.errors import StaleTokenError
 from dragoman.domain.events import AuditEvent, DispatchOrphaned, OutcomeAssigned, Payload
-from dragoman.domain.nouns import SYSTEM
+from dragoman.domain.nouns import SYSTEM, WrittenLanguage
 from dragoman.domain.outcomes import Outcome
 from dragoman.domain.plain_text import cut
 from dragoman.ledger import append
@@ -172,7 +175,17 @@ def inputs_of(runtime: Runtime, work: DispatchWork) -> Inputs:
         retried_by=waiting.retried_by,
         recorded=session is not None and session.session_id == waiting.recorded_in,
         silent_until=work.silent_until,
+        written=_written(work),
     )
+
+
+def _written(work: DispatchWork) -> WrittenLanguage | None:
+    """The language of what the contact wrote themselves: not of a button's title, nor of what they passed on."""
+    message = work.waiting.message
+    said = (message.revision and message.revision.content) or message.content
+    if work.is_left_alone or message.context.forwarded or isinstance(said, Choice):
+        return None
+    return read_language(content.words(said))
 
 
 def _step(core: Generator[Effect, Result, Turn], result: Result | None) -> Effect | Turn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "add_business_partner",
     "addresses",
     "give_thread",
+    "keep_language",
     "load",
     "pending_merges",
     "same_as",
@@ -35,7 +36,8 @@ async def load_all(
     """The contacts, each with the partner whose number, in any spelling, is theirs today, and the level at *now*."""
     rows = await connection.fetch(
         "SELECT contact_id, display_name, username, phone, locale, level, confirmed_until > $3 AS confirmed, "
-        "confirmed_until, confirmation_dropped FROM contact WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])",
+        "confirmed_until, confirmation_dropped, language_read FROM contact "
+        "WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])",
         tenant_id,
         contact_ids,
         now,
@@ -81,6 +83,7 @@ def _contact(row: Any, partner: BusinessPartner | None) -> Contact:
         business_partner=partner,
         confirmation_ended_at=row["confirmed_until"] if row["confirmed"] is False else None,
         confirmation_dropped=row["confirmation_dropped"],
+        language_read=row["language_read"],
     )
 
 
@@ -122,6 +125,18 @@ async def keep_silent(connection: Connection, tenant_id: UUID, thread_id: UUID, 
         thread_id,
         until,
     )
+
+
+async def keep_language(connection: Connection, tenant_id: UUID, languages: Mapping[UUID, str]) -> None:
+    """Keep what texts said of contacts' languages, as language tags by contact."""
+    # In one order, so that no two wait for each other.
+    for contact_id, locale in sorted(languages.items()):
+        await connection.execute(
+            "UPDATE contact SET locale = $3, language_read = true WHERE tenant_id = $1 AND contact_id = $2",
+            tenant_id,
+            contact_id,
+            locale,
+        )
 
 
 async def same_as(connection: Connection, tenant_id: UUID, contact_id: UUID) -> UUID | None:

@@ -213,7 +213,7 @@ class ConversationReader:
         continued = dispatches - begun
         started = {str(event.payload.get("flow")) for event in part.items if event.type == "flow.started"}
         known: dict[str, object] = {
-            wording.LANGUAGE_FROM: language_from(self.conversation),
+            wording.GUESSED_FROM: guessed_from(self.conversation),
             wording.CURRENCY: self.currency,
         }
         if started:
@@ -289,11 +289,11 @@ async def load(reading: ConversationReader, filters: Filters, *, now: datetime, 
     )
 
 
-def language_from(conversation: Conversation) -> str:
-    """How the contact's language became known: by the number's country code; nobody looks at what they write."""
+def guessed_from(conversation: Conversation) -> str:
+    """Say where a contact's language comes from that none of their texts has told yet."""
     if conversation.channel == "whatsapp" and conversation.contact_phone:
-        return _("from the country code of their number")
-    return _("the default, as there is no number with a country code")
+        return _("from the country code of their number, until a text shows it")
+    return _("the default, until a text shows it")
 
 
 async def window_until(
@@ -328,7 +328,7 @@ def view(request: Request, detail: Detail, now: datetime) -> dict[str, Any]:
         "spent": timeline.spent(detail.digest, now),
         "window_until": detail.window_until,
         "lasted": elapsed_s(conversation.started_at, conversation.resolved_at, now),
-        "language_from": language_from(conversation),
+        "language_from": wording.READ_IN_TEXT if detail.contact.language_read else guessed_from(conversation),
         "newest_flows": detail.timeline.known.get(wording.NEWEST_FLOWS, {}),
         **transcript_view(request, conversation, detail.transcript),
         **timeline_view(detail.timeline),

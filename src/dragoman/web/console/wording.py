@@ -250,8 +250,10 @@ ACTOR = "_actor"
 AT = "_at"
 """Where they have when it is on record."""
 
-LANGUAGE_FROM = "_language_from"
-"""Where they have how the contact's language became known."""
+GUESSED_FROM = "_guessed_from"
+"""Where they have where a language comes from that no text has told."""
+
+READ_IN_TEXT = deferred("from what they wrote")
 
 CURRENCY = "_currency"
 """Where they have what the tenant counts costs in."""
@@ -343,11 +345,27 @@ def _contact(facts: Facts) -> Markup:
         known = markup("Business partner <bdi><b>%(name)s</b></bdi>", name=without_isolates(str(partner)))
     spoken = Markup("")
     if facts["locale"]:
-        name, source = language(facts["locale"]), facts.get(LANGUAGE_FROM)
+        name = language(facts["locale"])
+        source = READ_IN_TEXT if facts.get("language_read") else facts.get(GUESSED_FROM)
         spoken = markup("Language: %(language)s", language=name)
         if source:
             spoken = markup("Language: %(language)s, %(source)s", language=name, source=source)
     return _in_line(known, _named(LEVELS, facts["level"]), spoken)
+
+
+def _language(facts: Facts) -> Markup:
+    found, previous = language(facts["language"]), language(facts["previous"])
+    sure = percent(facts["confidence"])
+    if facts["language"] == facts["previous"]:
+        return markup(
+            "%(language)s, as assumed; the text shows it (%(confidence)s sure)", language=found, confidence=sure
+        )
+    return markup(
+        "%(language)s from here on, as the text is in it (%(confidence)s sure); until now %(previous)s",
+        language=found,
+        confidence=sure,
+        previous=previous,
+    )
 
 
 def _confirmation_ended(facts: Facts) -> Markup:
@@ -793,6 +811,7 @@ EVENTS: Mapping[str, EventWords] = {
         icon="shield-alert", title=_say(deferred("Sensitive data removed before storage")), detail=_redacted
     ),
     "contact.resolved": EventWords(icon="contact-round", title=_say(deferred("Contact recognised")), detail=_contact),
+    "language.recognized": EventWords(icon="languages", title=_say(deferred("Language recognised")), detail=_language),
     "confirmation.ended": EventWords(
         icon="shield-alert",
         hue="amber",
