@@ -24,6 +24,9 @@ Galician, would make it doubt most short texts in the large one."""
 LEAST_CHANCE = 0.8
 """Below it a language is not sure. Among 7,600 short texts one was wrong above it, of a language that is not here."""
 
+MOST_CHANCE = 0.999
+"""A model is never wholly sure."""
+
 LEAST_WORDS = 3
 """A name, an answer or a number is no evidence."""
 
@@ -41,7 +44,7 @@ def read_language(text: str) -> WrittenLanguage | None:
     if len(_WORD.findall(read)) < LEAST_WORDS and not _ONE_LETTER_WORDS.search(read):
         return None
     language, chance = load_model().classify(read)
-    confidence = round(float(chance), 4)
+    confidence = min(round(float(chance), 3), MOST_CHANCE)
     return WrittenLanguage(language=str(language), confidence=confidence) if confidence >= LEAST_CHANCE else None
 
 
