@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from uuid import UUID
+from dataclasses import replace
+from uuid import UUID, uuid4
 
 from dragoman.store.channels import channel_accounts
 from dragoman.store.channels.channel_accounts import ChannelAccount, WhatsAppCredentials
+from graph_standin.config import Number
 from tests.harness import APP_SECRET, TOKEN, VERIFY_TOKEN, Harness
 
 PHONE_NUMBER_ID = "100200300401"
 DISPLAY = "+43 1 555 0101"
 
 
-async def add(harness: Harness) -> UUID:
+async def add(harness: Harness, address: str = PHONE_NUMBER_ID) -> UUID:
     """Add the number under the same app; the id of its channel account."""
     credentials = WhatsAppCredentials(token=TOKEN, app_secret=APP_SECRET, verify_token=VERIFY_TOKEN)
     account = ChannelAccount(
         channel_account_id=harness.runtime.source.new_id(),
         channel="whatsapp",
-        address=PHONE_NUMBER_ID,
+        address=address,
         display=DISPLAY,
         name="Shop, second number",
         secrets=harness.runtime.keyring.encrypt(credentials.to_bytes()),
@@ -27,6 +29,14 @@ async def add(harness: Harness) -> UUID:
     async with harness.runtime.database.tenant(harness.tenant_id) as connection:
         await channel_accounts.add(connection, harness.tenant_id, account, waba_id="555000", now=harness.clock.now())
     return account.channel_account_id
+
+
+async def add_with_standin(harness: Harness) -> UUID:
+    """Add a number that no other tenant has and that Meta's side knows, too; the id of its channel account."""
+    number = Number(phone_number_id=f"{uuid4().int % 10**15:015d}", token=TOKEN, app_secret=APP_SECRET)
+    config = harness.standin.config
+    harness.standin.config = replace(config, numbers=(*config.numbers, number))
+    return await add(harness, number.phone_number_id)
 
 
 async def say(harness: Harness, text: str, *, phone: str = "436601112233", name: str = "Ana Lima") -> None:

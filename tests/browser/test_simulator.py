@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from uuid import UUID, uuid4
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import LOGS, Visitor
+from tests import second_number
+from tests.browser.browser_server import BrowserServer
+from tests.browser.conftest import DESK, LOGS, Visitor
 
 
 def test_a_conversation_from_the_first_word_to_the_audit_page(own_desk: Visitor) -> None:
@@ -131,3 +134,89 @@ def test_someone_who_wrote_before_is_picked_and_seen(desk: Visitor) -> None:
     expect(phone.locator(".msg.in img")).to_have_count(1)
     # The newest message is in view.
     expect(phone.locator(".msgs > li").last).to_be_in_viewport()
+
+
+def accounts_of(site: BrowserServer, phone: str) -> list[UUID]:
+    """Where the sessions of *phone* came in, the oldest first."""
+    rows = site.do(
+        site.harness.rows(
+            "SELECT channel_account_id FROM session WHERE contact_phone = $1 ORDER BY started_at, session_id", phone
+        )
+    )
+    return [row["channel_account_id"] for row in rows]
+
+
+def test_the_number_that_is_written_to_is_chosen_and_kept(own_desk: Visitor) -> None:
+    page, site = own_desk.page, own_desk.site
+    page.goto("/simulator")
+    expect(page.get_by_label("Number", exact=True)).to_be_visible()
+    expect(page.get_by_label("Write to")).to_have_count(0)
+    second = site.do(second_number.add_with_standin(site.harness))
+    page.reload()
+    page.get_by_label("Number", exact=True).fill("+43 680 5550105")
+    page.get_by_label("Name", exact=True).fill("Gerda")
+    page.get_by_label("Write to").select_option(str(second))
+    page.get_by_role("button", name="Start").click()
+    phone = page.get_by_role("region", name="Phone of Gerda")
+    expect(phone).to_contain_text(f"writes to {second_number.DISPLAY}")
+    page.get_by_label("Message", exact=True).fill("hello")
+    page.keyboard.press("Enter")
+    expect(phone.locator(".msg.out")).to_have_count(1)
+    # What is tapped goes to the same number.
+    phone.get_by_role("button", name="Bestellung").click()
+    expect(phone.locator(".msg.out").nth(1)).to_contain_text("VF-12345")
+    assert accounts_of(site, "+436805550105") == [second]
+    page.reload()
+    expect(page.get_by_label("Write to")).to_have_value(str(second))
+    expect(phone.locator(".msg.out")).to_have_count(2)
+    page.get_by_role("link", name="Gerda").click()
+    expect(page).to_have_url(re.compile(f"to={second}"))
+    # With the other number the same contact has another conversation.
+    first = site.harness.channel_account_id
+    page.get_by_label("Write to").select_option(str(first))
+    page.get_by_role("button", name="Start").click()
+    expect(phone).to_contain_text("No messages yet")
+    page.get_by_label("Message", exact=True).fill("good morning")
+    page.keyboard.press("Enter")
+    expect(phone.locator(".msg.out")).to_have_count(1)
+    expect(phone.locator(".msg.in")).to_have_text(re.compile("good morning"))
+    assert accounts_of(site, "+436805550105") == [second, first]
+    # An address without a number leads to the one that was written to last.
+    page.goto("/simulator?phone=%2B436805550105")
+    expect(page.get_by_label("Write to")).to_have_value(str(first))
+
+
+def test_the_number_is_chosen_without_scripts_too(browser: Browser, own: BrowserServer) -> None:
+    second = own.do(second_number.add_with_standin(own.harness))
+    visitor = Visitor.enter(browser, own, viewport=DESK, java_script_enabled=False)
+    page = visitor.sign_in()
+    page.goto("/simulator?phone=%2B436805550106&name=Hugo")
+    page.get_by_label("Write to").select_option(str(second))
+    page.get_by_role("button", name="Start").click()
+    page.get_by_label("Message", exact=True).fill("hello")
+    page.keyboard.press("Enter")
+    phone = page.get_by_role("region", name="Phone of Hugo")
+    expect(phone.locator(".msg.in")).to_contain_text("hello")
+    expect(phone).to_contain_text(f"writes to {second_number.DISPLAY}")
+    expect(page.get_by_label("Write to")).to_have_value(str(second))
+    visitor.leave()
+
+
+def test_a_number_that_is_not_the_tenants_is_refused_in_words(own_desk: Visitor) -> None:
+    page, site = own_desk.page, own_desk.site
+    site.do(second_number.add_with_standin(site.harness))
+    page.goto(f"/simulator?phone=%2B436805550107&name=Ida&to={uuid4()}")
+    expect(page.get_by_role("alert")).to_contain_text("This WhatsApp number does not exist")
+    expect(page.get_by_role("region", name="Phone of Ida")).to_have_count(0)
+    # One click goes on with a number that there is.
+    page.get_by_role("button", name="Start").click()
+    phone = page.get_by_role("region", name="Phone of Ida")
+    expect(phone).to_be_visible()
+    # A form that names another number sends nothing anywhere.
+    page.locator(".compose [name=to]").evaluate("(field, other) => { field.value = other; }", str(uuid4()))
+    page.get_by_label("Message", exact=True).fill("hello")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("")
+    page.reload()
+    expect(phone).to_contain_text("No messages yet")
+    assert accounts_of(site, "+436805550107") == []

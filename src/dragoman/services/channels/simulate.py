@@ -54,9 +54,10 @@ class Phone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedMessage:
-    """A message that reached the phone; ``wamid`` is WhatsApp's id of it."""
+    """A message that reached the phone; ``wamid`` is WhatsApp's id of it, ``sent_by`` that of the number it is from."""
 
     wamid: str
+    sent_by: str
     at: datetime
     content: Content
     reply_to: str | None
@@ -110,6 +111,7 @@ async def received(runtime: Runtime, phone: Phone) -> list[ReceivedMessage]:
     return [
         ReceivedMessage(
             wamid=entry["wamid"],
+            sent_by=entry["phone_number_id"],
             at=datetime.fromisoformat(entry["at"]).astimezone(UTC),
             content=content_of(entry["request"]),
             reply_to=_object(entry["request"], "context").get("message_id"),

@@ -73,7 +73,10 @@ class OnItsWay:
 
 
 class PendingMessages:
-    """What was sent a moment ago, for each phone; bounded, since it is only shown until it is on record."""
+    """What was sent a moment ago, for each phone and each number that it wrote to.
+
+    Bounded, since it is only shown until it is on record.
+    """
 
     MOST_PHONES = 200
     MOST_MESSAGES = 20
@@ -81,18 +84,19 @@ class PendingMessages:
     def __init__(self) -> None:
         self._phones: OrderedDict[tuple[UUID, str], list[OnItsWay]] = OrderedDict()
 
-    def add(self, tenant_id: UUID, phone: Phone, message: OnItsWay) -> None:
+    def add(self, account: ChannelAccount, phone: Phone, message: OnItsWay) -> None:
         """Keep *message*."""
-        kept = self._phones.setdefault((tenant_id, phone.number), [])
+        key = (account.channel_account_id, phone.number)
+        kept = self._phones.setdefault(key, [])
         kept.append(message)
         del kept[: -self.MOST_MESSAGES]
-        self._phones.move_to_end((tenant_id, phone.number))
+        self._phones.move_to_end(key)
         if len(self._phones) > self.MOST_PHONES:
             self._phones.popitem(last=False)
 
-    def missing(self, tenant_id: UUID, phone: Phone, on_record: set[str | None]) -> list[OnItsWay]:
+    def missing(self, account: ChannelAccount, phone: Phone, on_record: set[str | None]) -> list[OnItsWay]:
         """Those that are not among *on_record*; the others are forgotten."""
-        kept = self._phones.get((tenant_id, phone.number), [])
+        kept = self._phones.get((account.channel_account_id, phone.number), [])
         kept[:] = [message for message in kept if message.wamid not in on_record]
         return list(kept)
 
@@ -100,18 +104,39 @@ class PendingMessages:
 _pending = PendingMessages()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberChoice:
+    """Which of the tenant's WhatsApp numbers the phone writes to.
+
+    ``account`` is None where the tenant has none, or not the one that was asked for.
+    """
+
+    accounts: list[ChannelAccount]
+    account: ChannelAccount | None
+
+    @property
+    def offered(self) -> list[ChannelAccount]:
+        """Those to choose from: a number that is stopped sends nothing, so it is not offered unless it was chosen."""
+        return [each for each in self.accounts if each.stopped_at is None or each is self.account]
+
+
 @router.get("/simulator")
 async def simulator(request: Request, runtime: RuntimeDependency, identity: Developer) -> Response:
-    """Show the page, with the phone of the contact that the address names."""
-    phone = _phone(request.query_params.get("phone", ""), request.query_params.get("name", ""))
+    """Show the page, with the phone of the contact and our number that the address names."""
+    given = request.query_params
+    phone = _phone(given.get("phone", ""), given.get("name", ""))
     async with runtime.database.tenant(identity.tenant_id) as connection:
         people = await _people(connection, identity.tenant_id)
-        accounts = await _accounts(connection, identity.tenant_id)
+        choice = await _choose_number(connection, identity.tenant_id, phone, given.get("to", ""))
     context: dict[str, Any] = {
         "people": people,
-        "accounts": accounts,
-        "phone": phone,
-        "given": request.query_params.get("phone", ""),
+        "choice": choice,
+        "account": choice.account,
+        "to": given.get("to", ""),
+        "phone": phone if choice.account is not None else None,
+        "given": given.get("phone", ""),
+        "is_number": phone is not None,
+        "name": "" if phone is None else phone.name,
         "examples": EXAMPLES,
         "standin": runtime.settings.standin_token is not None,
         "has_mail": runtime.received_mails is not None,
@@ -122,21 +147,24 @@ async def simulator(request: Request, runtime: RuntimeDependency, identity: Deve
         "answering": None,
         "editing": None,
     }
-    if phone is not None and context["standin"]:
-        context |= await _chat(request, runtime, identity, phone)
+    if phone is not None and choice.account is not None and context["standin"]:
+        context |= await _chat(request, runtime, identity, phone, choice.account)
         bubbles = {i.message.channel_message_id: i for i in context["items"] if isinstance(i, transcript.Bubble)}
-        context["answering"] = bubbles.get(request.query_params.get("reply") or None)
-        context["editing"] = bubbles.get(request.query_params.get("edit") or None)
+        context["answering"] = bubbles.get(given.get("reply") or None)
+        context["editing"] = bubbles.get(given.get("edit") or None)
     return render(request, "simulator/page.html", **context)
 
 
 @router.get("/simulator/chat")
 async def chat(request: Request, runtime: RuntimeDependency, identity: Developer) -> Response:
     """The phone's messages, as a fragment that the page asks for every second."""
-    phone = _phone(request.query_params.get("phone", ""), request.query_params.get("name", ""))
+    given = request.query_params
+    phone = _phone(given.get("phone", ""), given.get("name", ""))
     if phone is None or target_of(request) == "":
         return RedirectResponse("/simulator", 303)
-    return render(request, "simulator/_fragment.html", phone=phone, **await _chat(request, runtime, identity, phone))
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        choice = await _choose_number(connection, identity.tenant_id, phone, given.get("to", ""))
+    return await _fragment(request, runtime, identity, phone, choice.account)
 
 
 @router.post("/simulator/send")
@@ -153,28 +181,49 @@ async def send(
         sent = drafts.File(
             name=cut(file.filename, 200), mime_type=(file.content_type or "")[:100], content=await file.read()
         )
-    trouble = await _write(runtime, identity, phone, fields, sent)
+    async with runtime.database.tenant(identity.tenant_id) as connection:
+        choice = await _choose_number(connection, identity.tenant_id, phone, fields.get("to", ""))
+    account = choice.account
+    trouble = "" if account is None else await _write(runtime, phone, account, fields, sent)
     if target_of(request) == "":
-        return RedirectResponse(f"/simulator?{urlencode({'phone': phone.number})}", 303)
-    shown = await _chat(request, runtime, identity, phone)
-    return render(request, "simulator/_fragment.html", phone=phone, **{**shown, "trouble": trouble or shown["trouble"]})
+        to = fields.get("to", "") if account is None else str(account.channel_account_id)
+        return RedirectResponse(f"/simulator?{urlencode({'phone': phone.number, 'name': phone.name, 'to': to})}", 303)
+    return await _fragment(request, runtime, identity, phone, account, trouble)
+
+
+async def _fragment(
+    request: Request,
+    runtime: RuntimeDependency,
+    identity: Principal,
+    phone: Phone,
+    account: ChannelAccount | None,
+    trouble: str = "",
+) -> Response:
+    """The phone's messages, and above them *trouble*, where there is any."""
+    if account is None:
+        shown: dict[str, Any] = {"items": [], "groups": [], "latest": None, "waiting": set()}
+        trouble = _("This WhatsApp number does not exist. Choose another.")
+    else:
+        shown = await _chat(request, runtime, identity, phone, account)
+    shown["trouble"] = trouble or shown.get("trouble", "")
+    return render(request, "simulator/_fragment.html", phone=phone, account=account, **shown)
 
 
 async def _write(
-    runtime: RuntimeDependency, identity: Principal, phone: Phone, fields: Mapping[str, str], file: drafts.File | None
+    runtime: RuntimeDependency,
+    phone: Phone,
+    account: ChannelAccount,
+    fields: Mapping[str, str],
+    file: drafts.File | None,
 ) -> str:
-    """Send what the form says; answers what went wrong, empty if nothing did."""
-    async with runtime.database.tenant(identity.tenant_id) as connection:
-        accounts = await _accounts(connection, identity.tenant_id)
-    if not accounts:
-        return _("This tenant has no WhatsApp number.")
+    """Send what the form says to *account*; answers what went wrong, empty if nothing did."""
     try:
         # Only a reaction at a tap asks what came last.
-        arrived = await simulate.received(runtime, phone) if fields.get("example") == "reaction" else []
+        arrived = await _arrived(runtime, phone, account) if fields.get("example") == "reaction" else []
         draft = drafts.draft(
             fields,
             file,
-            ours=accounts[0].display.lstrip("+").replace(" ", ""),
+            ours=account.display.lstrip("+").replace(" ", ""),
             last_wamid=arrived[-1].wamid if arrived else "",
         )
         if draft is None:
@@ -183,13 +232,13 @@ async def _write(
         if draft.file is not None:
             media_id = await simulate.upload(
                 runtime,
-                accounts[0],
+                account,
                 name=draft.file.name,
                 mime_type=draft.file.mime_type,
                 content=draft.file.content,
             )
         message = draft.sealed(media_id)
-        played = await simulate.write(runtime, accounts[0].address, phone, message)
+        played = await simulate.write(runtime, account.address, phone, message)
     except drafts.DraftError as error:
         return said(error)
     except StandinUnreachableError as error:
@@ -199,7 +248,7 @@ async def _write(
     sent = OnItsWay(
         wamid=played.wamid, at=runtime.clock.now(), content=content_of(message, ()), reply_to=draft.reply_to
     )
-    _pending.add(identity.tenant_id, phone, sent)
+    _pending.add(account, phone, sent)
     return ""
 
 
@@ -209,10 +258,15 @@ def _refusal(status: int | None, text: str) -> str:
     return _("The webhook responded %(status)s: %(text)s", status=status, text=text)
 
 
-async def _chat(request: Request, runtime: RuntimeDependency, identity: Principal, phone: Phone) -> dict[str, Any]:
-    """Both sides of the chat as the phone shows them, and the session that it belongs to."""
+async def _chat(
+    request: Request, runtime: RuntimeDependency, identity: Principal, phone: Phone, account: ChannelAccount
+) -> dict[str, Any]:
+    """Both sides of the chat with *account* as the phone shows them, and the session that it belongs to.
+
+    A phone has a chat of its own with each number; what was said in another one is not shown.
+    """
     async with runtime.database.tenant(identity.tenant_id) as connection:
-        sessions = await _sessions(connection, identity.tenant_id, phone)
+        sessions = await _sessions(connection, identity.tenant_id, phone, account)
         cutoff = retention_cutoff(runtime, identity.retention_days)
         recorded: list[Message] = []
         files: dict[UUID, MessageAttachment] = {}
@@ -226,10 +280,10 @@ async def _chat(request: Request, runtime: RuntimeDependency, identity: Principa
     trouble = ""
     try:
         since = min((session.started_at for session in sessions), default=None)
-        arrived = [r for r in await simulate.received(runtime, phone) if since is None or r.at >= since]
+        arrived = [r for r in await _arrived(runtime, phone, account) if since is None or r.at >= since]
     except StandinUnreachableError as error:
         arrived, trouble = [], _("The simulated WhatsApp cannot be reached: %(problem)s.", problem=said(error))
-    waiting = _pending.missing(identity.tenant_id, phone, {message.channel_message_id for message in recorded})
+    waiting = _pending.missing(account, phone, {message.channel_message_id for message in recorded})
     both = [
         *recorded,
         *(_as_message(m, Sender.BOT) for m in arrived),
@@ -274,9 +328,18 @@ def _as_message(found: ReceivedMessage | OnItsWay, sender: Sender) -> Message:
     )
 
 
-async def _sessions(connection: Connection, tenant_id: UUID, phone: Phone) -> list[Conversation]:
+async def _arrived(runtime: RuntimeDependency, phone: Phone, account: ChannelAccount) -> list[ReceivedMessage]:
+    """What *account* sent to *phone*, oldest first. Raises StandinUnreachableError."""
+    return [each for each in await simulate.received(runtime, phone) if each.sent_by == account.address]
+
+
+async def _sessions(
+    connection: Connection, tenant_id: UUID, phone: Phone, account: ChannelAccount | None = None
+) -> list[Conversation]:
+    """The phone's latest sessions, newest first: those with *account*, or with any number."""
+    channel = "whatsapp" if account is None else account.channel_account_id
     page = await conversations.page(
-        connection, tenant_id, Filters(phone=phone.number), cursor=None, limit=SESSIONS_SHOWN
+        connection, tenant_id, Filters(phone=phone.number, channel=(channel,)), cursor=None, limit=SESSIONS_SHOWN
     )
     return [session for session in page.items if session.contact_phone == phone.number]
 
@@ -291,6 +354,19 @@ async def _people(connection: Connection, tenant_id: UUID) -> list[Phone]:
 
 async def _accounts(connection: Connection, tenant_id: UUID) -> list[ChannelAccount]:
     return [a for a in await channel_accounts.list_all(connection, tenant_id) if a.channel == "whatsapp"]
+
+
+async def _choose_number(connection: Connection, tenant_id: UUID, phone: Phone | None, to: str) -> NumberChoice:
+    """The number with the id *to*; where none is named, the one that the phone wrote to last, else the first."""
+    accounts = await _accounts(connection, tenant_id)
+    by_id = {str(account.channel_account_id): account for account in accounts}
+    if to:
+        return NumberChoice(accounts=accounts, account=by_id.get(to))
+    sessions = await _sessions(connection, tenant_id, phone) if phone is not None and len(accounts) > 1 else []
+    wrote_to = (by_id.get(str(session.channel_account_id)) for session in sessions)
+    usable = (account for account in accounts if account.stopped_at is None)
+    first = next((each for each in (*wrote_to, *usable, *accounts) if each is not None), None)
+    return NumberChoice(accounts=accounts, account=first)
 
 
 def _phone(number: str, name: str) -> Phone | None:
