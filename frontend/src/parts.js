@@ -152,6 +152,10 @@ export const newer = async (drawer) => {
         const focused = old.contains(document.activeElement);
         old.replaceWith(item);
         if (focused) item.focus({ preventScroll: true });
+      } else if (item.matches('.tl-w')) {
+        // Drawn once a turn has several steps: under its heading, which may be far up, and never among filtered events.
+        const heading = list.querySelector(`#${CSS.escape(item.dataset.under)}`);
+        if ((pane.dataset.show ?? 'all') === 'all') heading?.after(item);
       } else if (whole && !item.matches('[data-more=before]') && !(item.matches('.msg') && Number(item.dataset.ordinal) <= numbers[0])) {
         list.append(item);
         added += item.matches('.msg, .ev');

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import threading
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from tests.browser.browser_server import BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.test_accessibility import RULES, violations
@@ -193,6 +195,40 @@ def test_the_open_conversation_grows(watcher: Visitor, busy: BrowserServer) -> N
     expect(page.locator(".dr .timeline")).to_contain_text("Outcome")
     expect(page.locator("#dr-name")).to_be_focused()
     expect(page.locator(".dr .chat .pane-h .sub")).to_have_text(re.compile("[4-9] messages"))
+
+
+def test_where_a_turn_s_time_went_is_drawn_as_it_goes_on(
+    watcher: Visitor, busy: BrowserServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, skills, may_go_on = watcher.page, busy.harness.runtime.skills, threading.Event()
+    invoke = skills.invoke
+
+    async def held(call: InvokeSkill) -> SkillReturned | SkillRaised:
+        while not may_go_on.is_set():
+            await asyncio.sleep(0.01)
+        return await invoke(call)
+
+    writer = BurstWriter(busy, "Walter Watched")
+    watcher.open(writer.converse("hello"))
+    expect(live(page)).to_have_text("Live")
+    timeline = page.locator(".dr .timeline")
+    before = timeline.locator(".tl-w").count()
+    monkeypatch.setattr(skills, "invoke", held)
+    try:
+        writer.say("until when can I come by today")
+        expect(timeline.locator(".ev").last).to_contain_text("stores.hours")
+        # One step alone says its length itself; the second makes it a drawing, under the heading that stood there.
+        expect(timeline.locator(".tl-w")).to_have_count(before)
+    finally:
+        may_go_on.set()
+    drawn = timeline.locator(".tl-w").last
+    expect(drawn).to_contain_text("stores.hours")
+    expect(timeline.locator(".tl-g:has(+ .tl-w)").last).to_contain_text("until when can I come by today")
+    expect(timeline).to_contain_text("Outcome")
+    lived = timeline.locator(".tl-w").all_inner_texts()
+    page.reload()
+    expect(drawn).to_contain_text("stores.hours")
+    assert timeline.locator(".tl-w").all_inner_texts() == lived
 
 
 def test_who_reads_further_up_is_told_of_new_messages(watcher: Visitor, busy: BrowserServer) -> None:

@@ -175,6 +175,21 @@ def test_a_turn_tells_when_each_step_was_and_where_its_time_went() -> None:
     assert unknown.entries[0].elapsed == ""
 
 
+def test_a_turn_that_another_interrupts_is_drawn_whole_where_it_began() -> None:
+    events = [
+        event(1, "message.received", ONE, seconds=0),
+        event(2, "classifier.ran", ONE, seconds=1, classifier="local", duration_ms=1000),
+        event(3, "message.received", TWO, seconds=2),
+        event(4, "skill.succeeded", ONE, seconds=4, skill="a.b", duration_ms=2000),
+    ]
+    first, other, rest = timeline.grouped(timeline.entries_of(events), [])
+    assert [(step.name, step.start, step.width) for step in first.timed_steps] == [
+        ("Classifier local", "0.00%", "25.00%"),
+        ("a.b", "50.00%", "50.00%"),
+    ]
+    assert (first.lasted, other.timed_steps, rest.timed_steps) == ("4 s", [], [])
+
+
 @given(st.lists(st.tuples(st.floats(0, 9e3), st.floats(0, 9e6)), min_size=2, max_size=9))
 def test_no_bar_leaves_its_rail(steps: list[tuple[float, float]]) -> None:
     events = [event(1, "message.received")]

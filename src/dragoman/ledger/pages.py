@@ -379,6 +379,27 @@ async def triggering_messages(
     return [message_of(row) for row in rows]
 
 
+async def events_of_dispatches(
+    connection: Connection,
+    tenant_id: UUID,
+    conversation: RecordedSession,
+    dispatches: Collection[UUID],
+    *,
+    cutoff: datetime,
+    limit: int,
+) -> list[Event]:
+    """The first *limit* events of *dispatches*, in order."""
+    rows = await connection.fetch(
+        f"SELECT {EVENT_COLUMNS} FROM audit_event e WHERE tenant_id = $1 AND session_id = $2 AND at >= $3 "
+        f"AND dispatch_id = ANY ($4) ORDER BY position LIMIT {limit:d}",
+        tenant_id,
+        conversation.session_id,
+        _since(conversation, cutoff),
+        list(dispatches),
+    )
+    return [event_of(row) for row in rows]
+
+
 async def beginnings(
     connection: Connection,
     tenant_id: UUID,

@@ -207,6 +207,17 @@ class ConversationReader:
         """The events at *place* that *show* keeps."""
         of = (self.connection, self.tenant_id, self.conversation)
         part = await pages.events(*of, place, cutoff=self.cutoff, limit=limit, wanted=SHOWN[show])
+        return await self._timeline_of(part, show)
+
+    async def continued_turns(self, shown: Timeline, *, limit: int = 10 * EVENTS) -> Timeline:
+        """All events of the turns that began before *shown* and go on in it."""
+        of = (self.connection, self.tenant_id, self.conversation)
+        continued = shown.beginnings
+        found = await pages.events_of_dispatches(*of, continued, cutoff=self.cutoff, limit=limit) if continued else []
+        return await self._timeline_of(ItemPage(items=found, earlier=False, later=False), "all")
+
+    async def _timeline_of(self, part: ItemPage[Event], show: str) -> Timeline:
+        of = (self.connection, self.tenant_id, self.conversation)
         dispatches = {event.dispatch_id for event in part.items if event.dispatch_id is not None}
         causes = await pages.triggering_messages(*of, dispatches, cutoff=self.cutoff)
         begun = {event.dispatch_id for event in part.items if event.type in timeline.BEGINNINGS}

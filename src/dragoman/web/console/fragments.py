@@ -117,17 +117,20 @@ async def timeline(request: Request, runtime: RuntimeDependency, identity: Reade
 async def newer(request: Request, runtime: RuntimeDependency, identity: Reader, session_id: str) -> Response:
     """What was written after ``message`` (an ordinal) and ``event`` (a position), one part of each at most.
 
-    Among the messages are those before that changed meanwhile: by a reaction, a correction or a delivery status.
+    Among the messages are those before that changed meanwhile: by a reaction, a correction or a delivery status. A turn
+    that goes on is drawn anew, with all its steps.
     """
     numbers = {name: number_of(request.query_params.get(name, "0"), name) for name in ("message", "event")}
     async with opened(runtime, identity, session_id) as reading:
         events = await reading.timeline(PageAnchor(side="after", number=numbers["event"]))
+        turns = await reading.continued_turns(events)
         fresh = await reading.transcript(PageAnchor(side="after", number=numbers["message"]))
         changed = await changed_messages(reading, fresh, events.part, numbers["message"])
 
     def page() -> Response:
         context = detail.timeline_view(events) | detail.transcript_view(request, reading.shown, fresh)
         changed_items = detail.transcript_view(request, reading.shown, changed)["items"]
+        context["turns"] = detail.timeline_view(turns)["groups"]
         return render(request, "logs/_newer.html", active=reading.shown, changed=changed_items, **context)
 
     return await off_the_loop(page)

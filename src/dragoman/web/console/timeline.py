@@ -107,7 +107,7 @@ class DispatchGroup:
     """Events that stand together because one message caused them, or none did.
 
     ``began`` is when the turn did that they belong to, None where that is not known. ``is_continued``: the turn began
-    further up.
+    further up. ``turn`` has the events of all groups of the turn.
     """
 
     anchor: str
@@ -117,14 +117,15 @@ class DispatchGroup:
     began: datetime | None = None
     is_continued: bool = False
     entries: list[TimelineEntry] = field(default_factory=list)
+    turn: list[TimelineEntry] = field(default_factory=list)
 
     @property
     def lasted(self) -> str:
-        """How long the turn took, up to the last of these events."""
+        """How long the turn took, up to the last of its events."""
         return "" if self.began is None else duration(self._lasted_s(self.began))
 
     def _lasted_s(self, began: datetime) -> float:
-        return max((self.entries[-1].event.at - began).total_seconds(), 0.0)
+        return max((self.turn[-1].event.at - began).total_seconds(), 0.0)
 
     @property
     def timed_steps(self) -> list[TimedStep]:
@@ -132,7 +133,7 @@ class DispatchGroup:
         if self.began is None or self.is_continued:
             return []
         whole = self._lasted_s(self.began)
-        found = [timed for entry in self.entries if (timed := _timed(entry, self.began, whole)) is not None]
+        found = [timed for entry in self.turn if (timed := _timed(entry, self.began, whole)) is not None]
         return found if len(found) > 1 else []
 
     @property
@@ -362,6 +363,7 @@ def grouped(
     begun = {entry.event.dispatch_id for entry in entries if entry.event.type in BEGINNINGS}
     groups: list[DispatchGroup] = []
     seen: dict[UUID, datetime | None] = {}
+    turns: dict[UUID, list[TimelineEntry]] = {}
     current: object = object()
     for entry in entries:
         dispatch = entry.event.dispatch_id
@@ -372,7 +374,10 @@ def grouped(
             if dispatch is not None:
                 seen.setdefault(dispatch, beginnings.get(dispatch) if again else entry.event.at)
                 groups[-1].began = seen[dispatch]
-        groups[-1].entries.append(_with_elapsed(entry, groups[-1].began))
+                groups[-1].turn = turns.setdefault(dispatch, [])
+        timed = _with_elapsed(entry, groups[-1].began)
+        groups[-1].entries.append(timed)
+        groups[-1].turn.append(timed)
     return groups
 
 
