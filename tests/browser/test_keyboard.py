@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import LOGS, Visitor
+from tests.browser.people import MARINA
 from tests.waiting import wait_until
 
 
@@ -51,6 +53,36 @@ def test_escape_from_inside_the_drawer_returns_to_the_row(desk: Visitor) -> None
     page.keyboard.press("Tab")
     page.keyboard.press("Escape")
     expect(page.locator("#rows .row-link").nth(3)).to_be_focused()
+
+
+UNDER_THE_HEAD = """(arrow, share) => {
+  const head = arrow.closest('.pane').querySelector('.pane-h').getBoundingClientRect();
+  const { top, height } = arrow.getBoundingClientRect();
+  arrow.closest('.pane').scrollTop += top + height * share - head.bottom;
+}"""
+BELOW_THE_HEAD = """(arrow) => {
+  const head = arrow.closest('.pane').querySelector('.pane-h').getBoundingClientRect();
+  return arrow.getBoundingClientRect().top - head.bottom;
+}"""
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0], ids=["half", "whole"])
+def test_what_is_focused_is_not_under_the_head_of_its_pane(desk: Visitor, share: float) -> None:
+    page = desk.open(desk.site.session_of(MARINA))
+    arrows = page.locator(".timeline > .tl > .ev > .ev-b > .raw > summary")
+    expect(arrows.last).to_be_in_viewport()
+    middle = arrows.count() // 2
+    arrow, below = arrows.nth(middle), arrows.nth(middle + 1)
+    below.evaluate("(next) => next.focus({ preventScroll: true })")
+    arrow.evaluate(UNDER_THE_HEAD, share)
+    assert arrow.evaluate(BELOW_THE_HEAD) < 0
+    # The step below may have a link of its own before its arrow.
+    for _ in range(4):
+        page.keyboard.press("Shift+Tab")
+        if arrow.evaluate("(one) => one === document.activeElement"):
+            break
+    expect(arrow).to_be_focused()
+    assert arrow.evaluate(BELOW_THE_HEAD) >= 0
 
 
 def test_an_answer_that_comes_late_takes_the_focus_from_no_field(desk: Visitor) -> None:
