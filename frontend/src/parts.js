@@ -132,6 +132,14 @@ const jump = async (pane, end) => {
   say(end === 'first' ? _('At the beginning') : _('At the newest'));
 };
 
+// A change further up than what is seen moves nothing of it.
+const unmoved = (pane, near, change) => {
+  const isAbove = near.getBoundingClientRect().bottom <= pane.getBoundingClientRect().top;
+  const rest = pane.scrollHeight - pane.scrollTop;
+  change();
+  if (isAbove) pane.scrollTop = pane.scrollHeight - rest;
+};
+
 // What was written since: new items are added, changed messages replaced; focus and place stay. For live updates.
 export const newer = async (drawer) => {
   const lists = { msgs: one('.msgs', drawer), tl: one('.timeline > .tl', drawer) };
@@ -150,12 +158,12 @@ export const newer = async (drawer) => {
       const old = item.id && list.querySelector(`#${CSS.escape(item.id)}`);
       if (old) {
         const focused = old.contains(document.activeElement);
-        old.replaceWith(item);
+        unmoved(pane, old, () => old.replaceWith(item));
         if (focused) item.focus({ preventScroll: true });
       } else if (item.matches('.tl-w')) {
         // Drawn once a turn has several steps: under its heading, which may be far up, and never among filtered events.
         const heading = list.querySelector(`#${CSS.escape(item.dataset.under)}`);
-        if ((pane.dataset.show ?? 'all') === 'all') heading?.after(item);
+        if (heading && (pane.dataset.show ?? 'all') === 'all') unmoved(pane, heading, () => heading.after(item));
       } else if (whole && !item.matches('[data-more=before]') && !(item.matches('.msg') && Number(item.dataset.ordinal) <= numbers[0])) {
         list.append(item);
         added += item.matches('.msg, .ev');

@@ -7,6 +7,7 @@ import itertools
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 import pytest
@@ -197,10 +198,10 @@ def test_the_open_conversation_grows(watcher: Visitor, busy: BrowserServer) -> N
     expect(page.locator(".dr .chat .pane-h .sub")).to_have_text(re.compile("[4-9] messages"))
 
 
-def test_where_a_turn_s_time_went_is_drawn_as_it_goes_on(
-    watcher: Visitor, busy: BrowserServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, skills, may_go_on = watcher.page, busy.harness.runtime.skills, threading.Event()
+@contextmanager
+def held_skills(busy: BrowserServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let every skill that is called wait until the block ends."""
+    skills, may_go_on = busy.harness.runtime.skills, threading.Event()
     invoke = skills.invoke
 
     async def held(call: InvokeSkill) -> SkillReturned | SkillRaised:
@@ -208,19 +209,27 @@ def test_where_a_turn_s_time_went_is_drawn_as_it_goes_on(
             await asyncio.sleep(0.01)
         return await invoke(call)
 
+    monkeypatch.setattr(skills, "invoke", held)
+    try:
+        yield
+    finally:
+        may_go_on.set()
+
+
+def test_where_a_turn_s_time_went_is_drawn_as_it_goes_on(
+    watcher: Visitor, busy: BrowserServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = watcher.page
     writer = BurstWriter(busy, "Walter Watched")
     watcher.open(writer.converse("hello"))
     expect(live(page)).to_have_text("Live")
     timeline = page.locator(".dr .timeline")
     before = timeline.locator(".tl-w").count()
-    monkeypatch.setattr(skills, "invoke", held)
-    try:
+    with held_skills(busy, monkeypatch):
         writer.say("until when can I come by today")
         expect(timeline.locator(".ev").last).to_contain_text("stores.hours")
         # One step alone says its length itself; the second makes it a drawing, under the heading that stood there.
         expect(timeline.locator(".tl-w")).to_have_count(before)
-    finally:
-        may_go_on.set()
     drawn = timeline.locator(".tl-w").last
     expect(drawn).to_contain_text("stores.hours")
     expect(timeline.locator(".tl-g:has(+ .tl-w)").last).to_contain_text("until when can I come by today")
@@ -229,6 +238,33 @@ def test_where_a_turn_s_time_went_is_drawn_as_it_goes_on(
     page.reload()
     expect(drawn).to_contain_text("stores.hours")
     assert timeline.locator(".tl-w").all_inner_texts() == lived
+
+
+def test_what_is_drawn_further_up_moves_nothing_that_is_read(
+    watcher: Visitor, busy: BrowserServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = watcher.page
+    page.set_viewport_size({"width": 1440, "height": 600})
+    writer = BurstWriter(busy, "Rosi Reads")
+    watcher.open(writer.converse("hello"))
+    expect(live(page)).to_have_text("Live")
+    timeline = page.locator(".dr .timeline")
+    with held_skills(busy, monkeypatch):
+        writer.say("until when can I come by today")
+        called = timeline.locator(".ev").filter(has_text="stores.hours").last
+        expect(called).to_be_attached()
+        anchor = called.get_attribute("id")
+        # Padded it is longer than the pane, whose end is not followed then.
+        called.evaluate(
+            "(one) => { one.style.paddingBottom = '1500px'; one.closest('.pane').scrollTop += "
+            "one.getBoundingClientRect().top - one.closest('.pane').getBoundingClientRect().top; }"
+        )
+        place = page.locator(f"#{anchor}").evaluate("(one) => one.getBoundingClientRect().top")
+    expect(timeline.locator(".tl-w").last).to_contain_text("stores.hours")
+    expect(timeline).to_contain_text("Outcome")
+    assert page.locator(f"#{anchor}").evaluate("(one) => one.getBoundingClientRect().top") == pytest.approx(
+        place, abs=2
+    )
 
 
 def test_who_reads_further_up_is_told_of_new_messages(watcher: Visitor, busy: BrowserServer) -> None:
