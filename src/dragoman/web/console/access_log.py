@@ -23,10 +23,9 @@ from dragoman.translations import deferred
 from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.console.filter_times import RecordQuery
-from dragoman.web.console.filter_words import NAMES, said
+from dragoman.web.console.filter_words import NAMES, describe_filter
 from dragoman.web.console.formatting import Times
-from dragoman.web.console.page import render, times_of
-from dragoman.web.console.page import said as what_it_says
+from dragoman.web.console.page import render, said, times_of
 from dragoman.web.http.dependencies import RuntimeDependency
 
 ADDRESS = "/access-log"
@@ -211,7 +210,7 @@ async def listed(request: Request, runtime: RuntimeDependency, identity: audited
         except TooSlowError:
             mistake = _("The search took too long. Narrow it down, for example by date.")
         except ValueError as error:
-            mistake = what_it_says(error)
+            mistake = said(error)
     times = times_of(request)
     return render(
         request,
@@ -255,5 +254,5 @@ def _text(name: str, value: Any, times: Times) -> str:
     if value is None:
         return ""
     is_filter = isinstance(value, str) or (name in NAMES and isinstance(value, list))
-    text = said(name, value, times) if is_filter else json.dumps(value, ensure_ascii=False)
+    text = describe_filter(name, value, times) if is_filter else json.dumps(value, ensure_ascii=False)
     return cut(text, LONGEST_VALUE, mark="…")

@@ -23,7 +23,7 @@ from dragoman.store.exports import ExportRequest
 from dragoman.translations import gettext as _
 from dragoman.translations import translated
 from dragoman.web.auth import Principal
-from dragoman.web.console.filter_words import NAMES, said
+from dragoman.web.console.filter_words import NAMES, describe_filter
 from dragoman.web.console.formatting import Times
 from dragoman.web.console.page import render, target_of, times_of
 from dragoman.web.console.query import ADDRESS, ListQuery
@@ -135,7 +135,9 @@ def _row(runtime: Runtime, identity: Principal, found: ExportRequest, times: Tim
     return {
         "export": found,
         "seen": seen,
-        "filters": [(NAMES[name], said(name, value, times)) for name, value in shown.items() if name in NAMES],
+        "filters": [
+            (NAMES[name], describe_filter(name, value, times)) for name, value in shown.items() if name in NAMES
+        ],
         "there": seen and offered(runtime, found),
         "may_cancel": found.open and may_cancel(identity, found),
         "may_delete": not found.open and may_cancel(identity, found),

@@ -24,14 +24,14 @@ _CALLED = {each.name: each.called for each in FILTERS if each.called}
 _MOMENTS = frozenset(each.name for each in FILTERS if each.kind.api_type is datetime)
 
 
-def said(name: str, value: str | bool | list[str], times: Times) -> str:
+def describe_filter(name: str, value: str | bool | list[str], times: Times) -> str:
     """Write the *value* of the filter called *name*, as JSON has it; one that says enough itself stays as it is."""
     if (word := _CALLED.get(name, {}).get(str(value).lower())) is not None:
         return translated(word)
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, list):
-        return _(" or ").join(said(name, one, times) for one in value)
+        return _(" or ").join(describe_filter(name, one, times) for one in value)
     if name == "ran":
         return calls(value, times)
     if name in _MOMENTS:

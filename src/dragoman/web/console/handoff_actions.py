@@ -27,8 +27,7 @@ from dragoman.translations import deferred, pgettext
 from dragoman.translations import gettext as _
 from dragoman.web.auth import Principal, agent_of, require
 from dragoman.web.console.handoff_inbox import ADDRESS, WRITE, answer, reader_of
-from dragoman.web.console.page import render, target_of
-from dragoman.web.console.page import said as shown
+from dragoman.web.console.page import render, said, target_of
 from dragoman.web.http.dependencies import RuntimeDependency
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -300,15 +299,15 @@ async def _done(
     text: str | None = None,
 ) -> Response:
     """Do it, and show the conversation as it is then."""
-    said = mistake = ""
+    done = mistake = ""
     try:
-        said = await do()
+        done = await do()
     except NotFoundError as error:
-        raise HTTPException(404, shown(error)) from error
+        raise HTTPException(404, said(error)) from error
     except ChangeRefusedError as error:
-        mistake = shown(error)
+        mistake = said(error)
     if target_of(request) != "talk" and not mistake:
         return RedirectResponse(f"{ADDRESS}/{session_id}", 303)
     return await answer(
-        request, runtime, identity, str(session_id), said=said, mistake=mistake, text=text if mistake else None
+        request, runtime, identity, str(session_id), said=done, mistake=mistake, text=text if mistake else None
     )
