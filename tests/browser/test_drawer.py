@@ -54,7 +54,7 @@ def test_a_filter_keeps_the_open_conversation_and_its_address(desk: Visitor) -> 
 def test_the_summary_names_everything_that_an_auditor_asks_for(desk: Visitor) -> None:
     page = desk.open(desk.site.session_of(MARINA))
     summary = page.get_by_role("region", name="Summary")
-    for label in ("Started", "Resolved", "Session id", "Thread id", "Contact id", "Business partner"):
+    for label in ("Started", "Resolved", "Session ID", "Thread ID", "Contact ID", "Business partner"):
         expect(summary.get_by_text(label, exact=True)).to_be_visible()
     expect(summary).to_contain_text(str(desk.site.session_of(MARINA)))
     expect(summary.get_by_text("Integrity seal")).to_be_hidden()

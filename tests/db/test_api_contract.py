@@ -313,7 +313,7 @@ async def test_a_refused_value_says_what_to_write_in_plain_words(
         ("/api/v1/conversations?limit=0", "limit", "must be 1 or more"),
         ("/api/v1/conversations?limit=999", "limit", "must be 200 or less"),
         ("/api/v1/conversations?errors=perhaps", "errors", "use true or false"),
-        ("/api/v1/outbox?session=x", "session", "must be an id, such as 0190f2c4-0000-7000-8000-000000000001"),
+        ("/api/v1/outbox?session=x", "session", "must be an ID, such as 0190f2c4-0000-7000-8000-000000000001"),
         ("/api/v1/conversations/export", "format", "is required"),
     ):
         answer = await client.get(address_, headers=administrator)

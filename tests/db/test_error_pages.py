@@ -50,7 +50,7 @@ async def test_an_error_page_lost_the_menu(
     assert page.status_code == status
     assert MENU in page.text
     assert '<a href="/communications/handoff-inbox"' in page.text
-    assert f"Error {status} · request id" in text_of(page)
+    assert f"Error {status} · request ID" in text_of(page)
     # What HTTP calls it is nothing that a person says.
     assert not re.search(r"Forbidden|Unprocessable|Internal Server|Service Unavailable|Gone\b", text_of(page))
 

@@ -78,7 +78,7 @@ async def test_no_part_of_the_inbox_shows_a_number_to_a_masked_role(
     claimed = await client.post(f"{talk}/claim", headers={**masked, "HX-Request": "true", "HX-Target": "section#talk"})
     assert claimed.status_code == 200
     assert _leaks(claimed.text) == []
-    assert "We call ⟦contact's name⟧ at ⟦contact's phone number⟧." in claimed.text.replace("&#39;", "'")
+    assert "We call ⟦contact’s name⟧ at ⟦contact’s phone number⟧." in claimed.text
 
 
 async def test_a_role_for_the_inbox_alone_sees_what_was_handed_over_and_nothing_else(

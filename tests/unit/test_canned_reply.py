@@ -38,9 +38,9 @@ def test_every_variable_is_filled() -> None:
 def test_what_is_missing_leaves_a_gap_that_is_seen_and_found(value: str | None) -> None:
     values = {"agent.name": "Ana", "channel.name": "Service"} | ({} if value is None else {"contact.first_name": value})
     filled = fill(f"{GREETING} {{{{contact.first_name}}}}!", values)
-    assert filled.text == "Hello ⟦contact's first name⟧, this is Ana of Service. ⟦contact's first name⟧!"
+    assert filled.text == "Hello ⟦contact’s first name⟧, this is Ana of Service. ⟦contact’s first name⟧!"
     assert filled.missing == ("contact.first_name",)
-    assert gaps_in(filled.text) == ("contact's first name",)
+    assert gaps_in(filled.text) == ("contact’s first name",)
 
 
 @pytest.mark.parametrize(

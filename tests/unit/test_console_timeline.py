@@ -256,7 +256,7 @@ def test_the_panel_says_in_whose_place_a_classifier_was_asked() -> None:
 def test_what_a_rule_or_a_choice_decided_needed_no_classifier() -> None:
     tapped = event(2, "intent.assigned", intent="a.b", source="choice", detail="the button “Track”")
     assert why(tapped) == {
-        "Decided by": "The contact's choice: the button “Track”",
+        "Decided by": "The contact’s choice: the button “Track”",
         "Classifier": "Not asked: nothing had to be guessed",
     }
 

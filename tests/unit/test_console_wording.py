@@ -86,7 +86,7 @@ def test_a_payload_of_another_schema_breaks_nothing_and_stays_text(name: str, ju
             {"classifier": "local", "classifier_version": "v7", "threshold": 0.5, "duration_ms": 12},
             "Message classified Model local v7, threshold 50 % · 12 ms",
         ),
-        ("intent.assigned", {"intent": "a.b", "source": "answer"}, "Intent: a.b Answer to the bot's question"),
+        ("intent.assigned", {"intent": "a.b", "source": "answer"}, "Intent: a.b Answer to the bot’s question"),
         (
             "skill.invoked",
             {"skill": "a.b", "skill_version": "1", "attempt": 1, "max_attempts": 3, "timeout_seconds": 4.0},

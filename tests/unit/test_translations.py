@@ -37,6 +37,16 @@ NUMBER = {"%(count)s", "$count"}
 TAG = re.compile(r"</?[a-z][^<>]*>")
 
 
+WRITTEN_OTHERWISE = {
+    "’": re.compile(r"\w'(?:\w|\s|$)"),
+    "ID, but for a parameter's name": re.compile(r"\bids?\b(?!:)"),
+    "email, but for mail server and mail program": re.compile(r"\bmails?\b(?! server| program|\.\w)", re.IGNORECASE),
+}
+"""How the console writes what can be written in two ways, and the other way."""
+SAID_BY_FILTERS = {"is not a contact's id."}
+"""What the API says of a filter's value, as the filters are declared."""
+
+
 def read(path: Path) -> Catalog:
     with path.open("rb") as file:
         return read_po(file, locale=path.parent.name, abort_invalid=True)
@@ -192,3 +202,14 @@ def test_what_was_made_before_it_was_known_who_reads_is_english_until_it_is_writ
 
 def test_a_language_is_offered_by_its_own_name() -> None:
     assert [language_name(each) for each in ("en", "de", "pt")] == ["English", "Deutsch", "Português"]
+
+
+@pytest.mark.parametrize("written", WRITTEN_OTHERWISE)
+def test_the_console_writes_one_thing_in_one_way(written: str) -> None:
+    forms = [
+        form
+        for message in read(translations.PLACE / "console.pot")
+        for form in ([message.id] if isinstance(message.id, str) else message.id)
+    ]
+    otherwise = {form for form in forms if WRITTEN_OTHERWISE[written].search(PLACES.sub("", TAG.sub("", form)))}
+    assert otherwise - SAID_BY_FILTERS == set()

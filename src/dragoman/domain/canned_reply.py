@@ -1,6 +1,6 @@
 """Canned replies: texts that agents send often, with variables that are filled from the conversation.
 
-What is not known leaves a gap that anybody sees, ⟦contact's name⟧, and that :func:`gaps_in` finds before it is sent.
+What is not known leaves a gap that anybody sees, ⟦contact’s name⟧, and that :func:`gaps_in` finds before it is sent.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class ReplyVariable:
 
 
 VARIABLES: Mapping[str, ReplyVariable] = {
-    "contact.name": ReplyVariable(deferred("contact's name"), "Marina Souza"),
-    "contact.first_name": ReplyVariable(deferred("contact's first name"), "Marina"),
-    "contact.phone": ReplyVariable(deferred("contact's phone number"), "+43 660 000 00 00"),
+    "contact.name": ReplyVariable(deferred("contact’s name"), "Marina Souza"),
+    "contact.first_name": ReplyVariable(deferred("contact’s first name"), "Marina"),
+    "contact.phone": ReplyVariable(deferred("contact’s phone number"), "+43 660 000 00 00"),
     "business_partner.name": ReplyVariable(deferred("business partner"), "Elektro Huber GmbH"),
     "agent.name": ReplyVariable(deferred("your name"), "Ana Lima"),
     "session.intent": ReplyVariable(deferred("subject"), "Order status"),
@@ -126,7 +126,7 @@ def problems(reply: ReplyText) -> dict[str, str]:
     if not 1 <= len(reply.title.strip()) <= LONGEST_TITLE or _has_controls(reply.title, allowed=""):
         found["title"] = deferred("One line of at most %(most)s characters.", most=LONGEST_TITLE)
     if not _LANGUAGE.fullmatch(reply.language):
-        found["language"] = deferred("A language's two letters, such as en, or nothing for any.")
+        found["language"] = deferred("A language’s two letters, such as en, or nothing for any.")
     if not reply.body.strip() or len(reply.body) > LONGEST_BODY:
         found["body"] = deferred("A text of at most %(most)s characters.", most=LONGEST_BODY)
     elif _has_controls(reply.body, allowed="\n\t"):

@@ -155,7 +155,7 @@ def channel_of(value: str) -> UUID | str:
     try:
         return UUID(value)
     except ValueError as error:
-        raise ValueError(deferred("use whatsapp, email or a channel account's id")) from error
+        raise ValueError(deferred("use whatsapp, email or a channel account’s ID")) from error
 
 
 def partner_of(value: str) -> UUID | str:

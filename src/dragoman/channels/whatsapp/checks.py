@@ -59,14 +59,14 @@ async def _secret(client: GraphClient, phone_number_id: str, token: str, secret:
     return (
         found
         if place == 0
-        else CheckFinding(name, None, deferred("Not the app's any more: remove it. %(said)s", said=found.said))
+        else CheckFinding(name, None, deferred("Not the app’s any more: remove it. %(said)s", said=found.said))
     )
 
 
 async def _subscribed(client: GraphClient, waba_id: str | None, token: str) -> CheckFinding:
     name = deferred("Webhook subscription")
     if waba_id is None:
-        return CheckFinding(name, None, deferred("Give the business account's id to have this checked."))
+        return CheckFinding(name, None, deferred("Give the business account’s ID to have this checked."))
     answer = await client.look(f"{waba_id}/subscribed_apps", token)
     if not isinstance(answer, dict):
         return _trouble(name, answer)

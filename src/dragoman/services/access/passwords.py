@@ -28,7 +28,7 @@ def problem(password: str, *, email: str, name: str) -> str:
     for part in sorted(known, key=len, reverse=True):
         own = own.replace(part.lower(), "")
     if len(own) < SHORTEST - 4:
-        return deferred("Your name, your address and the product's name are tried first. Use other words.")
+        return deferred("Your name, your address and the product’s name are tried first. Use other words.")
     judged = zxcvbn(password[:_JUDGED], user_inputs=[email, name, *known])
     if judged["score"] < GOOD_ENOUGH:
         return deferred("This password is easily guessed. Use several words that do not belong together.")

@@ -45,7 +45,7 @@ def mailbox_problems(runtime: Runtime, wanted: MailboxSettings, *, address: str 
     if address is not None and not is_email(address):
         found["address"] = deferred("An email address, such as help@example.org.")
     if not 1 <= len(wanted.name) <= 60:
-        found["name"] = deferred("A name of up to 60 characters; it stands beside the address in each mail.")
+        found["name"] = deferred("A name of up to 60 characters; it stands beside the address in each email.")
     if not 0 <= wanted.mails_per_second <= MOST_PER_SECOND:
         found["mails_per_second"] = deferred(
             "A whole number from 0 (no limit of ours) to %(most)s.", most=MOST_PER_SECOND

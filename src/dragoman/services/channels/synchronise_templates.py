@@ -30,7 +30,7 @@ log = structlog.get_logger()
 EVERY = timedelta(days=1)
 AFTER_FAILURE = timedelta(hours=1)
 
-NO_BUSINESS_ACCOUNT = deferred("Give the business account's id first: templates belong to it.")
+NO_BUSINESS_ACCOUNT = deferred("Give the business account’s ID first: templates belong to it.")
 LONGEST_FAILURE = 500
 
 

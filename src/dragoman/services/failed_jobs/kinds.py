@@ -170,21 +170,21 @@ async def _export_again(
 KINDS: Mapping[str, JobKind] = {
     "handle_inbound": JobKind(
         label=deferred("Handle a message"),
-        consequence=deferred("The message ended as Dispatch Orphaned, and the contact's next ones are handled."),
+        consequence=deferred("The message ended as Dispatch Orphaned, and the contact’s next ones are handled."),
         give_up=give_up_message,
         reopen=_dispatch_again,
         subject_of=_message_of,
     ),
     "deliver": JobKind(
         label=deferred("Send a message"),
-        consequence=deferred("The message failed, and the contact's next ones are sent."),
+        consequence=deferred("The message failed, and the contact’s next ones are sent."),
         give_up=give_up_reply,
         reopen=_send_again,
         subject_of=_reply_of,
     ),
     send_mail.ENTRYPOINT: JobKind(
-        label=deferred("Send a mail"),
-        consequence=deferred("The mail failed, and the mailbox's next ones are sent."),
+        label=deferred("Send an email"),
+        consequence=deferred("The email failed, and the mailbox’s next ones are sent."),
         give_up=give_up_mail,
         reopen=_send_again,
         subject_of=_mail_of,
@@ -234,7 +234,7 @@ KINDS: Mapping[str, JobKind] = {
     ),
     password_reset.ENTRYPOINT: JobKind(
         label=deferred("Send a password link"),
-        consequence=deferred("The mail was not sent. The user can ask for another one."),
+        consequence=deferred("The email was not sent. The user can ask for another one."),
         give_up=_leave_it,
         reopen=_run_again(password_reset.ENTRYPOINT),
         subject_of=_no_subject,

@@ -35,7 +35,7 @@ COLUMNS = {
         ListColumn("channel", deferred("Channel"), shown=False),
         ListColumn("agent", deferred("Agent"), shown=False),
         ListColumn("cost", deferred("Cost"), shown=False, numeric=True),
-        ListColumn("session", deferred("Session id"), shown=False),
+        ListColumn("session", deferred("Session ID"), shown=False),
     )
 }
 

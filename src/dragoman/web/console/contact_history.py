@@ -14,7 +14,7 @@ from dragoman.translations import ngettext as _n
 
 _KINDS = {
     "wa_id": deferred("WhatsApp number"),
-    "wa_user_id": deferred("WhatsApp user id"),
+    "wa_user_id": deferred("WhatsApp user ID"),
     "email": deferred("email address"),
 }
 
@@ -49,7 +49,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
         "The %(kind)s %(value)s belongs to somebody else now", kind=_kind(d), value=d["value"]
     ),
     "number_changed": lambda d: _("Number changed from %(old)s to %(new)s", old=d["old"], new=d["new"]),
-    "user_id_changed": lambda d: _("WhatsApp user id changed from %(old)s to %(new)s", old=d["old"], new=d["new"]),
+    "user_id_changed": lambda d: _("WhatsApp user ID changed from %(old)s to %(new)s", old=d["old"], new=d["new"]),
     "merged_into": lambda d: _(
         "Turned out to be contact %(contact)s: %(reason)s", contact=d["contact"], reason=d["reason"]
     ),

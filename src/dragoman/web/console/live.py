@@ -76,7 +76,7 @@ async def rows(request: Request, runtime: RuntimeDependency, identity: Reader) -
 
 
 def _ids_refusal() -> str:
-    return _("ids are the ids of at most %(most)s sessions, commas between them.", most=MOST_IDS)
+    return _("ids: list the IDs of at most %(most)s sessions, separated by commas.", most=MOST_IDS)
 
 
 def _ids(text: str) -> list[UUID]:

@@ -42,7 +42,7 @@ PAYLOAD_TYPES: Mapping[str, str] = {
     VariableType.BOOLEAN: deferred("boolean"),
     VariableType.EMAIL: deferred("email"),
     VariableType.PHONE: deferred("phone"),
-    VariableType.BUSINESS_PARTNER_ID: deferred("business partner id"),
+    VariableType.BUSINESS_PARTNER_ID: deferred("business partner ID"),
 }
 """What a field of a request may hold, in words; a choice needs more than a form can say."""
 

@@ -104,7 +104,7 @@ def what_in_words(trigger: Trigger, labels: Mapping[str, str], seen: Visibility)
             )
         case TriggerChannel.EMAIL:
             template = labels.get(trigger.template, trigger.template)
-            return markup("Mail <b>%(template)s</b> to %(recipients)s", template=template, recipients=recipients)
+            return markup("Email <b>%(template)s</b> to %(recipients)s", template=template, recipients=recipients)
 
 
 def recipients_in_words(trigger: Trigger, seen: Visibility) -> str:

@@ -152,11 +152,11 @@ LEVELS = {
 """How sure we are who a contact is, by the level's name."""
 
 SOURCES = {
-    "choice": deferred("The contact's choice"),
+    "choice": deferred("The contact’s choice"),
     "flow": deferred("The flow"),
     "rule": deferred("A rule"),
     "classifier": deferred("The classifier"),
-    "answer": deferred("Answer to the bot's question"),
+    "answer": deferred("Answer to the bot’s question"),
 }
 
 KINDS = {

@@ -57,7 +57,7 @@ _EXPLANATIONS = {
     422: deferred("Some of the values cannot be used."),
     429: deferred("Too many requests. Wait a moment and try again."),
     500: deferred(
-        "Something went wrong on our side. Try again; if it happens again, send the request id to an administrator."
+        "Something went wrong on our side. Try again; if it happens again, send the request ID to an administrator."
     ),
     503: deferred("The database cannot be reached right now. Try again in a few seconds."),
 }
@@ -85,8 +85,8 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], DeferredText]] = {
     "bool_parsing": lambda _limits: deferred("use true or false"),
     "bool_type": lambda _limits: deferred("use true or false"),
     "string_type": lambda _limits: deferred("must be text"),
-    "uuid_parsing": lambda _limits: deferred("must be an id, such as 0190f2c4-0000-7000-8000-000000000001"),
-    "uuid_type": lambda _limits: deferred("must be an id, such as 0190f2c4-0000-7000-8000-000000000001"),
+    "uuid_parsing": lambda _limits: deferred("must be an ID, such as 0190f2c4-0000-7000-8000-000000000001"),
+    "uuid_type": lambda _limits: deferred("must be an ID, such as 0190f2c4-0000-7000-8000-000000000001"),
     "list_type": lambda _limits: deferred("must be a list"),
     "dict_type": lambda _limits: deferred("must be a JSON object"),
     "model_type": lambda _limits: deferred("must be a JSON object"),
