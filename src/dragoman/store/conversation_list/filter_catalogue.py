@@ -365,7 +365,7 @@ FILTERS: tuple[FilterField, ...] = (
     ),
     FilterField(
         name="contact",
-        kind=ValueKind(UUID, UUID, refusal=deferred("is not a contact's id.")),
+        kind=ValueKind(UUID, UUID, refusal=deferred("is not a contact’s ID.")),
         label=deferred("Contact"),
         api="contact",
         description="All sessions of one contact, by its id",
