@@ -55,7 +55,7 @@ async def test_an_item_is_what_the_contract_says(
     assert list(item) == [
         "session_id", "thread_id", "contact", "channel", "state", "outcome", "intent", "skill",
         "last_user_message", "last_user_message_deleted_after_days", "message_count", "started_at",
-        "last_activity_at", "resolved_at", "match",
+        "last_activity_at", "resolved_at", "match", "late_message",
     ]  # fmt: skip
     assert item["session_id"] == str(session_id)
     assert item["contact"] == {
@@ -71,7 +71,7 @@ async def test_an_item_is_what_the_contract_says(
     assert RFC_3339_UTC.fullmatch(item["started_at"])
     assert item["resolved_at"] is None
 
-    assert item.pop("match") is None  # nothing was searched for
+    assert (item.pop("match"), item.pop("late_message")) == (None, None)  # nothing was searched for, no time asked for
 
     summary = await get(client, f"/{session_id}", reader)
     assert {key: summary[key] for key in item} == item

@@ -62,7 +62,8 @@ class TooSlowError(DragomanError):
     """The database took longer than :data:`STATEMENT_SECONDS`; the list must be narrowed otherwise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen as others are: fifty are made for each page, and setting frozen fields took as long as the statement.
+@dataclass(slots=True, kw_only=True)
 class Conversation:
     """One session as it stands on its row.
 

@@ -41,29 +41,33 @@ class StatementValues:
 
 def joined_choice(choice: Sequence[Condition]) -> Condition:
     """Write the conditions of a choice as one, which no index answers in the list's order."""
-    if (
-        len(choice) > 1
-        and {condition.sql for condition in choice} == {equal := choice[0].sql}
-        and equal.endswith("= {}")
-    ):
+    if len(choice) > 1 and _is_of_one_column(choice):
         # The planner knows what a list of values is; of as many comparisons it makes a poor guess.
-        return Condition(f"{equal.removesuffix('{}')}ANY ({{}})", ([condition.values[0] for condition in choice],))
+        equal = choice[0].sql.removesuffix("{}")
+        return Condition(f"{equal}ANY ({{}})", ([condition.values[0] for condition in choice],))
     text = " OR ".join(condition.sql for condition in choice)
     return Condition(f"({text})", tuple(value for condition in choice for value in condition.values))
 
 
-def branches(narrowed: CompiledFilters, order: SortOrder) -> list[list[Condition]]:
-    """The conditions of each ordered scan: the product of the choices while it is small and the indexes' order fits."""
+def _is_of_one_column(choice: Sequence[Condition]) -> bool:
+    equal = choice[0].sql
+    return equal.endswith("= {}") and all(each.sql == equal and len(each.values) == 1 for each in choice)
+
+
+def _split(narrowed: CompiledFilters, order: SortOrder) -> tuple[list[Condition], list[list[Condition]]]:
+    """What every ordered scan has, and the choices whose product is the scans: few, where the indexes' order fits."""
     split: list[list[Condition]] = []
     joined: list[Condition] = []
     count = 1
     for choice in narrowed.choices:
-        if order.sort is Sort.ACTIVITY and count * len(choice) <= MOST_BRANCHES:
+        if len(choice) == 1:
+            joined.append(choice[0])
+        elif order.sort is Sort.ACTIVITY and count * len(choice) <= MOST_BRANCHES:
             split.append(choice)
             count *= len(choice)
         else:
             joined.append(joined_choice(choice))
-    return [[*narrowed.conditions, *joined, *picked] for picked in itertools.product(*split)]
+    return [*narrowed.conditions, *joined], split
 
 
 def select(
@@ -85,23 +89,35 @@ def select(
     place = f"s.{COLUMNS[order.sort]}"
     direction, beyond = ("DESC", "<") if order.descending else ("ASC", ">")
     sorted_by = f"ORDER BY {place} {direction}, s.session_id {direction} LIMIT {limit:d}"
-    scans = branches(narrowed, order)
-    read = columns if len(scans) == 1 else f"s.session_id, {place} AS place"
-    parts = []
-    for conditions in scans:
-        where = [f"s.tenant_id = {values.add(tenant_id)}"]
-        where += [values.fill(condition) for condition in (*conditions, *extra)]
-        if after is not None:
-            where.append(
-                f"({place}, s.session_id) {beyond} ({values.add(after.value)}, {values.add(after.session_id)})"
-            )
-        parts.append(f"SELECT {read} FROM session s WHERE {' AND '.join(where)} {sorted_by}")
-    if len(parts) == 1:
-        return parts[0], values
-    union = " UNION ALL ".join(f"({part})" for part in parts)
+    common, split = _split(narrowed, order)
+    beyond_place = []
+    if after is not None:
+        beyond_place.append(
+            Condition(f"({place}, s.session_id) {beyond} ({{}}, {{}})", (after.value, after.session_id))
+        )
+
+    def scan_of(read: str, *picked: str) -> str:
+        where = [f"s.tenant_id = {values.add(tenant_id)}", *map(values.fill, (*common, *extra, *beyond_place)), *picked]
+        return f"SELECT {read} FROM session s WHERE {' AND '.join(where)} {sorted_by}"
+
+    if not split:
+        return scan_of(columns), values
+    places = f"s.session_id, {place} AS place"
+    if all(map(_is_of_one_column, split)):
+        # Planned once, not once for each value: with a dozen of them that is most of the time.
+        lists, picked = [], []
+        for number, choice in enumerate(split):
+            wanted = [condition.values[0] for condition in choice]
+            kind = "uuid" if isinstance(wanted[0], UUID) else "text"
+            lists.append(f"unnest({values.add(wanted)}::{kind}[]) AS v{number} (value)")
+            picked.append(choice[0].sql.format(f"v{number}.value"))
+        every = f"{' CROSS JOIN '.join(lists)} CROSS JOIN LATERAL ({scan_of(places, *picked)}) AS every"
+    else:
+        scans = (scan_of(places, *map(values.fill, picked)) for picked in itertools.product(*split))
+        every = f"({' UNION ALL '.join(f'({scan})' for scan in scans)}) AS every"
     found = (
-        f"SELECT session_id AS found_id FROM ({union}) AS every "
-        f"ORDER BY place {direction}, session_id {direction} LIMIT {limit:d}"
+        f"SELECT every.session_id AS found_id FROM {every} "
+        f"ORDER BY every.place {direction}, every.session_id {direction} LIMIT {limit:d}"
     )
     same = f"s.tenant_id = {values.add(tenant_id)} AND s.session_id = found.found_id"
     return f"SELECT {columns} FROM ({found}) AS found JOIN session s ON {same} {sorted_by}", values
