@@ -169,3 +169,22 @@ def test_a_day_finds_what_was_written_on_it_and_came_later(own: BrowserServer, o
     page.goto(f"{LOGS}?phone={HANNAH}")
     expect(row).to_be_visible()
     expect(row.locator(".c-last a.found")).to_have_count(0)
+
+
+def test_the_timeline_says_why_a_contact_with_a_british_number_was_answered_in_german(
+    own: BrowserServer, own_desk: Visitor
+) -> None:
+    british = {"from": "447700900894"}
+    _post(own, {**_said("wamid.language.1", "Hallo"), **british}, name="Ulrike Brandt", wa_id=british["from"])
+    german = "Ich hätte gerne gewusst, wann mein Paket geliefert wird"
+    _post(own, {**_said("wamid.language.2", german), **british}, name="Ulrike Brandt", wa_id=british["from"])
+    page = own_desk.open(_session_of(own, "wamid.language.2"))
+    expect(page.locator(".msg").filter(has_text="Hello Ulrike")).to_be_visible()
+    guessed = page.locator(".timeline").get_by_text("Language: English, from the country code of their number")
+    expect(guessed.first).to_be_visible()
+    step = page.locator(".timeline .ev").filter(has_text="Language recognised")
+    expect(step).to_contain_text(
+        re.compile(r"German from here on, as the text is in it \(\d.*% sure\); until now English")
+    )
+    page.get_by_role("button", name="All details").click()
+    expect(page.get_by_role("region", name="Summary")).to_contain_text("German from what they wrote")
