@@ -1,6 +1,6 @@
 """A worker process for the dispatch benchmark: a real worker, but that Meta's side answers at once and inside of it.
 
-It says ``ready`` once everything is imported and connected, begins at the first line on its standard input, and ends
+It says ``ready`` once everything is imported, loaded and connected, begins at the first line on its standard input, and ends
 with that. When a reply is sent it writes to ``sent`` to whom and when, by the clock that all processes share.
 """
 
@@ -19,6 +19,7 @@ import httpx
 
 from bench.shop import SHOP
 from dragoman.classify.provider import Classifiers
+from dragoman.classify.written_language import load_model
 from dragoman.cli import logs, loop
 from dragoman.domain import storable
 from dragoman.jobs import worker
@@ -92,6 +93,8 @@ async def main(orders: Orders) -> None:
             http_skills=HttpSkills(AllowList.parse("127.0.0.1")),
         )
         await runtime.skills.specs()
+        # As long as it takes belongs to the start, which is measured by itself.
+        await asyncio.to_thread(load_model)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
