@@ -1,7 +1,7 @@
 """A worker process for the dispatch benchmark: a real worker, but that Meta's side answers at once and inside of it.
 
-It says ``ready`` once everything is imported, loaded and connected, begins at the first line on its standard input, and ends
-with that. When a reply is sent it writes to ``sent`` to whom and when, by the clock that all processes share.
+It says ``ready`` once everything is imported, loaded and connected, begins at the first line on its standard input, and
+ends with that. When a reply is sent it writes to ``sent`` to whom and when, by the clock that all processes share.
 """
 
 from __future__ import annotations
