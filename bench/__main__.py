@@ -1,4 +1,7 @@
-"""``python -m bench [names…] [--quick]``: run the benchmarks and write bench/results/latest.json."""
+"""``python -m bench [names…] [--quick]``: run the benchmarks and write bench/results/latest.json.
+
+The quick form writes nothing: its figures must not stand where full ones did.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from bench import (
     webhook_load,
 )
 from bench import logs as log_pages
-from bench.harness import Result, publish
+from bench.harness import Result, publish, show
 from dragoman.cli import logs
 
 BENCHMARKS = {
@@ -51,14 +54,18 @@ async def main() -> None:
     """Run what was asked for, one after the other."""
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which ones; all by default")
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer, to see that they run")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller and fewer, to see that they run; nothing is written"
+    )
     arguments = parser.parse_args()
     logs.configure("text", level=logging.WARNING)
     names = arguments.names or list(BENCHMARKS)
     results: list[Result] = []
     for name in names:
         results += await BENCHMARKS[name](quick=arguments.quick)
-    publish(results, keep_others=bool(arguments.names))
+    show(results)
+    if not arguments.quick:
+        publish(results, keep_others=bool(arguments.names))
 
 
 if __name__ == "__main__":

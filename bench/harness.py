@@ -85,8 +85,8 @@ def machine() -> dict[str, object]:
     }
 
 
-def publish(results: Sequence[Result], *, keep_others: bool) -> None:
-    """Print the table and write the file; with *keep_others* results of benchmarks not run now stay in it."""
+def show(results: Sequence[Result]) -> None:
+    """Print the table."""
     table = Table("benchmark", "ours", "limit or peer", "ratio", "runs", "beside", box=None, pad_edge=False)
     for result in results:
         table.add_row(
@@ -98,6 +98,10 @@ def publish(results: Sequence[Result], *, keep_others: bool) -> None:
             result.peer_name,
         )
     Console().print(table)
+
+
+def publish(results: Sequence[Result], *, keep_others: bool) -> None:
+    """Write the file; with *keep_others* results of benchmarks not run now stay in it."""
     rows = {result.name: {**asdict(result), "ratio": round(result.ratio, 3)} for result in results}
     if keep_others and RESULTS.exists():
         rows = {row["name"]: row for row in json.loads(RESULTS.read_text())["results"]} | rows
