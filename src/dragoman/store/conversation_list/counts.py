@@ -106,8 +106,10 @@ async def count_volume(
     async with bounded(connection, SECONDS):
         timeless = dataclasses.replace(filters, since=None, until=None)
         compiled = await compile_filters(connection, tenant_id, timeless, transcripts_since=None)
+        if compiled.needs_scan:
+            return None
         late = await late_messages.sessions_by_part(connection, tenant_id, bounds, most=MOST_LATE + 1)
-        if compiled.needs_scan or len(late) > MOST_LATE:
+        if len(late) > MOST_LATE:
             return None
         total, failed = [0] * (len(bounds) - 1), [0] * (len(bounds) - 1)
         if not compiled.impossible:

@@ -212,8 +212,11 @@ class ConversationReader:
     async def continued_turns(self, shown: Timeline, *, limit: int = 10 * EVENTS) -> Timeline:
         """All events of the turns that began before *shown* and go on in it."""
         of = (self.connection, self.tenant_id, self.conversation)
-        continued = shown.beginnings
-        found = await pages.events_of_dispatches(*of, continued, cutoff=self.cutoff, limit=limit) if continued else []
+        continued, found = shown.beginnings, []
+        if continued:
+            # Nothing of them is older than the first: a long session is not read from its beginning.
+            since = max(self.cutoff, min(continued.values()))
+            found = await pages.events_of_dispatches(*of, continued, cutoff=since, limit=limit)
         return await self._timeline_of(ItemPage(items=found, earlier=False, later=False), "all")
 
     async def _timeline_of(self, part: ItemPage[Event], show: str) -> Timeline:
