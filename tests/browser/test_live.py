@@ -17,6 +17,7 @@ from dragoman.dispatch.effects import InvokeSkill, SkillRaised, SkillReturned
 from tests.browser.browser_server import BrowserServer
 from tests.browser.conftest import DESK, LOGS, PHONE, Visitor
 from tests.browser.test_accessibility import RULES, violations
+from tests.waiting import wait_until
 
 MOST_ROWS = 40
 """More than a window of 600 pixels shows, whatever the height of a row."""
@@ -233,11 +234,18 @@ def test_where_a_turn_s_time_went_is_drawn_as_it_goes_on(
     drawn = timeline.locator(".tl-w").last
     expect(drawn).to_contain_text("stores.hours")
     expect(timeline.locator(".tl-g:has(+ .tl-w)").last).to_contain_text("until when can I come by today")
-    expect(timeline).to_contain_text("Outcome")
-    lived = timeline.locator(".tl-w").all_inner_texts()
-    page.reload()
-    expect(drawn).to_contain_text("stores.hours")
-    assert timeline.locator(".tl-w").all_inner_texts() == lived
+    # As long as the turn grows, so does what is drawn; in the end it is what somebody sees who comes later.
+    other = page.context.new_page()
+
+    def drawn_in(seen: Page) -> list[str]:
+        return seen.locator(".dr .timeline .tl-w").all_inner_texts()
+
+    def is_the_same() -> bool:
+        other.goto(page.url)
+        expect(other.locator(".dr .timeline")).to_contain_text("Outcome")
+        return drawn_in(other) == drawn_in(page)
+
+    wait_until(is_the_same, otherwise=lambda: (drawn_in(page), drawn_in(other)))
 
 
 def test_what_is_drawn_further_up_moves_nothing_that_is_read(
