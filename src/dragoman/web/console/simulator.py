@@ -36,7 +36,7 @@ from dragoman.store.database import Connection
 from dragoman.translations import gettext as _
 from dragoman.web import audited_reads
 from dragoman.web.auth import MissingPermissionError, Principal, require
-from dragoman.web.console import attachments, drafts, timeline, transcript
+from dragoman.web.console import attachments, detail, drafts, timeline, transcript, wording
 from dragoman.web.console.attachments import MessageAttachment
 from dragoman.web.console.examples import EXAMPLES
 from dragoman.web.console.page import render, said, target_of, times_of
@@ -290,10 +290,11 @@ async def _chat(
         *(_as_message(m, Sender.CONTACT) for m in waiting),
     ]
     both.sort(key=lambda message: message.at)
+    known = {wording.GUESSED_FROM: detail.guessed_from(sessions[0])} if sessions else {}
     return {
         "items": transcript.items(_numbered(both), [], contact=phone.name, times=times_of(request), files=files),
         "latest": sessions[0] if sessions else None,
-        "groups": timeline.grouped(timeline.entries_of(events, frozenset()), recorded),
+        "groups": timeline.grouped(timeline.entries_of(events, frozenset(), known=known), recorded),
         "waiting": {f"m-{uuid5(_NAMESPACE, message.wamid)}" for message in waiting},
         "trouble": trouble,
     }
