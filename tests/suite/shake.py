@@ -1,8 +1,9 @@
 """``make shake``: find the tests that hang on order, on each other, or on how fast the machine is.
 
 The suite, or the part that the arguments name, runs some times in random order beside two busy processes; then
-once in reverse. With ``--files`` each file runs in a process of its own instead, in reverse. The last lines are a table
-of the tests that did not pass every time.
+once in reverse. With ``--files`` each file runs in a process of its own instead, in reverse. With ``--stalls`` their
+processes and databases stand still for a moment, too, again and again. The last lines are a table of the tests that did
+not pass every time.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tests.suite.pytest_runs import BOTH_CORES, NOTHING_COLLECTED, Run, run_pytest
+from tests.suite.stalls import stalled_processes
 
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10**5))\n"
 """A process that keeps one core busy until its parent is gone, however that ends."""
@@ -95,11 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="", help="the seeds of these orders, with commas between; else chosen")
     parser.add_argument("--busy", type=int, default=2, help="how many busy processes run beside (2)")
     parser.add_argument("--files", action="store_true", help="each file by itself and in reverse, instead")
+    parser.add_argument("--stalls", action="store_true", help="stop processes of the tests for moments")
     options, rest = parser.parse_known_args(arguments)
     seeds = [int(seed) for seed in options.seeds.split(",") if seed]
     seeds = seeds or [random.SystemRandom().randrange(2**32) for _ in range(options.rounds)]
     logs = Path(tempfile.mkdtemp(prefix="dragoman-shake-", dir=os.environ.get("TMPDIR")))
-    with busy_processes(options.busy):
+    with busy_processes(options.busy), stalled_processes() if options.stalls else nullcontext():
         runs = shake_files(files_in(rest), logs) if options.files else shake(seeds, rest, logs)
     found = table(runs)
     how = "each file alone and in reverse" if options.files else f"seeds {','.join(map(str, seeds))}, and in reverse"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.suite.run import FLAKY, TRIED_AGAIN_AT_MOST
+from tests.suite.stalls import stall, stalled_processes
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ALONE = ("-n", "0")
@@ -117,3 +121,26 @@ def test_what_always_passes_leaves_the_table_empty(tmp_path: Path) -> None:
     assert code == 0, output
     assert "seed 7: 1 passed" in output
     assert after(output, "did not pass every time") == ["none"]
+
+
+def test_what_is_stalled_stands_still_and_goes_on() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        process = psutil.Process(child.pid)
+        with stalled_processes():
+            wait_until(lambda: process.status() == psutil.STATUS_STOPPED, otherwise=lambda: "it never stood still")
+        wait_until(lambda: process.status() != psutil.STATUS_STOPPED, otherwise=lambda: "it stands still")
+        child.communicate(b"\n")
+    assert child.returncode == 0
+
+
+def test_what_its_test_has_stopped_is_left_alone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        process = psutil.Process(child.pid)
+        process.suspend()
+        try:
+            wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
+            stall(process, 0.0, threading.Event())
+            assert process.status() == psutil.STATUS_STOPPED
+        finally:
+            process.resume()
+            child.communicate(b"\n")
