@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -62,8 +63,9 @@ class TooSlowError(DragomanError):
     """The database took longer than :data:`STATEMENT_SECONDS`; the list must be narrowed otherwise."""
 
 
-# Not frozen as others are: fifty are made for each page, and setting frozen fields took as long as the statement.
-@dataclass(slots=True, kw_only=True)
+# Not frozen as others are, and made by position: fifty are made for each page, and setting frozen fields, or looking
+# each up by its name, took as long as the statement.
+@dataclass(slots=True)
 class Conversation:
     """One session as it stands on its row.
 
@@ -99,11 +101,11 @@ class Conversation:
     started_at: datetime
     last_activity_at: datetime
     resolved_at: datetime | None
-    truncated_at: datetime | None
-    text_deleted_after_days: int | None
     event_count: int
     head: str | None
     lasted_ms: int
+    truncated_at: datetime | None
+    text_deleted_after_days: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +128,30 @@ class Page:
     late: dict[UUID, LateMessage] = field(default_factory=dict)
 
 
-COLUMNS = """
-    session_id, thread_id, contact_id, channel_account_id, state, outcome, outcome_reason, intent, skill,
-    contact_name, contact_phone, business_partner_id, business_partner_name, channel, channel_display, agent_name,
-    last_user_message, message_count, item_count, error_count, dispatch_count, misses, cost_micros, started_at,
-    last_activity_at, resolved_at, next_position - 1 AS event_count,
-    (SELECT r.at FROM retention_run r WHERE r.tenant_id = s.tenant_id AND r.cut_before > s.started_at
-     AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id AND h.session_id = s.session_id
-                     AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1) AS truncated_at,
-    CASE WHEN s.last_user_message = '' THEN (SELECT r.days FROM retention_run r WHERE r.tenant_id = s.tenant_id
-     AND r.cut_before > s.started_at AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id
-      AND h.session_id = s.session_id AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1)
-     END AS text_deleted_after_days,
-    encode(head, 'hex') AS head, lasted_ms
-"""
+NAMES = tuple(column.name for column in fields(Conversation))
+
+_COMPUTED = {"event_count": "next_position - 1", "head": "encode(head, 'hex')"}
+"""What does not stand on the row as it is shown."""
+
+_FROM_RUN = ("truncated_at", "text_deleted_after_days")
+"""What :func:`unpacked` makes of the last column: of the retention run that removed transcript and timeline."""
+
+COLUMNS = ", ".join(
+    [f"{_COMPUTED[name]} AS {name}" if name in _COMPUTED else name for name in NAMES if name not in _FROM_RUN]
+    + [
+        "(SELECT (r.at, r.days) FROM retention_run r WHERE r.tenant_id = s.tenant_id AND r.cut_before > s.started_at"
+        " AND NOT EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = s.tenant_id AND h.session_id = s.session_id"
+        " AND h.kept_since <= r.at) ORDER BY r.cut_before LIMIT 1) AS applied_run"
+    ]
+)
+"""Of a session ``s``, in the order of :class:`Conversation`."""
+
+
+def unpacked(row: Record) -> list[Any]:
+    """Return the values of a conversation, in its order, from a row of :data:`COLUMNS`."""
+    *values, run = row
+    at, days = run or (None, None)
+    return [*values, at, None if row["last_user_message"] else days]
 
 
 async def page(
@@ -410,4 +422,6 @@ async def flows_and_skills(
 
 
 def _conversation(row: Record) -> Conversation:
-    return Conversation(**{**row, "state": State(row["state"]), "outcome": Outcome(row["outcome"])})
+    found = Conversation(*unpacked(row))
+    found.state, found.outcome = State(found.state), Outcome(found.outcome)
+    return found

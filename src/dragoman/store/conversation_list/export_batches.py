@@ -10,7 +10,7 @@ from uuid import UUID
 from dragoman.domain.search_words import AFTER_ACTIVITY, BEFORE_START
 from dragoman.store.conversation_list.compile_filters import compile_filters
 from dragoman.store.conversation_list.conditions import CompiledFilters, Condition
-from dragoman.store.conversation_list.conversations import COLUMNS
+from dragoman.store.conversation_list.conversations import COLUMNS, NAMES, unpacked
 from dragoman.store.conversation_list.filters import Filters
 from dragoman.store.conversation_list.queries import StatementValues
 from dragoman.store.database import Connection
@@ -39,7 +39,7 @@ async def batch(
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM session s WHERE {where} ORDER BY s.session_id DESC LIMIT {limit:d}", *values.given
     )
-    return [dict(row) for row in rows]
+    return [dict(zip(NAMES, unpacked(row), strict=True)) for row in rows]
 
 
 async def count_up_to(connection: Connection, tenant_id: UUID, narrowed: CompiledFilters, *, most: int) -> int:
