@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tests.suite.pytest_runs import BOTH_CORES, NOTHING_COLLECTED, Run, run_pytest
-from tests.suite.stalls import stalled_processes
+from tests.suite.stalls import processes_of_tests, stalled_processes
 
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10**5))\n"
 """A process that keeps one core busy until its parent is gone, however that ends."""
@@ -102,10 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = [int(seed) for seed in options.seeds.split(",") if seed]
     seeds = seeds or [random.SystemRandom().randrange(2**32) for _ in range(options.rounds)]
     logs = Path(tempfile.mkdtemp(prefix="dragoman-shake-", dir=os.environ.get("TMPDIR")))
-    with busy_processes(options.busy), stalled_processes() if options.stalls else nullcontext():
+    with busy_processes(options.busy), stalled_processes(processes_of_tests) if options.stalls else nullcontext():
         runs = shake_files(files_in(rest), logs) if options.files else shake(seeds, rest, logs)
     found = table(runs)
-    how = "each file alone and in reverse" if options.files else f"seeds {','.join(map(str, seeds))}, and in reverse"
+    orders = [f"seeds {','.join(map(str, seeds))}"] if seeds else []
+    how = "each file alone and in reverse" if options.files else ", and ".join([*orders, "in reverse"])
     print(f"\ndid not pass every time ({len(runs)} runs: {how}):")
     print("\n".join(found) or "  none", flush=True)
     return 1 if found else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -25,10 +25,10 @@ DATABASES = "dragoman-test-"
 
 
 @contextlib.contextmanager
-def stalled_processes() -> Iterator[None]:
-    """Stop a child of this process, or a database process, for some milliseconds, again and again, in the block."""
+def stalled_processes(find: Callable[[], list[psutil.Process]]) -> Iterator[None]:
+    """Stop one of the processes that *find* finds for some milliseconds, again and again, while the block runs."""
     stop = threading.Event()
-    stalling = threading.Thread(target=_stall_until, args=(stop,))
+    stalling = threading.Thread(target=_stall_until, args=(stop, find))
     stalling.start()
     try:
         yield
@@ -37,10 +37,10 @@ def stalled_processes() -> Iterator[None]:
         stalling.join()
 
 
-def _stall_until(stop: threading.Event) -> None:
+def _stall_until(stop: threading.Event, find: Callable[[], list[psutil.Process]]) -> None:
     chance = random.SystemRandom()
     while not stop.wait(chance.uniform(0, LONGEST_S)):
-        found = _processes()
+        found = find()
         for process in chance.sample(found, min(len(found), STALLS_IN_A_LOOK)):
             with contextlib.suppress(psutil.Error):
                 stall(process, chance.uniform(0, LONGEST_S), stop)
@@ -58,7 +58,8 @@ def stall(process: psutil.Process, seconds: float, stop: threading.Event) -> Non
         process.resume()
 
 
-def _processes() -> list[psutil.Process]:
+def processes_of_tests() -> list[psutil.Process]:
+    """Find what this process has started, directly or not, and all processes of test runs' databases."""
     found: list[psutil.Process] = psutil.Process().children(recursive=True)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

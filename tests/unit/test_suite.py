@@ -126,7 +126,7 @@ def test_what_always_passes_leaves_the_table_empty(tmp_path: Path) -> None:
 def test_what_is_stalled_stands_still_and_goes_on() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         process = psutil.Process(child.pid)
-        with stalled_processes():
+        with stalled_processes(lambda: [process]):
             wait_until(lambda: process.status() == psutil.STATUS_STOPPED, otherwise=lambda: "it never stood still")
         wait_until(lambda: process.status() != psutil.STATUS_STOPPED, otherwise=lambda: "it stands still")
         child.communicate(b"\n")

@@ -129,6 +129,7 @@ class Page:
 
 
 NAMES = tuple(column.name for column in fields(Conversation))
+"""Of a conversation's values, in its order."""
 
 _COMPUTED = {"event_count": "next_position - 1", "head": "encode(head, 'hex')"}
 """What does not stand on the row as it is shown."""
