@@ -2,7 +2,7 @@
 import { fetchAhead } from './ahead.js';
 import { keepFocusOnce } from './drawer.js';
 import { togglePause } from './live.js';
-import { all, isField, isNarrow, one, remember, whenever } from './page.js';
+import { all, isField, isNarrow, one, remember } from './page.js';
 
 const step = (by) => {
   const links = all('.row-link');
@@ -72,5 +72,7 @@ document.addEventListener('change', (event) => {
   if (event.target.matches('[data-keys-toggle]')) remember('keys', event.target.checked ? 'on' : 'off');
 });
 
-// Both ways of opening the menu on a phone must close again when one goes on.
-whenever(() => one('#side:popover-open')?.hidePopover());
+// The menu on a phone closes when one goes on from it, and not when a list behind it is brought up to date.
+document.addEventListener('click', (event) => {
+  if (event.target.closest('#side a')) one('#side:popover-open')?.hidePopover();
+});

@@ -148,6 +148,28 @@ def test_the_phone_menu_opens_and_closes_by_keyboard(phone: Visitor) -> None:
     expect(page.get_by_role("button", name="Menu")).to_be_focused()
 
 
+def test_the_phone_menu_stays_open_when_the_list_behind_it_is_brought_up_to_date(phone: Visitor) -> None:
+    page = phone.page
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/automation/logs/figures*", hold)
+    with page.expect_request("**/automation/logs/figures*"):
+        page.reload()
+    page.get_by_role("button", name="Menu").click()
+    expect(page.get_by_role("navigation", name="Primary")).to_be_visible()
+    page.evaluate("document.addEventListener('htmx:after:swap', () => { document.body.dataset.swapped = 'yes'; })")
+    wait_until(lambda: page.evaluate("1") and held)
+    held[0].continue_()
+    expect(page.locator("body")).to_have_attribute("data-swapped", "yes")
+    expect(page.get_by_role("navigation", name="Primary")).to_be_visible()
+    page.get_by_role("navigation", name="Primary").get_by_role("link", name="Skills", exact=True).click()
+    expect(page.get_by_role("heading", level=1, name="Skills")).to_be_visible()
+    expect(page.get_by_role("navigation", name="Primary")).to_be_hidden()
+
+
 def test_copying_is_said_aloud(desk: Visitor) -> None:
     desk.context.grant_permissions(["clipboard-read", "clipboard-write"])
     desk.page.keyboard.press("c")
